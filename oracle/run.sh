@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Rebuilds fixtures: all of them, or those of the scripts that are named.
+#   oracle/run.sh [SCRIPT]...
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# One thread: the last bits of a sum depend on how it is split.
+export OMP_NUM_THREADS=1
+if [ $# -eq 0 ]; then
+  set -- tiny_qwen2_5_vl.py updates.py objective.py
+fi
+for script in "$@"; do
+  echo "oracle: $script" >&2
+  "$here/python.sh" "$here/$script"
+done

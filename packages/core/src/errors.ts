@@ -1,0 +1,67 @@
+/** Messages for the person who runs the system: what is wrong, where, and what to do. */
+
+export interface UserErrorDetails {
+  /** File and line, sample id, or configuration key. */
+  readonly where?: string | undefined;
+  /** What the user can do about it. */
+  readonly remedy?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** A mistake in the input or its surroundings, not in the program: shown without a stack, exit code 2. */
+export class UserError extends Error {
+  override readonly name = 'UserError';
+  readonly where: string | undefined;
+  readonly remedy: string | undefined;
+  /** What is wrong, without place and remedy. */
+  readonly reason: string;
+
+  constructor(reason: string, details: UserErrorDetails = {}) {
+    const { where, remedy } = details;
+    const message = (where ? `${where}: ` : '') + reason + (remedy ? `\n  ${remedy}` : '');
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.reason = reason;
+    this.where = where;
+    this.remedy = remedy;
+  }
+}
+
+/** The text of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** True for a Node.js system error with that code, such as `ENOENT`. */
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/** Throws when an invariant of ours does not hold: a bug, never the user's mistake. */
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new Error(`bug in visurf: ${message}`);
+}
+
+/** The candidate closest to a word by edit distance, or undefined when none is close enough to be a likely typo. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 2)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** Levenshtein distance. */
+export function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(substitution, previous[j]! + 1, current[j - 1]! + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length]!;
+}

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { grounding } from '../tasks/grounding/grounding.ts';
+import { SQUARE } from '../tasks/grounding/testkit.ts';
+import {
+  countForms,
+  labelTexts,
+  mergeCounts,
+  mostLikely,
+  preferredForm,
+  rememberStep,
+  writeLabel,
+  type FormHistory,
+} from './align.ts';
+
+const task = grounding.create(grounding.parameters.parse({}), []);
+const COMPACT = '<think> a</think><answer>[{"bbox_2d":[1,2,3,4]}]</answer>';
+const SPACED = '<answer>[{"bbox_2d": [1, 2, 3, 4]}]</answer>';
+const truth = { objects: [{ box: [1, 2, 3, 4] as const, point: undefined }] };
+
+test('counts the forms of well-formed rollouts', () => {
+  const counts = countForms(task, [COMPACT, SPACED, SPACED, '<answer>[]</answer>', 'garbage']);
+  expect(counts).toEqual({ 'compact integer bare': 1, 'spaced integer bare': 2 });
+  expect(mergeCounts([counts, counts, { other: 1 }])).toEqual({
+    'compact integer bare': 2,
+    'spaced integer bare': 4,
+    other: 1,
+  });
+});
+
+test('the label takes the form that the last finished steps used most', () => {
+  let history: FormHistory = [];
+  expect(preferredForm(task, history)).toBe('compact integer bare');
+  history = rememberStep(history, countForms(task, [SPACED]));
+  const form = preferredForm(task, history);
+  expect(writeLabel(task, form, truth, [SQUARE])).toEqual({ form, text: SPACED });
+  for (let step = 0; step < 16; step++) history = rememberStep(history, {});
+  expect(preferredForm(task, history)).toBe('compact integer bare');
+  expect(JSON.parse(JSON.stringify(history))).toEqual(history);
+});
+
+test('a recognised form is one that the task has', () => {
+  expect(task.forms.map(({ name }) => name)).toContain(task.recognise(SPACED));
+  expect(() => writeLabel(task, 'fancy', truth, [SQUARE])).toThrow('fancy');
+});
+
+test('likelihood chooses among distinct texts', () => {
+  expect(labelTexts(task, truth, [SQUARE])).toHaveLength(18);
+  const empties = labelTexts(task, { objects: [] }, [SQUARE]);
+  expect(empties.map(({ text }) => text)).toEqual([
+    '<answer>[]</answer>',
+    '<answer>\n[]\n</answer>',
+    '<answer>\n```json\n[]\n```\n</answer>',
+  ]);
+  expect(mostLikely(empties, [-9, -3, -3])).toBe(empties[1]);
+  expect(() => mostLikely(empties, [-9])).toThrow('3 labels and 1 log-probabilities');
+});

@@ -1,0 +1,81 @@
+/** Align: the label is rewritten in the surface form that the rollouts prefer. */
+import type { Task } from '../tasks/task.ts';
+import type { Frame } from '../types.ts';
+
+/**
+ * `format`: the form that the well-formed rollouts of the last finished steps used most; `likelihood`: the form to
+ * which the old policy gives the highest probability; `off`: the task's first form.
+ */
+export type Align = 'format' | 'likelihood' | 'off';
+
+/** How often each form was used: plain data, part of the checkpoint. */
+export type FormCounts = Readonly<Record<string, number>>;
+
+/** Counts of the last finished steps, the latest last. */
+export type FormHistory = readonly FormCounts[];
+
+/** Steps that the history remembers. */
+const REMEMBERED = 16;
+
+/** Forms that these responses are written in; malformed ones and those that do not tell are not counted. */
+export function countForms<Truth>(task: Task<Truth>, texts: readonly string[]): FormCounts {
+  const counts: Record<string, number> = {};
+  for (const text of texts) {
+    const form = task.recognise(text);
+    if (form !== undefined) counts[form] = (counts[form] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** Adds up counts, of several processes or of several steps. */
+export function mergeCounts(all: readonly FormCounts[]): FormCounts {
+  const sums: Record<string, number> = {};
+  for (const counts of all) {
+    for (const [form, count] of Object.entries(counts)) sums[form] = (sums[form] ?? 0) + count;
+  }
+  return sums;
+}
+
+/** The history with a finished step added. */
+export function rememberStep(history: FormHistory, counts: FormCounts): FormHistory {
+  return [...history, counts].slice(-REMEMBERED);
+}
+
+/** The form used most; of equals the one the task lists first, so without counts its first form. */
+export function preferredForm<Truth>({ forms }: Task<Truth>, history: FormHistory): string {
+  const counts = mergeCounts(history);
+  let best = forms[0]!.name;
+  for (const { name } of forms) if ((counts[name] ?? 0) > (counts[best] ?? 0)) best = name;
+  return best;
+}
+
+/** A label as text. */
+export interface LabelText {
+  readonly form: string;
+  readonly text: string;
+}
+
+/** The label in one form. */
+export function writeLabel<Truth>(task: Task<Truth>, form: string, truth: Truth, frames: readonly Frame[]): LabelText {
+  const found = task.forms.find(({ name }) => name === form);
+  if (found === undefined) throw new Error(`the task ${task.name} has no surface form "${form}"`);
+  return { form, text: found.write(truth, frames) };
+}
+
+/** The label in all its forms, those that read alike (of `[]` most do) once: what `likelihood` chooses among. */
+export function labelTexts<Truth>(task: Task<Truth>, truth: Truth, frames: readonly Frame[]): LabelText[] {
+  const byText = new Map<string, LabelText>();
+  for (const { name } of task.forms) {
+    const label = writeLabel(task, name, truth, frames);
+    if (!byText.has(label.text)) byText.set(label.text, label);
+  }
+  return [...byText.values()];
+}
+
+/** argmax over forms of log pi_old(form | v, t); the first of equals. */
+export function mostLikely(labels: readonly LabelText[], logProbs: readonly number[]): LabelText {
+  if (labels.length === 0 || labels.length !== logProbs.length) {
+    throw new Error(`${labels.length} labels and ${logProbs.length} log-probabilities`);
+  }
+  return labels[logProbs.indexOf(Math.max(...logProbs))]!;
+}

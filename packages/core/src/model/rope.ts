@@ -1,0 +1,83 @@
+/** Rotary position embeddings: 2-D for the vision tower, three axes (M-RoPE) for the decoder. */
+import { arange, callOp, cat, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
+
+import type { ModelConfig } from './config.ts';
+
+/** What `rotate` takes: broadcast over heads. Angles are float32 values whatever the dtype of the model. */
+export interface Rotation {
+  readonly cos: Tensor;
+  /** sin with the sign of the first half flipped, so that a rotation is x cos + roll(x) sin. */
+  readonly sin: Tensor;
+}
+
+/** @param angles one per token and frequency, [...shape] flat */
+function rotation(angles: Float32Array, shape: readonly number[], dtype: DType): Rotation {
+  return scope(() => {
+    const half = tensor(angles, { shape });
+    const sin = half.sin();
+    return { cos: cat([half.cos(), half.cos()], -1).to(dtype), sin: cat([sin.neg(), sin], -1).to(dtype) };
+  });
+}
+
+/** theta^(-2 i / size) for i in 0 .. size / 2, in float32 as the reference has it. */
+export function inverseFrequencies(size: number, theta: number): Float32Array {
+  return scope(() => {
+    const exponents = arange(0, size, 2).to('float32').div(size);
+    const powers = callOp('pow.Scalar', theta, exponents) as Tensor;
+    return ones([size / 2])
+      .div(powers)
+      .toFloat32Array();
+  });
+}
+
+/** x [..., headSize] rotated; x1, x2 halves: [x1 cos - x2 sin, x2 cos + x1 sin]. */
+export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
+  return x.mul(cos).addcmul(x.roll(x.size(-1) / 2, -1), sin);
+}
+
+/**
+ * Vision: half of the frequencies turn with the row of a patch, half with its column.
+ * @param positions [N] of [row, column]
+ * @returns cos, sin [N, 1, headSize]
+ */
+export function visionRotation(
+  positions: readonly (readonly [number, number])[],
+  { vision }: ModelConfig,
+  dtype: DType,
+): Rotation {
+  const half = vision.hiddenSize / vision.heads / 2;
+  const frequencies = inverseFrequencies(half, vision.ropeTheta);
+  const angles = new Float32Array(positions.length * half);
+  positions.forEach(([row, column], n) => {
+    frequencies.forEach((frequency, i) => {
+      angles[n * half + i] = row * frequency;
+      angles[n * half + half / 2 + i] = column * frequency;
+    });
+  });
+  return rotation(angles, [positions.length, 1, half], dtype);
+}
+
+/**
+ * Text: frequencies 0 .. s0 turn with time, the next s1 with height, the rest with width (`mrope_section`).
+ * @param positions three arrays [tokens] (time, height, width)
+ * @param shape how the tokens are laid out, e.g. [B, S]
+ * @returns cos, sin [...shape, 1, headSize]
+ */
+export function textRotation(
+  positions: readonly [ArrayLike<number>, ArrayLike<number>, ArrayLike<number>],
+  shape: readonly number[],
+  { text }: ModelConfig,
+  dtype: DType,
+): Rotation {
+  const frequencies = inverseFrequencies(text.headSize, text.ropeTheta);
+  const axis = text.mropeSection.flatMap((size, i) => Array<number>(size).fill(i));
+  const half = frequencies.length;
+  const tokens = positions[0].length;
+  const angles = new Float32Array(tokens * half);
+  for (let n = 0; n < tokens; n++) {
+    for (let i = 0; i < half; i++) {
+      angles[n * half + i] = (positions[axis[i] ?? 0]?.[n] ?? 0) * (frequencies[i] ?? 0);
+    }
+  }
+  return rotation(angles, [...shape, 1, half], dtype);
+}

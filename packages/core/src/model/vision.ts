@@ -1,0 +1,204 @@
+/** The vision tower of Qwen2.5-VL: patch embedding, windowed and full attention, patch merger. */
+import { cat, functional, nn, tensor, type DType, type Tensor } from '@visurf/torch';
+
+import type { ModelConfig, VisionConfig } from './config.ts';
+import { Projection } from './projection.ts';
+import { rotate, visionRotation, type Rotation } from './rope.ts';
+import { bucketByLength, invert, planWindows, type Grid } from './windows.ts';
+
+const normEps = 1e-6; // fixed in the reference, whatever the config says
+
+const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
+
+/** Attention within runs of rows, one product per distinct length. */
+interface Segments {
+  readonly buckets: readonly {
+    readonly length: number;
+    readonly rows: Tensor | undefined;
+  }[];
+  /** Restores the order of the rows after several buckets. */
+  readonly inverse: Tensor | undefined;
+}
+
+/** Everything about a set of images that does not depend on the weights. */
+export interface VisionPlan {
+  readonly order: Tensor;
+  readonly inverse: Tensor;
+  readonly rotation: Rotation;
+  readonly windows: Segments;
+  readonly frames: Segments;
+}
+
+function segments(lengths: readonly number[]): Segments {
+  const buckets = bucketByLength(lengths);
+  if (buckets.length === 1) {
+    return {
+      buckets: buckets.map(({ length }) => ({ length, rows: undefined })),
+      inverse: undefined,
+    };
+  }
+  return {
+    buckets: buckets.map(({ length, rows }) => ({
+      length,
+      rows: indices(rows),
+    })),
+    inverse: indices(invert(buckets.flatMap(({ rows }) => rows))),
+  };
+}
+
+export function planVision(grids: readonly Grid[], config: ModelConfig, dtype: DType): VisionPlan {
+  const plan = planWindows(grids, config.vision);
+  return {
+    order: indices(plan.order),
+    inverse: indices(invert(plan.order)),
+    rotation: visionRotation(plan.positions, config, dtype),
+    windows: segments(plan.windows),
+    frames: segments(plan.frames),
+  };
+}
+
+class PatchEmbed extends nn.Module {
+  /** Conv3d whose kernel is its stride: one product of the flattened patch. Its checkpoint key is `proj.weight`. */
+  readonly proj: { weight: Tensor } & nn.Module;
+
+  constructor({ hiddenSize, inChannels, temporalPatchSize, patchSize }: VisionConfig) {
+    super();
+    this.proj = new Kernel([hiddenSize, inChannels, temporalPatchSize, patchSize, patchSize]);
+  }
+  /** [N, channels * frames * side * side] to [N, D] */
+  forward(patches: Tensor): Tensor {
+    const { weight } = this.proj;
+    return functional.linear(patches, weight.view(weight.size(0), -1));
+  }
+}
+
+class Kernel extends nn.Module {
+  readonly weight: Tensor;
+  constructor(shape: readonly number[]) {
+    super();
+    this.weight = nn.parameter(shape);
+  }
+}
+
+class Attention extends nn.Module {
+  readonly qkv: Projection;
+  readonly proj: Projection;
+  readonly _heads: number;
+
+  constructor({ hiddenSize, heads }: VisionConfig) {
+    super();
+    this.qkv = new Projection(hiddenSize, 3 * hiddenSize);
+    this.proj = new Projection(hiddenSize, hiddenSize);
+    this._heads = heads;
+  }
+  /** x [N, D] */
+  forward(x: Tensor, rotation: Rotation, { buckets, inverse }: Segments): Tensor {
+    const [rows, width] = [x.size(0), x.size(1)];
+    const [q, k, v] = this.qkv
+      .forward(x)
+      .view(rows, 3, this._heads, width / this._heads)
+      .unbind(1) as [Tensor, Tensor, Tensor];
+    const [rotatedQ, rotatedK] = [rotate(q, rotation), rotate(k, rotation)];
+    const inputs = [rotatedQ, rotatedK, v.to(rotatedQ.dtype)];
+    const parts = buckets.map(({ length, rows: chosen }) => {
+      const [bq, bk, bv] = inputs.map((each) =>
+        // [runs, heads, length, headSize]
+        (chosen ? each.indexSelect(0, chosen) : each)
+          .view(-1, length, this._heads, width / this._heads)
+          .transpose(1, 2),
+      ) as [Tensor, Tensor, Tensor];
+      return functional.scaledDotProductAttention(bq, bk, bv).transpose(1, 2).reshape(-1, width);
+    });
+    const [first] = parts;
+    const joined = inverse ? cat(parts).indexSelect(0, inverse) : first;
+    return this.proj.forward(joined as Tensor);
+  }
+}
+
+class Mlp extends nn.Module {
+  readonly gate_proj: Projection;
+  readonly up_proj: Projection;
+  readonly down_proj: Projection;
+
+  constructor({ hiddenSize, intermediateSize }: VisionConfig) {
+    super();
+    this.gate_proj = new Projection(hiddenSize, intermediateSize);
+    this.up_proj = new Projection(hiddenSize, intermediateSize);
+    this.down_proj = new Projection(intermediateSize, hiddenSize);
+  }
+  forward(x: Tensor): Tensor {
+    return this.down_proj.forward(this.gate_proj.forward(x).silu().mul(this.up_proj.forward(x)));
+  }
+}
+
+class VisionBlock extends nn.Module {
+  readonly norm1: nn.RMSNorm;
+  readonly norm2: nn.RMSNorm;
+  readonly attn: Attention;
+  readonly mlp: Mlp;
+
+  constructor(config: VisionConfig) {
+    super();
+    this.norm1 = new nn.RMSNorm(config.hiddenSize, normEps);
+    this.norm2 = new nn.RMSNorm(config.hiddenSize, normEps);
+    this.attn = new Attention(config);
+    this.mlp = new Mlp(config);
+  }
+  forward(x: Tensor, rotation: Rotation, segments: Segments): Tensor {
+    const attended = x.add(this.attn.forward(this.norm1.forward(x), rotation, segments));
+    return attended.add(this.mlp.forward(this.norm2.forward(attended)));
+  }
+}
+
+/** Joins each merge unit into one token of the decoder: norm, then an MLP with exact GELU. */
+class PatchMerger extends nn.Module {
+  readonly ln_q: nn.RMSNorm;
+  /** `mlp.0` and `mlp.2`, as the checkpoint numbers them around the activation. */
+  readonly mlp: readonly [Projection, undefined, Projection];
+  readonly _width: number;
+
+  constructor({ hiddenSize, outHiddenSize, spatialMergeSize }: VisionConfig) {
+    super();
+    this._width = hiddenSize * spatialMergeSize ** 2;
+    this.ln_q = new nn.RMSNorm(hiddenSize, normEps);
+    this.mlp = [new Projection(this._width, this._width), undefined, new Projection(this._width, outHiddenSize)];
+  }
+  /** [N, D] to [N / unit, out] */
+  forward(x: Tensor): Tensor {
+    const units = this.ln_q.forward(x).view(-1, this._width);
+    return this.mlp[2].forward(this.mlp[0].forward(units).gelu());
+  }
+}
+
+export class VisionTower extends nn.Module {
+  readonly patch_embed: PatchEmbed;
+  readonly blocks: readonly VisionBlock[];
+  readonly merger: PatchMerger;
+  readonly _config: VisionConfig;
+
+  constructor(config: VisionConfig) {
+    super();
+    this._config = config;
+    this.patch_embed = new PatchEmbed(config);
+    this.blocks = Array.from({ length: config.depth }, () => new VisionBlock(config));
+    this.merger = new PatchMerger(config);
+  }
+
+  /** The stream after the last block, in window order: patches [N, channels * frames * side * side] to [N, D]. */
+  hidden(patches: Tensor, plan: VisionPlan, onBlock?: (index: number, x: Tensor) => void): Tensor {
+    const unit = this._config.spatialMergeSize ** 2;
+    const embedded = this.patch_embed.forward(patches);
+    const width = embedded.size(1);
+    let x = embedded.view(-1, unit, width).indexSelect(0, plan.order).view(-1, width);
+    this.blocks.forEach((block, i) => {
+      x = block.forward(x, plan.rotation, this._config.fullAttentionBlocks.has(i) ? plan.frames : plan.windows);
+      onBlock?.(i, x);
+    });
+    return x;
+  }
+
+  /** Image tokens in reading order, [N / unit, out], of the stream after the last block. */
+  merge(hidden: Tensor, plan: VisionPlan): Tensor {
+    return this.merger.forward(hidden).indexSelect(0, plan.inverse);
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * From tokens to one number: the weight that every token of a response has in the loss. Denominators belong to the
+ * whole batch, on all processes, and are known before any forward pass, so neither the loss nor its gradient depends
+ * on how the batch is cut into micro-batches or processes.
+ */
+import { UserError } from '../errors.ts';
+
+export interface Aggregate {
+  readonly tokens: 'sum' | 'mean';
+  readonly over: 'sequence' | 'batch';
+  /** Constant that a sum over a sequence is divided by; only for `tokens: sum`, 1 if left out. */
+  readonly normalizer?: number | undefined;
+}
+
+/** Denominators of a batch. Those of several processes are added up. */
+export interface Totals {
+  /** Prompts that have at least one response. */
+  readonly prompts: number;
+  /** Tokens of all responses, also of those that need no forward pass. */
+  readonly tokens: number;
+}
+
+/** @throws UserError for a combination that means nothing */
+export function checkAggregate({ tokens, over, normalizer }: Aggregate, where: string): void {
+  if (tokens === 'sum' && over === 'batch') {
+    throw new UserError('the sum over the tokens of a batch grows with the batch', {
+      where,
+      remedy: 'use tokens: sum with over: sequence, or tokens: mean with over: batch',
+    });
+  }
+  if (tokens === 'mean' && normalizer !== undefined) {
+    throw new UserError('a mean over tokens has no normalizer', { where, remedy: 'leave it out, or use tokens: sum' });
+  }
+  if (normalizer !== undefined && !(normalizer > 0)) throw new UserError('the normalizer must be positive', { where });
+}
+
+/**
+ * Weight of each of the T tokens of a response in a group of M members, in a batch of B prompts with N tokens:
+ * sum over sequence 1 / (normalizer M B), equation 9 up to the normalizer; mean over sequence 1 / (T M B), GRPO;
+ * mean over batch 1 / N, DAPO.
+ */
+export function tokenWeight(
+  { tokens, over, normalizer = 1 }: Aggregate,
+  response: { readonly tokens: number; readonly members: number },
+  totals: Totals,
+): number {
+  if (over === 'batch') return 1 / totals.tokens;
+  return 1 / ((tokens === 'sum' ? normalizer : response.tokens) * response.members * totals.prompts);
+}

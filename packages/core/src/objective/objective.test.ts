@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { groupAdvantages } from './advantage.ts';
+import type { Aggregate } from './aggregate.ts';
+import {
+  addTotals,
+  batchTotals,
+  evaluateResponse,
+  planGroup,
+  type ObjectiveConfig,
+  type PlannedMember,
+} from './objective.ts';
+
+const EXACT: Aggregate = { tokens: 'sum', over: 'sequence' }; // equation 9
+const SFT: Aggregate = { tokens: 'mean', over: 'batch' };
+const RL_ONLY = { rl: 1, sft: 0 };
+
+const config = (changes: Partial<ObjectiveConfig> = {}): ObjectiveConfig => ({
+  clip: { low: 0.2, high: 0.2 },
+  std: 'sample',
+  ratio: 'token',
+  aggregate: EXACT,
+  kl: { coefficient: 0, labels: false },
+  ...changes,
+});
+
+const member = (kind: PlannedMember['kind'], tokens: number, advantage: number): PlannedMember => ({
+  kind,
+  tokens,
+  advantage,
+});
+
+/** A label of 2 tokens and rollouts of 3 and 1. */
+const GROUP = [member('label', 2, 1.5), member('rollout', 3, -2), member('rollout', 1, 0.5)];
+const plansOf = (members: readonly PlannedMember[], weights = RL_ONLY, settings = config(), sft = SFT) =>
+  planGroup(members, batchTotals([members]), weights, settings, sft);
+
+test('at the old policy the coefficients are -A / (G + 1): equation 9', () => {
+  const { label, rollouts } = groupAdvantages({ reward: 5, active: true }, [2.5, 1, 5.5], 'sample');
+  const members = [member('label', 2, label!), ...rollouts.map((advantage) => member('rollout', 4, advantage))];
+  for (const [i, plan] of plansOf(members).entries()) {
+    const { coefficients, loss } = evaluateResponse(plan, Array<number>(plan.tokens).fill(-0.7));
+    for (const c of coefficients) expect(c).toBeCloseTo(-members[i]!.advantage / 4, 14);
+    expect(loss).toBeCloseTo((-members[i]!.advantage * plan.tokens) / 4, 14);
+  }
+});
+
+test('for a group of rollouts alone they are -A / G: equation 5', () => {
+  const [plan] = plansOf([member('rollout', 2, 3), member('rollout', 2, -3)]);
+  expect([...evaluateResponse(plan!, [-1, -2]).coefficients]).toEqual([-1.5, -1.5]);
+});
+
+const AGGREGATES: readonly (readonly [Aggregate, (members: PlannedMember[][]) => number[][]])[] = [
+  [EXACT, (groups) => groups.map((members) => members.map(() => 1 / (members.length * groups.length)))],
+  [
+    { tokens: 'mean', over: 'sequence' },
+    (groups) => groups.map((members) => members.map((m) => 1 / (m.tokens * members.length * groups.length))),
+  ],
+  [
+    { tokens: 'mean', over: 'batch' },
+    (groups) => {
+      const all = groups.flat().reduce((sum, m) => sum + m.tokens, 0);
+      return groups.map((members) => members.map(() => 1 / all));
+    },
+  ],
+];
+
+test.each(AGGREGATES)('weights do not depend on how the batch is cut: %j', (aggregate, expected) => {
+  const groups = [GROUP, [member('rollout', 7, 1), member('rollout', 2, -1)], [member('label', 4, 0)]];
+  const perProcess = [[groups[0]!], [groups[1]!, groups[2]!]].map(batchTotals);
+  const totals = addTotals(perProcess[0]!, perProcess[1]!);
+  expect(totals).toEqual(batchTotals(groups));
+  const weights = groups.map((members) =>
+    planGroup(members, totals, RL_ONLY, config({ aggregate }), SFT).map((plan) => plan.policyWeight),
+  );
+  expect(weights).toEqual(expected(groups));
+});
+
+test('a member without advantage is skipped where no KL acts, and stays in the denominators', () => {
+  const members = [member('label', 2, 0), member('rollout', 3, 0), member('rollout', 1, 1)];
+  const withKl = config({ kl: { coefficient: 0.1, labels: false } });
+  const withLabelKl = config({ kl: { coefficient: 0.1, labels: true } });
+  const needs = (settings: ObjectiveConfig) => plansOf(members, RL_ONLY, settings).map((plan) => plan.needsGradient);
+  expect(needs(config())).toEqual([false, false, true]);
+  expect(needs(withKl)).toEqual([false, true, true]);
+  expect(needs(withLabelKl)).toEqual([true, true, true]);
+  expect(plansOf(members)[2]!.policyWeight).toBe(1 / 3);
+  const skipped = evaluateResponse(plansOf(members)[1]!, [-1, -2, -3], { old: [-5, -5, -5] });
+  expect(skipped.loss + 0).toBe(0);
+  expect([...skipped.coefficients].map((c) => c + 0)).toEqual([0, 0, 0]);
+});
+
+test('SFT is the mean of -log pi over the tokens of all labels: equation 1', () => {
+  const groups = [[member('label', 2, 0)], [member('label', 3, 0)]];
+  const weights = { rl: 0, sft: 1 };
+  const losses = groups.map(([label]) => {
+    const [plan] = planGroup([label!], batchTotals(groups), weights, config(), SFT);
+    return evaluateResponse(plan!, Array<number>(label!.tokens).fill(-label!.tokens));
+  });
+  expect(losses[0]!.loss + losses[1]!.loss).toBeCloseTo((2 * 2 + 3 * 3) / 5, 14);
+  expect([...losses[0]!.coefficients]).toEqual([-0.2, -0.2]);
+});
+
+test('beside rollouts, SFT has its own denominators', () => {
+  const [label, rollout] = plansOf(GROUP, { rl: 0, sft: 0.5 });
+  expect(label!.likelihoodWeight).toBe(0.25);
+  expect(rollout!.needsGradient).toBe(false);
+});
+
+test('two inner updates with frozen old log-probabilities, by plain arithmetic', () => {
+  // A policy with one log-probability per response, one token each; A = 1 and -1, M = 2, learning rate 1.
+  const plans = plansOf([member('rollout', 1, 1), member('rollout', 1, -1)]);
+  const old = [Math.log(0.5), Math.log(0.25)];
+  const logProbs = [...old];
+  const step = () => {
+    for (const [i, plan] of plans.entries()) {
+      logProbs[i]! -= evaluateResponse(plan, [logProbs[i]!], { old: [old[i]!] }).coefficients[0]!;
+    }
+  };
+  step(); // ratio 1: coefficients -1/2 and 1/2
+  expect(logProbs[0]).toBeCloseTo(old[0]! + 0.5, 14);
+  expect(logProbs[1]).toBeCloseTo(old[1]! - 0.5, 14);
+  const clipped = plans.map((plan, i) => evaluateResponse(plan, [logProbs[i]!], { old: [old[i]!] }));
+  // ratios exp(0.5) > 1.2 with A > 0 and exp(-0.5) < 0.8 with A < 0: both clipped
+  expect(clipped.map(({ loss }) => loss)).toEqual([-1.2 / 2, 0.8 / 2]);
+  expect(clipped.map(({ stats }) => [stats.clippedLow, stats.clippedHigh])).toEqual([
+    [0, 1],
+    [1, 0],
+  ]);
+  step();
+  expect(logProbs[0]).toBeCloseTo(old[0]! + 0.5, 14);
+  // On the other sides of the clip nothing is cut: ratio exp(0.5) with A < 0, exp(-0.5) with A > 0.
+  const [up] = plansOf([member('rollout', 1, -1), member('rollout', 1, 1)]);
+  const [down] = plans;
+  expect(evaluateResponse(up!, [0.5], { old: [0] }).coefficients[0]).toBeCloseTo(Math.exp(0.5) / 2, 14);
+  expect(evaluateResponse(down!, [-0.5], { old: [0] }).coefficients[0]).toBeCloseTo(-Math.exp(-0.5) / 2, 14);
+});
+
+test.each(['token', 'sequence'] as const)('coefficients are the derivative of the loss, %s ratio', (ratio) => {
+  const offset = fc.double({ min: -0.6, max: 0.6, noNaN: true });
+  const token = fc.tuple(fc.double({ min: -4, max: -0.01, noNaN: true }), offset, offset);
+  const scenario = fc.tuple(
+    fc.array(token, { minLength: 1, maxLength: 5 }),
+    fc.constantFrom(-1.5, 0, 2),
+    fc.constantFrom(0, 0.3),
+    fc.constantFrom<PlannedMember['kind']>('label', 'rollout'),
+  );
+  fc.assert(
+    fc.property(scenario, ([tokens, advantage, coefficient, kind]) => {
+      const settings = config({ ratio, kl: { coefficient, labels: true } });
+      const members = [member(kind, tokens.length, advantage), member('rollout', 3, 1)];
+      const [plan] = plansOf(members, { rl: 1, sft: 0.7 }, settings);
+      const logProbs = tokens.map(([value]) => value);
+      const frozen = { old: tokens.map(([v, d]) => v + d), reference: tokens.map(([v, , d]) => v + d) };
+      const loss = (t: number, step: number) =>
+        evaluateResponse(plan!, logProbs.with(t, logProbs[t]! + step), frozen).loss;
+      const { coefficients } = evaluateResponse(plan!, logProbs, frozen);
+      const mean = tokens.reduce((sum, [, d]) => sum - d, 0) / tokens.length;
+      for (const t of tokens.keys()) {
+        const rho = Math.exp(ratio === 'token' ? -tokens[t]![1] : mean);
+        fc.pre(Math.abs(rho - 0.8) > 1e-4 && Math.abs(rho - 1.2) > 1e-4); // no derivative on the edge
+        expect(coefficients[t]).toBeCloseTo((loss(t, 1e-5) - loss(t, -1e-5)) / 2e-5, 6);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('mismatched lengths and a missing reference are bugs', () => {
+  const [label, rollout] = plansOf(GROUP, RL_ONLY, config({ kl: { coefficient: 1, labels: false } }));
+  expect(() => evaluateResponse(label!, [-1])).toThrow('1 values for a response of 2 tokens');
+  expect(() => evaluateResponse(label!, [-1, -1], { old: [-1] })).toThrow('old');
+  expect(() => evaluateResponse(rollout!, [-1, -1, -1])).toThrow('reference');
+});

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { klPenalty } from './kl.ts';
+import { surrogate } from './surrogate.ts';
+
+const CLIP = { low: 0.2, high: 0.3 };
+const old = [-1, -1, -1];
+const expectClose = (actual: Float64Array, expected: readonly number[]): void => {
+  for (const [t, value] of expected.entries()) expect(actual[t]).toBeCloseTo(value, 12);
+};
+/** Log-probabilities at which the ratios to `old` are these. */
+const at = (...ratios: number[]) => ratios.map((ratio, t) => old[t]! + Math.log(ratio));
+
+test('a positive advantage is clipped from above only', () => {
+  const { values, derivatives, clippedLow, clippedHigh } = surrogate(at(0.5, 1.1, 2), old, 2, CLIP, 'token');
+  expectClose(values, [1, 2.2, 2.6]);
+  expectClose(derivatives, [1, 2.2, 0]);
+  expect([clippedLow, clippedHigh]).toEqual([0, 1]);
+});
+
+test('a negative advantage is clipped from below only', () => {
+  const { values, derivatives, clippedLow, clippedHigh } = surrogate(at(0.5, 1.1, 2), old, -2, CLIP, 'token');
+  expectClose(values, [-1.6, -2.2, -4]);
+  expectClose(derivatives, [0, -2.2, -4]);
+  expect([clippedLow, clippedHigh]).toEqual([1, 0]);
+});
+
+test('without old log-probabilities the ratio is 1 exactly', () => {
+  const { values, derivatives, ratioSum } = surrogate([-3, -700, -0.1], undefined, 1.7, CLIP, 'token');
+  expect([...values]).toEqual([1.7, 1.7, 1.7]);
+  expect([...derivatives]).toEqual([1.7, 1.7, 1.7]);
+  expect(ratioSum).toBe(3);
+});
+
+test('the sequence ratio is the geometric mean of the token ratios, for every token', () => {
+  const { values, derivatives } = surrogate(at(1.2, 0.9, 1.1), old, 2, CLIP, 'sequence');
+  const s = (1.2 * 0.9 * 1.1) ** (1 / 3);
+  for (const value of [...values, ...derivatives]) expect(value).toBeCloseTo(2 * s, 12);
+  const clipped = surrogate(at(2, 2, 1), old, 2, CLIP, 'sequence');
+  expect([...clipped.derivatives]).toEqual([0, 0, 0]);
+  expect(clipped.clippedHigh).toBe(3);
+});
+
+test('an advantage of 0 contributes nothing, even where the ratio overflows', () => {
+  const { values, derivatives } = surrogate([800], [-800], 0, CLIP, 'token');
+  expect([values[0], derivatives[0]]).toEqual([0, 0]);
+});
+
+test('k3 is exp(d) - d - 1 with slope 1 - exp(d)', () => {
+  const { values, derivatives } = klPenalty([-1, -2], [-1, -2 + Math.log(3)]);
+  expect([values[0], derivatives[0]! + 0]).toEqual([0, 0]);
+  expect(values[1]).toBeCloseTo(3 - Math.log(3) - 1, 12);
+  expect(derivatives[1]).toBeCloseTo(-2, 12);
+});

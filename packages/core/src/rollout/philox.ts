@@ -1,0 +1,43 @@
+/**
+ * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11): random numbers as a function of
+ * a counter and a key. A rollout's noise depends on (seed, step, prompt, member, position) alone, not on batching or
+ * on the number of processes.
+ */
+
+type Quad = readonly [number, number, number, number];
+
+/** High 32 bits of the product of two unsigned 32-bit integers. */
+function multiplyHigh(a: number, b: number): number {
+  const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const cross = aLow * bHigh + (middle & 0xffff);
+  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(cross / 0x10000)) >>> 0;
+}
+
+/** Four unsigned 32-bit words for a counter of four words and a key of two. */
+export function philox(counter: Quad, key: readonly [number, number]): Quad {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < 10; round++) {
+    const [high0, high1] = [multiplyHigh(0xd2511f53, c0), multiplyHigh(0xcd9e8d57, c2)];
+    const [low0, low1] = [Math.imul(0xd2511f53, c0) >>> 0, Math.imul(0xcd9e8d57, c2) >>> 0];
+    [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
+    k0 = (k0 + 0x9e3779b9) >>> 0;
+    k1 = (k1 + 0xbb67ae85) >>> 0;
+  }
+  return [c0, c1, c2, c3];
+}
+
+/** Which random number: all non-negative integers below 2^32, the seed below 2^53. */
+export interface NoiseKey {
+  readonly seed: number;
+  readonly step: number;
+  readonly prompt: number;
+  readonly member: number;
+}
+
+/** Uniform in [0, 1) with 53 bits, for the token at `position` of a rollout. */
+export function uniform({ seed, step, prompt, member }: NoiseKey, position: number): number {
+  const [high, low] = philox([step, prompt, member, position], [seed >>> 0, Math.floor(seed / 0x100000000) >>> 0]);
+  return ((high >>> 5) * 0x4000000 + (low >>> 6)) / 0x20000000000000;
+}

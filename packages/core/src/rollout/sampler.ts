@@ -1,0 +1,90 @@
+/**
+ * From logits to the next token. The order is the reference's: repetition penalty, temperature, top-k, top-p.
+ * Log-probabilities are always those of the raw logits over the full vocabulary at temperature 1.
+ */
+import { callOp, scope, tensor, type Tensor } from '@visurf/torch';
+
+export interface Sampling {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  /** Keeps the fewest most probable tokens whose probabilities reach this; 1 keeps all. */
+  readonly topP: number;
+  /** Keeps this many; 0 keeps all. */
+  readonly topK: number;
+  /** Divides positive and multiplies negative logits of tokens seen in prompt or response; 1 does nothing. */
+  readonly repetitionPenalty: number;
+}
+
+export const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1 };
+
+const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
+
+/** logits [R, V] with the logits of tokens in `seen` (one set per row) made less likely (Keskar et al., arXiv 1909.05858). */
+function penalise(logits: Tensor, seen: readonly ReadonlySet<number>[], penalty: number): Tensor {
+  const vocabulary = logits.size(1);
+  const places = indices(seen.flatMap((row, r) => [...row].map((token) => r * vocabulary + token)));
+  const flat = logits.reshape(-1);
+  const chosen = flat.indexSelect(0, places);
+  const penalised = chosen.mul(penalty).where(chosen.lt(0), chosen.div(penalty));
+  return flat.indexCopy(0, places, penalised).view(-1, vocabulary);
+}
+
+/** Everything but the `k` largest scores of each row becomes -Infinity (ties with the k-th stay). */
+function keepTopK(scores: Tensor, k: number): Tensor {
+  if (k <= 0 || k >= scores.size(1)) return scores;
+  const [values] = scores.topk(k);
+  return scores.maskedFill(callOp('lt.Tensor', scores, values.narrow(1, k - 1, 1)) as Tensor, -Infinity);
+}
+
+/** Drops the least probable tokens whose joint probability is at most 1 - p; the most probable always stays. */
+function keepTopP(scores: Tensor, p: number): Tensor {
+  if (p >= 1) return scores;
+  const [sorted, order] = scores.sort(-1, false);
+  const drop = sorted
+    .softmax(-1)
+    .cumsum(-1)
+    .le(1 - p)
+    .to('int64');
+  drop.narrow(1, sorted.size(1) - 1, 1).zero_();
+  const scattered = callOp('scatter.src', drop, 1, order, drop) as Tensor;
+  return scores.maskedFill(scattered.to('bool'), -Infinity);
+}
+
+export interface Chosen {
+  readonly tokens: readonly number[];
+  /** Of the chosen tokens, under the raw logits. */
+  readonly logProbs: Float64Array;
+}
+
+/**
+ * One token per row of logits [R, V].
+ * @param noise uniform numbers in [0, 1), one per row; unused when greedy
+ * @param forbidden additive [V]: -Infinity for tokens that must not be sampled
+ * @param seen tokens of prompt and response per row; read only with a repetition penalty
+ */
+export function sampleTokens(
+  logits: Tensor,
+  sampling: Sampling,
+  noise: readonly number[],
+  forbidden: Tensor | undefined,
+  seen: readonly ReadonlySet<number>[],
+): Chosen {
+  return scope(() => {
+    const { temperature, topK, topP, repetitionPenalty } = sampling;
+    let scores = repetitionPenalty === 1 ? logits : penalise(logits, seen, repetitionPenalty);
+    if (forbidden) scores = scores.add(forbidden);
+    const chosen =
+      temperature === 0 ? scores.argmax(-1) : draw(keepTopP(keepTopK(scores.div(temperature), topK), topP), noise);
+    const index = chosen.unsqueeze(1);
+    const logProbs = logits.gather(1, index).sub(logits.logsumexp(-1, true));
+    return { tokens: chosen.toArray(), logProbs: logProbs.toFloat64Array() };
+  });
+}
+
+/** Inverse transform sampling: the first token whose cumulative probability exceeds the row's noise. */
+function draw(scores: Tensor, noise: readonly number[]): Tensor {
+  const cumulative = scores.to('float64').softmax(-1).cumsum(-1);
+  const total = cumulative.narrow(1, cumulative.size(1) - 1, 1);
+  const thresholds = tensor(noise, { dtype: 'float64' }).to({ device: scores.device }).unsqueeze(1).mul(total);
+  return cumulative.searchsorted(thresholds, true).squeeze(1);
+}

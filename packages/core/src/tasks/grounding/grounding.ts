@@ -1,0 +1,89 @@
+/** Grounding with absent objects: boxes (and points, where labels have them) of what a question describes, `[]` for nothing. */
+import { UserError } from '../../errors.ts';
+import type { Frame, Sample, Terms } from '../../types.ts';
+import type { Answer, Task, TaskDefinition } from '../task.ts';
+import { nonRepeat, thinkingFormat } from '../thinking.ts';
+import { accuracy, answerFormat } from './accuracy.ts';
+import { isWellFormed, parseAnswer } from './answer.ts';
+import { groundingForms, recogniseForm } from './forms.ts';
+import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
+import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
+import { publishedTerms } from './published.ts';
+import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
+import { parseTruth, type GroundingTruth } from './truth.ts';
+import { wrongAnswer } from './wrong.ts';
+
+export const grounding: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
+  name: 'grounding',
+  parameters: groundingParameters,
+  create: createGrounding,
+};
+
+function createGrounding(parameters: GroundingParameters, samples: readonly Sample[]): Task<GroundingTruth> {
+  const points = parameters.points === 'auto' ? anyPoint(samples) : parameters.points;
+  if (parameters.reward === 'published' && !points) {
+    throw new UserError('the published grounding reward needs labels with points, these have none', {
+      remedy: 'use task.reward=default, or add "point_2d" to the labels',
+    });
+  }
+  const terms = (answer: Answer, truth: GroundingTruth, frames: readonly Frame[]): Terms => {
+    const frame = frames[0]!;
+    if (parameters.reward === 'published') return publishedTerms(answer.text, truth, frame, parameters);
+    const objects = parseAnswer(answer.text, frame);
+    return {
+      thinking: thinkingFormat(answer),
+      format: answerFormat(objects, points),
+      accuracy: accuracy(objects, truth.objects, parameters),
+      nonRepeat: nonRepeat(beforeAnswer(answer.text)),
+    };
+  };
+  return {
+    name: 'grounding',
+    template: points ? BOXES_AND_POINTS : BOXES_ONLY,
+    variables: (problem) => ({ Question: question(problem), Answer: exampleAnswer(points) }),
+    parseTruth: (sample, frames) => parseTruth(sample, points, frames?.[0]),
+    forms: groundingForms(points),
+    recognise: (text) => recogniseForm(text, points),
+    parse(text, frames) {
+      const objects = parseAnswer(text, frames[0]!);
+      return {
+        wellFormed: isWellFormed(objects, points),
+        boxes: (objects ?? []).flatMap(({ box }) => (box === undefined ? [] : [box])),
+        points: (objects ?? []).flatMap(({ point }) => (point === undefined ? [] : [point])),
+      };
+    },
+    terms,
+    weights: weightsOf(parameters),
+    thinkingTerm: 'thinking',
+    accuracyTerm: 'accuracy',
+    wrongButWellFormed: (truth, frames) =>
+      wrongAnswer(frames[0]!, points, (text) => terms({ text, stop: 'eos' }, truth, frames)),
+    evaluate: (answer, truth, frames) =>
+      evaluateGrounding(parseAnswer(answer.text, frames[0]!), truth, {
+        points,
+        thinking: thinkingFormat(answer) === 1,
+      }),
+    metrics: (evaluations) => groundingMetrics(evaluations as readonly GroundingEvaluation[]),
+  };
+}
+
+function weightsOf({ reward, weights }: GroundingParameters): Record<string, number> {
+  const defaults = DEFAULT_WEIGHTS[reward];
+  return {
+    thinking: weights.thinking ?? defaults.thinking,
+    format: weights.format ?? defaults.format,
+    accuracy: weights.accuracy ?? defaults.accuracy,
+    nonRepeat: weights.nonRepeat ?? defaults.nonRepeat,
+  };
+}
+
+/** Labels that do not parse are reported by `parseTruth`; here it is enough to look for the key. */
+function anyPoint(samples: readonly Sample[]): boolean {
+  return samples.some(({ solution }) => solution.includes('"point_2d"'));
+}
+
+/** Decimal points in an answer end no sentences. */
+function beforeAnswer(text: string): string {
+  const start = text.indexOf('<answer>');
+  return start < 0 ? text : text.slice(0, start);
+}

@@ -1,0 +1,77 @@
+/**
+ * What a task is: everything the system must know about one kind of question, as pure functions on plain data.
+ *
+ * A truth is what a label means, in pixels of the original image. A response is text in the coordinates of the model;
+ * the frames of its prompt, one per image, relate the two.
+ */
+import type { z } from 'zod';
+import type { Box, Frame, Point, Response, Sample, Terms } from '../types.ts';
+
+/** What a task reads of a response. */
+export type Answer = Pick<Response, 'text' | 'stop'>;
+
+/** One of the equivalent ways to write an answer down. Every form of a truth parses back to the same answer. */
+export interface SurfaceForm<Truth> {
+  readonly name: string;
+  /** The whole label as text, answer tags included, stop token not. */
+  write(truth: Truth, frames: readonly Frame[]): string;
+}
+
+/** What a response points at, in pixels of the original image, for records and drawings. */
+export interface Prediction {
+  readonly wellFormed: boolean;
+  readonly boxes: readonly Box[];
+  readonly points: readonly Point[];
+}
+
+/** What evaluation notes about one response; a task aggregates a list of them. */
+export type Evaluation = Readonly<Record<string, number | boolean>>;
+
+export interface Task<Truth = unknown> {
+  readonly name: string;
+  /** The user turn, with variables as `{Name}`. A dataset may bring its own. */
+  readonly template: string;
+  /** Values for the template's variables. */
+  variables(problem: string): Readonly<Record<string, string>>;
+
+  /**
+   * Given the frames of the sample's images, a label that lies outside them is refused too.
+   * @throws UserError that names the sample and says what is wrong with its solution
+   */
+  parseTruth(sample: Sample, frames?: readonly Frame[]): Truth;
+
+  /** The first is used where nothing is known about what the rollouts prefer. */
+  readonly forms: readonly SurfaceForm<Truth>[];
+  /** Name of the form that a well-formed response is written in; undefined where it is malformed or does not tell. */
+  recognise(text: string): string | undefined;
+
+  /** Reads model output: never throws. */
+  parse(text: string, frames: readonly Frame[]): Prediction;
+
+  /** Raw reward terms of a response. */
+  terms(answer: Answer, truth: Truth, frames: readonly Frame[]): Terms;
+  /** One weight for every term. */
+  readonly weights: Readonly<Record<string, number>>;
+  /** Name of the term that `eliminate` controls. */
+  readonly thinkingTerm: string;
+  /** Name of the term that `smooth` compares. */
+  readonly accuracyTerm: string;
+
+  /** A response with thinking and a well-formed answer that is as wrong as possible: the label must beat it. */
+  wrongButWellFormed(truth: Truth, frames: readonly Frame[]): string;
+
+  evaluate(answer: Answer, truth: Truth, frames: readonly Frame[]): Evaluation;
+  /** In percent. A metric that is undefined for these samples is absent. */
+  metrics(evaluations: readonly Evaluation[]): Readonly<Record<string, number>>;
+}
+
+/** A task that a config can name: the schema of its parameters, and how to make it from them. */
+export interface TaskDefinition<Schema extends z.ZodType = z.ZodType, Truth = unknown> {
+  readonly name: string;
+  readonly parameters: Schema;
+  /**
+   * `samples` is the data the task will be used on: what a parameter leaves to `auto` is read off it.
+   * @throws UserError where the parameters contradict each other
+   */
+  create(parameters: z.output<Schema>, samples: readonly Sample[]): Task<Truth>;
+}

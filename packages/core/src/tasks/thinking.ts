@@ -1,0 +1,35 @@
+/** The pattern `<think>..</think><answer>..</answer>`, and what a task reads out of it. */
+import type { Answer } from './task.ts';
+
+const TAGS = /(<\/?(?:think|answer)>)/;
+
+/** The text of the first answer block; undefined where there is none or it is not closed. */
+export function answerBlock(text: string): string | undefined {
+  const start = text.indexOf('<answer>');
+  if (start < 0) return undefined;
+  const end = text.indexOf('</answer>', start);
+  return end < 0 ? undefined : text.slice(start + '<answer>'.length, end);
+}
+
+/**
+ * 1 if the whole response is one thought that is not blank and then one answer, and ended by itself, else 0.
+ * Each tag occurs once; around and between the two there is only white space.
+ */
+export function thinkingFormat({ text, stop }: Answer): 0 | 1 {
+  const [before, open, thought, close, between, start, , end, after, ...rest] = text.split(TAGS);
+  const inOrder = open === '<think>' && close === '</think>' && start === '<answer>' && end === '</answer>';
+  const blank = [before, between, after].every((part) => part?.trim() === '');
+  return stop === 'eos' && inOrder && rest.length === 0 && blank && thought?.trim() !== '' ? 1 : 0;
+}
+
+/** 0 once two sentences (split at full stops) repeat earlier ones, else 1. */
+export function nonRepeat(text: string): 0 | 1 {
+  const seen = new Set<string>();
+  let repeats = 0;
+  for (const sentence of text.split('.').map((part) => part.trim())) {
+    if (sentence === '') continue;
+    if (seen.has(sentence)) repeats += 1;
+    seen.add(sentence);
+  }
+  return repeats >= 2 ? 0 : 1;
+}

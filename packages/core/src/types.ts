@@ -1,0 +1,111 @@
+/**
+ * The vocabulary of the system: plain data that the stages hand to each other, in the order of Algorithm 1.
+ *
+ * Shape suffixes used in comments: B prompts, G rollouts of a prompt, M members of a group (G, or G + 1 with the
+ * label), T tokens of a response, L tokens of a prompt, N image patches.
+ */
+
+/** Corners x0, y0, x1, y1 in pixels. In `Sample`, `Truth` and everything a task sees: pixels of the original image. */
+export type Box = readonly [number, number, number, number];
+
+/** x, y in pixels of the original image. */
+export type Point = readonly [number, number];
+
+/** Where a sample came from, for messages. `line` counts from 1. */
+export interface Source {
+  readonly file: string;
+  readonly line: number;
+}
+
+/** One line of a dataset: image(s), question, ground truth as its author wrote it. */
+export interface Sample {
+  readonly id: string;
+  /** Absolute paths, in the order in which they appear in the prompt. */
+  readonly images: readonly string[];
+  readonly problem: string;
+  /** The label in the dataset's form (for grounding: JSON); the task parses it. */
+  readonly solution: string;
+  readonly task: string;
+  /** Every other field of the line, untouched. */
+  readonly extra: Readonly<Record<string, unknown>>;
+  readonly source: Source;
+}
+
+/**
+ * How pixels of the original image relate to the coordinates the model speaks
+ * (Qwen2.5-VL: pixels of the resized image; Qwen2-VL: 0 to 1000).
+ */
+export interface Frame {
+  readonly width: number;
+  readonly height: number;
+  readonly modelWidth: number;
+  readonly modelHeight: number;
+}
+
+/** One prompt as the model takes it. */
+export interface Prompt {
+  /** The rendered chat template, one `<|image_pad|>` per image. */
+  readonly rendered: string;
+  /** [L], image placeholders expanded. */
+  readonly inputIds: readonly number[];
+  /** Images as normalised patches, [N, channels * temporal * patch * patch], row-major; undefined without images. */
+  readonly pixelValues: Float32Array | undefined;
+  /** [t, h, w] in patches, one entry per image. */
+  readonly imageGridThw: readonly (readonly [number, number, number])[];
+  /** M-RoPE positions: [3][L] (time, height, width). */
+  readonly positionIds: readonly [
+    readonly number[],
+    readonly number[],
+    readonly number[],
+  ];
+  /** One per image. */
+  readonly frames: readonly Frame[];
+}
+
+export type StopReason = "eos" | "length";
+
+/** What the policy said, or what the label says, as tokens and as text. */
+export interface Response {
+  /** [T], the stop token included when there is one. */
+  readonly tokens: readonly number[];
+  /** Decoded without the stop token. */
+  readonly text: string;
+  readonly stop: StopReason;
+}
+
+/** A sampled response with the log-probability (temperature 1, full vocabulary) of each of its tokens. */
+export interface Rollout extends Response {
+  /** [T] */
+  readonly logProbs: readonly number[];
+}
+
+/** Raw reward terms of one response, before their weights: `thinking`, `format`, `accuracy`, ... */
+export type Terms = Readonly<Record<string, number>>;
+
+/** One response of a group after reward control. */
+export interface Member {
+  readonly kind: "label" | "rollout";
+  readonly response: Response;
+  readonly terms: Terms;
+  /** Sum over terms of weight * term, after reward control. */
+  readonly reward: number;
+  /** Equations 2, 6, 7. */
+  readonly advantage: number;
+}
+
+/** What the three reward controls did to the label of one prompt. */
+export interface LabelControl {
+  /** Name of the surface form that align chose. */
+  readonly form: string;
+  /** False when smooth switched the external signal off for this prompt. */
+  readonly active: boolean;
+}
+
+/** A prompt with everything that advantages are computed over: the label (ViSurf) and the rollouts. */
+export interface Group {
+  readonly sample: Sample;
+  readonly prompt: Prompt;
+  /** The label first where there is one, then the rollouts. */
+  readonly members: readonly Member[];
+  readonly label: LabelControl | undefined;
+}

@@ -1,0 +1,161 @@
+// Gradients, grad modes, autocast. No JavaScript runs inside the engine: everything here is synchronous and native.
+#include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "state.h"
+
+namespace visurf {
+
+namespace {
+
+std::vector<at::Tensor> gradOutputs(const State& state, const Napi::Value& value) {
+  std::vector<at::Tensor> tensors;
+  if (value.IsNull() || value.IsUndefined()) return tensors;
+  auto array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value element = array.Get(i);
+    tensors.push_back(element.As<Napi::Number>().Uint32Value() == 0 ? at::Tensor() : state.get(element));
+  }
+  return tensors;
+}
+
+// backward(outputs, gradOutputs | null, retainGraph)
+void backward(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "backward", [&] {
+    auto& state = State::of(info.Env());
+    torch::autograd::backward(state.getAll(info[0]), gradOutputs(state, info[1]), info[2].ToBoolean());
+  });
+}
+
+// grad(outputs, inputs, gradOutputs | null, retainGraph, createGraph, allowUnused): handles, 0 where there is none
+Napi::Value grad(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "grad", [&] {
+    auto& state = State::of(info.Env());
+    return state.putAll(info.Env(), torch::autograd::grad(state.getAll(info[0]), state.getAll(info[1]),
+                                                          gradOutputs(state, info[2]), info[3].ToBoolean().Value(),
+                                                          info[4].ToBoolean().Value(), info[5].ToBoolean().Value()));
+  });
+}
+
+Napi::Value gradOf(const Napi::CallbackInfo& info) {
+  auto& state = State::of(info.Env());
+  return guarded(info.Env(), "grad", [&] { return Napi::Number::New(info.Env(), state.put(state.get(info[0]).grad())); });
+}
+
+void setGradOf(const Napi::CallbackInfo& info) {
+  auto& state = State::of(info.Env());
+  guarded(info.Env(), "grad", [&] {
+    const auto& tensor = state.get(info[0]);
+    if (info[1].As<Napi::Number>().Uint32Value() == 0) {
+      tensor.mutable_grad() = at::Tensor();
+      return;
+    }
+    const auto& gradient = state.get(info[1]);
+    TORCH_CHECK(gradient.sizes() == tensor.sizes() && gradient.scalar_type() == tensor.scalar_type(),
+                "a gradient has the shape and dtype of its tensor, ", tensor.scalar_type(), tensor.sizes(), ", not ",
+                gradient.scalar_type(), gradient.sizes());
+    tensor.mutable_grad() = gradient;
+  });
+}
+
+// accumulateGrad(leaf, gradient): leaf.grad += gradient. A first gradient that nobody else refers to is taken as it is.
+void accumulateGrad(const Napi::CallbackInfo& info) {
+  auto& state = State::of(info.Env());
+  guarded(info.Env(), "grad", [&] {
+    const at::NoGradGuard noGrad;
+    const auto& leaf = state.get(info[0]);
+    const auto& gradient = state.get(info[1]);
+    if (leaf.grad().defined()) {
+      leaf.mutable_grad().add_(gradient);
+      return;
+    }
+    const bool ours = gradient.use_count() == 1 && gradient.storage().use_count() == 1 && gradient.is_contiguous() &&
+                      !gradient.requires_grad() && gradient.scalar_type() == leaf.scalar_type();
+    leaf.mutable_grad() = ours ? gradient : gradient.detach().to(leaf.scalar_type(), false, true).contiguous();
+  });
+}
+
+Napi::Value requiresGrad(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "requires_grad", [&] {
+    return Napi::Boolean::New(info.Env(), State::of(info.Env()).get(info[0]).requires_grad());
+  });
+}
+
+void setRequiresGrad(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "requires_grad_",
+          [&] { State::of(info.Env()).get(info[0]).set_requires_grad(info[1].ToBoolean()); });
+}
+
+// A weight that autocast casts without a graph would be found in its cache afterwards, and have no gradient.
+void switchMode() { at::autocast::clear_cache(); }
+
+Napi::Value setGradEnabled(const Napi::CallbackInfo& info) {
+  const bool before = at::GradMode::is_enabled();
+  const bool enabled = info[0].ToBoolean();
+  if (enabled != before) switchMode();
+  at::GradMode::set_enabled(enabled);
+  return Napi::Boolean::New(info.Env(), before);
+}
+
+Napi::Value isGradEnabled(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), at::GradMode::is_enabled());
+}
+
+void enterInferenceMode(const Napi::CallbackInfo& info) {
+  switchMode();
+  State::of(info.Env()).inferenceModes.push_back(std::make_unique<c10::InferenceMode>());
+}
+
+void exitInferenceMode(const Napi::CallbackInfo& info) {
+  State::of(info.Env()).inferenceModes.pop_back();
+  switchMode();
+}
+
+at::DeviceType deviceType(const Napi::Value& value) { return c10::Device(value.As<Napi::String>().Utf8Value()).type(); }
+
+// enterAutocast(device, dtype): [was enabled, dtype before]
+Napi::Value enterAutocast(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "autocast", [&] {
+    const auto device = deviceType(info[0]);
+    auto before = Napi::Array::New(info.Env(), 2);
+    before.Set(0u, Napi::Boolean::New(info.Env(), at::autocast::is_autocast_enabled(device)));
+    before.Set(1u, Napi::Number::New(info.Env(), static_cast<int>(at::autocast::get_autocast_dtype(device))));
+    at::autocast::increment_nesting();
+    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(info[1].As<Napi::Number>().Int32Value()));
+    return before;
+  });
+}
+
+// exitAutocast(device, was enabled, dtype before); the cache of cast weights dies with the outermost region
+void exitAutocast(const Napi::CallbackInfo& info) {
+  const auto device = deviceType(info[0]);
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(device, info[1].ToBoolean());
+  at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(info[2].As<Napi::Number>().Int32Value()));
+}
+
+void clearAutocastCache(const Napi::CallbackInfo&) { at::autocast::clear_cache(); }
+
+}  // namespace
+
+void registerAutograd(Napi::Env env, Napi::Object exports) {
+  exports.Set("backward", Napi::Function::New<backward>(env));
+  exports.Set("grad", Napi::Function::New<grad>(env));
+  exports.Set("gradOf", Napi::Function::New<gradOf>(env));
+  exports.Set("setGradOf", Napi::Function::New<setGradOf>(env));
+  exports.Set("accumulateGrad", Napi::Function::New<accumulateGrad>(env));
+  exports.Set("requiresGrad", Napi::Function::New<requiresGrad>(env));
+  exports.Set("setRequiresGrad", Napi::Function::New<setRequiresGrad>(env));
+  exports.Set("setGradEnabled", Napi::Function::New<setGradEnabled>(env));
+  exports.Set("isGradEnabled", Napi::Function::New<isGradEnabled>(env));
+  exports.Set("enterInferenceMode", Napi::Function::New<enterInferenceMode>(env));
+  exports.Set("exitInferenceMode", Napi::Function::New<exitInferenceMode>(env));
+  exports.Set("enterAutocast", Napi::Function::New<enterAutocast>(env));
+  exports.Set("exitAutocast", Napi::Function::New<exitAutocast>(env));
+  exports.Set("clearAutocastCache", Napi::Function::New<clearAutocastCache>(env));
+}
+
+}  // namespace visurf

@@ -1,0 +1,116 @@
+#!/usr/bin/env node
+// @ts-check
+/**
+ * Builds the addon against libtorch. Plain JavaScript without dependencies: users of the npm package run it under
+ * node_modules, where Node.js does not strip types.
+ *
+ *   node build.mjs            builds where the stamp says that something changed
+ *   node build.mjs --check    exit code 1 when a build is needed; changes nothing
+ *   node build.mjs --force    builds in any case
+ *
+ * Environment: LIBTORCH (a libtorch to use), PYTHON (the Python to look into), VISURF_VENV (the private environment).
+ */
+
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
+import { SetupError, run, say } from './steps.mjs';
+
+const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
+const native = join(packageRoot, 'native');
+const build = join(packageRoot, 'build');
+const stampFile = join(build, 'stamp.json');
+const addon = join(build, 'visurf_torch.node');
+const venv = resolve(process.env.VISURF_VENV ?? join(packageRoot, 'venv'));
+
+/** @typedef {{ libtorch: string, version: string, sources: string }} Stamp what the addon was built from */
+
+/** True when the addon was built from the present sources and a libtorch that is still there. */
+function isFresh() {
+  if (!existsSync(addon) || !existsSync(stampFile)) return false;
+  /** @type {Stamp} */
+  const stamp = JSON.parse(readFileSync(stampFile, 'utf8'));
+  if (process.env.LIBTORCH && resolve(process.env.LIBTORCH) !== stamp.libtorch) return false;
+  return stamp.sources === hashSources() && libtorchVersion(stamp.libtorch) === stamp.version;
+}
+
+/** A hash over the native sources and the versions of the headers they are compiled with. */
+function hashSources() {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(native).sort()) hash.update(name).update(readFileSync(join(native, name)));
+  for (const name of ['node-addon-api', 'node-api-headers']) hash.update(JSON.stringify(packageJson(name).version));
+  return hash.digest('hex');
+}
+
+async function buildAddon() {
+  const libtorch = findLibtorch(venv) ?? (await installLibtorch(venv));
+  say(`libtorch ${libtorch.version} in ${libtorch.directory} (from ${libtorch.from})`);
+  requireCompiler();
+  const cmake = await tool('cmake');
+  const ninja = await tool('ninja');
+  rmSync(join(build, 'CMakeCache.txt'), { force: true });
+  mkdirSync(build, { recursive: true });
+  const definitions = {
+    CMAKE_BUILD_TYPE: 'Release',
+    CMAKE_MAKE_PROGRAM: ninja,
+    TORCH_DIR: libtorch.directory,
+    NODE_API_HEADERS: join(folderOf('node-api-headers'), 'include'),
+    NODE_ADDON_API: folderOf('node-addon-api'),
+  };
+  const defines = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`);
+  const sources = hashSources();
+  await run('configuring the addon', cmake, ['-S', native, '-B', build, '-G', 'Ninja', ...defines]);
+  await run('compiling the addon', cmake, ['--build', build]);
+  /** @type {Stamp} */
+  const stamp = { libtorch: libtorch.directory, version: libtorch.version, sources };
+  writeFileSync(stampFile, `${JSON.stringify(stamp, null, 2)}\n`);
+}
+
+function requireCompiler() {
+  const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'];
+  if (compilers.some((name) => name && spawnSync(name, ['--version']).status === 0)) return;
+  throw new SetupError(
+    'finding a C++ compiler',
+    'there is neither c++, g++ nor clang++',
+    'install GCC 11, Clang 14 or newer (Debian and Ubuntu: apt-get install g++), or set CXX',
+  );
+}
+
+/**
+ * The machine's own program, else the one of the PyPI package of that name.
+ *
+ * @param {'cmake' | 'ninja'} name
+ */
+async function tool(name) {
+  if (spawnSync(name, ['--version']).status === 0) return name;
+  const path = join(venv, 'bin', name);
+  if (!existsSync(path)) await pipInstall(`installing ${name}`, venv, name);
+  return path;
+}
+
+/** @param {string} name of a dependency */
+function folderOf(name) {
+  return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
+}
+
+/**
+ * @param {string} name
+ * @returns {{ version: string }}
+ */
+function packageJson(name) {
+  return JSON.parse(readFileSync(join(folderOf(name), 'package.json'), 'utf8'));
+}
+
+try {
+  const fresh = isFresh();
+  if (process.argv.includes('--check')) process.exitCode = fresh ? 0 : 1;
+  else if (!fresh || process.argv.includes('--force')) await buildAddon();
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

@@ -1,0 +1,105 @@
+/** Gradients, grad modes and autocast, each for the length of a synchronous function. */
+import { dtypeCode } from './dtype.ts';
+import { native } from './native.ts';
+import { scope } from './scope.ts';
+import { Tensor } from './tensor.ts';
+
+const handles = (tensors: readonly Tensor[]): number[] => tensors.map((each) => each.handle);
+
+function during<T>(leave: () => void, body: () => T): T {
+  try {
+    const result = body();
+    if (result instanceof Promise) throw new TypeError('grad modes end with a synchronous function: await outside');
+    return result;
+  } finally {
+    leave();
+  }
+}
+
+/** Whether a graph is being recorded. */
+export const isGradEnabled = (): boolean => native.isGradEnabled();
+
+/** Runs `body` without recording a graph. */
+export function noGrad<T>(body: () => T): T {
+  const before = native.setGradEnabled(false);
+  return during(() => native.setGradEnabled(before), body);
+}
+
+/** Runs `body` with a graph, also inside `noGrad`: what a block needs that is computed again for its gradient. */
+export function enableGrad<T>(body: () => T): T {
+  const before = native.setGradEnabled(true);
+  return during(() => native.setGradEnabled(before), body);
+}
+
+/** Faster than `noGrad`, but what it makes can never meet a graph: backward would throw. For inference only. */
+export function inferenceMode<T>(body: () => T): T {
+  native.enterInferenceMode();
+  return during(() => native.exitInferenceMode(), body);
+}
+
+/** Adds the gradients of `outputs` to the `.grad` of every leaf. */
+export function backward(outputs: readonly Tensor[], gradOutputs?: readonly Tensor[]): void {
+  native.backward(handles(outputs), gradOutputs ? handles(gradOutputs) : null, false);
+}
+
+export interface GradOptions {
+  readonly gradOutputs?: readonly Tensor[];
+  readonly retainGraph?: boolean;
+  readonly createGraph?: boolean;
+}
+
+/** d outputs / d inputs; `undefined` for an input that the outputs do not depend on. */
+export function grad(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  { gradOutputs, retainGraph = false, createGraph = false }: GradOptions = {},
+): (Tensor | undefined)[] {
+  const given = gradOutputs ? handles(gradOutputs) : null;
+  const results = native.grad(handles(outputs), handles(inputs), given, retainGraph || createGraph, createGraph, true);
+  return results.map((handle) => (handle === 0 ? undefined : new Tensor(handle)));
+}
+
+/** Runs `body` with products in `dtype`; weights cast inside are cached until the region ends. */
+export function autocast<T>(dtype: 'bfloat16' | 'float16', body: () => T, device = 'cpu'): T {
+  const [enabled, before] = native.enterAutocast(device, dtypeCode(dtype));
+  return during(() => native.exitAutocast(device, enabled, before), body);
+}
+
+/** Forgets cast weights: needed between an optimiser step and the next forward of the same region. */
+export const clearAutocastCache = (): void => native.clearAutocastCache();
+
+/**
+ * A block whose activations are not kept: `run()` computes it without a graph, `pull(gradOutput)` computes it again,
+ * adds the gradients of its parameters to their `.grad` and returns that of its input.
+ * The engine never calls back into JavaScript: the caller walks the blocks in reverse.
+ *
+ * @example
+ * const { output, pull } = recompute((x) => block.forward(x), x);
+ * const gradX = pull(gradOutput);
+ */
+export function recompute(
+  block: (x: Tensor) => Tensor,
+  x: Tensor,
+  parameters: readonly Tensor[],
+): { output: Tensor; pull: (gradOutput: Tensor) => Tensor } {
+  const output = scope(() => noGrad(() => block(x)));
+  const pull = (gradOutput: Tensor): Tensor =>
+    scope(() => {
+      const leaf = x.detach().requiresGrad_();
+      const again = enableGrad(() => block(leaf));
+      const [gradX, ...gradParameters] = grad([again], [leaf, ...parameters], {
+        gradOutputs: [gradOutput],
+      });
+      parameters.forEach((parameter, i) => {
+        accumulate(parameter, gradParameters[i]);
+      });
+      if (!gradX) throw new Error('the block does not depend on its input');
+      return gradX;
+    });
+  return { output, pull };
+}
+
+/** parameter.grad += gradient. The memory of a first gradient is taken over only where nothing else refers to it. */
+export function accumulate(parameter: Tensor, gradient: Tensor | undefined): void {
+  if (gradient) native.accumulateGrad(parameter.handle, gradient.handle);
+}

@@ -1,0 +1,51 @@
+/** Functions of `torch.nn.functional` that the models use. */
+import { op } from './native.ts';
+import { one, type Tensor } from './tensor.ts';
+
+const ids = {
+  linear: op('linear'),
+  embedding: op('embedding'),
+  layerNorm: op('layer_norm'),
+  rmsNorm: op('rms_norm'),
+  attention: op('scaled_dot_product_attention'),
+  dropout: op('dropout'),
+  upsampleBicubicAa: op('_upsample_bicubic2d_aa'),
+};
+
+/** x @ weight^T + bias */
+export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor =>
+  one(ids.linear, x.handle, weight.handle, bias?.handle ?? null);
+/** Rows of `weight` [V, D] at `indices` (int64). */
+export const embedding = (weight: Tensor, indices: Tensor): Tensor => one(ids.embedding, weight.handle, indices.handle);
+export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor | undefined, eps: number): Tensor =>
+  one(ids.layerNorm, x.handle, [x.size(-1)], weight.handle, bias?.handle ?? null, eps);
+export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
+  one(ids.rmsNorm, x.handle, [x.size(-1)], weight.handle, eps);
+export const dropout = (x: Tensor, p: number, training: boolean): Tensor => one(ids.dropout, x.handle, p, training);
+
+export interface AttentionOptions {
+  /** Added to the scores, or boolean with true where attention is allowed; broadcasts to [B, H, T, S]. */
+  readonly mask?: Tensor;
+  readonly causal?: boolean;
+  readonly scale?: number;
+  /** Query heads share key and value heads in groups. */
+  readonly groupedQuery?: boolean;
+}
+
+/** softmax(q k^T * scale + mask) v; q [B, H, T, d], k and v [B, H, S, d]. */
+export const scaledDotProductAttention = (q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor =>
+  one(
+    ids.attention,
+    q.handle,
+    k.handle,
+    v.handle,
+    options.mask?.handle ?? null,
+    0,
+    options.causal ?? false,
+    options.scale ?? null,
+    options.groupedQuery ?? false,
+  );
+
+/** Bicubic resize with antialiasing, as torchvision does on uint8: x [B, C, H, W] to [B, C, height, width]. */
+export const resizeBicubic = (x: Tensor, height: number, width: number): Tensor =>
+  one(ids.upsampleBicubicAa, x.handle, [height, width], false, null, null);

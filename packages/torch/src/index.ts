@@ -1,0 +1,12 @@
+/** libtorch for TypeScript: tensors, autograd, nn, optimisers, safetensors, with PyTorch's names in camelCase. */
+export { TorchError, info, manualSeed, setNumThreads, type TorchInfo } from './native.ts';
+export { type DType, type FloatDType, type TypedArray } from './dtype.ts';
+export { Tensor, type Device } from './tensor.ts';
+export * from './factories.ts';
+export * as functional from './functional.ts';
+export * from './autograd.ts';
+export { keep, live, scope } from './scope.ts';
+export * as nn from './nn.ts';
+export * as optim from './optim.ts';
+export { SafetensorsFile, saveSafetensors } from './safetensors.ts';
+export { SafetensorsIndex, openSafetensors, saveShardedSafetensors } from './sharded.ts';

@@ -1,0 +1,118 @@
+/** The addon: loaded once per thread, typed, and with `TorchError` for whatever goes wrong inside libtorch. */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** An error of libtorch or of the bridge, with the operator and the shapes of the tensors it was called with. */
+export class TorchError extends Error {
+  override readonly name = 'TorchError';
+  readonly operator: string;
+  /** For example `Float[2, 3], Long[4]`; empty when no tensor was involved. */
+  readonly shapes: string;
+
+  constructor(message: string, operator = '', shapes = '') {
+    const context = [operator, shapes && `(${shapes})`].filter(Boolean).join(' ');
+    super(context ? `${context}: ${message}` : message);
+    this.operator = operator;
+    this.shapes = shapes;
+  }
+}
+
+/** A tensor on the native side; 0 is "no tensor". */
+export type Handle = number;
+/** What an operator takes: handles for tensors, arrays for lists, `undefined` for the schema's default. */
+export type NativeValue = number | bigint | string | boolean | null | undefined | readonly NativeValue[];
+export type NativeResult = number | string | boolean | null | undefined | NativeResult[];
+
+/** Facts about the libtorch in use. */
+export interface TorchInfo {
+  readonly version: string;
+  readonly threads: number;
+  /** The widest vector instructions libtorch uses, e.g. `AVX512`. */
+  readonly cpuCapability: string;
+  readonly cuda: boolean;
+  readonly cudaDevices: number;
+  readonly mkl: boolean;
+  /** PyTorch's own description of its thread pools and of the environment that set them. */
+  readonly parallel: string;
+}
+
+interface Native {
+  setErrorClass(constructor: typeof TorchError): void;
+  resolve(name: string, overload: string): number;
+  results(id: number): boolean[];
+  call(id: number, ...values: readonly NativeValue[]): NativeResult;
+  fromBytes(data: NodeJS.TypedArray, shape: readonly number[], dtype: number): Handle;
+  toBytes(handle: Handle): ArrayBuffer;
+  toNumbers(handle: Handle): ArrayBuffer;
+  shape(handle: Handle): number[];
+  dtype(handle: Handle): number;
+  device(handle: Handle): string;
+  dispose(handle: Handle): void;
+  live(): { handles: number; bytes: number };
+  backward(outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean): void;
+  grad(
+    outputs: Handle[],
+    inputs: Handle[],
+    gradOutputs: Handle[] | null,
+    retainGraph: boolean,
+    createGraph: boolean,
+    allowUnused: boolean,
+  ): Handle[];
+  gradOf(handle: Handle): Handle;
+  setGradOf(handle: Handle, grad: Handle): void;
+  accumulateGrad(leaf: Handle, gradient: Handle): void;
+  requiresGrad(handle: Handle): boolean;
+  setRequiresGrad(handle: Handle, value: boolean): void;
+  setGradEnabled(enabled: boolean): boolean;
+  isGradEnabled(): boolean;
+  enterInferenceMode(): void;
+  exitInferenceMode(): void;
+  enterAutocast(device: string, dtype: number): [boolean, number];
+  exitAutocast(device: string, enabled: boolean, dtype: number): void;
+  clearAutocastCache(): void;
+  newGenerator(seed: bigint): number;
+  generatorState(id: number): Handle;
+  setGeneratorState(id: number, state: Handle): void;
+  releaseGenerator(id: number): void;
+  manualSeed(seed: bigint): void;
+  setNumThreads(threads: number): void;
+  info(): TorchInfo;
+}
+
+function load(): Native {
+  const path = fileURLToPath(new URL('../build/visurf_torch.node', import.meta.url));
+  if (!existsSync(path)) {
+    throw new TorchError(`the native addon is not built (${path} is missing): run \`make setup\`, or \`npm rebuild\``);
+  }
+  const native = createRequire(import.meta.url)(path) as Native;
+  native.setErrorClass(TorchError);
+  const { version } = native.info();
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major < 2 || (major === 2 && minor < 9)) {
+    throw new TorchError(
+      `libtorch ${version} is too old, 2.9 or newer is needed: point LIBTORCH to one and set up again`,
+    );
+  }
+  return native;
+}
+
+export const native = load();
+
+const operatorIds = new Map<string, number>();
+
+/** The id of an ATen operator, e.g. `op('add.Tensor')`. */
+export function op(name: string): number {
+  const known = operatorIds.get(name);
+  if (known !== undefined) return known;
+  const dot = name.indexOf('.');
+  const base = dot < 0 ? name : name.slice(0, dot);
+  const id = native.resolve(base.includes('::') ? base : `aten::${base}`, dot < 0 ? '' : name.slice(dot + 1));
+  operatorIds.set(name, id);
+  return id;
+}
+
+export const info = (): TorchInfo => native.info();
+export const setNumThreads = (threads: number): void => native.setNumThreads(threads);
+/** Seeds the default generator of the CPU, from which initialisers and dropout draw. */
+export const manualSeed = (seed: number | bigint): void => native.manualSeed(BigInt(seed));

@@ -1,0 +1,215 @@
+/** Optimisers, clipping by global norm, learning-rate schedules. */
+import { clearAutocastCache, noGrad } from './autograd.ts';
+import { native, op } from './native.ts';
+import { zeros } from './factories.ts';
+import { keep, scope } from './scope.ts';
+import type { Tensor } from './tensor.ts';
+
+const ids = {
+  fusedAdamW: op('_fused_adamw_'),
+  foreachNorm: op('_foreach_norm.Scalar'),
+  foreachMul: op('_foreach_mul_.Scalar'),
+};
+
+const handles = (tensors: readonly Tensor[]): number[] => tensors.map((each) => each.handle);
+
+/** What an optimiser carries from step to step, by parameter path, ready for safetensors. */
+export type OptimizerState = Map<string, Tensor>;
+
+export interface Optimizer {
+  /** Used by the next `step`; set by a schedule. */
+  learningRate: number;
+  /** One update of every parameter that has a gradient. */
+  step(): void;
+  zeroGrad(): void;
+  /** The live state (not copies); `loadState` copies into it. */
+  state(): OptimizerState;
+  loadState(state: ReadonlyMap<string, Tensor>): void;
+  dispose(): void;
+}
+
+abstract class Base implements Optimizer {
+  learningRate: number;
+  protected readonly named: ReadonlyMap<string, Tensor>;
+  protected constructor(named: ReadonlyMap<string, Tensor>, learningRate: number) {
+    this.named = named;
+    this.learningRate = learningRate;
+  }
+  abstract state(): OptimizerState;
+  protected abstract update(): void;
+
+  step(): void {
+    scope(() => {
+      noGrad(() => {
+        this.update();
+      });
+    });
+    // An autocast region that is still open would go on with the weights as they were.
+    clearAutocastCache();
+  }
+  zeroGrad(): void {
+    for (const each of this.named.values()) each.grad = undefined;
+  }
+  loadState(state: ReadonlyMap<string, Tensor>): void {
+    noGrad(() => {
+      for (const [key, mine] of this.state()) {
+        const saved = state.get(key);
+        if (!saved) throw new Error(`the optimiser state has no ${key}`);
+        if (saved.shape.join() !== mine.shape.join())
+          throw new Error(`${key} of the optimiser has shape [${mine.shape.join(', ')}], not [${saved.shape.join(', ')}]`);
+        mine.copy_(saved);
+      }
+    });
+  }
+  dispose(): void {
+    for (const each of this.state().values()) each.dispose();
+  }
+  protected withGrad(): [string, Tensor, Tensor][] {
+    const found: [string, Tensor, Tensor][] = [];
+    for (const [name, parameter] of this.named) {
+      const gradient = parameter.grad;
+      if (gradient) found.push([name, parameter, gradient]);
+    }
+    return found;
+  }
+}
+
+export interface AdamWOptions {
+  readonly learningRate: number;
+  readonly betas?: readonly [number, number];
+  readonly eps?: number;
+  readonly weightDecay?: number;
+}
+
+/** Decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101), fused over all parameters. */
+export class AdamW extends Base {
+  readonly #betas: readonly [number, number];
+  readonly #eps: number;
+  readonly #weightDecay: number;
+  readonly #moments = new Map<string, { mean: Tensor; square: Tensor; steps: Tensor }>();
+
+  constructor(named: ReadonlyMap<string, Tensor>, options: AdamWOptions) {
+    super(named, options.learningRate);
+    this.#betas = options.betas ?? [0.9, 0.999];
+    this.#eps = options.eps ?? 1e-8;
+    this.#weightDecay = options.weightDecay ?? 0.01;
+    for (const [name, { shape, dtype, device }] of named) {
+      const make = (): Tensor => keep(zeros(shape, { dtype, device }));
+      this.#moments.set(name, {
+        mean: make(),
+        square: make(),
+        steps: keep(zeros([], { device })),
+      });
+    }
+  }
+
+  protected update(): void {
+    const active = this.withGrad();
+    if (active.length === 0) return;
+    const moments = active.map(([name]) => this.#of(name));
+    const steps = moments.map((each) => each.steps.add_(1));
+    native.call(
+      ids.fusedAdamW,
+      handles(active.map(([, parameter]) => parameter)),
+      handles(active.map(([, , gradient]) => gradient)),
+      handles(moments.map((each) => each.mean)),
+      handles(moments.map((each) => each.square)),
+      [],
+      handles(steps),
+      this.learningRate,
+      this.#betas[0],
+      this.#betas[1],
+      this.#weightDecay,
+      this.#eps,
+      false,
+      false,
+    );
+  }
+
+  state(): OptimizerState {
+    const state: OptimizerState = new Map();
+    for (const [name, { mean, square, steps }] of this.#moments) {
+      state.set(`exp_avg.${name}`, mean).set(`exp_avg_sq.${name}`, square).set(`step.${name}`, steps);
+    }
+    return state;
+  }
+
+  #of(name: string): { mean: Tensor; square: Tensor; steps: Tensor } {
+    const found = this.#moments.get(name);
+    if (!found) throw new Error(`no optimiser state for ${name}`);
+    return found;
+  }
+}
+
+export interface SGDOptions {
+  readonly learningRate: number;
+  readonly momentum?: number;
+  readonly weightDecay?: number;
+}
+
+/** v = momentum v + g; p -= lr v. Without momentum no state is kept. */
+export class SGD extends Base {
+  readonly #momentum: number;
+  readonly #weightDecay: number;
+  readonly #velocity = new Map<string, Tensor>();
+
+  constructor(named: ReadonlyMap<string, Tensor>, options: SGDOptions) {
+    super(named, options.learningRate);
+    this.#momentum = options.momentum ?? 0;
+    this.#weightDecay = options.weightDecay ?? 0;
+    if (this.#momentum === 0) return;
+    for (const [name, { shape, dtype, device }] of named)
+      this.#velocity.set(name, keep(zeros(shape, { dtype, device })));
+  }
+
+  protected update(): void {
+    for (const [name, parameter, gradient] of this.withGrad()) {
+      const decayed = this.#weightDecay === 0 ? gradient : gradient.add(parameter.mul(this.#weightDecay));
+      const velocity = this.#velocity.get(name)?.mul_(this.#momentum).add_(decayed) ?? decayed;
+      parameter.sub_(velocity, this.learningRate);
+    }
+  }
+
+  state(): OptimizerState {
+    return new Map([...this.#velocity].map(([name, velocity]) => [`momentum.${name}`, velocity]));
+  }
+}
+
+/**
+ * Scales all gradients so that their joint 2-norm is at most `max`.
+ * @returns the norm before.
+ */
+export function clipGradNorm(parameters: Iterable<Tensor>, max: number): number {
+  return scope(() =>
+    noGrad(() => {
+      const gradients = [...parameters].flatMap((each) => each.grad ?? []);
+      if (gradients.length === 0) return 0;
+      const norms = (native.call(ids.foreachNorm, handles(gradients)) as number[]).map(adoptNorm);
+      const total = Math.hypot(...norms);
+      if (total > max) native.call(ids.foreachMul, handles(gradients), max / (total + 1e-6));
+      return total;
+    }),
+  );
+}
+
+function adoptNorm(handle: number): number {
+  const [value = NaN] = new Float64Array(native.toNumbers(handle));
+  native.dispose(handle);
+  return value;
+}
+
+export interface Schedule {
+  readonly warmupSteps: number;
+  readonly decay: 'constant' | 'linear' | 'cosine';
+  /** The share of the learning rate that is left at the end. */
+  readonly floor: number;
+}
+
+/** The factor of the learning rate in update `step` (from 0) of `steps`; the decay begins where the warm-up ends. */
+export function scheduleFactor(step: number, steps: number, { warmupSteps, decay, floor }: Schedule): number {
+  const warm = warmupSteps > 0 ? Math.min(1, (step + 1) / warmupSteps) : 1;
+  const progress = Math.min(1, Math.max(0, step - warmupSteps) / Math.max(1, steps - warmupSteps));
+  if (decay === 'constant') return warm;
+  if (decay === 'linear') return warm * Math.max(floor, 1 - progress);
+  return warm * (floor + (1 - floor) * 0.5 * (1 + Math.cos(Math.PI * progress)));
+}
