@@ -53,16 +53,12 @@ export interface Prompt {
   /** [t, h, w] in patches, one entry per image. */
   readonly imageGridThw: readonly (readonly [number, number, number])[];
   /** M-RoPE positions: [3][L] (time, height, width). */
-  readonly positionIds: readonly [
-    readonly number[],
-    readonly number[],
-    readonly number[],
-  ];
+  readonly positionIds: readonly [readonly number[], readonly number[], readonly number[]];
   /** One per image. */
   readonly frames: readonly Frame[];
 }
 
-export type StopReason = "eos" | "length";
+export type StopReason = 'eos' | 'length';
 
 /** What the policy said, or what the label says, as tokens and as text. */
 export interface Response {
@@ -84,7 +80,7 @@ export type Terms = Readonly<Record<string, number>>;
 
 /** One response of a group after reward control. */
 export interface Member {
-  readonly kind: "label" | "rollout";
+  readonly kind: 'label' | 'rollout';
   readonly response: Response;
   readonly terms: Terms;
   /** Sum over terms of weight * term, after reward control. */

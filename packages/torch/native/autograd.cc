@@ -122,19 +122,24 @@ Napi::Value enterAutocast(const Napi::CallbackInfo& info) {
     auto before = Napi::Array::New(info.Env(), 2);
     before.Set(0u, Napi::Boolean::New(info.Env(), at::autocast::is_autocast_enabled(device)));
     before.Set(1u, Napi::Number::New(info.Env(), static_cast<int>(at::autocast::get_autocast_dtype(device))));
+    const auto dtype = static_cast<at::ScalarType>(info[1].As<Napi::Number>().Int32Value());
+    // The cache does not know of dtypes: what the region around this one has cast must not be found here.
+    if (dtype != at::autocast::get_autocast_dtype(device)) at::autocast::clear_cache();
     at::autocast::increment_nesting();
     at::autocast::set_autocast_enabled(device, true);
-    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(info[1].As<Napi::Number>().Int32Value()));
+    at::autocast::set_autocast_dtype(device, dtype);
     return before;
   });
 }
 
-// exitAutocast(device, was enabled, dtype before); the cache of cast weights dies with the outermost region
+// exitAutocast(device, was enabled, dtype before)
 void exitAutocast(const Napi::CallbackInfo& info) {
   const auto device = deviceType(info[0]);
-  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  const auto before = static_cast<at::ScalarType>(info[2].As<Napi::Number>().Int32Value());
+  const bool outermost = at::autocast::decrement_nesting() == 0;
+  if (outermost || before != at::autocast::get_autocast_dtype(device)) at::autocast::clear_cache();
   at::autocast::set_autocast_enabled(device, info[1].ToBoolean());
-  at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(info[2].As<Napi::Number>().Int32Value()));
+  at::autocast::set_autocast_dtype(device, before);
 }
 
 void clearAutocastCache(const Napi::CallbackInfo&) { at::autocast::clear_cache(); }

@@ -27,7 +27,7 @@ describe('arguments', () => {
     ['float', () => call('dropout', x, 0, true), [1, 2, 3, 4, 5, 6]],
     ['float?', () => call('nan_to_num', tensor([NaN, 1]), 7.5), [7.5, 1]],
     ['float[]', () => call('upsample_nearest1d.vec', x.view(1, 2, 3), null, [2]), [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]],
-    ['bool', () => call('cumsum', x, 1).add(call('tril', x)), [2, 3, 6, 8, 14, 15]],
+    ['bool', () => call('searchsorted.Tensor', tensor([1, 2, 3]), tensor([2]), false, true), [2]],
     ['Scalar, integral', () => call('add.Scalar', x, 1), [2, 3, 4, 5, 6, 7]],
     ['Scalar with alpha', () => call('add.Scalar', x, 1, 0.5), [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]],
     ['Scalar?', () => call('clamp', x, null, 3), [1, 2, 3, 3, 3, 3]],
@@ -80,7 +80,7 @@ describe('results', () => {
   });
 
   test('an operator outside of aten is reached by its full name', () => {
-    expect(call('aten::neg', x).item.name).toBe('item');
+    expect(call('aten::neg', x).select(0, 0).toArray()).toEqual([-1, -2, -3]);
     expect(() => callOp('nowhere::neg', x)).toThrow('this libtorch has no operator nowhere::neg');
   });
 });
@@ -144,7 +144,7 @@ describe('errors', () => {
     ['a missing argument', () => callOp('select.int', x), "argument 'dim' is missing"],
     ['too many arguments', () => callOp('neg', x, 1), 'takes 1 arguments, got 2'],
     ['a string for a tensor', () => callOp('neg', 'x'), 'expected a tensor'],
-    ['null for a tensor', () => callOp('neg', null), "argument 'self' is missing"],
+    ['null for a tensor', () => callOp('neg', null), "argument 'self': expected a tensor"],
     ['a fraction for an int', () => x.select(0, 0.5), "argument 'index': expected an integer"],
     ['NaN for an int', () => x.select(0, NaN), 'expected an integer'],
     ['a string for an int', () => callOp('select.int', x, '0', 0), "argument 'dim': expected an integer"],

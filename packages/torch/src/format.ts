@@ -1,28 +1,33 @@
 /** A tensor as a person reads it: few numbers, nested brackets, dtype and shape at the end. */
+import { scope } from './scope.ts';
 import type { Tensor } from './tensor.ts';
 
+/** A dimension of more than 2 * edge + 1 is shown by its first and last `edge` elements. */
 const edge = 3;
 
 export function formatTensor(tensor: Tensor): string {
   if (tensor.handle === 0) return 'tensor(disposed)';
-  const { shape, dtype } = tensor;
-  const values = tensor.toFloat64Array();
-  const strides = shape.map((_, dim) => shape.slice(dim + 1).reduce((a, b) => a * b, 1));
-  const text = (value: number): string =>
-    dtype === 'bool'
-      ? String(value !== 0)
-      : Number.isInteger(value)
-        ? String(value)
-        : String(Number(value.toPrecision(5)));
+  const body = scope(() => nested(tensor, 'tensor('.length));
+  return `tensor(${body}, ${tensor.dtype}[${tensor.shape.join(', ')}])`;
+}
 
-  const body = (dim: number, offset: number): string => {
-    if (dim === shape.length) return text(values[offset] ?? NaN);
-    const size = shape[dim] ?? 0;
-    const stride = strides[dim] ?? 1;
-    const shown = size <= 2 * edge + 1 ? [...Array(size).keys()] : [0, 1, 2, -1, size - 3, size - 2, size - 1];
-    const parts = shown.map((i) => (i < 0 ? '...' : body(dim + 1, offset + i * stride)));
-    const separator = dim === shape.length - 1 ? ', ' : `,\n${' '.repeat('tensor('.length + dim + 1)}`;
-    return `[${parts.join(separator)}]`;
-  };
-  return `tensor(${body(0, 0)}, ${dtype}[${shape.join(', ')}])`;
+function nested(tensor: Tensor, indent: number): string {
+  const [size] = tensor.shape;
+  if (size === undefined) return numbers(tensor).join('');
+  const flat = tensor.shape.length === 1;
+  const range = (start: number, length: number): string[] =>
+    flat
+      ? numbers(tensor.narrow(0, start, length))
+      : Array.from({ length }, (_, i) => nested(tensor.select(0, start + i), indent + 1));
+  const parts = size <= 2 * edge + 1 ? range(0, size) : [...range(0, edge), '...', ...range(size - edge, edge)];
+  return `[${parts.join(flat ? ', ' : `,\n${' '.repeat(indent + 1)}`)}]`;
+}
+
+function numbers(tensor: Tensor): string[] {
+  if (tensor.dtype === 'int64') return Array.from(tensor.toTypedArray(), String);
+  const isBool = tensor.dtype === 'bool';
+  return tensor.toArray().map((value) => {
+    if (isBool) return String(value !== 0);
+    return String(Number.isInteger(value) ? value : Number(value.toPrecision(5)));
+  });
 }

@@ -17,7 +17,7 @@ const ids = {
   copy_: op('copy_'), cumsum: op('cumsum'), detach: op('detach'), expand: op('expand'), fill_: op('fill_.Scalar'),
   flip: op('flip'), gather: op('gather'), gelu: op('gelu'), index: op('index.Tensor'), indexAdd_: op('index_add_'),
   indexCopy: op('index_copy'),
-  indexCopy_: op('index_copy_'), indexSelect: op('index_select'), isfinite: op('isfinite'), item: op('_local_scalar_dense'),
+  indexCopy_: op('index_copy_'), indexSelect: op('index_select'), isfinite: op('isfinite'), item: op('item'),
   logSoftmax: op('log_softmax.int'), logicalAnd: op('logical_and'), logsumexp: op('logsumexp'),
   maskedFill: op('masked_fill.Scalar'), matmul: op('matmul'), max: op('max'), maxDim: op('max.dim'), mean: op('mean'),
   meanDim: op('mean.dim'), min: op('min'), mm: op('mm'), narrow: op('narrow'), norm: op('linalg_vector_norm'),

@@ -1,0 +1,139 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { UserError } from '../errors.ts';
+import { changedKeys, configHash, configToYaml, loadConfig, parseConfig } from './load.ts';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'visurf-config-'));
+const minimal = 'model: base\noutput: runs/a\nsteps: 10\ndata:\n  train: train.jsonl\n';
+
+function write(text: string, name = 'a.yaml'): string {
+  const file = path.join(directory, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+function messageFor(text: string, overrides: string[] = []): string {
+  try {
+    loadConfig(write(text), overrides);
+  } catch (error) {
+    if (error instanceof UserError) return error.message.replaceAll(directory, '');
+    throw error;
+  }
+  throw new Error('was accepted');
+}
+
+test('a minimal file gets every default, and absolute paths', () => {
+  const config = loadConfig(write(minimal));
+  expect(config.model).toBe(path.join(directory, 'base'));
+  expect(config.data.train).toBe(path.join(directory, 'train.jsonl'));
+  expect(config.paradigm).toBe('visurf');
+  expect(config.rollout.group).toBe(8);
+  expect(config.objective.aggregate).toEqual({ tokens: 'sum', over: 'sequence', normalizer: 1 });
+  expect(config.sft.aggregate).toEqual({ tokens: 'mean', over: 'batch', normalizer: 1 });
+  expect(config.data.prompt).toBeUndefined();
+});
+
+test('overrides are YAML values; their paths are relative to the working directory', () => {
+  const config = loadConfig(
+    write(minimal),
+    [
+      'optimizer.learningRate=1e-5',
+      'optimizer.betas=[0.9, 0.99]',
+      'label.smooth=false',
+      'label.eliminate=on',
+      'model=m',
+    ],
+    '/work',
+  );
+  expect(config.optimizer).toMatchObject({ learningRate: 1e-5, betas: [0.9, 0.99] });
+  expect(config.label).toMatchObject({ smooth: false, eliminate: 'on' });
+  expect(config.model).toBe('/work/m');
+});
+
+test('the resolved configuration reads back as itself', () => {
+  const config = loadConfig(write(`${minimal}  prompt: "find {Question}"\n`));
+  const again = loadConfig(write(configToYaml(config), 'resolved.yaml'));
+  expect(again).toEqual(config);
+  expect(configHash(again)).toBe(configHash(config));
+  expect(parseConfig(config)).toEqual(config);
+});
+
+test('a prompt file is read', () => {
+  write('Where is {Question}?\n', 'prompt.txt');
+  expect(loadConfig(write(`${minimal}  prompt: prompt.txt\n`)).data.prompt).toBe('Where is {Question}?\n');
+  expect(messageFor(`${minimal}  prompt: none.txt\n`)).toBe('/a.yaml:6: /none.txt: no such file');
+});
+
+test('unknown keys name file, line and the nearest key', () => {
+  expect(messageFor(`${minimal}optimizer:\n  lerningRate: 1\n`)).toBe(
+    '/a.yaml:7: unknown key optimizer.lerningRate\n  Did you mean optimizer.learningRate?',
+  );
+  expect(messageFor(`${minimal}sed: 3\n`)).toContain('Did you mean seed?');
+  expect(messageFor(`${minimal}objective: {clip: {hihg: 0.3}}\n`)).toContain('Did you mean objective.clip.high?');
+  expect(messageFor(`${minimal}task:\n  weigths: {}\n`)).toContain(
+    '/a.yaml:7: unknown key task.weigths\n  Did you mean task.weights?',
+  );
+  expect(messageFor(minimal, ['rollout.grup=3'])).toContain('override rollout.grup=3: unknown key rollout.grup');
+});
+
+test('several mistakes come in one message', () => {
+  const message = messageFor(`${minimal}steps2: 1\nrollout:\n  group: -1\nprecision: float8\n`);
+  expect(message).toContain('3 mistakes in the configuration');
+  expect(message).toContain('/a.yaml:6: unknown key steps2');
+  expect(message).toContain('/a.yaml:8: rollout.group');
+  expect(message).toContain('/a.yaml:9: precision');
+});
+
+test.each([
+  ['paradigm: rlvr\nrollout: {group: 1}\n', '/a.yaml:7: rollout.group: RLVR compares'],
+  ['rollout:\n  temperature: 0.7\n', '/a.yaml:6: rollout: the loss takes rollouts'],
+  ['sftSteps: 3\n', '/a.yaml:6: sftSteps: only the paradigm'],
+  ['paradigm: sft-then-rlvr\n', '/a.yaml:6: paradigm: sft-then-rlvr needs sftSteps'],
+  ['paradigm: sft-then-rlvr\nsftSteps: 10\n', 'sftSteps must be less than steps (10)'],
+  ['objective: {aggregate: {over: batch}}\n', 'tokens: sum goes with over: sequence'],
+  ['sft: {aggregate: {normalizer: 3}}\n', 'only tokens: sum has a normalizer'],
+  ['eval: {every: 5}\n', 'evaluation needs data.validation'],
+])('rules over several keys: %j', (text, message) => {
+  expect(messageFor(minimal + text)).toContain(message);
+});
+
+test('sampling is free where training does not learn from it, or when allowed', () => {
+  expect(() => loadConfig(write(`${minimal}paradigm: sft\nrollout: {temperature: 0.7}\n`))).not.toThrow();
+  expect(() => loadConfig(write(`${minimal}rollout: {topK: 5, allowTruncatedSampling: true}\n`))).not.toThrow();
+});
+
+test('broken YAML, missing keys, missing file, bad overrides', () => {
+  expect(messageFor('model: [a\noutput: b\n')).toMatch(/^\/a.yaml:\d: /);
+  expect(messageFor('model: a\nmodel: b\n')).toBe('/a.yaml:2: Map keys must be unique');
+  expect(messageFor('- a\n')).toBe('/a.yaml:1: must hold keys and values');
+  expect(messageFor('model: a\noutput: b\nsteps: 1\n')).toContain('missing key data');
+  expect(messageFor('')).toContain('missing key model');
+  expect(() => loadConfig('/nowhere.yaml')).toThrow('/nowhere.yaml: no such file');
+  expect(messageFor(minimal, ['steps'])).toContain('override steps: not of the form key=value');
+  expect(messageFor(minimal, ['steps.a=1'])).toContain('steps has no keys below it');
+  expect(messageFor(`${minimal}  task: nothing\n`)).toContain('/a.yaml:6: there is no task named "nothing"');
+});
+
+test('changed keys leave out what a resumed run may change', () => {
+  const before = loadConfig(write(minimal));
+  const after = loadConfig(write(minimal), ['steps=20', 'checkpoint.every=3', 'seed=1', 'optimizer.betas=[0.1, 0.2]']);
+  expect(changedKeys(before, after)).toEqual(['optimizer.betas', 'seed']);
+});
+
+test('any text is read, or refused with a UserError', () => {
+  const key = fc.constantFrom('model', 'data', 'rollout', 'task', 'steps', 'x', '? ', '- ', '&a', '*a', '<<');
+  const value = fc.oneof(fc.string(), fc.constantFrom('[1', '{a: b', '|', '1e999', '.nan', '!!js', '*a', '{train: a}'));
+  fc.assert(
+    fc.property(fc.array(fc.tuple(key, value)), (pairs) => {
+      const file = write(pairs.map((pair) => pair.join(': ')).join('\n'), 'fuzz.yaml');
+      try {
+        loadConfig(file);
+      } catch (error) {
+        expect(error).toBeInstanceOf(UserError);
+      }
+    }),
+  );
+});

@@ -1,0 +1,221 @@
+/** From a YAML file and `key=value` overrides to a checked configuration. Messages name file and line. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { isMap, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
+import type { z } from 'zod';
+import { hasCode, messageOf, nearest, UserError } from '../errors.ts';
+import { taskDefinition } from '../tasks/registry.ts';
+import { configSchema, keysAt, type Config } from './schema.ts';
+
+/** Says where a path of keys was written. */
+type Locate = (path: readonly PropertyKey[]) => string;
+
+/** Keys that may differ when a run is resumed: they do not change the numbers of a step. */
+const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\./];
+
+/**
+ * Reads a configuration. Relative paths in the file are relative to it, those in overrides to `cwd`; the result has
+ * absolute paths only, and the text of the prompt template where the file named a file.
+ * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
+ * @throws UserError with every mistake found
+ */
+export function loadConfig(file: string, overrides: readonly string[] = [], cwd = process.cwd()): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(readText(file), { lineCounter: lines, logLevel: 'error' });
+  const [broken] = document.errors;
+  if (broken) {
+    const reason = broken.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
+    throw new UserError(reason, { where: `${file}:${lines.linePos(broken.pos[0]).line}` });
+  }
+  document.contents ??= document.createNode({}) as never;
+  if (!isMap(document.contents)) throw new UserError('must hold keys and values', { where: `${file}:1` });
+
+  absolutePaths(document, path.dirname(path.resolve(file)));
+  const overridden = overrides.map((override) => applyOverride(document, override, cwd));
+  return check(toObject(document, file), (keys) => {
+    const override = overridden.findLast(({ path: own }) => own.every((key, depth) => keys[depth] === key));
+    return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
+  });
+}
+
+/** Checks a configuration given as an object; its paths are relative to the working directory. */
+export function parseConfig(value: unknown): Config {
+  const document = parseDocument(stringify(value));
+  if (!isMap(document.contents)) throw new UserError('a configuration must be an object');
+  absolutePaths(document, process.cwd());
+  return check(document.toJS(), (keys) => keys.join('.') || 'configuration');
+}
+
+export function configToYaml(config: Config): string {
+  return stringify(config);
+}
+
+/** sha256 of the configuration with sorted keys. */
+export function configHash(config: Config): string {
+  return createHash('sha256').update(canonical(config)).digest('hex');
+}
+
+/** Dotted keys whose values differ and that a resumed run may not change. */
+export function changedKeys(before: Config, after: Config): string[] {
+  const [a, b] = [leaves(before), leaves(after)];
+  const differing = [...new Set([...a.keys(), ...b.keys()])].filter((key) => a.get(key) !== b.get(key));
+  return differing.filter((key) => !RESUMABLE.some((pattern) => pattern.test(key))).sort();
+}
+
+function toObject(document: Document, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new UserError(messageOf(error), { where: file });
+  }
+}
+
+function check(value: unknown, locate: Locate): Config {
+  const parsed = configSchema.safeParse(value);
+  if (!parsed.success) throw mistakes(parsed.error.issues, configSchema, [], locate);
+  const config = parsed.data;
+  const { parameters } = located(() => taskDefinition(config.data.task), locate(['data', 'task']));
+  const task = parameters.safeParse(config.task);
+  if (!task.success) throw mistakes(task.error.issues, parameters, ['task'], locate);
+  return {
+    ...config,
+    task: task.data as Record<string, unknown>,
+    data: { ...config.data, prompt: promptText(config.data.prompt, locate) },
+  };
+}
+
+/** One error for all issues. `schema` is that of the object found under `prefix`. */
+function mistakes(issues: readonly z.core.$ZodIssue[], schema: z.ZodType, prefix: string[], locate: Locate): UserError {
+  const found = issues.flatMap((issue) => {
+    const at = [...prefix, ...issue.path];
+    if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
+    return issue.keys.map((key) => {
+      const full = [...at, key];
+      const suggestion = nearest(key, keysAt(schema, issue.path));
+      const remedy = suggestion && `Did you mean ${[...at, suggestion].join('.')}?`;
+      return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
+    });
+  });
+  const [first, ...rest] = found;
+  if (first && rest.length === 0) return new UserError(first.reason, first);
+  const list = found.map(({ where, reason, remedy }) => `  ${where}: ${reason}${remedy ? ` (${remedy})` : ''}`);
+  return new UserError(`${found.length} mistakes in the configuration:\n${list.join('\n')}`);
+}
+
+function describe(issue: z.core.$ZodIssue, at: PropertyKey[]): { reason: string; remedy: string | undefined } {
+  const key = at.join('.') || 'configuration';
+  if (issue.code === 'custom') return { reason: `${key}: ${issue.message}`, remedy: undefined };
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) {
+    return { reason: `missing key ${key}`, remedy: `Add it: ${key} (${issue.expected}).` };
+  }
+  return { reason: `${key}: ${issue.message}`, remedy: undefined };
+}
+
+/** Sets one dotted key of the document to a value written as in YAML. */
+function applyOverride(document: Document, text: string, cwd: string): { path: string[]; text: string } {
+  const split = text.indexOf('=');
+  const keys = text.slice(0, Math.max(split, 0)).split('.');
+  const where = `override ${text}`;
+  if (split < 1 || keys.includes('')) {
+    throw new UserError('not of the form key=value', { where, remedy: 'Example: optimizer.learningRate=1e-5' });
+  }
+  let value: unknown;
+  try {
+    value = parse(text.slice(split + 1));
+  } catch (error) {
+    throw new UserError(messageOf(error).split('\n')[0]!, { where });
+  }
+  for (let depth = 1; depth < keys.length; depth++) {
+    const parent = document.getIn(keys.slice(0, depth));
+    if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
+    else if (!isMap(parent)) throw new UserError(`${keys.slice(0, depth).join('.')} has no keys below it`, { where });
+  }
+  document.setIn(keys, isPath(keys, value) ? path.resolve(cwd, value) : value);
+  return { path: keys, text };
+}
+
+const PATHS = [['model'], ['output'], ['data', 'train'], ['data', 'validation'], ['data', 'prompt']];
+
+function isPath(keys: readonly string[], value: unknown): value is string {
+  if (typeof value !== 'string' || !PATHS.some((known) => known.join('.') === keys.join('.'))) return false;
+  return keys.at(-1) !== 'prompt' || !isTemplate(value);
+}
+
+/** A prompt given as text rather than as a file. */
+function isTemplate(prompt: string): boolean {
+  return prompt.includes('{');
+}
+
+function absolutePaths(document: Document, base: string): void {
+  for (const keys of PATHS) {
+    if (!document.hasIn(keys)) continue;
+    const value = document.getIn(keys);
+    if (isPath(keys, value)) document.setIn(keys, path.resolve(base, value));
+  }
+}
+
+function promptText(prompt: string | undefined, locate: Locate): string | undefined {
+  if (prompt === undefined || isTemplate(prompt)) return prompt;
+  const where = locate(['data', 'prompt']);
+  const text = located(() => readText(prompt), where);
+  if (!isTemplate(text)) throw new UserError(`${prompt} holds no variable such as {Question}`, { where });
+  return text;
+}
+
+/** Adds the place in the configuration to a UserError thrown inside. */
+function located<T>(read: () => T, where: string): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(error.message, { where, cause: error });
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const reason = hasCode(error, 'ENOENT')
+      ? 'no such file'
+      : hasCode(error, 'EISDIR')
+        ? 'is a directory'
+        : messageOf(error);
+    throw new UserError(reason, { where: file });
+  }
+}
+
+/** Line of the deepest written key on the way to a path, from 1. */
+function lineOf(document: Document, lines: LineCounter, keys: readonly PropertyKey[]): number {
+  let node: unknown = document.contents;
+  let offset = document.contents?.range?.[0] ?? 0;
+  for (const key of keys) {
+    if (!isMap(node)) break;
+    const pair = node.items.find((item) => String(item.key) === String(key));
+    if (!pair) break;
+    offset = (pair.key as { range?: number[] }).range?.[0] ?? offset;
+    node = pair.value;
+  }
+  return lines.linePos(offset).line;
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
+
+/** Every leaf (an array is one) as dotted key and canonical JSON. */
+function leaves(value: object, prefix = ''): Map<string, string> {
+  return new Map(
+    Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
+      if (inner === undefined) return [];
+      if (typeof inner === 'object' && inner !== null && !Array.isArray(inner))
+        return [...leaves(inner, `${prefix}${key}.`)];
+      return [[prefix + key, canonical(inner)] as [string, string]];
+    }),
+  );
+}

@@ -1,0 +1,234 @@
+/**
+ * The configuration of a run: every key, its default and its meaning, once.
+ *
+ * The parameters under `task` belong to the task that `data.task` names: its own schema checks them.
+ */
+import { z } from 'zod';
+
+const positive = z.number().positive();
+const count = z.int().positive();
+const fraction = z.number().min(0).max(1);
+
+/**
+ * How token terms become one loss: `sum` over a sequence divided by `normalizer` (1: equation 9 as written), `mean` over
+ * a sequence (GRPO), or `mean` over all tokens of the batch (DAPO). Sequences and prompts are then averaged.
+ */
+const aggregate = (tokens: 'sum' | 'mean', over: 'sequence' | 'batch') =>
+  z
+    .strictObject({
+      tokens: z.enum(['sum', 'mean']).default(tokens),
+      over: z.enum(['sequence', 'batch']).default(over),
+      normalizer: positive.default(1),
+    })
+    .prefault({});
+
+const data = z.strictObject({
+  /** JSONL file of training samples. */
+  train: z.string(),
+  /** JSONL file of held-out samples, for evaluation during training. */
+  validation: z.string().optional(),
+  /** How answers are read, written and rewarded. */
+  task: z.string().default('grounding'),
+  /** Template of the user turn in place of the task's own: text with `{Question}`, or a file that holds it. */
+  prompt: z.string().optional(),
+  /** System turn; unset: the chat template's own. */
+  system: z.string().optional(),
+  /** A sample with a longer prompt is refused. */
+  maxPromptTokens: count.default(4096),
+  /** Area in pixels that an image is scaled down to; unset: as the model's own files say. */
+  maxPixels: count.optional(),
+  /** Area in pixels that an image is scaled up to; unset: as the model's own files say. */
+  minPixels: count.optional(),
+});
+
+/** Sampling of the responses that training learns from. */
+const rollout = z
+  .strictObject({
+    /** Responses per prompt, G. */
+    group: count.default(8),
+    temperature: positive.default(1),
+    /** Nucleus; 1 keeps all tokens. */
+    topP: positive.max(1).default(1),
+    /** Most likely tokens kept; 0 keeps all. */
+    topK: z.int().min(0).default(0),
+    repetitionPenalty: positive.default(1),
+    maxNewTokens: count.default(512),
+    /** Train from other sampling than temperature 1 without truncation, which the loss then takes for the policy's own. */
+    allowTruncatedSampling: z.boolean().default(false),
+  })
+  .prefault({});
+
+/** Reward control of the label (ViSurf only). */
+const label = z
+  .strictObject({
+    /** Surface form: the one rollouts use most, the most likely one, or the task's first. */
+    align: z.enum(['format', 'likelihood', 'off']).default('format'),
+    /** Thinking mark of the label: none (on), full (off), or the mean of its rollouts (neutral). */
+    eliminate: z.enum(['on', 'off', 'neutral']).default('on'),
+    /** Switch the label off where a rollout is as accurate. */
+    smooth: z.boolean().default(true),
+  })
+  .prefault({});
+
+const objective = z
+  .strictObject({
+    /** The importance ratio is kept in [1 - low, 1 + high]. */
+    clip: z.strictObject({ low: fraction.default(0.2), high: positive.default(0.2) }).prefault({}),
+    /** What an advantage is divided by: a standard deviation of the group's rewards, or nothing. */
+    std: z.enum(['sample', 'population', 'none']).default('sample'),
+    ratio: z.enum(['token', 'sequence']).default('token'),
+    aggregate: aggregate('sum', 'sequence'),
+    kl: z
+      .strictObject({
+        /** Weight of the k3 penalty towards the initial policy; 0: none, and no reference model is kept. */
+        coefficient: z.number().min(0).default(0),
+        /** Whether the penalty covers labels, too. */
+        labels: z.boolean().default(false),
+      })
+      .prefault({}),
+    /** Optimiser steps on each batch of rollouts. */
+    updatesPerBatch: count.default(1),
+  })
+  .prefault({});
+
+const optimizer = z
+  .strictObject({
+    name: z.enum(['adamw', 'sgd']).default('adamw'),
+    learningRate: positive.default(1e-6),
+    betas: z.tuple([fraction, fraction]).default([0.9, 0.999]),
+    weightDecay: z.number().min(0).default(0),
+    /** Largest global norm of the gradient. */
+    clipNorm: positive.default(1),
+    /** Steps over which the learning rate rises linearly to its full value. */
+    warmupSteps: z.int().min(0).default(0),
+    decay: z.enum(['linear', 'cosine', 'constant']).default('constant'),
+    /** Where decay ends, as a fraction of the learning rate. */
+    floor: fraction.default(0),
+  })
+  .prefault({});
+
+const shape = z.strictObject({
+  /** Hugging Face directory of the policy to start from. */
+  model: z.string(),
+  /** Directory of the run. */
+  output: z.string(),
+  seed: z.int().min(0).max(0xffffffff).default(0),
+  device: z.enum(['cpu', 'cuda']).default('cpu'),
+  /** `bfloat16`: products in bfloat16, master weights in float32. */
+  precision: z.enum(['float32', 'bfloat16']).default('float32'),
+  /** Threads of the tensor library; unset: its own choice. */
+  threads: count.optional(),
+  data,
+  /** Parameters of the task: weights, thresholds, reward. */
+  task: z.record(z.string(), z.unknown()).prefault({}),
+  paradigm: z.enum(['visurf', 'rlvr', 'sft', 'sft-then-rlvr']).default('visurf'),
+  /** Batches of prompts, all phases together. */
+  steps: count,
+  /** How many of the steps are SFT. */
+  sftSteps: count.optional(),
+  promptsPerStep: count.default(32),
+  rollout,
+  label,
+  objective,
+  sft: z.strictObject({ aggregate: aggregate('mean', 'batch') }).prefault({}),
+  optimizer,
+  train: z
+    .strictObject({
+      freezeVision: z.boolean().default(false),
+      /** Prompts, with all their responses, whose activations are in memory at once. */
+      microBatch: z.strictObject({ prompts: count.default(4) }).prefault({}),
+      /** Compute activations again in the backward pass: less memory, about a third more time. */
+      checkpointActivations: z.boolean().default(false),
+    })
+    .prefault({}),
+  eval: z
+    .strictObject({
+      /** Steps between evaluations on `data.validation`; 0: none. */
+      every: z.int().min(0).default(0),
+      /** Samples used, from the start of the file; unset: all. */
+      limit: count.optional(),
+      /** Unset: as in `rollout`. */
+      maxNewTokens: count.optional(),
+    })
+    .prefault({}),
+  checkpoint: z
+    .strictObject({
+      /** Steps between checkpoints. */
+      every: count.default(50),
+      /** Latest checkpoints kept; the best one stays as well. */
+      keep: count.default(2),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof shape>;
+
+interface Conflict {
+  readonly path: readonly string[];
+  readonly message: string;
+}
+
+/** Rules over several keys. */
+function* conflicts(config: Config): Generator<Conflict> {
+  const { paradigm, rollout, objective, sft } = config;
+  const samples = paradigm !== 'sft';
+  if (paradigm.endsWith('rlvr') && rollout.group < 2) {
+    yield { path: ['rollout', 'group'], message: 'RLVR compares the responses of a prompt: group must be at least 2' };
+  }
+  const truncated =
+    rollout.temperature !== 1 || rollout.topP !== 1 || rollout.topK !== 0 || rollout.repetitionPenalty !== 1;
+  if (samples && truncated && !rollout.allowTruncatedSampling) {
+    yield {
+      path: ['rollout'],
+      message:
+        'the loss takes rollouts for samples of the policy itself, so training needs temperature 1, topP 1, topK 0 and ' +
+        'repetitionPenalty 1 (rollout.allowTruncatedSampling: true trains from others anyway)',
+    };
+  }
+  if (paradigm === 'sft-then-rlvr' && config.sftSteps === undefined) {
+    yield { path: ['paradigm'], message: 'sft-then-rlvr needs sftSteps' };
+  }
+  if (config.sftSteps !== undefined) {
+    if (paradigm !== 'sft-then-rlvr') {
+      yield { path: ['sftSteps'], message: `only the paradigm sft-then-rlvr has sftSteps, not ${paradigm}` };
+    } else if (config.sftSteps >= config.steps) {
+      yield { path: ['sftSteps'], message: `sftSteps must be less than steps (${config.steps})` };
+    }
+  }
+  for (const [path, { tokens, over, normalizer }] of [
+    [['objective', 'aggregate'], objective.aggregate],
+    [['sft', 'aggregate'], sft.aggregate],
+  ] as const) {
+    if (tokens === 'sum' && over === 'batch') yield { path, message: 'tokens: sum goes with over: sequence' };
+    if (tokens === 'mean' && normalizer !== 1) {
+      yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
+    }
+  }
+  if (config.eval.every > 0 && config.data.validation === undefined) {
+    yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
+  }
+  const { minPixels, maxPixels } = config.data;
+  if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
+    yield { path: ['data', 'minPixels'], message: `minPixels is more than maxPixels (${maxPixels})` };
+  }
+}
+
+export const configSchema = shape.superRefine((config, context) => {
+  for (const { path, message } of conflicts(config)) context.addIssue({ code: 'custom', path: [...path], message });
+});
+
+/** Keys of the object at a path, for suggestions; empty where there is no object with known keys. */
+export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
+  let current: unknown = schema;
+  for (const part of path) current = fields(current)?.[String(part)];
+  return Object.keys(fields(current) ?? {});
+}
+
+/** Fields of an object schema under any number of wrappers (default, prefault, optional). */
+function fields(schema: unknown): Record<string, unknown> | undefined {
+  let current = schema;
+  while (current instanceof z.ZodDefault || current instanceof z.ZodPrefault || current instanceof z.ZodOptional) {
+    current = current.unwrap();
+  }
+  return current instanceof z.ZodObject ? current.shape : undefined;
+}

@@ -1,0 +1,193 @@
+/**
+ * A dataset is a JSONL file: one sample a line, `image` (a path or a list of them, relative to the file), `problem`,
+ * `solution` (text or any JSON), optional `task` and `id`, and whatever else.
+ *
+ * Everything is checked before anything is used: every line, every image (decoded to the last byte), every solution.
+ * What is wrong comes in one list.
+ */
+import path from 'node:path';
+import { messageOf, UserError } from '../errors.ts';
+import { decodeImage, IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
+import type { Frame, Sample } from '../types.ts';
+import { readLines } from './lines.ts';
+
+export interface DataLimits extends ImageLimits {
+  readonly maxLineBytes: number;
+  readonly maxSamples: number;
+}
+
+const LIMITS: DataLimits = { ...IMAGE_LIMITS, maxLineBytes: 4 * 2 ** 20, maxSamples: 10_000_000 };
+
+/** Faults listed in full; the others are counted. */
+const SHOWN = 20;
+
+/** Images decoded at the same time. */
+const CHECKED_AT_ONCE = 4;
+
+export interface DatasetOptions {
+  /** Task of all samples; one that names another is refused. */
+  readonly task: string;
+  /** Makes, from all samples, what reads a solution; a UserError it throws is that sample's fault. */
+  readonly truths?: ((samples: readonly Sample[]) => TruthReader) | undefined;
+  /** Only so many samples, from the start of the file. */
+  readonly limit?: number | undefined;
+  readonly limits?: Partial<DataLimits> | undefined;
+  /** Called as images are checked. */
+  readonly onProgress?: ((checked: number, total: number) => void) | undefined;
+}
+
+/** The part of a task that checks solutions. */
+export interface TruthReader {
+  parseTruth(sample: Sample, frames?: readonly Frame[]): unknown;
+}
+
+interface Fault {
+  readonly line: number;
+  readonly id: string | undefined;
+  readonly reason: string;
+}
+
+/**
+ * @example const samples = await loadDataset('train.jsonl', { task: 'grounding' });
+ * @throws UserError that lists the bad samples by file:line and id, or says that there are none at all
+ */
+export async function loadDataset(file: string, options: DatasetOptions): Promise<Sample[]> {
+  const limits = { ...LIMITS, ...options.limits };
+  const { samples, faults } = await readSamples(file, options, limits);
+  const images = await checkImages(samples, limits, options.onProgress);
+  faults.push(...images.faults);
+  if (samples.length > 0) faults.push(...solutionFaults(samples, images.frames, options));
+  if (faults.length > 0) throw listOf(faults, file);
+  if (samples.length === 0) throw new UserError('holds no samples', { where: file, remedy: EXAMPLE });
+  return samples;
+}
+
+const EXAMPLE = 'A sample is a line such as {"image": "a.png", "problem": "the red car", "solution": []}.';
+
+async function readSamples(
+  file: string,
+  options: DatasetOptions,
+  limits: DataLimits,
+): Promise<{ samples: Sample[]; faults: Fault[] }> {
+  const samples: Sample[] = [];
+  const faults: Fault[] = [];
+  const lineOfId = new Map<string, number>();
+  for await (const { number, text, fault } of readLines(file, limits.maxLineBytes)) {
+    if (samples.length >= (options.limit ?? Infinity)) break;
+    if (text?.trim() === '') continue;
+    const sample = text === undefined ? (fault ?? '') : parseSample(text, { file, line: number }, options.task);
+    if (typeof sample === 'string') {
+      faults.push({ line: number, id: undefined, reason: sample });
+      continue;
+    }
+    const first = lineOfId.get(sample.id);
+    if (first !== undefined) faults.push({ line: number, id: sample.id, reason: `same id as line ${first}` });
+    lineOfId.set(sample.id, first ?? number);
+    samples.push(sample);
+    if (samples.length > limits.maxSamples)
+      throw new UserError(`more than ${limits.maxSamples} samples`, { where: file });
+  }
+  return { samples, faults };
+}
+
+/** The sample of a line, or what is wrong with it. */
+export function parseSample(text: string, source: Sample['source'], defaultTask: string): Sample | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return `malformed JSON: ${messageOf(error)}`;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not a JSON object';
+  const { image, problem, solution, task, id, ...extra } = value as Record<string, unknown>;
+  const images = Array.isArray(image) ? (image as unknown[]) : [image];
+  if (image === undefined) return 'missing field image';
+  if (images.length === 0 || !images.every((item) => typeof item === 'string' && item !== '')) {
+    return 'image must be a path, or a list of paths';
+  }
+  if (problem === undefined) return 'missing field problem';
+  if (typeof problem !== 'string' || problem.trim() === '') return 'problem must be a text that is not empty';
+  if (solution === undefined || solution === null) return 'missing field solution';
+  if (task !== undefined && typeof task !== 'string') return 'task must be a name';
+  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return 'id must be a text or a number';
+  const folder = path.dirname(path.resolve(source.file));
+  return {
+    id: id === undefined ? `line-${source.line}` : String(id),
+    images: (images as string[]).map((item) => path.resolve(folder, item)),
+    problem,
+    solution: typeof solution === 'string' ? solution : JSON.stringify(solution),
+    task: task ?? defaultTask,
+    extra,
+    source,
+  };
+}
+
+/** Decodes every image once; a bad one is a fault of each sample that has it. */
+async function checkImages(
+  samples: readonly Sample[],
+  limits: DataLimits,
+  onProgress: DatasetOptions['onProgress'],
+): Promise<{ frames: Map<string, Frame>; faults: Fault[] }> {
+  const files = [...new Set(samples.flatMap(({ images }) => images))];
+  const frames = new Map<string, Frame>();
+  const reasons = new Map<string, string>();
+  let next = 0;
+  let checked = 0;
+  const worker = async () => {
+    for (let file = files[next++]; file !== undefined; file = files[next++]) {
+      try {
+        const { width, height } = await decodeImage(file, limits);
+        frames.set(file, { width, height, modelWidth: width, modelHeight: height });
+      } catch (error) {
+        reasons.set(file, reasonOf(error, file));
+      }
+      onProgress?.(++checked, files.length);
+    }
+  };
+  await Promise.all(Array.from({ length: CHECKED_AT_ONCE }, worker));
+  const faults = samples.flatMap(({ images, id, source }) =>
+    images.flatMap((file) => {
+      const reason = reasons.get(file);
+      return reason === undefined ? [] : [{ line: source.line, id, reason }];
+    }),
+  );
+  return { frames, faults };
+}
+
+function solutionFaults(
+  samples: readonly Sample[],
+  frames: ReadonlyMap<string, Frame>,
+  { truths, task }: DatasetOptions,
+): Fault[] {
+  const reader = truths?.(samples);
+  return samples.flatMap((sample) => {
+    const fault = (reason: string) => [{ line: sample.source.line, id: sample.id, reason }];
+    if (sample.task !== task) return fault(`task ${sample.task} instead of ${task}`);
+    const known = sample.images.flatMap((file) => frames.get(file) ?? []);
+    try {
+      reader?.parseTruth(sample, known.length === sample.images.length ? known : undefined);
+      return [];
+    } catch (error) {
+      return fault(reasonOf(error));
+    }
+  });
+}
+
+/** What a UserError says, without its own place; anything else is a bug and thrown on. */
+function reasonOf(error: unknown, subject?: string): string {
+  if (!(error instanceof UserError)) throw error;
+  return [error.reason, subject && `: ${subject}`, error.remedy && ` (${error.remedy})`].filter(Boolean).join('');
+}
+
+function listOf(faults: readonly Fault[], file: string): UserError {
+  const sorted = [...faults].sort((a, b) => a.line - b.line);
+  const lines = sorted.slice(0, SHOWN).map(({ line, id, reason }) => {
+    const name = id === undefined || id === `line-${line}` ? '' : ` (id ${id})`;
+    return `  ${file}:${line}${name}: ${reason}`;
+  });
+  if (sorted.length > SHOWN) lines.push(`  and ${sorted.length - SHOWN} more`);
+  const bad = new Set(sorted.map(({ line }) => line)).size;
+  return new UserError(`${bad} bad ${bad === 1 ? 'sample' : 'samples'}:\n${lines.join('\n')}`, {
+    remedy: 'Correct or remove these lines.',
+  });
+}

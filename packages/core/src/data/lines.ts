@@ -1,0 +1,58 @@
+/** Lines of a text file, one by one, each with a limit on its length. */
+import { open } from 'node:fs/promises';
+import { hasCode, messageOf, UserError } from '../errors.ts';
+
+export interface Line {
+  /** From 1. */
+  readonly number: number;
+  /** Undefined where the line is too long, or is not UTF-8. */
+  readonly text: string | undefined;
+  readonly fault: string | undefined;
+}
+
+/** @throws UserError where the file cannot be read */
+export async function* readLines(file: string, maxBytes: number): AsyncGenerator<Line> {
+  let number = 0;
+  let length = 0;
+  let pieces: Buffer[] = [];
+  const take = (piece: Buffer) => {
+    length += piece.length;
+    if (length <= maxBytes) pieces.push(piece);
+  };
+  const finish = (): Line => {
+    const line = toLine(++number, pieces, length, maxBytes);
+    pieces = [];
+    length = 0;
+    return line;
+  };
+  try {
+    await using handle = await open(file);
+    for await (const chunk of handle.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
+      let start = 0;
+      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+        take(chunk.subarray(start, end));
+        yield finish();
+        start = end + 1;
+      }
+      take(chunk.subarray(start));
+    }
+    if (length > 0) yield finish();
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    throw new UserError(hasCode(error, 'ENOENT') ? 'no such file' : messageOf(error), { where: file });
+  }
+}
+
+const NEWLINE = 0x0a;
+
+function toLine(number: number, pieces: readonly Buffer[], length: number, maxBytes: number): Line {
+  if (length > maxBytes) {
+    return { number, text: undefined, fault: `line of ${length} bytes is too long (limit ${maxBytes})` };
+  }
+  try {
+    // The decoder drops a byte order mark.
+    return { number, text: new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(pieces)), fault: undefined };
+  } catch {
+    return { number, text: undefined, fault: 'not UTF-8' };
+  }
+}

@@ -1,0 +1,88 @@
+/** Greedy answers to held-out questions, and the task's metrics over them. */
+import { createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { once } from 'node:events';
+
+import type { Policy } from '../policy.ts';
+import { greedy } from '../rollout/sampler.ts';
+import type { Scorer, Subject } from '../reward/reward.ts';
+import type { Prompt, Response, Sample } from '../types.ts';
+import { evaluateAnswer, summarise, type EvaluatedResponse } from './summary.ts';
+
+export interface EvaluatedSample extends EvaluatedResponse {
+  readonly sample: Sample;
+  readonly response: Pick<Response, 'text' | 'stop'>;
+  /** What the response points at, in pixels of the original image. */
+  readonly boxes: readonly (readonly number[])[];
+  readonly points: readonly (readonly number[])[];
+}
+
+export interface EvaluationResult {
+  /** In percent, by the task; and the mean reward. */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly samples: readonly EvaluatedSample[];
+}
+
+export interface EvaluationSettings {
+  readonly maxNewTokens: number;
+  /** Prompts answered at once. */
+  readonly batch?: number;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+type Question = Subject & { readonly prompt: Prompt };
+
+/**
+ * Answers every sample greedily.
+ * @param ask sample -> prompt and truth
+ */
+export async function evaluatePolicy(
+  policy: Policy,
+  scorer: Scorer,
+  samples: readonly Sample[],
+  ask: (sample: Sample) => Promise<Question>,
+  { maxNewTokens, batch = 50, onProgress, signal }: EvaluationSettings,
+): Promise<EvaluationResult> {
+  const results: EvaluatedSample[] = [];
+  for (let start = 0; start < samples.length; start += batch) {
+    const questions = await Promise.all(samples.slice(start, start + batch).map(ask));
+    const prompts = questions.map(({ prompt }) => prompt);
+    const options = {
+      ...greedy,
+      group: 1,
+      maxNewTokens,
+      seed: 0,
+      step: 0,
+      promptIds: prompts.map((_, i) => start + i),
+    };
+    const answers = await policy.sample(prompts, { ...options, ...(signal && { signal }) });
+    questions.forEach((question, i) => {
+      const [answer] = answers[i] ?? [];
+      if (!answer) throw new Error(`no answer to ${question.sample.id}`);
+      const { text, stop } = answer;
+      const { boxes, points } = scorer.task.parse(text, question.frames);
+      results.push({
+        ...evaluateAnswer(scorer, answer, question),
+        sample: question.sample,
+        response: { text, stop },
+        boxes,
+        points,
+      });
+    });
+    onProgress?.(results.length, samples.length);
+  }
+  return { metrics: summarise(scorer, results), samples: results };
+}
+
+/** One line per sample: id, answer, what it points at, reward terms, evaluation. */
+export async function writePerSample(file: string, samples: readonly EvaluatedSample[]): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true });
+  const stream = createWriteStream(file);
+  for (const { sample, response, boxes, points, terms, reward, evaluation } of samples) {
+    stream.write(`${JSON.stringify({ id: sample.id, ...response, boxes, points, terms, reward, evaluation })}\n`);
+  }
+  stream.end();
+  await once(stream, 'finish');
+}

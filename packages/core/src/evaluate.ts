@@ -1,0 +1,69 @@
+/** `visurf eval`: a checkpoint's greedy answers to a dataset, scored by its task. */
+import path from 'node:path';
+
+import type { Device } from '@visurf/torch';
+
+import { loadDataset } from './data/dataset.ts';
+import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
+import type { Precision } from './model/projection.ts';
+import { loadPolicy } from './policy.ts';
+import { makeScorer } from './reward/reward.ts';
+import { ask } from './step.ts';
+import { taskDefinition } from './tasks/registry.ts';
+import type { Task } from './tasks/task.ts';
+import type { Sample } from './types.ts';
+
+export interface EvaluateOptions {
+  /** Checkpoint in Hugging Face layout. */
+  readonly model: string;
+  /** JSONL file. */
+  readonly data: string;
+  /** Task of samples that name none. */
+  readonly task?: string | undefined;
+  /** Prompt template in place of the samples' and the task's own. */
+  readonly prompt?: string | undefined;
+  readonly device?: Device | undefined;
+  readonly precision?: Precision | undefined;
+  readonly maxNewTokens?: number | undefined;
+  /** Only so many samples, from the start of the file. */
+  readonly limit?: number | undefined;
+  /** JSONL file for the answer to every sample; unset: `eval/<name of the data>.jsonl` in the model directory. */
+  readonly output?: string | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Evaluated {
+  /** In percent, by the task; and the mean reward. */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly n: number;
+  /** The file of answers. */
+  readonly perSample: string;
+  readonly samples: readonly EvaluatedSample[];
+}
+
+/** The samples of a file, and their task with its default parameters. */
+export async function loadTaskData(
+  file: string,
+  name = 'grounding',
+  limit?: number,
+): Promise<{ samples: Sample[]; task: Task }> {
+  const definition = taskDefinition(name);
+  const make = (samples: readonly Sample[]): Task => definition.create(definition.parameters.parse({}), samples);
+  const samples = await loadDataset(file, { task: name, limit, truths: make });
+  return { samples, task: make(samples) };
+}
+
+/** @throws UserError for a bad checkpoint or bad data. */
+export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
+  const { model, data, maxNewTokens = 512, onProgress, signal } = options;
+  using policy = loadPolicy(model, options);
+  const { samples, task } = await loadTaskData(data, options.task, options.limit);
+  const scorer = makeScorer(task);
+  const asking = { policy, scorer, prompt: options.prompt };
+  const settings = { maxNewTokens, onProgress, signal };
+  const result = await evaluatePolicy(policy, scorer, samples, (sample) => ask(asking, sample), settings);
+  const perSample = path.resolve(options.output ?? path.join(model, 'eval', path.basename(data)));
+  await writePerSample(perSample, result.samples);
+  return { ...result, n: samples.length, perSample };
+}

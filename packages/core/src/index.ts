@@ -1,0 +1,27 @@
+/**
+ * The system as a library.
+ *
+ * @example
+ * import { loadConfig, train } from '@visurf/core';
+ * const { run, metrics } = await train(loadConfig('visurf.yaml', ['steps=80']));
+ */
+export { UserError } from './errors.ts';
+export type * from './types.ts';
+
+export { loadConfig, parseConfig } from './config/load.ts';
+export type { Config } from './config/schema.ts';
+
+export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
+export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
+export { defineReward, type RewardFunction } from './reward/reward.ts';
+
+export { loadPolicy, Policy, type PolicyOptions } from './policy.ts';
+export { generate, inspect, score, type Generation, type Inspection, type Score } from './infer.ts';
+export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
+export type { Message } from './prompt/template.ts';
+
+export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
+export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
+export { checkData, checkReward, type DataReport, type RewardReport } from './check.ts';
+export { readEvents, type RunEvent } from './run/events.ts';
+export { probeMachine, type Machine } from './machine.ts';

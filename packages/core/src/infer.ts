@@ -1,0 +1,113 @@
+/** What the command line asks of a checkpoint: what it sees, what it gives a response, what it says. */
+import { noGrad, scope } from '@visurf/torch';
+
+import { UserError } from './errors.ts';
+import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
+import type { Policy } from './policy.ts';
+import type { Sampling } from './rollout/sampler.ts';
+import type { StopReason } from './types.ts';
+
+export interface Inspection {
+  /** The rendered chat template, one placeholder per image. */
+  readonly rendered: string;
+  readonly inputIds: readonly number[];
+  readonly imageGridThw: readonly (readonly number[])[];
+  readonly positionIds: readonly (readonly number[])[];
+  /** Null without images. */
+  readonly pixelValues: {
+    readonly shape: readonly number[];
+    readonly mean: number;
+    readonly std: number;
+    readonly min: number;
+    readonly max: number;
+  } | null;
+}
+
+/** What the model of a directory sees of a prompt; needs no weights. */
+export async function inspect(directory: string, input: PromptInput): Promise<Inspection> {
+  const { rendered, inputIds, imageGridThw, positionIds, pixelValues } =
+    await PromptEncoder.load(directory).encode(input);
+  const patches = imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+  return {
+    rendered,
+    inputIds,
+    imageGridThw,
+    positionIds,
+    pixelValues: pixelValues ? { shape: [patches, pixelValues.length / patches], ...moments(pixelValues) } : null,
+  };
+}
+
+/** Mean, standard deviation (divisor n - 1, as PyTorch's `std`), smallest and largest value. */
+function moments(values: Float32Array): { mean: number; std: number; min: number; max: number } {
+  let [sum, min, max] = [0, Infinity, -Infinity];
+  for (const each of values) {
+    sum += each;
+    min = Math.min(min, each);
+    max = Math.max(max, each);
+  }
+  const mean = sum / values.length;
+  let squares = 0;
+  for (const each of values) squares += (each - mean) ** 2;
+  return { mean, std: Math.sqrt(squares / (values.length - 1)), min, max };
+}
+
+export interface Score {
+  readonly tokens: readonly number[];
+  /** Natural logarithms, temperature 1, full vocabulary. */
+  readonly logProbs: readonly number[];
+  readonly total: number;
+}
+
+/** Teacher forcing of a response as it is: nothing is appended, special tokens in a text are text. */
+export async function score(
+  policy: Policy,
+  input: PromptInput,
+  response: { readonly text: string } | { readonly ids: readonly number[] },
+): Promise<Score> {
+  const prompt = await policy.encoder.encode(input);
+  const tokens = 'ids' in response ? response.ids : policy.encoder.encodeText(response.text);
+  const { vocabularySize } = policy.model.config.text;
+  const unknown = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+  if (unknown !== undefined) throw new UserError(`${unknown} is no token of this model (0 to ${vocabularySize - 1})`);
+  if (tokens.length === 0) throw new UserError('the response is empty', { remedy: 'give at least one token to score' });
+  const logProbs = scope(() =>
+    noGrad(() => {
+      const { hidden, targets } = policy.model.hidden([{ prompt, responses: [tokens] }]);
+      return Array.from(policy.model.score(hidden, targets).logProbs);
+    }),
+  );
+  return { tokens, logProbs, total: logProbs.reduce((a, b) => a + b, 0) };
+}
+
+export interface Generation {
+  readonly text: string;
+  /** The stop token included. */
+  readonly tokens: readonly number[];
+  readonly logProbs: readonly number[];
+  readonly stop: StopReason;
+}
+
+/** Answers one prompt; `onText` sees the text as it grows. */
+export async function generate(
+  policy: Policy,
+  input: PromptInput,
+  options: Sampling & { readonly maxNewTokens: number; readonly seed: number },
+  onText?: (piece: string) => void,
+): Promise<Generation> {
+  const prompt = await policy.encoder.encode(input);
+  const said: number[] = [];
+  let shown = 0;
+  const onToken = (token: number): void => {
+    said.push(token);
+    const text = policy.encoder.decode(said);
+    // An unfinished character decodes to the replacement character: wait for the rest of it.
+    if (text.endsWith('\ufffd')) return;
+    onText?.(text.slice(shown));
+    shown = text.length;
+  };
+  const all = { ...options, group: 1, step: 0, promptIds: [0], ...(onText && { onToken }) };
+  const [[rollout] = []] = await policy.sample([prompt], all);
+  if (!rollout) throw new Error('no rollout came back');
+  const { text, tokens, logProbs, stop } = rollout;
+  return { text, tokens, logProbs, stop };
+}

@@ -1,0 +1,20 @@
+/**
+ * The engine's parts, for recipes and benchmarks that build models and pretrain them. Less stable than the index.
+ */
+export { parseModelConfig, type ModelConfig } from './model/config.ts';
+export { loadModel } from './model/load.ts';
+export { pack, nextPosition, type Packed, type PromptWithResponses } from './model/pack.ts';
+export { QwenVL, type Hidden, type States } from './model/qwen.ts';
+export { textRotation } from './model/rope.ts';
+export { planVision } from './model/vision.ts';
+export { modelFiles } from './export/huggingface.ts';
+export { promptPositions } from './prompt/positions.ts';
+export { generate as generateRollouts, type GenerateOptions } from './rollout/generate.ts';
+export { greedy } from './rollout/sampler.ts';
+export { trainStep, ask, type StepContext, type StepResult } from './step.ts';
+export { makeOptimizer, trainable } from './update/optimizer.ts';
+export { logProbs, updatePolicy } from './update/update.ts';
+export { evaluatePolicy } from './eval/evaluate.ts';
+export { makeScorer } from './reward/reward.ts';
+export { loadDataset } from './data/dataset.ts';
+export { makeTask } from './train.ts';

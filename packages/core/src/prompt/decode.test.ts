@@ -1,0 +1,87 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
+import sharp from 'sharp';
+import { expect, test } from 'vitest';
+import { UserError } from '../errors.ts';
+import { decodeImage } from './decode.ts';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'visurf-decode-'));
+
+function write(name: string, bytes: Uint8Array | string): string {
+  const file = path.join(directory, name);
+  writeFileSync(file, bytes);
+  return file;
+}
+
+const noise = Buffer.from(Uint8Array.from({ length: 40 * 30 * 3 }, (_, i) => (i * 7919) % 251));
+const picture = () => sharp(noise, { raw: { width: 40, height: 30, channels: 3 } });
+const png = await picture().png().toBuffer();
+const jpeg = await picture().jpeg().toBuffer();
+
+test('pixels come back as they were written', async () => {
+  const { data, width, height } = await decodeImage(write('a.png', png));
+  expect([width, height]).toEqual([40, 30]);
+  expect(Buffer.from(data).equals(noise)).toBe(true);
+});
+
+test('rotation of the camera is applied', async () => {
+  const rotated = await picture().jpeg().withMetadata({ orientation: 6 }).toBuffer();
+  expect(await decodeImage(write('rotated.jpg', rotated))).toMatchObject({ width: 30, height: 40 });
+});
+
+test('transparency shows white; grey becomes three channels', async () => {
+  const clear = await sharp({ create: { width: 8, height: 8, channels: 4, background: '#00000000' } })
+    .png()
+    .toBuffer();
+  expect((await decodeImage(write('clear.png', clear))).data.every((value) => value === 255)).toBe(true);
+  const grey = await picture().greyscale().png().toBuffer();
+  expect((await decodeImage(write('grey.png', grey))).data.length).toBe(40 * 30 * 3);
+});
+
+test.each([
+  ['missing.png', undefined, 'image file not found'],
+  ['empty.png', '', 'image file is empty'],
+  ['text.png', 'hello', 'not an image in a supported format'],
+  ['a.svg', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', 'not an image in a supported format'],
+  ['cut.png', png.subarray(0, png.length - 40), 'damaged or unreadable image'],
+  ['half.png', png.subarray(0, png.length / 2), 'damaged or unreadable image'],
+  ['cut.jpg', jpeg.subarray(0, jpeg.length / 2), 'damaged or unreadable image'],
+  ['dot.png', await blank(1, 1), 'image of 1 x 1 pixels is too small'],
+  ['line.png', await blank(2000, 4), 'image of 2000 x 4 pixels is too long'],
+  ['huge.png', hugePng(), 'image of 50000 x 50000 pixels is too large'],
+])('%s is refused', async (name, bytes, message) => {
+  const file = bytes === undefined ? path.join(directory, name) : write(name, bytes);
+  await expect(decodeImage(file)).rejects.toThrow(`${file}: ${message}`);
+  await expect(decodeImage(file)).rejects.toBeInstanceOf(UserError);
+});
+
+test('a damaged file decodes, or is refused with a UserError', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(png.length - 1), fc.nat(255), async (at, value) => {
+      const damaged = Buffer.from(png);
+      damaged[at] = value;
+      await decodeImage(write('damaged.png', damaged)).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(UserError);
+      });
+    }),
+    { numRuns: 50 },
+  );
+});
+
+function blank(width: number, height: number): Promise<Buffer> {
+  return sharp({ create: { width, height, channels: 3, background: '#123456' } })
+    .png()
+    .toBuffer();
+}
+
+/** A small PNG whose header claims 50,000 x 50,000 pixels, with the right checksum. */
+function hugePng(): Buffer {
+  const bytes = Buffer.from(png);
+  bytes.writeUInt32BE(50_000, 16);
+  bytes.writeUInt32BE(50_000, 20);
+  bytes.writeUInt32BE(crc32(bytes.subarray(12, 29)), 29);
+  return bytes;
+}

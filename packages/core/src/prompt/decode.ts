@@ -1,0 +1,111 @@
+/**
+ * Image files to RGB pixels.
+ *
+ * Decided where the reference leaves it to the caller: EXIF rotation is applied, transparency is composited on white,
+ * colour profiles are ignored, an animation gives its first frame. Only raster formats are opened: SVG never is. The
+ * header is checked before anything is decoded, and a damaged file is an error, never half a picture.
+ */
+import { open } from 'node:fs/promises';
+import sharp from 'sharp';
+import { hasCode, messageOf, UserError } from '../errors.ts';
+
+// The tensor library has the cores; decoded images are cached by us, where it pays.
+sharp.concurrency(1);
+sharp.cache(false);
+
+export interface ImageLimits {
+  /** Bytes of a file. */
+  readonly maxBytes: number;
+  /** Width times height. */
+  readonly maxPixels: number;
+  /** Of the shorter side: less shows nothing. */
+  readonly minSide: number;
+  /** Longer side over shorter side; the reference refuses more. */
+  readonly maxAspect: number;
+}
+
+export const IMAGE_LIMITS: ImageLimits = { maxBytes: 256 * 2 ** 20, maxPixels: 100e6, minSide: 4, maxAspect: 200 };
+
+/** Pixels of an image, [height, width, 3]. */
+export interface Pixels {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** @throws UserError that names the file and says what is wrong with it */
+export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Pixels> {
+  const bytes = await readImage(file, limits);
+  try {
+    checkSize(await sharp(bytes, { limitInputPixels: false }).metadata(), limits);
+    const { data, info } = await sharp(bytes, {
+      limitInputPixels: limits.maxPixels,
+      ignoreIcc: true,
+      failOn: 'warning',
+    })
+      .autoOrient()
+      .flatten({ background: '#ffffff' })
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new UserError(`decodes to ${info.channels} channels instead of 3`);
+    return { data, width: info.width, height: info.height };
+  } catch (error) {
+    if (error instanceof UserError) throw new UserError(error.reason, { where: file, remedy: error.remedy });
+    throw new UserError(`damaged or unreadable image: ${messageOf(error).replaceAll('\n', '; ')}`, { where: file });
+  }
+}
+
+function checkSize({ width, height }: { width: number; height: number }, limits: ImageLimits): void {
+  const size = `${width} x ${height} pixels`;
+  if (width * height > limits.maxPixels) {
+    throw new UserError(`image of ${size} is too large`, { remedy: `Scale it to at most ${limits.maxPixels} pixels.` });
+  }
+  if (Math.min(width, height) < limits.minSide) {
+    throw new UserError(`image of ${size} is too small`, {
+      remedy: `Both sides need ${limits.minSide} pixels or more.`,
+    });
+  }
+  if (Math.max(width, height) / Math.min(width, height) > limits.maxAspect) {
+    throw new UserError(`image of ${size} is too long`, {
+      remedy: `Sides may differ by a factor of ${limits.maxAspect}.`,
+    });
+  }
+}
+
+async function readImage(file: string, { maxBytes }: ImageLimits): Promise<Buffer> {
+  try {
+    await using handle = await open(file);
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new UserError('is not a file', { where: file });
+    if (stat.size > maxBytes) {
+      throw new UserError(`image file of ${stat.size} bytes is too large (limit ${maxBytes})`, { where: file });
+    }
+    const bytes = await handle.readFile();
+    if (bytes.length === 0) throw new UserError('image file is empty', { where: file });
+    if (!isRaster(bytes)) {
+      throw new UserError('not an image in a supported format', {
+        where: file,
+        remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
+      });
+    }
+    return bytes;
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(hasCode(error, 'ENOENT') ? 'image file not found' : messageOf(error), { where: file });
+  }
+}
+
+/** By the first bytes, whatever the file is called. */
+function isRaster(bytes: Buffer): boolean {
+  const head = bytes.toString('latin1', 0, 16);
+  return (
+    head.startsWith('\x89PNG\r\n\x1a\n') ||
+    head.startsWith('\xff\xd8\xff') ||
+    head.startsWith('GIF8') ||
+    head.startsWith('II*\0') ||
+    head.startsWith('MM\0*') ||
+    (head.startsWith('RIFF') && head.slice(8, 12) === 'WEBP') ||
+    (head.slice(4, 8) === 'ftyp' && /^avi[fs]|^mif1|^msf1/.test(head.slice(8, 12)))
+  );
+}

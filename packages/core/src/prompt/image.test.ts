@@ -1,0 +1,66 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { resizePixels, roundHalfToEven, smartResize, writePatches, type ImageSettings } from './image.ts';
+
+const settings: ImageSettings = {
+  patchSize: 14,
+  temporalPatchSize: 2,
+  mergeSize: 2,
+  minPixels: 56 * 56,
+  maxPixels: 28 * 28 * 1280,
+  mean: [0, 0, 0],
+  std: [1, 1, 1],
+  rescaleFactor: 1 / 255,
+};
+
+test('halves round to even', () => {
+  expect([0.5, 1.5, 2.5, 3.5, 2.4, 2.6].map(roundHalfToEven)).toEqual([0, 2, 2, 4, 2, 3]);
+});
+
+// Expected: smart_resize of transformers 5.23.
+test.each([
+  [70, 98, 56, 112],
+  [42, 700, 56, 700],
+  [1000, 10, 560, 28],
+  [4000, 3000, 1148, 840],
+  [4, 800, 28, 812],
+  [20000, 100, 14140, 56],
+  [57, 33, 84, 56],
+])('%d x %d becomes %d x %d', (width, height, newWidth, newHeight) => {
+  expect(smartResize({ width, height }, settings)).toEqual({ width: newWidth, height: newHeight });
+});
+
+test('every size is a multiple of the merge unit, within the limits', () => {
+  const side = fc.integer({ min: 4, max: 20_000 });
+  fc.assert(
+    fc.property(side, side, (width, height) => {
+      fc.pre(Math.max(width, height) / Math.min(width, height) <= 200);
+      const size = smartResize({ width, height }, settings);
+      expect(size.width % 28).toBe(0);
+      expect(size.height % 28).toBe(0);
+      expect(size.width * size.height).toBeGreaterThanOrEqual(settings.minPixels);
+      if (Math.max(width, height) / Math.min(width, height) < 50) {
+        expect(size.width * size.height).toBeLessThanOrEqual(settings.maxPixels);
+      }
+    }),
+  );
+});
+
+test('patches: merge blocks first, then channel, time, row, column', () => {
+  const small = { ...settings, patchSize: 1, rescaleFactor: 1 };
+  // 4 x 2 pixels; red counts up, green is 100, blue 200.
+  const data = Uint8Array.from({ length: 24 }, (_, i) => [Math.floor(i / 3), 100, 200][i % 3]!);
+  const out = new Float32Array(8 * 6);
+  expect(writePatches({ data, width: 4, height: 2 }, small, out, 0)).toBe(48);
+  const rows = Array.from({ length: 8 }, (_, i) => Array.from(out.subarray(i * 6, i * 6 + 6)));
+  expect(rows[0]).toEqual([0, 0, 100, 100, 200, 200]);
+  expect(rows.map(([red]) => red)).toEqual([0, 1, 4, 5, 2, 3, 6, 7]);
+});
+
+test('resizing keeps a flat colour, and leaves the right size alone', () => {
+  const flat = { data: new Uint8Array(9 * 7 * 3).fill(77), width: 9, height: 7 };
+  const { data, width, height } = resizePixels(flat, { width: 28, height: 56 });
+  expect([width, height, data.length]).toEqual([28, 56, 28 * 56 * 3]);
+  expect(data.every((value) => value === 77)).toBe(true);
+  expect(resizePixels(flat, { width: 9, height: 7 })).toBe(flat);
+});

@@ -1,0 +1,169 @@
+/**
+ * Images as the vision tower takes them: resized, normalised, cut into patches, by the checkpoint's own settings.
+ *
+ * Follows the reference's default image processor of Qwen2-VL and Qwen2.5-VL, bit for bit: bicubic antialiased resize
+ * on bytes by the same libtorch operator, float32 arithmetic in the same order.
+ */
+import { functional, scope, tensor } from '@visurf/torch';
+import { z } from 'zod';
+import { UserError } from '../errors.ts';
+import type { Pixels } from './decode.ts';
+import { readJson } from './files.ts';
+
+export interface ImageSettings {
+  readonly patchSize: number;
+  readonly temporalPatchSize: number;
+  readonly mergeSize: number;
+  /** Area that images are scaled up to, and down to. */
+  readonly minPixels: number;
+  readonly maxPixels: number;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly rescaleFactor: number;
+}
+
+const settingsFile = z.looseObject({
+  patch_size: z.int().positive().default(14),
+  temporal_patch_size: z.int().positive().default(2),
+  merge_size: z.int().positive().default(2),
+  min_pixels: z.int().positive().nullish(),
+  max_pixels: z.int().positive().nullish(),
+  size: z
+    .looseObject({ shortest_edge: z.int().positive().nullish(), longest_edge: z.int().positive().nullish() })
+    .nullish(),
+  image_mean: z.array(z.number()).length(3).default([0.48145466, 0.4578275, 0.40821073]),
+  image_std: z.array(z.number().positive()).length(3).default([0.26862954, 0.26130258, 0.27577711]),
+  rescale_factor: z
+    .number()
+    .positive()
+    .default(1 / 255),
+  do_resize: z.literal(true).default(true),
+  do_rescale: z.literal(true).default(true),
+  do_normalize: z.literal(true).default(true),
+  resample: z.literal(3).default(3),
+});
+
+/** From processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
+export function loadImageSettings(
+  directory: string,
+  overrides: { readonly minPixels?: number | undefined; readonly maxPixels?: number | undefined } = {},
+): ImageSettings {
+  const nested = z.looseObject({ image_processor: settingsFile.optional() });
+  const found =
+    readJson(directory, 'processor_config.json', nested)?.image_processor ??
+    readJson(directory, 'preprocessor_config.json', settingsFile);
+  if (found === undefined) {
+    throw new UserError('no preprocessor_config.json', {
+      where: directory,
+      remedy: 'The directory must hold the image settings of the checkpoint, too.',
+    });
+  }
+  const minPixels = overrides.minPixels ?? found.min_pixels ?? found.size?.shortest_edge ?? 56 * 56;
+  const maxPixels = overrides.maxPixels ?? found.max_pixels ?? found.size?.longest_edge ?? 28 * 28 * 1280;
+  if (minPixels > maxPixels) {
+    throw new UserError(`minPixels (${minPixels}) is more than maxPixels (${maxPixels})`, {
+      remedy: 'Set data.minPixels and data.maxPixels so that they fit.',
+    });
+  }
+  return {
+    patchSize: found.patch_size,
+    temporalPatchSize: found.temporal_patch_size,
+    mergeSize: found.merge_size,
+    minPixels,
+    maxPixels,
+    mean: found.image_mean,
+    std: found.image_std,
+    rescaleFactor: found.rescale_factor,
+  };
+}
+
+/** The size an image is resized to: sides are multiples of patch * merge, the area within the limits. */
+export function smartResize(
+  { width, height }: { readonly width: number; readonly height: number },
+  { patchSize, mergeSize, minPixels, maxPixels }: ImageSettings,
+): { width: number; height: number } {
+  const factor = patchSize * mergeSize;
+  const rounded = (side: number) => roundHalfToEven(side / factor) * factor;
+  const area = rounded(width) * rounded(height);
+  if (area > maxPixels) {
+    const beta = Math.sqrt((height * width) / maxPixels);
+    const shrunk = (side: number) => Math.max(factor, Math.floor(side / beta / factor) * factor);
+    return { width: shrunk(width), height: shrunk(height) };
+  }
+  if (area < minPixels) {
+    const beta = Math.sqrt(minPixels / (height * width));
+    const grown = (side: number) => Math.ceil((side * beta) / factor) * factor;
+    return { width: grown(width), height: grown(height) };
+  }
+  return { width: rounded(width), height: rounded(height) };
+}
+
+/** Python's `round`. */
+export function roundHalfToEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  if (rest !== 0.5) return Math.round(x);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+export function resizePixels(pixels: Pixels, { width, height }: { width: number; height: number }): Pixels {
+  if (width === pixels.width && height === pixels.height) return pixels;
+  const resized = scope(() => {
+    const channelsFirst = tensor(pixels.data, { shape: [1, pixels.height, pixels.width, 3] }).permute(0, 3, 1, 2);
+    return functional.resizeBicubic(channelsFirst, height, width).permute(0, 2, 3, 1).contiguous();
+  });
+  const data = resized.toTypedArray() as Uint8Array;
+  resized.dispose();
+  return { data, width, height };
+}
+
+/** [t, h, w] in patches. */
+export function gridOf({ width, height }: Pixels, { patchSize }: ImageSettings): readonly [number, number, number] {
+  return [1, height / patchSize, width / patchSize];
+}
+
+/**
+ * Writes the patches of a resized image to `out` from `offset` on; returns where they end.
+ *
+ * Order of patches: rows and columns of merge blocks, then rows and columns within a block. A patch is
+ * [channel, time, row, column]; a still image is repeated over time.
+ */
+export function writePatches(pixels: Pixels, settings: ImageSettings, out: Float32Array, offset: number): number {
+  const { patchSize, temporalPatchSize, mergeSize } = settings;
+  const [, rows, columns] = gridOf(pixels, settings);
+  const tables = normalisation(settings);
+  const plane = patchSize * patchSize;
+  let at = offset;
+  const patch = (row: number, column: number) => {
+    for (const [channel, table] of tables.entries()) {
+      let target = at;
+      for (let y = 0; y < patchSize; y++) {
+        let source = ((row * patchSize + y) * pixels.width + column * patchSize) * 3 + channel;
+        for (let x = 0; x < patchSize; x++, source += 3) out[target++] = table[pixels.data[source]!]!;
+      }
+      for (let t = 1; t < temporalPatchSize; t++) out.copyWithin(at + t * plane, at, at + plane);
+      at += temporalPatchSize * plane;
+    }
+  };
+  for (let blockRow = 0; blockRow < rows; blockRow += mergeSize) {
+    for (let blockColumn = 0; blockColumn < columns; blockColumn += mergeSize) {
+      for (let i = 0; i < mergeSize * mergeSize; i++) {
+        patch(blockRow + Math.floor(i / mergeSize), blockColumn + (i % mergeSize));
+      }
+    }
+  }
+  return at;
+}
+
+/**
+ * Per channel, the normalised value of every byte: (x - mean / rescale) / (std / rescale), in float32 as the reference's
+ * fused rescale and normalise computes it.
+ */
+function normalisation({ mean, std, rescaleFactor }: ImageSettings): Float32Array[] {
+  const scale = Math.fround(1 / rescaleFactor);
+  return mean.map((channelMean, channel) => {
+    const centre = Math.fround(Math.fround(channelMean) * scale);
+    const width = Math.fround(Math.fround(std[channel]!) * scale);
+    return Float32Array.from({ length: 256 }, (_, byte) => Math.fround(Math.fround(byte - centre) / width));
+  });
+}

@@ -1,0 +1,115 @@
+/**
+ * The checkpoint's chat template, rendered so that we know which parts of the result came from messages.
+ *
+ * The template runs twice: once as it is, once with a marker in place of every text. Where putting the texts back for the
+ * markers gives the first rendering, that tells the pieces; a template that changes texts (trims them, say) gives one
+ * control piece, and is refused only if a text holds a special token.
+ */
+import { Template } from '@huggingface/jinja';
+import { z } from 'zod';
+import { messageOf, UserError } from '../errors.ts';
+import { readJson, readOptional } from './files.ts';
+import type { Piece } from './tokenizer.ts';
+
+export type Part =
+  { readonly type: 'text'; readonly text: string } | { readonly type: 'image'; readonly image: string };
+
+/** A turn of a conversation, in Hugging Face's form. */
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string | readonly Part[];
+}
+
+export const messagesSchema = z
+  .array(
+    z.object({
+      role: z.enum(['system', 'user', 'assistant']),
+      content: z.union([
+        z.string(),
+        z.array(
+          z.discriminatedUnion('type', [
+            z.object({ type: z.literal('text'), text: z.string() }),
+            z.object({ type: z.literal('image'), image: z.string() }),
+          ]),
+        ),
+      ]),
+    }),
+  )
+  .min(1);
+
+const templateHolder = z.looseObject({
+  chat_template: z
+    .union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))])
+    .nullish()
+    .transform((value) =>
+      typeof value === 'string' ? value : value?.find(({ name }) => name === 'default')?.template,
+    ),
+});
+
+export class ChatTemplate {
+  private readonly template: Template;
+
+  /** Looks in chat_template.jinja, chat_template.json, processor_config.json, tokenizer_config.json, in that order. */
+  static load(directory: string): ChatTemplate {
+    let source = readOptional(directory, 'chat_template.jinja');
+    for (const name of ['chat_template.json', 'processor_config.json', 'tokenizer_config.json']) {
+      source ??= readJson(directory, name, templateHolder)?.chat_template;
+    }
+    if (source === undefined) {
+      throw new UserError('no chat template', {
+        where: directory,
+        remedy: 'Add the chat_template.jinja of the model (instruction-tuned models have one).',
+      });
+    }
+    try {
+      return new ChatTemplate(source);
+    } catch (error) {
+      throw new UserError(`the chat template does not parse: ${messageOf(error)}`, { where: directory });
+    }
+  }
+
+  constructor(source: string) {
+    this.template = new Template(source);
+  }
+
+  /** The prompt up to where the assistant begins to speak. `isControl` tells whether a text holds a special token. */
+  render(messages: readonly Message[], isControl: (text: string) => boolean): { rendered: string; pieces: Piece[] } {
+    const texts: string[] = [];
+    const marked = mapTexts(messages, (text) => `${marker}${texts.push(text) - 1}${marker}`);
+    const rendered = this.run(messages);
+    const pieces: Piece[] = this.run(marked)
+      .split(pattern)
+      .map((part, index) =>
+        index % 2 === 0 ? { text: part, control: true } : { text: texts[Number(part)]!, control: false },
+      );
+    if (pieces.map(({ text }) => text).join('') === rendered) return { rendered, pieces };
+    if (texts.some(isControl)) {
+      throw new UserError('a message holds a special token of the model, and its chat template changes messages', {
+        remedy: 'Remove the special token from the message.',
+      });
+    }
+    return { rendered, pieces: [{ text: rendered, control: true }] };
+  }
+
+  private run(messages: readonly Message[]): string {
+    try {
+      return this.template.render({ messages, add_generation_prompt: true });
+    } catch (error) {
+      throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** A noncharacter of Unicode: not for interchange, so no text has a reason to hold it. */
+const marker = '\ufdd0';
+const pattern = new RegExp(`${marker}(\\d+)${marker}`);
+
+function mapTexts(messages: readonly Message[], map: (text: string) => string): Message[] {
+  return messages.map(({ role, content }) => ({
+    role,
+    content:
+      typeof content === 'string'
+        ? map(content)
+        : content.map((part) => (part.type === 'text' ? { type: part.type, text: map(part.text) } : part)),
+  }));
+}

@@ -1,0 +1,188 @@
+/**
+ * Text to token ids and back, by the checkpoint's own `tokenizer.json`.
+ *
+ * Text from users and models is not control: special tokens inside it are encoded letter by letter, as transformers does
+ * with `split_special_tokens=True`; other added tokens (`<think>` in some checkpoints) keep matching. Departures from
+ * `@huggingface/tokenizers`: `(?i:` in the splitting pattern folds like the reference's (long s and the Kelvin sign), ids
+ * without a token decode to nothing, and no spaces are cleaned up.
+ */
+import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+import { z } from 'zod';
+import { invariant, messageOf, UserError } from '../errors.ts';
+import { readJson, requireJson } from './files.ts';
+
+const tokenizerFile = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() })).default([]),
+  pre_tokenizer: z.unknown(),
+  model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), z.int()) }),
+});
+type TokenizerFile = z.output<typeof tokenizerFile>;
+
+const token = z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]);
+const tokenizerConfig = z.looseObject({ eos_token: token.nullish(), pad_token: token.nullish() });
+
+const ids = z.union([z.int().transform((id) => [id]), z.array(z.int())]).nullish();
+const idConfig = z.looseObject({ eos_token_id: ids, pad_token_id: z.int().nullish() });
+const modelConfig = idConfig.extend({ text_config: idConfig.optional() });
+
+/** What we use of the library, whose own declarations do not resolve here. */
+interface Library {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] };
+  decode(ids: readonly number[], options: { clean_up_tokenization_spaces: boolean }): string;
+  token_to_id(token: string): number | undefined;
+  id_to_token(id: number): string | undefined;
+}
+const Library = LibraryTokenizer as unknown as new (file: object, config: object) => Library;
+
+export class Tokenizer {
+  /** Ids that end a response. */
+  readonly eosIds: readonly number[];
+  /** The one of them that a label ends with. */
+  readonly eosId: number;
+  readonly padId: number;
+  /** Ids of control tokens. */
+  readonly specialIds: ReadonlySet<number>;
+  private readonly file: TokenizerFile;
+  private readonly control: Library;
+  private readonly controlPattern: RegExp;
+  private plainOnDemand: Library | undefined;
+
+  /** @throws UserError where files are missing or malformed */
+  static load(directory: string): Tokenizer {
+    const file = requireJson(directory, 'tokenizer.json', tokenizerFile);
+    const config = readJson(directory, 'tokenizer_config.json', tokenizerConfig) ?? {};
+    const model = readJson(directory, 'config.json', modelConfig) ?? {};
+    const generation = readJson(directory, 'generation_config.json', idConfig) ?? {};
+    try {
+      return new Tokenizer(file, {
+        eosToken: config.eos_token ?? undefined,
+        padToken: config.pad_token ?? undefined,
+        eosIds: generation.eos_token_id ?? model.eos_token_id ?? model.text_config?.eos_token_id ?? [],
+        padId: generation.pad_token_id ?? model.pad_token_id ?? model.text_config?.pad_token_id ?? undefined,
+      });
+    } catch (error) {
+      throw error instanceof UserError
+        ? error
+        : new UserError(messageOf(error), { where: `${directory}/tokenizer.json` });
+    }
+  }
+
+  constructor(
+    file: TokenizerFile,
+    names: {
+      eosToken?: string | undefined;
+      padToken?: string | undefined;
+      eosIds?: readonly number[];
+      padId?: number | undefined;
+    },
+  ) {
+    this.file = withReferenceFolding(file);
+    this.control = new Library(this.file, {});
+    const special = this.file.added_tokens.filter((added) => added.special);
+    this.specialIds = new Set(special.map(({ id }) => id));
+    const longestFirst = special.map(({ content }) => content).sort((a, b) => b.length - a.length);
+    this.controlPattern = new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join('|') || '(?!)'})`, 'u');
+
+    const eosId = names.eosToken === undefined ? names.eosIds?.[0] : this.idOf(names.eosToken);
+    if (eosId === undefined) {
+      throw new UserError('the tokenizer names no token that ends a response', {
+        remedy: 'Set eos_token in tokenizer_config.json, or eos_token_id in generation_config.json.',
+      });
+    }
+    this.eosId = eosId;
+    this.eosIds = [...new Set([eosId, ...(names.eosIds ?? [])])];
+    this.padId = names.padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
+  }
+
+  /** Id of a token by its text, undefined where there is none. */
+  idOf(content: string): number | undefined {
+    return this.control.token_to_id(content);
+  }
+
+  /** Text of one token as it stands in the vocabulary, undefined where there is none. */
+  tokenOf(id: number): string | undefined {
+    return this.control.id_to_token(id);
+  }
+
+  /** Whether text holds what would be a control token. */
+  hasSpecial(text: string): boolean {
+    return this.controlPattern.test(text);
+  }
+
+  /** Ids of text in which nothing is control. */
+  encodeText(text: string): number[] {
+    if (!this.hasSpecial(text)) return encode(this.control, text);
+    this.plainOnDemand ??= new Library(withoutSpecial(this.file), {});
+    return encode(this.plainOnDemand, text);
+  }
+
+  /**
+   * Ids of a rendered prompt, given in pieces. Only control pieces may hold special tokens; the text between two of those
+   * is encoded as a whole, so that words merge over the borders of pieces as they do in the reference.
+   */
+  encodePieces(pieces: readonly Piece[]): number[] {
+    const result: number[] = [];
+    let text = '';
+    for (const piece of pieces) {
+      const parts = piece.control ? piece.text.split(this.controlPattern) : [piece.text];
+      parts.forEach((part, index) => {
+        if (index % 2 === 0) {
+          text += part;
+          return;
+        }
+        result.push(...this.encodeText(text), this.idOf(part)!);
+        text = '';
+      });
+    }
+    result.push(...this.encodeText(text));
+    return result;
+  }
+
+  /** Text of ids. Special tokens are left out unless `special` is set; ids without a token give nothing. */
+  decode(tokens: readonly number[], { special = false } = {}): string {
+    const known = tokens.filter((id) => this.tokenOf(id) !== undefined && (special || !this.specialIds.has(id)));
+    return known.length === 0 ? '' : this.control.decode(known, { clean_up_tokenization_spaces: false });
+  }
+}
+
+/** A part of a rendered prompt: from the chat template (control), or from a message. */
+export interface Piece {
+  readonly text: string;
+  readonly control: boolean;
+}
+
+function encode(tokenizer: Library, text: string): number[] {
+  if (text === '') return [];
+  return tokenizer.encode(text, { add_special_tokens: false }).ids.map((id) => {
+    invariant(id !== undefined, 'BPE gives known tokens only');
+    return id;
+  });
+}
+
+/** The same tokenizer without special tokens, in the vocabulary, too. */
+function withoutSpecial(file: TokenizerFile): TokenizerFile {
+  const special = new Set(file.added_tokens.filter((added) => added.special).map(({ content }) => content));
+  return {
+    ...file,
+    added_tokens: file.added_tokens.filter((added) => !added.special),
+    model: {
+      ...file.model,
+      vocab: Object.fromEntries(Object.entries(file.model.vocab).filter(([content]) => !special.has(content))),
+    },
+  };
+}
+
+/**
+ * The splitting pattern's `(?i:...)` in the reference folds Unicode: s includes U+017F, k includes U+212A. The library folds
+ * ASCII; so the letters become classes.
+ */
+function withReferenceFolding(file: TokenizerFile): TokenizerFile {
+  const fold = (pattern: string) =>
+    pattern.replace(/\(\?i:([^()[\]\\]*)\)/g, (_, body: string) => {
+      return `(?i:${body.replace(/s/gi, '[s\u017f]').replace(/k/gi, '[k\u212a]')})`;
+    });
+  const preTokenizer: unknown = JSON.parse(JSON.stringify(file.pre_tokenizer ?? null), (key, value: unknown) =>
+    key === 'Regex' && typeof value === 'string' ? fold(value) : value,
+  );
+  return { ...file, pre_tokenizer: preTokenizer };
+}

@@ -1,0 +1,64 @@
+/** What a report shows, as plain data. */
+import type { Box } from '../types.ts';
+
+/** One line of the results: a policy and what was measured of it. */
+export interface ReportRow {
+  readonly name: string;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export interface ReportColumn {
+  /** Name of the metric in a row. */
+  readonly key: string;
+  readonly label: string;
+  /** Shown beside the label: `%`, `s`; empty for none. */
+  readonly unit: string;
+  readonly better: 'higher' | 'lower';
+}
+
+export interface ReportSeries {
+  readonly name: string;
+  /** x (training step) and y. A y that is not finite leaves a gap. */
+  readonly points: readonly (readonly [number, number])[];
+}
+
+export interface ReportCurve {
+  readonly title: string;
+  readonly yLabel: string;
+  readonly series: readonly ReportSeries[];
+}
+
+/** What one policy answered. */
+export interface ReportAnswer {
+  /** As in `ReportRow`. */
+  readonly name: string;
+  readonly text: string;
+  /** In pixels of the original image. */
+  readonly boxes: readonly Box[];
+  readonly wellFormed: boolean;
+}
+
+export interface ReportSample {
+  /** Absolute path. */
+  readonly image: string;
+  readonly question: string;
+  /** In pixels of the original image; empty where nothing matches the question. */
+  readonly truth: readonly Box[];
+  readonly answers: readonly ReportAnswer[];
+}
+
+export interface ReportData {
+  readonly title: string;
+  /** Paragraphs, separated by empty lines. */
+  readonly intro: string;
+  readonly columns: readonly ReportColumn[];
+  /** The first is what the others are compared to. */
+  readonly rows: readonly ReportRow[];
+  readonly curves: readonly ReportCurve[];
+  /** The first `MOST_SAMPLES` are shown. */
+  readonly samples: readonly ReportSample[];
+  readonly notes: readonly string[];
+}
+
+/** Samples whose images a report embeds. */
+export const MOST_SAMPLES = 24;

@@ -1,0 +1,119 @@
+/**
+ * Checkpoints: `checkpoints/NNNNNN/` with the files of a step, `state.json`, and `manifest.json`, which has the size and
+ * sha256 of every file and the length of every log at that moment.
+ *
+ * A checkpoint is written aside, synced and renamed, so a directory with a six-digit name is whole; the manifest proves it.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { messageOf } from '../errors.ts';
+import { sha256, sync } from './durable.ts';
+
+const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
+
+/** The checkpoint with the best value of a metric so far. */
+export type Best = z.output<typeof best>;
+
+const manifestSchema = z.object({
+  version: z.literal(1),
+  step: z.int().min(0),
+  configHash: z.string(),
+  environment: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+  /** Bytes of each log that belong to steps up to this one, by path in the run directory. */
+  logs: z.record(z.string(), z.int().min(0)),
+  best: best.optional(),
+  files: z.record(z.string(), z.object({ bytes: z.int().min(0), sha256: z.string() })),
+});
+export type Manifest = z.output<typeof manifestSchema>;
+
+/** What a checkpoint is made of. */
+export interface CheckpointContent {
+  /** By file name (also `folder/name`): writes the file at the path it is given. */
+  readonly files: Readonly<Record<string, (file: string) => void | Promise<void>>>;
+  /** Everything else as JSON: random state, data cursor, counters. */
+  readonly state: unknown;
+}
+
+export interface Checkpoint {
+  readonly step: number;
+  readonly directory: string;
+  readonly manifest: Manifest;
+  readonly state: unknown;
+}
+
+/** Writes a checkpoint; one of the same step is replaced. Returns its directory. */
+export async function writeCheckpoint(
+  folder: string,
+  content: CheckpointContent,
+  facts: Omit<Manifest, 'version' | 'files'>,
+): Promise<string> {
+  const name = stepName(facts.step);
+  const aside = path.join(folder, `.${name}.tmp`);
+  rmSync(aside, { recursive: true, force: true });
+  mkdirSync(aside, { recursive: true });
+  const writers: CheckpointContent['files'] = {
+    ...content.files,
+    'state.json': (file: string) => writeFileSync(file, JSON.stringify(content.state)),
+  };
+  const files: Manifest['files'] = {};
+  for (const [file, write] of Object.entries(writers)) {
+    const full = path.join(aside, file);
+    mkdirSync(path.dirname(full), { recursive: true });
+    await write(full);
+    sync(full);
+    files[file] = { bytes: statSync(full).size, sha256: await sha256(full) };
+  }
+  const manifest: Manifest = { version: 1, ...facts, files };
+  writeFileSync(path.join(aside, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);
+  sync(path.join(aside, 'manifest.json'));
+  sync(aside);
+  const directory = path.join(folder, name);
+  rmSync(directory, { recursive: true, force: true });
+  renameSync(aside, directory);
+  sync(folder);
+  return directory;
+}
+
+/** Steps that have a checkpoint, ascending. */
+export function checkpointSteps(folder: string): number[] {
+  if (!existsSync(folder)) return [];
+  const names = readdirSync(folder).filter((name) => /^\d{6,}$/.test(name));
+  return names.map(Number).sort((a, b) => a - b);
+}
+
+/** Reads and verifies a checkpoint: every file, every byte. Gives the reason where it is not whole. */
+export async function readCheckpoint(folder: string, step: number): Promise<Checkpoint | { fault: string }> {
+  const directory = path.join(folder, stepName(step));
+  try {
+    const manifest = manifestSchema.parse(JSON.parse(readFileSync(path.join(directory, 'manifest.json'), 'utf8')));
+    for (const [name, { bytes, sha256: expected }] of Object.entries(manifest.files)) {
+      const file = path.join(directory, name);
+      if (statSync(file).size !== bytes) return { fault: `${name} has another size than its manifest says` };
+      if ((await sha256(file)) !== expected) return { fault: `${name} has other bytes than its manifest says` };
+    }
+    const state: unknown = JSON.parse(readFileSync(path.join(directory, 'state.json'), 'utf8'));
+    return { step, directory, manifest, state };
+  } catch (error) {
+    return { fault: messageOf(error) };
+  }
+}
+
+export function removeCheckpoint(folder: string, step: number): void {
+  // Under another name first: a directory with a step's name is whole.
+  const aside = path.join(folder, `.${stepName(step)}.tmp`);
+  rmSync(aside, { recursive: true, force: true });
+  renameSync(path.join(folder, stepName(step)), aside);
+  rmSync(aside, { recursive: true, force: true });
+}
+
+/** Removes what a killed process left half written or half removed. */
+export function removeLeftovers(folder: string): void {
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    if (name.endsWith('.tmp')) rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+export function stepName(step: number): string {
+  return String(step).padStart(6, '0');
+}

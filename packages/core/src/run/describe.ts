@@ -1,0 +1,85 @@
+/** What a finished step looks like from outside: its event, and one record per group. */
+import type { Scorer } from '../reward/reward.ts';
+import type { StepResult } from '../step.ts';
+import type { Group, Member } from '../types.ts';
+import type { NewEvent } from './events.ts';
+import { groupRecord, type GroupRecord } from './groups.ts';
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
+
+/** Entries whose value is a number: means over nothing are left out. */
+const defined = (metrics: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
+
+/** How the labels fared: share that was active, A_y, log pi_old(y) of those that were scored. */
+function labelMetrics(
+  groups: readonly Group[],
+  logProbOf: (member: Member) => number | undefined,
+): Record<string, number> {
+  const labelled = groups.flatMap(({ label, members }) => (label && members[0] ? [{ label, member: members[0] }] : []));
+  if (labelled.length === 0) return {};
+  const active = labelled.filter(({ label }) => label.active);
+  return {
+    labelActive: active.length / labelled.length,
+    labelAdvantage: mean(active.map(({ member }) => member.advantage)),
+    labelNegative: active.filter(({ member }) => member.advantage < 0).length / labelled.length,
+    labelLogProb: mean(labelled.flatMap(({ member }) => logProbOf(member) ?? [])),
+  };
+}
+
+/** Rewards by term, lengths, entropy of what was sampled. */
+function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string, number> {
+  const members = groups.map((group) => group.members.filter(({ kind }) => kind === 'rollout'));
+  const all = members.flat();
+  if (all.length === 0) return {};
+  const terms = Object.keys(scorer.weights).map(
+    (name) => [`reward.${name}`, mean(all.map((each) => each.terms[name] ?? 0))] as const,
+  );
+  return {
+    reward: mean(all.map(({ reward }) => reward)),
+    ...Object.fromEntries(terms),
+    length: mean(all.map(({ response }) => response.tokens.length)),
+    cutOff: mean(all.map(({ response }) => (response.stop === 'length' ? 1 : 0))),
+    /** -log pi of a sampled token: an estimate of the policy's entropy in nats. */
+    entropy:
+      -sum(all.flatMap(({ response }) => ('logProbs' in response ? (response.logProbs as number[]) : []))) /
+      sum(all.map(({ response }) => response.tokens.length)),
+    noVariance: mean(members.map((group) => (group.every(({ reward }) => reward === group[0]?.reward) ? 1 : 0))),
+  };
+}
+
+export function describeStep(
+  step: number,
+  { groups, update, seconds }: StepResult,
+  scorer: Scorer,
+  learningRate: number,
+): { event: Extract<NewEvent, { type: 'step' }>; groups: GroupRecord[] } {
+  const logProbs = new Map<Member, number>();
+  groups.forEach(({ members }, i) => {
+    members.forEach((member, j) => {
+      const values = update.oldLogProbs[i]?.[j];
+      if (values) logProbs.set(member, sum(values));
+    });
+  });
+  const { tokens, clippedLow, clippedHigh, ratioSum, klSum } = update.stats;
+  const metrics = defined({
+    loss: update.loss,
+    gradientNorm: update.gradientNorm,
+    learningRate,
+    ...rolloutMetrics(groups, scorer),
+    ...labelMetrics(groups, (member) => logProbs.get(member)),
+    scored: update.scored / update.responses,
+    clippedLow: clippedLow / tokens,
+    clippedHigh: clippedHigh / tokens,
+    ratio: ratioSum / tokens,
+    kl: klSum / tokens,
+  });
+  const records = groups.map((group) =>
+    groupRecord(step, group, {
+      marks: ({ response }) => scorer.task.parse(response.text, group.prompt.frames),
+      logProb: (member) => logProbs.get(member),
+    }),
+  );
+  return { event: { type: 'step', step, metrics, seconds }, groups: records };
+}

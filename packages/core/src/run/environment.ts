@@ -1,0 +1,31 @@
+/** What the numbers of a run depend on beside its configuration, down to the last bit. */
+import { cpus } from 'node:os';
+
+export type Environment = Readonly<Record<string, string | number | boolean | null>>;
+
+const SETTINGS = /^(MKL|OMP|KMP|ATEN|DNNL|ONEDNN|OPENBLAS|CUBLAS|NVIDIA)_/;
+
+/**
+ * This process's surroundings; `extra` adds what the tensor library knows (its version, threads, vector instructions).
+ */
+export function describeEnvironment(extra: Environment = {}): Environment {
+  const settings = Object.entries(process.env).filter(([name]) => SETTINGS.test(name));
+  return {
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    cpu: cpus()[0]?.model ?? null,
+    ...extra,
+    ...Object.fromEntries(settings.sort().map(([name, value]) => [name, value ?? null])),
+  };
+}
+
+/** One sentence per difference that may change the last bits of a resumed run. */
+export function environmentChanges(before: Environment, now: Environment): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
+  return names
+    .filter((name) => (before[name] ?? null) !== (now[name] ?? null))
+    .map(
+      (name) =>
+        `${name} was ${before[name] ?? 'unset'}, is ${now[name] ?? 'unset'}: numbers may differ in the last bits`,
+    );
+}

@@ -1,0 +1,56 @@
+/**
+ * What a run says about itself while it goes on: `events.jsonl`, one JSON object a line, at most one `step` per step.
+ * Trainer, studio and other tools share these types; readers skip types they do not know.
+ */
+import { readFileSync } from 'node:fs';
+
+interface Stamped {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  /** Steps finished. */
+  readonly step: number;
+}
+
+/** The run began, or went on from a checkpoint. */
+export interface StartEvent extends Stamped {
+  readonly type: 'start' | 'resume';
+  readonly configHash: string;
+  readonly environment: Readonly<Record<string, unknown>>;
+}
+
+export interface StepEvent extends Stamped {
+  readonly type: 'step';
+  /** Rewards, losses, norms, rates, counts by name. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** By phase. */
+  readonly seconds: Readonly<Record<string, number>>;
+}
+
+export interface EvalEvent extends Stamped {
+  readonly type: 'eval';
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Samples evaluated. */
+  readonly n: number;
+}
+
+export interface CheckpointEvent extends Stamped {
+  readonly type: 'checkpoint';
+  readonly seconds: number;
+}
+
+export interface EndEvent extends Stamped {
+  readonly type: 'end';
+  readonly reason: 'done' | 'interrupted' | 'failed';
+  readonly message?: string | undefined;
+}
+
+export type RunEvent = StartEvent | StepEvent | EvalEvent | CheckpointEvent | EndEvent;
+
+/** An event as its writer gives it: the run adds the time. */
+export type NewEvent = RunEvent extends infer Event ? (Event extends RunEvent ? Omit<Event, 'time'> : never) : never;
+
+/** Events of a run, finished or not; the half-written last line of a killed process is left out. */
+export function readEvents(file: string): RunEvent[] {
+  const complete = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  return complete.map((line) => JSON.parse(line) as RunEvent);
+}

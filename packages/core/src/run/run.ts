@@ -1,0 +1,225 @@
+/**
+ * A run is a directory that explains itself:
+ *
+ *     config.yaml · events.jsonl · groups/NNNNNN.jsonl · checkpoints/NNNNNN/ · best -> checkpoints/NNNNNN · lock
+ *
+ * Whenever the process dies, `Run.resume` finds the last whole checkpoint, cuts the logs back to it, and the run goes on as
+ * if nothing had happened.
+ */
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { changedKeys, configHash, configToYaml, loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import {
+  checkpointSteps,
+  readCheckpoint,
+  removeCheckpoint,
+  removeLeftovers,
+  stepName,
+  writeCheckpoint,
+  type Best,
+  type Checkpoint,
+  type CheckpointContent,
+} from './checkpoint.ts';
+import { AppendOnly, replaceFile, sync } from './durable.ts';
+import { environmentChanges, type Environment } from './environment.ts';
+import type { NewEvent } from './events.ts';
+import type { GroupRecord } from './groups.ts';
+import { lockRun } from './lock.ts';
+
+export interface Resumed {
+  readonly run: Run;
+  /** Undefined where the run died before its first checkpoint: it begins anew. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** Damaged checkpoints that were passed over, and changes of the machine. */
+  readonly warnings: readonly string[];
+}
+
+const EVENTS = 'events.jsonl';
+
+export class Run {
+  readonly directory: string;
+  private readonly config: Config;
+  private readonly environment: Environment;
+  private readonly release: () => void;
+  private readonly events: AppendOnly;
+  private bestSoFar: Best | undefined;
+
+  /**
+   * Begins a run in an empty or new directory.
+   * @throws UserError where there is one already
+   */
+  static start(directory: string, config: Config, environment: Environment): Run {
+    requireEmpty(directory);
+    mkdirSync(directory, { recursive: true });
+    const release = lockRun(directory);
+    replaceFile(path.join(directory, 'config.yaml'), configToYaml(config));
+    const run = new Run(directory, config, environment, release, undefined);
+    run.log({ type: 'start', step: 0, configHash: configHash(config), environment });
+    return run;
+  }
+
+  /**
+   * Goes on with a run that was stopped or killed.
+   * @throws UserError where there is none, it is in use, or the configuration is another
+   */
+  static async resume(directory: string, config: Config, environment: Environment): Promise<Resumed> {
+    const written = path.join(directory, 'config.yaml');
+    if (!existsSync(written)) throw new UserError('there is no run to resume', { where: directory });
+    const changed = changedKeys(loadConfig(written), config);
+    if (changed.length > 0) {
+      throw new UserError(`the configuration differs from that of the run in: ${changed.join(', ')}`, {
+        where: directory,
+        remedy: 'Resume with the same values, or start a run with another output.',
+      });
+    }
+    const release = lockRun(directory);
+    try {
+      const { checkpoint, warnings } = await latestCheckpoint(path.join(directory, 'checkpoints'));
+      cutBack(directory, checkpoint);
+      replaceFile(written, configToYaml(config));
+      const run = new Run(directory, config, environment, release, checkpoint?.manifest.best);
+      if (checkpoint) warnings.push(...environmentChanges(checkpoint.manifest.environment, environment));
+      run.log({ type: 'resume', step: checkpoint?.step ?? 0, configHash: configHash(config), environment });
+      return { run, checkpoint, warnings };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  private constructor(
+    directory: string,
+    config: Config,
+    environment: Environment,
+    release: () => void,
+    bestSoFar: Best | undefined,
+  ) {
+    this.directory = directory;
+    this.config = config;
+    this.environment = environment;
+    this.release = release;
+    this.bestSoFar = bestSoFar;
+    mkdirSync(path.join(directory, 'groups'), { recursive: true });
+    this.events = new AppendOnly(path.join(directory, EVENTS));
+  }
+
+  get best(): Best | undefined {
+    return this.bestSoFar;
+  }
+
+  log(event: NewEvent): void {
+    this.events.append({ time: Date.now(), ...event });
+  }
+
+  writeGroups(step: number, groups: readonly GroupRecord[]): void {
+    const text = groups.map((group) => `${JSON.stringify(group)}\n`).join('');
+    writeFileSync(path.join(this.directory, 'groups', `${stepName(step)}.jsonl`), text);
+  }
+
+  /**
+   * Call after the events of the step were logged: what is logged later is cut off on resume. `score` makes this the best
+   * checkpoint where no earlier one has a higher value.
+   */
+  async saveCheckpoint(
+    step: number,
+    content: CheckpointContent,
+    score?: { readonly metric: string; readonly value: number },
+  ): Promise<string> {
+    const started = performance.now();
+    if (score && !(this.bestSoFar && this.bestSoFar.value >= score.value)) this.bestSoFar = { step, ...score };
+    this.events.sync();
+    const folder = path.join(this.directory, 'checkpoints');
+    const directory = await writeCheckpoint(folder, content, {
+      step,
+      configHash: configHash(this.config),
+      environment: this.environment,
+      logs: { [EVENTS]: statSync(path.join(this.directory, EVENTS)).size },
+      best: this.bestSoFar,
+    });
+    pointToBest(this.directory, this.bestSoFar);
+    this.prune(folder);
+    this.log({ type: 'checkpoint', step, seconds: (performance.now() - started) / 1000 });
+    return directory;
+  }
+
+  close(): void {
+    this.events.sync();
+    this.events.close();
+    this.release();
+  }
+
+  private prune(folder: string): void {
+    const old = checkpointSteps(folder).slice(0, -this.config.checkpoint.keep);
+    for (const step of old) if (step !== this.bestSoFar?.step) removeCheckpoint(folder, step);
+  }
+}
+
+function requireEmpty(directory: string): void {
+  if (!existsSync(directory)) return;
+  // A process killed before it wrote the configuration leaves these.
+  const entries = readdirSync(directory).filter((name) => name !== 'lock' && !name.endsWith('.tmp'));
+  if (entries.length === 0) return;
+  const isRun = entries.includes('config.yaml');
+  throw new UserError(isRun ? 'there already is a run here' : 'the directory is not empty', {
+    where: directory,
+    remedy: isRun ? 'Resume it, or choose another output.' : 'Choose another output.',
+  });
+}
+
+/** @throws UserError where there are checkpoints, but none is whole */
+async function latestCheckpoint(folder: string): Promise<{ checkpoint: Checkpoint | undefined; warnings: string[] }> {
+  const warnings: string[] = [];
+  for (const step of checkpointSteps(folder).reverse()) {
+    const found = await readCheckpoint(folder, step);
+    if (!('fault' in found)) return { checkpoint: found, warnings };
+    warnings.push(`checkpoint ${step} is damaged and was passed over: ${found.fault}`);
+  }
+  if (warnings.length === 0) return { checkpoint: undefined, warnings };
+  throw new UserError(`no checkpoint is whole:\n  ${warnings.join('\n  ')}`, {
+    where: folder,
+    remedy: 'Restore the files, or start a run with another output.',
+  });
+}
+
+/** Removes what the run wrote after a checkpoint (after its beginning, where there is none). */
+function cutBack(directory: string, checkpoint: Checkpoint | undefined): void {
+  const step = checkpoint?.step ?? 0;
+  const folder = path.join(directory, 'checkpoints');
+  removeLeftovers(folder);
+  for (const later of checkpointSteps(folder)) if (later > step) removeCheckpoint(folder, later);
+  const groups = path.join(directory, 'groups');
+  for (const name of existsSync(groups) ? readdirSync(groups) : []) {
+    if (Number.parseInt(name, 10) > step) rmSync(path.join(groups, name));
+  }
+  for (const [name, bytes] of Object.entries(checkpoint?.manifest.logs ?? { [EVENTS]: 0 })) {
+    const file = path.join(directory, name);
+    if (existsSync(file) && statSync(file).size > bytes) truncateSync(file, bytes);
+  }
+  pointToBest(directory, checkpoint?.manifest.best);
+}
+
+/** `best` is a link, so it opens wherever a model directory does. */
+function pointToBest(directory: string, best: Best | undefined): void {
+  const link = path.join(directory, 'best');
+  if (!best) {
+    rmSync(link, { force: true });
+    return;
+  }
+  const aside = `${link}.tmp`;
+  rmSync(aside, { force: true });
+  symlinkSync(path.join('checkpoints', stepName(best.step)), aside);
+  renameSync(aside, link);
+  sync(directory);
+}

@@ -1,0 +1,136 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { live } from '@visurf/torch';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { parseConfig } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import { evaluate } from './evaluate.ts';
+import { readEvents, type StepEvent } from './run/events.ts';
+import { fixtures, tinyModel } from './testing/oracle.ts';
+import { train, type TrainEvent } from './train.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'visurf-train-'));
+  const lines = ['small-40x40.png', 'flat-90x60.png'].flatMap((image, i) =>
+    [0, 1, 2].map((j) => ({
+      id: `s${i}${j}`,
+      image: path.join(fixtures, 'images', image),
+      problem: 'the red circle',
+      solution: j === 0 ? [] : [{ bbox_2d: [2 + i, 3, 20 + j, 30] }],
+    })),
+  );
+  writeFileSync(path.join(folder, 'train.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const config = (output: string, overrides: Record<string, unknown> = {}): Config =>
+  parseConfig({
+    model: tinyModel,
+    output: path.join(folder, output),
+    steps: 4,
+    promptsPerStep: 2,
+    data: {
+      train: path.join(folder, 'train.jsonl'),
+      validation: path.join(folder, 'train.jsonl'),
+      prompt: 'find {Question}',
+    },
+    rollout: { group: 3, maxNewTokens: 8 },
+    objective: { aggregate: { tokens: 'sum', over: 'sequence', normalizer: 18 } },
+    optimizer: { learningRate: 1e-3 },
+    eval: { every: 2, limit: 3 },
+    checkpoint: { every: 2 },
+    ...overrides,
+  });
+
+const steps = (output: string): StepEvent[] =>
+  readEvents(path.join(folder, output, 'events.jsonl')).filter((event) => event.type === 'step');
+const losses = (output: string): unknown[] =>
+  steps(output).map(({ step, metrics }) => [step, metrics['loss'], metrics['gradientNorm'], metrics['labelLogProb']]);
+
+test('a run explains itself, frees what it made, and its checkpoint is a model directory', async () => {
+  const before = live().handles;
+  const events: TrainEvent[] = [];
+  const result = await train(config('run'), { onEvent: (event) => events.push(event) });
+  expect(live().handles).toBe(before);
+  expect(result).toMatchObject({ steps: 4, interrupted: false });
+  expect(events.filter(({ kind }) => kind === 'step')).toHaveLength(4);
+  expect(readdirSync(result.run).sort()).toEqual(['best', 'checkpoints', 'config.yaml', 'events.jsonl', 'groups']);
+  expect(steps('run')[0]?.metrics).toMatchObject({ labelActive: 1, ratio: 1, kl: 0 });
+  const [group] = readFileSync(path.join(result.run, 'groups', '000001.jsonl'), 'utf8').split('\n');
+  expect((JSON.parse(group ?? '') as { members: unknown[] }).members).toHaveLength(4);
+  const evaluated = await evaluate({
+    model: path.join(result.run, 'checkpoints', '000004'),
+    data: path.join(folder, 'train.jsonl'),
+    maxNewTokens: 4,
+  });
+  expect(evaluated.n).toBe(6);
+  expect(evaluated.metrics['malformed']).toBe(100);
+  expect(existsSync(evaluated.perSample)).toBe(true);
+});
+
+test('a run that was stopped, or killed after its checkpoint, goes on to the same numbers', async () => {
+  await train(config('whole'));
+
+  const stop = new AbortController();
+  const stopped = await train(config('stopped'), {
+    signal: stop.signal,
+    onEvent: (event) => event.kind === 'step' && event.step === 3 && stop.abort(),
+  });
+  expect(stopped).toMatchObject({ steps: 3, interrupted: true });
+  expect(await train(config('stopped'), { resume: true })).toMatchObject({ steps: 4, interrupted: false });
+  expect(losses('stopped')).toEqual(losses('whole'));
+
+  // Killed in step 4, with a half-written line and a checkpoint that never got its name.
+  await train(config('killed', { steps: 3, optimizer: { learningRate: 1e-3 } }));
+  const killed = path.join(folder, 'killed');
+  rmSync(path.join(killed, 'checkpoints', '000003'), { recursive: true });
+  cpSync(path.join(killed, 'checkpoints', '000002'), path.join(killed, 'checkpoints', '000003.tmp'), {
+    recursive: true,
+  });
+  writeFileSync(
+    path.join(killed, 'events.jsonl'),
+    `${readFileSync(path.join(killed, 'events.jsonl'), 'utf8')}{"type":"st`,
+  );
+  expect(await train(config('killed'), { resume: true })).toMatchObject({ steps: 4 });
+  expect(losses('killed')).toEqual(losses('whole'));
+});
+
+test.each([
+  ['rlvr', {}],
+  ['sft', { promptsPerStep: 3 }],
+  ['sft-then-rlvr', { sftSteps: 2 }],
+])('the paradigm %s', async (paradigm, overrides) => {
+  await train(config('run', { paradigm, ...overrides }));
+  const seen = steps('run').map(({ metrics }) => ['labelActive' in metrics, 'reward' in metrics]);
+  const [sft, rl] = [[true, false], [false, true]]; // prettier-ignore
+  expect(seen).toEqual(
+    { rlvr: [rl, rl, rl, rl], sft: [sft, sft, sft, sft], 'sft-then-rlvr': [sft, sft, rl, rl] }[paradigm],
+  );
+});
+
+test('a short run in bfloat16 follows the one in float32', async () => {
+  // Teacher-forced: SFT does not depend on what is sampled.
+  const sft = { paradigm: 'sft', promptsPerStep: 6, eval: { every: 0 } };
+  await train(config('float32', sft));
+  await train(config('bfloat16', { ...sft, precision: 'bfloat16' }));
+  const [full, half] = ['float32', 'bfloat16'].map((name) => steps(name).map(({ metrics }) => metrics['loss'] ?? NaN));
+  full?.forEach((loss, i) => expect(Math.abs((half?.[i] ?? NaN) - loss) / loss).toBeLessThan(0.02));
+  expect(half).not.toEqual(full);
+  expect((full?.at(-1) ?? NaN) < (full?.[0] ?? NaN)).toBe(true);
+});
+
+test.each(['likelihood', 'off'])('align: %s', async (align) => {
+  const result = await train(config('run', { steps: 1, label: { align } }));
+  const lines = readFileSync(path.join(result.run, 'groups', '000001.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
+  for (const line of lines) {
+    const { label, members } = JSON.parse(line) as { label: { form: string }; members: { text: string }[] };
+    expect(label.form).not.toBe('');
+    expect(members[0]?.text).toContain('<answer>');
+  }
+});

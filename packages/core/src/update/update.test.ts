@@ -1,0 +1,181 @@
+import { optim, scope } from '@visurf/torch';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { parseConfig } from '../config/load.ts';
+import { loadModel } from '../model/load.ts';
+import type { QwenVL } from '../model/qwen.ts';
+import { groupAdvantages } from '../objective/advantage.ts';
+import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
+import type { Group, Member } from '../types.ts';
+import { updatePolicy, type Learner } from './update.ts';
+
+const config = (overrides: Record<string, unknown> = {}): ReturnType<typeof parseConfig> =>
+  parseConfig({
+    model: tinyModel,
+    output: 'unused',
+    steps: 1,
+    data: { train: 'unused' },
+    optimizer: { name: 'sgd', learningRate: 1, clipNorm: 1e12 },
+    objective: { aggregate: { tokens: 'sum', over: 'sequence', normalizer: 1 } },
+    ...overrides,
+  });
+
+/** The first response is the label; rewards as given. */
+function group(name: string, rewards: readonly number[], label: boolean): Group {
+  const found = oracleCases.find((each) => each.name === name);
+  if (!found) throw new Error(`no case ${name}`);
+  const [first = 0, ...rest] = rewards;
+  const { label: labelAdvantage = 0, rollouts } = groupAdvantages(
+    label ? { reward: first, active: true } : undefined,
+    label ? rest : rewards,
+    'sample',
+  );
+  const advantages = label ? [labelAdvantage, ...rollouts] : rollouts;
+  const members = found.responses.map(({ tokens }, j): Member => ({
+    kind: label && j === 0 ? 'label' : 'rollout',
+    response: { tokens, text: '', stop: 'eos' },
+    terms: {},
+    reward: rewards[j] ?? 0,
+    advantage: advantages[j] ?? 0,
+  }));
+  const sample = {
+    id: name,
+    images: [],
+    problem: '',
+    solution: '',
+    task: 'grounding',
+    extra: {},
+    source: { file: 'x', line: 1 },
+  };
+  return { sample, prompt: oraclePrompt(found), members, label: label ? { form: 'f', active: true } : undefined };
+}
+
+let model: QwenVL;
+let learner: Learner;
+beforeEach(() => {
+  model = loadModel(tinyModel, { dtype: 'float64' });
+  const parameters = model.namedParameters();
+  learner = { model, reference: undefined, parameters, optimizer: new optim.SGD(parameters, { learningRate: 1 }) };
+});
+afterEach(() => model.dispose());
+
+const weights = (): Map<string, Float64Array> =>
+  new Map([...model.namedParameters()].map(([key, each]) => [key, each.toFloat64Array()]));
+
+/** sum over responses of coefficient * grad log pi(response), each computed alone. */
+function gradientSum(
+  groups: readonly Group[],
+  coefficient: (member: Member, group: Group) => number,
+): Map<string, Float64Array> {
+  for (const each of groups) {
+    for (const member of each.members) {
+      scope(() => {
+        const { hidden, targets } = model.hidden([{ prompt: each.prompt, responses: [member.response.tokens] }]);
+        hidden.backward(
+          model.score(hidden, targets).pullback(new Float64Array(targets.length).fill(coefficient(member, each))),
+        );
+      });
+    }
+  }
+  const result = new Map(
+    [...model.namedParameters()].map(([key, each]) => [
+      key,
+      each.grad?.toFloat64Array() ?? new Float64Array(each.numel),
+    ]),
+  );
+  for (const each of model.parameters()) each.grad = undefined;
+  return result;
+}
+
+function expectMoved(before: Map<string, Float64Array>, gradient: Map<string, Float64Array>): void {
+  for (const [key, after] of weights()) {
+    const start = before.get(key) ?? [];
+    const expected = gradient.get(key) ?? new Float64Array();
+    const scale = expected.reduce((m, v) => Math.max(m, Math.abs(v)), 1e-9);
+    after.forEach((value, i) =>
+      expect(Math.abs((start[i] ?? 0) - value - (expected[i] ?? 0)) / scale, key).toBeLessThan(1e-8),
+    );
+  }
+}
+
+describe('equation 10: at pi = pi_old the gradient of (8) is that of rollouts and of the label, response by response', () => {
+  test.each([
+    ['visurf', true],
+    ['rlvr', false],
+  ] as const)('%s', async (_, label) => {
+    const groups = [group('two-images', [1, 0, 0], label), group('small-image', [2, 0.5, 3], label)];
+    const before = weights();
+    const expected = gradientSum(groups, (member, { members }) => -member.advantage / members.length / groups.length);
+    const result = await updatePolicy(learner, groups, { rl: 1, sft: 0 }, config(), 1);
+    expectMoved(before, expected);
+    expect(result.scored).toBe(6);
+    const found = oracleCases.find(({ name }) => name === 'two-images')?.responses[0]?.logProbs64 ?? [];
+    found.forEach((value, t) => expect(result.oldLogProbs[0]?.[0]?.[t]).toBeCloseTo(value, 8));
+  });
+
+  test('micro-batches of one prompt give the same update; zero advantages are skipped and stay in the denominators', async () => {
+    const groups = [
+      group('two-images', [1, 0, 0], true),
+      group('text-only', [1, 1, 1], true),
+      group('small-image', [2, 0.5, 3], true),
+    ];
+    const before = weights();
+    const expected = gradientSum(groups, (member) => -member.advantage / 9);
+    const result = await updatePolicy(
+      learner,
+      groups,
+      { rl: 1, sft: 0 },
+      config({ train: { microBatch: { prompts: 1 } } }),
+      1,
+    );
+    expectMoved(before, expected);
+    expect([result.scored, result.responses]).toEqual([6, 9]);
+  });
+});
+
+test('equation 1: SFT is the mean negative log-likelihood over the tokens of the labels', async () => {
+  const groups = [group('two-images', [0, 0, 0], true), group('small-image', [0, 0, 0], true)].map((each) => ({
+    ...each,
+    members: each.members.slice(0, 1),
+  }));
+  const tokens = groups.reduce((sum, { members }) => sum + (members[0]?.response.tokens.length ?? 0), 0);
+  const before = weights();
+  const expected = gradientSum(groups, () => -1 / tokens);
+  await updatePolicy(learner, groups, { rl: 0, sft: 1 }, config({ paradigm: 'sft' }), 1);
+  expectMoved(before, expected);
+});
+
+test('two inner updates: the second uses the frozen log-probabilities of the first policy, and clips', async () => {
+  const groups = [group('small-image', [2, 0.5, 3], false)];
+  const settings = config({
+    objective: { updatesPerBatch: 2, aggregate: { tokens: 'sum', over: 'sequence', normalizer: 1 } },
+  });
+  const result = await updatePolicy(learner, groups, { rl: 1, sft: 0 }, settings, 1e-4);
+  expect(result.stats.ratioSum / result.stats.tokens).not.toBe(1);
+  const first = await updatePolicy(learner, groups, { rl: 1, sft: 0 }, config(), 1e-9);
+  expect(first.stats.ratioSum / first.stats.tokens).toBe(1);
+});
+
+test('a loss that is not finite is an error that names the samples, and the weights stay', async () => {
+  const groups = [group('small-image', [2, 0.5, 3], false)];
+  scope(() => model.model.norm.weight.detach().fill_(NaN));
+  const before = weights();
+  await expect(updatePolicy(learner, groups, { rl: 1, sft: 0 }, config(), 1)).rejects.toThrow(
+    /small-image: the loss is NaN/,
+  );
+  for (const [key, after] of weights()) expect(after).toEqual(before.get(key));
+});
+
+test('with KL to a reference equal to the policy nothing is added; to another it is', async () => {
+  const groups = [group('small-image', [1, 1, 1], false)];
+  const reference = loadModel(tinyModel, { dtype: 'float64' });
+  const settings = config({
+    objective: { kl: { coefficient: 0.1 }, aggregate: { tokens: 'sum', over: 'sequence', normalizer: 1 } },
+  });
+  const same = await updatePolicy({ ...learner, reference }, groups, { rl: 1, sft: 0 }, settings, 1e-9);
+  expect([same.scored, same.loss]).toEqual([3, 0]);
+  scope(() => reference.model.norm.weight.detach().mul_(1.1));
+  const other = await updatePolicy({ ...learner, reference }, groups, { rl: 1, sft: 0 }, settings, 1e-9);
+  expect(other.loss).toBeGreaterThan(0);
+  reference.dispose();
+});

@@ -1,0 +1,194 @@
+/**
+ * From advantages to new weights: log-probabilities in micro-batches, one backward pass each with the coefficients of
+ * the objective, then clip and step. Cutting a batch differently changes nothing but rounding: denominators are those
+ * of the whole batch and are known before the first forward pass.
+ */
+import { setImmediate } from 'node:timers/promises';
+
+import { noGrad, optim, scope, type Tensor } from '@visurf/torch';
+
+import type { Config } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import type { PromptWithResponses } from '../model/pack.ts';
+import type { QwenVL } from '../model/qwen.ts';
+import {
+  batchTotals,
+  evaluateResponse,
+  planGroup,
+  type ResponsePlan,
+  type ResponseStats,
+  type TermWeights,
+} from '../objective/objective.ts';
+import type { Group, Member } from '../types.ts';
+
+export interface Learner {
+  readonly model: QwenVL;
+  /** Frozen initial policy; present where a KL penalty acts. */
+  readonly reference: QwenVL | undefined;
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly optimizer: optim.Optimizer;
+}
+
+export interface UpdateResult {
+  readonly loss: number;
+  /** Global norm of the gradient before clipping, of the last inner update. */
+  readonly gradientNorm: number;
+  /** log pi_old of every member that was scored, [groups][members][T]. */
+  readonly oldLogProbs: readonly (readonly (Float64Array | undefined)[])[];
+  /** Responses that went through the model, of all. */
+  readonly scored: number;
+  readonly responses: number;
+  readonly stats: ResponseStats;
+}
+
+/** A member together with its plan and what is known of its log-probabilities. */
+interface Item {
+  readonly member: Member;
+  readonly plan: ResponsePlan;
+  old: Float64Array | undefined;
+  reference: Float64Array | undefined;
+}
+
+interface Work {
+  readonly group: Group;
+  readonly items: readonly Item[];
+}
+
+const noStats: ResponseStats = { tokens: 0, clippedLow: 0, clippedHigh: 0, ratioSum: 0, klSum: 0 };
+const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
+  tokens: a.tokens + b.tokens,
+  clippedLow: a.clippedLow + b.clippedLow,
+  clippedHigh: a.clippedHigh + b.clippedHigh,
+  ratioSum: a.ratioSum + b.ratioSum,
+  klSum: a.klSum + b.klSum,
+});
+
+function* batches<T>(values: readonly T[], size: number): Generator<readonly T[]> {
+  for (let start = 0; start < values.length; start += size) yield values.slice(start, start + size);
+}
+
+const packable = (work: readonly Work[]): PromptWithResponses[] =>
+  work.map(({ group, items }) => ({
+    prompt: group.prompt,
+    responses: items.map(({ member }) => member.response.tokens),
+  }));
+
+/** Cuts flat log-probabilities [N] into those of each item, in order. */
+function cut(flat: Float64Array, work: readonly Work[]): [Item, Float64Array][] {
+  let at = 0;
+  return work.flatMap(({ items }) =>
+    items.map((item): [Item, Float64Array] => [item, flat.subarray(at, (at += item.plan.tokens))]),
+  );
+}
+
+/** Log-probabilities without a gradient, of prompts with all their responses. */
+export function logProbs(model: QwenVL, items: readonly PromptWithResponses[]): Float64Array {
+  return scope(() =>
+    noGrad(() => {
+      const { hidden, targets } = model.hidden(items);
+      return model.score(hidden, targets).logProbs;
+    }),
+  );
+}
+
+/**
+ * One batch: `updatesPerBatch` optimiser steps on the same groups.
+ * @param learningRate of this step, after its schedule
+ * @throws UserError when the loss or the gradient is not finite; the weights are then those before the update.
+ */
+export async function updatePolicy(
+  learner: Learner,
+  groups: readonly Group[],
+  weights: TermWeights,
+  config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer'>,
+  learningRate: number,
+): Promise<UpdateResult> {
+  const { model, reference, parameters, optimizer } = learner;
+  const { updatesPerBatch } = config.objective;
+  const size = config.train.microBatch.prompts;
+  const planned = groups.map(({ members }) =>
+    members.map(({ kind, advantage, response }) => ({ kind, advantage, tokens: response.tokens.length })),
+  );
+  const totals = batchTotals(planned);
+  const all = groups.map((group, i): Work => {
+    const plans = planGroup(planned[i] ?? [], totals, weights, config.objective, config.sft.aggregate);
+    const items = group.members.flatMap((member, j): Item[] => {
+      const plan = plans[j];
+      return plan ? [{ member, plan, old: undefined, reference: undefined }] : [];
+    });
+    return { group, items };
+  });
+  const work = all
+    .map(({ group, items }) => ({ group, items: items.filter(({ plan }) => plan.needsGradient) }))
+    .filter(({ items }) => items.length > 0);
+
+  for (const micro of batches(work, size)) {
+    if (updatesPerBatch > 1)
+      for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
+    if (reference)
+      for (const [item, values] of cut(logProbs(reference, packable(micro)), micro)) item.reference = values;
+    await setImmediate();
+  }
+
+  let [loss, gradientNorm, stats] = [0, 0, noStats];
+  for (let update = 0; update < updatesPerBatch; update++) {
+    optimizer.zeroGrad();
+    [loss, stats] = [0, noStats];
+    for (const micro of batches(work, size)) {
+      const result = accumulateGradient(model, micro, updatesPerBatch > 1);
+      loss += result.loss;
+      stats = addStats(stats, result.stats);
+      await setImmediate();
+    }
+    if (work.length === 0) break;
+    gradientNorm = optim.clipGradNorm(parameters.values(), config.optimizer.clipNorm);
+    assertFinite(gradientNorm, 'the gradient', work);
+    optimizer.learningRate = learningRate;
+    optimizer.step();
+    model.weightsChanged();
+  }
+  optimizer.zeroGrad();
+  return {
+    loss,
+    gradientNorm,
+    oldLogProbs: all.map(({ items }) => items.map(({ old }) => old)),
+    scored: work.reduce((sum, { items }) => sum + items.length, 0),
+    responses: planned.reduce((sum, members) => sum + members.length, 0),
+    stats,
+  };
+}
+
+/** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
+function accumulateGradient(
+  model: QwenVL,
+  micro: readonly Work[],
+  frozenOld: boolean,
+): { loss: number; stats: ResponseStats } {
+  return scope(() => {
+    const { hidden, targets } = model.hidden(packable(micro));
+    const scored = model.score(hidden, targets);
+    const coefficients = new Float64Array(scored.logProbs.length);
+    let [loss, stats, at] = [0, noStats, 0];
+    for (const [item, values] of cut(scored.logProbs, micro)) {
+      const old = frozenOld ? item.old : undefined;
+      const response = evaluateResponse(item.plan, values, { old, reference: item.reference });
+      coefficients.set(response.coefficients, at);
+      at += values.length;
+      item.old ??= values.slice();
+      loss += response.loss;
+      stats = addStats(stats, response.stats);
+    }
+    assertFinite(loss, 'the loss', micro);
+    hidden.backward(scored.pullback(coefficients));
+    return { loss, stats };
+  });
+}
+
+function assertFinite(value: number, what: string, work: readonly Work[]): void {
+  if (Number.isFinite(value)) return;
+  const ids = work.map(({ group }) => group.sample.id);
+  throw new UserError(`${what} is ${value}`, {
+    where: `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
+    remedy: 'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32',
+  });
+}
