@@ -8,6 +8,7 @@ export { QwenVL, type Hidden, type States } from './model/qwen.ts';
 export { textRotation } from './model/rope.ts';
 export { planVision } from './model/vision.ts';
 export { modelFiles } from './export/huggingface.ts';
+export { loadImageSettings, writePatches, type ImageSettings } from './prompt/image.ts';
 export { promptPositions } from './prompt/positions.ts';
 export { generate as generateRollouts, type GenerateOptions } from './rollout/generate.ts';
 export { greedy } from './rollout/sampler.ts';

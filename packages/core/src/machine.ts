@@ -38,8 +38,6 @@ function gemmRate(dtype: 'float32' | 'bfloat16'): number {
 
 /** Path of a shared library of this process. */
 function loadedLibrary(name: RegExp): string | undefined {
-  // Without this the report looks up the names of network peers.
-  process.report.excludeNetwork = true;
   const { sharedObjects } = process.report.getReport() as { sharedObjects: string[] };
   return sharedObjects.find((path) => name.test(path));
 }

@@ -53,7 +53,7 @@ function plot(title: string, series: readonly ReportSeries[], all: Points, palet
           <text class="tick" x="${px(x(value))}" y="${bottom + 17}" text-anchor="middle">${label(value)}</text>`,
     )}
     <line class="axis" x1="${EDGE.left}" x2="${WIDTH - EDGE.right}" y1="${bottom}" y2="${bottom}" />
-    <text class="tick" x="${EDGE.left - 8}" y="${bottom + 17}" text-anchor="end">step</text>
+    <text class="tick" x="${EDGE.left - 12}" y="${bottom + 17}" text-anchor="end">step</text>
     ${series.map(({ name, points }) => html`<g class="${palette.of(name)}">${line(points, x, y)}</g>`)}
   </svg>`;
 }
