@@ -25,3 +25,5 @@ export { train, type TrainEvent, type TrainOptions, type TrainResult } from './t
 export { checkData, checkReward, type DataReport, type RewardReport } from './check.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { probeMachine, type Machine } from './machine.ts';
+export { writeReport } from './report/report.ts';
+export type * from './report/data.ts';

@@ -19,3 +19,4 @@ export { evaluatePolicy } from './eval/evaluate.ts';
 export { makeScorer } from './reward/reward.ts';
 export { loadDataset } from './data/dataset.ts';
 export { makeTask } from './train.ts';
+export { checkpointSteps, stepName } from './run/checkpoint.ts';

@@ -5,7 +5,7 @@ import { loadModel } from './model/load.ts';
 import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
-import { generate, type Generated, type GenerateOptions } from './rollout/generate.ts';
+import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 
 export interface PolicyOptions extends EncoderOptions {
@@ -13,8 +13,6 @@ export interface PolicyOptions extends EncoderOptions {
   /** `bfloat16`: products in bfloat16, weights in float32. */
   readonly precision?: Precision | undefined;
 }
-
-export type SamplingOptions = Omit<GenerateOptions, 'stopIds' | 'forbiddenIds'>;
 
 export class Policy {
   readonly directory: string;

@@ -14,10 +14,10 @@ import { loadModel } from './model/load.ts';
 import { loadPolicy, type Policy } from './policy.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
 import { makeScorer, type RewardFunction, type Scorer } from './reward/reward.ts';
-import { describeStep } from './run/describe.ts';
+import { describeStep } from './record.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
-import { Run } from './run/run.ts';
+import { requireEmpty, Run } from './run/run.ts';
 import { checkParadigm, stepTerms } from './schedule/paradigm.ts';
 import { askAll } from './ask.ts';
 import { ask, trainStep, type Question, type StepContext } from './step.ts';
@@ -95,6 +95,7 @@ function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, resume = false } = options;
   checkParadigm(config);
+  if (!resume) requireEmpty(config.output);
   if (config.threads !== undefined) setNumThreads(config.threads);
   const samples = await loadSamples(config.data.train, config);
   const validation =
@@ -104,21 +105,19 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   const scorer = makeScorer(makeTask(config, samples), options.rewards);
 
   const environment = describeEnvironment({ ...info() });
-  const { run, checkpoint, warnings } = resume
-    ? await Run.resume(config.output, config, environment)
-    : { run: Run.start(config.output, config, environment), checkpoint: undefined, warnings: [] };
+  const resumed = resume ? await Run.resume(config.output, config, environment) : undefined;
+  let run = resumed?.run;
   try {
-    for (const message of warnings) onEvent({ kind: 'warning', message });
-    using policy = loadPolicy(checkpoint?.directory ?? config.model, {
-      ...config.data,
-      device: config.device,
-      precision: config.precision,
-    });
+    for (const message of resumed?.warnings ?? []) onEvent({ kind: 'warning', message });
+    const checkpoint = resumed?.checkpoint;
+    const { device, precision } = config;
+    using policy = loadPolicy(checkpoint?.directory ?? config.model, { ...config.data, device, precision });
     const warning = labelWarning(await askAll({ ...config.data, policy, scorer }, samples), scorer, config);
     if (warning) onEvent({ kind: 'warning', message: warning });
+    run ??= Run.start(config.output, config, environment);
     return await trainPolicy({ config, policy, scorer, samples, validation, run, checkpoint, onEvent, signal });
   } finally {
-    run.close();
+    run?.close();
   }
 }
 

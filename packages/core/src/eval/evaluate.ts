@@ -4,10 +4,10 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { once } from 'node:events';
 
-import type { Policy } from '../policy.ts';
+import type { SamplingOptions } from '../rollout/generate.ts';
 import { greedy } from '../rollout/sampler.ts';
 import type { Scorer, Subject } from '../reward/reward.ts';
-import type { Prompt, Response, Sample } from '../types.ts';
+import type { Prompt, Response, Rollout, Sample } from '../types.ts';
 import { evaluateAnswer, summarise, type EvaluatedResponse } from './summary.ts';
 
 export interface EvaluatedSample extends EvaluatedResponse {
@@ -32,6 +32,11 @@ export interface EvaluationSettings {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What answers: a policy. */
+export interface Sampler {
+  sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]>;
+}
+
 type Question = Subject & { readonly prompt: Prompt };
 
 /**
@@ -39,7 +44,7 @@ type Question = Subject & { readonly prompt: Prompt };
  * @param ask sample -> prompt and truth
  */
 export async function evaluatePolicy(
-  policy: Policy,
+  policy: Sampler,
   scorer: Scorer,
   samples: readonly Sample[],
   ask: (sample: Sample) => Promise<Question>,

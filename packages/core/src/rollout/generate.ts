@@ -27,6 +27,9 @@ export interface GenerateOptions extends Sampling {
   readonly signal?: AbortSignal;
 }
 
+/** What a caller chooses; the stop and forbidden tokens are the checkpoint's. */
+export type SamplingOptions = Omit<GenerateOptions, 'stopIds' | 'forbiddenIds'>;
+
 /** Tokens (the stop token included), their log-probabilities, why it ended. */
 export interface Generated {
   readonly tokens: number[];

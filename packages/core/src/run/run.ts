@@ -166,7 +166,8 @@ export class Run {
   }
 }
 
-function requireEmpty(directory: string): void {
+/** @throws UserError where a directory holds a run, or anything else */
+export function requireEmpty(directory: string): void {
   if (!existsSync(directory)) return;
   // A process killed before it wrote the configuration leaves these.
   const entries = readdirSync(directory).filter((name) => name !== 'lock' && !name.endsWith('.tmp'));

@@ -1,9 +1,9 @@
 /** What a finished step looks like from outside: its event, and one record per group. */
-import type { Scorer } from '../reward/reward.ts';
-import type { StepResult } from '../step.ts';
-import type { Group, Member } from '../types.ts';
-import type { NewEvent } from './events.ts';
-import { groupRecord, type GroupRecord } from './groups.ts';
+import type { Scorer } from './reward/reward.ts';
+import type { StepResult } from './step.ts';
+import type { Group, Member } from './types.ts';
+import type { NewEvent } from './run/events.ts';
+import { groupRecord, type GroupRecord } from './run/groups.ts';
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);

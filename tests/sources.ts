@@ -1,0 +1,43 @@
+/** The files of the repository, and what they import, for the tests that guard its shape. */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+
+export const root = resolve(import.meta.dirname, '..');
+
+export interface Import {
+  /** Relative to the root, with `/`. */
+  readonly from: string;
+  /** The file, relative to the root, of an import from the same package; else the name of the package. */
+  readonly to: string;
+  /** True for `import type`, which leaves nothing behind at run time. */
+  readonly typeOnly: boolean;
+}
+
+/** Tracked files, and untracked ones that git does not ignore. */
+export function repositoryFiles(): string[] {
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root });
+  return listed
+    .toString()
+    .split('\n')
+    .filter((file) => file !== '' && existsSync(join(root, file)));
+}
+
+/** Every import of a TypeScript file, static and dynamic. */
+export function importsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
+  const statement = /\b(?:import|export)\s+(type\s)?(?:[\w*{}\s,$]+?\sfrom\s+)?'([^']+)'|\bimport\(\s*'([^']+)'\s*\)/g;
+  return [...text.matchAll(statement)].map(([, type, fixed, lazy]) => {
+    const target = fixed ?? lazy ?? '';
+    const to = target.startsWith('.') ? relative(root, resolve(root, dirname(file), target)) : packageOf(target);
+    return { from: file, to, typeOnly: type !== undefined };
+  });
+}
+
+function packageOf(specifier: string): string {
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+}
