@@ -1,6 +1,17 @@
 import { expect, test } from 'vitest';
 
-import { autocast, clearAutocastCache, inferenceMode, live, nn, noGrad, ones, optim, recompute, scope } from './index.ts';
+import {
+  autocast,
+  clearAutocastCache,
+  inferenceMode,
+  live,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  recompute,
+  scope,
+} from './index.ts';
 
 /** A layer with the weight 1 and y = 4 for x of four ones. */
 function layerOfOnes(): nn.Linear {
@@ -48,6 +59,11 @@ test('a step of the optimiser inside of a region is seen by the next forward', (
     layer.forward(x).sum().backward();
     optimizer.step();
     expect(layer.forward(x).item()).toBe(0);
+    noGrad(() => {
+      layer.forward(x);
+      optimizer.step();
+      expect(layer.forward(x).item()).toBe(-4);
+    });
   });
 });
 

@@ -1,7 +1,8 @@
 /** The bridge by the kinds of arguments and results that schemas know, each through an operator that has one. */
 import { describe, expect, test } from 'vitest';
 
-import { arange, callOp, full, Generator, ones, scope, tensor, Tensor, TorchError, zeros, type DType } from './index.ts';
+import type { Tensor } from './index.ts';
+import { arange, callOp, full, Generator, ones, scope, tensor, TorchError, zeros, type DType } from './index.ts';
 import { native } from './native.ts';
 
 const call = (name: string, ...values: unknown[]): Tensor => callOp(name, ...values) as Tensor;
@@ -168,7 +169,14 @@ describe('errors', () => {
       inside.dispose();
       return inside;
     });
-    for (const use of [() => gone.neg(), () => x.add(gone), () => callOp('cat', [x, gone]), () => gone.item(), () => gone.dtype]) // prettier-ignore
+    for (const use of [
+      () => gone.neg(),
+      () => x.add(gone),
+      () => callOp('cat', [x, gone]),
+      () => gone.item(),
+      () => gone.dtype,
+    ])
+      // prettier-ignore
       expect(thrown(use).message).toContain('the tensor was disposed');
     expect(thrown(() => x.add(gone)).shapes).toBe('Float[2, 3]');
     expect(String(gone)).toBe('tensor(disposed)');

@@ -1,7 +1,21 @@
 import { describe, expect, test } from 'vitest';
 
 import * as torch from './index.ts';
-import { arange, cat, eye, full, Generator, manualSeed, meshgrid, ones, rand, randn, stack, tensor, zeros } from './index.ts';
+import {
+  arange,
+  cat,
+  eye,
+  full,
+  Generator,
+  manualSeed,
+  meshgrid,
+  ones,
+  rand,
+  randn,
+  stack,
+  tensor,
+  zeros,
+} from './index.ts';
 
 test('factories fill as they say', () => {
   expect(zeros([2]).toArray()).toEqual([0, 0]);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 import { arange, functional, live, manualSeed, nn, optim, rand, scope, type Tensor } from './index.ts';
 
-const [batch, length, width, heads, vocabulary] = [16, 32, 64, 4, 50];
+const [batch, length, width, heads, vocabulary] = [8, 16, 32, 4, 50];
 
 class Block extends nn.Module {
   readonly norm = new nn.RMSNorm(width, 1e-6);
@@ -29,8 +29,14 @@ class Model extends nn.Module {
   /** The mean of -log p(token t + 1 | tokens to t). */
   loss(tokens: Tensor): Tensor {
     const hidden = this.blocks.reduce((x, block) => block.forward(x), this.embed.forward(tokens));
-    const logProbs = this.head.forward(hidden).narrow(1, 0, length - 1).logSoftmax(-1);
-    return logProbs.gather(2, tokens.narrow(1, 1, length - 1).unsqueeze(2)).mean().neg();
+    const logProbs = this.head
+      .forward(hidden)
+      .narrow(1, 0, length - 1)
+      .logSoftmax(-1);
+    return logProbs
+      .gather(2, tokens.narrow(1, 1, length - 1).unsqueeze(2))
+      .mean()
+      .neg();
   }
 }
 
@@ -57,7 +63,7 @@ test('200 training steps leave no handle and no memory behind, and learn', () =>
     });
 
   const first = step();
-  for (let i = 0; i < 40; i++) step();
+  for (let i = 0; i < 100; i++) step();
   const before = { handles: live().handles, bytes: live().bytes, resident: resident() };
   for (let i = 0; i < 199; i++) step();
   const last = step();

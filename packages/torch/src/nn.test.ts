@@ -4,7 +4,7 @@ import { arange, live, manualSeed, nn, scope, tensor, type Tensor } from './inde
 import { gradcheck } from './testing.ts';
 
 const set = (parameter: Tensor | undefined, ...values: number[]): void => {
-  parameter?.detach().copy_(tensor(values).view(...(parameter.shape)));
+  parameter?.detach().copy_(tensor(values).view(...parameter.shape));
 };
 
 test('Linear: y = x W^T + b', () => {

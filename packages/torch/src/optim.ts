@@ -56,7 +56,9 @@ abstract class Base implements Optimizer {
         const saved = state.get(key);
         if (!saved) throw new Error(`the optimiser state has no ${key}`);
         if (saved.shape.join() !== mine.shape.join())
-          throw new Error(`${key} of the optimiser has shape [${mine.shape.join(', ')}], not [${saved.shape.join(', ')}]`);
+          throw new Error(
+            `${key} of the optimiser has shape [${mine.shape.join(', ')}], not [${saved.shape.join(', ')}]`,
+          );
         mine.copy_(saved);
       }
     });

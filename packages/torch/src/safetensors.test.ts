@@ -87,7 +87,7 @@ test('names are data: they never reach the prototype of an object', () => {
 test('the header that Python wrote is read, and the numbers agree with their bytes', () => {
   const fixture = new URL('../../../oracle/fixtures/tiny-qwen2_5-vl/model/model.safetensors', import.meta.url).pathname;
   using file = new SafetensorsFile(fixture);
-  expect(file.metadata['format']).toBe('pt');
+  expect(file.metadata.format).toBe('pt');
   const bytes = readFileSync(fixture);
   const headerBytes = Number(bytes.readBigUInt64LE());
   const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerBytes)) as Record<

@@ -100,7 +100,7 @@ function readWeightMap(path: string): Map<string, string> {
   } catch (error) {
     throw new TorchError(`${path} is no JSON: ${(error as Error).message}`);
   }
-  const weightMap = isObject(index) ? index['weight_map'] : undefined;
+  const weightMap = isObject(index) ? index.weight_map : undefined;
   if (!isObject(weightMap)) throw new TorchError(`${path} has no weight_map`);
   return new Map(
     Object.entries(weightMap).map(([name, shard]) => {

@@ -40,7 +40,7 @@ export const one = (operator: number, ...values: readonly NativeValue[]): Tensor
 export const many = (operator: number, ...values: readonly NativeValue[]): Tensor[] =>
   (native.call(operator, ...values) as Handle[]).map((handle) => new Tensor(handle));
 
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are installed below
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging, @typescript-eslint/no-empty-object-type -- the methods are installed below
 export interface Tensor extends Pointwise<Tensor> {}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- see above
@@ -223,7 +223,7 @@ export class Tensor {
   }
   /** `x[i, :, j]` is `x.index([i, null, j])`. */
   index(indices: readonly (Tensor | null)[]): Tensor {
-    const handles = indices.map((index) => index && index.handle);
+    const handles = indices.map((index) => index?.handle ?? null);
     return one(ids.index, this.handle, handles);
   }
   indexSelect(dim: number, index: Tensor): Tensor {

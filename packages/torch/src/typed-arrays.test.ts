@@ -53,7 +53,9 @@ test('shapes, nested arrays, scalars, booleans and nothing', () => {
   expect(tensor([true, false]).dtype).toBe('bool');
   expect(tensor([]).shape).toEqual([0]);
   expect(tensor([[], []]).shape).toEqual([2, 0]);
-  expect(tensor([1, 2, 3, 4], { shape: [2, 2], dtype: 'int64' }).toTypedArray()).toEqual(BigInt64Array.of(1n, 2n, 3n, 4n));
+  expect(tensor([1, 2, 3, 4], { shape: [2, 2], dtype: 'int64' }).toTypedArray()).toEqual(
+    BigInt64Array.of(1n, 2n, 3n, 4n),
+  );
   expect(empty([0, 3]).toTypedArray()).toEqual(new Float32Array());
 });
 
