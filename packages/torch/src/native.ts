@@ -112,6 +112,30 @@ export function op(name: string): number {
   return id;
 }
 
+/** One operator call as a profile sees it; times in milliseconds of `performance.now()`. */
+export type ObserveCall = (operator: string, start: number, duration: number) => void;
+
+/**
+ * Reports every operator call of this thread until the returned function is called. Calls of the autograd engine are
+ * not seen one by one: they belong to `backward` and `grad`.
+ */
+export function observeCalls(observe: ObserveCall): () => void {
+  const { call, backward, grad } = native;
+  const names = new Map([...operatorIds].map(([name, id]) => [id, name]));
+  const timed = <T>(name: string, body: () => T): T => {
+    const start = performance.now();
+    try {
+      return body();
+    } finally {
+      observe(name, start, performance.now() - start);
+    }
+  };
+  native.call = (id, ...values) => timed(names.get(id) ?? `operator ${id}`, () => call(id, ...values));
+  native.backward = (...values) => timed('backward', () => backward(...values));
+  native.grad = (...values) => timed('grad', () => grad(...values));
+  return () => Object.assign(native, { call, backward, grad });
+}
+
 export const info = (): TorchInfo => native.info();
 export const setNumThreads = (threads: number): void => native.setNumThreads(threads);
 /** Seeds the default generator of the CPU, from which initialisers and dropout draw. */

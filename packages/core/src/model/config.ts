@@ -1,6 +1,7 @@
 /**
  * The shape of a checkpoint, read from Hugging Face's `config.json` in any of its layouts: flat (as on the hub), nested
- * under `text_config` (4.5x), or with `rope_parameters` (5.x).
+ * under `text_config` (4.5x), or with `rope_parameters` (5.x). What a file leaves out has the reference's defaults: older
+ * versions saved only what differed from them.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,23 +9,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { hasCode, UserError } from '../errors.ts';
+import { visionSchemas, type VisionConfig, type VisionFamily } from './vision-config.ts';
 
-export interface VisionConfig {
-  readonly depth: number;
-  readonly hiddenSize: number;
-  readonly heads: number;
-  readonly intermediateSize: number;
-  /** Width of the text decoder that the merger feeds. */
-  readonly outHiddenSize: number;
-  readonly inChannels: number;
-  readonly patchSize: number;
-  readonly temporalPatchSize: number;
-  readonly spatialMergeSize: number;
-  /** Pixels. */
-  readonly windowSize: number;
-  readonly fullAttentionBlocks: ReadonlySet<number>;
-  readonly ropeTheta: number;
-}
+export type { VisionConfig } from './vision-config.ts';
 
 export interface TextConfig {
   readonly layers: number;
@@ -45,109 +32,116 @@ export interface ModelConfig {
   readonly vision: VisionConfig;
   readonly text: TextConfig;
   readonly imageTokenId: number;
+  readonly videoTokenId: number;
 }
 
 const count = z.int().positive();
-const rope = z.looseObject({
-  rope_theta: z.number().positive().optional(),
-  mrope_section: z.array(count).length(3).optional(),
-});
+const rope = z
+  .looseObject({
+    type: z.string().optional(),
+    rope_type: z.string().optional(),
+    rope_theta: z.number().positive().optional(),
+    mrope_section: z.array(count).length(3).optional(),
+  })
+  .nullish()
+  .transform((value) => (value && Object.keys(value).length > 0 ? value : undefined));
 
 const textSchema = z.looseObject({
-  hidden_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
-  num_key_value_heads: count.optional(),
-  head_dim: count.nullish(),
-  intermediate_size: count,
-  vocab_size: count,
+  hidden_size: count.default(8192),
+  num_hidden_layers: count.default(80),
+  num_attention_heads: count.default(64),
+  num_key_value_heads: count.nullable().default(8),
+  intermediate_size: count.default(29568),
+  vocab_size: count.default(152064),
+  hidden_act: z.literal('silu').default('silu'),
   rms_norm_eps: z.number().positive().default(1e-5),
   rope_theta: z.number().positive().optional(),
-  rope_parameters: rope.nullish(),
-  rope_scaling: rope.nullish(),
+  rope_parameters: rope,
+  rope_scaling: rope,
   tie_word_embeddings: z.boolean().optional(),
-  use_sliding_window: z.boolean().default(false),
+  use_sliding_window: z.boolean().nullish(),
+  sliding_window: z.int().nullish(),
+  max_window_layers: z.int().nullish(),
 });
+type TextFile = z.output<typeof textSchema>;
 
-const visionSchema = z.looseObject({
-  depth: count,
-  hidden_size: count,
-  num_heads: count,
-  intermediate_size: count,
-  out_hidden_size: count,
-  in_channels: count.optional(),
-  in_chans: count.optional(),
-  patch_size: count.default(14),
-  temporal_patch_size: count.default(2),
-  spatial_merge_size: count.default(2),
-  window_size: count.default(112),
-  fullatt_block_indexes: z.array(z.int().nonnegative()).default([7, 15, 23, 31]),
-  rope_parameters: rope.nullish(),
-  hidden_act: z.literal('silu').default('silu'),
-});
+const families = ['qwen2_vl', 'qwen2_5_vl'] as const satisfies readonly VisionFamily[];
 
 const rootSchema = z.looseObject({
-  model_type: z.literal('qwen2_5_vl'),
+  model_type: z.enum(families),
   image_token_id: z.int().nonnegative().default(151655),
-  tie_word_embeddings: z.boolean().optional(),
-  text_config: z.looseObject({}).optional(),
-  vision_config: visionSchema,
+  video_token_id: z.int().nonnegative().default(151656),
+  tie_word_embeddings: z.boolean().nullish(),
+  text_config: z.looseObject({}).nullish(),
+  vision_config: z.looseObject({}).nullish(),
 });
 
-function readText(root: z.output<typeof rootSchema>): TextConfig {
-  const text = textSchema.parse(root.text_config ?? root);
-  const scaling = text.rope_parameters ?? text.rope_scaling;
-  const headSize = text.head_dim ?? text.hidden_size / text.num_attention_heads;
-  const [time = 16, height = 24, width = 24] = scaling?.mrope_section ?? [];
+/** Which rotary frequencies turn with what; scaled kinds (yarn, linear, dynamic) are refused, never ignored. */
+function readRope(text: TextFile, headSize: number): Pick<TextConfig, 'ropeTheta' | 'mropeSection'> {
+  const parameters = text.rope_scaling ?? text.rope_parameters;
+  const kind = parameters?.rope_type ?? parameters?.type ?? 'default';
+  if (kind !== 'default' && kind !== 'mrope') {
+    throw new UserError(`rotary embeddings of type ${kind} are not supported`, {
+      remedy: 'Remove the scaling from config.json; prompts then reach as far as the model was trained.',
+    });
+  }
+  const [time = 16, height = 24, width = 24] = parameters?.mrope_section ?? [];
   if (2 * (time + height + width) !== headSize) {
     throw new UserError(
       `mrope_section [${[time, height, width].join(', ')}] does not sum to half of the head size ${headSize}`,
     );
   }
-  if (text.use_sliding_window) throw new UserError('sliding-window attention of the text decoder is not supported');
+  const ropeTheta = parameters?.rope_theta ?? text.rope_theta ?? 1_000_000;
+  return { ropeTheta, mropeSection: [time, height, width] };
+}
+
+function refuseSlidingWindow({ use_sliding_window, sliding_window, max_window_layers, num_hidden_layers }: TextFile) {
+  if (!use_sliding_window || sliding_window === null || (max_window_layers ?? 80) >= num_hidden_layers) return;
+  throw new UserError('sliding-window attention of the text decoder is not supported', {
+    remedy: 'Set use_sliding_window to false in config.json: published checkpoints have it so.',
+  });
+}
+
+function readText(root: z.output<typeof rootSchema>): TextConfig {
+  const text = textSchema.parse(root.text_config ?? root);
+  refuseSlidingWindow(text);
+  const headSize = text.hidden_size / text.num_attention_heads;
+  const keyValueHeads = text.num_key_value_heads ?? text.num_attention_heads;
+  if (!Number.isInteger(headSize) || text.num_attention_heads % keyValueHeads !== 0) {
+    throw new UserError(
+      `${text.num_attention_heads} attention heads fit neither a hidden size of ${text.hidden_size} ` +
+        `nor ${keyValueHeads} key and value heads`,
+    );
+  }
   return {
     layers: text.num_hidden_layers,
     hiddenSize: text.hidden_size,
     heads: text.num_attention_heads,
-    keyValueHeads: text.num_key_value_heads ?? text.num_attention_heads,
+    keyValueHeads,
     headSize,
     intermediateSize: text.intermediate_size,
     vocabularySize: text.vocab_size,
     rmsNormEps: text.rms_norm_eps,
-    ropeTheta: scaling?.rope_theta ?? text.rope_theta ?? 1_000_000,
-    mropeSection: [time, height, width],
-    tiedHead: root.tie_word_embeddings ?? text.tie_word_embeddings ?? false,
+    ...readRope(text, headSize),
+    tiedHead: (root.tie_word_embeddings ?? false) || (text.tie_word_embeddings ?? false),
   };
 }
 
 /** @throws UserError when the value describes no model of a supported family. */
 export function parseModelConfig(value: unknown): ModelConfig {
   const type = (value as { model_type?: unknown } | null)?.model_type;
-  if (type !== 'qwen2_5_vl') {
-    throw new UserError(`model_type is ${JSON.stringify(type)}`, {
-      remedy: 'supported: qwen2_5_vl',
-    });
+  if (!families.some((each) => each === type)) {
+    throw new UserError(`model_type is ${JSON.stringify(type)}`, { remedy: `supported: ${families.join(', ')}` });
   }
   const root = rootSchema.parse(value);
-  const vision = root.vision_config;
-  return {
-    imageTokenId: root.image_token_id,
-    text: readText(root),
-    vision: {
-      depth: vision.depth,
-      hiddenSize: vision.hidden_size,
-      heads: vision.num_heads,
-      intermediateSize: vision.intermediate_size,
-      outHiddenSize: vision.out_hidden_size,
-      inChannels: vision.in_channels ?? vision.in_chans ?? 3,
-      patchSize: vision.patch_size,
-      temporalPatchSize: vision.temporal_patch_size,
-      spatialMergeSize: vision.spatial_merge_size,
-      windowSize: vision.window_size,
-      fullAttentionBlocks: new Set(vision.fullatt_block_indexes),
-      ropeTheta: vision.rope_parameters?.rope_theta ?? 10_000,
-    },
-  };
+  const vision = visionSchemas[root.model_type].parse(root.vision_config ?? {});
+  const text = readText(root);
+  if (vision.outHiddenSize !== text.hiddenSize) {
+    throw new UserError(
+      `the vision tower feeds ${vision.outHiddenSize} channels into a decoder of ${text.hiddenSize} channels`,
+    );
+  }
+  return { vision, text, imageTokenId: root.image_token_id, videoTokenId: root.video_token_id };
 }
 
 /** Reads `config.json` of a model directory. @throws UserError naming the file. */

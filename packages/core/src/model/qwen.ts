@@ -1,5 +1,5 @@
 /**
- * Qwen2.5-VL: vision tower and decoder, one set of weights behind three passes. `score` runs prompts and responses
+ * Qwen2-VL and Qwen2.5-VL: vision tower and decoder, one set of weights behind three passes. `score` runs prompts and responses
  * packed together (training, log-probabilities), `prefill` and `decode` are the two phases of the same computation
  * (generation). Field names are the checkpoint's keys.
  */

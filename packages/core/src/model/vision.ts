@@ -1,12 +1,11 @@
-/** The vision tower of Qwen2.5-VL: patch embedding, windowed and full attention, patch merger. */
+/** The vision tower: patch embedding, windowed and full attention, patch merger. */
 import { cat, functional, nn, tensor, type DType, type Tensor } from '@visurf/torch';
 
 import type { ModelConfig, VisionConfig } from './config.ts';
 import { Projection } from './projection.ts';
 import { rotate, visionRotation, type Rotation } from './rope.ts';
+import { visionParts, type Layer } from './vision-family.ts';
 import { bucketByLength, invert, planWindows, type Grid } from './windows.ts';
-
-const normEps = 1e-6; // fixed in the reference, whatever the config says
 
 const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
 
@@ -115,34 +114,19 @@ class Attention extends nn.Module {
   }
 }
 
-class Mlp extends nn.Module {
-  readonly gate_proj: Projection;
-  readonly up_proj: Projection;
-  readonly down_proj: Projection;
-
-  constructor({ hiddenSize, intermediateSize }: VisionConfig) {
-    super();
-    this.gate_proj = new Projection(hiddenSize, intermediateSize);
-    this.up_proj = new Projection(hiddenSize, intermediateSize);
-    this.down_proj = new Projection(intermediateSize, hiddenSize);
-  }
-  forward(x: Tensor): Tensor {
-    return this.down_proj.forward(this.gate_proj.forward(x).silu().mul(this.up_proj.forward(x)));
-  }
-}
-
 class VisionBlock extends nn.Module {
-  readonly norm1: nn.RMSNorm;
-  readonly norm2: nn.RMSNorm;
+  readonly norm1: Layer;
+  readonly norm2: Layer;
   readonly attn: Attention;
-  readonly mlp: Mlp;
+  readonly mlp: Layer;
 
   constructor(config: VisionConfig) {
     super();
-    this.norm1 = new nn.RMSNorm(config.hiddenSize, normEps);
-    this.norm2 = new nn.RMSNorm(config.hiddenSize, normEps);
+    const { norm, mlp } = visionParts[config.family];
+    this.norm1 = norm(config.hiddenSize);
+    this.norm2 = norm(config.hiddenSize);
     this.attn = new Attention(config);
-    this.mlp = new Mlp(config);
+    this.mlp = mlp(config);
   }
   forward(x: Tensor, rotation: Rotation, segments: Segments): Tensor {
     const attended = x.add(this.attn.forward(this.norm1.forward(x), rotation, segments));
@@ -152,15 +136,15 @@ class VisionBlock extends nn.Module {
 
 /** Joins each merge unit into one token of the decoder: norm, then an MLP with exact GELU. */
 class PatchMerger extends nn.Module {
-  readonly ln_q: nn.RMSNorm;
+  readonly ln_q: Layer;
   /** `mlp.0` and `mlp.2`, as the checkpoint numbers them around the activation. */
   readonly mlp: readonly [Projection, undefined, Projection];
   readonly _width: number;
 
-  constructor({ hiddenSize, outHiddenSize, spatialMergeSize }: VisionConfig) {
+  constructor({ family, hiddenSize, outHiddenSize, spatialMergeSize }: VisionConfig) {
     super();
     this._width = hiddenSize * spatialMergeSize ** 2;
-    this.ln_q = new nn.RMSNorm(hiddenSize, normEps);
+    this.ln_q = visionParts[family].norm(hiddenSize);
     this.mlp = [new Projection(this._width, this._width), undefined, new Projection(this._width, outHiddenSize)];
   }
   /** [N, D] to [N / unit, out] */

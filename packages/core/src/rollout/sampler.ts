@@ -71,19 +71,21 @@ export function sampleTokens(
 ): Chosen {
   return scope(() => {
     const { temperature, topK, topP, repetitionPenalty } = sampling;
-    let scores = repetitionPenalty === 1 ? logits : penalise(logits, seen, repetitionPenalty);
+    const raw = logits.logSoftmax(-1);
+    let scores = repetitionPenalty === 1 ? raw : penalise(logits, seen, repetitionPenalty);
     if (forbidden) scores = scores.add(forbidden);
-    const chosen =
-      temperature === 0 ? scores.argmax(-1) : draw(keepTopP(keepTopK(scores.div(temperature), topK), topP), noise);
-    const index = chosen.unsqueeze(1);
-    const logProbs = logits.gather(1, index).sub(logits.logsumexp(-1, true));
+    const chosen = temperature === 0 ? scores.argmax(-1) : draw(warp(scores, temperature, topK, topP), noise);
+    const logProbs = raw.gather(1, chosen.unsqueeze(1));
     return { tokens: chosen.toArray(), logProbs: logProbs.toFloat64Array() };
   });
 }
 
+const warp = (scores: Tensor, temperature: number, topK: number, topP: number): Tensor =>
+  keepTopP(keepTopK(temperature === 1 ? scores : scores.div(temperature), topK), topP);
+
 /** Inverse transform sampling: the first token whose cumulative probability exceeds the row's noise. */
 function draw(scores: Tensor, noise: readonly number[]): Tensor {
-  const cumulative = scores.to('float64').softmax(-1).cumsum(-1);
+  const cumulative = scores.softmax(-1).to('float64').cumsum(-1);
   const total = cumulative.narrow(1, cumulative.size(1) - 1, 1);
   const thresholds = tensor(noise, { dtype: 'float64' }).to({ device: scores.device }).unsqueeze(1).mul(total);
   return cumulative.searchsorted(thresholds, true).squeeze(1);
