@@ -140,7 +140,7 @@ def spread_weights(model: torch.nn.Module, seed: int, logit_std: float = 3.0) ->
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.ndim == 1 and ("norm" in name or "ln_q" in name):
+        if name.endswith("weight") and parameter.ndim == 1 and ("norm" in name or "ln_q" in name):
             value = 1 + 0.2 * noise
         elif parameter.ndim == 1:
             value = 0.3 * noise
@@ -178,10 +178,15 @@ def save(directory: pathlib.Path, model, processor) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory)
     processor.save_pretrained(directory)
+    tidy_tokenizer(directory)
+    for file in directory.iterdir():
+        file.chmod(0o644)
+
+
+def tidy_tokenizer(directory: pathlib.Path) -> None:
+    """Takes added tokens out of the vocabulary: published files name them once."""
     path = directory / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     for token in tokenizer["added_tokens"]:
         tokenizer["model"]["vocab"].pop(token["content"], None)
     path.write_text(json.dumps(tokenizer, ensure_ascii=False, indent=1) + "\n")
-    for file in directory.iterdir():
-        file.chmod(0o644)

@@ -131,13 +131,18 @@ def all_settings() -> list[dict]:
         "kl": {"coefficient": 0, "labels": False},
         "aggregate": aggregates[0],
     }
-    kls = [{"coefficient": 0, "labels": False}, {"coefficient": 0.1, "labels": False}, {"coefficient": 0.1, "labels": True}]
+    kls = [
+        {"coefficient": 0, "labels": False},
+        {"coefficient": 0.1, "labels": False},
+        {"coefficient": 0.1, "labels": True},
+    ]
     settings = [base | {"aggregate": a, "kl": k} for a, k in itertools.product(aggregates, kls)]
     settings += [base | {"withLabels": False, "aggregate": a} for a in aggregates]
     settings += [base | {"std": std} for std in ("population", "none")]
     settings += [base | {"clip": {"low": 0.1, "high": 0.28}}, base | {"clip": {"low": 0.05, "high": 0.05}}]
     # The response's ratio, GSPO: every token has the response's surrogate value, then tokens are aggregated as above.
-    settings += [base | {"ratio": "sequence", "aggregate": a, "kl": k} for a, k in itertools.product(aggregates, kls[:2])]
+    pairs = itertools.product(aggregates, kls[:2])
+    settings += [base | {"ratio": "sequence", "aggregate": a, "kl": k} for a, k in pairs]
     return settings
 
 

@@ -6,8 +6,13 @@ import contextlib
 import copy
 
 import tvshim  # noqa: F401  (before transformers)
+import images
+import numpy as np
 import torch
-from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as modeling
+from PIL import Image
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen2_5
+from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2
+from transformers.video_utils import VideoMetadata
 
 
 @contextlib.contextmanager
@@ -24,14 +29,23 @@ def true_float64():
 
     def rotate(q, k, cos, sin):
         cos, sin = cos.unsqueeze(-2).to(q.dtype), sin.unsqueeze(-2).to(q.dtype)
-        return q * cos + modeling.rotate_half(q) * sin, k * cos + modeling.rotate_half(k) * sin
+        return q * cos + qwen2.rotate_half(q) * sin, k * cos + qwen2.rotate_half(k) * sin
 
-    saved_norm, saved_rotate = modeling.Qwen2_5_VLRMSNorm.forward, modeling.apply_rotary_pos_emb_vision
-    modeling.Qwen2_5_VLRMSNorm.forward, modeling.apply_rotary_pos_emb_vision = norm, rotate
+    norms = (qwen2.Qwen2VLRMSNorm, qwen2_5.Qwen2_5_VLRMSNorm)
+    modules = (qwen2, qwen2_5)
+    saved_norms = [each.forward for each in norms]
+    saved_rotations = [each.apply_rotary_pos_emb_vision for each in modules]
     try:
+        for each in norms:
+            each.forward = norm
+        for each in modules:
+            each.apply_rotary_pos_emb_vision = rotate
         yield
     finally:
-        modeling.Qwen2_5_VLRMSNorm.forward, modeling.apply_rotary_pos_emb_vision = saved_norm, saved_rotate
+        for each, saved in zip(norms, saved_norms):
+            each.forward = saved
+        for each, saved in zip(modules, saved_rotations):
+            each.apply_rotary_pos_emb_vision = saved
 
 
 def to_float64(model):
@@ -46,15 +60,39 @@ def encode(processor, messages, images):
     return rendered, inputs
 
 
+def encode_messages(processor, messages):
+    """The same from messages alone: images and the frames of videos are files of the fixtures."""
+    parts = [part for m in messages if isinstance(m["content"], list) for part in m["content"]]
+    load = lambda file: Image.open(images.FOLDER / file)  # noqa: E731
+    pictures = [load(part["image"]) for part in parts if part["type"] == "image"]
+    clips = [part for part in parts if part["type"] == "video"]
+    videos = [np.stack([np.asarray(load(file).convert("RGB")) for file in part["video"]]) for part in clips]
+    metadata = [
+        VideoMetadata(total_num_frames=len(part["video"]), fps=part["fps"], frames_indices=list(range(len(part["video"]))))
+        for part in clips
+    ]
+    rendered = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    moving = {"videos": videos, "video_metadata": metadata} if clips else {}
+    return rendered, processor(text=[rendered], images=pictures or None, return_tensors="pt", **moving)
+
+
+# What of the processor's output tells where tokens stand, and what they show.
+PLACES = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+PIXELS = ("pixel_values", "pixel_values_videos")
+
+
 def forward(model, inputs, response: list[int], **kwargs):
-    """One pass over prompt + response; returns the output and the position ids [3, L + T]."""
+    """One pass over prompt + response; returns the output and the position ids [3, L + T]. A response continues where
+    generation does, at the largest position of the prompt + 1 (behind a long video that is not where text would)."""
     tail = torch.tensor([response], dtype=torch.long)
     ids = torch.cat([inputs["input_ids"], tail], dim=1)
     types = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(tail)], dim=1)
-    grid = inputs.get("image_grid_thw")
-    positions, _ = model.model.get_rope_index(ids, mm_token_type_ids=types, image_grid_thw=grid)
-    pixels = inputs.get("pixel_values")
-    vision = {} if pixels is None else {"pixel_values": pixels.to(model.dtype), "image_grid_thw": grid}
+    given = {key: inputs[key] for key in PLACES if key in inputs}
+    prompt, _ = model.model.get_rope_index(inputs["input_ids"], mm_token_type_ids=inputs["mm_token_type_ids"], **given)
+    behind = prompt.max() + 1 + torch.arange(len(response)).expand(3, 1, -1)
+    positions = torch.cat([prompt, behind], dim=2)
+    vision = {key: inputs[key].to(model.dtype) for key in PIXELS if key in inputs}
+    vision |= {key: value for key, value in given.items() if key != "second_per_grid_ts"}
     out = model(input_ids=ids, position_ids=positions, mm_token_type_ids=types, use_cache=False, **vision, **kwargs)
     return out, positions[:, 0]
 

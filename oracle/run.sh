@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rebuilds fixtures: all of them, or those of the scripts that are named.
+# Rebuilds fixtures and checks exports: with all scripts, or with those that are named.
 #   oracle/run.sh [SCRIPT]...
 set -euo pipefail
 
@@ -7,7 +7,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # One thread: the last bits of a sum depend on how it is split.
 export OMP_NUM_THREADS=1
 if [ $# -eq 0 ]; then
-  set -- tiny_qwen2_5_vl.py updates.py objective.py
+  set -- tiny_qwen2_5_vl.py peft_adapter.py updates.py objective.py check_export.py
 fi
 for script in "$@"; do
   echo "oracle: $script" >&2

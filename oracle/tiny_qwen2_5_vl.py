@@ -119,11 +119,15 @@ def hidden_states(model, inputs, tokens: list[int]) -> dict[str, torch.Tensor]:
     """Residual stream after the embedding, every decoder layer and the final norm; the vision tower's blocks (in
     window order), and its features after the merger (in image order)."""
     taken: dict[str, torch.Tensor] = {}
-    keep = lambda key: lambda _module, _args, out: taken.__setitem__(key, out[0] if isinstance(out, tuple) else out)  # noqa: E731
+
+    def keep(key: str):
+        return lambda _module, _args, out: taken.__setitem__(key, out[0] if isinstance(out, tuple) else out)
+
     text, vision = model.model.language_model, model.model.visual
     hooks = [layer.register_forward_hook(keep(f"layers.{i}")) for i, layer in enumerate(text.layers)]
     hooks += [block.register_forward_hook(keep(f"vision.blocks.{i}")) for i, block in enumerate(vision.blocks)]
-    hooks += [text.norm.register_forward_hook(keep("norm")), vision.patch_embed.register_forward_hook(keep("vision.patch_embed"))]
+    hooks.append(text.norm.register_forward_hook(keep("norm")))
+    hooks.append(vision.patch_embed.register_forward_hook(keep("vision.patch_embed")))
     pixels = inputs.get("pixel_values")
     with torch.no_grad():
         reference.forward(model, inputs, tokens)
@@ -137,7 +141,8 @@ def hidden_states(model, inputs, tokens: list[int]) -> dict[str, torch.Tensor]:
 
 def record(name: str, messages: list[dict], model, model64, processor):
     """The JSON entry and the tensors of one case."""
-    files = [part["image"] for m in messages if isinstance(m["content"], list) for part in m["content"] if "image" in part]
+    parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+    files = [part["image"] for part in parts if "image" in part]
     rendered, inputs = reference.encode(processor, messages, [Image.open(images.FOLDER / file) for file in files])
     prompt_ids = inputs["input_ids"][0].tolist()
     tensors: dict[str, torch.Tensor] = {}

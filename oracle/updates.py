@@ -36,7 +36,7 @@ SETTINGS = {
     "aggregate": {"tokens": "sum", "over": "sequence", "normalizer": 18},
 }
 OPTIMIZERS = {
-    "adamw": {"learningRate": 5e-5, "betas": [0.9, 0.99], "epsilon": 1e-8, "weightDecay": 0.01},
+    "adamw": {"learningRate": 5e-5, "betas": [0.9, 0.99], "weightDecay": 0.01},
     "sgd": {"learningRate": 2e-3},
 }
 CLIP_NORM = 1.0
@@ -77,7 +77,7 @@ def make_optimizer(name: str, model):
         model.parameters(),
         lr=settings["learningRate"],
         betas=tuple(settings["betas"]),
-        eps=settings["epsilon"],
+        eps=1e-8,
         weight_decay=settings["weightDecay"],
     )
 

@@ -19,10 +19,11 @@ const FOLDERS: Record<string, string[]> = {
   reward: ['tasks', 'label'],
   label: ['tasks', 'reward', 'objective'],
   schedule: ['objective', 'label'],
-  config: ['tasks', 'reward', 'label', 'objective', 'schedule'],
+  config: ['tasks', 'reward', 'label', 'objective', 'schedule', 'hub'],
   data: ['tasks', 'config', 'prompt'],
   run: ['config'],
   prompt: ['config'],
+  hub: ['run'],
   model: [],
   rollout: ['model', 'prompt'],
   export: ['model'],
@@ -32,7 +33,7 @@ const FOLDERS: Record<string, string[]> = {
 };
 
 /** Folders whose every file runs without the native addon. */
-const PURE = ['tasks', 'reward', 'label', 'objective', 'schedule', 'config', 'data', 'run'];
+const PURE = ['tasks', 'reward', 'label', 'objective', 'schedule', 'config', 'data', 'run', 'hub'];
 
 const sources = repositoryFiles().filter((file) => file.endsWith('.ts') && !file.includes('/testing/'));
 const imports = sources.flatMap(importsOf);

@@ -3,7 +3,8 @@ import { loadTaskData } from './evaluate.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './reward/labelcheck.ts';
 import { makeScorer } from './reward/reward.ts';
 import { askAll } from './ask.ts';
-import { loadPolicy } from './policy.ts';
+import type { HubOptions } from './hub/model.ts';
+import { openPolicy } from './policy.ts';
 import type { Sample } from './types.ts';
 
 export interface DataReport {
@@ -37,11 +38,11 @@ export interface RewardReport {
 /** Can the label of every sample win? `model` says in which coordinates answers are written. */
 export async function checkReward(
   file: string,
-  { task: name, model }: { readonly task?: string | undefined; readonly model: string },
+  { task: name, model, ...hub }: { readonly task?: string | undefined; readonly model: string } & HubOptions,
 ): Promise<RewardReport> {
   const { samples, task } = await loadTaskData(file, name);
   const scorer = makeScorer(task);
-  using policy = loadPolicy(model);
+  using policy = await openPolicy(model, hub);
   const questions = await askAll({ policy, scorer }, samples);
   return { n: samples.length, losing: labelsThatCannotWin(scorer, questions, { eliminate: 'on' }) };
 }

@@ -36,6 +36,30 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
+/** Node.js's codes for what the surroundings refuse, in words. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or directory',
+  EISDIR: 'is a directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  EEXIST: 'a part of the path is not a directory',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space left on the disk',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'a file would be larger than is allowed here',
+  EIO: 'the disk reports an error',
+  EMFILE: 'too many open files',
+  ENFILE: 'too many open files',
+};
+
+/** A file that cannot be read or written, as its user's error; whatever else was thrown comes back as it is. */
+export function fileError(error: unknown, { where, remedy }: UserErrorDetails = {}): unknown {
+  if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return error;
+  const reason = REFUSALS[error.code];
+  return reason === undefined ? error : new UserError(reason, { where, remedy, cause: error });
+}
+
 /** Throws when an invariant of ours does not hold: a bug, never the user's mistake. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`bug in visurf: ${message}`);

@@ -1,20 +1,25 @@
 /** `visurf eval`: a checkpoint's greedy answers to a dataset, scored by its task. */
+import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Device } from '@visurf/torch';
 
 import { loadDataset } from './data/dataset.ts';
+import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
+import { isHubId } from './hub/id.ts';
+import type { HubOptions } from './hub/model.ts';
 import type { Precision } from './model/projection.ts';
-import { loadPolicy } from './policy.ts';
+import { openPolicy } from './policy.ts';
 import { makeScorer } from './reward/reward.ts';
+import { makeDirectory } from './run/durable.ts';
 import { ask } from './step.ts';
 import { taskDefinition } from './tasks/registry.ts';
 import type { Task } from './tasks/task.ts';
 import type { Sample } from './types.ts';
 
-export interface EvaluateOptions {
-  /** Checkpoint in Hugging Face layout. */
+export interface EvaluateOptions extends Pick<HubOptions, 'revision'> {
+  /** Checkpoint in Hugging Face layout, or its name on the hub. */
   readonly model: string;
   /** JSONL file. */
   readonly data: string;
@@ -27,9 +32,10 @@ export interface EvaluateOptions {
   readonly maxNewTokens?: number | undefined;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
-  /** JSONL file for the answer to every sample; unset: `eval/<name of the data>.jsonl` in the model directory. */
+  /** JSONL file for the answer to every sample; unset: `eval/<name of the data>.jsonl` in the model directory, or here. */
   readonly output?: string | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly onDownload?: HubOptions['onProgress'];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,16 +60,27 @@ export async function loadTaskData(
   return { samples, task: make(samples) };
 }
 
+/** Before the work, not after it. @throws UserError */
+function assertWritable(file: string): void {
+  try {
+    makeDirectory(path.dirname(file));
+    closeSync(openSync(file, 'a'));
+  } catch (error) {
+    throw fileError(error, { where: file, remedy: 'Choose another output.' });
+  }
+}
+
 /** @throws UserError for a bad checkpoint or bad data. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const { model, data, maxNewTokens = 512, onProgress, signal } = options;
-  using policy = loadPolicy(model, options);
+  using policy = await openPolicy(model, { ...options, onProgress: options.onDownload });
   const { samples, task } = await loadTaskData(data, options.task, options.limit);
+  const perSample = path.resolve(options.output ?? path.join(isHubId(model) ? '' : model, 'eval', path.basename(data)));
+  assertWritable(perSample);
   const scorer = makeScorer(task);
   const asking = { policy, scorer, prompt: options.prompt };
   const settings = { maxNewTokens, onProgress, signal };
   const result = await evaluatePolicy(policy, scorer, samples, (sample) => ask(asking, sample), settings);
-  const perSample = path.resolve(options.output ?? path.join(model, 'eval', path.basename(data)));
   await writePerSample(perSample, result.samples);
   return { ...result, n: samples.length, perSample };
 }

@@ -15,7 +15,9 @@ export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
 export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
 export { defineReward, type RewardFunction } from './reward/reward.ts';
 
-export { loadPolicy, Policy, type PolicyOptions } from './policy.ts';
+export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
+export { loadPolicy, openPolicy, Policy, type PolicyOptions } from './policy.ts';
+export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
 export { generate, inspect, score, type Generation, type Inspection, type Score } from './infer.ts';
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
 export type { Message } from './prompt/template.ts';

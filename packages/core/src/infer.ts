@@ -2,9 +2,10 @@
 import { noGrad, scope } from '@visurf/torch';
 
 import { UserError } from './errors.ts';
+import { localModel, type HubOptions } from './hub/model.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
-import type { Policy } from './policy.ts';
-import type { Sampling } from './rollout/sampler.ts';
+import { resolveModel, type Policy } from './policy.ts';
+import { requireProbabilities, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
 
 export interface Inspection {
@@ -12,6 +13,8 @@ export interface Inspection {
   readonly rendered: string;
   readonly inputIds: readonly number[];
   readonly imageGridThw: readonly (readonly number[])[];
+  /** Absent without videos. */
+  readonly videoGridThw?: readonly (readonly number[])[];
   readonly positionIds: readonly (readonly number[])[];
   /** Null without images. */
   readonly pixelValues: {
@@ -23,15 +26,18 @@ export interface Inspection {
   } | null;
 }
 
-/** What the model of a directory sees of a prompt; needs no weights. */
-export async function inspect(directory: string, input: PromptInput): Promise<Inspection> {
-  const { rendered, inputIds, imageGridThw, positionIds, pixelValues } =
-    await PromptEncoder.load(directory).encode(input);
-  const patches = imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+/** What a model sees of a prompt; needs no weights. */
+export async function inspect(model: string, input: PromptInput, options: HubOptions = {}): Promise<Inspection> {
+  const directory = await localModel(model, { ...options, weights: false });
+  const { rendered, inputIds, imageGridThw, videoGridThw, positionIds, pixelValues } = await PromptEncoder.load(
+    resolveModel(directory).base,
+  ).encode(input);
+  const patches = [...imageGridThw, ...(videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   return {
     rendered,
     inputIds,
     imageGridThw,
+    ...(videoGridThw && { videoGridThw }),
     positionIds,
     pixelValues: pixelValues ? { shape: [patches, pixelValues.length / patches], ...moments(pixelValues) } : null,
   };
@@ -70,12 +76,14 @@ export async function score(
   const unknown = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
   if (unknown !== undefined) throw new UserError(`${unknown} is no token of this model (0 to ${vocabularySize - 1})`);
   if (tokens.length === 0) throw new UserError('the response is empty', { remedy: 'give at least one token to score' });
-  const logProbs = scope(() =>
+  const values = scope(() =>
     noGrad(() => {
       const { hidden, targets } = policy.model.hidden([{ prompt, responses: [tokens] }]);
-      return Array.from(policy.model.score(hidden, targets).logProbs);
+      return policy.model.score(hidden, targets).logProbs;
     }),
   );
+  requireProbabilities(values);
+  const logProbs = Array.from(values);
   return { tokens, logProbs, total: logProbs.reduce((a, b) => a + b, 0) };
 }
 

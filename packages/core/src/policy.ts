@@ -1,7 +1,19 @@
 /** A checkpoint ready to answer: weights, tokenizer, chat template, image processing. */
-import type { Device } from '@visurf/torch';
+import { info, type Device } from '@visurf/torch';
 
+import { isHubId } from './hub/id.ts';
+import { localModel, type HubOptions } from './hub/model.ts';
+import { UserError } from './errors.ts';
 import { loadModel } from './model/load.ts';
+import { addAdapters, type LoraSettings } from './model/lora.ts';
+import {
+  baseDirectory,
+  isAdapterDirectory,
+  loadAdapter,
+  makePeftConfig,
+  readPeftConfig,
+  type PeftConfig,
+} from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
@@ -12,22 +24,44 @@ export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;
   /** `bfloat16`: products in bfloat16, weights in float32. */
   readonly precision?: Precision | undefined;
+  /**
+   * Of the weights: `auto` leaves matrices of a bfloat16 checkpoint as they are where products are in bfloat16, which
+   * takes half the memory and gives the same numbers; not for training. Unset: float32.
+   */
+  readonly dtype?: 'float32' | 'auto' | undefined;
+  /** Directory of a LoRA adapter, as PEFT writes it, to put on the model. */
+  readonly adapter?: string | undefined;
 }
 
 export class Policy {
+  /** Of the whole model; with an adapter, that of its base. */
   readonly directory: string;
   readonly model: QwenVL;
   readonly encoder: PromptEncoder;
+  /** Description of the model's adapter, where it has one. */
+  peft: PeftConfig | undefined;
 
   constructor(directory: string, model: QwenVL, encoder: PromptEncoder) {
     this.directory = directory;
     this.model = model;
     this.encoder = encoder;
+    this.peft = undefined;
   }
 
-  /** Samples `group` responses per prompt, [B][G]. */
+  /** Puts a new LoRA adapter on the model, which changes nothing yet, and freezes all other weights. */
+  addAdapter(settings: LoraSettings, seed: number): void {
+    if (this.peft) throw new Error('the policy has an adapter already');
+    addAdapters(this.model, settings, seed);
+    this.peft = makePeftConfig(this.model, settings, this.directory);
+  }
+
+  /**
+   * Samples `group` responses per prompt, [B][G]. Sampling never draws vision or padding tokens; greedy decoding says what
+   * the model finds most likely, whatever it is.
+   */
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
-    const { tokenizer, forbiddenIds } = this.encoder;
+    const { tokenizer } = this.encoder;
+    const forbiddenIds = options.temperature === 0 ? [] : this.encoder.forbiddenIds;
     const groups = await generate(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }
@@ -48,16 +82,51 @@ export class Policy {
   }
 }
 
+/** The directory of a whole model, and of the adapter to put on it: an adapter's own directory names its base. */
+export function resolveModel(directory: string, adapter?: string): { base: string; adapter: string | undefined } {
+  if (adapter !== undefined) return { base: directory, adapter };
+  if (!isAdapterDirectory(directory)) return { base: directory, adapter: undefined };
+  return { base: baseDirectory(directory), adapter: directory };
+}
+
 /**
- * Loads a checkpoint in Hugging Face layout.
+ * Loads a checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model.
  * @throws UserError when a file or a tensor is missing or does not fit.
  * @example
  * using policy = loadPolicy('recipes/mini-grounding/base');
  */
 export function loadPolicy(directory: string, options: PolicyOptions = {}): Policy {
   const { device = 'cpu', precision = 'float32' } = options;
-  const encoder = PromptEncoder.load(directory, options);
-  const model = loadModel(directory, { device });
+  if (device === 'cuda' && !info().cuda) {
+    throw new UserError('libtorch finds no CUDA GPU here', {
+      where: 'device cuda',
+      remedy: 'Use device cpu, or see what was found with: visurf doctor',
+    });
+  }
+  const { base, adapter } = resolveModel(directory, options.adapter);
+  const encoder = PromptEncoder.load(base, options);
+  const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : 'float32' });
   model.precision = precision;
-  return new Policy(directory, model, encoder);
+  const policy = new Policy(base, model, encoder);
+  if (adapter !== undefined) policy.peft = loadAdapter(model, adapter);
+  return policy;
+}
+
+/**
+ * `loadPolicy` for a model of this machine or of the hub, `owner/name`, which is downloaded once; an adapter may have
+ * its base there.
+ * @throws UserError when the model cannot be had, or does not fit.
+ * @example
+ * using policy = await openPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16' });
+ */
+export async function openPolicy(model: string, options: PolicyOptions & HubOptions = {}): Promise<Policy> {
+  const directory = await localModel(model, options);
+  if (options.adapter === undefined && isAdapterDirectory(directory)) {
+    const { base_model_name_or_path: base } = readPeftConfig(directory);
+    if (base && isHubId(base)) {
+      const whole = await localModel(base, { ...options, revision: undefined });
+      return loadPolicy(whole, { ...options, adapter: directory });
+    }
+  }
+  return loadPolicy(directory, options);
 }

@@ -61,7 +61,10 @@ export async function trainStep(
   const labels = terms.label ? alignLabels(context, questions, forms) : [];
   const groups = questions.map((question, i) => controlGroup(context, question, rollouts[i] ?? [], labels[i], terms));
   const reward = clock();
-  const update = await updatePolicy(context.learner, groups, terms, context.config, learningRate);
+  const update = await updatePolicy(context.learner, groups, terms, context.config, learningRate, {
+    seed: context.config.seed,
+    step,
+  });
   const texts = rollouts.flat().map(({ text }) => text);
   const seconds = { prompt, rollout, reward, update: clock() };
   return { groups, update, forms: rememberStep(forms, countForms(context.scorer.task, texts)), seconds };

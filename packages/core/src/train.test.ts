@@ -49,7 +49,7 @@ const config = (output: string, overrides: Record<string, unknown> = {}): Config
 const steps = (output: string): StepEvent[] =>
   readEvents(path.join(folder, output, 'events.jsonl')).filter((event) => event.type === 'step');
 const losses = (output: string): unknown[] =>
-  steps(output).map(({ step, metrics }) => [step, metrics['loss'], metrics['gradientNorm'], metrics['labelLogProb']]);
+  steps(output).map(({ step, metrics }) => [step, metrics.loss, metrics.gradientNorm, metrics.labelLogProb]);
 
 test('a run explains itself, frees what it made, and its checkpoint is a model directory', async () => {
   const before = live().handles;
@@ -68,7 +68,7 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
     maxNewTokens: 4,
   });
   expect(evaluated.n).toBe(6);
-  expect(evaluated.metrics['malformed']).toBe(100);
+  expect(evaluated.metrics.malformed).toBe(100);
   expect(existsSync(evaluated.perSample)).toBe(true);
 });
 
@@ -117,7 +117,7 @@ test('a short run in bfloat16 follows the one in float32', async () => {
   const sft = { paradigm: 'sft', promptsPerStep: 6, eval: { every: 0 } };
   await train(config('float32', sft));
   await train(config('bfloat16', { ...sft, precision: 'bfloat16' }));
-  const [full, half] = ['float32', 'bfloat16'].map((name) => steps(name).map(({ metrics }) => metrics['loss'] ?? NaN));
+  const [full, half] = ['float32', 'bfloat16'].map((name) => steps(name).map(({ metrics }) => metrics.loss ?? NaN));
   full?.forEach((loss, i) => expect(Math.abs((half?.[i] ?? NaN) - loss) / loss).toBeLessThan(0.02));
   expect(half).not.toEqual(full);
   expect((full?.at(-1) ?? NaN) < (full?.[0] ?? NaN)).toBe(true);

@@ -6,17 +6,22 @@ import { info, optim, SafetensorsFile, saveSafetensors, setNumThreads, type Tens
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
 import { loadDataset } from './data/dataset.ts';
-import { messageOf } from './errors.ts';
+import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
 import type { FormHistory } from './label/align.ts';
+import { localModel, type DownloadProgress } from './hub/model.ts';
+import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
+import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
+import type { QwenVL } from './model/qwen.ts';
 import { loadPolicy, type Policy } from './policy.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
 import { makeScorer, type RewardFunction, type Scorer } from './reward/reward.ts';
 import { describeStep } from './record.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
+import { readEvents } from './run/events.ts';
 import { requireEmpty, Run } from './run/run.ts';
 import { checkParadigm, stepTerms } from './schedule/paradigm.ts';
 import { askAll } from './ask.ts';
@@ -35,7 +40,8 @@ export type TrainEvent =
     }
   | { readonly kind: 'eval'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
-  | { readonly kind: 'warning'; readonly message: string };
+  | { readonly kind: 'warning'; readonly message: string }
+  | { readonly kind: 'download'; readonly progress: DownloadProgress };
 
 export interface TrainOptions {
   /** Continue the run in `config.output` from its last checkpoint. */
@@ -62,6 +68,9 @@ interface Progress {
   readonly forms: FormHistory;
 }
 
+/** Budget for the image tokens that a frozen vision tower is asked for again in every phase and epoch. */
+export const featureBytes = 1 << 30;
+
 const optimizerFile = 'optimizer.safetensors';
 
 /** The task that a config names, made for these samples. */
@@ -72,6 +81,25 @@ export function makeTask(config: Pick<Config, 'data' | 'task'>, samples: readonl
 
 async function loadSamples(file: string, config: Config, limit?: number): Promise<Sample[]> {
   return loadDataset(file, { task: config.data.task, limit, truths: (samples) => makeTask(config, samples) });
+}
+
+/** Both files are read before one of them is complained about. */
+async function loadData(config: Config): Promise<{ samples: Sample[]; validation: Sample[] }> {
+  const { data, eval: evaluation } = config;
+  const faults = new Set<string>();
+  const load = async (file: string, limit?: number): Promise<Sample[]> => {
+    try {
+      return await loadSamples(file, config, limit);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      faults.add(error.message);
+      return [];
+    }
+  };
+  const samples = await load(data.train);
+  const validation = evaluation.every > 0 && data.validation ? await load(data.validation, evaluation.limit) : [];
+  if (faults.size > 0) throw new UserError([...faults].join('\n'));
+  return { samples, validation };
 }
 
 /** What training needs to know of the labels before it starts. */
@@ -97,12 +125,19 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   checkParadigm(config);
   if (!resume) requireEmpty(config.output);
   if (config.threads !== undefined) setNumThreads(config.threads);
-  const samples = await loadSamples(config.data.train, config);
-  const validation =
-    config.eval.every > 0 && config.data.validation
-      ? await loadSamples(config.data.validation, config, config.eval.limit)
-      : [];
+  const { samples, validation } = await loadData(config);
   const scorer = makeScorer(makeTask(config, samples), options.rewards);
+  const model = await localModel(config.model, {
+    revision: config.revision,
+    onProgress: (progress) => onEvent({ kind: 'download', progress }),
+    onWarning: (message) => onEvent({ kind: 'warning', message }),
+  });
+  if (isAdapterDirectory(model)) {
+    throw new UserError('training starts from a whole model, and this is an adapter', {
+      where: config.model,
+      remedy: 'merge it into its base first: visurf merge',
+    });
+  }
 
   const environment = describeEnvironment({ ...info() });
   const resumed = resume ? await Run.resume(config.output, config, environment) : undefined;
@@ -111,11 +146,19 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     for (const message of resumed?.warnings ?? []) onEvent({ kind: 'warning', message });
     const checkpoint = resumed?.checkpoint;
     const { device, precision } = config;
-    using policy = loadPolicy(checkpoint?.directory ?? config.model, { ...config.data, device, precision });
-    const warning = labelWarning(await askAll({ ...config.data, policy, scorer }, samples), scorer, config);
+    using policy = loadPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision });
+    if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
+    const questions = await askAll({ ...config.data, policy, scorer }, [...samples, ...validation]);
+    const warning = labelWarning(questions.slice(0, samples.length), scorer, config);
     if (warning) onEvent({ kind: 'warning', message: warning });
     run ??= Run.start(config.output, config, environment);
-    return await trainPolicy({ config, policy, scorer, samples, validation, run, checkpoint, onEvent, signal });
+    const local = { ...config, model };
+    return await trainPolicy({ config: local, policy, scorer, samples, validation, run, checkpoint, onEvent, signal });
+  } catch (error) {
+    throw fileError(error, {
+      where: config.output,
+      remedy: 'Mend that and resume the run: it goes on from its last checkpoint.',
+    });
   } finally {
     run?.close();
   }
@@ -133,6 +176,33 @@ interface Training {
   readonly signal: AbortSignal | undefined;
 }
 
+/** The initial policy, for a KL penalty: a second model, or the same with its adapter off. */
+function referenceOf({ model, peft }: Policy, { objective, model: directory, device }: Config): QwenVL | undefined {
+  if (objective.kl.coefficient === 0) return undefined;
+  return peft ? model : loadModel(directory, { device });
+}
+
+/** What a resumed run had reached. */
+function lastMetrics(directory: string): Readonly<Record<string, number>> {
+  const last = readEvents(join(directory, 'events.jsonl')).findLast(({ type }) => type === 'eval' || type === 'step');
+  return last && 'metrics' in last ? last.metrics : {};
+}
+
+/** Adds the number of the step to a UserError. */
+function inStep(step: number, error: unknown): unknown {
+  if (!(error instanceof UserError)) return error;
+  const { reason, where, remedy } = error;
+  return new UserError(reason, { where: `step ${step}${where ? `, ${where}` : ''}`, remedy, cause: error });
+}
+
+function logFailure(run: Run, step: number, error: unknown): void {
+  try {
+    run.log({ type: 'end', step, reason: 'failed', message: messageOf(error) });
+  } catch {
+    // A log that cannot be written must not hide why the run failed.
+  }
+}
+
 async function trainPolicy({
   config,
   policy,
@@ -147,8 +217,11 @@ async function trainPolicy({
   const parameters = trainable(policy.model, config.train);
   const optimizer = makeOptimizer(parameters, config.optimizer);
   if (checkpoint) loadOptimizer(optimizer, join(checkpoint.directory, optimizerFile));
-  const reference =
-    config.objective.kl.coefficient > 0 ? loadModel(config.model, { device: config.device }) : undefined;
+  const reference = referenceOf(policy, config);
+  if (![...parameters.keys()].some((key) => key.startsWith('visual.'))) {
+    const features = new FeatureCache(featureBytes);
+    for (const model of [policy.model, reference]) if (model) model._features = features;
+  }
   const context: StepContext = {
     config,
     policy,
@@ -160,12 +233,13 @@ async function trainPolicy({
   let forms = saved?.forms ?? [];
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
-  let metrics: Readonly<Record<string, number>> = {};
+  let metrics = checkpoint ? lastMetrics(run.directory) : {};
 
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
     const progress: Progress = { cursor: cursor.state, forms };
     const files = {
-      ...modelFiles(policy.model, policy.directory),
+      // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
+      ...(policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model)),
       [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
     };
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);
@@ -179,7 +253,11 @@ async function trainPolicy({
       const chosen = indices.flatMap((index) => samples[index] ?? []);
       const terms = stepTerms(config, step + 1);
       const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
-      const result = await trainStep(context, chosen, indices, step + 1, terms, learningRate, forms);
+      const result = await trainStep(context, chosen, indices, step + 1, terms, learningRate, forms).catch(
+        (error: unknown) => {
+          throw inStep(step + 1, error);
+        },
+      );
       step++;
       forms = result.forms;
       const described = describeStep(step, result, scorer, learningRate);
@@ -197,8 +275,8 @@ async function trainPolicy({
           validation,
           (sample) => ask({ ...config.data, policy, scorer }, sample),
           {
+            // Not stopped halfway: a resumed run has the same evaluations as one that was not stopped.
             maxNewTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
-            signal,
           },
         );
         metrics = evaluated.metrics;
@@ -206,17 +284,17 @@ async function trainPolicy({
         onEvent({ kind: 'eval', step, metrics });
       }
       if (last || due || step % config.checkpoint.every === 0) {
-        await save(due ? { metric: 'reward', value: metrics['reward'] ?? 0 } : undefined);
+        await save(due ? { metric: 'reward', value: metrics.reward ?? 0 } : undefined);
       }
     }
     if (savedStep !== step) await save();
     run.log({ type: 'end', step, reason: step < config.steps ? 'interrupted' : 'done' });
     return { run: config.output, steps: step, metrics, interrupted: step < config.steps };
   } catch (error) {
-    run.log({ type: 'end', step, reason: 'failed', message: messageOf(error) });
+    logFailure(run, step, error);
     throw error;
   } finally {
     optimizer.dispose();
-    reference?.dispose();
+    if (reference !== policy.model) reference?.dispose();
   }
 }

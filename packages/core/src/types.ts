@@ -42,16 +42,26 @@ export interface Frame {
   readonly modelHeight: number;
 }
 
+/** Extent of an image or a video in patches: time, height, width. */
+export type Grid = readonly [number, number, number];
+
 /** One prompt as the model takes it. */
 export interface Prompt {
-  /** The rendered chat template, one `<|image_pad|>` per image. */
+  /** The rendered chat template, one `<|image_pad|>` per image and one `<|video_pad|>` per video. */
   readonly rendered: string;
-  /** [L], image placeholders expanded. */
+  /** [L], placeholders expanded. */
   readonly inputIds: readonly number[];
-  /** Images as normalised patches, [N, channels * temporal * patch * patch], row-major; undefined without images. */
+  /**
+   * Images and videos, in the order in which they appear, as normalised patches [N, channels * temporal * patch * patch],
+   * row-major; undefined where there are none.
+   */
   readonly pixelValues: Float32Array | undefined;
+  /** Files that the images came from, one entry per image; what is computed from an image is remembered by its file. */
+  readonly images?: readonly string[];
   /** [t, h, w] in patches, one entry per image. */
-  readonly imageGridThw: readonly (readonly [number, number, number])[];
+  readonly imageGridThw: readonly Grid[];
+  /** [t, h, w] in patches, one entry per video; absent without videos. */
+  readonly videoGridThw?: readonly Grid[];
   /** M-RoPE positions: [3][L] (time, height, width). */
   readonly positionIds: readonly [readonly number[], readonly number[], readonly number[]];
   /** One per image. */

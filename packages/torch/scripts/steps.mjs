@@ -31,8 +31,8 @@ const CAUSES = /** @type {const} */ ([
   ],
   [
     /No matching distribution|Could not find a version/i,
-    'the package index has no build for this Python and platform',
-    'use Python 3.10 to 3.14, point pip at an index that has it, or set LIBTORCH to an unpacked libtorch 2.9 or newer',
+    'the package index cannot be reached, or has no build for this Python and platform',
+    'check the network and the index settings of pip, use Python 3.10 to 3.14, or set LIBTORCH to an unpacked libtorch 2.9 or newer',
   ],
   [
     /internal compiler error|Killed signal|cannot allocate memory|out of memory/i,

@@ -73,30 +73,45 @@ export const clearAutocastCache = (): void => native.clearAutocastCache();
  * adds the gradients of its parameters to their `.grad` and returns that of its input.
  * The engine never calls back into JavaScript: the caller walks the blocks in reverse.
  *
+ * @param parameters those that take a gradient
+ * @param options.ofInput false where the input takes none (it may be of integers then): `pull` returns `undefined`
  * @example
- * const { output, pull } = recompute((x) => block.forward(x), x);
+ * const { output, pull } = recompute((x) => block.forward(x), x, block.parameters());
  * const gradX = pull(gradOutput);
  */
+export function recompute(block: Block, x: Tensor, parameters: readonly Tensor[]): Recomputed<Tensor>;
 export function recompute(
-  block: (x: Tensor) => Tensor,
+  block: Block,
   x: Tensor,
   parameters: readonly Tensor[],
-): { output: Tensor; pull: (gradOutput: Tensor) => Tensor } {
+  options: { readonly ofInput: boolean },
+): Recomputed<Tensor | undefined>;
+export function recompute(
+  block: Block,
+  x: Tensor,
+  parameters: readonly Tensor[],
+  { ofInput }: { readonly ofInput: boolean } = { ofInput: true },
+): Recomputed<Tensor | undefined> {
   const output = scope(() => noGrad(() => block(x)));
-  const pull = (gradOutput: Tensor): Tensor =>
+  const pull = (gradOutput: Tensor): Tensor | undefined =>
     scope(() => {
-      const leaf = x.detach().requiresGrad_();
-      const again = enableGrad(() => block(leaf));
-      const [gradX, ...gradParameters] = grad([again], [leaf, ...parameters], {
-        gradOutputs: [gradOutput],
-      });
+      const leaf = ofInput ? [x.detach().requiresGrad_()] : [];
+      const again = enableGrad(() => block(leaf[0] ?? x));
+      const gradients = grad([again], [...leaf, ...parameters], { gradOutputs: [gradOutput] });
+      const gradX = ofInput ? gradients.shift() : undefined;
+      if (ofInput && !gradX) throw new Error('the block does not depend on its input');
       parameters.forEach((parameter, i) => {
-        accumulate(parameter, gradParameters[i]);
+        accumulate(parameter, gradients[i]);
       });
-      if (!gradX) throw new Error('the block does not depend on its input');
       return gradX;
     });
   return { output, pull };
+}
+
+type Block = (x: Tensor) => Tensor;
+interface Recomputed<Gradient> {
+  readonly output: Tensor;
+  readonly pull: (gradOutput: Tensor) => Gradient;
 }
 
 /** parameter.grad += gradient. The memory of a first gradient is taken over only where nothing else refers to it. */

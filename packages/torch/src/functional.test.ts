@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { arange, full, functional, ones, tensor, zeros } from './index.ts';
+import { arange, cat, full, functional, Generator, ones, randn, tensor, zeros } from './index.ts';
+import { gradcheck } from './testing.ts';
 
 const { dropout, embedding, layerNorm, linear, resizeBicubic, rmsNorm, scaledDotProductAttention } = functional;
 const close = (got: number[], expected: number[]): void => {
@@ -43,4 +44,38 @@ test('bicubic resizing keeps a constant and the ends of a ramp', () => {
   expect(new Set(resizeBicubic(flat, 5, 11).toArray())).toEqual(new Set([200]));
   const ramp = arange(0, 8, 1, { dtype: 'float32' }).view(1, 1, 1, 8);
   expect(resizeBicubic(ramp, 1, 8).toArray()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
+test('our own kernels: values of the chains they replace, gradients by finite differences, strided input', () => {
+  const { rotate, swiglu } = functional;
+  const options = { dtype: 'float64', generator: new Generator(3) } as const;
+  const angles = randn([2, 5, 1, 6], options);
+  const half = angles.narrow(-1, 0, 3);
+  const turn = { cos: cat([half.cos(), half.cos()], -1), sin: cat([half.sin().neg(), half.sin()], -1) };
+  const x = randn([2, 5, 4, 6], options);
+  close(rotate(x, turn.cos, turn.sin).toArray(), x.mul(turn.cos).addcmul(x.roll(3, -1), turn.sin).toArray());
+  // Heads cut out of a wider projection: neither dimension is contiguous.
+  const wide = randn([2, 5, 7, 6], options).narrow(2, 2, 4);
+  close(rotate(wide, turn.cos, turn.sin).toArray(), rotate(wide.contiguous(), turn.cos, turn.sin).toArray());
+  const short = turn.cos.narrow(1, 0, 4).contiguous();
+  expect(() => rotate(x, short, short)).toThrow('one row per token');
+
+  const [gate, up, weight] = [randn([3, 8], options), randn([3, 8], options), randn([8], options)];
+  close(swiglu(gate, up).toArray(), gate.silu().mul(up).toArray());
+  const chain = gate.mul(gate.square().mean(-1, true).add(1e-6).rsqrt()).mul(weight);
+  close(rmsNorm(gate, weight, 1e-6).toArray(), chain.toArray());
+  for (const each of [gate, up, weight, x]) each.requiresGrad_();
+  gradcheck((a, b) => swiglu(a!, b!), [gate, up]);
+  gradcheck((a, b) => rmsNorm(a!, b!, 1e-6), [gate, weight]);
+  gradcheck((a) => rotate(a!, turn.cos, turn.sin), [x]);
+});
+
+test('the exponential of the float32 kernel is exact to a few units in the last place, and keeps NaN', () => {
+  const gate = tensor([-100, -88, -20, -1, -1e-8, 0, 1e-3, 5, 60, 100]);
+  const exact = gate.to('float64').silu().toArray();
+  functional
+    .swiglu(gate, ones([10]))
+    .toArray()
+    .forEach((value, i) => expect(Math.abs(value - exact[i]!)).toBeLessThanOrEqual(1e-6 * Math.abs(exact[i]!) + 1e-36));
+  expect(functional.swiglu(tensor([NaN]), ones([1])).toArray()).toEqual([NaN]);
 });

@@ -6,7 +6,9 @@ const ids = {
   linear: op('linear'),
   embedding: op('embedding'),
   layerNorm: op('layer_norm'),
-  rmsNorm: op('rms_norm'),
+  rmsNorm: op('visurf::rms_norm'),
+  rotate: op('visurf::rotate'),
+  swiglu: op('visurf::swiglu'),
   attention: op('scaled_dot_product_attention'),
   dropout: op('dropout'),
   upsampleBicubicAa: op('_upsample_bicubic2d_aa'),
@@ -19,8 +21,16 @@ export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor =>
 export const embedding = (weight: Tensor, indices: Tensor): Tensor => one(ids.embedding, weight.handle, indices.handle);
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor | undefined, eps: number): Tensor =>
   one(ids.layerNorm, x.handle, [x.size(-1)], weight.handle, bias?.handle ?? null, eps);
+/** x / sqrt(mean(x^2) + eps) * weight over the last dimension; one pass on the CPU. */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
-  one(ids.rmsNorm, x.handle, [x.size(-1)], weight.handle, eps);
+  one(ids.rmsNorm, x.handle, weight.handle, eps);
+/**
+ * Rotary positions: x [..., heads, size] with cos and sin [..., 1, size], the sine negated in its first half; each head
+ * becomes x cos + roll(x, size / 2) sin, in the dtype of cos.
+ */
+export const rotate = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => one(ids.rotate, x.handle, cos.handle, sin.handle);
+/** silu(gate) * up */
+export const swiglu = (gate: Tensor, up: Tensor): Tensor => one(ids.swiglu, gate.handle, up.handle);
 export const dropout = (x: Tensor, p: number, training: boolean): Tensor => one(ids.dropout, x.handle, p, training);
 
 export interface AttentionOptions {

@@ -2,12 +2,28 @@
 import { empty, type Options } from './factories.ts';
 import { embedding, layerNorm, linear, rmsNorm } from './functional.ts';
 import { noGrad } from './autograd.ts';
-import { keep } from './scope.ts';
+import { keep, scope } from './scope.ts';
 import { Tensor } from './tensor.ts';
+
+let withoutMemory = false;
 
 /** A leaf that is trained; lives until it is disposed, whatever scopes are open. */
 export function parameter(shape: readonly number[], options: Options = {}): Tensor {
-  return keep(empty(shape, options)).requiresGrad_();
+  return keep(empty(shape, withoutMemory ? { ...options, device: 'meta' } : options)).requiresGrad_();
+}
+
+/**
+ * Modules that are made inside have parameters with a shape, but without memory and values: those come from
+ * `replaceParameters`.
+ */
+export function outline<T extends Module>(make: () => T): T {
+  const before = withoutMemory;
+  withoutMemory = true;
+  try {
+    return make();
+  } finally {
+    withoutMemory = before;
+  }
 }
 
 export abstract class Module {
@@ -28,6 +44,27 @@ export abstract class Module {
       if (!name.startsWith('_')) visit(value, prefix ? `${prefix}.${name}` : name);
     }
     return found;
+  }
+  /** Puts others in the place of the parameters, which are freed; whether they are trained stays as it was. */
+  replaceParameters(make: (path: string, parameter: Tensor) => Tensor): void {
+    const replaced = new Map<Tensor, Tensor>();
+    const other = (path: string, each: Tensor): Tensor => {
+      const known = replaced.get(each);
+      if (known) return known;
+      const made = keep(scope(() => noGrad(() => make(path, each)))).requiresGrad_(each.requiresGrad);
+      replaced.set(each, made);
+      each.dispose();
+      return made;
+    };
+    const visit = (owner: object, prefix: string): void => {
+      for (const [name, value] of Object.entries(owner)) {
+        if (name.startsWith('_')) continue;
+        const path = prefix ? `${prefix}.${name}` : name;
+        if (value instanceof Tensor) Object.assign(owner, { [name]: other(path, value) });
+        else if (value instanceof Module || Array.isArray(value)) visit(value as object, path);
+      }
+    };
+    visit(this, '');
   }
   parameters(): Tensor[] {
     return [...this.namedParameters().values()];

@@ -92,10 +92,12 @@ function checkLayout(path: string, entries: ReadonlyMap<string, Entry>, dataByte
       throw new TorchError(
         `${path}: tensor ${name} ${start < position ? 'overlaps another' : 'follows a hole'} at byte ${start} of the data`,
       );
+    if (end > dataBytes)
+      throw new TorchError(
+        `${path} is truncated: it has ${dataBytes} bytes of tensors, ${name} lies at ${start} to ${end}`,
+      );
     position = end;
   }
-  if (position > dataBytes)
-    throw new TorchError(`${path} is truncated: its tensors need ${position} bytes, it has ${dataBytes}`);
   if (position < dataBytes)
     throw new TorchError(`${path} is damaged: ${dataBytes - position} bytes at its end belong to no tensor`);
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
@@ -136,4 +136,16 @@ test('any text is read, or refused with a UserError', () => {
       }
     }),
   );
+});
+
+test('a model may be named as on the hub; a directory of that name comes first', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'config-'));
+  const file = path.join(folder, 'c.yaml');
+  writeFileSync(file, 'model: owner/model\noutput: out\nsteps: 1\ndata: {train: t.jsonl}\n');
+  expect(loadConfig(file).model).toBe('owner/model');
+  expect(loadConfig(file, ['model=other/model']).model).toBe('other/model');
+  mkdirSync(path.join(folder, 'owner', 'model'), { recursive: true });
+  expect(loadConfig(file).model).toBe(path.join(folder, 'owner', 'model'));
+  expect(loadConfig(file, ['model=./other/model'], folder).model).toBe(path.join(folder, 'other', 'model'));
+  rmSync(folder, { recursive: true });
 });

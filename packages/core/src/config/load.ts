@@ -4,8 +4,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isMap, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
-import { hasCode, messageOf, nearest, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts';
 import { taskDefinition } from '../tasks/registry.ts';
+import { isHubId } from '../hub/id.ts';
 import { configSchema, keysAt, type Config } from './schema.ts';
 
 /** Says where a path of keys was written. */
@@ -34,7 +35,9 @@ export function loadConfig(file: string, overrides: readonly string[] = [], cwd 
   absolutePaths(document, path.dirname(path.resolve(file)));
   const overridden = overrides.map((override) => applyOverride(document, override, cwd));
   return check(toObject(document, file), (keys) => {
-    const override = overridden.findLast(({ path: own }) => own.every((key, depth) => keys[depth] === key));
+    const override =
+      overridden.findLast(({ path: own }) => own.every((key, depth) => keys[depth] === key)) ??
+      overridden.findLast(({ path: own, isNew }) => isNew && keys.length > 0 && keys[0] === own[0]);
     return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
   });
 }
@@ -112,14 +115,22 @@ function describe(issue: z.core.$ZodIssue, at: PropertyKey[]): { reason: string;
   return { reason: `${key}: ${issue.message}`, remedy: undefined };
 }
 
+interface Override {
+  readonly path: readonly string[];
+  readonly text: string;
+  /** The file has nothing under the first part of the path. */
+  readonly isNew: boolean;
+}
+
 /** Sets one dotted key of the document to a value written as in YAML. */
-function applyOverride(document: Document, text: string, cwd: string): { path: string[]; text: string } {
+function applyOverride(document: Document, text: string, cwd: string): Override {
   const split = text.indexOf('=');
   const keys = text.slice(0, Math.max(split, 0)).split('.');
   const where = `override ${text}`;
   if (split < 1 || keys.includes('')) {
     throw new UserError('not of the form key=value', { where, remedy: 'Example: optimizer.learningRate=1e-5' });
   }
+  const isNew = !document.hasIn(keys.slice(0, 1));
   let value: unknown;
   try {
     value = parse(text.slice(split + 1));
@@ -131,8 +142,8 @@ function applyOverride(document: Document, text: string, cwd: string): { path: s
     if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
     else if (!isMap(parent)) throw new UserError(`${keys.slice(0, depth).join('.')} has no keys below it`, { where });
   }
-  document.setIn(keys, isPath(keys, value) ? path.resolve(cwd, value) : value);
-  return { path: keys, text };
+  document.setIn(keys, isPath(keys, value) ? absolute(keys, value, cwd) : value);
+  return { path: keys, text, isNew };
 }
 
 const PATHS = [['model'], ['output'], ['data', 'train'], ['data', 'validation'], ['data', 'prompt']];
@@ -140,6 +151,12 @@ const PATHS = [['model'], ['output'], ['data', 'train'], ['data', 'validation'],
 function isPath(keys: readonly string[], value: unknown): value is string {
   if (typeof value !== 'string' || !PATHS.some((known) => known.join('.') === keys.join('.'))) return false;
   return keys.at(-1) !== 'prompt' || !isTemplate(value);
+}
+
+/** A model may be named as on the hub. */
+function absolute(keys: readonly string[], value: string, base: string): string {
+  const resolved = path.resolve(base, value);
+  return keys[0] === 'model' && isHubId(value, resolved) ? value : resolved;
 }
 
 /** A prompt given as text rather than as a file. */
@@ -151,25 +168,26 @@ function absolutePaths(document: Document, base: string): void {
   for (const keys of PATHS) {
     if (!document.hasIn(keys)) continue;
     const value = document.getIn(keys);
-    if (isPath(keys, value)) document.setIn(keys, path.resolve(base, value));
+    if (isPath(keys, value)) document.setIn(keys, absolute(keys, value, base));
   }
 }
 
 function promptText(prompt: string | undefined, locate: Locate): string | undefined {
   if (prompt === undefined || isTemplate(prompt)) return prompt;
   const where = locate(['data', 'prompt']);
-  const text = located(() => readText(prompt), where);
-  if (!isTemplate(text)) throw new UserError(`${prompt} holds no variable such as {Question}`, { where });
+  const remedy = 'A prompt is a text with {Question} in it, or a file that holds one.';
+  const text = located(() => readText(prompt), where, remedy);
+  if (!isTemplate(text)) throw new UserError(`${prompt} holds no variable such as {Question}`, { where, remedy });
   return text;
 }
 
 /** Adds the place in the configuration to a UserError thrown inside. */
-function located<T>(read: () => T, where: string): T {
+function located<T>(read: () => T, where: string, remedy?: string): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    throw new UserError(error.message, { where, cause: error });
+    throw new UserError(error.message, { where, remedy, cause: error });
   }
 }
 
@@ -177,12 +195,7 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    const reason = hasCode(error, 'ENOENT')
-      ? 'no such file'
-      : hasCode(error, 'EISDIR')
-        ? 'is a directory'
-        : messageOf(error);
-    throw new UserError(reason, { where: file });
+    throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
   }
 }
 

@@ -107,9 +107,31 @@ const optimizer = z
   })
   .prefault({});
 
+/** Low-rank adapters in place of full training; unset: all weights are trained. */
+const lora = z.strictObject({
+  /** r */
+  rank: count.default(16),
+  /** The adapter is scaled by alpha / rank. */
+  alpha: positive.default(32),
+  /** Scale by alpha / sqrt(rank) instead. */
+  rsLora: z.boolean().default(false),
+  /** Share of the inputs of an adapter that are dropped while training. */
+  dropout: z.number().min(0).lt(1).default(0),
+  /**
+   * Layers with an adapter, as PEFT's `target_modules`: names that a layer's path ends with, or one regular expression
+   * for whole paths such as `model.language_model.layers.0.self_attn.q_proj`. Unset: all linear layers of the decoder,
+   * and with `vision` of the vision tower's blocks.
+   */
+  targets: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
+  /** Whether layers of the vision tower are met, too. */
+  vision: z.boolean().default(false),
+});
+
 const shape = z.strictObject({
-  /** Hugging Face directory of the policy to start from. */
+  /** Policy to start from: a Hugging Face directory, or `owner/name` on the hub. */
   model: z.string(),
+  /** Of a model on the hub: branch, tag or commit; unset: its main branch. */
+  revision: z.string().optional(),
   /** Directory of the run. */
   output: z.string(),
   seed: z.int().min(0).max(0xffffffff).default(0),
@@ -134,7 +156,9 @@ const shape = z.strictObject({
   optimizer,
   train: z
     .strictObject({
+      /** Leave the vision tower as it is; the tokens of an image are then computed once and remembered. */
       freezeVision: z.boolean().default(false),
+      lora: lora.optional(),
       /** Prompts, with all their responses, whose activations are in memory at once. */
       microBatch: z.strictObject({ prompts: count.default(4) }).prefault({}),
       /** Compute activations again in the backward pass: less memory, about a third more time. */
@@ -204,12 +228,30 @@ function* conflicts(config: Config): Generator<Conflict> {
       yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
     }
   }
+  yield* loraConflicts(config.train);
   if (config.eval.every > 0 && config.data.validation === undefined) {
     yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
   }
   const { minPixels, maxPixels } = config.data;
   if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
     yield { path: ['data', 'minPixels'], message: `minPixels is more than maxPixels (${maxPixels})` };
+  }
+}
+
+function* loraConflicts({ lora, freezeVision }: Config['train']): Generator<Conflict> {
+  if (lora?.vision && freezeVision) {
+    yield { path: ['train', 'lora', 'vision'], message: 'freezeVision leaves nothing of the vision tower to adapt' };
+  }
+  if (typeof lora?.targets === 'string' && !isPattern(lora.targets)) {
+    yield { path: ['train', 'lora', 'targets'], message: 'is no regular expression' };
+  }
+}
+
+function isPattern(text: string): boolean {
+  try {
+    return Boolean(new RegExp(text));
+  } catch {
+    return false;
   }
 }
 

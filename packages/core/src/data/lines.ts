@@ -1,6 +1,6 @@
 /** Lines of a text file, one by one, each with a limit on its length. */
 import { open } from 'node:fs/promises';
-import { hasCode, messageOf, UserError } from '../errors.ts';
+import { fileError, hasCode, UserError } from '../errors.ts';
 
 export interface Line {
   /** From 1. */
@@ -38,8 +38,7 @@ export async function* readLines(file: string, maxBytes: number): AsyncGenerator
     }
     if (length > 0) yield finish();
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error)) throw error;
-    throw new UserError(hasCode(error, 'ENOENT') ? 'no such file' : messageOf(error), { where: file });
+    throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
   }
 }
 

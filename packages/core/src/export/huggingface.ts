@@ -1,10 +1,12 @@
 /** A model directory in Hugging Face layout: weights, and every other file of the checkpoint it came from. */
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { saveSafetensors } from '@visurf/torch';
+import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
 
+import { baseParameters, hasAdapters } from '../model/lora.ts';
 import type { QwenVL } from '../model/qwen.ts';
+import { describeWeights } from './config.ts';
 
 /** What a checkpoint carries beside its weights. */
 const companions = [
@@ -19,21 +21,30 @@ const companions = [
   'chat_template.jinja',
   'chat_template.json',
   'preprocessor_config.json',
+  'video_preprocessor_config.json',
   'processor_config.json',
 ];
 
-/** Names of the files that `origin` has beside its weights. */
-export const companionFiles = (origin: string): string[] => companions.filter((name) => existsSync(join(origin, name)));
+type Writers = Record<string, (file: string) => void>;
 
-export function saveWeights(model: QwenVL, file: string): void {
-  saveSafetensors(file, model.namedParameters());
+/** In the order in which `save_pretrained` writes. */
+export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string, Tensor> =>
+  new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
+
+/** Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. */
+export function companionFiles(model: QwenVL, origin: string, dtype: FloatDType): Writers {
+  const found = companions.filter((name) => existsSync(join(origin, name)));
+  const copies = found.map((name) => [name, (file: string) => copyFileSync(join(origin, name), file)] as const);
+  const describe = (file: string): void =>
+    writeFileSync(file, describeWeights(join(origin, 'config.json'), dtype, model.config.text.tiedHead));
+  return { ...Object.fromEntries(copies), 'config.json': describe };
 }
 
 /** Writers of all files of a model directory, by name, as a checkpoint takes them. */
-export function modelFiles(model: QwenVL, origin: string): Record<string, (file: string) => void> {
-  const copies = companionFiles(origin).map((name): [string, (file: string) => void] => [
-    name,
-    (file) => copyFileSync(join(origin, name), file),
-  ]);
-  return { 'model.safetensors': (file) => saveWeights(model, file), ...Object.fromEntries(copies) };
+export function modelFiles(model: QwenVL, origin: string): Writers {
+  if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
+  return {
+    'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model))),
+    ...companionFiles(model, origin, model.dtype as FloatDType),
+  };
 }

@@ -1,12 +1,12 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
-import { cat, nn, type Tensor } from '@visurf/torch';
+import { cat, functional, nn, type Tensor } from '@visurf/torch';
 
 import { prefixAttention, sharedPrefixAttention, type KeyValues } from './attention.ts';
 import type { TextConfig } from './config.ts';
 import { Projection } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
-/** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T. */
+/** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
 export interface Layout {
   readonly prefix: number;
   readonly responses: number;
@@ -51,6 +51,7 @@ class SelfAttention extends nn.Module {
   packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor): Tensor {
     const { prefix, responses, tokens } = layout;
     const { heads, keyValueHeads, headSize } = this._config;
+    if (responses === 0) return this.prefill(x, rotation)[0];
     const [q, k, v] = this.#project(x, rotation);
     const batch = x.size(0);
     const parts = (each: Tensor): [Tensor, Tensor] => each.split([prefix, responses * tokens], 1) as [Tensor, Tensor];
@@ -113,7 +114,7 @@ class Mlp extends nn.Module {
     });
   }
   forward(x: Tensor): Tensor {
-    return this.down_proj.forward(this.gate_proj.forward(x).silu().mul(this.up_proj.forward(x)));
+    return this.down_proj.forward(functional.swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
   }
 }
 

@@ -1,8 +1,11 @@
 /**
  * Prompts and responses as rows of token ids with everything the forward needs to know about them; plain arrays.
- * A row is [prompt, padded right to L | K responses, each padded right to T].
+ * A row is [prompt, padded right to L | K responses, each padded right to T]; with a single response per prompt it is
+ * [prompt and response, padded right to L].
  */
-import type { Prompt } from '../types.ts';
+import { invariant } from '../errors.ts';
+import type { Grid, Prompt } from '../types.ts';
+import type { ModelConfig } from './config.ts';
 import type { Layout } from './decoder.ts';
 
 /** A prompt with the responses that are to be scored; their number and lengths may differ. */
@@ -18,13 +21,15 @@ export interface Packed {
   readonly ids: Int32Array;
   /** [3][B * S] */
   readonly positions: readonly [Int32Array, Int32Array, Int32Array];
-  /** Places among the B * S tokens that image features take, in the order of the images. */
+  /** Places among the B * S tokens that features of images and videos take, in the order in which they appear. */
   readonly imagePlaces: readonly number[];
   /** For every response token, in order: the place whose hidden state predicts it, and the token. */
   readonly predictors: readonly number[];
   readonly targets: readonly number[];
   /** [B or 1, T, L + T]: -Infinity where a response token must not look; one for all prompts of equal length. */
   readonly mask: { readonly values: Float32Array; readonly batch: number };
+  /** [B, L]: -Infinity at the padding of the prompts; undefined where all are equally long. */
+  readonly padding: Float32Array | undefined;
 }
 
 const maxOf = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
@@ -49,16 +54,71 @@ export function responseMask(lengths: readonly number[], prefix: number, tokens:
   return { values, batch };
 }
 
+function paddingMask(lengths: readonly number[], prefix: number): Float32Array | undefined {
+  if (lengths.every((length) => length === prefix)) return undefined;
+  const values = new Float32Array(lengths.length * prefix);
+  lengths.forEach((length, b) => values.fill(-Infinity, b * prefix + length, (b + 1) * prefix));
+  return values;
+}
+
 /**
- * @param imageTokenId the placeholder of an image feature
+ * Where prompts have a single response each, prompt and response are one causal sequence: nothing is shared, and plain
+ * attention is cheaper.
+ */
+function join(items: readonly PromptWithResponses[]): PromptWithResponses[] {
+  return items.map(({ prompt, responses: [response = []] }) => {
+    const read = response.slice(0, -1);
+    const next = nextPosition(prompt);
+    const follow = (axis: readonly number[]): number[] => [...axis, ...read.map((_, t) => next + t)];
+    const [time, height, width] = prompt.positionIds;
+    return {
+      prompt: {
+        ...prompt,
+        inputIds: [...prompt.inputIds, ...read],
+        positionIds: [follow(time), follow(height), follow(width)],
+      },
+      responses: [],
+    };
+  });
+}
+
+/** Grids of a prompt's images and videos in the order in which they appear: that of its patches. */
+export function visualGrids(prompt: Prompt, { imageTokenId, videoTokenId, vision }: ModelConfig): Grid[] {
+  const { inputIds, imageGridThw, videoGridThw = [] } = prompt;
+  if (videoGridThw.length === 0) return [...imageGridThw];
+  const [images, videos] = [imageGridThw.values(), videoGridThw.values()];
+  const grids: Grid[] = [];
+  for (let i = 0; i < inputIds.length;) {
+    const id = inputIds[i];
+    if (id !== imageTokenId && id !== videoTokenId) {
+      i++;
+      continue;
+    }
+    const grid = (id === imageTokenId ? images : videos).next().value;
+    invariant(grid, 'every run of placeholders has a grid');
+    grids.push(grid);
+    i += (grid[0] * grid[1] * grid[2]) / vision.spatialMergeSize ** 2;
+  }
+  return grids;
+}
+
+/**
  * @throws RangeError for an empty response: nothing would be scored.
  */
-export function pack(items: readonly PromptWithResponses[], imageTokenId: number): Packed {
-  const lengths = items.map(({ prompt }) => prompt.inputIds.length);
+export function pack(
+  items: readonly PromptWithResponses[],
+  { imageTokenId, videoTokenId }: Pick<ModelConfig, 'imageTokenId' | 'videoTokenId'>,
+): Packed {
+  if (items.some(({ responses }) => responses.some(({ length }) => length === 0))) {
+    throw new RangeError('a response without tokens cannot be scored');
+  }
+  const single = items.every(({ responses }) => responses.length <= 1);
+  const rows = single ? join(items) : items;
+  const lengths = rows.map(({ prompt }) => prompt.inputIds.length);
   const prefix = maxOf(lengths);
-  const responses = Math.max(1, maxOf(items.map((item) => item.responses.length)));
+  const responses = maxOf(rows.map((item) => item.responses.length));
   // The last token of a response is only predicted, never read.
-  const tokens = Math.max(1, maxOf(items.flatMap((item) => item.responses.map((each) => each.length - 1))));
+  const tokens = single ? 0 : Math.max(1, maxOf(rows.flatMap((item) => item.responses.map((each) => each.length - 1))));
   const row = prefix + responses * tokens;
   const ids = new Int32Array(items.length * row);
   const positions = [new Int32Array(ids.length), new Int32Array(ids.length), new Int32Array(ids.length)] as const;
@@ -66,27 +126,28 @@ export function pack(items: readonly PromptWithResponses[], imageTokenId: number
   const predictors: number[] = [];
   const targets: number[] = [];
 
-  items.forEach(({ prompt, responses: given }, b) => {
+  rows.forEach(({ prompt, responses: shared }, b) => {
     const start = b * row;
-    prompt.inputIds.forEach((id, i) => {
-      ids[start + i] = id;
-      if (id === imageTokenId) imagePlaces.push(start + i);
-    });
+    ids.set(prompt.inputIds, start);
     positions.forEach((axis, a) => axis.set(prompt.positionIds[a] ?? [], start));
+    const length = items[b]?.prompt.inputIds.length ?? 0;
+    prompt.inputIds.slice(0, length).forEach((id, i) => {
+      if (id === imageTokenId || id === videoTokenId) imagePlaces.push(start + i);
+    });
     const next = nextPosition(prompt);
-    given.forEach((response, k) => {
-      if (response.length === 0) throw new RangeError('a response without tokens cannot be scored');
+    shared.forEach((response, k) => {
       const at = start + prefix + k * tokens;
+      ids.set(response.slice(0, -1), at);
+      for (const axis of positions) for (let t = 0; t < response.length - 1; t++) axis[at + t] = next + t;
+    });
+    items[b]?.responses.forEach((response, k) => {
+      const at = single ? start + length : start + prefix + k * tokens;
       response.forEach((id, t) => {
-        predictors.push(t === 0 ? start + prompt.inputIds.length - 1 : at + t - 1);
+        predictors.push(t === 0 ? start + length - 1 : at + t - 1);
         targets.push(id);
-        if (t === response.length - 1) return;
-        ids[at + t] = id;
-        for (const axis of positions) axis[at + t] = next + t;
       });
     });
   });
-  const mask = responseMask(lengths, prefix, tokens);
   return {
     layout: { prefix, responses, tokens },
     batch: items.length,
@@ -95,6 +156,7 @@ export function pack(items: readonly PromptWithResponses[], imageTokenId: number
     imagePlaces,
     predictors,
     targets,
-    mask,
+    mask: responseMask(lengths, prefix, tokens),
+    padding: paddingMask(lengths, prefix),
   };
 }

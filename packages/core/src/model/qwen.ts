@@ -1,29 +1,20 @@
 /**
- * Qwen2-VL and Qwen2.5-VL: vision tower and decoder, one set of weights behind three passes. `score` runs prompts and responses
- * packed together (training, log-probabilities), `prefill` and `decode` are the two phases of the same computation
- * (generation). Field names are the checkpoint's keys.
+ * Qwen2-VL and Qwen2.5-VL: vision tower and decoder, one set of weights behind three passes. `hidden` runs prompts and
+ * responses packed together (training, log-probabilities), `prefill` and `decode` are the two phases of the same
+ * computation (generation). Field names are the checkpoint's keys.
  */
-import {
-  functional,
-  keep,
-  nn,
-  noGrad,
-  scope,
-  tensor,
-  Tensor,
-  type Device,
-  type DType,
-  type FloatDType,
-} from '@visurf/torch';
+import { cat, functional, nn, noGrad, scope, tensor, Tensor, type Device, type DType } from '@visurf/torch';
 
-import type { Prompt } from '../types.ts';
+import type { Grid, Prompt } from '../types.ts';
 import type { KeyValues } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
+import type { FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
-import { nextPosition, pack, type Packed, type PromptWithResponses } from './pack.ts';
+import { nextPosition, pack, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { Projection, type Precision } from './projection.ts';
 import { textRotation } from './rope.ts';
+import { freeingInputs, keepingInputs, Tape, type RunStage } from './stage.ts';
 import { planVision, VisionTower } from './vision.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
@@ -49,7 +40,7 @@ export interface Hidden {
 export interface States {
   /** Stream of the vision tower after its last block, [patches, D], in window order. */
   readonly patches: Tensor | undefined;
-  /** Image tokens, [features, D], in reading order. */
+  /** Tokens of images and videos, [features, D], in reading order. */
   readonly features: Tensor | undefined;
   /** Stream after each decoder layer, [B, S, D]. */
   readonly layers: readonly Tensor[];
@@ -73,6 +64,8 @@ export class QwenVL extends nn.Module {
   readonly lm_head: { readonly weight: Tensor } | undefined;
   readonly _config: ModelConfig;
   _precision: Precision = 'float32';
+  /** Image tokens by image, for a vision tower that does not change; undefined: computed whenever they are needed. */
+  _features: FeatureCache | undefined;
 
   constructor(config: ModelConfig) {
     super();
@@ -92,27 +85,17 @@ export class QwenVL extends nn.Module {
   get headWeight(): Tensor {
     return this.lm_head?.weight ?? this.model.embed_tokens.weight;
   }
+  /** Of the stream between the layers; matrices may be in bfloat16. */
   get dtype(): DType {
-    return this.headWeight.dtype;
+    return this.model.norm.weight.dtype;
   }
   get device(): Device {
     return this.headWeight.device;
   }
 
-  /** Replaces every parameter by one of this dtype on this device; values are kept. */
-  moveTo(dtype: FloatDType, device: Device): void {
-    const replace = (owner: object): void => {
-      for (const [name, value] of Object.entries(owner)) {
-        if (value instanceof Tensor) {
-          const moved = keep(noGrad(() => value.to({ device, dtype }).detach()));
-          Object.assign(owner, {
-            [name]: moved.requiresGrad_(value.requiresGrad),
-          });
-          value.dispose();
-        } else if (value instanceof nn.Module || Array.isArray(value)) replace(value);
-      }
-    };
-    replace(this);
+  override dispose(): void {
+    this._features?.clear();
+    super.dispose();
   }
 
   /** The precision of products from now on. */
@@ -134,24 +117,49 @@ export class QwenVL extends nn.Module {
    * @returns [N, D] after the final norm
    */
   hidden(items: readonly PromptWithResponses[], observe?: (states: States) => void): Hidden {
-    const packed = pack(items, this._config.imageTokenId);
+    return scope(() => this.#packed(items, observe ? keepingInputs : freeingInputs, observe));
+  }
+
+  /**
+   * `hidden` for training, with its backward pass: d loss / d hidden [N, D] goes in, gradients are added to the `.grad`
+   * of the parameters. To be called in the scope that also holds the backward pass.
+   * @param recomputed activations are not kept but computed again, block by block: same gradients, less memory
+   */
+  trained(items: readonly PromptWithResponses[], recomputed: boolean): Hidden & { backward(gradient: Tensor): void } {
+    if (!recomputed) {
+      const result = this.hidden(items);
+      return {
+        ...result,
+        backward: (gradient) => void (result.hidden.requiresGrad && result.hidden.backward(gradient)),
+      };
+    }
+    const tape = new Tape();
+    return { ...this.#packed(items, tape.run), backward: (gradient) => tape.backward(gradient) };
+  }
+
+  /** Leaves what it makes to the scope of the caller: a tape needs it until its backward pass is done. */
+  #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
+    const packed = pack(items, this._config);
     const { layout, batch, mask } = packed;
     const row = layout.prefix + layout.responses * layout.tokens;
-    return scope(() => {
-      const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
-      const maskShape = [mask.batch, 1, 1, 1, layout.tokens, layout.prefix + layout.tokens];
-      const visible = this.#place(tensor(mask.values, { shape: maskShape }));
-      const images = this.#encodeImages(items.map(({ prompt }) => prompt));
-      let x = this.#embed(packed.ids, packed.imagePlaces, images?.features).view(batch, row, -1);
-      const layers: Tensor[] = [];
-      for (const layer of this.model.layers) {
-        x = layer.packed(x, rotation, layout, visible);
-        layers.push(x);
-      }
-      observe?.({ patches: images?.patches, features: images?.features, layers, packed });
-      const rows = x.view(batch * row, -1).indexSelect(0, this.#indices(packed.predictors));
-      return { hidden: this.model.norm.forward(rows), targets: packed.targets };
-    });
+    const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
+    const maskShape = [mask.batch, 1, 1, 1, layout.tokens, layout.prefix + layout.tokens];
+    const visible = this.#place(tensor(mask.values, { shape: maskShape }));
+    const images = this.#encodeImages(
+      items.map(({ prompt }) => prompt),
+      run,
+    );
+    let x = this.#embed(packed.ids, packed.imagePlaces, images?.features, run, [batch, row]);
+    const layers: Tensor[] = [];
+    for (const layer of this.model.layers) {
+      x = run((stream) => layer.packed(stream, rotation, layout, visible), x, [layer]);
+      if (observe) layers.push(x);
+    }
+    observe?.({ patches: images?.patches, features: images?.features, layers, packed });
+    const places = this.#indices(packed.predictors);
+    const last = (stream: Tensor): Tensor =>
+      this.model.norm.forward(stream.view(batch * row, -1).indexSelect(0, places));
+    return { hidden: run(last, x, [this.model.norm]), targets: packed.targets };
   }
 
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
@@ -162,35 +170,27 @@ export class QwenVL extends nn.Module {
   /** Runs prompts through the decoder once and keeps their keys and values. */
   prefill(prompts: readonly Prompt[]): Prefilled {
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
-    const { ids, positions, imagePlaces, layout, batch, mask } = pack(items, this._config.imageTokenId);
-    // `pack` leaves room for one response token; here there are none.
-    const row = layout.prefix + 1;
-    const trim = (values: Int32Array): Int32Array => values.filter((_, i) => i % row !== layout.prefix);
-    const places = imagePlaces.map((place) => place - Math.floor(place / row));
+    const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
+    const length = layout.prefix;
     return scope(() => {
-      const trimmed = [trim(positions[0]), trim(positions[1]), trim(positions[2])] as const;
-      const rotation = textRotation(trimmed, [batch, layout.prefix], this._config, this.dtype);
-      let x = this.#embed(trim(ids), places, this.#encodeImages(prompts)?.features).view(batch, layout.prefix, -1);
+      const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
+      const features = this.#encodeImages(prompts, freeingInputs)?.features;
+      let x = this.#embed(ids, imagePlaces, features, freeingInputs, [batch, length]);
       const caches: KeyValues[] = [];
       for (const layer of this.model.layers) {
-        const [next, { keys, values }] = layer.prefill(x, rotation);
+        const [next, cache] = scope(() => {
+          const [stream, { keys, values }] = layer.prefill(x, rotation);
+          return [stream, { keys: keys.contiguous(), values: values.contiguous() }] as const;
+        });
+        x.dispose();
         x = next;
-        caches.push({ keys: keys.contiguous(), values: values.contiguous() });
+        caches.push(cache);
       }
-      const ends = prompts.map(({ inputIds }, b) => b * layout.prefix + inputIds.length - 1);
-      const last = this.model.norm.forward(x.view(batch * layout.prefix, -1).indexSelect(0, this.#indices(ends)));
-      const padding =
-        mask.batch === 1 && prompts.every(({ inputIds }) => inputIds.length === layout.prefix)
-          ? undefined
-          : this.#place(
-              tensor(mask.values, {
-                shape: [mask.batch, 1, 1, 1, 1, layout.prefix + 1],
-              }).narrow(-1, 0, layout.prefix),
-            );
+      const ends = prompts.map(({ inputIds }, b) => b * length + inputIds.length - 1);
       return {
         caches,
-        last,
-        padding,
+        last: this.model.norm.forward(x.view(batch * length, -1).indexSelect(0, this.#indices(ends))),
+        padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
         nextPositions: prompts.map(nextPosition),
       };
     });
@@ -212,7 +212,8 @@ export class QwenVL extends nn.Module {
     const batch = tokens.length / responses;
     return scope(() => {
       const rotation = textRotation([positions, positions, positions], [batch, responses], this._config, this.dtype);
-      let x = this.model.embed_tokens.forward(this.#indices(Array.from(tokens))).view(batch, responses, -1);
+      const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
+      let x = words.to(this.dtype).view(batch, responses, -1);
       this.model.layers.forEach((layer, i) => {
         const [shared, mine] = [prefix.caches[i], own[i]];
         if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
@@ -228,29 +229,78 @@ export class QwenVL extends nn.Module {
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 
-  /** Image tokens of the prompts' images in order: [features, D]; undefined without images. */
+  /** Tokens of the prompts' images and videos in the order in which they appear, [features, D]; undefined without. */
   imageFeatures(prompts: readonly Prompt[]): Tensor | undefined {
-    return scope(() => this.#encodeImages(prompts)?.features);
+    return scope(() => this.#encodeImages(prompts, freeingInputs)?.features);
   }
 
-  #encodeImages(prompts: readonly Prompt[]): { patches: Tensor; features: Tensor } | undefined {
-    const grids = prompts.flatMap(({ imageGridThw }) => imageGridThw);
+  #encodeImages(
+    prompts: readonly Prompt[],
+    run: RunStage,
+  ): { patches: Tensor | undefined; features: Tensor } | undefined {
+    const grids = prompts.flatMap((prompt) => visualGrids(prompt, this._config));
     if (grids.length === 0) return undefined;
+    const cache = this._features;
+    if (cache && run !== keepingInputs) {
+      const each = noGrad(() => prompts.flatMap((prompt) => this.#cachedFeatures(prompt, cache)));
+      return { patches: undefined, features: each.length === 1 ? each[0]! : cat(each) };
+    }
+    return this.#encode(concatenate(prompts.flatMap(({ pixelValues }) => pixelValues ?? [])), grids, run);
+  }
+
+  #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): { patches: Tensor; features: Tensor } {
     const plan = planVision(grids, this._config, this.dtype);
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    const pixels = concatenate(prompts.flatMap(({ pixelValues }) => pixelValues ?? []));
-    const patches = this.visual.hidden(this.#place(tensor(pixels, { shape: [pixels.length / width, width] })), plan);
-    return { patches, features: this.visual.merge(patches, plan) };
+    const values = this.#place(tensor(pixels, { shape: [pixels.length / width, width] }));
+    const patches = this.visual.hidden(values, plan, undefined, run);
+    return { patches, features: run((stream) => this.visual.merge(stream, plan), patches, [this.visual.merger]) };
   }
 
-  #embed(ids: Int32Array, imagePlaces: readonly number[], features: Tensor | undefined): Tensor {
-    const words = this.model.embed_tokens.forward(this.#indices(Array.from(ids)));
-    if (!features) return words;
+  /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
+  #cachedFeatures(prompt: Prompt, cache: FeatureCache): Tensor[] {
+    const { images, pixelValues, videoGridThw } = prompt;
+    const grids = visualGrids(prompt, this._config);
+    const total = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+    let at = 0;
+    return grids.map((grid, i) => {
+      const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
+      const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
+      const compute = (): Tensor => scope(() => this.#encode(pixels, [grid], freeingInputs).features);
+      const file = videoGridThw ? undefined : images?.[i];
+      return file === undefined ? compute() : cache.get(`${grid.join('x')} ${file}`, compute);
+    });
+  }
+
+  /** The stream that enters the decoder, [B, S, D]. */
+  #embed(
+    ids: Int32Array,
+    imagePlaces: readonly number[],
+    features: Tensor | undefined,
+    run: RunStage,
+    shape: readonly [number, number],
+  ): Tensor {
+    const { embed_tokens: table } = this.model;
+    const words = this.#indices(Array.from(ids));
+    if (!features)
+      return run(
+        (tokens) =>
+          table
+            .forward(tokens)
+            .to(this.dtype)
+            .view(...shape, -1),
+        words,
+        [table],
+      );
     if (features.size(0) !== imagePlaces.length) {
       throw new Error(`${imagePlaces.length} image placeholders, but ${features.size(0)} image features`);
     }
-    return words.indexCopy(0, this.#indices(imagePlaces), features.to(words.dtype));
+    const places = this.#indices(imagePlaces);
+    const place = (images: Tensor): Tensor => {
+      const embedded = table.forward(words).to(this.dtype);
+      return embedded.indexCopy(0, places, images.to(embedded.dtype)).view(...shape, -1);
+    };
+    return run(place, features, [table]);
   }
 
   #indices(values: readonly number[]): Tensor {

@@ -1,5 +1,5 @@
 /** Rotary position embeddings: 2-D for the vision tower, three axes (M-RoPE) for the decoder. */
-import { arange, callOp, cat, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
+import { arange, callOp, cat, functional, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
 
 import type { ModelConfig } from './config.ts';
 
@@ -31,9 +31,7 @@ export function inverseFrequencies(size: number, theta: number): Float32Array {
 }
 
 /** x [..., headSize] rotated; x1, x2 halves: [x1 cos - x2 sin, x2 cos + x1 sin]. */
-export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
-  return x.mul(cos).addcmul(x.roll(x.size(-1) / 2, -1), sin);
-}
+export const rotate = (x: Tensor, { cos, sin }: Rotation): Tensor => functional.rotate(x, cos, sin);
 
 /**
  * Vision: half of the frequencies turn with the row of a patch, half with its column.

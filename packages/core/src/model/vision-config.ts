@@ -68,17 +68,15 @@ const qwen2 = z
     mlp_ratio: z.number().positive().default(4),
     hidden_act: z.literal('quick_gelu').default('quick_gelu'),
   })
-  .transform(
-    (file): VisionConfig => ({
-      ...readCommon(file, file.embed_dim),
-      family: 'qwen2_vl',
-      intermediateSize: Math.floor(file.embed_dim * file.mlp_ratio),
-      outHiddenSize: file.hidden_size,
-      windowSize: Infinity,
-      fullAttentionBlocks: new Set(),
-      tokensPerSecond: undefined,
-    }),
-  );
+  .transform((file): VisionConfig => ({
+    ...readCommon(file, file.embed_dim),
+    family: 'qwen2_vl',
+    intermediateSize: Math.floor(file.embed_dim * file.mlp_ratio),
+    outHiddenSize: file.hidden_size,
+    windowSize: Infinity,
+    fullAttentionBlocks: new Set(),
+    tokensPerSecond: undefined,
+  }));
 
 const qwen25 = z
   .looseObject({
@@ -91,16 +89,14 @@ const qwen25 = z
     tokens_per_second: z.number().positive().default(4),
     hidden_act: z.literal('silu').default('silu'),
   })
-  .transform(
-    (file): VisionConfig => ({
-      ...readCommon(file, file.hidden_size),
-      family: 'qwen2_5_vl',
-      intermediateSize: file.intermediate_size,
-      outHiddenSize: file.out_hidden_size,
-      windowSize: file.window_size,
-      fullAttentionBlocks: new Set(file.fullatt_block_indexes),
-      tokensPerSecond: file.tokens_per_second,
-    }),
-  );
+  .transform((file): VisionConfig => ({
+    ...readCommon(file, file.hidden_size),
+    family: 'qwen2_5_vl',
+    intermediateSize: file.intermediate_size,
+    outHiddenSize: file.out_hidden_size,
+    windowSize: file.window_size,
+    fullAttentionBlocks: new Set(file.fullatt_block_indexes),
+    tokensPerSecond: file.tokens_per_second,
+  }));
 
 export const visionSchemas = { qwen2_vl: qwen2, qwen2_5_vl: qwen25 } satisfies Record<VisionFamily, unknown>;

@@ -2,7 +2,7 @@
  * The parts in which the vision towers differ. Qwen2-VL: LayerNorm and a two-layer MLP with QuickGELU; Qwen2.5-VL: RMSNorm
  * and SwiGLU. (That Qwen2-VL has no windows is a matter of its config.) Field names are the checkpoint's keys.
  */
-import { nn, type Tensor } from '@visurf/torch';
+import { functional, nn, type Tensor } from '@visurf/torch';
 
 import { Projection } from './projection.ts';
 import type { VisionConfig, VisionFamily } from './vision-config.ts';
@@ -26,7 +26,7 @@ class SwiGlu extends nn.Module {
     this.down_proj = new Projection(intermediateSize, hiddenSize);
   }
   forward(x: Tensor): Tensor {
-    return this.down_proj.forward(this.gate_proj.forward(x).silu().mul(this.up_proj.forward(x)));
+    return this.down_proj.forward(functional.swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
   }
 }
 

@@ -1,11 +1,13 @@
 /** The vision tower: patch embedding, windowed and full attention, patch merger. */
 import { cat, functional, nn, tensor, type DType, type Tensor } from '@visurf/torch';
 
+import type { Grid } from '../types.ts';
 import type { ModelConfig, VisionConfig } from './config.ts';
 import { Projection } from './projection.ts';
 import { rotate, visionRotation, type Rotation } from './rope.ts';
+import { keepingInputs, type RunStage } from './stage.ts';
 import { visionParts, type Layer } from './vision-family.ts';
-import { bucketByLength, invert, planWindows, type Grid } from './windows.ts';
+import { bucketByLength, invert, planWindows } from './windows.ts';
 
 const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
 
@@ -110,7 +112,7 @@ class Attention extends nn.Module {
     });
     const [first] = parts;
     const joined = inverse ? cat(parts).indexSelect(0, inverse) : first;
-    return this.proj.forward(joined as Tensor);
+    return this.proj.forward(joined!);
   }
 }
 
@@ -168,14 +170,26 @@ export class VisionTower extends nn.Module {
     this.merger = new PatchMerger(config);
   }
 
-  /** The stream after the last block, in window order: patches [N, channels * frames * side * side] to [N, D]. */
-  hidden(patches: Tensor, plan: VisionPlan, onBlock?: (index: number, x: Tensor) => void): Tensor {
-    const unit = this._config.spatialMergeSize ** 2;
-    const embedded = this.patch_embed.forward(patches);
-    const width = embedded.size(1);
-    let x = embedded.view(-1, unit, width).indexSelect(0, plan.order).view(-1, width);
+  /**
+   * The stream after the last block, in window order: patches [N, channels * frames * side * side] to [N, D].
+   * @param onBlock sees the stream after each block; with a `run` that frees inputs, only until it returns
+   */
+  hidden(
+    patches: Tensor,
+    plan: VisionPlan,
+    onBlock?: (index: number, x: Tensor) => void,
+    run: RunStage = keepingInputs,
+  ): Tensor {
+    const embed = (pixels: Tensor): Tensor => {
+      const unit = this._config.spatialMergeSize ** 2;
+      const embedded = this.patch_embed.forward(pixels);
+      const width = embedded.size(1);
+      return embedded.view(-1, unit, width).indexSelect(0, plan.order).view(-1, width);
+    };
+    let x = run(embed, patches, [this.patch_embed]);
     this.blocks.forEach((block, i) => {
-      x = block.forward(x, plan.rotation, this._config.fullAttentionBlocks.has(i) ? plan.frames : plan.windows);
+      const rows = this._config.fullAttentionBlocks.has(i) ? plan.frames : plan.windows;
+      x = run((stream) => block.forward(stream, plan.rotation, rows), x, [block]);
       onBlock?.(i, x);
     });
     return x;

@@ -3,9 +3,8 @@
  * see them window by window, and the last window of a row or column may be smaller. Windows and full attention never
  * cross images or frames. Plain arrays: no tensors here.
  */
+import type { Grid } from '../types.ts';
 import type { VisionConfig } from './config.ts';
-
-export type Grid = readonly [number, number, number];
 
 export interface WindowPlan {
   /** [N / unit]: the merge unit that stands at each place of the window order. */

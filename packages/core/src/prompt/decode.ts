@@ -52,7 +52,11 @@ export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMI
     return { data, width: info.width, height: info.height };
   } catch (error) {
     if (error instanceof UserError) throw new UserError(error.reason, { where: file, remedy: error.remedy });
-    throw new UserError(`damaged or unreadable image: ${messageOf(error).replaceAll('\n', '; ')}`, { where: file });
+    const reason = messageOf(error).trim().replaceAll('\n', '; ');
+    throw new UserError(`damaged or unreadable image: ${reason}`, {
+      where: file,
+      remedy: 'It may have been cut off: copy or make it again.',
+    });
   }
 }
 

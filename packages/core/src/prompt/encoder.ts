@@ -1,16 +1,17 @@
 /** From a question and its images to a prompt as the model takes it, and from answers to tokens and back. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { messageOf, UserError } from '../errors.ts';
+import { fileError, UserError } from '../errors.ts';
 import type { Frame, Prompt } from '../types.ts';
-import { ImageCache, type PreparedImage } from './cache.ts';
-import { decodeImage } from './decode.ts';
+import type { PreparedImage } from './cache.ts';
 import { requireJson } from './files.ts';
-import { gridOf, loadImageSettings, resizePixels, smartResize, writePatches, type ImageSettings } from './image.ts';
+import { loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
 import { promptPositions } from './positions.ts';
-import { ChatTemplate, messagesSchema, type Message } from './template.ts';
+import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer } from './tokenizer.ts';
+import { VisualReader, type Visual } from './visuals.ts';
 
 export interface EncoderOptions {
   /** In place of the checkpoint's own limits. */
@@ -29,10 +30,11 @@ export type PromptInput =
 
 const modelConfig = z.looseObject({
   model_type: z.enum(['qwen2_vl', 'qwen2_5_vl']),
-  image_token_id: z.int(),
-  video_token_id: z.int().optional(),
+  image_token_id: z.int().default(151655),
+  video_token_id: z.int().default(151656),
   vision_start_token_id: z.int().optional(),
   vision_end_token_id: z.int().optional(),
+  vision_config: z.looseObject({ tokens_per_second: z.number().positive().optional() }).nullish(),
 });
 type ModelConfig = z.output<typeof modelConfig>;
 
@@ -40,6 +42,7 @@ interface Parts {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly settings: ImageSettings;
+  readonly videoSettings: ImageSettings;
   readonly model: ModelConfig;
   readonly options: EncoderOptions;
 }
@@ -49,7 +52,7 @@ export class PromptEncoder {
   /** Vision and padding tokens, which sampling must not choose. */
   readonly forbiddenIds: readonly number[];
   private readonly parts: Parts;
-  private readonly cache: ImageCache;
+  private readonly visuals: VisualReader;
 
   /**
    * @param directory a checkpoint in the Hugging Face layout
@@ -61,6 +64,7 @@ export class PromptEncoder {
       tokenizer: Tokenizer.load(directory),
       template: ChatTemplate.load(directory),
       settings: loadImageSettings(directory, options),
+      videoSettings: loadVideoSettings(directory, options),
       options,
     });
   }
@@ -68,7 +72,8 @@ export class PromptEncoder {
   constructor(parts: Parts) {
     this.parts = parts;
     this.tokenizer = parts.tokenizer;
-    this.cache = new ImageCache(parts.options.imageCacheBytes ?? 256 * 2 ** 20);
+    const cacheBytes = parts.options.imageCacheBytes ?? 256 * 2 ** 20;
+    this.visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = ['<|vision_start|>', '<|vision_end|>', '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>'];
@@ -86,23 +91,37 @@ export class PromptEncoder {
     const { tokenizer, template, settings, model } = this.parts;
     const messages = 'messages' in input ? input.messages : conversation(input);
     const { rendered, pieces } = template.render(messages, (text) => tokenizer.hasSpecial(text));
-    const images: PreparedImage[] = [];
-    for (const file of imagesOf(messages)) images.push(await this.cache.get(file, (path) => this.prepare(path)));
+    const visuals = await this.visuals.read(messages);
+    const images = visuals.filter((each) => each.kind === 'image');
+    const videos = visuals.filter((each) => each.kind === 'video');
 
-    const imageGridThw = images.map(({ pixels }) => gridOf(pixels, settings));
-    const placeholders = imageGridThw.map(([t, h, w]) => (t * h * w) / settings.mergeSize ** 2);
-    const inputIds = expand(tokenizer.encodePieces(pieces), model.image_token_id, placeholders, where);
-    this.checkLength(inputIds.length, placeholders, where);
+    const counts = (each: readonly Visual[]) =>
+      each.map(({ grid: [t, h, w] }) => (t * h * w) / settings.mergeSize ** 2);
+    const placeholders = new Map([
+      [model.image_token_id, { what: 'image', counts: counts(images) }],
+      [model.video_token_id, { what: 'video', counts: counts(videos) }],
+    ]);
+    const inputIds = expand(tokenizer.encodePieces(pieces), placeholders, where);
+    this.checkLength(inputIds.length, counts(visuals), where);
+    const imageGridThw = images.map(({ grid }) => grid);
+    const videoGridThw = videos.map(({ grid }) => grid);
     return {
       rendered,
       inputIds,
-      pixelValues: images.length === 0 ? undefined : patches(images, settings),
+      pixelValues: this.visuals.patches(visuals),
+      images: images.map(({ file }) => file),
       imageGridThw,
+      ...(videos.length > 0 && { videoGridThw }),
       positionIds: promptPositions(inputIds, imageGridThw, {
         imageId: model.image_token_id,
         mergeSize: settings.mergeSize,
+        videos: {
+          id: model.video_token_id,
+          gridThw: videoGridThw,
+          intervals: videos.map((each) => this.interval(each)),
+        },
       }),
-      frames: images.map((image) => this.frame(image)),
+      frames: images.map(({ image }) => this.frame(image)),
     };
   }
 
@@ -120,10 +139,13 @@ export class PromptEncoder {
     return this.tokenizer.decode(tokens, options);
   }
 
-  private async prepare(file: string): Promise<PreparedImage> {
-    const decoded = await decodeImage(file);
-    const pixels = resizePixels(decoded, smartResize(decoded, this.parts.settings));
-    return { pixels, originalWidth: decoded.width, originalHeight: decoded.height };
+  /**
+   * Positions between two temporal patches: Qwen2.5-VL counts `tokens_per_second`, Qwen2-VL counts patches. In float32, as
+   * the reference.
+   */
+  private interval({ seconds }: { readonly seconds: number }): number {
+    const { model_type: family, vision_config: vision } = this.parts.model;
+    return family === 'qwen2_vl' ? 1 : Math.fround((vision?.tokens_per_second ?? 4) * Math.fround(seconds));
   }
 
   /** Qwen2.5-VL speaks pixels of the resized image, Qwen2-VL thousandths. */
@@ -157,25 +179,31 @@ export function readMessages(file: string): Message[] {
   try {
     value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new UserError(`cannot read messages: ${messageOf(error)}`, { where: file });
+    if (!(error instanceof SyntaxError)) throw fileError(error, { where: file });
+    throw new UserError(`malformed JSON: ${error.message.replaceAll('\n', ' ')}`, { where: file });
   }
   const parsed = messagesSchema.safeParse(value);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new UserError(`${issue!.path.join('.')}: ${issue!.message}`, {
+    const place = issue!.path.length > 0 ? `${issue!.path.join('.')}: ` : '';
+    throw new UserError(place + issue!.message, {
       where: file,
       remedy:
         'Expected [{"role": "user", "content": [{"type": "image", "image": PATH}, {"type": "text", "text": TEXT}]}].',
     });
   }
   const folder = path.dirname(path.resolve(file));
+  const locate = (name: string) => path.resolve(folder, name.startsWith('file://') ? fileURLToPath(name) : name);
   return parsed.data.map(({ role, content }) => ({
     role,
-    content:
-      typeof content === 'string'
-        ? content
-        : content.map((part) => (part.type === 'image' ? { ...part, image: path.resolve(folder, part.image) } : part)),
+    content: typeof content === 'string' ? content : content.map((part) => located(part, locate)),
   }));
+}
+
+function located(part: Part, locate: (name: string) => string): Part {
+  if (part.type === 'image') return { ...part, image: locate(part.image) };
+  if (part.type === 'video') return { ...part, video: part.video.map(locate) };
+  return part;
 }
 
 function conversation({
@@ -195,32 +223,25 @@ function conversation({
   return system === undefined ? [user] : [{ role: 'system', content: system }, user];
 }
 
-function imagesOf(messages: readonly Message[]): string[] {
-  return messages.flatMap(({ content }) =>
-    typeof content === 'string' ? [] : content.flatMap((part) => (part.type === 'image' ? [part.image] : [])),
-  );
-}
-
-/** Repeats the placeholder of image i `counts[i]` times. */
+/** Repeats the i-th placeholder of a kind as often as the i-th count of its kind says. */
 function expand(
   ids: readonly number[],
-  imageId: number,
-  counts: readonly number[],
+  placeholders: ReadonlyMap<number, { readonly what: string; readonly counts: readonly number[] }>,
   where: string | undefined,
 ): number[] {
-  let image = 0;
-  const expanded = ids.flatMap((id) => (id === imageId ? new Array<number>(counts[image++] ?? 0).fill(id) : [id]));
-  if (image === counts.length) return expanded;
-  throw new UserError(`the chat template has ${image} image placeholders for ${counts.length} images`, {
-    where,
-    remedy: 'The chat template must write one image placeholder per image part.',
+  const found = new Map([...placeholders.keys()].map((id) => [id, 0]));
+  const expanded = ids.flatMap((id) => {
+    const at = found.get(id);
+    if (at === undefined) return [id];
+    found.set(id, at + 1);
+    return new Array<number>(placeholders.get(id)?.counts[at] ?? 0).fill(id);
   });
-}
-
-function patches(images: readonly PreparedImage[], settings: ImageSettings): Float32Array {
-  const values = images.reduce((sum, { pixels }) => sum + pixels.data.length, 0) * settings.temporalPatchSize;
-  const out = new Float32Array(values);
-  let offset = 0;
-  for (const { pixels } of images) offset = writePatches(pixels, settings, out, offset);
-  return out;
+  for (const [id, { what, counts }] of placeholders) {
+    if (found.get(id) === counts.length) continue;
+    throw new UserError(`the chat template has ${found.get(id)} ${what} placeholders for ${counts.length} ${what}s`, {
+      where,
+      remedy: `The chat template must write one ${what} placeholder per ${what} part.`,
+    });
+  }
+  return expanded;
 }

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
-import { hasCode, messageOf, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 
 /** @throws UserError unless `directory` is one */
 export function requireDirectory(directory: string): void {
@@ -20,7 +20,7 @@ export function readOptional(directory: string, name: string): string | undefine
     return readFileSync(path.join(directory, name), 'utf8');
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
-    throw new UserError(messageOf(error), { where: path.join(directory, name) });
+    throw fileError(error, { where: path.join(directory, name) });
   }
 }
 
@@ -37,7 +37,7 @@ export function readJson<Schema extends z.ZodType>(
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new UserError(`malformed JSON: ${messageOf(error)}`, { where });
+    throw new UserError(`malformed JSON: ${messageOf(error).replaceAll('\n', ' ')}`, { where });
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -6,7 +6,7 @@
  */
 import { functional, scope, tensor } from '@visurf/torch';
 import { z } from 'zod';
-import { UserError } from '../errors.ts';
+import { invariant, UserError } from '../errors.ts';
 import type { Pixels } from './decode.ts';
 import { readJson } from './files.ts';
 
@@ -43,14 +43,20 @@ const settingsFile = z.looseObject({
   resample: z.literal(3).default(3),
 });
 
+const nestedFile = z.looseObject({
+  image_processor: settingsFile.optional(),
+  video_processor: settingsFile.optional(),
+});
+
+interface AreaLimits {
+  readonly minPixels?: number | undefined;
+  readonly maxPixels?: number | undefined;
+}
+
 /** From processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
-export function loadImageSettings(
-  directory: string,
-  overrides: { readonly minPixels?: number | undefined; readonly maxPixels?: number | undefined } = {},
-): ImageSettings {
-  const nested = z.looseObject({ image_processor: settingsFile.optional() });
+export function loadImageSettings(directory: string, overrides: AreaLimits = {}): ImageSettings {
   const found =
-    readJson(directory, 'processor_config.json', nested)?.image_processor ??
+    readJson(directory, 'processor_config.json', nestedFile)?.image_processor ??
     readJson(directory, 'preprocessor_config.json', settingsFile);
   if (found === undefined) {
     throw new UserError('no preprocessor_config.json', {
@@ -58,8 +64,29 @@ export function loadImageSettings(
       remedy: 'The directory must hold the image settings of the checkpoint, too.',
     });
   }
-  const minPixels = overrides.minPixels ?? found.min_pixels ?? found.size?.shortest_edge ?? 56 * 56;
-  const maxPixels = overrides.maxPixels ?? found.max_pixels ?? found.size?.longest_edge ?? 28 * 28 * 1280;
+  return readSettings(found, overrides, { minPixels: 56 * 56, maxPixels: 28 * 28 * 1280 });
+}
+
+/**
+ * For the frames of videos: from processor_config.json (`video_processor`), video_preprocessor_config.json, or the settings
+ * of images.
+ */
+export function loadVideoSettings(directory: string, overrides: AreaLimits = {}): ImageSettings {
+  const found =
+    readJson(directory, 'processor_config.json', nestedFile)?.video_processor ??
+    readJson(directory, 'video_preprocessor_config.json', settingsFile) ??
+    readJson(directory, 'preprocessor_config.json', settingsFile) ??
+    settingsFile.parse({});
+  return readSettings(found, overrides, { minPixels: 128 * 28 * 28, maxPixels: 28 * 28 * 768 });
+}
+
+function readSettings(
+  found: z.output<typeof settingsFile>,
+  overrides: AreaLimits,
+  defaults: { readonly minPixels: number; readonly maxPixels: number },
+): ImageSettings {
+  const minPixels = overrides.minPixels ?? found.min_pixels ?? found.size?.shortest_edge ?? defaults.minPixels;
+  const maxPixels = overrides.maxPixels ?? found.max_pixels ?? found.size?.longest_edge ?? defaults.maxPixels;
   if (minPixels > maxPixels) {
     throw new UserError(`minPixels (${minPixels}) is more than maxPixels (${maxPixels})`, {
       remedy: 'Set data.minPixels and data.maxPixels so that they fit.',
@@ -122,27 +149,61 @@ export function gridOf({ width, height }: Pixels, { patchSize }: ImageSettings):
   return [1, height / patchSize, width / patchSize];
 }
 
+/** [t, h, w] in patches of a video: its last frame is repeated until temporal patches are full. */
+export function videoGridOf(frames: readonly Pixels[], settings: ImageSettings): readonly [number, number, number] {
+  const [first] = frames;
+  invariant(first, 'a video has frames');
+  const [, rows, columns] = gridOf(first, settings);
+  return [Math.ceil(frames.length / settings.temporalPatchSize), rows, columns];
+}
+
+/** Writes the patches of a resized image to `out` from `offset` on; returns where they end. */
+export function writePatches(pixels: Pixels, settings: ImageSettings, out: Float32Array, offset: number): number {
+  return writeTemporalPatch([pixels], settings, out, offset);
+}
+
+/** Writes the patches of a video's resized frames to `out` from `offset` on; returns where they end. */
+export function writeVideoPatches(
+  frames: readonly Pixels[],
+  settings: ImageSettings,
+  out: Float32Array,
+  offset: number,
+): number {
+  let at = offset;
+  for (let first = 0; first < frames.length; first += settings.temporalPatchSize) {
+    at = writeTemporalPatch(frames.slice(first, first + settings.temporalPatchSize), settings, out, at);
+  }
+  return at;
+}
+
 /**
- * Writes the patches of a resized image to `out` from `offset` on; returns where they end.
+ * Patches of the frames of one temporal patch; the last frame is repeated until it is full, as a still image is.
  *
  * Order of patches: rows and columns of merge blocks, then rows and columns within a block. A patch is
- * [channel, time, row, column]; a still image is repeated over time.
+ * [channel, time, row, column].
  */
-export function writePatches(pixels: Pixels, settings: ImageSettings, out: Float32Array, offset: number): number {
+function writeTemporalPatch(
+  frames: readonly Pixels[],
+  settings: ImageSettings,
+  out: Float32Array,
+  offset: number,
+): number {
   const { patchSize, temporalPatchSize, mergeSize } = settings;
-  const [, rows, columns] = gridOf(pixels, settings);
+  const [first] = frames;
+  invariant(first, 'a temporal patch has a frame');
+  const [, rows, columns] = gridOf(first, settings);
   const tables = normalisation(settings);
   const plane = patchSize * patchSize;
   let at = offset;
   const patch = (row: number, column: number) => {
     for (const [channel, table] of tables.entries()) {
-      let target = at;
-      for (let y = 0; y < patchSize; y++) {
-        let source = ((row * patchSize + y) * pixels.width + column * patchSize) * 3 + channel;
-        for (let x = 0; x < patchSize; x++, source += 3) out[target++] = table[pixels.data[source]!]!;
+      for (const { data, width } of frames) {
+        for (let y = 0; y < patchSize; y++) {
+          let source = ((row * patchSize + y) * width + column * patchSize) * 3 + channel;
+          for (let x = 0; x < patchSize; x++, source += 3) out[at++] = table[data[source]!]!;
+        }
       }
-      for (let t = 1; t < temporalPatchSize; t++) out.copyWithin(at + t * plane, at, at + plane);
-      at += temporalPatchSize * plane;
+      for (let t = frames.length; t < temporalPatchSize; t++, at += plane) out.copyWithin(at, at - plane, at);
     }
   };
   for (let blockRow = 0; blockRow < rows; blockRow += mergeSize) {

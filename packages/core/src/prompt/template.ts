@@ -11,8 +11,15 @@ import { messageOf, UserError } from '../errors.ts';
 import { readJson, readOptional } from './files.ts';
 import type { Piece } from './tokenizer.ts';
 
+/** A video is its frames, files of one size in the order of time, and how many of them there are per second. */
+export interface VideoPart {
+  readonly type: 'video';
+  readonly video: readonly string[];
+  readonly fps: number;
+}
+
 export type Part =
-  { readonly type: 'text'; readonly text: string } | { readonly type: 'image'; readonly image: string };
+  { readonly type: 'text'; readonly text: string } | { readonly type: 'image'; readonly image: string } | VideoPart;
 
 /** A turn of a conversation, in Hugging Face's form. */
 export interface Message {
@@ -30,6 +37,12 @@ export const messagesSchema = z
           z.discriminatedUnion('type', [
             z.object({ type: z.literal('text'), text: z.string() }),
             z.object({ type: z.literal('image'), image: z.string() }),
+            z.object({
+              type: z.literal('video'),
+              video: z.array(z.string()).min(1),
+              // The reference's assumption where nothing is known.
+              fps: z.number().positive().default(24),
+            }),
           ]),
         ),
       ]),
@@ -46,15 +59,35 @@ const templateHolder = z.looseObject({
     ),
 });
 
+const name = z
+  .union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)])
+  .nullish()
+  .catch(undefined);
+const specialNames = z.looseObject({ bos_token: name, eos_token: name, pad_token: name, unk_token: name });
+
+/** Special tokens by the names that templates know them by. */
+function namedTokens(directory: string): Record<string, string> {
+  const { bos_token, eos_token, pad_token, unk_token } =
+    readJson(directory, 'tokenizer_config.json', specialNames) ?? {};
+  const all = Object.entries({ bos_token, eos_token, pad_token, unk_token });
+  return Object.fromEntries(all.flatMap(([key, value]) => (value ? [[key, value]] : [])));
+}
+
 export class ChatTemplate {
   private readonly template: Template;
+  private readonly variables: Readonly<Record<string, string>>;
 
-  /** Looks in chat_template.jinja, chat_template.json, processor_config.json, tokenizer_config.json, in that order. */
+  /**
+   * Looks in processor_config.json, chat_template.json, chat_template.jinja, tokenizer_config.json: the order in which the
+   * reference lets one of them win.
+   */
   static load(directory: string): ChatTemplate {
-    let source = readOptional(directory, 'chat_template.jinja');
-    for (const name of ['chat_template.json', 'processor_config.json', 'tokenizer_config.json']) {
-      source ??= readJson(directory, name, templateHolder)?.chat_template;
-    }
+    const held = (file: string) => readJson(directory, file, templateHolder)?.chat_template;
+    const source =
+      held('processor_config.json') ??
+      held('chat_template.json') ??
+      readOptional(directory, 'chat_template.jinja') ??
+      held('tokenizer_config.json');
     if (source === undefined) {
       throw new UserError('no chat template', {
         where: directory,
@@ -62,14 +95,16 @@ export class ChatTemplate {
       });
     }
     try {
-      return new ChatTemplate(source);
+      return new ChatTemplate(source, namedTokens(directory));
     } catch (error) {
       throw new UserError(`the chat template does not parse: ${messageOf(error)}`, { where: directory });
     }
   }
 
-  constructor(source: string) {
+  /** @param variables what the template may name beside the messages */
+  constructor(source: string, variables: Readonly<Record<string, string>> = {}) {
     this.template = new Template(source);
+    this.variables = variables;
   }
 
   /** The prompt up to where the assistant begins to speak. `isControl` tells whether a text holds a special token. */
@@ -93,7 +128,7 @@ export class ChatTemplate {
 
   private run(messages: readonly Message[]): string {
     try {
-      return this.template.render({ messages, add_generation_prompt: true });
+      return this.template.render({ ...this.variables, messages, add_generation_prompt: true });
     } catch (error) {
       throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`);
     }

@@ -28,9 +28,9 @@ export function chart(curve: ReportCurve, palette: Palette): Html {
 }
 
 function plot(title: string, series: readonly ReportSeries[], all: Points, palette: Palette): Html {
-  const xs = ticks(...range(all.map(([x]) => x)), 6).filter(Number.isInteger);
   const ys = ticks(...range(all.map(([, y]) => y)), 5);
   const [firstX, lastX] = range(all.map(([x]) => x));
+  const xs = ticks(firstX, lastX, 6).filter((value) => Number.isInteger(value) && value >= firstX && value <= lastX);
   const [low, high] = range([...ys, ...all.map(([, y]) => y)]);
   const x = scale(firstX, lastX, EDGE.left, WIDTH - EDGE.right);
   const y = scale(low, high, HEIGHT - EDGE.bottom, EDGE.top);

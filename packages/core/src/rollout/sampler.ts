@@ -4,6 +4,8 @@
  */
 import { callOp, scope, tensor, type Tensor } from '@visurf/torch';
 
+import { UserError } from '../errors.ts';
+
 export interface Sampling {
   /** 0 is greedy. */
   readonly temperature: number;
@@ -75,8 +77,9 @@ export function sampleTokens(
     let scores = repetitionPenalty === 1 ? raw : penalise(logits, seen, repetitionPenalty);
     if (forbidden) scores = scores.add(forbidden);
     const chosen = temperature === 0 ? scores.argmax(-1) : draw(warp(scores, temperature, topK, topP), noise);
-    const logProbs = raw.gather(1, chosen.unsqueeze(1));
-    return { tokens: chosen.toArray(), logProbs: logProbs.toFloat64Array() };
+    const logProbs = raw.gather(1, chosen.unsqueeze(1)).toFloat64Array();
+    requireProbabilities(logProbs);
+    return { tokens: chosen.toArray(), logProbs };
   });
 }
 
@@ -88,5 +91,17 @@ function draw(scores: Tensor, noise: readonly number[]): Tensor {
   const cumulative = scores.softmax(-1).to('float64').cumsum(-1);
   const total = cumulative.narrow(1, cumulative.size(1) - 1, 1);
   const thresholds = tensor(noise, { dtype: 'float64' }).to({ device: scores.device }).unsqueeze(1).mul(total);
-  return cumulative.searchsorted(thresholds, true).squeeze(1);
+  // Past the end only where scores are NaN, which the caller finds in the log-probabilities.
+  return cumulative
+    .searchsorted(thresholds, true)
+    .squeeze(1)
+    .clamp(0, cumulative.size(1) - 1);
+}
+
+/** @throws UserError where a model that has diverged gives no probabilities */
+export function requireProbabilities(logProbs: Float64Array): void {
+  if (!logProbs.some(Number.isNaN)) return;
+  throw new UserError("the model's probabilities are NaN", {
+    remedy: 'Lower optimizer.learningRate, or take a checkpoint from before training diverged.',
+  });
 }

@@ -1,6 +1,20 @@
 /** Writes that survive a killed process and a power cut. */
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, fsyncSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  createReadStream,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 
 /** Waits until a file's bytes, or a directory's entries, are on the disk. */
@@ -20,6 +34,21 @@ export function replaceFile(file: string, text: string): void {
   sync(aside);
   renameSync(aside, file);
   sync(path.dirname(file));
+}
+
+/** Like `mkdir -p`; Node's own never returns from some places where nothing can be made, such as /proc. */
+export function makeDirectory(directory: string): void {
+  if (existsSync(directory) && statSync(directory).isDirectory()) return;
+  makeDirectory(path.dirname(directory));
+  mkdirSync(directory);
+}
+
+/** @throws a system error where no directory of that name could be made */
+export function assertCreatable(directory: string): void {
+  if (!existsSync(directory)) return assertCreatable(path.dirname(directory));
+  // Of a file this fails, as making a directory below it would.
+  readdirSync(directory);
+  accessSync(directory, constants.W_OK);
 }
 
 export async function sha256(file: string): Promise<string> {

@@ -2,6 +2,7 @@
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { hasCode, UserError } from '../errors.ts';
 
 interface Owner {
@@ -33,6 +34,18 @@ export function lockRun(directory: string): () => void {
   return () => {
     if (ownerOf(file)?.pid === process.pid) rmSync(file, { force: true });
   };
+}
+
+/** The same for a directory that processes share: waits for its turn, asking every so many milliseconds. */
+export async function lockDirectory(directory: string, interval: number): Promise<() => void> {
+  for (;;) {
+    try {
+      return lockRun(directory);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      await setTimeout(interval);
+    }
+  }
 }
 
 /** Atomic: false where the lock exists. */

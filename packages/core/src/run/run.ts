@@ -20,7 +20,7 @@ import {
 import path from 'node:path';
 import { changedKeys, configHash, configToYaml, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { UserError } from '../errors.ts';
+import { fileError, UserError } from '../errors.ts';
 import {
   checkpointSteps,
   readCheckpoint,
@@ -32,9 +32,9 @@ import {
   type Checkpoint,
   type CheckpointContent,
 } from './checkpoint.ts';
-import { AppendOnly, replaceFile, sync } from './durable.ts';
+import { AppendOnly, assertCreatable, makeDirectory, replaceFile, sync } from './durable.ts';
 import { environmentChanges, type Environment } from './environment.ts';
-import type { NewEvent } from './events.ts';
+import { readEvents, type NewEvent } from './events.ts';
 import type { GroupRecord } from './groups.ts';
 import { lockRun } from './lock.ts';
 
@@ -57,13 +57,14 @@ export class Run {
   private bestSoFar: Best | undefined;
 
   /**
-   * Begins a run in an empty or new directory.
+   * Begins a run in an empty or new directory, or in place of one that failed before its first checkpoint.
    * @throws UserError where there is one already
    */
   static start(directory: string, config: Config, environment: Environment): Run {
     requireEmpty(directory);
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     const release = lockRun(directory);
+    cutBack(directory, undefined);
     replaceFile(path.join(directory, 'config.yaml'), configToYaml(config));
     const run = new Run(directory, config, environment, release, undefined);
     run.log({ type: 'start', step: 0, configHash: configHash(config), environment });
@@ -76,7 +77,9 @@ export class Run {
    */
   static async resume(directory: string, config: Config, environment: Environment): Promise<Resumed> {
     const written = path.join(directory, 'config.yaml');
-    if (!existsSync(written)) throw new UserError('there is no run to resume', { where: directory });
+    if (!existsSync(written)) {
+      throw new UserError('there is no run to resume', { where: directory, remedy: 'Start it without resuming.' });
+    }
     const changed = changedKeys(loadConfig(written), config);
     if (changed.length > 0) {
       throw new UserError(`the configuration differs from that of the run in: ${changed.join(', ')}`, {
@@ -155,9 +158,12 @@ export class Run {
   }
 
   close(): void {
-    this.events.sync();
-    this.events.close();
-    this.release();
+    try {
+      this.events.sync();
+    } finally {
+      this.events.close();
+      this.release();
+    }
   }
 
   private prune(folder: string): void {
@@ -166,17 +172,32 @@ export class Run {
   }
 }
 
-/** @throws UserError where a directory holds a run, or anything else */
+/** @throws UserError where a directory cannot be made, or holds anything but a run that nothing can go on from */
 export function requireEmpty(directory: string): void {
+  const remedy = 'Choose another output.';
+  try {
+    assertCreatable(directory);
+  } catch (error) {
+    throw fileError(error, { where: directory, remedy });
+  }
   if (!existsSync(directory)) return;
   // A process killed before it wrote the configuration leaves these.
   const entries = readdirSync(directory).filter((name) => name !== 'lock' && !name.endsWith('.tmp'));
   if (entries.length === 0) return;
   const isRun = entries.includes('config.yaml');
+  if (isRun && hasFailedEarly(directory)) return;
   throw new UserError(isRun ? 'there already is a run here' : 'the directory is not empty', {
     where: directory,
-    remedy: isRun ? 'Resume it, or choose another output.' : 'Choose another output.',
+    remedy: isRun ? 'Resume it (--resume), or choose another output.' : remedy,
   });
+}
+
+/** True for a run that ended with an error before its first checkpoint. */
+function hasFailedEarly(directory: string): boolean {
+  const file = path.join(directory, EVENTS);
+  if (checkpointSteps(path.join(directory, 'checkpoints')).length > 0 || !existsSync(file)) return false;
+  const last = readEvents(file).at(-1);
+  return last?.type === 'end' && last.reason === 'failed';
 }
 
 /** @throws UserError where there are checkpoints, but none is whole */

@@ -2,10 +2,16 @@
 import { optim, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
+import { adapterParameters } from '../model/lora.ts';
 import type { QwenVL } from '../model/qwen.ts';
 
-/** Parameters by checkpoint key; with a frozen vision tower its parameters take no gradient and are left out. */
-export function trainable(model: QwenVL, { freezeVision }: Config['train']): Map<string, Tensor> {
+/**
+ * Parameters by checkpoint key; with a frozen vision tower its parameters take no gradient and are left out. Of a model
+ * with adapters only these are trained.
+ */
+export function trainable(model: QwenVL, { freezeVision }: Pick<Config['train'], 'freezeVision'>): Map<string, Tensor> {
+  const adapters = adapterParameters(model);
+  if (adapters.size > 0) return adapters;
   const named = model.namedParameters();
   for (const [key, parameter] of named) {
     const frozen = freezeVision && key.startsWith('visual.');

@@ -9,6 +9,7 @@ import { noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { withDropout, withoutAdapters } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import {
@@ -19,11 +20,15 @@ import {
   type ResponseStats,
   type TermWeights,
 } from '../objective/objective.ts';
+import { philox } from '../rollout/philox.ts';
 import type { Group, Member } from '../types.ts';
 
 export interface Learner {
   readonly model: QwenVL;
-  /** Frozen initial policy; present where a KL penalty acts. */
+  /**
+   * Frozen initial policy; present where a KL penalty acts. Its adapters are switched off, so with LoRA it is the model
+   * itself.
+   */
   readonly reference: QwenVL | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly optimizer: optim.Optimizer;
@@ -91,9 +96,23 @@ export function logProbs(model: QwenVL, items: readonly PromptWithResponses[]): 
   );
 }
 
+const initialLogProbs = (reference: QwenVL, items: readonly PromptWithResponses[]): Float64Array =>
+  withoutAdapters(reference, () => logProbs(reference, items));
+
+/** Which step's dropout (LoRA) it is. */
+export interface DropoutKey {
+  readonly seed: number;
+  readonly step: number;
+}
+
+/** 32 bits for each micro-batch. */
+const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number): number =>
+  philox([step, update, micro, 0], [seed >>> 0, 0xd20])[0];
+
 /**
  * One batch: `updatesPerBatch` optimiser steps on the same groups.
  * @param learningRate of this step, after its schedule
+ * @param key of dropout
  * @throws UserError when the loss or the gradient is not finite; the weights are then those before the update.
  */
 export async function updatePolicy(
@@ -102,6 +121,7 @@ export async function updatePolicy(
   weights: TermWeights,
   config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer'>,
   learningRate: number,
+  key: DropoutKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
   const { model, reference, parameters, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
@@ -126,7 +146,7 @@ export async function updatePolicy(
     if (updatesPerBatch > 1)
       for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
     if (reference)
-      for (const [item, values] of cut(logProbs(reference, packable(micro)), micro)) item.reference = values;
+      for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
     await setImmediate();
   }
 
@@ -134,8 +154,10 @@ export async function updatePolicy(
   for (let update = 0; update < updatesPerBatch; update++) {
     optimizer.zeroGrad();
     [loss, stats] = [0, noStats];
-    for (const micro of batches(work, size)) {
-      const result = accumulateGradient(model, micro, updatesPerBatch > 1);
+    for (const [i, micro] of [...batches(work, size)].entries()) {
+      const result = withDropout(model, dropoutSeed(key, update, i), () =>
+        accumulateGradient(model, micro, updatesPerBatch > 1, config.train.checkpointActivations),
+      );
       loss += result.loss;
       stats = addStats(stats, result.stats);
       await setImmediate();
@@ -163,10 +185,11 @@ function accumulateGradient(
   model: QwenVL,
   micro: readonly Work[],
   frozenOld: boolean,
+  recomputed: boolean,
 ): { loss: number; stats: ResponseStats } {
   return scope(() => {
-    const { hidden, targets } = model.hidden(packable(micro));
-    const scored = model.score(hidden, targets);
+    const pass = model.trained(packable(micro), recomputed);
+    const scored = model.score(pass.hidden, pass.targets);
     const coefficients = new Float64Array(scored.logProbs.length);
     let [loss, stats, at] = [0, noStats, 0];
     for (const [item, values] of cut(scored.logProbs, micro)) {
@@ -179,7 +202,7 @@ function accumulateGradient(
       stats = addStats(stats, response.stats);
     }
     assertFinite(loss, 'the loss', micro);
-    hidden.backward(scored.pullback(coefficients));
+    pass.backward(scored.pullback(coefficients));
     return { loss, stats };
   });
 }

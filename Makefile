@@ -1,0 +1,52 @@
+# Everything a checkout offers. Each target prepares the checkout first; what is prepared already costs nothing.
+
+export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+RESULTS := .tools/test-results.json
+
+.PHONY: help setup demo test types lint unit bench oracle format clean
+
+help:
+	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
+	@echo 'make demo [QUICK=1]   train a small model with ViSurf and see what it learned'
+	@echo 'make test             types, lint, unit and end-to-end tests'
+	@echo 'make lint             eslint, prettier, knip, clang-format'
+	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment)'
+	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
+	@echo 'make format           format every file'
+	@echo 'make clean            remove what was built, keep what was downloaded'
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@./visurf demo $(if $(QUICK),--quick)
+
+test: types lint
+	@vitest run --reporter=default --reporter=json --outputFile.json=$(RESULTS)
+
+types: setup
+	@tsc
+
+lint: setup
+	@eslint .
+	@prettier --check --log-level warn .
+	@knip
+	@scripts/clang-format.sh --dry-run --Werror
+
+# One project or one file: make unit FILES=packages/core/src/errors.test.ts
+unit: setup
+	@vitest run --project unit $(FILES)
+
+bench: setup
+	@node bench/bench.ts
+
+oracle: setup
+	@oracle/run.sh
+
+format: setup
+	@eslint --fix .
+	@prettier --write --log-level warn .
+	@scripts/clang-format.sh -i
+
+clean:
+	rm -rf packages/torch/build packages/*/dist recipes/*/dist coverage $(RESULTS)

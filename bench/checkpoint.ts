@@ -1,0 +1,122 @@
+/** Random checkpoints with the shapes of real models, written tensor by tensor: none of them is ever in memory. */
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { nn, scope } from '@visurf/torch';
+
+/** The settings of Qwen2.5-VL-3B-Instruct as its config.json on the hub has them. */
+export const shapesOf3B = {
+  model_type: 'qwen2_5_vl',
+  hidden_size: 2048,
+  intermediate_size: 11008,
+  num_hidden_layers: 36,
+  num_attention_heads: 16,
+  num_key_value_heads: 2,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1_000_000,
+  rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
+  tie_word_embeddings: true,
+  vocab_size: 151_936,
+  image_token_id: 151_655,
+  video_token_id: 151_656,
+  vision_start_token_id: 151_652,
+  vision_end_token_id: 151_653,
+  vision_config: {
+    depth: 32,
+    hidden_size: 1280,
+    intermediate_size: 3420,
+    num_heads: 16,
+    in_chans: 3,
+    out_hidden_size: 2048,
+    patch_size: 14,
+    spatial_merge_size: 2,
+    temporal_patch_size: 2,
+    window_size: 112,
+    fullatt_block_indexes: [7, 15, 23, 31],
+  },
+};
+
+export type ConfigJson = Record<string, unknown>;
+
+/** Names and shapes of the tensors that a config asks for. */
+export function shapesFor(config: ConfigJson): [string, readonly number[]][] {
+  return scope(() => {
+    const model = nn.outline(() => new QwenVL(parseModelConfig(config)));
+    const shapes = [...model.namedParameters()].map(([name, { shape }]): [string, number[]] => [name, shape]);
+    model.dispose();
+    return shapes;
+  });
+}
+
+const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** Small numbers of both signs as bfloat16 or float32, 8 MB of them. */
+function randomBlock(dtype: 'BF16' | 'F32'): Buffer {
+  const values = Float32Array.from({ length: 1 << 21 }, () => (Math.random() - 0.5) * 0.04);
+  if (dtype === 'F32') return Buffer.from(values.buffer);
+  return Buffer.from(Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16).buffer);
+}
+
+/**
+ * Writes config.json and weights; tokenizer and image settings are those of the tests' tiny model.
+ * @returns bytes of the weights
+ */
+export function writeCheckpoint(directory: string, config: ConfigJson, dtype: 'BF16' | 'F32', shardBytes = 4e9): number {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config, null, 2));
+  const tiny = fileURLToPath(new URL('../oracle/fixtures/tiny-qwen2_5-vl/model/', import.meta.url));
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'preprocessor_config.json', 'processor_config.json']) {
+    if (existsSync(join(tiny, name))) copyFileSync(join(tiny, name), join(directory, name));
+  }
+  const item = dtype === 'BF16' ? 2 : 4;
+  const shards: [string, readonly number[]][][] = [[]];
+  let filled = 0;
+  for (const each of shapesFor(config)) {
+    const bytes = count(each[1]) * item;
+    if (filled + bytes > shardBytes && filled > 0) {
+      shards.push([]);
+      filled = 0;
+    }
+    shards.at(-1)!.push(each);
+    filled += bytes;
+  }
+  const block = randomBlock(dtype);
+  const map: Record<string, string> = {};
+  let total = 0;
+  shards.forEach((tensors, i) => {
+    const number = (n: number): string => String(n).padStart(5, '0');
+    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    total += writeShard(join(directory, file), tensors, dtype, item, block);
+    for (const [name] of tensors) map[name] = file;
+  });
+  const index = { metadata: { total_size: total }, weight_map: map };
+  writeFileSync(join(directory, 'model.safetensors.index.json'), JSON.stringify(index));
+  return total;
+}
+
+function writeShard(
+  file: string,
+  tensors: readonly [string, readonly number[]][],
+  dtype: string,
+  item: number,
+  block: Buffer,
+): number {
+  let offset = 0;
+  const entries = tensors.map(([name, shape]) => {
+    const start = offset;
+    offset += count(shape) * item;
+    return [name, { dtype, shape, data_offsets: [start, offset] }] as const;
+  });
+  const json = JSON.stringify(Object.fromEntries(entries));
+  const header = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const handle = openSync(file, 'w');
+  writeSync(handle, length);
+  writeSync(handle, header);
+  for (let left = offset; left > 0; ) left -= writeSync(handle, block, 0, Math.min(left, block.length));
+  closeSync(handle);
+  return offset;
+}

@@ -1,0 +1,47 @@
+/** Runs programs step by step, in turns, so that whatever slows the machine slows all of them. */
+import { Peer, type Ready, type Step } from './peer.ts';
+
+export interface Program {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+export interface Measured {
+  readonly name: string;
+  readonly ready: Ready;
+  readonly steps: readonly Step[];
+}
+
+export interface Plan {
+  readonly warmup: number;
+  readonly repeats: number;
+  readonly threads: number;
+  readonly onStep: (name: string, step: Step, done: number) => void;
+}
+
+export async function alternate(programs: readonly Program[], plan: Plan): Promise<Measured[]> {
+  const threads = String(plan.threads);
+  const env = { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads };
+  const peers: Peer[] = [];
+  try {
+    const measured: { name: string; ready: Ready; steps: Step[] }[] = [];
+    // One after the other: loading is not to be measured, and not to disturb.
+    for (const { name, command } of programs) {
+      const peer = new Peer(name, command, env);
+      peers.push(peer);
+      measured.push({ name, ready: await peer.ready(), steps: [] });
+    }
+    for (let i = 0; i < plan.warmup + plan.repeats; i++) {
+      for (const [p, peer] of peers.entries()) {
+        const step = await peer.step();
+        if (i < plan.warmup) continue;
+        const { name, steps } = measured[p]!;
+        steps.push(step);
+        plan.onStep(name, step, i - plan.warmup + 1);
+      }
+    }
+    return measured;
+  } finally {
+    await Promise.all(peers.map((peer) => peer.stop()));
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Our side of a comparison, driven like the peers (protocol.py): one step per line of input, one line of JSON out.
+ *
+ *   node bench/ours.ts --kind rlvr|visurf|sft|rollouts --workload FILE --threads N
+ *
+ * A step is the trainer's own (`trainStep`), with a task whose rewards and labels suit the measurement. Counted: reading,
+ * decoding and processing the images (their cache is off), rollouts, rewards, and the update.
+ */
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { info, setNumThreads } from '../packages/torch/src/index.ts';
+import { parseConfig } from '../packages/core/src/config/load.ts';
+import type { Config } from '../packages/core/src/config/schema.ts';
+import { loadModel } from '../packages/core/src/model/load.ts';
+import { Policy } from '../packages/core/src/policy.ts';
+import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
+import { makeScorer } from '../packages/core/src/reward/reward.ts';
+import { generate } from '../packages/core/src/rollout/generate.ts';
+import { stepTerms, type Paradigm } from '../packages/core/src/schedule/paradigm.ts';
+import { ask, trainStep } from '../packages/core/src/step.ts';
+import type { Prompt, Rollout } from '../packages/core/src/types.ts';
+import { makeOptimizer, trainable } from '../packages/core/src/update/optimizer.ts';
+import { measuredSamples, measuringTask } from './task.ts';
+import { readWorkload, type Workload } from './workloads.ts';
+
+/** Sampling without a stop token: every rollout has exactly `maxNewTokens` tokens. */
+class EndlessPolicy extends Policy {
+  override async sample(prompts: readonly Prompt[], options: Parameters<Policy['sample']>[1]): Promise<Rollout[][]> {
+    const { forbiddenIds } = this.encoder;
+    const groups = await generate(this.model, prompts, { ...options, stopIds: [], forbiddenIds });
+    return groups.map((group) => group.map((each) => ({ ...each, text: this.encoder.decode(each.tokens) })));
+  }
+}
+
+const configOf = (workload: Workload, paradigm: Paradigm): Config =>
+  parseConfig({
+    model: workload.model,
+    output: 'unused',
+    data: { train: 'unused' },
+    paradigm,
+    steps: 1,
+    promptsPerStep: workload.promptsPerStep,
+    rollout: { group: workload.group, maxNewTokens: workload.maxNewTokens },
+    // The label keeps its advantage, whatever the rollouts do.
+    label: { align: 'off', smooth: false },
+    train: { microBatch: { prompts: workload.microBatchPrompts } },
+  });
+
+interface Outcome {
+  readonly seconds: Readonly<Record<string, number>>;
+  readonly tokens: number;
+}
+
+/** @returns a function that does one step, and the length of the prompts */
+async function prepare(kind: string, workload: Workload): Promise<{ step: () => Promise<Outcome>; length: number }> {
+  const config = configOf(workload, kind === 'rollouts' ? 'rlvr' : (kind as Paradigm));
+  const encoder = PromptEncoder.load(workload.model, { imageCacheBytes: 0 });
+  const policy = new EndlessPolicy(workload.model, loadModel(workload.model), encoder);
+  const scorer = makeScorer(measuringTask(workload));
+  const samples = measuredSamples(workload);
+  const indices = samples.map((_, i) => i);
+  const terms = stepTerms(config, 1);
+  let count = 0;
+
+  const questions = () => Promise.all(samples.map((sample) => ask({ policy, scorer }, sample)));
+  const [first] = await questions();
+  const length = first?.prompt.inputIds.length ?? 0;
+
+  if (kind === 'rollouts') {
+    const step = async (): Promise<Outcome> => {
+      const start = performance.now();
+      const prompts = (await questions()).map(({ prompt }) => prompt);
+      const asked = performance.now();
+      const groups = await policy.sample(prompts, { ...config.rollout, seed: 0, step: ++count, promptIds: indices });
+      const seconds = { prepare: (asked - start) / 1000, generate: (performance.now() - asked) / 1000 };
+      return { seconds, tokens: groups.flat().reduce((sum, { tokens }) => sum + tokens.length, 0) };
+    };
+    return { step, length };
+  }
+
+  const parameters = trainable(policy.model, config.train);
+  const optimizer = makeOptimizer(parameters, config.optimizer);
+  const learner = { model: policy.model, reference: undefined, parameters, optimizer };
+  const step = async (): Promise<Outcome> => {
+    const result = await trainStep({ config, policy, learner, scorer }, samples, indices, ++count, terms, 1e-6, []);
+    const { prompt, rollout, reward, update } = result.seconds;
+    const members = result.groups.flatMap((group) => group.members);
+    if (members.some(({ response }) => response.tokens.length !== workload.maxNewTokens)) {
+      throw new Error('responses differ in length: not the work that is to be measured');
+    }
+    const sampled = members.filter(({ kind }) => kind === 'rollout').length * workload.maxNewTokens;
+    const trained = samples.length * (length + workload.maxNewTokens);
+    return {
+      seconds: kind === 'sft' ? { prepare: prompt, update } : { prepare: prompt, generate: rollout, reward, update },
+      tokens: kind === 'sft' ? trained : sampled,
+    };
+  };
+  return { step, length };
+}
+
+function memory(): { residentMb: number; peakMb: number } {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const megabytes = (name: string): number =>
+    Math.round((Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024) * 10) / 10;
+  return { residentMb: megabytes('VmRSS'), peakMb: megabytes('VmHWM') };
+}
+
+const tidy = (_: string, value: unknown): unknown =>
+  typeof value === 'number' ? Math.round(value * 1e5) / 1e5 : value;
+const answer = (value: object): void =>
+  void process.stdout.write(`${JSON.stringify({ ...value, ...memory() }, tidy)}\n`);
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      kind: { type: 'string', default: 'rlvr' },
+      workload: { type: 'string', default: '' },
+      threads: { type: 'string', default: '1' },
+    },
+  });
+  const threads = Number(values.threads);
+  setNumThreads(threads);
+  const { step, length } = await prepare(values.kind, readWorkload(values.workload));
+  answer({ ready: true, peer: 'visurf', torch: info().version, threads });
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (line !== 'step') break;
+    const start = performance.now();
+    const before = process.cpuUsage();
+    const { seconds, tokens } = await step();
+    const { user, system } = process.cpuUsage(before);
+    const total = (performance.now() - start) / 1000;
+    answer({ seconds: { ...seconds, total }, cpuSeconds: (user + system) / 1e6, tokens, promptTokens: length });
+  }
+}
+
+await main();

@@ -1,0 +1,65 @@
+/** A measured program as a child process: one line in, one step, one line of JSON out (protocol.py). */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+
+export interface Ready {
+  readonly peer: string;
+  readonly torch: string;
+  readonly threads: number;
+  /** Resident megabytes once loaded. */
+  readonly residentMb: number;
+}
+
+export interface Step {
+  /** Seconds by phase; `total` is the whole step. */
+  readonly seconds: Readonly<Record<string, number>>;
+  /** Processor seconds of all threads: other programs on the machine hardly change them. */
+  readonly cpuSeconds: number;
+  /** Sampled tokens (rollouts), or trained tokens (SFT). */
+  readonly tokens: number;
+  readonly promptTokens?: number;
+  /** Highest resident megabytes so far. */
+  readonly peakMb: number;
+}
+
+export class Peer {
+  readonly name: string;
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #lines: AsyncIterator<string>;
+  #errors = '';
+
+  constructor(name: string, command: readonly string[], env: NodeJS.ProcessEnv) {
+    const [program = '', ...args] = command;
+    this.name = name;
+    this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    this.#child.stderr.on('data', (chunk: Buffer) => (this.#errors = (this.#errors + chunk.toString()).slice(-4000)));
+    // A peer that died is reported where its next line is missing.
+    this.#child.stdin.on('error', () => undefined);
+  }
+
+  ready(): Promise<Ready> {
+    return this.#next() as Promise<Ready>;
+  }
+
+  step(): Promise<Step> {
+    this.#child.stdin.write('step\n');
+    return this.#next() as Promise<Step>;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    const gone = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.stdin.end();
+    const timer = setTimeout(() => this.#child.kill(), 5_000);
+    await gone;
+    clearTimeout(timer);
+  }
+
+  async #next(): Promise<unknown> {
+    const line = await this.#lines.next();
+    if (line.done === true) throw new Error(`${this.name} ended:\n${this.#errors}`);
+    return JSON.parse(line.value);
+  }
+}

@@ -1,0 +1,142 @@
+"""Opens what visurf exports with transformers and PEFT, and compares log-probabilities with those of `visurf score`.
+
+    oracle/run.sh check_export.py
+
+Exports the tiny checkpoint in shards and in bfloat16, trains an adapter on it, merges one that PEFT made, and trains all
+weights. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import reference
+import torch
+from peft import AutoPeftModel, PeftModel
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+import images
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "oracle" / "fixtures" / "tiny-qwen2_5-vl"
+BASE = FOLDER / "model"
+
+# float32 on both sides; products in bfloat16 are not compared.
+TOLERANCE = 1e-4
+
+
+def visurf(*args) -> dict:
+    command = [ROOT / "visurf", *map(str, args), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def located(messages: list[dict]) -> list[dict]:
+    """With absolute paths of the images."""
+    messages = json.loads(json.dumps(messages))
+    for message in messages:
+        if isinstance(message["content"], list):
+            for part in message["content"]:
+                if "image" in part:
+                    part["image"] = str(images.FOLDER / part["image"])
+    return messages
+
+
+def ours(model: pathlib.Path, case: dict, tokens: list[int], scratch: pathlib.Path) -> torch.Tensor:
+    file = scratch / "messages.json"
+    file.write_text(json.dumps(located(case["messages"])))
+    ids = ",".join(map(str, tokens))
+    scored = visurf("score", "--model", model, "--messages", file, "--response-ids", ids)
+    return torch.tensor(scored["logProbs"])
+
+
+@torch.no_grad()
+def theirs(model, processor, case: dict, tokens: list[int]) -> torch.Tensor:
+    pictures = [Image.open(images.FOLDER / file) for file in case["images"]]
+    _, inputs = reference.encode(processor, case["messages"], pictures)
+    out, _ = reference.forward(model, inputs, tokens)
+    return reference.response_log_probs(out.logits, tokens)
+
+
+def distance(directory: pathlib.Path, model, processor, cases: dict, scratch: pathlib.Path) -> float:
+    largest = 0.0
+    for case in cases.values():
+        tokens = case["responses"][1]["tokens"]
+        difference = ours(directory, case, tokens, scratch) - theirs(model, processor, case, tokens)
+        largest = max(largest, float(difference.abs().max()))
+    return largest
+
+
+def train(output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathlib.Path:
+    """Two steps on the tiny model; the checkpoint."""
+    sample = {
+        "id": "red",
+        "image": str(images.FOLDER / "small-40x40.png"),
+        "problem": "the red circle",
+        "solution": [{"bbox_2d": [2, 3, 20, 30]}],
+    }
+    data, config = scratch / "train.jsonl", scratch / "train.yaml"
+    data.write_text(json.dumps(sample) + "\n")
+    settings = {
+        "model": str(BASE), "output": str(output), "paradigm": "sft", "steps": 2, "promptsPerStep": 1,
+        "data": {"train": str(data)}, "optimizer": {"learningRate": 1e-2},
+    }  # fmt: skip
+    config.write_text(json.dumps(settings))
+    visurf("train", config, *overrides)
+    return output / "checkpoints" / "000002"
+
+
+def full(directory: pathlib.Path):
+    return AutoModelForImageTextToText.from_pretrained(directory, dtype="auto").eval()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    cases = json.loads((FOLDER / "cases.json").read_text())
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+
+        def check(name: str, directory: pathlib.Path, model) -> None:
+            nonlocal failures
+            processor = AutoProcessor.from_pretrained(directory if (directory / "config.json").exists() else BASE)
+            largest = distance(directory, model, processor, cases, scratch)
+            good = largest < TOLERANCE
+            failures += not good
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {largest:.1e}", flush=True)
+
+        shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
+        visurf("export", "--model", BASE, "--output", shards, "--max-shard-size", "200KB")
+        check("export in shards", shards, full(shards))
+
+        visurf("export", "--model", BASE, "--output", half, "--dtype", "bfloat16")
+        model = full(half)
+        assert model.dtype == torch.bfloat16, model.dtype
+        check("export in bfloat16, computed in float32", half, model.float())
+
+        for name in ("language", "vision"):
+            adapter = FOLDER / "adapters" / name
+            check(f"PEFT's adapter {name}", adapter, PeftModel.from_pretrained(full(BASE), adapter).base_model.model.eval())
+            target = merged / name
+            visurf("merge", "--model", adapter, "--output", target)
+            check(f"PEFT's adapter {name} merged", target, full(target))
+
+        for name, vision in (("language", "false"), ("vision", "true")):
+            overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
+            run = train(scratch / f"lora-{name}", scratch, *overrides)
+            check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run).base_model.model.eval())
+
+        checkpoint = train(scratch / "whole", scratch)
+        check("trained weights", checkpoint, full(checkpoint))
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()

@@ -1,0 +1,92 @@
+/** Weights for other programs: a directory that transformers and vLLM open as a model, or PEFT as an adapter. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { saveShardedSafetensors, scope, type FloatDType, type Tensor } from '@visurf/torch';
+
+import { UserError } from '../errors.ts';
+import { mergedParameters } from '../model/lora.ts';
+import { adapterFiles, type PeftConfig } from '../model/peft.ts';
+import type { QwenVL } from '../model/qwen.ts';
+import { statedDtype } from './config.ts';
+import { byName, companionFiles } from './huggingface.ts';
+
+const exportDtypes = ['float32', 'bfloat16', 'float16'] as const;
+export type ExportDtype = (typeof exportDtypes)[number];
+
+export interface ExportOptions {
+  /** Of full weights; unset: the one that the checkpoint's `config.json` states. */
+  readonly dtype?: ExportDtype | undefined;
+  /** Full weights of more bytes are cut into several files; 5 GB unless said. */
+  readonly maxShardBytes?: number | undefined;
+  /** Merge the adapter into the weights; otherwise a policy with an adapter is exported as the adapter alone. */
+  readonly merge?: boolean | undefined;
+}
+
+export interface Exported {
+  readonly directory: string;
+  /** What the directory holds. */
+  readonly kind: 'model' | 'adapter';
+  /** Of full weights. */
+  readonly dtype?: ExportDtype;
+  readonly files: readonly string[];
+}
+
+/** A policy, as far as an export needs it. */
+export interface Exportable {
+  /** Where its configuration, tokenizer and processor are. */
+  readonly directory: string;
+  readonly model: QwenVL;
+  readonly peft: PeftConfig | undefined;
+}
+
+/**
+ * Writes a policy to a new or empty directory, which appears whole or not at all.
+ * @throws UserError where the directory is not empty, or there is no adapter to merge
+ * @example
+ * using policy = loadPolicy('runs/cars/checkpoints/000200');
+ * exportModel(policy, 'cars-merged', { merge: true, dtype: 'bfloat16' });
+ */
+export function exportModel(policy: Exportable, directory: string, options: ExportOptions = {}): Exported {
+  const { merge = false } = options;
+  if (merge && !policy.peft) throw new UserError('the model has no adapter to merge', { where: policy.directory });
+  const target = resolve(directory);
+  if (existsSync(target) && readdirSync(target).length > 0) {
+    throw new UserError('the directory is not empty', { where: target, remedy: 'Choose another one.' });
+  }
+  const aside = `${target}.partial`;
+  rmSync(aside, { recursive: true, force: true });
+  mkdirSync(aside, { recursive: true });
+  try {
+    const dtype = policy.peft && !merge ? undefined : (options.dtype ?? ownDtype(policy.directory));
+    if (dtype) writeModel(policy, aside, dtype, options.maxShardBytes);
+    else for (const [name, write] of Object.entries(adapterOf(policy))) write(join(aside, name));
+    if (existsSync(target)) rmdirSync(target);
+    renameSync(aside, target);
+    const files = readdirSync(target).sort();
+    return { directory: target, kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), files };
+  } finally {
+    rmSync(aside, { recursive: true, force: true });
+  }
+}
+
+function writeModel({ model, directory }: Exportable, target: string, dtype: FloatDType, maxShardBytes?: number): void {
+  for (const [name, write] of Object.entries(companionFiles(model, directory, dtype))) write(join(target, name));
+  scope(() => {
+    const weights = mergedParameters(model, (each) => cast(each, dtype));
+    saveShardedSafetensors(target, byName(weights), maxShardBytes);
+  });
+}
+
+const cast = (each: Tensor, dtype: FloatDType): Tensor =>
+  each.dtype === dtype && each.device === 'cpu' ? each : each.detach().to({ dtype, device: 'cpu' });
+
+function adapterOf({ model, peft, directory }: Exportable): Record<string, (file: string) => void> {
+  if (!peft) throw new Error('no adapter');
+  return adapterFiles(model, { ...peft, base_model_name_or_path: resolve(directory) });
+}
+
+function ownDtype(directory: string): ExportDtype {
+  const stated = statedDtype(join(directory, 'config.json'));
+  return exportDtypes.find((each) => each === stated) ?? 'float32';
+}

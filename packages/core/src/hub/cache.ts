@@ -1,0 +1,102 @@
+/**
+ * The cache of downloads, in the layout that Hugging Face's own tools share:
+ * `models--owner--name/` with `blobs/` by content, `refs/` from a revision to its commit, and a directory of links to
+ * blobs for each commit, `snapshots/<commit>/`.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { copyFile, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import path from 'node:path';
+
+import { hasCode } from '../errors.ts';
+import { replaceFile } from '../run/durable.ts';
+
+/** Of a process: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in the user's cache. */
+export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.HF_HUB_CACHE) return env.HF_HUB_CACHE;
+  return path.join(homeOf(env), 'hub');
+}
+
+export function homeOf(env: NodeJS.ProcessEnv = process.env): string {
+  return env.HF_HOME ?? path.join(env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'huggingface');
+}
+
+export class RepoCache {
+  readonly root: string;
+
+  constructor(cacheDir: string, id: string) {
+    this.root = path.join(cacheDir, `models--${id.replace('/', '--')}`);
+  }
+
+  snapshot(commit: string): string {
+    return path.join(this.root, 'snapshots', commit);
+  }
+  blob(oid: string): string {
+    return path.join(this.root, 'blobs', oid);
+  }
+
+  /** The commit that a revision was when it was last looked up. */
+  commitOf(revision: string): string | undefined {
+    if (isCommit(revision)) return revision;
+    try {
+      return readFileSync(path.join(this.root, 'refs', revision), 'utf8').trim() || undefined;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined;
+      throw error;
+    }
+  }
+
+  async remember(revision: string, commit: string): Promise<void> {
+    if (isCommit(revision)) return;
+    const file = path.join(this.root, 'refs', revision);
+    await mkdir(path.dirname(file), { recursive: true });
+    replaceFile(file, commit);
+  }
+
+  /** Makes a file of a snapshot from its blob: a link, or a copy where links are not allowed. */
+  async link(commit: string, name: string, oid: string): Promise<void> {
+    const file = path.join(this.snapshot(commit), name);
+    await mkdir(path.dirname(file), { recursive: true });
+    const aside = `${file}.${process.pid}.tmp`;
+    await rm(aside, { force: true });
+    try {
+      await symlink(path.relative(path.dirname(file), this.blob(oid)), aside);
+    } catch (error) {
+      if (!hasCode(error, 'EPERM') && !hasCode(error, 'ENOTSUP')) throw error;
+      await copyFile(this.blob(oid), aside);
+    }
+    await rename(aside, file);
+  }
+
+  /** The snapshot of a revision when it holds all that a model needs. */
+  async complete(revision: string, weights: boolean): Promise<string | undefined> {
+    const commit = this.commitOf(revision);
+    if (commit === undefined) return undefined;
+    const directory = this.snapshot(commit);
+    return (await isComplete(directory, weights)) ? directory : undefined;
+  }
+}
+
+export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
+
+async function isComplete(directory: string, weights: boolean): Promise<boolean> {
+  const has = (name: string): boolean => existsSync(path.join(directory, name));
+  if (has('adapter_config.json') && has('adapter_model.safetensors')) return true;
+  // The tokenizer comes before the weights: a snapshot with these is whole.
+  if (!has('config.json') || !has('tokenizer.json')) return false;
+  if (!weights || has('model.safetensors')) return true;
+  if (!has('model.safetensors.index.json')) return false;
+  const text = await readFile(path.join(directory, 'model.safetensors.index.json'), 'utf8');
+  return shardsOf(text).every(has);
+}
+
+/** Names of the shards in an index, in order; none where it is malformed. */
+export function shardsOf(index: string): string[] {
+  try {
+    const { weight_map: map } = JSON.parse(index) as { weight_map?: Record<string, unknown> };
+    const names = Object.values(map ?? {}).filter((name): name is string => typeof name === 'string');
+    return [...new Set(names)].sort();
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,185 @@
+/** Training with LoRA: what is trained, what a checkpoint holds, resuming, the reference policy, dropout. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { live, SafetensorsFile, scope } from '@visurf/torch';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { parseConfig } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import { evaluate } from './evaluate.ts';
+import { loadModel } from './model/load.ts';
+import { addAdapters, adapterParameters, adaptersOf } from './model/lora.ts';
+import { loadAdapter } from './model/peft.ts';
+import type { QwenVL } from './model/qwen.ts';
+import { loadPolicy } from './policy.ts';
+import { readEvents } from './run/events.ts';
+import { fixtures, oracleCases, oraclePrompt, tinyModel } from './testing/oracle.ts';
+import { train } from './train.ts';
+import type { Group } from './types.ts';
+import { makeOptimizer, trainable } from './update/optimizer.ts';
+import { updatePolicy } from './update/update.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'visurf-lora-'));
+  const lines = ['small-40x40.png', 'flat-90x60.png'].flatMap((image, i) =>
+    [0, 1].map((j) => ({
+      id: `s${i}${j}`,
+      image: path.join(fixtures, 'images', image),
+      problem: 'the red circle',
+      solution: [{ bbox_2d: [2 + i, 3, 20 + j, 30] }],
+    })),
+  );
+  writeFileSync(path.join(folder, 'train.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const config = (output: string, lora: object, overrides: object = {}): Config =>
+  parseConfig({
+    model: tinyModel,
+    output: path.join(folder, output),
+    steps: 4,
+    promptsPerStep: 2,
+    data: { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}' },
+    rollout: { group: 2, maxNewTokens: 6 },
+    objective: { kl: { coefficient: 0.1, labels: true }, aggregate: { tokens: 'mean' } },
+    optimizer: { learningRate: 1e-2 },
+    train: { lora: { rank: 4, alpha: 8, ...lora }, microBatch: { prompts: 1 } },
+    checkpoint: { every: 2 },
+    ...overrides,
+  });
+
+const numbers = (output: string): unknown[] =>
+  readEvents(path.join(folder, output, 'events.jsonl')).flatMap((event) =>
+    event.type === 'step' ? [['loss', 'gradientNorm', 'kl', 'labelLogProb'].map((name) => event.metrics[name])] : [],
+  );
+
+test('a run trains the adapter, saves it alone, opens again, and resumes to the same numbers, dropout included', async () => {
+  const before = live().handles;
+  const whole = await train(config('whole', { dropout: 0.2 }));
+  expect(live().handles).toBe(before);
+  const kl = numbers('whole').map((each) => (each as number[])[2]!);
+  expect(kl.every(Number.isFinite)).toBe(true);
+  expect(kl.at(-1)).toBeGreaterThan(0);
+
+  const checkpoint = path.join(whole.run, 'checkpoints', '000004');
+  expect(readdirSync(checkpoint).sort()).toEqual(
+    ['adapter_config.json', 'adapter_model.safetensors', 'manifest.json', 'optimizer.safetensors', 'state.json'].sort(),
+  );
+  const described = JSON.parse(readFileSync(path.join(checkpoint, 'adapter_config.json'), 'utf8')) as object;
+  expect(described).toMatchObject({ r: 4, lora_alpha: 8, lora_dropout: 0.2, base_model_name_or_path: tinyModel });
+  {
+    using policy = loadPolicy(checkpoint);
+    const [first] = adaptersOf(policy.model).values();
+    expect(scope(() => first!.B.abs().max().item())).toBeGreaterThan(0);
+    // All linear layers of three decoder layers.
+    expect(adaptersOf(policy.model).size).toBe(21);
+  }
+  const evaluated = await evaluate({ model: checkpoint, data: path.join(folder, 'train.jsonl'), maxNewTokens: 2 });
+  expect(evaluated.n).toBe(4);
+
+  const stop = new AbortController();
+  await train(config('stopped', { dropout: 0.2 }), {
+    signal: stop.signal,
+    onEvent: (event) => event.kind === 'step' && event.step === 3 && stop.abort(),
+  });
+  await train(config('stopped', { dropout: 0.2 }), { resume: true });
+  expect(numbers('stopped')).toEqual(numbers('whole'));
+  const weights = (run: string): number[][] => {
+    using file = new SafetensorsFile(path.join(folder, run, 'checkpoints/000004/adapter_model.safetensors'));
+    return scope(() => file.names.map((name) => file.get(name).toArray()));
+  };
+  expect(weights('stopped')).toEqual(weights('whole'));
+});
+
+test('in bfloat16, with the vision tower, activations computed again', async () => {
+  const { train: settings } = config('any', { vision: true, dropout: 0.2 });
+  const overrides = { steps: 2, precision: 'bfloat16', train: { ...settings, checkpointActivations: true } };
+  await train(config('half', {}, overrides));
+  await train(config('full', { vision: true, dropout: 0.2 }, { steps: 2 }));
+  using file = new SafetensorsFile(path.join(folder, 'half', 'checkpoints/000002/adapter_model.safetensors'));
+  expect(file.names.filter((name) => name.includes('.visual.')).length).toBe(2 * 3 * 5);
+  const losses = ['half', 'full'].map((run) => (numbers(run)[0] as number[])[3]!);
+  expect(Math.abs(losses[0]! - losses[1]!) / Math.abs(losses[1]!)).toBeLessThan(0.05);
+});
+
+test('bad settings are found before the run begins', async () => {
+  await expect(train(config('bad', { targets: ['q_prj'] }))).rejects.toThrow('did you mean q_proj?');
+  const model = path.join(fixtures, 'tiny-qwen2_5-vl', 'adapters', 'language');
+  await expect(train({ ...config('bad', {}), model })).rejects.toThrow('visurf merge');
+  expect(readdirSync(folder)).toEqual(['train.jsonl']);
+  expect(() => config('bad', { targets: '(' })).toThrow('is no regular expression');
+  expect(() => config('bad', { rnk: 4 })).toThrow('rank');
+});
+
+const group = (j: number): Group => {
+  const each = oracleCases[j]!;
+  const source = { file: 'cases.json', line: 1 };
+  const sample = { id: each.name, images: [], problem: '', solution: '', task: 'none', extra: {}, source };
+  const members = each.responses.map(({ tokens, weight }, i) => ({
+    kind: i === 0 ? ('label' as const) : ('rollout' as const),
+    response: { tokens, text: '', stop: 'eos' as const },
+    terms: {},
+    reward: 0,
+    advantage: weight,
+  }));
+  return { sample, prompt: oraclePrompt(each), members, label: { form: 'only', active: true } };
+};
+
+/** Loss and A, B after one update in float64. */
+async function update(
+  prepare: (model: QwenVL) => void,
+  options: { step?: number; kl?: number; reference?: QwenVL | 'self'; again?: boolean } = {},
+): Promise<{ loss: number; weights: number[][] }> {
+  const { step = 1, kl = 0, reference, again = false } = options;
+  const model = loadModel(tinyModel, { dtype: 'float64' });
+  prepare(model);
+  const settings = config(
+    'unused',
+    {},
+    {
+      objective: { kl: { coefficient: kl, labels: true } },
+      optimizer: { name: 'sgd', learningRate: 1e-3 },
+      train: { checkpointActivations: again },
+    },
+  );
+  const parameters = trainable(model, settings.train);
+  const optimizer = makeOptimizer(parameters, settings.optimizer);
+  const learner = { model, reference: reference === 'self' ? model : reference, parameters, optimizer };
+  const key = { seed: 5, step };
+  const { loss } = await updatePolicy(learner, [group(0), group(3)], { rl: 1, sft: 0 }, settings, 1e-3, key);
+  const weights = [...adapterParameters(model).values()].map((each) => each.toArray());
+  optimizer.dispose();
+  model.dispose();
+  return { loss, weights };
+}
+
+test('the reference policy is the model with its adapter off', async () => {
+  const trained = (model: QwenVL): void =>
+    void loadAdapter(model, path.join(fixtures, 'tiny-qwen2_5-vl/adapters/vision'));
+  const base = loadModel(tinyModel, { dtype: 'float64' });
+  const separate = await update(trained, { kl: 0.3, reference: base });
+  const own = await update(trained, { kl: 0.3, reference: 'self' });
+  const without = await update(trained);
+  expect(own).toEqual(separate);
+  expect(Math.abs(own.loss - without.loss)).toBeGreaterThan(1e-3);
+  base.dispose();
+});
+
+test('dropout: the same noise for the same step, also where activations are computed again; other noise for another', async () => {
+  const adapters = (dropout: number) => (model: QwenVL) => {
+    addAdapters(model, { rank: 2, alpha: 4, dropout, rsLora: false, vision: true }, 7);
+    for (const { B } of adaptersOf(model).values()) scope(() => B.detach().fill_(0.05));
+  };
+  const first = await update(adapters(0.5));
+  expect(await update(adapters(0.5))).toEqual(first);
+  const distance = ({ weights }: { weights: number[][] }): number => {
+    const flat = first.weights.flat();
+    return weights.flat().reduce((most, value, i) => Math.max(most, Math.abs(value - flat[i]!)), 0);
+  };
+  expect(distance(await update(adapters(0.5), { again: true }))).toBeLessThan(1e-12);
+  expect(distance(await update(adapters(0.5), { step: 2 }))).toBeGreaterThan(1e-5);
+  expect(distance(await update(adapters(0)))).toBeGreaterThan(1e-5);
+});

@@ -1,0 +1,93 @@
+/**
+ * Low-rank adaptation of one linear layer (LoRA, Hu et al., arXiv 2106.09685, equation 3): h = W x + s B A dropout(x),
+ * with s = alpha / r, or alpha / sqrt(r) (rsLoRA, arXiv 2312.03732). Starts as the identity: B is zero.
+ */
+import { functional, Generator, isGradEnabled, keep, nn, noGrad, rand, type DType, type Tensor } from '@visurf/torch';
+
+export interface AdapterOptions {
+  readonly rank: number;
+  readonly scale: number;
+  /** Share of the input's elements that are dropped while training. */
+  readonly dropout: number;
+}
+
+interface Factors {
+  readonly a: Tensor;
+  readonly b: Tensor;
+}
+
+export class Adapter extends nn.Module {
+  /** [r, in] */
+  readonly A: Tensor;
+  /** [out, r] */
+  readonly B: Tensor;
+  readonly scale: number;
+  readonly dropout: number;
+  _enabled = true;
+  /** Seed of the dropout of the pass that is under way; undefined: nothing is dropped. */
+  _seed: number | undefined;
+  _casts: Factors | undefined;
+
+  constructor([outputs, inputs]: readonly [number, number], options: AdapterOptions, like: Tensor) {
+    super();
+    const { dtype, device } = like;
+    this.A = nn.parameter([options.rank, inputs], { dtype, device });
+    this.B = nn.parameter([outputs, options.rank], { dtype, device });
+    this.scale = options.scale;
+    this.dropout = options.dropout;
+    noGrad(() => [this.A.zero_(), this.B.zero_()]);
+  }
+
+  /** A uniform in +-1 / sqrt(in), as PEFT begins; B zero. */
+  initialize(generator: Generator): void {
+    const bound = 1 / Math.sqrt(this.A.size(1));
+    noGrad(() => {
+      this.A.copy_(
+        rand(this.A.shape, { generator })
+          .mul(2 * bound)
+          .sub(bound),
+      );
+      this.B.zero_();
+    });
+  }
+
+  /** s B A dropout(x), in the dtype of the product. */
+  forward(x: Tensor, dtype: DType | undefined): Tensor {
+    const { a, b } = dtype ? this.#cast(dtype) : { a: this.A, b: this.B };
+    const input = this.#drop(dtype ? x.to(dtype) : x);
+    return functional.linear(functional.linear(input, a).mul(this.scale), b);
+  }
+
+  /** s B A: what merging adds to the weight, [out, in]. */
+  delta(): Tensor {
+    return this.B.matmul(this.A).mul(this.scale);
+  }
+
+  forgetCasts(): void {
+    this._casts?.a.dispose();
+    this._casts?.b.dispose();
+    this._casts = undefined;
+  }
+
+  /** The mask depends on the seed alone: a layer that is computed again for its gradient drops the same elements. */
+  #drop(x: Tensor): Tensor {
+    if (this._seed === undefined || this.dropout === 0) return x;
+    const noise = rand(x.shape, { generator: new Generator(this._seed) }).to({ device: x.device });
+    return x.mul(
+      noise
+        .ge(this.dropout)
+        .to(x.dtype)
+        .div(1 - this.dropout),
+    );
+  }
+
+  #cast(dtype: DType): Factors {
+    const cast = (): Factors => ({ a: this.A.to(dtype), b: this.B.to(dtype) });
+    if (isGradEnabled() && this.A.requiresGrad) return cast();
+    this._casts ??= noGrad(() => {
+      const { a, b } = cast();
+      return { a: keep(a), b: keep(b) };
+    });
+    return this._casts;
+  }
+}

@@ -1,0 +1,94 @@
+import { expect, test } from 'vitest';
+
+import { parseModelConfig } from './config.ts';
+
+/** Qwen2.5-VL-3B-Instruct, as it stands on the hub. */
+const hub = {
+  model_type: 'qwen2_5_vl',
+  hidden_size: 2048,
+  intermediate_size: 11008,
+  num_attention_heads: 16,
+  num_hidden_layers: 36,
+  num_key_value_heads: 2,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1000000.0,
+  use_sliding_window: false,
+  sliding_window: 32768,
+  max_window_layers: 70,
+  tie_word_embeddings: true,
+  vision_config: {
+    depth: 32,
+    hidden_size: 1280,
+    in_chans: 3,
+    num_heads: 16,
+    out_hidden_size: 2048,
+    tokens_per_second: 2,
+  },
+  rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
+  vocab_size: 151936,
+};
+
+test('the layout of the hub', () => {
+  const { text, vision, imageTokenId, videoTokenId } = parseModelConfig(hub);
+  expect(text).toEqual({
+    layers: 36, hiddenSize: 2048, heads: 16, keyValueHeads: 2, headSize: 128, intermediateSize: 11008,
+    vocabularySize: 151936, rmsNormEps: 1e-6, ropeTheta: 1e6, mropeSection: [16, 24, 24], tiedHead: true,
+  }); // prettier-ignore
+  expect(vision).toEqual({
+    family: 'qwen2_5_vl', depth: 32, hiddenSize: 1280, heads: 16, intermediateSize: 3420, outHiddenSize: 2048,
+    inChannels: 3, patchSize: 14, temporalPatchSize: 2, spatialMergeSize: 2, windowSize: 112,
+    fullAttentionBlocks: new Set([7, 15, 23, 31]), ropeTheta: 10000, tokensPerSecond: 2,
+  }); // prettier-ignore
+  expect([imageTokenId, videoTokenId]).toEqual([151655, 151656]);
+});
+
+test('nested text_config and rope_parameters say the same', () => {
+  const { model_type, vision_config, tie_word_embeddings, rope_scaling, rope_theta, ...text } = hub;
+  const nested = { ...text, rope_theta, rope_scaling: { ...rope_scaling, type: 'default', rope_type: 'default' } };
+  const rope_parameters = { rope_type: 'default', rope_theta, mrope_section: rope_scaling.mrope_section };
+  const expected = parseModelConfig(hub);
+  const root = { model_type, vision_config };
+  expect(parseModelConfig({ ...root, tie_word_embeddings, text_config: nested })).toEqual(expected);
+  expect(parseModelConfig({ ...root, tie_word_embeddings, text_config: { ...text, rope_parameters } })).toEqual(
+    expected,
+  );
+});
+
+test.each([
+  [true, undefined, true],
+  [undefined, true, true],
+  [false, true, true],
+  [true, false, true],
+  [false, false, false],
+  [undefined, undefined, false],
+])('a head tied at the top %s, in text_config %s: %s', (top, inner, tied) => {
+  const { tie_word_embeddings: _, ...text } = hub;
+  const value = {
+    ...hub,
+    tie_word_embeddings: top,
+    text_config: { ...text, ...(inner !== undefined && { tie_word_embeddings: inner }) },
+  };
+  expect(parseModelConfig(value).text.tiedHead).toBe(tied);
+});
+
+test('Qwen2-VL names its widths differently', () => {
+  const { vision } = parseModelConfig({
+    ...hub,
+    model_type: 'qwen2_vl',
+    vision_config: { embed_dim: 1280, hidden_size: 2048, mlp_ratio: 4, num_heads: 16, in_chans: 3 },
+  });
+  expect(vision).toMatchObject({ family: 'qwen2_vl', hiddenSize: 1280, intermediateSize: 5120, outHiddenSize: 2048 });
+  expect(vision.windowSize).toBe(Infinity);
+});
+
+test('what would compute other numbers is refused', () => {
+  const wrong = (change: object) => () => parseModelConfig({ ...hub, ...change });
+  expect(wrong({ model_type: 'llama' })).toThrow('model_type is "llama"');
+  expect(wrong({ rope_scaling: { type: 'yarn', factor: 4, mrope_section: [16, 24, 24] } })).toThrow('type yarn');
+  expect(wrong({ rope_scaling: { type: 'mrope', mrope_section: [16, 24, 16] } })).toThrow('half of the head size 128');
+  expect(wrong({ use_sliding_window: true, max_window_layers: 28 })).toThrow('sliding-window');
+  expect(wrong({ use_sliding_window: true, max_window_layers: 36 })).not.toThrow();
+  expect(wrong({ num_key_value_heads: 3 })).toThrow('16 attention heads');
+  expect(wrong({ hidden_size: 4096, num_attention_heads: 32 })).toThrow('2048 channels into a decoder of 4096');
+  expect(wrong({ hidden_act: 'gelu' })).toThrow('hidden_act');
+});

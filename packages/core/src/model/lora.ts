@@ -1,0 +1,182 @@
+/**
+ * LoRA on a model: which linear layers take an adapter, training them alone, switching them off, merging them.
+ *
+ * Target modules are chosen as PEFT does: names that a module's path ends with, or one regular expression that must
+ * match the whole path. Paths are those of the reference in memory (`model.language_model.layers.0.self_attn.q_proj`).
+ */
+import { Generator, nn, noGrad, scope, type Tensor } from '@visurf/torch';
+
+import { nearest, UserError } from '../errors.ts';
+import { Adapter } from './adapter.ts';
+import { Projection } from './projection.ts';
+
+export interface LoraSettings {
+  /** r */
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  /** Scale by alpha / sqrt(r) in place of alpha / r. */
+  readonly rsLora: boolean;
+  /** Unset: every linear layer of the decoder's layers, and with `vision` of the vision tower's blocks. */
+  readonly targets?: string | readonly string[] | undefined;
+  /** Whether modules of the vision tower may be chosen. */
+  readonly vision: boolean;
+}
+
+/** Every projection by its path, as in the checkpoint (`model.layers.0.self_attn.q_proj`). */
+export function projections(model: nn.Module): Map<string, Projection> {
+  const found = new Map<string, Projection>();
+  const visit = (value: unknown, path: string): void => {
+    if (value instanceof Projection) found.set(path, value);
+    else if (Array.isArray(value)) value.forEach((each, i) => visit(each, `${path}.${i}`));
+    else if (value instanceof nn.Module) {
+      for (const [name, each] of Object.entries(value)) visit(each, path === '' ? name : `${path}.${name}`);
+    }
+  };
+  visit(model, '');
+  return found;
+}
+
+/** The path that the reference has in memory for one in the checkpoint. */
+export function referencePath(path: string): string {
+  if (path.startsWith('visual.')) return `model.${path}`;
+  return path.startsWith('model.') ? `model.language_model.${path.slice('model.'.length)}` : path;
+}
+
+/** Whether PEFT's rule chooses the module of that path. */
+export function isTarget(path: string, targets: string | readonly string[]): boolean {
+  if (typeof targets === 'string') return new RegExp(`^(?:${targets})$`).test(path);
+  return targets.some((name) => path === name || path.endsWith(`.${name}`));
+}
+
+/**
+ * Paths in the checkpoint of the projections that settings choose, in the order of the model.
+ * @throws UserError where a name meets nothing.
+ */
+export function chosenModules(
+  model: nn.Module,
+  { targets, vision }: Pick<LoraSettings, 'targets' | 'vision'>,
+): string[] {
+  const all = [...projections(model).keys()];
+  const allowed = all.filter((path) => vision || !path.startsWith('visual.'));
+  if (targets === undefined) return allowed.filter((path) => /^(model\.layers|visual\.blocks)\./.test(path));
+  const meets = (paths: readonly string[], wanted: string | readonly string[]): string[] =>
+    paths.filter((path) => isTarget(referencePath(path), wanted));
+  for (const each of typeof targets === 'string' ? [targets] : targets) {
+    const wanted = typeof targets === 'string' ? each : [each];
+    if (meets(allowed, wanted).length > 0) continue;
+    const names = new Set(allowed.map((path) => path.slice(path.lastIndexOf('.') + 1)));
+    const likely = nearest(each, names);
+    const remedy = likely ? `did you mean ${likely}?` : `linear layers are called ${[...names].join(', ')}`;
+    throw new UserError(`no linear layer ${vision ? '' : 'of the language model '}matches ${JSON.stringify(each)}`, {
+      where: 'train.lora.targets',
+      remedy: meets(all, wanted).length > 0 ? 'it is one of the vision tower: set train.lora.vision: true' : remedy,
+    });
+  }
+  return meets(allowed, targets);
+}
+
+const adapters = (model: nn.Module): [string, Adapter][] =>
+  [...projections(model)].flatMap(([path, { lora }]): [string, Adapter][] => (lora ? [[path, lora]] : []));
+
+export const hasAdapters = (model: nn.Module): boolean => adapters(model).length > 0;
+
+/** Adapters by the path of their layer in the checkpoint. */
+export const adaptersOf = (model: nn.Module): ReadonlyMap<string, Adapter> => new Map(adapters(model));
+
+/** Puts adapters that change nothing on modules, by path, and freezes all other weights. */
+export function attachAdapters(model: nn.Module, modules: readonly string[], settings: LoraSettings): void {
+  const { rank, alpha, dropout, rsLora } = settings;
+  const scale = alpha / (rsLora ? Math.sqrt(rank) : rank);
+  for (const parameter of model.parameters()) parameter.requiresGrad_(false);
+  const found = projections(model);
+  for (const path of modules) {
+    const projection = found.get(path);
+    if (!projection) throw new Error(`${path} is no projection`);
+    const [outputs = 0, inputs = 0] = projection.weight.shape;
+    projection.lora = new Adapter([outputs, inputs], { rank, scale, dropout }, projection.weight);
+  }
+}
+
+/** New adapters on the modules that settings choose; the seed draws A. Returns the modules' paths. */
+export function addAdapters(model: nn.Module, settings: LoraSettings, seed: number): string[] {
+  const modules = chosenModules(model, settings);
+  attachAdapters(model, modules, settings);
+  const generator = new Generator(seed);
+  for (const [, adapter] of adapters(model)) scope(() => adapter.initialize(generator));
+  return modules;
+}
+
+/** A and B of every adapter by path; what LoRA trains. */
+export function adapterParameters(model: nn.Module): Map<string, Tensor> {
+  return new Map(
+    adapters(model).flatMap(([path, { A, B }]): [string, Tensor][] => [
+      [`${path}.lora_A.weight`, A],
+      [`${path}.lora_B.weight`, B],
+    ]),
+  );
+}
+
+/** Parameters by checkpoint key without those of adapters. */
+export function baseParameters(model: nn.Module): Map<string, Tensor> {
+  const own = new Set(adapters(model).flatMap(([, { A, B }]) => [A, B]));
+  return new Map([...model.namedParameters()].filter(([, parameter]) => !own.has(parameter)));
+}
+
+/**
+ * The weights that the model has with its adapters merged, by checkpoint key. Each goes through `convert` on its own, so
+ * that no more than one is in memory before and after.
+ */
+export function mergedParameters(model: nn.Module, convert: (weight: Tensor) => Tensor): Map<string, Tensor> {
+  const byWeight = new Map([...projections(model).values()].map(({ weight, lora }) => [weight, lora]));
+  const merge = (parameter: Tensor): Tensor => {
+    const lora = byWeight.get(parameter);
+    return lora ? parameter.add(lora.delta()) : parameter;
+  };
+  const converted = (parameter: Tensor): Tensor => scope(() => noGrad(() => convert(merge(parameter))));
+  return new Map([...baseParameters(model)].map(([key, parameter]) => [key, converted(parameter)]));
+}
+
+/** Adds every adapter to its layer and takes it off; all weights are trained from then on. */
+export function mergeAdapters(model: nn.Module): void {
+  for (const projection of projections(model).values()) {
+    const { lora } = projection;
+    if (!lora) continue;
+    scope(() => noGrad(() => projection.weight.add_(lora.delta())));
+    projection.forgetCasts();
+    projection.lora = undefined;
+    lora.dispose();
+  }
+  for (const parameter of model.parameters()) parameter.requiresGrad_();
+}
+
+/** Runs `body`, which is synchronous, as if there were no adapters: the policy that LoRA started from. */
+export function withoutAdapters<T>(model: nn.Module, body: () => T): T {
+  const active = adapters(model).filter(([, adapter]) => adapter._enabled);
+  return during(
+    () => active.forEach(([, each]) => (each._enabled = false)),
+    body,
+    () => active.forEach(([, each]) => (each._enabled = true)),
+  );
+}
+
+/** Runs `body`, forward and backward, with dropout; the same seed drops the same elements. */
+export function withDropout<T>(model: nn.Module, seed: number, body: () => T): T {
+  const active = adapters(model);
+  return during(
+    () => active.forEach(([, each], i) => (each._seed = seed + i)),
+    body,
+    () => active.forEach(([, each]) => (each._seed = undefined)),
+  );
+}
+
+function during<T>(enter: () => void, body: () => T, leave: () => void): T {
+  enter();
+  try {
+    const result = body();
+    if (result instanceof Promise) throw new TypeError('what adapters do ends with a synchronous function');
+    return result;
+  } finally {
+    leave();
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * PEFT's files: `adapter_config.json` and `adapter_model.safetensors`, as peft 0.21 reads and writes them.
+ *
+ * The files are untrusted. What is adapted is read from the names of the tensors, so `target_modules`, which may be a
+ * regular expression, is carried along and never run. Kinds of adapters that would need more than A and B are refused.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
+
+import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type nn } from '@visurf/torch';
+import { z } from 'zod';
+
+import { messageOf, UserError } from '../errors.ts';
+import { adapterParameters, attachAdapters, isTarget, projections, referencePath, type LoraSettings } from './lora.ts';
+
+export const adapterConfigFile = 'adapter_config.json';
+export const adapterWeightsFile = 'adapter_model.safetensors';
+const prefix = 'base_model.model.';
+
+/** What PEFT's fields hold where a feature is not used. */
+const isNothing = (value: unknown): boolean =>
+  value === null || value === false || (typeof value === 'object' && Object.keys(value).length === 0);
+
+const pattern = z.string().max(10_000);
+const none = (what: string) => z.unknown().refine(isNothing, `${what} is not supported`).optional();
+
+const configSchema = z.looseObject({
+  peft_type: z.literal('LORA', 'only LoRA adapters are supported'),
+  base_model_name_or_path: z.string().nullish(),
+  r: z.int().positive(),
+  lora_alpha: z.number().positive(),
+  lora_dropout: z.number().min(0).max(0.999).default(0),
+  use_rslora: z.boolean().default(false),
+  target_modules: z.union([pattern, z.array(pattern)]).nullish(),
+  bias: z.literal('none', 'training of biases is not supported').default('none'),
+  // Other ways to begin (PiSSA, OLoRA, LoftQ ...) change the base weights, too.
+  init_lora_weights: z
+    .union([z.boolean(), z.enum(['gaussian', 'eva', 'orthogonal'])], 'this initialisation is not supported')
+    .default(true),
+  rank_pattern: none('a rank per module'),
+  alpha_pattern: none('an alpha per module'),
+  modules_to_save: none('training of whole modules beside the adapter'),
+  trainable_token_indices: none('training of single tokens'),
+  target_parameters: none('adapting parameters that are no modules'),
+  layer_replication: none('replication of layers'),
+  use_dora: none('DoRA'),
+  use_qalora: none('QALoRA'),
+  use_bdlora: none('BD-LoRA'),
+  lora_bias: none('a bias of B'),
+  alora_invocation_tokens: none('activated LoRA'),
+});
+
+/** `adapter_config.json` as it is; fields that we do not know are kept. */
+export type PeftConfig = z.output<typeof configSchema>;
+
+/** Whether a directory holds an adapter rather than a whole model. */
+export const isAdapterDirectory = (directory: string): boolean => existsSync(join(directory, adapterConfigFile));
+
+/** @throws UserError where the file is missing, malformed, or asks for more than LoRA. */
+export function readPeftConfig(directory: string): PeftConfig {
+  const where = join(directory, adapterConfigFile);
+  try {
+    return configSchema.parse(JSON.parse(readFileSync(where, 'utf8')));
+  } catch (error) {
+    if (!(error instanceof z.ZodError)) throw new UserError(messageOf(error), { where });
+    const [issue] = error.issues;
+    throw new UserError(`${issue?.path.join('.')}: ${issue?.message}`, { where });
+  }
+}
+
+/**
+ * Directory of the model that an adapter belongs to: relative to the adapter, or as given.
+ * @throws UserError where neither is one.
+ */
+export function baseDirectory(adapter: string): string {
+  const { base_model_name_or_path: base } = readPeftConfig(adapter);
+  const candidates = !base ? [] : isAbsolute(base) ? [base] : [resolve(adapter, base), resolve(base)];
+  const found = candidates.find((each) => existsSync(join(each, 'config.json')));
+  if (found !== undefined) return found;
+  throw new UserError(base ? `its base model ${base} is no directory here` : 'names no base model', {
+    where: join(adapter, adapterConfigFile),
+    remedy: 'give the directory of the base model, and this one as its adapter',
+  });
+}
+
+const settingsOf = (config: PeftConfig): LoraSettings => ({
+  rank: config.r,
+  alpha: config.lora_alpha,
+  dropout: config.lora_dropout,
+  rsLora: config.use_rslora,
+  vision: true,
+});
+
+/** A module of the file by its path in our checkpoints; older transformers had other paths in memory. */
+const checkpointPath = (module: string): string =>
+  module.replace(/^model\.language_model\./, 'model.').replace(/^model\.visual\./, 'visual.');
+
+/**
+ * Puts the adapter of a directory on a model and freezes all other weights.
+ * @throws UserError naming tensors that are missing, extra or misshapen.
+ */
+export function loadAdapter(model: nn.Module, directory: string): PeftConfig {
+  const config = readPeftConfig(directory);
+  const where = join(directory, adapterWeightsFile);
+  if (!existsSync(where)) {
+    throw new UserError(`${adapterWeightsFile} is missing`, {
+      where: directory,
+      remedy: 'weights must be safetensors: .bin files can run code when they are opened',
+    });
+  }
+  try {
+    using file = new SafetensorsFile(where);
+    const known = projections(model);
+    const tensors = new Map<string, { name: string; module: string }>();
+    for (const name of file.names) {
+      const [, module = '', factor = ''] = /^base_model\.model\.(.+)\.(lora_[AB])\.weight$/.exec(name) ?? [];
+      const path = checkpointPath(module);
+      const projection = known.get(path);
+      if (!projection) throw new UserError(`the model has no place for tensor ${name}`, { where });
+      const [outputs, inputs] = projection.weight.shape;
+      requireShape(file, name, factor === 'lora_A' ? [config.r, inputs] : [outputs, config.r], where);
+      tensors.set(`${path}.${factor}.weight`, { name, module: path });
+    }
+    const modules = new Set([...tensors.values()].map(({ module }) => module));
+    if (modules.size === 0) throw new UserError('the adapter is empty', { where });
+    requireListed(config, [...known.keys()], modules, where);
+    attachAdapters(model, [...modules], settingsOf(config));
+    for (const [key, parameter] of adapterParameters(model)) {
+      const name = tensors.get(key)?.name;
+      if (name === undefined) throw new UserError(`tensor ${prefix}${referencePath(key)} is missing`, { where });
+      scope(() => noGrad(() => parameter.copy_(file.get(name))));
+    }
+    return config;
+  } catch (error) {
+    if (error instanceof TorchError) throw new UserError(error.message, { where: directory, cause: error });
+    throw error;
+  }
+}
+
+/** Before any memory is taken for it. */
+function requireShape(file: SafetensorsFile, name: string, expected: readonly unknown[], where: string): void {
+  const shape = file.shapeOf(name).join(', ');
+  if (shape === expected.join(', ')) return;
+  throw new UserError(`tensor ${name} has shape [${shape}], r and the base model ask for [${expected.join(', ')}]`, {
+    where,
+  });
+}
+
+/** A name in a list of target modules that meets the language model must have brought tensors with it. */
+function requireListed(
+  { target_modules: targets, exclude_modules: excluded, layers_to_transform: layers }: PeftConfig,
+  paths: readonly string[],
+  modules: ReadonlySet<string>,
+  where: string,
+): void {
+  if (!Array.isArray(targets) || excluded || layers) return;
+  const missing = paths.find(
+    (path) => path.startsWith('model.') && !modules.has(path) && isTarget(referencePath(path), targets),
+  );
+  if (missing === undefined) return;
+  throw new UserError(`tensor ${prefix}${referencePath(missing)}.lora_A.weight is missing`, { where });
+}
+
+/** What PEFT has to read to find the same modules again. */
+export function makePeftConfig(model: nn.Module, settings: LoraSettings, base: string): PeftConfig {
+  const modules = [...projections(model)].flatMap(([path, { lora }]) => (lora ? [referencePath(path)] : []));
+  return configSchema.parse({
+    auto_mapping: autoMapping(base),
+    base_model_name_or_path: base,
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    lora_alpha: settings.alpha,
+    lora_dropout: settings.dropout,
+    peft_type: 'LORA',
+    r: settings.rank,
+    target_modules: shortNames(model, modules, settings.targets),
+    task_type: null,
+    use_dora: false,
+    use_rslora: settings.rsLora,
+  });
+}
+
+/** The shortest list that PEFT expands to these modules and no others: names where they suffice, else whole paths. */
+function shortNames(model: nn.Module, modules: string[], targets: LoraSettings['targets']): string[] {
+  const all = new Set(
+    [...model.namedParameters().keys()].map((key) => referencePath(key.replace(/\.(lora\.)?\w+$/, ''))),
+  );
+  const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
+  const names = Array.isArray(targets) ? [...(targets as string[])] : [...new Set(modules.map(last))];
+  const met = [...all].filter((path) => isTarget(path, names));
+  return met.length === modules.length ? names.sort() : modules;
+}
+
+/** By which class PEFT opens the base model. */
+function autoMapping(base: string): Record<string, string> | null {
+  const file = join(base, 'config.json');
+  if (!existsSync(file)) return null;
+  const { architectures, model_type: type } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+  if (typeof name !== 'string' || typeof type !== 'string') return null;
+  return { base_model_class: name, parent_library: `transformers.models.${type}.modeling_${type}` };
+}
+
+/** Writers of the two files, by name, as a checkpoint takes them. */
+export function adapterFiles(model: nn.Module, config: PeftConfig): Record<string, (file: string) => void> {
+  return {
+    [adapterWeightsFile]: (file) => {
+      const tensors = [...adapterParameters(model)].map(([key, each]) => [prefix + referencePath(key), each] as const);
+      saveSafetensors(file, new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))));
+    },
+    [adapterConfigFile]: (file) => writeFileSync(file, `${JSON.stringify(sorted(config), null, 2)}\n`),
+  };
+}
+
+const sorted = (config: PeftConfig): unknown =>
+  Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -1,0 +1,110 @@
+import { live, scope, type Tensor } from '@visurf/torch';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
+import { FeatureCache } from './features.ts';
+import { loadModel } from './load.ts';
+import type { PromptWithResponses } from './pack.ts';
+import type { QwenVL } from './qwen.ts';
+
+let model: QwenVL;
+beforeEach(() => {
+  model = loadModel(tinyModel, { dtype: 'float64' });
+});
+afterEach(() => model.dispose());
+
+const all: PromptWithResponses[] = oracleCases.map((each) => ({
+  prompt: oraclePrompt(each),
+  responses: each.responses.map(({ tokens }) => tokens),
+}));
+
+/** d (sum of weighted log-probabilities) / d parameter, by checkpoint key; and the log-probabilities. */
+function gradients(
+  items: readonly PromptWithResponses[],
+  recomputed: boolean,
+): { logProbs: number[]; named: Map<string, number[] | undefined> } {
+  const named = model.namedParameters();
+  for (const each of named.values()) each.grad = undefined;
+  const logProbs = scope(() => {
+    const pass = model.trained(items, recomputed);
+    const scored = model.score(pass.hidden, pass.targets);
+    pass.backward(scored.pullback(scored.logProbs.map((_, i) => Math.sin(i + 1))));
+    return Array.from(scored.logProbs);
+  });
+  return { logProbs, named: scope(() => new Map([...named].map(([key, each]) => [key, each.grad?.toArray()]))) };
+}
+
+const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+
+function expectEqual(actual: ReturnType<typeof gradients>, expected: ReturnType<typeof gradients>): void {
+  expect(largest(actual.logProbs.map((value, i) => value - expected.logProbs[i]!))).toBeLessThan(1e-12);
+  for (const [key, want] of expected.named) {
+    const got = actual.named.get(key);
+    expect(got === undefined, key).toBe(want === undefined);
+    const distance = largest((got ?? []).map((value, i) => value - want![i]!));
+    expect(distance / Math.max(largest(want ?? []), 1e-12), key).toBeLessThan(1e-12);
+  }
+}
+
+test('activations that are computed again give the same gradients, vision tower included', () => {
+  const expected = gradients(all, false);
+  const recomputed = gradients(all, true);
+  expect([...expected.named.values()].every((each) => each !== undefined)).toBe(true);
+  expectEqual(recomputed, expected);
+});
+
+test('a prompt without images, too', () => {
+  const text = all.filter(({ prompt }) => prompt.imageGridThw.length === 0);
+  expect(text.length).toBeGreaterThan(0);
+  expectEqual(gradients(text, true), gradients(text, false));
+});
+
+test('parameters that are not trained get no gradient, and the tower is then left out', () => {
+  for (const [key, each] of model.namedParameters()) {
+    each.requiresGrad_(!key.startsWith('visual.') && !key.endsWith('layers.0.mlp.up_proj.weight'));
+  }
+  const recomputed = gradients(all, true);
+  expect([...recomputed.named].filter(([, each]) => each === undefined).length).toBeGreaterThan(10);
+  expectEqual(recomputed, gradients(all, false));
+});
+
+test('nothing stays alive after the backward pass', () => {
+  gradients(all, true);
+  const before = live();
+  gradients(all, true);
+  expect(live()).toEqual(before);
+});
+
+test('features of a frozen tower are computed once per image, and give the same numbers', () => {
+  const images = all
+    .filter(({ prompt }) => prompt.imageGridThw.length > 0)
+    .map(({ prompt, responses }, i) => ({
+      prompt: { ...prompt, images: prompt.imageGridThw.map((_, k) => `${i}-${k}.png`) },
+      responses,
+    }));
+  for (const [key, each] of model.namedParameters()) each.requiresGrad_(!key.startsWith('visual.'));
+  const expected = gradients(images, false);
+  const cache = new FeatureCache(1e6);
+  model._features = cache;
+  expectEqual(gradients(images, false), expected);
+  expectEqual(gradients(images, true), expected);
+  const count = images.reduce((sum, { prompt }) => sum + prompt.imageGridThw.length, 0);
+  expect(cache.uses).toEqual({ asked: 2 * count, computed: count });
+  expect(scope(() => (model.prefill(images.map(({ prompt }) => prompt)), cache.uses.computed))).toBe(count);
+  cache.clear();
+  expect(cache.bytes).toBe(0);
+});
+
+test('the cache keeps within its budget, and drops what was not used for longest', () => {
+  const cache = new FeatureCache(3 * 8 * 4);
+  const computed: string[] = [];
+  const ask = (key: string): Tensor =>
+    cache.get(key, () => {
+      computed.push(key);
+      return scope(() => model.model.norm.weight.detach().narrow(0, 0, 4).clone());
+    });
+  for (const key of ['a', 'b', 'c', 'a', 'd', 'b', 'a']) ask(key).dispose();
+  expect(computed.join('')).toBe('abcdb');
+  expect(cache.bytes).toBe(3 * 8 * 4);
+  cache.clear();
+});

@@ -1,0 +1,62 @@
+/** Options of training that save memory or time change no number. Float64. */
+import { optim } from '@visurf/torch';
+import { expect, test } from 'vitest';
+
+import { parseConfig } from '../config/load.ts';
+import { FeatureCache } from '../model/features.ts';
+import { loadModel } from '../model/load.ts';
+import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
+import type { Group } from '../types.ts';
+import { trainable } from './optimizer.ts';
+import { updatePolicy } from './update.ts';
+
+const groups = oracleCases.map((each): Group => {
+  const source = { file: 'cases.json', line: 1 };
+  const prompt = { ...oraclePrompt(each), images: each.imageGridThw.map((_, i) => `${each.name}-${i}`) };
+  const sample = { id: each.name, images: [], problem: '', solution: '', task: 'none', extra: {}, source };
+  const members = each.responses.map(({ tokens }, j) => ({
+    kind: 'rollout' as const,
+    response: { tokens, text: '', stop: 'eos' as const },
+    terms: {},
+    reward: 0,
+    advantage: j - 1,
+  }));
+  return { sample, prompt, members, label: undefined };
+});
+
+async function update(train: Record<string, unknown>, features?: FeatureCache): Promise<Map<string, number[]>> {
+  const config = parseConfig({
+    model: tinyModel,
+    output: 'unused',
+    data: { train: 'unused' },
+    steps: 1,
+    train: { microBatch: { prompts: 2 }, ...train },
+  });
+  const model = loadModel(tinyModel, { dtype: 'float64' });
+  model._features = features;
+  const parameters = trainable(model, config.train);
+  const optimizer = new optim.SGD(parameters, { learningRate: 1 });
+  await updatePolicy({ model, reference: undefined, parameters, optimizer }, groups, { rl: 1, sft: 0 }, config, 1);
+  const after = new Map([...model.namedParameters()].map(([key, each]) => [key, each.toArray()]));
+  model.dispose();
+  return after;
+}
+
+function expectClose(actual: Map<string, number[]>, expected: Map<string, number[]>): void {
+  for (const [key, values] of expected) {
+    const distance = values.reduce((most, value, i) => Math.max(most, Math.abs(value - actual.get(key)![i]!)), 0);
+    expect(distance, key).toBeLessThan(1e-12);
+  }
+}
+
+test('train.checkpointActivations', async () => {
+  expectClose(await update({ checkpointActivations: true }), await update({}));
+});
+
+test('train.freezeVision with remembered features', async () => {
+  const features = new FeatureCache(1e6);
+  const plain = await update({ freezeVision: true });
+  expectClose(await update({ freezeVision: true, checkpointActivations: true }, features), plain);
+  expect(features.uses.computed).toBe(features.uses.asked);
+  expect(features.uses.asked).toBeGreaterThan(0);
+});

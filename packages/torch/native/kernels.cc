@@ -1,0 +1,266 @@
+// Operators that libtorch has only as chains of others on the CPU: each is one pass over memory here, forward and
+// backward. They live in the dispatcher as visurf::*, so that `call` reaches them like any other.
+#include <ATen/Dispatch.h>
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <bit>
+#include <cmath>
+
+// One compilation per instruction set; the loader picks the machine's.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define VISURF_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VISURF_KERNEL
+#endif
+
+namespace visurf {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int64_t kGrain = 16384;  // elements per task
+
+int64_t grainRows(int64_t width) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(width, 1)); }
+
+// ---- RMSNorm: y = x / sqrt(mean(x^2) + eps) * w
+
+template <class T>
+VISURF_KERNEL void normRows(const T* x, const T* w, T* y, T* scale, int64_t begin, int64_t end, int64_t width, T eps) {
+  for (int64_t row = begin; row < end; ++row) {
+    const T* in = x + row * width;
+    T* out = y + row * width;
+    T squares = 0;
+    for (int64_t i = 0; i < width; ++i) squares += in[i] * in[i];
+    const T factor = 1 / std::sqrt(squares / width + eps);
+    scale[row] = factor;
+    for (int64_t i = 0; i < width; ++i) out[i] = in[i] * factor * w[i];
+  }
+}
+
+// dx = s (g w - x s^2 mean(g w x)); dw += g x s
+template <class T>
+VISURF_KERNEL void normRowsBackward(const T* g, const T* x, const T* w, const T* scale, T* dx, T* dw, int64_t begin,
+                                    int64_t end, int64_t width) {
+  for (int64_t row = begin; row < end; ++row) {
+    const T* grad = g + row * width;
+    const T* in = x + row * width;
+    T* out = dx + row * width;
+    const T s = scale[row];
+    T dot = 0;
+    for (int64_t i = 0; i < width; ++i) dot += grad[i] * w[i] * in[i];
+    const T shift = dot * s * s * s / width;
+    for (int64_t i = 0; i < width; ++i) {
+      out[i] = grad[i] * w[i] * s - in[i] * shift;
+      dw[i] += grad[i] * in[i] * s;
+    }
+  }
+}
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps) {
+    const auto x = input.contiguous();
+    const int64_t width = x.size(-1);
+    const int64_t rows = x.numel() / width;
+    auto y = at::empty_like(x);
+    auto scale = at::empty({rows}, x.options());
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm", [&] {
+      const auto* in = x.const_data_ptr<scalar_t>();
+      const auto* w = weight.const_data_ptr<scalar_t>();
+      auto* out = y.mutable_data_ptr<scalar_t>();
+      auto* s = scale.mutable_data_ptr<scalar_t>();
+      at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
+        normRows<scalar_t>(in, w, out, s, begin, end, width, static_cast<scalar_t>(eps));
+      });
+    });
+    context->save_for_backward({x, weight, scale});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1], &scale = saved[2];
+    const auto grad = gradients[0].contiguous();
+    const int64_t width = x.size(-1);
+    const int64_t rows = x.numel() / width;
+    auto dx = at::empty_like(x);
+    // One partial sum per block of rows; blocks do not depend on the number of threads, so neither does the result.
+    const int64_t block = std::max<int64_t>(grainRows(width), (rows + 31) / 32);
+    const int64_t blocks = (rows + block - 1) / block;
+    auto partial = at::zeros({blocks, width}, x.options());
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm_backward", [&] {
+      const auto* g = grad.const_data_ptr<scalar_t>();
+      const auto* in = x.const_data_ptr<scalar_t>();
+      const auto* w = weight.const_data_ptr<scalar_t>();
+      const auto* s = scale.const_data_ptr<scalar_t>();
+      auto* out = dx.mutable_data_ptr<scalar_t>();
+      auto* dw = partial.mutable_data_ptr<scalar_t>();
+      at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t b = begin; b < end; ++b)
+          normRowsBackward<scalar_t>(g, in, w, s, out, dw + b * width, b * block, std::min(rows, (b + 1) * block), width);
+      });
+    });
+    return {dx, partial.sum(0), at::Tensor()};
+  }
+};
+
+// ---- Rotary positions: y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin for the halves of each head
+
+template <class T>
+VISURF_KERNEL void rotateTokens(const T* x, const T* cos, const T* sin, T* y, int64_t begin, int64_t end, int64_t heads,
+                                int64_t size, int64_t tokenStride, int64_t headStride, T sign) {
+  const int64_t half = size / 2;
+  for (int64_t token = begin; token < end; ++token) {
+    const T* c = cos + token * size;
+    const T* s = sin + token * size + half;  // the second half carries the plain sine
+    for (int64_t head = 0; head < heads; ++head) {
+      const T* in = x + token * tokenStride + head * headStride;
+      T* out = y + (token * heads + head) * size;
+      for (int64_t i = 0; i < half; ++i) {
+        const T a = in[i], b = in[i + half], sine = sign * s[i];
+        out[i] = a * c[i] - b * sine;
+        out[i + half] = b * c[i] + a * sine;
+      }
+    }
+  }
+}
+
+// x [.., heads, size] with tokens at a constant stride; cos and sin [.., 1, size], contiguous
+at::Tensor rotateImpl(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin, double sign) {
+  const int64_t heads = input.size(-2), size = input.size(-1);
+  const int64_t tokens = input.numel() / (heads * size);
+  TORCH_CHECK(cos.numel() == tokens * size && sin.numel() == tokens * size && cos.is_contiguous() && sin.is_contiguous(),
+              "rotate: cos and sin must hold one row per token, ", tokens, " x ", size, ", got ", cos.sizes());
+  auto x = input;
+  // Leading dimensions must collapse into one stride of tokens.
+  for (int64_t d = 0; d + 3 < x.dim(); ++d)
+    if (x.stride(d) != x.stride(d + 1) * x.size(d + 1)) x = x.contiguous();
+  if (x.stride(-1) != 1) x = x.contiguous();
+  auto y = at::empty(input.sizes(), input.options());
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rotate", [&] {
+    const auto* in = x.const_data_ptr<scalar_t>();
+    const auto* c = cos.const_data_ptr<scalar_t>();
+    const auto* s = sin.const_data_ptr<scalar_t>();
+    auto* out = y.mutable_data_ptr<scalar_t>();
+    const int64_t tokenStride = x.dim() > 2 ? x.stride(-3) : heads * size;
+    at::parallel_for(0, tokens, grainRows(heads * size), [&](int64_t begin, int64_t end) {
+      rotateTokens<scalar_t>(in, c, s, out, begin, end, heads, size, tokenStride, x.stride(-2),
+                             static_cast<scalar_t>(sign));
+    });
+  });
+  return y;
+}
+
+struct Rotate : torch::autograd::Function<Rotate> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin) {
+    context->save_for_backward({cos, sin});
+    return rotateImpl(x, cos, sin, 1);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    return {rotateImpl(gradients[0], saved[0], saved[1], -1), at::Tensor(), at::Tensor()};
+  }
+};
+
+// ---- SwiGLU: y = silu(gate) up
+
+// exp within 2 units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial).
+inline float exponential(float x) {
+  const float bounded = std::min(std::max(x, -87.3f), 88.3f);
+  const float n = __builtin_rintf(bounded * 1.44269504f);
+  const float r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1;
+  const float power = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  return x == x ? p * power : x;
+}
+inline double exponential(double x) { return std::exp(x); }
+
+template <class T>
+VISURF_KERNEL void gateElements(const T* gate, const T* up, T* y, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) y[i] = gate[i] / (1 + exponential(-gate[i])) * up[i];
+}
+
+template <class T>
+VISURF_KERNEL void gateElementsBackward(const T* g, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin,
+                                        int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    const T sigmoid = 1 / (1 + exponential(-gate[i]));
+    const T silu = gate[i] * sigmoid;
+    dUp[i] = g[i] * silu;
+    dGate[i] = g[i] * up[i] * (sigmoid + silu * (1 - sigmoid));
+  }
+}
+
+struct SwiGlu : torch::autograd::Function<SwiGlu> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gateInput, const at::Tensor& upInput) {
+    TORCH_CHECK(gateInput.sizes() == upInput.sizes(), "swiglu: gate ", gateInput.sizes(), " and up ", upInput.sizes());
+    const auto gate = gateInput.contiguous(), up = upInput.contiguous();
+    auto y = at::empty_like(gate);
+    AT_DISPATCH_FLOATING_TYPES(gate.scalar_type(), "swiglu", [&] {
+      const auto *a = gate.const_data_ptr<scalar_t>(), *b = up.const_data_ptr<scalar_t>();
+      auto* out = y.mutable_data_ptr<scalar_t>();
+      at::parallel_for(0, gate.numel(), kGrain,
+                       [&](int64_t begin, int64_t end) { gateElements<scalar_t>(a, b, out, begin, end); });
+    });
+    context->save_for_backward({gate, up});
+    return y;
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto &gate = saved[0], &up = saved[1];
+    const auto grad = gradients[0].contiguous();
+    auto dGate = at::empty_like(gate), dUp = at::empty_like(up);
+    AT_DISPATCH_FLOATING_TYPES(gate.scalar_type(), "swiglu_backward", [&] {
+      const auto *g = grad.const_data_ptr<scalar_t>(), *a = gate.const_data_ptr<scalar_t>(),
+                 *b = up.const_data_ptr<scalar_t>();
+      auto *da = dGate.mutable_data_ptr<scalar_t>(), *db = dUp.mutable_data_ptr<scalar_t>();
+      at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        gateElementsBackward<scalar_t>(g, a, b, da, db, begin, end);
+      });
+    });
+    return {dGate, dUp};
+  }
+};
+
+// Elsewhere (other devices, half precision) the chain of libtorch's own operators.
+bool here(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+}
+
+at::Tensor rmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (here(x) && weight.scalar_type() == x.scalar_type() && x.numel() > 0) return RmsNorm::apply(x, weight, eps);
+  const int64_t width = x.size(-1);
+  return at::rms_norm(x, width, weight, eps);
+}
+
+at::Tensor rotate(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin) {
+  const auto x = input.to(cos.scalar_type());
+  if (here(x) && x.numel() > 0) return Rotate::apply(x, cos, sin);
+  return at::addcmul(at::mul(x, cos), at::roll(x, {x.size(-1) / 2}, {-1}), sin);
+}
+
+at::Tensor swiGlu(const at::Tensor& gate, const at::Tensor& up) {
+  if (here(gate) && up.scalar_type() == gate.scalar_type()) return SwiGlu::apply(gate, up);
+  return at::mul(at::silu(gate), up);
+}
+
+}  // namespace
+
+TORCH_LIBRARY(visurf, library) {
+  library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", rmsNorm);
+  library.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor", rotate);
+  library.def("swiglu(Tensor gate, Tensor up) -> Tensor", swiGlu);
+}
+
+}  // namespace visurf

@@ -1,0 +1,49 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { DemoResult } from '@visurf/mini-grounding';
+import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { example, wholeNumber, withCompute, withJson } from './options.ts';
+import type { ComputeOptions, JsonOption } from './options.ts';
+import { PROGRAM, Progress, formatDuration, formatNumber, print, printJson, table } from './output.ts';
+
+interface DemoOptions extends ComputeOptions, JsonOption {
+  readonly quick?: true;
+  readonly resume?: true;
+  readonly output: string;
+  readonly seed: number;
+}
+
+export function defineDemo(program: Command): void {
+  const command = program
+    .command('demo')
+    .description('train a small model with RLVR and with ViSurf, and compare what they learned (about 10 minutes)')
+    .option('--quick', 'fewer steps (about 2 minutes)')
+    .option('--output <dir>', 'where the data, the runs and the report go', 'runs/demo')
+    .option('--seed <s>', 'of the data and the training', wholeNumber(0), 0)
+    .option('--resume', 'go on with a demo that was stopped');
+  withJson(withCompute(command, true)).action(async (options: DemoOptions) => {
+    const { quick = false, resume = false, output, seed, device, precision, json } = options;
+    const { demo } = await import('@visurf/mini-grounding');
+    const progress = new Progress();
+    const result = await interruptible((signal) =>
+      demo({
+        ...{ quick, resume, output: resolve(output), seed, device, precision, signal },
+        onEvent: ({ stage, done, total, note, etaSeconds }) => progress.update(stage, done, total, note, etaSeconds),
+      }),
+    );
+    progress.finish();
+    if (result.interrupted) {
+      const same = `${quick ? '--quick ' : ''}--seed ${seed} --output ${output}`;
+      console.error(`stopped. To go on: ${PROGRAM} demo ${same} --resume`);
+      process.exitCode = INTERRUPTED;
+    } else if (json) printJson(result);
+    else print(describe(result));
+  });
+  example(command, 'visurf demo --quick');
+}
+
+function describe({ rows, report, seconds }: DemoResult): string {
+  const metrics = [...new Set(rows.flatMap((row) => Object.keys(row.metrics)))];
+  const cells = rows.map((row) => [row.name, ...metrics.map((name) => formatNumber(row.metrics[name] ?? NaN))]);
+  return `${table(['policy', ...metrics], cells)}\n\n${formatDuration(seconds)}; open ${report} in a browser`;
+}

@@ -1,0 +1,97 @@
+import { existsSync, globSync } from 'node:fs';
+import { availableParallelism, freemem, totalmem } from 'node:os';
+import type { Command } from 'commander';
+import type { Machine } from '@visurf/core';
+import { example, withJson } from './options.ts';
+import type { JsonOption } from './options.ts';
+import { print, printJson, table } from './output.ts';
+
+/** Something that works without, and what having it would give. */
+interface OptionalPart {
+  readonly name: string;
+  readonly found: boolean;
+  readonly gives: string;
+}
+
+export function defineDoctor(program: Command): void {
+  const command = program.command('doctor').description('print what was found on this machine, and what is missing');
+  withJson(command).action(async ({ json }: JsonOption) => {
+    const machine = await probe();
+    const failed = typeof machine === 'string';
+    const parts = optionalParts(failed ? undefined : machine);
+    const host = {
+      node: process.version,
+      platform: `${process.platform} ${process.arch}`,
+      cores: availableParallelism(),
+      memory: { total: totalmem(), free: freemem() },
+    };
+    if (json) printJson({ ...host, ...(failed ? { problem: machine } : machine), optional: parts });
+    else print(describe(host, machine, parts));
+    if (failed) process.exitCode = 1;
+  });
+  example(command, 'visurf doctor');
+}
+
+/** The machine, or why the library does not load. */
+async function probe(): Promise<Machine | string> {
+  try {
+    const { probeMachine } = await import('@visurf/core');
+    return probeMachine();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function optionalParts(machine: Machine | undefined): OptionalPart[] {
+  const preloaded = process.env.LD_PRELOAD?.includes('jemalloc') === true;
+  return [
+    {
+      name: 'GPU',
+      found: machine?.torch.cuda === true,
+      gives: 'training of models of billions of parameters (an NVIDIA GPU, and a libtorch built for CUDA)',
+    },
+    {
+      name: 'fast bfloat16',
+      found: machine !== undefined && machine.gemm.bfloat16 > machine.gemm.float32,
+      gives: 'faster steps with precision: bfloat16 (a CPU with AVX512-BF16 or AMX, or a GPU)',
+    },
+    {
+      name: 'jemalloc',
+      found: preloaded || globSync('/usr/lib{,64}/{,*/}libjemalloc.so.2').some((path) => existsSync(path)),
+      gives: 'less memory held by tensors that were freed (Debian and Ubuntu: apt-get install libjemalloc2)',
+    },
+  ];
+}
+
+interface Host {
+  readonly node: string;
+  readonly platform: string;
+  readonly cores: number;
+  readonly memory: { readonly total: number; readonly free: number };
+}
+
+function describe(host: Host, machine: Machine | string, parts: readonly OptionalPart[]): string {
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const rows = [
+    ['Node.js', `${host.node} on ${host.platform}`],
+    ['memory', `${gigabytes(host.memory.total)}, ${gigabytes(host.memory.free)} free`],
+    ...(typeof machine === 'string' ? [['libtorch', `not usable: ${machine}`]] : describeMachine(machine, host.cores)),
+  ];
+  const missing = parts.filter(({ found }) => !found).map(({ name, gives }) => [name, gives]);
+  const found = parts.filter((part) => part.found).map(({ name }) => name);
+  if (found.length > 0) rows.push(['optional', `found: ${found.join(', ')}`]);
+  const optional = missing.length > 0 ? `\n\n${table(['not found', 'would give'], missing)}` : '';
+  return table(['', 'found'], rows) + optional;
+}
+
+function describeMachine({ torch, libtorchPath, gemm }: Machine, cores: number): string[][] {
+  const gpus = torch.cuda ? `${torch.cudaDevices} with CUDA` : 'none';
+  return [
+    ['libtorch', `${torch.version} in ${libtorchPath ?? 'an unknown place'}`],
+    ['threads', `${torch.threads} of ${cores} cores`],
+    ['instructions', `${torch.cpuCapability}${torch.mkl ? ', with MKL' : ''}`],
+    ['float32', `${gemm.float32.toFixed(0)} GFLOP/s (1024^3 matrix product)`],
+    ['bfloat16', `${gemm.bfloat16.toFixed(0)} GFLOP/s`],
+    ['GPU', gpus],
+  ];
+}

@@ -1,0 +1,105 @@
+/** Options that several commands share, and what reads their values. */
+
+import { resolve } from 'node:path';
+import { InvalidArgumentError, Option } from 'commander';
+import type { Command } from 'commander';
+import type { PromptInput } from '@visurf/core';
+
+export interface JsonOption {
+  readonly json?: true;
+}
+
+export interface ComputeOptions {
+  readonly device: 'cpu' | 'cuda';
+  readonly precision: 'float32' | 'bfloat16';
+}
+
+export interface ModelOptions {
+  readonly model: string;
+  readonly revision?: string;
+}
+
+export interface PromptOptions extends ModelOptions {
+  readonly image: string[];
+  readonly prompt?: string;
+  readonly system?: string;
+  readonly messages?: string;
+}
+
+export function withJson(command: Command): Command {
+  return command.option('--json', 'print one JSON document on standard output, everything else on standard error');
+}
+
+/** `--device` and `--precision`; without defaults where a configuration has its own. */
+export function withCompute(command: Command, defaults: boolean): Command {
+  const device = new Option('--device <device>', 'where the model runs').choices(['cpu', 'cuda']);
+  const precision = new Option('--precision <type>', 'of products; weights are float32').choices([
+    'float32',
+    'bfloat16',
+  ]);
+  return command
+    .addOption(defaults ? device.default('cpu') : device)
+    .addOption(defaults ? precision.default('float32') : precision);
+}
+
+/** `--model` and `--revision`. */
+export function withModel(command: Command, description = 'checkpoint in Hugging Face layout'): Command {
+  return command
+    .requiredOption('--model <dir>', `${description}: a directory, or owner/name on the hub`)
+    .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');
+}
+
+/** The model, and what it is asked: a question about images, or a whole conversation. */
+export function withPrompt(command: Command): Command {
+  return withModel(command)
+    .option('--image <file>', 'an image, shown before the prompt; may be repeated', append, [])
+    .option('--prompt <text>', 'the question')
+    .option('--system <text>', 'the system message')
+    .option('--messages <file.json>', 'a conversation instead, in the form of Hugging Face chat templates');
+}
+
+/** What `withPrompt` read, for the library. */
+export async function promptInput(options: PromptOptions, command: Command): Promise<PromptInput> {
+  const { messages, prompt, system, image } = options;
+  if (messages !== undefined) {
+    if (prompt !== undefined || system !== undefined || image.length > 0) {
+      command.error('error: --messages holds the whole conversation: leave out --prompt, --system and --image');
+    }
+    const { readMessages } = await import('@visurf/core');
+    return { messages: readMessages(messages) };
+  }
+  if (prompt === undefined) command.error('error: one of --prompt and --messages is needed');
+  return { problem: prompt, images: image.map((path) => resolve(path)), ...(system !== undefined && { system }) };
+}
+
+/** Reads a whole number that is at least `least`. */
+export function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`It must be a whole number, at least ${least}.`);
+  };
+}
+
+/** Reads a number for which `allowed` holds; `description` says which those are. */
+export function number(description: string, allowed: (value: number) => boolean): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isFinite(value) && allowed(value)) return value;
+    throw new InvalidArgumentError(`It must be ${description}.`);
+  };
+}
+
+/** Reads `1,2,3`. */
+export function tokenIds(text: string): number[] {
+  return text.split(',').map((part) => wholeNumber(0)(part.trim()));
+}
+
+/** The end of every command's help. */
+export function example(command: Command, ...lines: string[]): Command {
+  return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  $ ${line}`).join('\n')}`);
+}
+
+function append(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}

@@ -1,0 +1,52 @@
+/**
+ * The command line: one file per command. Commands load the library when they run, so that `--help` and mistakes in
+ * the usage are answered at once, with or without libtorch.
+ */
+
+import { createRequire } from 'node:module';
+import { Command } from 'commander';
+import { defineData } from './data.ts';
+import { defineDemo } from './demo.ts';
+import { defineDoctor } from './doctor.ts';
+import { exitCodeOf, report } from './errors.ts';
+import { defineEval } from './eval.ts';
+import { defineExport } from './export.ts';
+import { defineGenerate } from './generate.ts';
+import { defineInspect } from './inspect.ts';
+import { defineMerge } from './merge.ts';
+import { defineReward } from './reward.ts';
+import { defineScore } from './score.ts';
+import { defineTrain } from './train.ts';
+
+/** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
+export async function run(argv: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(argv, { from: 'user' });
+    // A command that ended without an error may still have set a code, such as that of an interruption.
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    report(error);
+    return exitCodeOf(error);
+  }
+}
+
+function createProgram(): Command {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+  const program = new Command('visurf')
+    .description('Post-training of vision-language models: supervision and reinforcement in one stage')
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError('(--help shows the options and an example)');
+  defineDemo(program);
+  defineDoctor(program);
+  defineData(program);
+  defineReward(program);
+  defineTrain(program);
+  defineEval(program);
+  defineInspect(program);
+  defineScore(program);
+  defineGenerate(program);
+  defineMerge(program);
+  defineExport(program);
+  return program;
+}

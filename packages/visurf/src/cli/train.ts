@@ -1,0 +1,67 @@
+import type { Command } from 'commander';
+import type { TrainEvent } from '@visurf/core';
+import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { example, withCompute, withJson } from './options.ts';
+import type { ComputeOptions, JsonOption } from './options.ts';
+import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from './output.ts';
+
+interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
+  readonly resume?: true;
+}
+
+export function defineTrain(program: Command): void {
+  const command = program
+    .command('train')
+    .description('train as a configuration says; the run directory holds everything that comes of it')
+    .argument('<config.yaml>', 'the configuration')
+    .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
+    .option('--resume', 'go on from the last checkpoint in the output directory');
+  withJson(withCompute(command, false)).action(
+    async (file: string, changes: readonly string[], { json, resume, device, precision }: TrainOptions) => {
+      const { loadConfig, train } = await import('@visurf/core');
+      const overrides = [...changes];
+      if (device) overrides.push(`device=${device}`);
+      if (precision) overrides.push(`precision=${precision}`);
+      const config = loadConfig(file, overrides);
+      const progress = new Progress();
+      const onEvent = (event: TrainEvent) => show(event, progress);
+      const result = await interruptible((signal) => train(config, { resume: resume ?? false, onEvent, signal }));
+      progress.finish();
+      const { interrupted, ...summary } = result;
+      if (json) printJson(summary);
+      else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
+      if (!interrupted) return;
+      console.error(`stopped. To go on: ${PROGRAM} train ${[file, ...changes].join(' ')} --resume`);
+      process.exitCode = INTERRUPTED;
+    },
+  );
+  example(
+    command,
+    'visurf train config.yaml',
+    'visurf train config.yaml paradigm=rlvr output=runs/rlvr',
+    'visurf train config.yaml --resume',
+  );
+}
+
+function show(event: TrainEvent, progress: Progress): void {
+  switch (event.kind) {
+    case 'step':
+      return progress.update('training', event.step, event.steps, shortly(event.metrics));
+    case 'eval':
+      return progress.message(`step ${event.step}: ${shortly(event.metrics)}`);
+    case 'checkpoint':
+      return progress.message(`step ${event.step}: checkpoint in ${event.path}`);
+    case 'download':
+      return progress.download(event.progress);
+    case 'warning':
+      return progress.message(`warning: ${event.message}`);
+  }
+}
+
+/** The first few metrics, for a line. */
+function shortly(metrics: Readonly<Record<string, number>>): string {
+  return Object.entries(metrics)
+    .slice(0, 4)
+    .map(([name, value]) => `${name} ${formatNumber(value)}`)
+    .join('  ');
+}

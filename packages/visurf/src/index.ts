@@ -1,0 +1,2 @@
+/** The library, under the name that users install. */
+export * from '@visurf/core';

@@ -1,0 +1,64 @@
+/** Runs the command line as a user does, in a process of its own. */
+
+import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { onTestFinished } from 'vitest';
+
+export const root = resolve(import.meta.dirname, '../../..');
+export const fixtures = join(root, 'oracle/fixtures');
+/** A random Qwen2.5-VL of 244 thousand parameters. */
+export const tinyModel = join(fixtures, 'tiny-qwen2_5-vl/model');
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export async function visurf(...args: readonly string[]): Promise<Outcome> {
+  return await finished(start(args));
+}
+
+/** Starts a command, and presses Ctrl-C as soon as standard error says `text`. */
+export async function interruptAt(text: string, ...args: readonly string[]): Promise<Outcome> {
+  const child = start(args);
+  let seen = '';
+  const listen = (chunk: Buffer) => {
+    seen += chunk.toString();
+    if (!seen.includes(text)) return;
+    child.stderr.off('data', listen);
+    child.kill('SIGINT');
+  };
+  child.stderr.on('data', listen);
+  return await finished(child);
+}
+
+function start(args: readonly string[]): ChildProcessByStdio<null, Readable, Readable> {
+  return spawn(join(root, 'visurf'), args, { cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+async function finished(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Outcome> {
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise<number | null>((done) => child.on('close', done));
+  return { code, stdout, stderr };
+}
+
+/** The one JSON document on standard output. */
+export async function visurfJson<T>(...args: readonly string[]): Promise<T> {
+  const { code, stdout, stderr } = await visurf(...args, '--json');
+  if (code !== 0) throw new Error(`visurf ${args.join(' ')} ended with ${code}:\n${stderr}`);
+  return JSON.parse(stdout) as T;
+}
+
+/** A folder that is gone after the test. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'visurf-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}

@@ -1,0 +1,63 @@
+/** Pictures as prompts, and what the vision tower makes of them. */
+import type { Prompt } from '@visurf/core';
+import { planVision, promptPositions, writePatches, type ImageSettings, type QwenVL } from '@visurf/core/internals';
+import { tensor, type Tensor } from '@visurf/torch';
+
+import { SIDE } from '../scenes.ts';
+import { idOf } from '../vocabulary.ts';
+import { MERGE, PATCH, PATCH_CELLS, TOKEN_CELLS } from './targets.ts';
+
+const GRID = [1, SIDE / PATCH, SIDE / PATCH] as const;
+const IMAGE = idOf('<|image_pad|>');
+
+/** What comes before every question. */
+const PREFIX = [
+  ...['<|im_start|>', 'user', '<|vision_start|>'].map(idOf),
+  ...TOKEN_CELLS.map(() => IMAGE),
+  idOf('<|vision_end|>'),
+];
+const POSITIONS = promptPositions(PREFIX, [GRID], { imageId: IMAGE, mergeSize: MERGE });
+
+export const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
+
+/** A picture (RGB bytes of SIDE x SIDE pixels) up to its question; questions with answers are the "responses" to it. */
+export function picturePrompt(data: Uint8Array, settings: ImageSettings): Prompt {
+  const pixelValues = new Float32Array(PATCH_CELLS.length * 3 * settings.temporalPatchSize * PATCH ** 2);
+  writePatches({ data, width: SIDE, height: SIDE }, settings, pixelValues, 0);
+  return { rendered: '', inputIds: PREFIX, pixelValues, imageGridThw: [GRID], positionIds: POSITIONS, frames: [] };
+}
+
+export interface Sight {
+  /** Stream of the vision tower after its last block, patches as `PATCH_CELLS` orders them: [B * 64, its width]. */
+  readonly patches: Tensor;
+  /** Image tokens row by row: [B * 16, width of the decoder]. */
+  readonly tokens: Tensor;
+}
+
+/** The vision tower alone. */
+export function see(model: QwenVL, prompts: readonly Prompt[]): Sight {
+  const plan = planVision(
+    prompts.map(() => GRID),
+    model.config,
+    'float32',
+  );
+  const pixels = prompts.map(({ pixelValues = new Float32Array() }) => pixelValues);
+  const width = (pixels[0]?.length ?? 0) / PATCH_CELLS.length;
+  const all = new Float32Array(pixels.length * PATCH_CELLS.length * width);
+  pixels.forEach((each, i) => {
+    all.set(each, i * each.length);
+  });
+  const stream = model.visual.hidden(tensor(all, { shape: [pixels.length * PATCH_CELLS.length, width] }), plan);
+  return { patches: inReadingOrder(model, stream), tokens: model.visual.merge(stream, plan) };
+}
+
+/** Undoes the window order of the tower's stream, [B * 64, D]. */
+export function inReadingOrder(model: QwenVL, stream: Tensor): Tensor {
+  const count = stream.size(0) / PATCH_CELLS.length;
+  const { inverse } = planVision(Array<typeof GRID>(count).fill(GRID), model.config, 'float32');
+  const width = stream.size(1);
+  return stream
+    .view(-1, MERGE * MERGE, width)
+    .indexSelect(0, inverse)
+    .view(-1, width);
+}
