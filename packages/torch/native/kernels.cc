@@ -8,6 +8,8 @@
 
 #include <bit>
 #include <cmath>
+#include <limits>
+#include <vector>
 
 // One compilation per instruction set; the loader picks the machine's.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -233,6 +235,81 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
   }
 };
 
+// ---- Decoding: one new token of K responses per prompt attends to the prompt's keys, shared, and to its own
+
+// Softmax over [prefix scores | own scores] of one query; prefix weights stay in place, own values are summed into out.
+template <class T>
+VISURF_KERNEL void attendOwn(const T* query, T* prefix, const T* padding, const T* keys, const T* values, T* own, T* out,
+                             int64_t prefixLength, int64_t ownLength, int64_t size) {
+  T largest = -std::numeric_limits<T>::infinity();
+  if (padding)
+    for (int64_t i = 0; i < prefixLength; ++i) prefix[i] += padding[i];
+  for (int64_t i = 0; i < prefixLength; ++i) largest = std::max(largest, prefix[i]);
+  for (int64_t t = 0; t < ownLength; ++t) {
+    const T* key = keys + t * size;
+    T dot = 0;
+    for (int64_t i = 0; i < size; ++i) dot += query[i] * key[i];
+    own[t] = dot;
+    largest = std::max(largest, dot);
+  }
+  T total = 0;
+  for (int64_t i = 0; i < prefixLength; ++i) total += prefix[i] = exponential(prefix[i] - largest);
+  for (int64_t t = 0; t < ownLength; ++t) total += own[t] = exponential(own[t] - largest);
+  const T factor = 1 / total;
+  for (int64_t i = 0; i < prefixLength; ++i) prefix[i] *= factor;
+  for (int64_t i = 0; i < size; ++i) out[i] = 0;
+  for (int64_t t = 0; t < ownLength; ++t) {
+    const T weight = own[t] * factor;
+    const T* value = values + t * size;
+    for (int64_t i = 0; i < size; ++i) out[i] += weight * value[i];
+  }
+}
+
+// q [B, K, H, d]; prefix keys and values [B, KV, L, d]; own [B, KV, K, capacity, d], of which `length` tokens are filled;
+// padding [B, .., L] is added to the prefix scores. Returns [B, K, H * d]. No gradient.
+at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& prefixKeys, const at::Tensor& prefixValues,
+                           const at::Tensor& ownKeys, const at::Tensor& ownValues, int64_t length,
+                           const std::optional<at::Tensor>& padding) {
+  const int64_t batch = q.size(0), responses = q.size(1), heads = q.size(2), size = q.size(3);
+  const int64_t kvHeads = prefixKeys.size(1), prefixLength = prefixKeys.size(2), capacity = ownKeys.size(3);
+  const int64_t groups = heads / kvHeads, rows = responses * groups;
+  TORCH_CHECK(ownKeys.is_contiguous() && ownValues.is_contiguous() && length <= capacity,
+              "decode_attention: own keys and values must be contiguous and hold ", length, " tokens");
+  // [B, KV, K, g, d]
+  const auto queries = at::mul(q, 1 / std::sqrt(static_cast<double>(size)))
+                           .view({batch, responses, kvHeads, groups, size})
+                           .permute({0, 2, 1, 3, 4})
+                           .contiguous();
+  const auto flat = [&](const at::Tensor& x) { return x.reshape({batch * kvHeads, prefixLength, size}); };
+  auto scores = at::bmm(queries.view({batch * kvHeads, rows, size}), flat(prefixKeys).transpose(1, 2));
+  auto fromOwn = at::empty_like(queries);
+  const auto mask = padding ? padding->reshape({batch, prefixLength}).contiguous() : at::Tensor();
+  AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "decode_attention", [&] {
+    const auto* query = queries.const_data_ptr<scalar_t>();
+    const auto* keys = ownKeys.const_data_ptr<scalar_t>();
+    const auto* values = ownValues.const_data_ptr<scalar_t>();
+    const auto* pad = mask.defined() ? mask.const_data_ptr<scalar_t>() : nullptr;
+    auto* prefix = scores.mutable_data_ptr<scalar_t>();
+    auto* out = fromOwn.mutable_data_ptr<scalar_t>();
+    const int64_t total = batch * kvHeads * responses;
+    at::parallel_for(0, total, grainRows(groups * (prefixLength + length * size)), [&](int64_t begin, int64_t end) {
+      std::vector<scalar_t> own(length);
+      for (int64_t response = begin; response < end; ++response) {
+        const int64_t prompt = response / (kvHeads * responses);
+        for (int64_t g = 0; g < groups; ++g) {
+          const int64_t row = response * groups + g;
+          attendOwn<scalar_t>(query + row * size, prefix + row * prefixLength, pad ? pad + prompt * prefixLength : nullptr,
+                              keys + response * capacity * size, values + response * capacity * size, own.data(),
+                              out + row * size, prefixLength, length, size);
+        }
+      }
+    });
+  });
+  auto result = fromOwn.view({batch * kvHeads, rows, size});
+  result.baddbmm_(scores, flat(prefixValues));
+  return fromOwn.permute({0, 2, 1, 3, 4}).reshape({batch, responses, heads * size});
+}
+
 // Elsewhere (other devices, half precision) the chain of libtorch's own operators.
 bool here(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
@@ -260,6 +337,10 @@ at::Tensor swiGlu(const at::Tensor& gate, const at::Tensor& up) {
 TORCH_LIBRARY(visurf, library) {
   library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", rmsNorm);
   library.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor", rotate);
+  library.def(
+      "decode_attention(Tensor q, Tensor prefix_keys, Tensor prefix_values, Tensor own_keys, Tensor own_values, int length, "
+      "Tensor? padding) -> Tensor",
+      decodeAttention);
   library.def("swiglu(Tensor gate, Tensor up) -> Tensor", swiGlu);
 }
 

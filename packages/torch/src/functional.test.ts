@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { arange, cat, full, functional, Generator, ones, randn, tensor, zeros } from './index.ts';
+import { arange, cat, full, functional, Generator, ones, randn, tensor, zeros, type Tensor } from './index.ts';
 import { gradcheck } from './testing.ts';
 
 const { dropout, embedding, layerNorm, linear, resizeBicubic, rmsNorm, scaledDotProductAttention } = functional;
@@ -78,4 +78,37 @@ test('the exponential of the float32 kernel is exact to a few units in the last 
     .toArray()
     .forEach((value, i) => expect(Math.abs(value - exact[i]!)).toBeLessThanOrEqual(1e-6 * Math.abs(exact[i]!) + 1e-36));
   expect(functional.swiglu(tensor([NaN]), ones([1])).toArray()).toEqual([NaN]);
+});
+
+test('decodeAttention is one softmax over the prefix, less its padding, and the own tokens', () => {
+  const options = { dtype: 'float64', generator: new Generator(5) } as const;
+  const [batch, responses, kvHeads, groups, length, prefix, size] = [2, 3, 2, 2, 4, 5, 6];
+  const q = randn([batch, responses, kvHeads * groups, size], options);
+  const shared = {
+    keys: randn([batch, kvHeads, prefix, size], options),
+    values: randn([batch, kvHeads, prefix, size], options),
+  };
+  const shape = [batch, kvHeads, responses, length + 3, size];
+  const own = { keys: randn(shape, options), values: randn(shape, options) };
+  const padding = tensor([0, 0, 0, 0, 0, 0, 0, 0, -Infinity, -Infinity], {
+    shape: [batch, 1, 1, 1, 1, prefix],
+    dtype: 'float64',
+  });
+  const expected: number[] = [];
+  for (let b = 0; b < batch; b++) {
+    for (let k = 0; k < responses; k++) {
+      for (let h = 0; h < kvHeads * groups; h++) {
+        const head = Math.floor(h / groups);
+        const real = prefix - 2 * b;
+        const join = (x: 'keys' | 'values'): Tensor =>
+          cat([
+            shared[x].select(0, b).select(0, head).narrow(0, 0, real),
+            own[x].select(0, b).select(0, head).select(0, k).narrow(0, 0, length),
+          ]);
+        const scores = join('keys').matmul(q.select(0, b).select(0, k).select(0, h)).div(Math.sqrt(size));
+        expected.push(...scores.softmax(0).matmul(join('values')).toArray());
+      }
+    }
+  }
+  close(functional.decodeAttention(q, shared, own, length, padding).toArray(), expected);
 });

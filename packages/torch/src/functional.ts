@@ -9,6 +9,7 @@ const ids = {
   rmsNorm: op('visurf::rms_norm'),
   rotate: op('visurf::rotate'),
   swiglu: op('visurf::swiglu'),
+  decodeAttention: op('visurf::decode_attention'),
   attention: op('scaled_dot_product_attention'),
   dropout: op('dropout'),
   upsampleBicubicAa: op('_upsample_bicubic2d_aa'),
@@ -28,7 +29,8 @@ export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
  * Rotary positions: x [..., heads, size] with cos and sin [..., 1, size], the sine negated in its first half; each head
  * becomes x cos + roll(x, size / 2) sin, in the dtype of cos.
  */
-export const rotate = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => one(ids.rotate, x.handle, cos.handle, sin.handle);
+export const rotate = (x: Tensor, cos: Tensor, sin: Tensor): Tensor =>
+  one(ids.rotate, x.handle, cos.handle, sin.handle);
 /** silu(gate) * up */
 export const swiglu = (gate: Tensor, up: Tensor): Tensor => one(ids.swiglu, gate.handle, up.handle);
 export const dropout = (x: Tensor, p: number, training: boolean): Tensor => one(ids.dropout, x.handle, p, training);
@@ -54,6 +56,33 @@ export const scaledDotProductAttention = (q: Tensor, k: Tensor, v: Tensor, optio
     options.causal ?? false,
     options.scale ?? null,
     options.groupedQuery ?? false,
+  );
+
+/**
+ * Attention of one new token of K responses per prompt to the prompt's keys, which they share, and to their own; on the
+ * CPU, in float32 or float64, without a gradient.
+ * @param q [B, K, H, d]
+ * @param prefix keys and values, [B, KV, L, d]
+ * @param own keys and values, [B, KV, K, capacity, d], contiguous, of which `length` tokens are filled
+ * @param padding added to the scores of the prefix, [B, ..., L]
+ * @returns [B, K, H * d]
+ */
+export const decodeAttention = (
+  q: Tensor,
+  prefix: { readonly keys: Tensor; readonly values: Tensor },
+  own: { readonly keys: Tensor; readonly values: Tensor },
+  length: number,
+  padding: Tensor | undefined,
+): Tensor =>
+  one(
+    ids.decodeAttention,
+    q.handle,
+    prefix.keys.handle,
+    prefix.values.handle,
+    own.keys.handle,
+    own.values.handle,
+    length,
+    padding?.handle ?? null,
   );
 
 /** Bicubic resize with antialiasing, as torchvision does on uint8: x [B, C, H, W] to [B, C, height, width]. */

@@ -1,5 +1,13 @@
 /** libtorch for TypeScript: tensors, autograd, nn, optimisers, safetensors, with PyTorch's names in camelCase. */
-export { TorchError, info, manualSeed, observeCalls, setNumThreads, type ObserveCall, type TorchInfo } from './native.ts';
+export {
+  TorchError,
+  info,
+  manualSeed,
+  observeCalls,
+  setNumThreads,
+  type ObserveCall,
+  type TorchInfo,
+} from './native.ts';
 export { type DType, type FloatDType, type TypedArray } from './dtype.ts';
 export { Tensor, type Device } from './tensor.ts';
 export * from './factories.ts';

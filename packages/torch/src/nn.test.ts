@@ -108,3 +108,19 @@ describe('a module', () => {
     expect(live().handles).toBe(handles);
   });
 });
+
+test('an outline has shapes and no memory, until its parameters are replaced', () => {
+  const before = live();
+  const layer = nn.outline(() => new nn.Linear(1000, 500));
+  expect(layer.weight.shape).toEqual([500, 1000]);
+  expect(live().bytes - before.bytes).toBe(8);
+  layer.weight.requiresGrad_(false);
+  layer.replaceParameters((path, { shape }) =>
+    tensor(new Float64Array(shape.reduce((a, b) => a * b)).fill(path.length), { shape }),
+  );
+  expect([layer.weight.dtype, layer.weight.requiresGrad, layer.bias?.requiresGrad]).toEqual(['float64', false, true]);
+  expect(layer.bias?.toArray().slice(0, 2)).toEqual([4, 4]);
+  layer.dispose();
+  expect(live()).toEqual(before);
+  expect(new nn.RMSNorm(2, 1e-6).weight.toArray()).toEqual([1, 1]);
+});

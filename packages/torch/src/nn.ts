@@ -9,7 +9,13 @@ let withoutMemory = false;
 
 /** A leaf that is trained; lives until it is disposed, whatever scopes are open. */
 export function parameter(shape: readonly number[], options: Options = {}): Tensor {
-  return keep(empty(shape, withoutMemory ? { ...options, device: 'meta' } : options)).requiresGrad_();
+  if (!withoutMemory) return keep(empty(shape, options)).requiresGrad_();
+  return keep(scope(() => empty([], options).expand(...shape))).requiresGrad_();
+}
+
+/** First values of a parameter that has memory. */
+function initialize(set: () => void): void {
+  if (!withoutMemory) noGrad(set);
 }
 
 /**
@@ -88,7 +94,7 @@ export class Linear extends Module {
     const bound = 1 / Math.sqrt(inFeatures);
     this.weight = parameter([outFeatures, inFeatures], options);
     this.bias = bias ? parameter([outFeatures], options) : undefined;
-    noGrad(() => [this.weight.uniform_(-bound, bound), this.bias?.uniform_(-bound, bound)]);
+    initialize(() => [this.weight.uniform_(-bound, bound), this.bias?.uniform_(-bound, bound)]);
   }
   forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
@@ -102,7 +108,7 @@ export class Embedding extends Module {
   constructor(vocabulary: number, dimension: number, options: Options = {}) {
     super();
     this.weight = parameter([vocabulary, dimension], options);
-    noGrad(() => this.weight.normal_());
+    initialize(() => this.weight.normal_());
   }
   forward(indices: Tensor): Tensor {
     return embedding(this.weight, indices);
@@ -118,7 +124,7 @@ export class RMSNorm extends Module {
     super();
     this.weight = parameter([dimension], options);
     this.eps = eps;
-    noGrad(() => this.weight.fill_(1));
+    initialize(() => this.weight.fill_(1));
   }
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight, this.eps);
@@ -136,7 +142,7 @@ export class LayerNorm extends Module {
     this.weight = parameter([dimension], options);
     this.bias = parameter([dimension], options);
     this.eps = eps;
-    noGrad(() => [this.weight.fill_(1), this.bias.zero_()]);
+    initialize(() => [this.weight.fill_(1), this.bias.zero_()]);
   }
   forward(x: Tensor): Tensor {
     return layerNorm(x, this.weight, this.bias, this.eps);

@@ -35,7 +35,7 @@ test('more than a shard holds is cut in order, with the index of Hugging Face', 
     'model.safetensors.index.json',
   ]);
   expect(JSON.parse(readFileSync(join(directory, 'model.safetensors.index.json'), 'utf8'))).toEqual({
-    metadata: { total_size: 160 },
+    metadata: { total_parameters: 40, total_size: 160 },
     weight_map: {
       a: 'model-00001-of-00002.safetensors',
       b: 'model-00001-of-00002.safetensors',

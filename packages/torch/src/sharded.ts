@@ -136,7 +136,9 @@ export function saveShardedSafetensors(
   if (shards.length > 1) {
     const weightMap = shards.flatMap((shard, i) => [...shard.keys()].map((name) => [name, nameOf(i)] as const));
     const totalSize = [...tensors.values()].reduce((sum, each) => sum + bytesOf(each), 0);
-    const index = { metadata: { total_size: totalSize }, weight_map: Object.fromEntries(weightMap) };
+    const elements = [...tensors.values()].reduce((sum, { numel }) => sum + numel, 0);
+    const metadata = { total_parameters: elements, total_size: totalSize };
+    const index = { metadata, weight_map: Object.fromEntries(weightMap) };
     writeDurably(join(directory, indexFile), [Buffer.from(`${JSON.stringify(index, null, 2)}\n`)]);
     written.add(indexFile);
   }

@@ -25,7 +25,7 @@ export const FULL: Size = { images: { train: 2000, validation: 50, test: 400 }, 
 
 export const QUICK: Size = {
   images: { train: 640, validation: 25, test: 100 },
-  changes: ['steps=60', 'optimizer.warmupSteps=5', 'eval.every=10'],
+  changes: ['steps=40', 'optimizer.warmupSteps=5', 'eval.every=10'],
 };
 
 /** Seconds on two cores of the machine that the demo was made on. */

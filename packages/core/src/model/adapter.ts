@@ -28,11 +28,13 @@ export class Adapter extends nn.Module {
   _seed: number | undefined;
   _casts: Factors | undefined;
 
-  constructor([outputs, inputs]: readonly [number, number], options: AdapterOptions, like: Tensor) {
+  /** @param weight [out, in] of the layer; where that is kept in bfloat16, A and B are float32 all the same */
+  constructor(weight: Tensor, options: AdapterOptions) {
     super();
-    const { dtype, device } = like;
-    this.A = nn.parameter([options.rank, inputs], { dtype, device });
-    this.B = nn.parameter([outputs, options.rank], { dtype, device });
+    const [outputs = 0, inputs = 0] = weight.shape;
+    const place = { dtype: weight.dtype === 'float64' ? weight.dtype : 'float32', device: weight.device } as const;
+    this.A = nn.parameter([options.rank, inputs], place);
+    this.B = nn.parameter([outputs, options.rank], place);
     this.scale = options.scale;
     this.dropout = options.dropout;
     noGrad(() => [this.A.zero_(), this.B.zero_()]);

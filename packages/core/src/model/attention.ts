@@ -5,7 +5,7 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { cat, functional, type Tensor } from '@visurf/torch';
+import { cat, functional, zeros, type Tensor } from '@visurf/torch';
 
 /** Keys and values of one layer: [B, KV, L, d]. */
 export interface KeyValues {
@@ -74,4 +74,26 @@ export function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValu
     .add(fromOwn.view(...scoreShape, size))
     .permute(0, 2, 4, 1, 3, 5)
     .reshape(batch, responses, tokens, heads * size);
+}
+
+/**
+ * Attention of one new token of K responses per prompt: the decoding form of `sharedPrefixAttention`, a kernel of ours
+ * on the CPU.
+ * @param q [B, K, H, d]
+ * @param own [B, KV, K, capacity, d], of which `length` tokens are filled
+ * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
+ * @returns [B, K, H * d]
+ */
+export function decodeAttention(
+  q: Tensor,
+  prefix: KeyValues,
+  own: KeyValues,
+  length: number,
+  padding: Tensor | undefined,
+): Tensor {
+  if (q.device === 'cpu') return functional.decodeAttention(q, prefix, own, length, padding);
+  const seen = { keys: own.keys.narrow(3, 0, length), values: own.values.narrow(3, 0, length) };
+  const { dtype, device } = q;
+  const mask = padding && cat([padding, zeros([...padding.shape.slice(0, -1), length], { dtype, device })], -1);
+  return sharedPrefixAttention(q.unsqueeze(2), prefix, seen, mask).squeeze(2);
 }

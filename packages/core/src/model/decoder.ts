@@ -1,7 +1,7 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, nn, type Tensor } from '@visurf/torch';
 
-import { prefixAttention, sharedPrefixAttention, type KeyValues } from './attention.ts';
+import { decodeAttention, prefixAttention, sharedPrefixAttention, type KeyValues } from './attention.ts';
 import type { TextConfig } from './config.ts';
 import { Projection } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
@@ -81,17 +81,13 @@ class SelfAttention extends nn.Module {
     prefix: KeyValues,
     own: KeyValues,
     at: number,
-    mask: Tensor | undefined,
+    padding: Tensor | undefined,
   ): Tensor {
     const [q, k, v] = this.#project(x, rotation);
     const [batch, responses] = [x.size(0), x.size(1)];
     own.keys.select(3, at).copy_(k.transpose(1, 2));
     own.values.select(3, at).copy_(v.transpose(1, 2));
-    const seen = {
-      keys: own.keys.narrow(3, 0, at + 1),
-      values: own.values.narrow(3, 0, at + 1),
-    };
-    const out = sharedPrefixAttention(q.unsqueeze(2), prefix, seen, mask);
+    const out = decodeAttention(q, prefix, own, at + 1, padding);
     return this.o_proj.forward(out.view(batch, responses, -1));
   }
 }
@@ -145,10 +141,10 @@ export class DecoderLayer extends nn.Module {
     prefix: KeyValues,
     own: KeyValues,
     at: number,
-    mask: Tensor | undefined,
+    padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
-    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, mask)));
+    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
   }
 
   #feedForward(x: Tensor): Tensor {

@@ -130,12 +130,12 @@ export function loadModel(directory: string, { dtype = 'float32', device = 'cpu'
     using weights = openSafetensors(directory);
     const config = withHeadOf(weights, described);
     const model = nn.outline(() => new QwenVL(config));
-    const names = namesInFile(model, weights, directory);
     const dtypeOf = (key: string, name: string): FloatDType => {
       if (dtype !== 'auto') return dtype;
       return isMatrix(key) && weights.dtypeOf(name) === 'bfloat16' ? 'bfloat16' : 'float32';
     };
     try {
+      const names = namesInFile(model, weights, directory);
       model.replaceParameters((key, { shape }) => {
         const name = names.get(key) ?? key;
         const copy = empty(shape, { dtype: dtypeOf(key, name), device }).copy_(weights.get(name));

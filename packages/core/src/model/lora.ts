@@ -93,8 +93,7 @@ export function attachAdapters(model: nn.Module, modules: readonly string[], set
   for (const path of modules) {
     const projection = found.get(path);
     if (!projection) throw new Error(`${path} is no projection`);
-    const [outputs = 0, inputs = 0] = projection.weight.shape;
-    projection.lora = new Adapter([outputs, inputs], { rank, scale, dropout }, projection.weight);
+    projection.lora = new Adapter(projection.weight, { rank, scale, dropout });
   }
 }
 

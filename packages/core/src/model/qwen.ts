@@ -204,10 +204,9 @@ export class QwenVL extends nn.Module {
     tokens: ArrayLike<number>,
     positions: readonly number[],
     responses: number,
-    prefix: Pick<Prefilled, 'caches'>,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly KeyValues[],
     at: number,
-    mask: Tensor | undefined,
   ): Tensor {
     const batch = tokens.length / responses;
     return scope(() => {
@@ -217,7 +216,7 @@ export class QwenVL extends nn.Module {
       this.model.layers.forEach((layer, i) => {
         const [shared, mine] = [prefix.caches[i], own[i]];
         if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
-        x = scope(() => layer.decode(x, rotation, shared, mine, at, mask));
+        x = scope(() => layer.decode(x, rotation, shared, mine, at, prefix.padding));
       });
       return this.model.norm.forward(x.view(batch * responses, -1));
     });

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { cat, empty, keep, noGrad, scope, tensor, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, tensor, type Tensor } from '@visurf/torch';
 
 import type { KeyValues } from '../model/attention.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
@@ -188,14 +188,6 @@ function choose(
   return [...tokens];
 }
 
-/** Mask of a decode step: padding of the prompt, then the own tokens, which are all visible. */
-function decodeMask(padding: Tensor | undefined, own: number): Tensor | undefined {
-  if (!padding) return undefined;
-  const { dtype, device } = padding;
-  const visible = empty([...padding.shape.slice(0, -1), own], { dtype, device }).zero_();
-  return cat([padding, visible], -1);
-}
-
 /**
  * Samples `group` responses for every prompt.
  * @returns [B][G]
@@ -226,15 +218,7 @@ export async function generate(
         noGrad(() => {
           const { prefill, own, responses } = current;
           const positions = prefill.nextPositions.flatMap((next) => Array<number>(responses).fill(next + at - 1));
-          const hidden = model.decode(
-            inputs,
-            positions,
-            responses,
-            prefill,
-            own,
-            at - 1,
-            decodeMask(prefill.padding, at),
-          );
+          const hidden = model.decode(inputs, positions, responses, prefill, own, at - 1);
           return choose(model, hidden, current, at, options, forbidden);
         }),
       );
