@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
+import { exportModel } from './export/export.ts';
 import { loadModel } from './model/load.ts';
 import { addAdapters, adapterParameters, adaptersOf } from './model/lora.ts';
 import { loadAdapter } from './model/peft.ts';
@@ -103,6 +104,22 @@ test('in bfloat16, with the vision tower, activations computed again', async () 
   expect(file.names.filter((name) => name.includes('.visual.')).length).toBe(2 * 3 * 5);
   const losses = ['half', 'full'].map((run) => (numbers(run)[0] as number[])[3]!);
   expect(Math.abs(losses[0]! - losses[1]!) / Math.abs(losses[1]!)).toBeLessThan(0.05);
+});
+
+test('a base that is saved in bfloat16 stays so in memory, and the run is the same as with float32 weights', async () => {
+  const half = path.join(folder, 'base-half');
+  const full = path.join(folder, 'base-full');
+  {
+    using policy = loadPolicy(tinyModel);
+    exportModel(policy, half, { dtype: 'bfloat16' });
+  }
+  {
+    using policy = loadPolicy(half);
+    exportModel(policy, full, { dtype: 'float32' });
+  }
+  await train(config('half', {}, { model: half, precision: 'bfloat16' }));
+  await train(config('full', {}, { model: full, precision: 'bfloat16' }));
+  expect(numbers('half')).toEqual(numbers('full'));
 });
 
 test('bad settings are found before the run begins', async () => {

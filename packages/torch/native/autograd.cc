@@ -41,7 +41,8 @@ Napi::Value grad(const Napi::CallbackInfo& info) {
 
 Napi::Value gradOf(const Napi::CallbackInfo& info) {
   auto& state = State::of(info.Env());
-  return guarded(info.Env(), "grad", [&] { return Napi::Number::New(info.Env(), state.put(state.get(info[0]).grad())); });
+  return guarded(info.Env(), "grad",
+                 [&] { return Napi::Number::New(info.Env(), state.put(state.get(info[0]).grad())); });
 }
 
 void setGradOf(const Napi::CallbackInfo& info) {
@@ -78,9 +79,8 @@ void accumulateGrad(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value requiresGrad(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), "requires_grad", [&] {
-    return Napi::Boolean::New(info.Env(), State::of(info.Env()).get(info[0]).requires_grad());
-  });
+  return guarded(info.Env(), "requires_grad",
+                 [&] { return Napi::Boolean::New(info.Env(), State::of(info.Env()).get(info[0]).requires_grad()); });
 }
 
 void setRequiresGrad(const Napi::CallbackInfo& info) {

@@ -99,8 +99,7 @@ c10::List<T> toList(const Napi::Value& value, int32_t length, Convert&& convert)
 c10::IValue toIValue(State& state, const Parameter& parameter, const Napi::Value& value) {
   switch (parameter.kind) {
     case Kind::Tensor: return state.get(value);
-    case Kind::TensorList:
-      return toList<at::Tensor>(value, 0, [&](const Napi::Value& v) { return state.get(v); });
+    case Kind::TensorList: return toList<at::Tensor>(value, 0, [&](const Napi::Value& v) { return state.get(v); });
     case Kind::OptionalTensorList:
       return toList<std::optional<at::Tensor>>(value, 0, [&](const Napi::Value& v) -> std::optional<at::Tensor> {
         if (v.IsNull() || v.IsUndefined()) return std::nullopt;

@@ -103,7 +103,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       auto* dw = partial.mutable_data_ptr<scalar_t>();
       at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t b = begin; b < end; ++b)
-          normRowsBackward<scalar_t>(g, in, w, s, out, dw + b * width, b * block, std::min(rows, (b + 1) * block), width);
+          normRowsBackward<scalar_t>(g, in, w, s, out, dw + b * width, b * block, std::min(rows, (b + 1) * block),
+                                     width);
       });
     });
     return {dx, partial.sum(0), at::Tensor()};
@@ -135,8 +136,9 @@ VISURF_KERNEL void rotateTokens(const T* x, const T* cos, const T* sin, T* y, in
 at::Tensor rotateImpl(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin, double sign) {
   const int64_t heads = input.size(-2), size = input.size(-1);
   const int64_t tokens = input.numel() / (heads * size);
-  TORCH_CHECK(cos.numel() == tokens * size && sin.numel() == tokens * size && cos.is_contiguous() && sin.is_contiguous(),
-              "rotate: cos and sin must hold one row per token, ", tokens, " x ", size, ", got ", cos.sizes());
+  TORCH_CHECK(
+      cos.numel() == tokens * size && sin.numel() == tokens * size && cos.is_contiguous() && sin.is_contiguous(),
+      "rotate: cos and sin must hold one row per token, ", tokens, " x ", size, ", got ", cos.sizes());
   auto x = input;
   // Leading dimensions must collapse into one stride of tokens.
   for (int64_t d = 0; d + 3 < x.dim(); ++d)
@@ -171,8 +173,9 @@ struct Rotate : torch::autograd::Function<Rotate> {
 
 // ---- SwiGLU: y = silu(gate) up
 
-// exp within 2 units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial).
-inline float exponential(float x) {
+// exp within a few units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial);
+// a call instead of the code would keep them scalar.
+__attribute__((always_inline)) inline float exponential(float x) {
   const float bounded = std::min(std::max(x, -87.3f), 88.3f);
   const float n = __builtin_rintf(bounded * 1.44269504f);
   const float r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -186,34 +189,54 @@ inline float exponential(float x) {
   const float power = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
   return x == x ? p * power : x;
 }
-inline double exponential(double x) { return std::exp(x); }
+__attribute__((always_inline)) inline double exponential(double x) { return std::exp(x); }
 
+// Rows at a stride: gate and up may be two parts of one wider product.
 template <class T>
-VISURF_KERNEL void gateElements(const T* gate, const T* up, T* y, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) y[i] = gate[i] / (1 + exponential(-gate[i])) * up[i];
+VISURF_KERNEL void gateRows(const T* gate, const T* up, T* y, int64_t begin, int64_t end, int64_t width,
+                            int64_t gateStride, int64_t upStride) {
+  for (int64_t row = begin; row < end; ++row) {
+    const T *g = gate + row * gateStride, *u = up + row * upStride;
+    T* out = y + row * width;
+    for (int64_t i = 0; i < width; ++i) out[i] = g[i] / (1 + exponential(-g[i])) * u[i];
+  }
 }
 
 template <class T>
-VISURF_KERNEL void gateElementsBackward(const T* g, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin,
-                                        int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    const T sigmoid = 1 / (1 + exponential(-gate[i]));
-    const T silu = gate[i] * sigmoid;
-    dUp[i] = g[i] * silu;
-    dGate[i] = g[i] * up[i] * (sigmoid + silu * (1 - sigmoid));
+VISURF_KERNEL void gateRowsBackward(const T* grad, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin,
+                                    int64_t end, int64_t width, int64_t gateStride, int64_t upStride) {
+  for (int64_t row = begin; row < end; ++row) {
+    const T *dy = grad + row * width, *g = gate + row * gateStride, *u = up + row * upStride;
+    T *dg = dGate + row * width, *du = dUp + row * width;
+    for (int64_t i = 0; i < width; ++i) {
+      const T sigmoid = 1 / (1 + exponential(-g[i]));
+      const T silu = g[i] * sigmoid;
+      du[i] = dy[i] * silu;
+      dg[i] = dy[i] * u[i] * (sigmoid + silu * (1 - sigmoid));
+    }
   }
+}
+
+// The tensor itself where its rows lie at one stride, else a contiguous copy.
+at::Tensor asRows(const at::Tensor& x) {
+  if (x.stride(-1) != 1) return x.contiguous();
+  for (int64_t d = 0; d + 2 < x.dim(); ++d)
+    if (x.stride(d) != x.stride(d + 1) * x.size(d + 1)) return x.contiguous();
+  return x;
 }
 
 struct SwiGlu : torch::autograd::Function<SwiGlu> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& gateInput, const at::Tensor& upInput) {
     TORCH_CHECK(gateInput.sizes() == upInput.sizes(), "swiglu: gate ", gateInput.sizes(), " and up ", upInput.sizes());
-    const auto gate = gateInput.contiguous(), up = upInput.contiguous();
-    auto y = at::empty_like(gate);
+    const auto gate = asRows(gateInput), up = asRows(upInput);
+    auto y = at::empty(gate.sizes(), gate.options());
+    const int64_t width = gate.size(-1), rows = gate.numel() / width;
     AT_DISPATCH_FLOATING_TYPES(gate.scalar_type(), "swiglu", [&] {
-      const auto *a = gate.const_data_ptr<scalar_t>(), *b = up.const_data_ptr<scalar_t>();
+      const auto *g = gate.const_data_ptr<scalar_t>(), *u = up.const_data_ptr<scalar_t>();
       auto* out = y.mutable_data_ptr<scalar_t>();
-      at::parallel_for(0, gate.numel(), kGrain,
-                       [&](int64_t begin, int64_t end) { gateElements<scalar_t>(a, b, out, begin, end); });
+      at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
+        gateRows<scalar_t>(g, u, out, begin, end, width, rowStride(gate), rowStride(up));
+      });
     });
     context->save_for_backward({gate, up});
     return y;
@@ -222,29 +245,38 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     const auto saved = context->get_saved_variables();
     const auto &gate = saved[0], &up = saved[1];
     const auto grad = gradients[0].contiguous();
-    auto dGate = at::empty_like(gate), dUp = at::empty_like(up);
+    const int64_t width = gate.size(-1), rows = gate.numel() / width;
+    auto dGate = at::empty(gate.sizes(), gate.options()), dUp = at::empty(up.sizes(), up.options());
     AT_DISPATCH_FLOATING_TYPES(gate.scalar_type(), "swiglu_backward", [&] {
-      const auto *g = grad.const_data_ptr<scalar_t>(), *a = gate.const_data_ptr<scalar_t>(),
-                 *b = up.const_data_ptr<scalar_t>();
-      auto *da = dGate.mutable_data_ptr<scalar_t>(), *db = dUp.mutable_data_ptr<scalar_t>();
-      at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        gateElementsBackward<scalar_t>(g, a, b, da, db, begin, end);
+      const auto *dy = grad.const_data_ptr<scalar_t>(), *g = gate.const_data_ptr<scalar_t>(),
+                 *u = up.const_data_ptr<scalar_t>();
+      auto *dg = dGate.mutable_data_ptr<scalar_t>(), *du = dUp.mutable_data_ptr<scalar_t>();
+      at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
+        gateRowsBackward<scalar_t>(dy, g, u, dg, du, begin, end, width, rowStride(gate), rowStride(up));
       });
     });
     return {dGate, dUp};
   }
+  static int64_t rowStride(const at::Tensor& x) { return x.dim() > 1 ? x.stride(-2) : x.size(-1); }
 };
 
 // ---- Decoding: one new token of K responses per prompt attends to the prompt's keys, shared, and to its own
 
 // Softmax over [prefix scores | own scores] of one query; prefix weights stay in place, own values are summed into out.
 template <class T>
-VISURF_KERNEL void attendOwn(const T* query, T* prefix, const T* padding, const T* keys, const T* values, T* own, T* out,
-                             int64_t prefixLength, int64_t ownLength, int64_t size) {
+VISURF_KERNEL void attendOwn(const T* query, T* prefix, const T* padding, const T* keys, const T* values, T* own,
+                             T* out, int64_t prefixLength, int64_t ownLength, int64_t size) {
   T largest = -std::numeric_limits<T>::infinity();
   if (padding)
     for (int64_t i = 0; i < prefixLength; ++i) prefix[i] += padding[i];
-  for (int64_t i = 0; i < prefixLength; ++i) largest = std::max(largest, prefix[i]);
+  // Eight running maxima: a single one is a chain that the compiler may not reorder.
+  T maxima[8];
+  std::fill(maxima, maxima + 8, largest);
+  int64_t whole = prefixLength & ~int64_t{7};
+  for (int64_t i = 0; i < whole; i += 8)
+    for (int64_t j = 0; j < 8; ++j) maxima[j] = prefix[i + j] > maxima[j] ? prefix[i + j] : maxima[j];
+  for (int64_t i = whole; i < prefixLength; ++i) maxima[0] = std::max(maxima[0], prefix[i]);
+  for (int64_t j = 0; j < 8; ++j) largest = std::max(largest, maxima[j]);
   for (int64_t t = 0; t < ownLength; ++t) {
     const T* key = keys + t * size;
     T dot = 0;
@@ -253,8 +285,10 @@ VISURF_KERNEL void attendOwn(const T* query, T* prefix, const T* padding, const 
     largest = std::max(largest, dot);
   }
   T total = 0;
-  for (int64_t i = 0; i < prefixLength; ++i) total += prefix[i] = exponential(prefix[i] - largest);
-  for (int64_t t = 0; t < ownLength; ++t) total += own[t] = exponential(own[t] - largest);
+  for (int64_t i = 0; i < prefixLength; ++i) prefix[i] = exponential(prefix[i] - largest);
+  for (int64_t t = 0; t < ownLength; ++t) own[t] = exponential(own[t] - largest);
+  for (int64_t i = 0; i < prefixLength; ++i) total += prefix[i];
+  for (int64_t t = 0; t < ownLength; ++t) total += own[t];
   const T factor = 1 / total;
   for (int64_t i = 0; i < prefixLength; ++i) prefix[i] *= factor;
   for (int64_t i = 0; i < size; ++i) out[i] = 0;
@@ -265,8 +299,8 @@ VISURF_KERNEL void attendOwn(const T* query, T* prefix, const T* padding, const 
   }
 }
 
-// q [B, K, H, d]; prefix keys and values [B, KV, L, d]; own [B, KV, K, capacity, d], of which `length` tokens are filled;
-// padding [B, .., L] is added to the prefix scores. Returns [B, K, H * d]. No gradient.
+// q [B, K, H, d]; prefix keys and values [B, KV, L, d]; own [B, KV, K, capacity, d], of which `length` tokens are
+// filled; padding [B, .., L] is added to the prefix scores. Returns [B, K, H * d]. No gradient.
 at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& prefixKeys, const at::Tensor& prefixValues,
                            const at::Tensor& ownKeys, const at::Tensor& ownValues, int64_t length,
                            const std::optional<at::Tensor>& padding) {
@@ -298,9 +332,10 @@ at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& prefixKeys, co
         const int64_t prompt = response / (kvHeads * responses);
         for (int64_t g = 0; g < groups; ++g) {
           const int64_t row = response * groups + g;
-          attendOwn<scalar_t>(query + row * size, prefix + row * prefixLength, pad ? pad + prompt * prefixLength : nullptr,
-                              keys + response * capacity * size, values + response * capacity * size, own.data(),
-                              out + row * size, prefixLength, length, size);
+          attendOwn<scalar_t>(query + row * size, prefix + row * prefixLength,
+                              pad ? pad + prompt * prefixLength : nullptr, keys + response * capacity * size,
+                              values + response * capacity * size, own.data(), out + row * size, prefixLength, length,
+                              size);
         }
       }
     });
@@ -328,7 +363,7 @@ at::Tensor rotate(const at::Tensor& input, const at::Tensor& cos, const at::Tens
 }
 
 at::Tensor swiGlu(const at::Tensor& gate, const at::Tensor& up) {
-  if (here(gate) && up.scalar_type() == gate.scalar_type()) return SwiGlu::apply(gate, up);
+  if (here(gate) && up.scalar_type() == gate.scalar_type() && gate.numel() > 0) return SwiGlu::apply(gate, up);
   return at::mul(at::silu(gate), up);
 }
 
@@ -338,7 +373,8 @@ TORCH_LIBRARY(visurf, library) {
   library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", rmsNorm);
   library.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor", rotate);
   library.def(
-      "decode_attention(Tensor q, Tensor prefix_keys, Tensor prefix_values, Tensor own_keys, Tensor own_values, int length, "
+      "decode_attention(Tensor q, Tensor prefix_keys, Tensor prefix_values, Tensor own_keys, Tensor own_values, int "
+      "length, "
       "Tensor? padding) -> Tensor",
       decodeAttention);
   library.def("swiglu(Tensor gate, Tensor up) -> Tensor", swiGlu);

@@ -74,7 +74,8 @@ Napi::Value shape(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "shape", [&] {
     const auto dimensions = State::of(info.Env()).get(info[0]).sizes();
     auto array = Napi::Array::New(info.Env(), dimensions.size());
-    for (uint32_t i = 0; i < dimensions.size(); ++i) array.Set(i, Napi::Number::New(info.Env(), exactDouble(dimensions[i])));
+    for (uint32_t i = 0; i < dimensions.size(); ++i)
+      array.Set(i, Napi::Number::New(info.Env(), exactDouble(dimensions[i])));
     return array;
   });
 }

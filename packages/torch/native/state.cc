@@ -129,8 +129,8 @@ void throwTorchError(Napi::Env env, const std::string& message, const std::strin
   for (const auto& tensor : tensors)
     shapes << (&tensor == &tensors.front() ? "" : ", ") << c10::toString(tensor.scalar_type()) << tensor.sizes();
   auto& state = State::of(env);
-  Napi::Value error = state.torchError.New({Napi::String::New(env, message), Napi::String::New(env, op),
-                                            Napi::String::New(env, shapes.str())});
+  Napi::Value error = state.torchError.New(
+      {Napi::String::New(env, message), Napi::String::New(env, op), Napi::String::New(env, shapes.str())});
   throw Napi::Error(env, error);
 }
 

@@ -41,7 +41,7 @@ interface Native {
   setErrorClass(constructor: typeof TorchError): void;
   resolve(name: string, overload: string): number;
   results(id: number): boolean[];
-  call(id: number, ...values: readonly NativeValue[]): NativeResult;
+  call: (id: number, ...values: readonly NativeValue[]) => NativeResult;
   fromBytes(data: NodeJS.TypedArray, shape: readonly number[], dtype: number): Handle;
   toBytes(handle: Handle): ArrayBuffer;
   toNumbers(handle: Handle): ArrayBuffer;
@@ -50,15 +50,15 @@ interface Native {
   device(handle: Handle): string;
   dispose(handle: Handle): void;
   live(): { handles: number; bytes: number };
-  backward(outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean): void;
-  grad(
+  backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean) => void;
+  grad: (
     outputs: Handle[],
     inputs: Handle[],
     gradOutputs: Handle[] | null,
     retainGraph: boolean,
     createGraph: boolean,
     allowUnused: boolean,
-  ): Handle[];
+  ) => Handle[];
   gradOf(handle: Handle): Handle;
   setGradOf(handle: Handle, grad: Handle): void;
   accumulateGrad(leaf: Handle, gradient: Handle): void;

@@ -2,12 +2,6 @@
 import type { Task } from '../tasks/task.ts';
 import type { Frame } from '../types.ts';
 
-/**
- * `format`: the form that the well-formed rollouts of the last finished steps used most; `likelihood`: the form to
- * which the old policy gives the highest probability; `off`: the task's first form.
- */
-export type Align = 'format' | 'likelihood' | 'off';
-
 /** How often each form was used: plain data, part of the checkpoint. */
 export type FormCounts = Readonly<Record<string, number>>;
 

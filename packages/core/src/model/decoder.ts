@@ -3,7 +3,7 @@ import { cat, functional, nn, type Tensor } from '@visurf/torch';
 
 import { decodeAttention, prefixAttention, sharedPrefixAttention, type KeyValues } from './attention.ts';
 import type { TextConfig } from './config.ts';
-import { Projection } from './projection.ts';
+import { Projection, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
 /** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
@@ -34,10 +34,13 @@ class SelfAttention extends nn.Module {
   #project(x: Tensor, rotation: Rotation): [Tensor, Tensor, Tensor] {
     const { heads, keyValueHeads, headSize } = this._config;
     const [batch, tokens] = [x.size(0), x.size(1)];
-    const q = rotate(this.q_proj.forward(x).view(batch, tokens, heads, headSize), rotation);
-    const k = rotate(this.k_proj.forward(x).view(batch, tokens, keyValueHeads, headSize), rotation);
-    const v = this.v_proj.forward(x).view(batch, tokens, keyValueHeads, headSize).to(q.dtype);
-    return [q, k, v];
+    const projections = [this.q_proj, this.k_proj, this.v_proj];
+    const [q, k, v] = projectTogether(projections, x) as [Tensor, Tensor, Tensor];
+    return [
+      rotate(q.view(batch, tokens, heads, headSize), rotation),
+      rotate(k.view(batch, tokens, keyValueHeads, headSize), rotation),
+      v.view(batch, tokens, keyValueHeads, headSize).to(rotation.cos.dtype),
+    ];
   }
 
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
@@ -110,7 +113,8 @@ class Mlp extends nn.Module {
     });
   }
   forward(x: Tensor): Tensor {
-    return this.down_proj.forward(functional.swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+    const [gate, up] = projectTogether([this.gate_proj, this.up_proj], x) as [Tensor, Tensor];
+    return this.down_proj.forward(functional.swiglu(gate, up));
   }
 }
 

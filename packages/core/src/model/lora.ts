@@ -4,11 +4,12 @@
  * Target modules are chosen as PEFT does: names that a module's path ends with, or one regular expression that must
  * match the whole path. Paths are those of the reference in memory (`model.language_model.layers.0.self_attn.q_proj`).
  */
-import { Generator, nn, noGrad, scope, type Tensor } from '@visurf/torch';
+import type { nn } from '@visurf/torch';
+import { Generator, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import { nearest, UserError } from '../errors.ts';
 import { Adapter } from './adapter.ts';
-import { Projection } from './projection.ts';
+import { projections } from './projection.ts';
 
 export interface LoraSettings {
   /** r */
@@ -21,20 +22,6 @@ export interface LoraSettings {
   readonly targets?: string | readonly string[] | undefined;
   /** Whether modules of the vision tower may be chosen. */
   readonly vision: boolean;
-}
-
-/** Every projection by its path, as in the checkpoint (`model.layers.0.self_attn.q_proj`). */
-export function projections(model: nn.Module): Map<string, Projection> {
-  const found = new Map<string, Projection>();
-  const visit = (value: unknown, path: string): void => {
-    if (value instanceof Projection) found.set(path, value);
-    else if (Array.isArray(value)) value.forEach((each, i) => visit(each, `${path}.${i}`));
-    else if (value instanceof nn.Module) {
-      for (const [name, each] of Object.entries(value)) visit(each, path === '' ? name : `${path}.${name}`);
-    }
-  };
-  visit(model, '');
-  return found;
 }
 
 /** The path that the reference has in memory for one in the checkpoint. */

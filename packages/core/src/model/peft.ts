@@ -11,7 +11,8 @@ import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type nn } 
 import { z } from 'zod';
 
 import { messageOf, UserError } from '../errors.ts';
-import { adapterParameters, attachAdapters, isTarget, projections, referencePath, type LoraSettings } from './lora.ts';
+import { adapterParameters, attachAdapters, isTarget, referencePath, type LoraSettings } from './lora.ts';
+import { projections } from './projection.ts';
 
 export const adapterConfigFile = 'adapter_config.json';
 export const adapterWeightsFile = 'adapter_model.safetensors';

@@ -3,7 +3,7 @@
  * responses packed together (training, log-probabilities), `prefill` and `decode` are the two phases of the same
  * computation (generation). Field names are the checkpoint's keys.
  */
-import { cat, functional, nn, noGrad, scope, tensor, Tensor, type Device, type DType } from '@visurf/torch';
+import { cat, functional, nn, noGrad, scope, tensor, type Device, type DType, type Tensor } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
 import type { KeyValues } from './attention.ts';
@@ -12,7 +12,7 @@ import { Decoder } from './decoder.ts';
 import type { FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
-import { Projection, type Precision } from './projection.ts';
+import { projections, type Precision, type Projection } from './projection.ts';
 import { textRotation } from './rope.ts';
 import { freeingInputs, keepingInputs, Tape, type RunStage } from './stage.ts';
 import { planVision, VisionTower } from './vision.ts';
@@ -63,6 +63,7 @@ export class QwenVL extends nn.Module {
   /** Absent when the head is tied to the embeddings. */
   readonly lm_head: { readonly weight: Tensor } | undefined;
   readonly _config: ModelConfig;
+  #projections: readonly Projection[] | undefined;
   _precision: Precision = 'float32';
   /** Image tokens by image, for a vision tower that does not change; undefined: computed whenever they are needed. */
   _features: FeatureCache | undefined;
@@ -79,6 +80,9 @@ export class QwenVL extends nn.Module {
         });
   }
 
+  get projections(): readonly Projection[] {
+    return (this.#projections ??= [...projections(this).values()]);
+  }
   get config(): ModelConfig {
     return this._config;
   }
@@ -101,14 +105,18 @@ export class QwenVL extends nn.Module {
   /** The precision of products from now on. */
   set precision(precision: Precision) {
     this._precision = precision;
-    for (const each of this.#projections()) each._precision = precision;
+    for (const each of this.projections) each._precision = precision;
   }
   get precision(): Precision {
     return this._precision;
   }
-  /** To be called after every change of the weights. */
+  /** To be called after a change of weights that are not trained. */
   weightsChanged(): void {
-    for (const each of this.#projections()) each.forgetCasts();
+    for (const each of this.projections) each.forgetCasts();
+  }
+  /** Forgets casts of trained weights: they last for one pass, or for one rollout. */
+  forgetTrained(): void {
+    for (const each of this.projections) if (each.weight.requiresGrad) each.forgetCasts();
   }
 
   /**
@@ -130,7 +138,9 @@ export class QwenVL extends nn.Module {
       const result = this.hidden(items);
       return {
         ...result,
-        backward: (gradient) => void (result.hidden.requiresGrad && result.hidden.backward(gradient)),
+        backward: (gradient) => {
+          if (result.hidden.requiresGrad) result.hidden.backward(gradient);
+        },
       };
     }
     const tape = new Tape();
@@ -139,6 +149,7 @@ export class QwenVL extends nn.Module {
 
   /** Leaves what it makes to the scope of the caller: a tape needs it until its backward pass is done. */
   #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
+    this.forgetTrained();
     const packed = pack(items, this._config);
     const { layout, batch, mask } = packed;
     const row = layout.prefix + layout.responses * layout.tokens;
@@ -169,6 +180,7 @@ export class QwenVL extends nn.Module {
 
   /** Runs prompts through the decoder once and keeps their keys and values. */
   prefill(prompts: readonly Prompt[]): Prefilled {
+    this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
     const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
     const length = layout.prefix;
@@ -310,14 +322,5 @@ export class QwenVL extends nn.Module {
   }
   #move(values: Tensor): Tensor {
     return this.device === 'cpu' ? values : values.to({ device: this.device });
-  }
-
-  *#projections(): Generator<Projection> {
-    const visit = function* (value: unknown): Generator<Projection> {
-      if (value instanceof Projection) yield value;
-      else if (Array.isArray(value)) for (const each of value) yield* visit(each);
-      else if (value instanceof nn.Module) for (const each of Object.values(value)) yield* visit(each);
-    };
-    yield* visit(this);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { functional, nn, type Tensor } from '@visurf/torch';
 
-import { Projection } from './projection.ts';
+import { Projection, projectTogether } from './projection.ts';
 import type { VisionConfig, VisionFamily } from './vision-config.ts';
 
 const normEps = 1e-6; // fixed in the reference, whatever the config says
@@ -26,7 +26,8 @@ class SwiGlu extends nn.Module {
     this.down_proj = new Projection(intermediateSize, hiddenSize);
   }
   forward(x: Tensor): Tensor {
-    return this.down_proj.forward(functional.swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+    const [gate, up] = projectTogether([this.gate_proj, this.up_proj], x) as [Tensor, Tensor];
+    return this.down_proj.forward(functional.swiglu(gate, up));
   }
 }
 
@@ -47,8 +48,8 @@ class QuickGeluMlp extends nn.Module {
 }
 
 interface Parts {
-  norm(width: number): Layer;
-  mlp(config: VisionConfig): Layer;
+  readonly norm: (width: number) => Layer;
+  readonly mlp: (config: VisionConfig) => Layer;
 }
 
 export const visionParts: Record<VisionFamily, Parts> = {

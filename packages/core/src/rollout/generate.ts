@@ -229,6 +229,7 @@ export async function generate(
     }
   } finally {
     batch.dispose();
+    model.forgetTrained();
   }
   return prompts.map((_, b) => all.slice(b * group, (b + 1) * group).map(({ result }) => result));
 }
