@@ -44,7 +44,7 @@ export type ConfigJson = Record<string, unknown>;
 export function shapesFor(config: ConfigJson): [string, readonly number[]][] {
   return scope(() => {
     const model = nn.outline(() => new QwenVL(parseModelConfig(config)));
-    const shapes = [...model.namedParameters()].map(([name, { shape }]): [string, number[]] => [name, shape]);
+    const shapes = [...model.namedParameters()].map(([name, { shape }]): [string, readonly number[]] => [name, shape]);
     model.dispose();
     return shapes;
   });
@@ -63,11 +63,22 @@ function randomBlock(dtype: 'BF16' | 'F32'): Buffer {
  * Writes config.json and weights; tokenizer and image settings are those of the tests' tiny model.
  * @returns bytes of the weights
  */
-export function writeCheckpoint(directory: string, config: ConfigJson, dtype: 'BF16' | 'F32', shardBytes = 4e9): number {
+export function writeCheckpoint(
+  directory: string,
+  config: ConfigJson,
+  dtype: 'BF16' | 'F32',
+  shardBytes = 4e9,
+): number {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'config.json'), JSON.stringify(config, null, 2));
   const tiny = fileURLToPath(new URL('../oracle/fixtures/tiny-qwen2_5-vl/model/', import.meta.url));
-  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'preprocessor_config.json', 'processor_config.json']) {
+  for (const name of [
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'chat_template.jinja',
+    'preprocessor_config.json',
+    'processor_config.json',
+  ]) {
     if (existsSync(join(tiny, name))) copyFileSync(join(tiny, name), join(directory, name));
   }
   const item = dtype === 'BF16' ? 2 : 4;
@@ -116,7 +127,7 @@ function writeShard(
   const handle = openSync(file, 'w');
   writeSync(handle, length);
   writeSync(handle, header);
-  for (let left = offset; left > 0; ) left -= writeSync(handle, block, 0, Math.min(left, block.length));
+  for (let left = offset; left > 0;) left -= writeSync(handle, block, 0, Math.min(left, block.length));
   closeSync(handle);
   return offset;
 }

@@ -29,7 +29,9 @@ async function load(directory: string, dtype: string | undefined): Promise<void>
   const start = performance.now();
   const model = loadModel(directory, { dtype: dtype === 'auto' ? 'auto' : 'float32' });
   const seconds = (performance.now() - start) / 1000;
-  const weights = model.parameters().reduce((sum, { numel, dtype: own }) => sum + numel * (own === 'bfloat16' ? 2 : 4), 0);
+  const weights = model
+    .parameters()
+    .reduce((sum, { numel, dtype: own }) => sum + numel * (own === 'bfloat16' ? 2 : 4), 0);
   console.log(JSON.stringify({ before, weights, seconds, after: statusOf('self', 'RssAnon') }));
 }
 
@@ -42,7 +44,14 @@ async function measure(small: boolean): Promise<void> {
       console.error('skipped: the 3B needs 20 GB of free disk and 12 GB of free memory');
       return;
     }
-    const config: ConfigJson = small ? { ...shapesOf3B, num_hidden_layers: 1, vocab_size: 2048, vision_config: { ...shapesOf3B.vision_config, depth: 2, fullatt_block_indexes: [1] } } : shapesOf3B;
+    const config: ConfigJson = small
+      ? {
+          ...shapesOf3B,
+          num_hidden_layers: 1,
+          vocab_size: 2048,
+          vision_config: { ...shapesOf3B.vision_config, depth: 2, fullatt_block_indexes: [1] },
+        }
+      : shapesOf3B;
     console.error('writing the checkpoint');
     const file = writeCheckpoint(folder, config, 'BF16');
     const rows: string[] = [];
@@ -50,7 +59,11 @@ async function measure(small: boolean): Promise<void> {
     for (const dtype of dtypes) {
       const self = fileURLToPath(import.meta.url);
       const result = await watch(process.execPath, [self, '--load', folder, '--dtype', dtype]);
-      const { before, weights, seconds } = JSON.parse(result.output) as { before: number; weights: number; seconds: number };
+      const { before, weights, seconds } = JSON.parse(result.output) as {
+        before: number;
+        weights: number;
+        seconds: number;
+      };
       const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(2);
       const cells = [dtype, gigabytes(file), gigabytes(weights), gigabytes(result.anonymous), gigabytes(before)];
       rows.push(`| ${[...cells, (result.anonymous / weights).toFixed(3), seconds.toFixed(1)].join(' | ')} |`);
@@ -64,8 +77,10 @@ async function measure(small: boolean): Promise<void> {
 
 function record(rows: readonly string[]): void {
   const page = fileURLToPath(new URL('../docs/loading.md', import.meta.url));
-  const head = '| weights in memory | file, GB | weights, GB | peak anonymous memory, GB | of it before loading, GB | peak / weights | seconds |';
-  const table = [`${describeMachine()}`, '', head, `|${' --- |'.repeat(7)}`, ...rows].join('\n');
+  const head =
+    '| weights in memory | file, GB | weights, GB | peak anonymous memory, GB | of it before loading, GB | peak / weights | seconds |';
+  const { cpu, memoryGb } = describeMachine();
+  const table = [`${cpu}, ${memoryGb} GB of memory.`, '', head, `|${' --- |'.repeat(7)}`, ...rows].join('\n');
   const text = readFileSync(page, 'utf8');
   const [begin, end] = ['<!-- measured -->\n', '<!-- end -->'];
   const [front, back] = [text.split(begin)[0] ?? '', text.split(end)[1] ?? ''];

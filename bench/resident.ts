@@ -23,8 +23,9 @@ export function watch(command: string, args: readonly string[], env: NodeJS.Proc
     let [anonymous, resident, output] = [0, 0, ''];
     const timer = setInterval(() => {
       try {
-        anonymous = Math.max(anonymous, statusOf(child.pid!, 'RssAnon'));
-        resident = Math.max(resident, statusOf(child.pid!, 'VmHWM'));
+        // NaN once it has ended and is not yet collected.
+        anonymous = Math.max(anonymous, statusOf(child.pid!, 'RssAnon') || 0);
+        resident = Math.max(resident, statusOf(child.pid!, 'VmHWM') || 0);
       } catch {
         // It has ended.
       }

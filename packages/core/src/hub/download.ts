@@ -37,7 +37,10 @@ export async function download(
   blob: string,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  if ((await sizeOf(blob)) === file.size) return onBytes(file.size);
+  if ((await sizeOf(blob)) === file.size) {
+    onBytes(file.size);
+    return;
+  }
   await mkdir(path.dirname(blob), { recursive: true });
   const partial = `${blob}.incomplete`;
   const resumed = await sizeOf(partial);
@@ -46,7 +49,10 @@ export async function download(
     const before = await sizeOf(partial);
     try {
       const digest = await fill(remote, file, partial, onBytes);
-      if (digest === file.oid) return await rename(partial, blob);
+      if (digest === file.oid) {
+        await rename(partial, blob);
+        return;
+      }
       await rm(partial);
       onBytes(-file.size);
       // What an earlier process left may have been damaged; what came whole in one piece is what the server has.
@@ -110,7 +116,9 @@ async function receive(
 ): Promise<void> {
   const url = `${hubUrl}/${id}/resolve/${commit}/${file.path}`;
   const stalled = new AbortController();
-  const watch = globalThis.setTimeout(() => stalled.abort(new TypeError('fetch failed: no data')), silence);
+  const watch = globalThis.setTimeout(() => {
+    stalled.abort(new TypeError('fetch failed: no data'));
+  }, silence);
   try {
     let failure: unknown;
     // Of a server that knows no ranges the beginning comes again.
@@ -138,7 +146,7 @@ async function receive(
     });
     let left = file.size - have;
     try {
-      const stream = (have > 0 ? blob!.slice(have, file.size) : blob!).stream();
+      const stream: AsyncIterable<Uint8Array> = (have > 0 ? blob!.slice(have, file.size) : blob!).stream();
       for await (const chunk of stream) {
         watch.refresh();
         const bytes = chunk.subarray(skip, skip + left);

@@ -61,6 +61,8 @@ export function explain(error: unknown, { id, revision, hubUrl, hasToken }: Aske
     }
     case 429:
       return new UserError('the hub refuses so many requests', { where, remedy: 'Wait a few minutes.', cause: error });
+    case undefined:
+      break;
   }
   if (status !== undefined) {
     return new UserError(`the hub failed (status ${status})`, { where, remedy: 'Try again later.', cause: error });

@@ -92,7 +92,7 @@ function tokenOf({ token }: HubOptions): string | undefined {
   if (trimmed && !trimmed.startsWith('hf_')) {
     throw new UserError('the token of the hub does not begin with hf_', { remedy: 'Check HF_TOKEN.' });
   }
-  return trimmed || undefined;
+  return trimmed === '' ? undefined : trimmed;
 }
 
 type Fetching = LocalModelOptions & { readonly weights: boolean; readonly accessToken: string | undefined };

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Exported, ExportOptions } from '@visurf/core';
 import { example, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
-import { print, printJson } from './output.ts';
+import { downloads, print, printJson } from './output.ts';
 
 export interface OutputOptions extends JsonOption {
   readonly output: string;
@@ -48,8 +48,8 @@ export async function write(
   merge: boolean,
   { output, dtype, maxShardSize, json }: OutputOptions,
 ): Promise<void> {
-  const { exportModel, loadPolicy } = await import('@visurf/core');
-  using policy = loadPolicy(model, { adapter });
+  const { exportModel, openPolicy } = await import('@visurf/core');
+  using policy = await openPolicy(model, { adapter, onProgress: downloads() });
   const result = exportModel(policy, output, { dtype, maxShardBytes: maxShardSize, merge });
   if (json) printJson(result);
   else print(describe(result));

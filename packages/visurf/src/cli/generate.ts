@@ -27,7 +27,7 @@ export function defineGenerate(program: Command): void {
   withJson(withCompute(command, true)).action(async (options: GenerateOptions) => {
     const input = await promptInput(options, command);
     const { generate, openPolicy } = await import('@visurf/core');
-    using policy = await openPolicy(options.model, { ...options, onProgress: downloads() });
+    using policy = await openPolicy(options.model, { ...options, dtype: 'auto', onProgress: downloads() });
     const { maxNewTokens, temperature, topP, topK, repetitionPenalty, seed } = options;
     const sampling = { maxNewTokens, temperature, topP, topK, repetitionPenalty, seed };
     if (options.json) return printJson(await generate(policy, input, sampling));

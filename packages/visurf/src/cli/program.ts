@@ -14,6 +14,7 @@ import { defineExport } from './export.ts';
 import { defineGenerate } from './generate.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
+import { definePlan } from './plan.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
 import { defineTrain } from './train.ts';
@@ -41,6 +42,7 @@ function createProgram(): Command {
   defineDoctor(program);
   defineData(program);
   defineReward(program);
+  definePlan(program);
   defineTrain(program);
   defineEval(program);
   defineInspect(program);

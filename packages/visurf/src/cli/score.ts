@@ -19,7 +19,7 @@ export function defineScore(program: Command): void {
     const response = responseOf(options, command);
     const input = await promptInput(options, command);
     const { openPolicy, score } = await import('@visurf/core');
-    using policy = await openPolicy(options.model, { ...options, onProgress: downloads() });
+    using policy = await openPolicy(options.model, { ...options, dtype: 'auto', onProgress: downloads() });
     const result = await score(policy, input, response);
     if (options.json) return printJson(result);
     const rows = result.tokens.map((token, index) => {

@@ -31,7 +31,7 @@ export function defineTrain(program: Command): void {
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
-      console.error(`stopped. To go on: ${PROGRAM} train ${[file, ...changes].join(' ')} --resume`);
+      console.error(`stopped. To go on: ${PROGRAM} train ${[file, ...overrides].join(' ')} --resume`);
       process.exitCode = INTERRUPTED;
     },
   );

@@ -1,0 +1,162 @@
+/**
+ * Is `visurf plan` right? Runs short trainings of random checkpoints, each in a process of its own, and compares the
+ * highest resident memory and the time of a step with what was predicted. Fills in docs/planning.md.
+ *
+ *     node bench/plan.ts                 all configurations
+ *     node bench/plan.ts --only small    those whose name contains the word; nothing is written down
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import type { Plan } from '@visurf/core';
+
+import { writeCheckpoint, type ConfigJson } from './checkpoint.ts';
+import { describeMachine } from './machine.ts';
+import { watch } from './resident.ts';
+
+const { values: options } = parseArgs({ options: { only: { type: 'string', default: '' } } });
+const root = fileURLToPath(new URL('..', import.meta.url));
+const tiny = JSON.parse(readFileSync(join(root, 'oracle/fixtures/tiny-qwen2_5-vl/model/config.json'), 'utf8')) as {
+  text_config: ConfigJson;
+  vision_config: ConfigJson;
+};
+
+/** A model of the family with these widths; everything else as in the tests' tiny one. */
+function model(text: ConfigJson, vision: ConfigJson): ConfigJson {
+  const rope_parameters = { rope_type: 'default', rope_theta: 1e6, mrope_section: [8, 12, 12] };
+  return {
+    ...tiny,
+    text_config: { ...tiny.text_config, layer_types: undefined, rope_parameters, ...text },
+    vision_config: { ...tiny.vision_config, out_hidden_size: text.hidden_size, ...vision },
+  };
+}
+
+const medium = model(
+  {
+    hidden_size: 512,
+    num_hidden_layers: 8,
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+    intermediate_size: 2048,
+    vocab_size: 32_000,
+  },
+  { hidden_size: 384, depth: 6, num_heads: 6, intermediate_size: 1024, fullatt_block_indexes: [2, 5] },
+);
+const large = model(
+  {
+    hidden_size: 1024,
+    num_hidden_layers: 14,
+    num_attention_heads: 16,
+    num_key_value_heads: 4,
+    intermediate_size: 3072,
+    vocab_size: 32_000,
+  },
+  { hidden_size: 512, depth: 8, num_heads: 8, intermediate_size: 1536, fullatt_block_indexes: [3, 7] },
+);
+
+interface Case {
+  readonly name: string;
+  readonly model: ConfigJson;
+  readonly changes: readonly string[];
+}
+
+const shape = (prompts: number, microBatch: number, group: number, tokens: number): string[] => [
+  `promptsPerStep=${prompts}`,
+  `train.microBatch.prompts=${microBatch}`,
+  `rollout.group=${group}`,
+  `rollout.maxNewTokens=${tokens}`,
+];
+
+const cases: readonly Case[] = [
+  { name: 'small, 0.2 million parameters', model: tiny, changes: shape(16, 16, 8, 64) },
+  { name: 'medium, 54 million', model: medium, changes: shape(4, 2, 8, 96) },
+  {
+    name: 'medium, recomputed activations',
+    model: medium,
+    changes: [...shape(4, 2, 8, 96), 'train.checkpointActivations=true'],
+  },
+  {
+    name: 'medium, frozen vision tower, SGD',
+    model: medium,
+    changes: [...shape(4, 1, 8, 96), 'train.freezeVision=true', 'optimizer.name=sgd'],
+  },
+  {
+    name: 'medium, bfloat16, KL',
+    model: medium,
+    changes: [...shape(4, 2, 8, 96), 'precision=bfloat16', 'objective.kl.coefficient=0.01'],
+  },
+  { name: 'large, 260 million', model: large, changes: shape(2, 1, 4, 48) },
+  { name: 'large, LoRA', model: large, changes: [...shape(4, 2, 4, 48), 'train.lora.rank=16'] },
+];
+
+async function measure({ name, model: config, changes }: Case, folder: string): Promise<string> {
+  const base = join(folder, 'base');
+  writeCheckpoint(base, config, 'F32');
+  mkdirSync(folder, { recursive: true });
+  const image = join(root, 'oracle/fixtures/images/wide-340x270.png');
+  const sample = {
+    image,
+    problem: 'the red car',
+    solution: [{ bbox_2d: [10, 20, 200, 180] }],
+    prompt: 'find {Question}',
+  };
+  const lines = Array.from({ length: 16 }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample }));
+  writeFileSync(join(folder, 'train.jsonl'), `${lines.join('\n')}\n`);
+  writeFileSync(
+    join(folder, 'config.yaml'),
+    'model: base\noutput: run\ndata: { train: train.jsonl }\nsteps: 2\ncheckpoint: { every: 2 }\nthreads: 1\n',
+  );
+  const program = join(root, 'packages/visurf/src/main.ts');
+  const run = (command: string): ReturnType<typeof watch> =>
+    watch(process.execPath, [program, command, join(folder, 'config.yaml'), ...changes, '--json'], {
+      OMP_NUM_THREADS: '1',
+      MKL_NUM_THREADS: '1',
+    });
+  const planned = JSON.parse((await run('plan')).output) as Plan;
+  const { resident } = await run('train');
+  const events = readFileSync(join(folder, 'run', 'events.jsonl'), 'utf8');
+  const seconds = [...events.matchAll(/"seconds":(\{[^}]*\})/g)].map(
+    ([, each]) => JSON.parse(each!) as Record<string, number>,
+  );
+  const step = Object.values(seconds.at(-1) ?? {}).reduce((a, b) => a + b, 0);
+  const megabytes = (bytes: number): string => String(Math.round(bytes / 1e6));
+  const off = `${((planned.memory.peak / resident - 1) * 100).toFixed(1)}%`;
+  const cells = [
+    name,
+    planned.memory.phase,
+    planned.dominant,
+    megabytes(planned.memory.peak),
+    megabytes(resident),
+    off,
+  ];
+  return `| ${[...cells, planned.time.step.toFixed(1), step.toFixed(1)].join(' | ')} |`;
+}
+
+const rows: string[] = [];
+for (const each of cases.filter(({ name }) => name.includes(options.only))) {
+  const folder = mkdtempSync(join(tmpdir(), 'visurf-plan-'));
+  try {
+    rows.push(await measure(each, folder));
+    console.error(rows.at(-1));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+if (options.only === '') {
+  const page = join(root, 'docs/planning.md');
+  const { cpu, memoryGb, load } = describeMachine();
+  const head =
+    '| configuration | phase | most goes to | planned, MB | measured, MB | off | planned step, s | measured step, s |';
+  const about = `One thread of ${cpu}, ${memoryGb} GB; load beside it ${load} per core.`;
+  const text = readFileSync(page, 'utf8');
+  const [begin, end] = ['<!-- measured -->\n', '<!-- end -->'];
+  const front = text.split(begin)[0] ?? '';
+  const back = text.split(end)[1] ?? '';
+  writeFileSync(
+    page,
+    `${front}${begin}\n${about}\n\n${head}\n|${' --- |'.repeat(8)}\n${rows.join('\n')}\n\n${end}${back}`,
+  );
+}

@@ -1,0 +1,64 @@
+/** What to change when a plan does not fit, most effective first. */
+import type { MemoryPlan, Part } from './memory.ts';
+import { planMemory } from './memory.ts';
+import type { Subject } from './workload.ts';
+
+export interface Advice {
+  /** As it is written in a configuration. */
+  readonly change: string;
+  /** Peak memory with it, in bytes. */
+  readonly peak: number;
+}
+
+type Train = Subject['config']['train'];
+
+/** Changes of the configuration that lower the peak, each alone; the last one is all of them. */
+export function advise(subject: Subject, program: number): Advice[] {
+  const { config, workload, sizes } = subject;
+  const { train, optimizer } = config;
+  const withTrain = (changed: Partial<Train>): Subject => ({
+    ...subject,
+    config: { ...config, train: { ...train, ...changed } },
+  });
+  const candidates: [string, Subject][] = [];
+  if (!train.checkpointActivations) {
+    candidates.push(['train.checkpointActivations=true', withTrain({ checkpointActivations: true })]);
+  }
+  if (workload.microBatch > 1) {
+    const changed = withTrain({ microBatch: { prompts: 1 } });
+    candidates.push(['train.microBatch.prompts=1', { ...changed, workload: { ...workload, microBatch: 1 } }]);
+  }
+  if (!train.freezeVision && !train.lora) {
+    const trainable = sizes.trainable - sizes.vision;
+    const changed = withTrain({ freezeVision: true });
+    candidates.push(['train.freezeVision=true', { ...changed, frozenVision: true, sizes: { ...sizes, trainable } }]);
+  }
+  if (!train.lora) {
+    // Rank 16 on every linear layer is below one part in a hundred of the weights.
+    const share = Math.round(sizes.all / 100);
+    const small = { ...sizes, trainable: share, trainedProjections: share };
+    const lora = { rank: 16, alpha: 32, dropout: 0, rsLora: false, vision: false } as NonNullable<Train['lora']>;
+    candidates.push(['train.lora.rank=16', { ...withTrain({ lora }), sizes: small, frozenVision: true }]);
+  }
+  if (optimizer.name === 'adamw' && !train.lora) {
+    candidates.push([
+      'optimizer.name=sgd',
+      { ...subject, config: { ...config, optimizer: { ...optimizer, name: 'sgd' } } },
+    ]);
+  }
+  if (workload.prompts > 1 && workload.group > 0) {
+    const prompts = Math.ceil(workload.prompts / 2);
+    const microBatch = Math.min(workload.microBatch, prompts);
+    candidates.push([`promptsPerStep=${prompts}`, { ...subject, workload: { ...workload, prompts, microBatch } }]);
+  }
+  const before = planMemory(subject, program).peak;
+  return candidates
+    .map(([change, changed]): Advice => ({ change, peak: planMemory(changed, program).peak }))
+    .filter(({ peak }) => peak < 0.98 * before)
+    .sort((a, b) => a.peak - b.peak);
+}
+
+/** The part that takes most, beside the program itself. */
+export function dominant({ parts }: MemoryPlan): Part {
+  return parts.find(({ part }) => part !== 'program')?.part ?? 'program';
+}

@@ -1,0 +1,65 @@
+/**
+ * Time of a step, in seconds, from counts of operations and the measured rate of products. A product with few rows runs at the rate of
+ * such products; every operator costs its call, which is what small models consist of.
+ */
+import { packedTokens, type Subject } from './workload.ts';
+
+export interface Rates {
+  /** Floating-point operations per second of a product with that many rows. */
+  product(rows: number): number;
+  /** Seconds per call of an operator. */
+  readonly call: number;
+}
+
+export interface TimePlan {
+  /** Seconds of one step, by phase. */
+  readonly generation: number;
+  readonly update: number;
+  readonly step: number;
+}
+
+/** Share of the rate of products that whole layers reach: attention, norms and activations take the rest. */
+const efficiency = 0.6;
+/** Operator calls of a decoder layer, forward. */
+const callsPerLayer = 45;
+const callsPerToken = 40;
+
+export function planTime({ model, sizes, workload, config, frozenVision }: Subject, rates: Rates): TimePlan {
+  const { text } = model;
+  const { prompts, microBatch, promptTokens, patches, group, responses, responseTokens } = workload;
+  const decoder = sizes.all - sizes.vision - sizes.tables;
+  const head = text.vocabularySize * text.hiddenSize;
+  const seconds = (operations: number, rows: number): number => operations / (rates.product(rows) * efficiency);
+  const attended = text.layers * text.heads * text.headSize * 4;
+
+  const tower = 2 * sizes.vision * patches * prompts;
+  const prefill = 2 * decoder * promptTokens * prompts + (attended / 2) * promptTokens ** 2 * prompts;
+  const rows = prompts * group;
+  const oneToken = 2 * (decoder + head) * rows + attended * (promptTokens + responseTokens / 2) * rows;
+  const decodeCalls = rates.call * (text.layers * callsPerLayer + callsPerToken);
+  const generation =
+    group === 0
+      ? 0
+      : seconds(tower, patches * prompts) +
+        seconds(prefill, promptTokens * prompts) +
+        responseTokens * (seconds(oneToken, rows) + decodeCalls);
+
+  const tokens = (packedTokens(workload) / microBatch) * prompts;
+  const own = prompts * responses * responseTokens;
+  const scores = attended * (own * (promptTokens + responseTokens) + (prompts * promptTokens ** 2) / 2);
+  const forward = 2 * decoder * tokens + scores;
+  const recomputed = config.train.checkpointActivations ? 1 : 0;
+  const chunks = own * text.vocabularySize > 1 << 24 ? 4 : 3;
+  // Without gradients of frozen weights a backward pass is one product per layer, not two.
+  const backward = config.train.lora ? 1 : 2;
+  const passes = 1 + recomputed + backward;
+  const extra = (config.objective.updatesPerBatch > 1 ? 1 : 0) + (config.objective.kl.coefficient > 0 ? 1 : 0);
+  const towerPasses = frozenVision ? 0 : passes;
+  const micro = Math.ceil(prompts / microBatch);
+  const once =
+    seconds(passes * forward + towerPasses * tower + chunks * 2 * head * own, packedTokens(workload)) +
+    micro * passes * rates.call * text.layers * callsPerLayer * 1.5;
+  const others = extra * seconds(forward + 2 * head * own, packedTokens(workload));
+  const update = config.objective.updatesPerBatch * once + others;
+  return { generation, update, step: generation + update };
+}

@@ -1,0 +1,50 @@
+/** What a plan is about: numbers of parameters and of tokens. */
+import type { Config } from '../config/schema.ts';
+import type { ModelConfig } from '../model/config.ts';
+
+/** Parameters of a model, by what happens to them. */
+export interface Sizes {
+  readonly all: number;
+  readonly trainable: number;
+  /** In linear layers, whose products take the policy's precision. */
+  readonly projections: number;
+  /** Of those, trained ones. */
+  readonly trainedProjections: number;
+  readonly vision: number;
+  /** Embedding table, and head where it is not tied. */
+  readonly tables: number;
+  /** Bytes of the checkpoint's files. */
+  readonly file: number;
+}
+
+/** The longest prompts and answers that a step may meet. */
+export interface Workload {
+  readonly prompts: number;
+  readonly microBatch: number;
+  /** L: tokens of a prompt, image tokens included. */
+  readonly promptTokens: number;
+  /** Patches of the images of a prompt. */
+  readonly patches: number;
+  /** G; 0 where nothing is sampled. */
+  readonly group: number;
+  /** Responses per prompt that are trained on: the group, and the label. */
+  readonly responses: number;
+  /** T: tokens of the longest response of the group. */
+  readonly responseTokens: number;
+  /** Images of the whole dataset. */
+  readonly images: number;
+}
+
+export interface Subject {
+  readonly model: ModelConfig;
+  readonly sizes: Sizes;
+  readonly workload: Workload;
+  readonly config: Pick<Config, 'precision' | 'optimizer' | 'objective' | 'train'>;
+  /** Whether the vision tower stays as it is. */
+  readonly frozenVision: boolean;
+}
+
+/** Tokens of the rows of a micro-batch. */
+export function packedTokens({ microBatch, promptTokens, responses, responseTokens }: Workload): number {
+  return microBatch * (promptTokens + responses * responseTokens);
+}

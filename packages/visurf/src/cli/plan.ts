@@ -1,0 +1,88 @@
+import type { Command } from 'commander';
+import type { Plan } from '@visurf/core';
+import { example, number, wholeNumber, withCompute, withJson } from './options.ts';
+import type { ComputeOptions, JsonOption } from './options.ts';
+import { downloads, formatDuration, print, printJson, table } from './output.ts';
+
+interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
+  readonly memory?: number;
+  readonly gflops?: number;
+  readonly responseTokens?: number;
+}
+
+export function definePlan(program: Command): void {
+  const command = program
+    .command('plan')
+    .description('say how much memory and time a configuration will take, and what to change when that is too much')
+    .argument('<config.yaml>', 'the configuration')
+    .argument('[key=value...]', 'changes to it, such as train.checkpointActivations=true')
+    .option(
+      '--memory <GB>',
+      'to fit in (default: what is free here)',
+      number('a number above 0', (gb) => gb > 0),
+    )
+    .option(
+      '--gflops <n>',
+      'of matrix products (default: measured here)',
+      number('a number above 0', (n) => n > 0),
+    )
+    .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
+  withJson(withCompute(command, false)).action(
+    async (file: string, changes: readonly string[], { json, device, precision, memory, ...given }: PlanOptions) => {
+      const { loadConfig, plan } = await import('@visurf/core');
+      const overrides = [...changes];
+      if (device) overrides.push(`device=${device}`);
+      if (precision) overrides.push(`precision=${precision}`);
+      const limit = memory === undefined ? undefined : memory * 1e9;
+      const result = await plan(loadConfig(file, overrides), { ...given, memory: limit, onProgress: downloads() });
+      if (json) printJson(result);
+      else print(describe(result));
+    },
+  );
+  example(command, 'visurf plan config.yaml', 'visurf plan config.yaml train.microBatch.prompts=1 --memory 80');
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
+const millions = (count: number): string =>
+  count < 1e9 ? `${(count / 1e6).toFixed(1)} million` : `${(count / 1e9).toFixed(2)} billion`;
+
+function describe({
+  memory,
+  time,
+  total,
+  steps,
+  parameters,
+  workload,
+  available,
+  fits,
+  advice,
+  ...rest
+}: Plan): string {
+  const share = (bytes: number) => `${Math.round((100 * bytes) / memory.peak)}%`;
+  const rows = memory.parts.map(({ part, bytes }) => [part, gigabytes(bytes), share(bytes)]);
+  const { prompts, promptTokens, patches, responses, responseTokens } = workload;
+  const lines = [
+    `${millions(parameters.all)} parameters, ${millions(parameters.trainable)} of them trained; ${prompts} prompts a step`,
+    `at most ${promptTokens} tokens a prompt (${patches} patches of images), ${responses} responses of ${responseTokens} tokens`,
+    '',
+    table([`peak memory, in the phase of ${memory.phase}`, gigabytes(memory.peak), 'share'], rows),
+    '',
+    `a step: ${formatSeconds(time.step)} (generation ${formatSeconds(time.generation)}, update ${formatSeconds(time.update)}); ` +
+      `${steps} steps: ${formatDuration(total)}, without evaluation, if answers are that long`,
+    '',
+  ];
+  if (fits) lines.push(`It fits: ${gigabytes(available)} are available.`);
+  else lines.push(`It does not fit: ${gigabytes(available)} are available. Most goes to: ${rest.dominant}.`);
+  if (advice.length > 0 && !fits) {
+    lines.push(
+      '',
+      table(
+        ['change', 'peak memory', ''],
+        advice.map(({ change, peak }) => [change, gigabytes(peak), peak <= available ? 'fits' : '']),
+      ),
+    );
+  }
+  return lines.join('\n');
+}
+
+const formatSeconds = (seconds: number): string => (seconds < 10 ? `${seconds.toFixed(2)} s` : formatDuration(seconds));
