@@ -44,12 +44,13 @@ export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMI
       failOn: 'warning',
     })
       .autoOrient()
-      .flatten({ background: '#ffffff' })
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) throw new UserError(`decodes to ${info.channels} channels instead of 3`);
-    return { data, width: info.width, height: info.height };
+    const { width, height, channels } = info;
+    if (channels === 4) return { data: onWhite(data), width, height };
+    if (channels !== 3) throw new UserError(`decodes to ${channels} channels instead of 3`);
+    return { data, width, height };
   } catch (error) {
     if (error instanceof UserError) throw new UserError(error.reason, { where: file, remedy: error.remedy });
     const reason = messageOf(error).trim().replaceAll('\n', '; ');
@@ -58,6 +59,19 @@ export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMI
       remedy: 'It may have been cut off: copy or make it again.',
     });
   }
+}
+
+/** RGBA composited on white, in the integer arithmetic of the reference's decoder (Pillow's `alpha_composite`). */
+function onWhite(rgba: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((rgba.length / 4) * 3);
+  for (let source = 0, target = 0; source < rgba.length; source += 4) {
+    const alpha = rgba[source + 3]!;
+    for (let channel = 0; channel < 3; channel++) {
+      const mixed = 128 * (rgba[source + channel]! * alpha + 255 * (255 - alpha)) + 0x4000;
+      rgb[target++] = ((mixed >> 8) + mixed) >> 15;
+    }
+  }
+  return rgb;
 }
 
 function checkSize({ width, height }: { width: number; height: number }, limits: ImageLimits): void {

@@ -109,7 +109,7 @@ test('messages are read from a file, images beside it', () => {
   ]);
   writeFileSync(file, JSON.stringify([{ role: 'root', content }]));
   expect(() => readMessages(file)).toThrow(`${file}: 0.role`);
-  expect(() => readMessages(path.join(folder, 'none.json'))).toThrow('cannot read messages');
+  expect(() => readMessages(path.join(folder, 'none.json'))).toThrow('none.json');
 });
 
 test('a directory without a model says what is missing', () => {

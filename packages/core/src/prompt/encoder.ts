@@ -28,8 +28,12 @@ export type PromptInput =
   | { readonly messages: readonly Message[] }
   | { readonly problem: string; readonly images: readonly string[]; readonly system?: string | undefined };
 
+const FAMILIES = ['qwen2_vl', 'qwen2_5_vl'] as const;
+
 const modelConfig = z.looseObject({
-  model_type: z.enum(['qwen2_vl', 'qwen2_5_vl']),
+  model_type: z.enum(FAMILIES, {
+    error: ({ input }) => `${JSON.stringify(input)} is not supported, only ${FAMILIES.join(' and ')}`,
+  }),
   image_token_id: z.int().default(151655),
   video_token_id: z.int().default(151656),
   vision_start_token_id: z.int().optional(),

@@ -20,6 +20,16 @@ test('an image spans rows and columns, and text goes on behind its longer side',
   ]);
 });
 
+test('a video counts time in its own steps, and text goes on behind its longer side', () => {
+  const V = 8;
+  const videos = { id: V, gridThw: [[3, 2, 4]] as const, intervals: [2.5] };
+  expect(promptPositions([1, V, V, V, V, V, V, 2], [], { ...options, videos })).toEqual([
+    [0, 1, 1, 3, 3, 6, 6, 3],
+    [0, 1, 1, 1, 1, 1, 1, 3],
+    [0, 1, 2, 1, 2, 1, 2, 3],
+  ]);
+});
+
 test('ids and grids that do not match are a bug', () => {
   expect(() => promptPositions([I], [], options)).toThrow('bug in visurf');
   expect(() => promptPositions([I], [[1, 4, 4]], options)).toThrow('bug in visurf');

@@ -35,7 +35,7 @@ interface Library {
 const Library = LibraryTokenizer as unknown as new (file: object, config: object) => Library;
 
 export class Tokenizer {
-  /** Ids that end a response. */
+  /** Ids that end a response: those of generation_config.json or config.json, else the tokenizer's own. */
   readonly eosIds: readonly number[];
   /** The one of them that a label ends with. */
   readonly eosId: number;
@@ -83,14 +83,16 @@ export class Tokenizer {
     const longestFirst = special.map(({ content }) => content).sort((a, b) => b.length - a.length);
     this.controlPattern = new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join('|') || '(?!)'})`, 'u');
 
-    const eosId = names.eosToken === undefined ? names.eosIds?.[0] : this.idOf(names.eosToken);
+    const named = names.eosToken === undefined ? undefined : this.idOf(names.eosToken);
+    const eosIds = names.eosIds?.length ? names.eosIds : named === undefined ? [] : [named];
+    const eosId = named !== undefined && eosIds.includes(named) ? named : eosIds[0];
     if (eosId === undefined) {
       throw new UserError('the tokenizer names no token that ends a response', {
         remedy: 'Set eos_token in tokenizer_config.json, or eos_token_id in generation_config.json.',
       });
     }
     this.eosId = eosId;
-    this.eosIds = [...new Set([eosId, ...(names.eosIds ?? [])])];
+    this.eosIds = [...new Set(eosIds)];
     this.padId = names.padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
   }
 

@@ -13,31 +13,10 @@ import { PromptEncoder } from '../prompt/encoder.ts';
 import { loadImageSettings } from '../prompt/image.ts';
 import { generate } from '../rollout/generate.ts';
 import type { Grid, Prompt } from '../types.ts';
+import { differs, largest, worst, type Comparison } from './comparison.ts';
 import type { Configuration, ExpectedCase } from './configurations.ts';
 
-export interface Comparison {
-  readonly subject: string;
-  /** `differences` are counted; distances are the largest over all elements. */
-  readonly measure: 'differences' | 'absolute' | 'relative';
-  readonly tolerance: number;
-  readonly distance: number;
-}
-
 type Numbers = ArrayLike<number>;
-
-/** Largest difference; Infinity where lengths differ or a number is missing. */
-function largest(actual: Numbers, expected: Numbers): number {
-  if (actual.length !== expected.length) return Infinity;
-  let most = 0;
-  for (let i = 0; i < actual.length; i++) {
-    const difference = Math.abs((actual[i] ?? NaN) - (expected[i] ?? NaN));
-    most = difference <= most ? most : Number.isNaN(difference) ? Infinity : difference;
-  }
-  return most;
-}
-
-const worst = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
-const differs = (a: unknown, b: unknown): number => (JSON.stringify(a) === JSON.stringify(b) ? 0 : 1);
 
 /** Elements 0, s, 2s, .. as the fixture took them: at most `count`, s odd above 1. */
 function thin(values: Numbers, count: number): number[] {
@@ -52,7 +31,7 @@ interface Subject {
   readonly configuration: Configuration;
   readonly prompts: readonly Prompt[];
   /** The expected numbers of a tensor of a case. */
-  expected(case_: ExpectedCase, name: string): Float64Array;
+  readonly expected: (case_: ExpectedCase, name: string) => Float64Array;
 }
 
 export async function openSubject(configuration: Configuration): Promise<Subject> {
@@ -321,13 +300,14 @@ export async function compareGreedy(subject: Subject, model: QwenVL): Promise<Co
 }
 
 /** Our bfloat16 against the reference's float32; the reference's own bfloat16 sets the tolerance. */
-export function compareBfloat16(subject: Subject, model: QwenVL): Comparison[] {
+export function compareBfloat16(subject: Subject, model: QwenVL, weights: string): Comparison[] {
   const expected = expectedLogProbs(subject, 'logProbs');
   const mine = batchLogProbs(subject, model);
   const { max, rms } = subject.configuration.bfloat16;
   const squares = mine.reduce((sum, each, i) => sum + (each - (expected[i] ?? NaN)) ** 2, 0);
-  const row = (subject: string, tolerance: number, distance: number): Comparison => {
-    return { subject: `log-probabilities, bfloat16, ${subject}`, measure: 'absolute', tolerance, distance };
+  const row = (what: string, tolerance: number, distance: number): Comparison => {
+    const subject = `log-probabilities, bfloat16 products, ${weights}, ${what}`;
+    return { subject, measure: 'absolute', tolerance, distance };
   };
   return [row('largest', max, largest(mine, expected)), row('root mean square', rms, Math.sqrt(squares / mine.length))];
 }
@@ -335,7 +315,7 @@ export function compareBfloat16(subject: Subject, model: QwenVL): Comparison[] {
 /** Everything about one configuration. */
 export async function compareAll(configuration: Configuration): Promise<Comparison[]> {
   const subject = await openSubject(configuration);
-  const open = <T>(dtype: FloatDType, use: (model: QwenVL) => T): T => {
+  const open = <T>(dtype: FloatDType | 'auto', use: (model: QwenVL) => T): T => {
     const model = loadModel(configuration.model, { dtype });
     const finish = (): void => {
       model.weightsChanged();
@@ -359,9 +339,11 @@ export async function compareAll(configuration: Configuration): Promise<Comparis
     compareSteps(subject, model, 'sgd'),
   ]);
   const adam = open('float64', (model) => compareSteps(subject, model, 'adamw'));
-  const half = open('float32', (model) => {
-    model.precision = 'bfloat16';
-    return compareBfloat16(subject, model);
-  });
+  const half = ['float32' as const, 'auto' as const].flatMap((dtype) =>
+    open(dtype, (model) => {
+      model.precision = 'bfloat16';
+      return compareBfloat16(subject, model, dtype === 'auto' ? 'weights of the file' : 'float32 weights');
+    }),
+  );
   return [...single, ...double, adam, ...half];
 }

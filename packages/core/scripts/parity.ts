@@ -1,0 +1,136 @@
+/**
+ * Measures every comparison with the reference and writes docs/parity.md.
+ *
+ *     make parity
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+
+import { info } from '@visurf/torch';
+
+import { loadModelConfig } from '../src/model/config.ts';
+import type { Comparison } from '../src/testing/comparison.ts';
+import { configurationNames, openConfiguration } from '../src/testing/configurations.ts';
+import { compareInputFiles } from '../src/testing/parity-inputs.ts';
+import { compareObjective } from '../src/testing/parity-objective.ts';
+import { compareUpdates } from '../src/testing/parity-updates.ts';
+import { compareAll } from '../src/testing/parity.ts';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+
+const rounded = (value: number): string =>
+  value === 0 ? '0' : value >= 0.001 ? String(Number(value.toPrecision(2))) : value.toExponential(1);
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+
+const missed = ({ distance, tolerance }: Comparison): boolean => !(distance <= tolerance);
+const shown = (each: Comparison): string => (missed(each) ? `**${rounded(each.distance)}**` : rounded(each.distance));
+
+/** One row per subject, one column per configuration; where the tolerance is the reference's own, it stands beside. */
+function configurationTable(measured: ReadonlyMap<string, readonly Comparison[]>): string {
+  const [first = []] = [...measured.values()];
+  const rows = first.map(({ subject, measure, tolerance }, i) => {
+    const all = [...measured.values()].map((comparisons) => comparisons[i]!);
+    const own = all.some((each) => each.tolerance !== tolerance);
+    const cells = all.map((each) => (own ? `${shown(each)} of ${rounded(each.tolerance)}` : shown(each)));
+    return [subject, measure, own ? "the reference's own" : rounded(tolerance), ...cells];
+  });
+  return table(['comparison', 'measure', 'tolerance', ...measured.keys()], rows);
+}
+
+function plainTable(comparisons: readonly Comparison[]): string {
+  const rows = comparisons.map((each) => [each.subject, each.measure, rounded(each.tolerance), shown(each)]);
+  return table(['comparison', 'measure', 'tolerance', 'distance'], rows);
+}
+
+function describe(name: string): string[] {
+  const { model } = openConfiguration(name);
+  const { vision, text } = loadModelConfig(model);
+  const family = vision.family === 'qwen2_vl' ? 'Qwen2-VL' : 'Qwen2.5-VL';
+  const full = [...vision.fullAttentionBlocks];
+  const windows =
+    vision.family === 'qwen2_vl'
+      ? 'none'
+      : `${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`;
+  return [
+    name,
+    family,
+    `${text.heads} / ${text.keyValueHeads}`,
+    windows,
+    text.tiedHead ? 'yes' : 'no',
+    `[${text.mropeSection.join(', ')}]`,
+    text.rmsNormEps.toExponential(),
+  ];
+}
+
+const requirements = readFileSync(path.join(root, 'oracle/requirements.txt'), 'utf8');
+const version = (name: string): string => new RegExp(`^${name}==(.*)$`, 'm').exec(requirements)?.[1] ?? 'unknown';
+
+const measured = new Map<string, Comparison[]>();
+for (const name of configurationNames) {
+  process.stderr.write(`${name}\n`);
+  measured.set(name, await compareAll(openConfiguration(name)));
+}
+const updates: Comparison[] = [];
+for (const dtype of ['float64', 'float32'] as const) {
+  for (const name of ['sgd', 'adamw'] as const) updates.push(...(await compareUpdates(name, dtype)));
+}
+const inputs = await compareInputFiles();
+const training = [...compareObjective(), ...updates];
+
+const { version: torch, cpuCapability } = info();
+const text = `# Parity with the reference
+
+Made by \`make parity\`; the same comparisons are tests (\`make test\`). The reference is transformers ${version('transformers')} on PyTorch ${version('torch')}; its
+numbers are committed under \`oracle/fixtures/\` with the scripts that made them. Measured here with libtorch ${torch} (${cpuCapability}), one
+thread, on ${cpus()[0]?.model.trim() ?? 'an unknown processor'} (${availableParallelism()} threads).
+
+Distances are the largest over all elements: absolute, or relative to the largest element of the tensor. \`differences\` are
+counted, and none is allowed. A distance in bold misses its tolerance.
+
+## Model
+
+Small random checkpoints of both families, each written in one of the layouts that published files have, loaded by the
+reference and by us: \`hub\` (flat config, \`rope_scaling\`, \`preprocessor_config.json\`, \`chat_template.json\`, bfloat16 or sharded files),
+\`nested\` (\`text_config\`, keys as in memory, defaults left out) and \`v5\` (\`rope_parameters\`, \`processor_config.json\`). Five
+conversations each: one image; three images of different shapes in several turns; text alone; a video of five frames; two
+videos and an image. Two responses of different lengths each.
+
+${table(['checkpoint', 'family', 'query / key heads', 'windows', 'tied head', 'M-RoPE sections', 'norm eps'], configurationNames.map(describe))}
+
+${configurationTable(measured)}
+
+The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities.
+
+## Text and images
+
+${plainTable(inputs)}
+
+The strings hold all scripts, emoji, control characters, spaces, numbers, code, and look-alikes of special tokens, which
+are text wherever a user writes them. The image files are PNG (grey, palette, one bit, with transparency), JPEG (all
+subsamplings, progressive, rotated by EXIF), WebP, GIF and TIFF, and shapes from 5 x 4 to 150 : 1.
+
+## Training
+
+${plainTable(training)}
+
+## Where we differ on purpose
+
+- Transparency is composited on white, EXIF rotation is applied, 16-bit images keep their high bytes (Pillow clips grey ones), an
+  animation gives its first frame.
+- Special tokens inside messages are text (\`split_special_tokens=True\`).
+- \`generation_config.json\` gives stop tokens, nothing else: sampling is what the command line or the config says.
+- Sampling never draws vision or padding tokens; greedy decoding may.
+- A video is given as its frames, with \`fps\` (24 if unsaid, as in the reference); a response continues behind the largest position
+  of the prompt, as in the reference's generation.
+- Scaled rotary embeddings (yarn) and sliding windows of the decoder are refused.
+`;
+writeFileSync(path.join(root, 'docs/parity.md'), text);
+const failures = [...measured.values(), inputs, training].flat().filter(missed);
+for (const { subject, distance, tolerance } of failures) {
+  process.stderr.write(`${subject}: ${distance} is more than ${tolerance}\n`);
+}
+process.exitCode = failures.length > 0 ? 1 : 0;
