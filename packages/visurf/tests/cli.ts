@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 
 export const root = resolve(import.meta.dirname, '../../..');
 export const fixtures = join(root, 'oracle/fixtures');
@@ -23,15 +23,20 @@ export async function visurf(...args: readonly string[]): Promise<Outcome> {
   return await finished(start(args));
 }
 
-/** Starts a command, and presses Ctrl-C as soon as standard error says `text`. */
-export async function interruptAt(text: string, ...args: readonly string[]): Promise<Outcome> {
+/** Starts a command, and sends it a signal as soon as standard error says `text`; `before` is done first. */
+export async function signalAt(
+  text: string,
+  signal: 'SIGINT' | 'SIGKILL',
+  args: readonly string[],
+  before?: () => Promise<void>,
+): Promise<Outcome> {
   const child = start(args);
   let seen = '';
   const listen = (chunk: Buffer) => {
     seen += chunk.toString();
     if (!seen.includes(text)) return;
     child.stderr.off('data', listen);
-    child.kill('SIGINT');
+    void (before?.() ?? Promise.resolve()).finally(() => child.kill(signal));
   };
   child.stderr.on('data', listen);
   return await finished(child);
@@ -54,6 +59,14 @@ export async function visurfJson<T>(...args: readonly string[]): Promise<T> {
   const { code, stdout, stderr } = await visurf(...args, '--json');
   if (code !== 0) throw new Error(`visurf ${args.join(' ')} ended with ${code}:\n${stderr}`);
   return JSON.parse(stdout) as T;
+}
+
+/** One message that says all of this, no stack, nothing on standard output, exit code 2. */
+export function expectRefusal({ code, stdout, stderr }: Outcome, ...messages: readonly (string | RegExp)[]): void {
+  for (const message of messages) expect(stderr).toMatch(message);
+  expect(stderr.match(/^error: /gm)).toHaveLength(1);
+  expect(stderr).not.toMatch(/^ {4}at |failure of visurf/m);
+  expect([code, stdout]).toEqual([2, '']);
 }
 
 /** A folder that is gone after the test. */

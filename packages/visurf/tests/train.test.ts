@@ -1,32 +1,54 @@
 /** Training, evaluation and the checks, on a few samples of a tiny random model. */
 
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { fixtures, interruptAt, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
+import { expectRefusal, root, signalAt, tinyModel, visurf, visurfJson } from './cli.ts';
+import { eventsOf, linesOf, makeFolder } from './training.ts';
 
-function makeRun(): string {
-  const folder = temporaryFolder();
-  copyFileSync(join(fixtures, 'images/small-40x40.png'), join(folder, 'a.png'));
-  const sample = (id: string, solution: unknown) => JSON.stringify({ id, image: 'a.png', problem: id, solution });
-  const lines = [sample('circle', [{ bbox_2d: [1, 2, 30, 31] }]), sample('square', [])];
-  writeFileSync(join(folder, 'data.jsonl'), lines.join('\n'));
-  writeFileSync(
-    join(folder, 'config.yaml'),
-    `model: ${tinyModel}\noutput: run\nsteps: 2\npromptsPerStep: 2\ndata: { train: data.jsonl, validation: data.jsonl }\n` +
+const sample = (id: string, solution: unknown) => ({ id, image: 'a.png', problem: id, solution });
+
+const makeRun = () =>
+  makeFolder({
+    config:
+      `model: ${tinyModel}\noutput: run\nsteps: 2\npromptsPerStep: 2\n` +
+      'data: { train: data.jsonl, validation: data.jsonl }\n' +
       'rollout: { group: 2, maxNewTokens: 6 }\neval: { every: 2 }\ncheckpoint: { every: 1 }\n',
-  );
-  return folder;
+    prepare: (folder) =>
+      writeFileSync(
+        join(folder, 'data.jsonl'),
+        linesOf([
+          ...[sample('circle', [{ bbox_2d: [1, 2, 30, 31] }]), sample('square', [])],
+          ...[sample('star', [{ bbox_2d: [5, 5, 20, 20] }]), sample('ring', [])],
+        ]),
+      ),
+  });
+
+interface Summary {
+  readonly run: string;
+  readonly steps: number;
+  readonly metrics: Record<string, number>;
+}
+
+/** Everything that a run said, by file, without times and places. */
+function record(folder: string): Record<string, unknown> {
+  const groups = readdirSync(join(folder, 'run/groups')).sort();
+  const texts = groups.map((name) => readFileSync(join(folder, 'run/groups', name), 'utf8').replaceAll(folder, ''));
+  const steps = eventsOf(join(folder, 'run')).filter(({ type }) => type === 'step' || type === 'eval');
+  return { groups, texts, steps };
 }
 
 test('a run holds what its JSON says, and its checkpoint answers', async () => {
-  const folder = makeRun();
+  const folder = await makeRun();
   const config = join(folder, 'config.yaml');
-  const result = await visurfJson<{ run: string; steps: number; metrics: Record<string, number> }>('train', config);
+  const result = await visurfJson<Summary>('train', config);
   expect(result).toEqual({ run: join(folder, 'run'), steps: 2, metrics: expect.objectContaining({ nAcc: 0 }) });
-  const events = readFileSync(join(folder, 'run/events.jsonl'), 'utf8').trim().split('\n');
-  expect(events.length).toBeGreaterThanOrEqual(3);
+  const types = eventsOf(join(folder, 'run')).map(({ type }) => type);
+  expect(types).toEqual(['start', 'step', 'checkpoint', 'step', 'eval', 'checkpoint', 'end']);
   expect(existsSync(join(folder, 'run/config.yaml'))).toBe(true);
+  expect(await visurfJson<Summary>('train', config, '--resume')).toEqual(result);
 
   const best = join(folder, 'run/best');
   const answered = await visurfJson<{ stop: string }>(
@@ -35,50 +57,81 @@ test('a run holds what its JSON says, and its checkpoint answers', async () => {
   expect(['eos', 'length']).toContain(answered.stop);
 });
 
-test('a run goes on to the numbers of one that was not stopped', async () => {
-  const [whole, parts] = [makeRun(), makeRun()];
-  await visurfJson('train', join(whole, 'config.yaml'));
-  await visurfJson('train', join(parts, 'config.yaml'), 'steps=1', 'eval.every=0');
-  await visurfJson('train', join(parts, 'config.yaml'), '--resume');
-  const lossOf = (folder: string) =>
-    readFileSync(join(folder, 'run/groups', '000002.jsonl'), 'utf8').replaceAll(folder, '');
-  expect(lossOf(parts)).toBe(lossOf(whole));
-});
-
 test('eval gives metrics, and a file with an answer to every sample', async () => {
-  const folder = makeRun();
-  const output = join(folder, 'answers.jsonl');
-  const result = await visurfJson<{ metrics: Record<string, number>; n: number; perSample: string }>(
-    ...['eval', '--model', tinyModel, '--data', join(folder, 'data.jsonl')],
-    ...['--max-new-tokens', '4', '--output', output],
-  );
-  expect(Object.keys(result).sort()).toEqual(['metrics', 'n', 'perSample']);
-  expect(result).toMatchObject({ n: 2, perSample: output, metrics: { gIoU: 0 } });
-  expect(readFileSync(output, 'utf8').trim().split('\n')).toHaveLength(2);
+  const folder = await makeRun();
+  const output = join(folder, 'new/answers.jsonl');
+  const args = ['eval', '--model', tinyModel, '--data', join(folder, 'data.jsonl'), '--max-new-tokens', '4'];
+  const result = await visurfJson<Record<string, unknown>>(...args, '--task', 'grounding', '--output', output);
+  expect(result).toEqual({ n: 4, perSample: output, metrics: expect.objectContaining({ gIoU: 0, malformed: 100 }) });
+  const answers = readFileSync(output, 'utf8').trim().split('\n');
+  expect(answers.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(['circle', 'square', 'star', 'ring']);
+
+  expectRefusal(await visurf(...args, '--json', '--output', join(folder, 'a.png/x')), 'a.png/x', 'another output');
+  expectRefusal(await visurf(...args, '--json', '--task', 'count'), 'no task named "count"', 'grounding');
 });
 
 test('data check counts, reward check compares', async () => {
-  const data = join(makeRun(), 'data.jsonl');
-  expect(await visurfJson('data', 'check', data)).toEqual({ n: 2, images: 1, tasks: { grounding: 2 } });
-  expect(await visurfJson('reward', 'check', data, '--model', tinyModel)).toEqual({ n: 2, losing: [] });
+  const data = join(await makeRun(), 'data.jsonl');
+  expect(await visurfJson('data', 'check', data)).toEqual({ n: 4, images: 1, tasks: { grounding: 4 } });
+  expect(await visurfJson('reward', 'check', data, '--model', tinyModel)).toEqual({ n: 4, losing: [] });
 });
 
 test('text goes to standard output, progress to standard error', async () => {
-  const { code, stdout, stderr } = await visurf('train', join(makeRun(), 'config.yaml'), 'steps=1', 'eval.every=0');
+  const config = join(await makeRun(), 'config.yaml');
+  const { code, stdout, stderr } = await visurf('train', config, 'steps=1', 'eval.every=0');
   expect(code).toBe(0);
   expect(stdout).toContain('the run is in');
   expect(stderr).toContain('1/1');
 });
 
-test('Ctrl-C stops at a checkpoint, and says how to go on', async () => {
-  const folder = makeRun();
+test('Ctrl-C stops at a checkpoint, and says how to go on; a run in use is left alone', async () => {
+  const folder = await makeRun();
   const config = join(folder, 'config.yaml');
-  const stopped = await interruptAt('training', 'train', config, 'steps=100000', 'eval.every=0');
+  const args = ['train', config, 'steps=100000', 'eval.every=0', 'checkpoint.every=1000'];
+  const stopped = await signalAt('training', 'SIGINT', [...args, '--precision', 'float32', '--json'], async () => {
+    expectRefusal(await visurf(...args, '--resume'), 'run: this run is in use by process', 'Wait for it');
+  });
   expect(stopped.code).toBe(130);
-  const steps = Number(/^(\d+) steps; the run is in/m.exec(stopped.stdout)?.[1]);
-  expect(stopped.stderr).toContain(`visurf train ${config} steps=100000 eval.every=0 --resume`);
-  const resumed = await visurfJson<{ steps: number }>(
-    ...['train', config, `steps=${steps + 1}`, 'eval.every=0', '--resume'],
-  );
+  expect(stopped.stderr).toMatch(/^stopping after this step; press Ctrl-C again to stop at once$/m);
+  const again = /^stopped\. To go on: .*visurf (train .* --resume)$/m.exec(stopped.stderr)?.[1] ?? '';
+  expect(again).toBe([...args, 'precision=float32', '--resume'].join(' '));
+
+  const { run, steps } = JSON.parse(stopped.stdout) as Summary;
+  expect(run).toBe(join(folder, 'run'));
+  expect(eventsOf(run).at(-1)).toEqual({ type: 'end', step: steps, reason: 'interrupted' });
+  const resumed = await visurfJson<Summary>(...again.split(' '), `steps=${steps + 1}`);
   expect(resumed.steps).toBe(steps + 1);
+});
+
+test('a run that was killed goes on to the numbers of one that was not', async () => {
+  const [killed, whole] = [await makeRun(), await makeRun()];
+  const args = (folder: string) => ['train', join(folder, 'config.yaml'), 'checkpoint.every=3', 'eval.every=2'];
+  const outcome = await signalAt('step 3: checkpoint', 'SIGKILL', [...args(killed), 'steps=100000']);
+  expect(outcome.code).toBeNull();
+  const steps = Math.max(...eventsOf(join(killed, 'run')).map(({ step }) => step as number)) + 2;
+  await visurfJson('train', ...args(killed).slice(1), `steps=${steps}`, '--resume');
+  await visurfJson('train', ...args(whole).slice(1), `steps=${steps}`);
+  expect(record(killed)).toEqual(record(whole));
+});
+
+// A limit on the size of files is what a full disk looks like to a process that writes.
+test.runIf(process.platform === 'linux')('a full disk ends the run, which goes on when there is room', async () => {
+  const folder = await makeRun();
+  const config = join(folder, 'config.yaml');
+  const limited = promisify(execFile)('bash', [
+    '-c',
+    'ulimit -f 300; exec "$@"',
+    '-',
+    join(root, 'visurf'),
+    'train',
+    config,
+  ]);
+  const { code, stderr } = await limited.then(
+    () => ({ code: 0, stderr: '' }),
+    (error: unknown) => error as { code: number; stderr: string },
+  );
+  expect(stderr).toMatch(/^error: .*run: a file would be larger than is allowed here\n.*resume the run/m);
+  expect(code).toBe(2);
+  const resumed = await visurfJson<Summary>('train', config, '--resume');
+  expect(resumed.steps).toBe(2);
 });
