@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit bench oracle format clean
+.PHONY: help setup demo test types lint unit bench oracle parity format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint             eslint, prettier, knip, clang-format'
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment)'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
+	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'
 
@@ -42,6 +43,9 @@ bench: setup
 
 oracle: setup
 	@oracle/run.sh
+
+parity: setup
+	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
 
 format: setup
 	@eslint --fix .

@@ -25,6 +25,7 @@ const FOLDERS: Record<string, string[]> = {
   prompt: ['config'],
   hub: ['run'],
   model: [],
+  plan: ['config', 'model'],
   rollout: ['model', 'prompt'],
   export: ['model'],
   report: ['config', 'run', 'tasks', 'prompt'],

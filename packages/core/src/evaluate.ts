@@ -73,7 +73,7 @@ function assertWritable(file: string): void {
 /** @throws UserError for a bad checkpoint or bad data. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const { model, data, maxNewTokens = 512, onProgress, signal } = options;
-  using policy = await openPolicy(model, { ...options, onProgress: options.onDownload });
+  using policy = await openPolicy(model, { ...options, dtype: 'auto', onProgress: options.onDownload });
   const { samples, task } = await loadTaskData(data, options.task, options.limit);
   const perSample = path.resolve(options.output ?? path.join(isHubId(model) ? '' : model, 'eval', path.basename(data)));
   assertWritable(perSample);

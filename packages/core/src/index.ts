@@ -26,6 +26,7 @@ export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
 export { checkData, checkReward, type DataReport, type RewardReport } from './check.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
+export { plan, type Plan, type PlanOptions } from './plan.ts';
 export { probeMachine, type Machine } from './machine.ts';
 export { writeReport } from './report/report.ts';
 export type * from './report/data.ts';

@@ -5,7 +5,7 @@ import { isHubId } from './hub/id.ts';
 import { localModel, type HubOptions } from './hub/model.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './model/load.ts';
-import { addAdapters, type LoraSettings } from './model/lora.ts';
+import { addAdapters, mergeAdapters, type LoraSettings } from './model/lora.ts';
 import {
   baseDirectory,
   isAdapterDirectory,
@@ -53,6 +53,12 @@ export class Policy {
     if (this.peft) throw new Error('the policy has an adapter already');
     addAdapters(this.model, settings, seed);
     this.peft = makePeftConfig(this.model, settings, this.directory);
+  }
+
+  /** Adds the adapter to the weights: what is left is a whole model that computes the same. */
+  mergeAdapter(): void {
+    mergeAdapters(this.model);
+    this.peft = undefined;
   }
 
   /**

@@ -82,7 +82,7 @@ function stopwatch(): () => number {
 
 /** What asks a question: the policy's eyes, the task, and a prompt template in place of the task's own. */
 export interface Asking {
-  readonly policy: Policy;
+  readonly policy: Pick<Policy, 'encoder'>;
   readonly scorer: Scorer;
   readonly prompt?: string | undefined;
   readonly system?: string | undefined;

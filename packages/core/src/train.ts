@@ -146,7 +146,9 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     for (const message of resumed?.warnings ?? []) onEvent({ kind: 'warning', message });
     const checkpoint = resumed?.checkpoint;
     const { device, precision } = config;
-    using policy = loadPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision });
+    // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
+    const dtype = config.train.lora ? 'auto' : 'float32';
+    using policy = loadPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
     if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
     const questions = await askAll({ ...config.data, policy, scorer }, [...samples, ...validation]);
     const warning = labelWarning(questions.slice(0, samples.length), scorer, config);

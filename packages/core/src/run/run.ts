@@ -62,7 +62,11 @@ export class Run {
    */
   static start(directory: string, config: Config, environment: Environment): Run {
     requireEmpty(directory);
-    makeDirectory(directory);
+    try {
+      makeDirectory(directory);
+    } catch (error) {
+      throw fileError(error, { where: directory, remedy: 'Choose another output.' });
+    }
     const release = lockRun(directory);
     cutBack(directory, undefined);
     replaceFile(path.join(directory, 'config.yaml'), configToYaml(config));
