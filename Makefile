@@ -3,16 +3,17 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit bench oracle parity format clean
+.PHONY: help setup demo test types lint unit bench oracle parity pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
 	@echo 'make demo [QUICK=1]   train a small model with ViSurf and see what it learned'
 	@echo 'make test             types, lint, unit and end-to-end tests'
 	@echo 'make lint             eslint, prettier, knip, clang-format'
-	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment)'
+	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
+	@echo 'make pack             the npm packages, as tarballs in dist/'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'
 
@@ -38,8 +39,11 @@ lint: setup
 unit: setup
 	@vitest run --project unit $(FILES)
 
+# ONLY=load, ONLY=plan, or workloads of bench.ts; everything unless said.
+MEASURED = $(if $(filter load plan,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench load plan))
+
 bench: setup
-	@node bench/bench.ts
+	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done
 
 oracle: setup
 	@oracle/run.sh
@@ -47,10 +51,13 @@ oracle: setup
 parity: setup
 	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
 
+pack: setup
+	@node scripts/pack.ts
+
 format: setup
 	@eslint --fix .
 	@prettier --write --log-level warn .
 	@scripts/clang-format.sh -i
 
 clean:
-	rm -rf packages/torch/build packages/*/dist recipes/*/dist coverage $(RESULTS)
+	rm -rf packages/torch/build dist coverage $(RESULTS)

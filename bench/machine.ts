@@ -29,3 +29,7 @@ export function describeMachine(): Machine {
     load: Number((loadavg()[0]! / cores).toFixed(2)),
   };
 }
+
+/** Without such instructions a bfloat16 product takes a hundred times as long as a float32 one. */
+export const multipliesInHalf = ({ features }: Machine): boolean =>
+  features.some((feature) => feature === 'avx512_bf16' || feature === 'amx_bf16');

@@ -1,7 +1,7 @@
 /**
  * Our side of a comparison, driven like the peers (protocol.py): one step per line of input, one line of JSON out.
  *
- *   node bench/ours.ts --kind rlvr|visurf|sft|rollouts --workload FILE --threads N
+ *   node bench/ours.ts --kind rlvr|visurf|sft|rollouts --workload FILE --threads N --precision float32|bfloat16
  *
  * A step is the trainer's own (`trainStep`), with a task whose rewards and labels suit the measurement. Counted: reading,
  * decoding and processing the images (their cache is off), rollouts, rewards, and the update.
@@ -22,41 +22,51 @@ import { ask, trainStep } from '../packages/core/src/step.ts';
 import type { Prompt, Rollout } from '../packages/core/src/types.ts';
 import { makeOptimizer, trainable } from '../packages/core/src/update/optimizer.ts';
 import { measuredSamples, measuringTask } from './task.ts';
-import { readWorkload, type Workload } from './workloads.ts';
+import type { Step } from './peer.ts';
+import { readWorkload, type Precision, type Workload } from './workloads.ts';
 
-/** Sampling without a stop token: every rollout has exactly `maxNewTokens` tokens. */
+/**
+ * Sampling without a stop token: every rollout has exactly `maxNewTokens` tokens. Its text is one character per token,
+ * which the reward reads: most ids of a random model have no text.
+ */
 class EndlessPolicy extends Policy {
   override async sample(prompts: readonly Prompt[], options: Parameters<Policy['sample']>[1]): Promise<Rollout[][]> {
     const { forbiddenIds } = this.encoder;
     const groups = await generate(this.model, prompts, { ...options, stopIds: [], forbiddenIds });
-    return groups.map((group) => group.map((each) => ({ ...each, text: this.encoder.decode(each.tokens) })));
+    for (const { tokens } of groups.flat()) this.encoder.decode(tokens);
+    return groups.map((group) => group.map((each) => ({ ...each, text: String.fromCodePoint(...each.tokens) })));
   }
 }
 
-const configOf = (workload: Workload, paradigm: Paradigm): Config =>
+const configOf = (workload: Workload, paradigm: Paradigm, precision: Precision): Config =>
   parseConfig({
     model: workload.model,
     output: 'unused',
     data: { train: 'unused' },
     paradigm,
     steps: 1,
-    promptsPerStep: workload.promptsPerStep,
-    rollout: { group: workload.group, maxNewTokens: workload.maxNewTokens },
+    precision,
+    promptsPerStep: workload.samples.length,
+    rollout: { maxNewTokens: workload.maxNewTokens, ...(paradigm !== 'sft' && { group: workload.group }) },
     // The label keeps its advantage, whatever the rollouts do.
-    label: { align: 'off', smooth: false },
-    train: { microBatch: { prompts: workload.microBatchPrompts } },
+    ...(paradigm === 'visurf' && { label: { align: 'off', smooth: false } }),
+    // Supervised batches are small: all at once, as the peer does.
+    train: { microBatch: { prompts: paradigm === 'sft' ? workload.samples.length : workload.microBatchPrompts } },
   });
 
-interface Outcome {
-  readonly seconds: Readonly<Record<string, number>>;
-  readonly tokens: number;
-}
+type Outcome = Pick<Step, 'seconds' | 'tokens' | 'prefillSeconds'>;
 
 /** @returns a function that does one step, and the length of the prompts */
-async function prepare(kind: string, workload: Workload): Promise<{ step: () => Promise<Outcome>; length: number }> {
-  const config = configOf(workload, kind === 'rollouts' ? 'rlvr' : (kind as Paradigm));
+async function prepare(
+  kind: string,
+  workload: Workload,
+  precision: Precision,
+): Promise<{ step: () => Promise<Outcome>; length: number }> {
+  const config = configOf(workload, kind === 'rollouts' ? 'rlvr' : (kind as Paradigm), precision);
   const encoder = PromptEncoder.load(workload.model, { imageCacheBytes: 0 });
-  const policy = new EndlessPolicy(workload.model, loadModel(workload.model), encoder);
+  const model = loadModel(workload.model);
+  model.precision = precision;
+  const policy = new EndlessPolicy(workload.model, model, encoder);
   const scorer = makeScorer(measuringTask(workload));
   const samples = measuredSamples(workload);
   const indices = samples.map((_, i) => i);
@@ -72,9 +82,13 @@ async function prepare(kind: string, workload: Workload): Promise<{ step: () => 
       const start = performance.now();
       const prompts = (await questions()).map(({ prompt }) => prompt);
       const asked = performance.now();
-      const groups = await policy.sample(prompts, { ...config.rollout, seed: 0, step: ++count, promptIds: indices });
+      let first: number | undefined;
+      const onToken = (): void => void (first ??= performance.now());
+      const options = { ...config.rollout, seed: 0, step: ++count, promptIds: indices, onToken };
+      const groups = await policy.sample(prompts, options);
       const seconds = { prepare: (asked - start) / 1000, generate: (performance.now() - asked) / 1000 };
-      return { seconds, tokens: groups.flat().reduce((sum, { tokens }) => sum + tokens.length, 0) };
+      const tokens = groups.flat().reduce((sum, each) => sum + each.tokens.length, 0);
+      return { seconds, tokens, prefillSeconds: ((first ?? NaN) - asked) / 1000 };
     };
     return { step, length };
   }
@@ -83,11 +97,21 @@ async function prepare(kind: string, workload: Workload): Promise<{ step: () => 
   const optimizer = makeOptimizer(parameters, config.optimizer);
   const learner = { model: policy.model, reference: undefined, parameters, optimizer };
   const step = async (): Promise<Outcome> => {
-    const result = await trainStep({ config, policy, learner, scorer }, samples, indices, ++count, terms, 1e-6, []);
+    const result = await trainStep(
+      { config, policy, learner, scorer },
+      () => ({ samples, indices }),
+      ++count,
+      terms,
+      1e-6,
+      [],
+    );
     const { prompt, rollout, reward, update } = result.seconds;
     const members = result.groups.flatMap((group) => group.members);
     if (members.some(({ response }) => response.tokens.length !== workload.maxNewTokens)) {
       throw new Error('responses differ in length: not the work that is to be measured');
+    }
+    if (result.update.scored !== members.length) {
+      throw new Error('a response without advantage was left out: not the work that is to be measured');
     }
     const sampled = members.filter(({ kind }) => kind === 'rollout').length * workload.maxNewTokens;
     const trained = samples.length * (length + workload.maxNewTokens);
@@ -117,20 +141,21 @@ async function main(): Promise<void> {
       kind: { type: 'string', default: 'rlvr' },
       workload: { type: 'string', default: '' },
       threads: { type: 'string', default: '1' },
+      precision: { type: 'string', default: 'float32' },
     },
   });
   const threads = Number(values.threads);
   setNumThreads(threads);
-  const { step, length } = await prepare(values.kind, readWorkload(values.workload));
+  const { step, length } = await prepare(values.kind, readWorkload(values.workload), values.precision as Precision);
   answer({ ready: true, peer: 'visurf', torch: info().version, threads });
   for await (const line of createInterface({ input: process.stdin })) {
     if (line !== 'step') break;
     const start = performance.now();
     const before = process.cpuUsage();
-    const { seconds, tokens } = await step();
+    const { seconds, ...counted } = await step();
     const { user, system } = process.cpuUsage(before);
     const total = (performance.now() - start) / 1000;
-    answer({ seconds: { ...seconds, total }, cpuSeconds: (user + system) / 1e6, tokens, promptTokens: length });
+    answer({ seconds: { ...seconds, total }, cpuSeconds: (user + system) / 1e6, promptTokens: length, ...counted });
   }
 }
 

@@ -1,7 +1,10 @@
 /** A measured program as a child process: one line in, one step, one line of JSON out (protocol.py). */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { totalmem } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
+
+import { statusOf } from './resident.ts';
 
 export interface Ready {
   readonly peer: string;
@@ -9,6 +12,8 @@ export interface Ready {
   readonly threads: number;
   /** Resident megabytes once loaded. */
   readonly residentMb: number;
+  /** Sequences that TRL holds at once. */
+  readonly sequences?: number;
 }
 
 export interface Step {
@@ -19,14 +24,20 @@ export interface Step {
   /** Sampled tokens (rollouts), or trained tokens (SFT). */
   readonly tokens: number;
   readonly promptTokens?: number;
+  /** Of the generation: until the first token of the first rollout. */
+  readonly prefillSeconds?: number;
   /** Highest resident megabytes so far. */
   readonly peakMb: number;
 }
+
+/** Share of the machine's memory at which a program is ended, before the system ends something else. */
+const memoryShare = 0.7;
 
 export class Peer {
   readonly name: string;
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #lines: AsyncIterator<string>;
+  readonly #guard: NodeJS.Timeout;
   #errors = '';
 
   constructor(name: string, command: readonly string[], env: NodeJS.ProcessEnv) {
@@ -37,6 +48,8 @@ export class Peer {
     this.#child.stderr.on('data', (chunk: Buffer) => (this.#errors = (this.#errors + chunk.toString()).slice(-4000)));
     // A peer that died is reported where its next line is missing.
     this.#child.stdin.on('error', () => undefined);
+    this.#guard = setInterval(() => this.#checkMemory(), 200);
+    this.#child.once('exit', () => clearInterval(this.#guard));
   }
 
   ready(): Promise<Ready> {
@@ -57,9 +70,25 @@ export class Peer {
     clearTimeout(timer);
   }
 
+  #checkMemory(): void {
+    const { pid } = this.#child;
+    if (pid === undefined || residentBytes(pid) <= memoryShare * totalmem()) return;
+    this.#errors += `it took more than ${memoryShare} of the machine's memory: fewer sequences at once will fit`;
+    this.#child.kill('SIGKILL');
+  }
+
   async #next(): Promise<unknown> {
     const line = await this.#lines.next();
     if (line.done === true) throw new Error(`${this.name} ended:\n${this.#errors}`);
     return JSON.parse(line.value);
+  }
+}
+
+/** 0 once the process has ended. */
+function residentBytes(pid: number): number {
+  try {
+    return statusOf(pid, 'VmRSS') || 0;
+  } catch {
+    return 0;
   }
 }

@@ -17,13 +17,11 @@ from peer_trl import FORBIDDEN
 
 
 def conversations(workload: dict) -> tuple[list[list[dict]], list[Image.Image]]:
-    chosen = workload["samples"][: workload["promptsPerStep"]]
     messages = []
-    for sample in chosen:
-        system = [{"role": "system", "content": sample["system"]}] if sample.get("system") else []
+    for sample in workload["samples"]:
         content = [{"type": "image"}, {"type": "text", "text": sample["problem"]}]
-        messages.append([*system, {"role": "user", "content": content}])
-    return messages, [Image.open(sample["image"]).convert("RGB") for sample in chosen]
+        messages.append([{"role": "user", "content": content}])
+    return messages, [Image.open(sample["image"]).convert("RGB") for sample in workload["samples"]]
 
 
 def encode(processor, messages, images):

@@ -1,9 +1,13 @@
 """TRL's GRPOTrainer with transformers' Qwen2.5-VL, one optimiser step per `step` line (see protocol.py).
 
-The settings are ours: no KL, one update per batch, the whole batch at once, no gradient checkpointing (unless asked
-for), rollouts of exactly `maxNewTokens` tokens at temperature 1. Counted: processing of images and text, generation,
-rewards, forward, backward, optimiser. Not counted, in the peer's favour: reading and decoding the images, which the
-trainer's data loader has done before the step begins.
+The settings are ours: no KL, one update per batch, as many sequences at once as fit, no gradient checkpointing,
+rollouts of exactly `maxNewTokens` tokens at temperature 1. `--precision bfloat16` is TRL's default: bfloat16 autocast.
+Counted: processing of images and text, generation, rewards, forward, backward, optimiser. Not counted, in the peer's
+favour: reading and decoding the images, which the trainer's data loader has done before the step begins.
+
+`--tuned` is what a user who has profiled it might change: on a CPU, TRL's head projects every position of a sequence,
+in float32, and recomputes the projection in the backward pass; here it projects the positions of the completion, in the
+precision of the rest, once. The driver also sets glibc's allocator (comparisons.ts).
 """
 
 from __future__ import annotations
@@ -23,27 +27,31 @@ from trl import GRPOConfig, GRPOTrainer
 # Placeholders in a rollout would be taken for images; the model must never say them.
 FORBIDDEN = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"]
 
+# More than any run asks for.
+MOST_STEPS = 200
+
 
 def reward(completion_ids: list[list[int]], **_) -> list[float]:
-    """Any reward that differs between the members of a group: the share of even token ids."""
-    return [sum(1 - token % 2 for token in ids) / len(ids) for ids in completion_ids]
+    """Any reward that differs between the members of a group: the mean token id."""
+    return [sum(ids) / len(ids) / 1000 for ids in completion_ids]
 
 
 def dataset(workload: dict) -> datasets.Dataset:
-    rows = []
-    for sample in workload["samples"] * workload["repeats"]:
-        system = [{"role": "system", "content": sample["system"]}] if sample.get("system") else []
-        rows.append({"prompt": [*system, {"role": "user", "content": sample["problem"]}], "image": sample["image"]})
+    rows = [
+        {"prompt": [{"role": "user", "content": sample["problem"]}], "image": sample["image"]}
+        for sample in workload["samples"] * MOST_STEPS
+    ]
     return datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
 
 
 def config(options, workload: dict, forbidden: list[int], folder: str) -> GRPOConfig:
-    count = workload["promptsPerStep"] * workload["group"]
+    count = len(workload["samples"]) * workload["group"]
+    sequences = options.sequences or count
     return GRPOConfig(
         output_dir=folder,
         use_cpu=not torch.cuda.is_available(),
-        per_device_train_batch_size=count // workload["microBatches"],
-        gradient_accumulation_steps=workload["microBatches"],
+        per_device_train_batch_size=sequences,
+        gradient_accumulation_steps=count // sequences,
         num_generations=workload["group"],
         max_completion_length=workload["maxNewTokens"],
         generation_kwargs={"min_new_tokens": workload["maxNewTokens"], "suppress_tokens": forbidden},
@@ -52,10 +60,10 @@ def config(options, workload: dict, forbidden: list[int], folder: str) -> GRPOCo
         num_iterations=1,
         loss_type="grpo",
         learning_rate=1e-6,
-        gradient_checkpointing=options.gradient_checkpointing,
+        gradient_checkpointing=False,
         bf16=options.precision == "bfloat16",
         shuffle_dataset=False,
-        max_steps=len(workload["samples"]) * workload["repeats"] // workload["promptsPerStep"],
+        max_steps=MOST_STEPS,
         logging_strategy="no",
         save_strategy="no",
         report_to="none",
@@ -102,6 +110,34 @@ def check_lengths(generate, new_tokens: int, prompt_tokens: list[int]):
     return checked
 
 
+class TunedTrainer(GRPOTrainer):
+    """Log-probabilities of the completion's positions only, in chunks that are kept for the backward pass."""
+
+    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, **inputs):
+        shown = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
+        with self.accelerator.autocast():
+            states = model.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                use_cache=False,
+                **{name: inputs[name] for name in shown if inputs.get(name) is not None},
+            ).last_hidden_state[:, -logits_to_keep - 1 : -1]
+            # A sequence at a time: all logits at once would not fit.
+            chunks = [
+                score(model.lm_head(each), ids)
+                for each, ids in zip(states, input_ids[:, -logits_to_keep:], strict=True)
+            ]
+        logps, entropies = (torch.stack(each) for each in zip(*chunks, strict=True))
+        return logps, entropies if inputs.get("compute_entropy") else None, None
+
+
+def score(logits: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    logps = logits.float().log_softmax(-1)
+    with torch.no_grad():
+        entropy = -(logps.exp() * logps).sum(-1)
+    return logps.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropy
+
+
 def main() -> None:
     options, workload = protocol.arguments()
     processor = AutoProcessor.from_pretrained(workload["model"], padding_side="left")
@@ -110,10 +146,10 @@ def main() -> None:
     # Only what the workload says shapes sampling, not the checkpoint's published defaults.
     model.generation_config.repetition_penalty = 1.0
     phases = protocol.Phases()
-    tokens = workload["promptsPerStep"] * workload["group"] * workload["maxNewTokens"]
+    tokens = len(workload["samples"]) * workload["group"] * workload["maxNewTokens"]
     prompt_tokens: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
+        trainer = (TunedTrainer if options.tuned else GRPOTrainer)(
             model=model,
             reward_funcs=reward,
             args=config(options, workload, forbidden, folder),
@@ -138,6 +174,7 @@ def main() -> None:
             {
                 "ready": True,
                 "peer": f"TRL {trl.__version__}, transformers {transformers.__version__}",
+                "sequences": trainer.args.per_device_train_batch_size,
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
                 "parameters": sum(p.numel() for p in model.parameters()),

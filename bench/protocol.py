@@ -24,12 +24,13 @@ os.dup2(2, 1)
 
 
 def arguments() -> tuple[argparse.Namespace, dict]:
-    """`--workload FILE --threads N`, and the workload: model, samples, group, maxNewTokens, promptsPerStep, ..."""
+    """`--workload FILE --threads N ...`, and the workload: model, samples (of one step), group, maxNewTokens."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workload", required=True, help="JSON file written by the driver")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--sequences", type=int, help="TRL: sequences in memory at once (gradient accumulation)")
+    parser.add_argument("--tuned", action="store_true", help="TRL: with our patch (see peer_trl.py)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

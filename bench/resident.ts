@@ -16,8 +16,26 @@ export function statusOf(pid: number | 'self', field: 'RssAnon' | 'VmRSS' | 'VmH
   return Number(kilobytes) * 1024;
 }
 
-/** Runs a program and samples its memory every few milliseconds. */
-export function watch(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Watched> {
+/** Processor seconds of a process so far, all threads. */
+function processorSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** Of Linux, on every common machine. */
+const ticksPerSecond = 100;
+
+/**
+ * Runs a program and samples its memory every few milliseconds.
+ * @param onSample hears how many processor seconds it has used
+ */
+export function watch(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  onSample?: (processorSeconds: number) => void,
+): Promise<Watched> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
     let [anonymous, resident, output] = [0, 0, ''];
@@ -26,6 +44,7 @@ export function watch(command: string, args: readonly string[], env: NodeJS.Proc
         // NaN once it has ended and is not yet collected.
         anonymous = Math.max(anonymous, statusOf(child.pid!, 'RssAnon') || 0);
         resident = Math.max(resident, statusOf(child.pid!, 'VmHWM') || 0);
+        onSample?.(processorSeconds(child.pid!));
       } catch {
         // It has ended.
       }

@@ -3,10 +3,14 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 
-test('our side of every comparison runs', async () => {
+test('our side of every comparison runs, and its page has no gaps', async () => {
   const bench = join(import.meta.dirname, 'bench.ts');
-  const { stderr } = await promisify(execFile)(process.execPath, [bench, '--smoke']);
-  // 2 prompts, 4 rollouts of 6 tokens; an SFT step counts prompts and labels.
-  for (const kind of ['rlvr', 'visurf', 'rollouts']) expect(stderr).toContain(`visurf ${kind}: 48 tokens`);
-  expect(stderr).toMatch(/visurf sft: \d+ tokens/);
+  const { stdout } = await promisify(execFile)(process.execPath, [bench, '--smoke']);
+  expect(stdout).toMatch(/2 prompts of \d+ tokens, 4 rollouts each of 6 tokens/);
+  for (const kind of ['rlvr', 'visurf', 'rollouts', 'sft']) expect(stdout).toContain(`| visurf ${kind} |`);
+  // Every program stands in for its own peer.
+  expect(stdout.match(/^\| step, s \|.*\| 1\.00 \(1\.00 to 1\.00\) times \|$/gm)).toHaveLength(8);
+  expect(stdout).toMatch(/^\| \(b\) float32 \|/m);
+  expect(stdout).toContain('**visurf, model (b): group**');
+  expect(stdout).not.toMatch(/NaN|undefined|\{\{/);
 });

@@ -3,10 +3,13 @@ import type { Task } from '../packages/core/src/tasks/task.ts';
 import type { Sample } from '../packages/core/src/types.ts';
 import type { Workload } from './workloads.ts';
 
-/** The share of even code points: differs between the rollouts of a group, as the peer's reward does (peer_trl.py). */
-export function evenShare(text: string): number {
+/**
+ * The mean code point, scaled: as the peer's reward (peer_trl.py) it differs between the rollouts of a group, and no
+ * rollout has exactly the mean of its group, whose training would be skipped.
+ */
+function meanPoint(text: string): number {
   const points = Array.from(text, (character) => character.codePointAt(0) ?? 0);
-  return points.filter((point) => point % 2 === 0).length / Math.max(1, points.length);
+  return points.reduce((sum, point) => sum + point, 0) / Math.max(1, points.length) / 1000;
 }
 
 export function measuringTask({ maxNewTokens }: Workload): Task<undefined> {
@@ -19,7 +22,7 @@ export function measuringTask({ maxNewTokens }: Workload): Task<undefined> {
     forms: [{ name: 'only', write: () => '~'.repeat(maxNewTokens - 1) }],
     recognise: () => undefined,
     parse: () => ({ wellFormed: false, boxes: [], points: [] }),
-    terms: ({ text }) => ({ thinking: 0, accuracy: evenShare(text) }),
+    terms: ({ text }) => ({ thinking: 0, accuracy: meanPoint(text) }),
     weights: { thinking: 1, accuracy: 1 },
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
@@ -29,8 +32,8 @@ export function measuringTask({ maxNewTokens }: Workload): Task<undefined> {
   };
 }
 
-export const measuredSamples = ({ samples, promptsPerStep }: Workload): Sample[] =>
-  samples.slice(0, promptsPerStep).map(({ image, problem }, i) => ({
+export const measuredSamples = ({ samples }: Workload): Sample[] =>
+  samples.map(({ image, problem }, i) => ({
     id: String(i),
     images: [image],
     problem,

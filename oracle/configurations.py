@@ -98,8 +98,8 @@ def cases() -> dict[str, list[dict]]:
             {"role": "user", "content": [image_part(square), text_part("and here?")]},
         ],
         "text": [{"role": "user", "content": "Where is 42? 漢字"}],
-        # Five frames make three temporal patches: the last is repeated.
-        "video": [{"role": "user", "content": [video_part(frames, 2.0), text_part("what moves?")]}],
+        # Five frames make three temporal patches: the last is repeated. In time they reach further than the text behind them.
+        "video": [{"role": "user", "content": [video_part(frames, 0.25), text_part("what moves?")]}],
         "image-and-videos": [
             {
                 "role": "user",

@@ -45,6 +45,9 @@ def write() -> None:
     image.save(FOLDER / "422.jpg", quality=80, subsampling=1)
     image.save(FOLDER / "progressive.jpg", quality=80, progressive=True)
     image.convert("L").save(FOLDER / "gray.jpg", quality=85)
+    inks = Image.merge("CMYK", [*image.split(), alpha])
+    inks.save(FOLDER / "cmyk.jpg", quality=90)
+    inks.save(FOLDER / "cmyk.tiff", compression="tiff_lzw")
     for orientation in (3, 6, 8, 5):
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
@@ -55,6 +58,7 @@ def write() -> None:
     picture(10, 1500).save(FOLDER / "thin-10x1500.png")
     picture(900, 6).save(FOLDER / "flat-900x6.png")
     picture(5, 4).save(FOLDER / "tiny-5x4.png")
+    picture(2, 3).save(FOLDER / "dots-2x3.png")
     picture(42, 70).save(FOLDER / "half-42x70.png")
     picture(97, 83).save(FOLDER / "odd-97x83.png")
     picture(56, 56).save(FOLDER / "exact-56x56.png")

@@ -9,6 +9,12 @@
     loss   = aggregate(-x_t + coefficient * k_t)
     sft    = aggregate(-log pi) over the labels                                                (1)
 
+Variants:
+    leave-one-out: A_j = r_j - mean of the other rewards                                       RLOO, arXiv 2402.14740
+    labelShaping:  x_t = f(p) A for labels, f(p) = p / (p + gamma), p = pi(token)              LUFFY, arXiv 2504.14945, (6)
+    weighting:     sft = aggregate(-w log pi), w detached: p (DFT, arXiv 2508.05629, (9)) or p (1 - p) (CHORD, (6))
+    mixed:         (1 - mu) loss of the rollouts alone + mu sft                                CHORD, arXiv 2508.11408, (3)
+
 aggregate, over all responses of all prompts (a response without a term counts with 0 in every denominator):
     sum, sequence:  mean over prompts of mean over members of (sum over tokens / normalizer)
     mean, sequence: mean over prompts of mean over members of (mean over tokens)
@@ -54,10 +60,12 @@ def make_groups() -> list[list[dict]]:
     return groups
 
 
-def advantages(rewards: list[float], std: str) -> list[float]:
+def advantages(rewards: list[float], std: str, baseline: str = "mean") -> list[float]:
     if len(set(rewards)) == 1:
         return [0.0] * len(rewards)
     r = torch.tensor(rewards, dtype=torch.float64)
+    if baseline == "leave-one-out":
+        return (r - (r.sum() - r) / (len(rewards) - 1)).tolist()
     centred = r - r.mean()
     if std == "none":
         return centred.tolist()
@@ -84,7 +92,8 @@ def surrogate(current, old, advantage: float, ratio: str, low: float, high: floa
 def evaluate(groups: list[list[dict]], settings: dict) -> dict:
     """Advantages [prompt][member], loss, and d loss / d log pi [prompt][member][T]."""
     used = [[m for m in group if settings["withLabels"] or m["kind"] == "rollout"] for group in groups]
-    scaled = [advantages([m["reward"] for m in group], settings["std"]) for group in used]
+    baseline, gamma = settings.get("baseline", "mean"), settings.get("labelShaping")
+    scaled = [advantages([m["reward"] for m in group], settings["std"], baseline) for group in used]
     column = lambda m, key: torch.tensor(m[key], dtype=torch.float64)  # noqa: E731
     current = [[column(m, "current").requires_grad_() for m in group] for group in used]
     clip, kl = settings["clip"], settings["kl"]
@@ -92,9 +101,12 @@ def evaluate(groups: list[list[dict]], settings: dict) -> dict:
     for group, own, values in zip(used, current, scaled):
         rows = []
         for member, log_probs, advantage in zip(group, own, values):
-            row = -surrogate(
-                log_probs, column(member, "old"), advantage, settings["ratio"], clip["low"], clip["high"]
-            )
+            if gamma is not None and member["kind"] == "label":
+                row = -advantage * log_probs.exp() / (log_probs.exp() + gamma)
+            else:
+                row = -surrogate(
+                    log_probs, column(member, "old"), advantage, settings["ratio"], clip["low"], clip["high"]
+                )
             if kl["coefficient"] > 0 and (member["kind"] == "rollout" or kl["labels"]):
                 d = column(member, "reference") - log_probs
                 row = row + kl["coefficient"] * (d.exp() - d - 1)
@@ -110,11 +122,30 @@ def evaluate(groups: list[list[dict]], settings: dict) -> dict:
     }
 
 
+FACTORS = {"uniform": torch.ones_like, "probability": lambda p: p, "uncertainty": lambda p: p * (1 - p)}
+
+
 def evaluate_sft(groups: list[list[dict]], settings: dict) -> dict:
     labels = [torch.tensor(group[0]["current"], dtype=torch.float64, requires_grad=True) for group in groups]
-    loss = aggregate([[-label] for label in labels], **settings)
+    over = {key: value for key, value in settings.items() if key != "weighting"}
+    factor = FACTORS[settings.get("weighting", "uniform")]
+    loss = aggregate([[-label * factor(label.exp()).detach()] for label in labels], **over)
     loss.backward()
     return {"settings": settings, "loss": loss.item(), "coefficients": [label.grad.tolist() for label in labels]}
+
+
+def evaluate_mixed(groups: list[list[dict]], settings: dict) -> dict:
+    mu = settings["mu"]
+    rl = evaluate(groups, settings["rl"])
+    sft = evaluate_sft(groups, settings["sft"])
+    return {
+        "settings": settings,
+        "loss": (1 - mu) * rl["loss"] + mu * sft["loss"],
+        "coefficients": [
+            [[mu * x for x in label]] + [[(1 - mu) * x for x in member] for member in group]
+            for label, group in zip(sft["coefficients"], rl["coefficients"])
+        ],
+    }
 
 
 def all_settings() -> list[dict]:
@@ -143,7 +174,18 @@ def all_settings() -> list[dict]:
     # The response's ratio, GSPO: every token has the response's surrogate value, then tokens are aggregated as above.
     pairs = itertools.product(aggregates, kls[:2])
     settings += [base | {"ratio": "sequence", "aggregate": a, "kl": k} for a, k in pairs]
+    settings += [base | {"std": "none", "baseline": "leave-one-out", "withLabels": labels} for labels in (True, False)]
+    pairs = itertools.product(aggregates, (0.1, 0.5))
+    settings += [base | {"labelShaping": gamma, "aggregate": a} for a, gamma in pairs]
+    settings += [base | {"labelShaping": 0.1, "std": "none", "ratio": "sequence", "kl": kls[2]}]
     return settings
+
+
+def mixed_settings() -> list[dict]:
+    rl = all_settings()[0] | {"withLabels": False}
+    means = [{"tokens": "mean", "over": over, "normalizer": None} for over in ("sequence", "batch")]
+    pairs = itertools.product(means, FACTORS)
+    return [{"mu": 0.3, "rl": rl | {"aggregate": a}, "sft": a | {"weighting": w}} for a, w in pairs]
 
 
 def main() -> None:
@@ -154,7 +196,9 @@ def main() -> None:
     content = {
         "groups": groups,
         "cases": [evaluate(groups, settings) for settings in all_settings()],
-        "sft": [evaluate_sft(groups, s["aggregate"]) for s in all_settings()[:9:3]],
+        "sft": [evaluate_sft(groups, s["aggregate"]) for s in all_settings()[:9:3]]
+        + [evaluate_sft(groups, s["sft"]) for s in mixed_settings() if s["sft"]["weighting"] != "uniform"],
+        "mixed": [evaluate_mixed(groups, settings) for settings in mixed_settings()],
     }
     FILE.parent.mkdir(exist_ok=True)
     rows = lambda items: ",\n".join("  " + json.dumps(item) for item in items)  # noqa: E731

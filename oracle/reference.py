@@ -83,13 +83,13 @@ PIXELS = ("pixel_values", "pixel_values_videos")
 
 def forward(model, inputs, response: list[int], **kwargs):
     """One pass over prompt + response; returns the output and the position ids [3, L + T]. A response continues where
-    generation does, at the largest position of the prompt + 1 (behind a long video that is not where text would)."""
+    generation does, behind the last token of the prompt."""
     tail = torch.tensor([response], dtype=torch.long)
     ids = torch.cat([inputs["input_ids"], tail], dim=1)
     types = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(tail)], dim=1)
     given = {key: inputs[key] for key in PLACES if key in inputs}
     prompt, _ = model.model.get_rope_index(inputs["input_ids"], mm_token_type_ids=inputs["mm_token_type_ids"], **given)
-    behind = prompt.max() + 1 + torch.arange(len(response)).expand(3, 1, -1)
+    behind = prompt[:, :, -1].max() + 1 + torch.arange(len(response)).expand(3, 1, -1)
     positions = torch.cat([prompt, behind], dim=2)
     vision = {key: inputs[key].to(model.dtype) for key in PIXELS if key in inputs}
     vision |= {key: value for key, value in given.items() if key != "second_per_grid_ts"}

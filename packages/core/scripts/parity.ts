@@ -111,7 +111,7 @@ ${plainTable(inputs)}
 
 The strings hold all scripts, emoji, control characters, spaces, numbers, code, and look-alikes of special tokens, which
 are text wherever a user writes them. The image files are PNG (grey, palette, one bit, with transparency), JPEG (all
-subsamplings, progressive, rotated by EXIF), WebP, GIF and TIFF, and shapes from 5 x 4 to 150 : 1.
+subsamplings, progressive, CMYK, rotated by EXIF), WebP, GIF and TIFF, and shapes from 2 x 3 to 150 : 1.
 
 ## Training
 
@@ -124,9 +124,12 @@ ${plainTable(training)}
 - Special tokens inside messages are text (\`split_special_tokens=True\`).
 - \`generation_config.json\` gives stop tokens, nothing else: sampling is what the command line or the config says.
 - Sampling never draws vision or padding tokens; greedy decoding may.
-- A video is given as its frames, with \`fps\` (24 if unsaid, as in the reference); a response continues behind the largest position
-  of the prompt, as in the reference's generation.
-- Scaled rotary embeddings (yarn) and sliding windows of the decoder are refused.
+- A video is given as its frames, with \`fps\` (24 if unsaid, as in the reference); a response continues behind the last token of the
+  prompt, as in transformers 5 (4.x: behind the largest position, which a long video may hold).
+- Rotary embeddings may be scaled by \`linear\` and \`yarn\`; kinds that depend on the length of the prompt are refused, and so are
+  sequences longer than the decoder's sliding window, where \`config.json\` switches one on.
+- A processor with other patches than the model's, images with a side of one pixel, and kinds of resizing other than bicubic are
+  refused.
 `;
 writeFileSync(path.join(root, 'docs/parity.md'), text);
 const failures = [...measured.values(), inputs, training].flat().filter(missed);

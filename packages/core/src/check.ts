@@ -1,10 +1,10 @@
 /** Checks before a run: is the data usable, and can its labels win? */
 import { loadTaskData } from './evaluate.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './reward/labelcheck.ts';
-import { makeScorer } from './reward/reward.ts';
+import { makeScorers } from './reward/reward.ts';
 import { askAll } from './ask.ts';
 import type { HubOptions } from './hub/model.ts';
-import { openPolicy } from './policy.ts';
+import { loadPolicy } from './policy.ts';
 import type { Sample } from './types.ts';
 
 export interface DataReport {
@@ -40,9 +40,12 @@ export async function checkReward(
   file: string,
   { task: name, model, ...hub }: { readonly task?: string | undefined; readonly model: string } & HubOptions,
 ): Promise<RewardReport> {
-  const { samples, task } = await loadTaskData(file, name);
-  const scorer = makeScorer(task);
-  using policy = await openPolicy(model, hub);
+  const { samples, tasks } = await loadTaskData(file, name);
+  const scorer = makeScorers(tasks);
+  using policy = await loadPolicy(model, hub);
   const questions = await askAll({ policy, scorer }, samples);
-  return { n: samples.length, losing: labelsThatCannotWin(scorer, questions, { eliminate: 'on' }) };
+  return {
+    n: samples.length,
+    losing: labelsThatCannotWin(scorer, questions, { eliminate: 'on', thinking: 'eliminate' }),
+  };
 }

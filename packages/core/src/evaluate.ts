@@ -10,12 +10,12 @@ import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/eva
 import { isHubId } from './hub/id.ts';
 import type { HubOptions } from './hub/model.ts';
 import type { Precision } from './model/projection.ts';
-import { openPolicy } from './policy.ts';
-import { makeScorer } from './reward/reward.ts';
+import { loadPolicy } from './policy.ts';
+import { makeScorers } from './reward/reward.ts';
 import { makeDirectory } from './run/durable.ts';
 import { ask } from './step.ts';
+import { makeTasks, truthReader, type TaskMix } from './tasks/mix.ts';
 import { taskDefinition } from './tasks/registry.ts';
-import type { Task } from './tasks/task.ts';
 import type { Sample } from './types.ts';
 
 export interface EvaluateOptions extends Pick<HubOptions, 'revision'> {
@@ -48,16 +48,15 @@ export interface Evaluated {
   readonly samples: readonly EvaluatedSample[];
 }
 
-/** The samples of a file, and their task with its default parameters. */
+/** The samples of a file, and their tasks with their default parameters. */
 export async function loadTaskData(
   file: string,
   name = 'grounding',
   limit?: number,
-): Promise<{ samples: Sample[]; task: Task }> {
-  const definition = taskDefinition(name);
-  const make = (samples: readonly Sample[]): Task => definition.create(definition.parameters.parse({}), samples);
-  const samples = await loadDataset(file, { task: name, limit, truths: make });
-  return { samples, task: make(samples) };
+): Promise<{ samples: Sample[]; tasks: TaskMix }> {
+  const { name: task } = taskDefinition(name);
+  const samples = await loadDataset(file, { task, limit, truths: (all) => truthReader(makeTasks(all)) });
+  return { samples, tasks: makeTasks(samples) };
 }
 
 /** Before the work, not after it. @throws UserError */
@@ -73,11 +72,11 @@ function assertWritable(file: string): void {
 /** @throws UserError for a bad checkpoint or bad data. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const { model, data, maxNewTokens = 512, onProgress, signal } = options;
-  using policy = await openPolicy(model, { ...options, dtype: 'auto', onProgress: options.onDownload });
-  const { samples, task } = await loadTaskData(data, options.task, options.limit);
+  using policy = await loadPolicy(model, { ...options, dtype: 'auto', onProgress: options.onDownload });
+  const { samples, tasks } = await loadTaskData(data, options.task, options.limit);
   const perSample = path.resolve(options.output ?? path.join(isHubId(model) ? '' : model, 'eval', path.basename(data)));
   assertWritable(perSample);
-  const scorer = makeScorer(task);
+  const scorer = makeScorers(tasks);
   const asking = { policy, scorer, prompt: options.prompt };
   const settings = { maxNewTokens, onProgress, signal };
   const result = await evaluatePolicy(policy, scorer, samples, (sample) => ask(asking, sample), settings);

@@ -10,20 +10,25 @@ export type * from './types.ts';
 
 export { loadConfig, parseConfig } from './config/load.ts';
 export type { Config } from './config/schema.ts';
+export { keyUsers, usesKey } from './schedule/keys.ts';
+export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 
 export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
 export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
 export { defineReward, type RewardFunction } from './reward/reward.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
-export { loadPolicy, openPolicy, Policy, type PolicyOptions } from './policy.ts';
+export { loadPolicy, Policy, type PolicyOptions } from './policy.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
-export { generate, inspect, score, type Generation, type Inspection, type Score } from './infer.ts';
+export { mergeModels, type MergeMethod } from './export/merge.ts';
+export { requireNewDirectory } from './export/directory.ts';
+export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection, type Score } from './infer.ts';
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
 export type { Message } from './prompt/template.ts';
 
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
+export type { ProfileOptions, ProfileSummary } from './profile.ts';
 export { checkData, checkReward, type DataReport, type RewardReport } from './check.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';

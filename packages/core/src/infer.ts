@@ -1,11 +1,12 @@
 /** What the command line asks of a checkpoint: what it sees, what it gives a response, what it says. */
 import { noGrad, scope } from '@visurf/torch';
 
-import { UserError } from './errors.ts';
+import { invariant, UserError } from './errors.ts';
 import { localModel, type HubOptions } from './hub/model.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
+import { TextStream } from './prompt/stream.ts';
 import { resolveModel, type Policy } from './policy.ts';
-import { requireProbabilities, type Sampling } from './rollout/sampler.ts';
+import { greedy, requireProbabilities, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
 
 export interface Inspection {
@@ -95,27 +96,42 @@ export interface Generation {
   readonly stop: StopReason;
 }
 
-/** Answers one prompt; `onText` sees the text as it grows. */
+/** How one prompt is answered; what is left out is greedy, of at most 512 tokens. */
+export interface AnswerOptions extends Partial<Sampling> {
+  readonly maxNewTokens?: number;
+  /** Of the noise of sampling. */
+  readonly seed?: number;
+  /** Ends the answer with the signal's reason as the error; what was said until then `onText` has seen. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Answers one prompt.
+ * @param onText sees the text as it grows, in whole characters; its pieces together are the text of the result
+ * @throws UserError for an image that cannot be used, or a model whose probabilities are NaN
+ * @example
+ * using policy = await loadPolicy('runs/cars/best');
+ * const { text } = await generate(policy, { problem: 'find the red car', images: ['street.jpg'] }, { maxNewTokens: 64 });
+ */
 export async function generate(
   policy: Policy,
   input: PromptInput,
-  options: Sampling & { readonly maxNewTokens: number; readonly seed: number },
+  options: AnswerOptions = {},
   onText?: (piece: string) => void,
 ): Promise<Generation> {
-  const prompt = await policy.encoder.encode(input);
-  const said: number[] = [];
-  let shown = 0;
+  const { encoder } = policy;
+  const prompt = await encoder.encode(input);
+  const stream = new TextStream((tokens) => encoder.decode(tokens));
+  const say = (piece: string): void => (piece === '' ? undefined : onText?.(piece));
   const onToken = (token: number): void => {
-    said.push(token);
-    const text = policy.encoder.decode(said);
-    // An unfinished character decodes to the replacement character: wait for the rest of it.
-    if (text.endsWith('\ufffd')) return;
-    onText?.(text.slice(shown));
-    shown = text.length;
+    if (!encoder.tokenizer.eosIds.includes(token)) say(stream.push(token));
   };
-  const all = { ...options, group: 1, step: 0, promptIds: [0], ...(onText && { onToken }) };
-  const [[rollout] = []] = await policy.sample([prompt], all);
-  if (!rollout) throw new Error('no rollout came back');
+  const [[rollout] = []] = await policy.sample([prompt], {
+    ...{ ...greedy, maxNewTokens: 512, seed: 0, ...options },
+    ...{ group: 1, step: 0, promptIds: [0], onToken },
+  });
+  invariant(rollout, 'one prompt has one rollout');
+  say(stream.end());
   const { text, tokens, logProbs, stop } = rollout;
   return { text, tokens, logProbs, stop };
 }

@@ -7,6 +7,7 @@ export { pack, nextPosition, type Packed, type PromptWithResponses } from './mod
 export { QwenVL, type Hidden, type States } from './model/qwen.ts';
 export { textRotation } from './model/rope.ts';
 export { planVision } from './model/vision.ts';
+export { loadLocalPolicy } from './policy.ts';
 export { modelFiles } from './export/huggingface.ts';
 export { loadImageSettings, writePatches, type ImageSettings } from './prompt/image.ts';
 export { promptPositions } from './prompt/positions.ts';
@@ -16,7 +17,7 @@ export { trainStep, ask, type StepContext, type StepResult } from './step.ts';
 export { makeOptimizer, trainable } from './update/optimizer.ts';
 export { logProbs, updatePolicy } from './update/update.ts';
 export { evaluatePolicy } from './eval/evaluate.ts';
-export { makeScorer } from './reward/reward.ts';
+export { makeScorer, makeScorers, scorerOf } from './reward/reward.ts';
 export { loadDataset } from './data/dataset.ts';
-export { makeTask } from './train.ts';
+export { makeTasks, truthReader } from './tasks/mix.ts';
 export { checkpointSteps, stepName } from './run/checkpoint.ts';

@@ -14,7 +14,7 @@ import { loadModel } from './model/load.ts';
 import { addAdapters, adapterParameters, adaptersOf } from './model/lora.ts';
 import { loadAdapter } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
-import { loadPolicy } from './policy.ts';
+import { loadLocalPolicy } from './policy.ts';
 import { readEvents } from './run/events.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel } from './testing/oracle.ts';
 import { train } from './train.ts';
@@ -72,7 +72,7 @@ test('a run trains the adapter, saves it alone, opens again, and resumes to the 
   const described = JSON.parse(readFileSync(path.join(checkpoint, 'adapter_config.json'), 'utf8')) as object;
   expect(described).toMatchObject({ r: 4, lora_alpha: 8, lora_dropout: 0.2, base_model_name_or_path: tinyModel });
   {
-    using policy = loadPolicy(checkpoint);
+    using policy = loadLocalPolicy(checkpoint);
     const [first] = adaptersOf(policy.model).values();
     expect(scope(() => first!.B.abs().max().item())).toBeGreaterThan(0);
     // All linear layers of three decoder layers.
@@ -110,11 +110,11 @@ test('a base that is saved in bfloat16 stays so in memory, and the run is the sa
   const half = path.join(folder, 'base-half');
   const full = path.join(folder, 'base-full');
   {
-    using policy = loadPolicy(tinyModel);
+    using policy = loadLocalPolicy(tinyModel);
     exportModel(policy, half, { dtype: 'bfloat16' });
   }
   {
-    using policy = loadPolicy(half);
+    using policy = loadLocalPolicy(half);
     exportModel(policy, full, { dtype: 'float32' });
   }
   await train(config('half', {}, { model: half, precision: 'bfloat16' }));
@@ -142,7 +142,7 @@ const group = (j: number): Group => {
     reward: 0,
     advantage: weight,
   }));
-  return { sample, prompt: oraclePrompt(each), members, label: { form: 'only', active: true } };
+  return { sample, prompt: oraclePrompt(each), members, label: { form: 'only', active: true, role: 'member' } };
 };
 
 /** Loss and A, B after one update in float64. */

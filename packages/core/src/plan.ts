@@ -3,26 +3,25 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { freemem } from 'node:os';
 import path from 'node:path';
 
-import { nn, ones, scope, setNumThreads } from '@visurf/torch';
+import { ones, scope, setNumThreads } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
-import { loadDataset } from './data/dataset.ts';
+import { statedDtype } from './export/config.ts';
 import { localModel, type HubOptions } from './hub/model.ts';
 import { labelTexts } from './label/align.ts';
 import { productRate } from './machine.ts';
-import { loadModelConfig, type ModelConfig } from './model/config.ts';
-import { chosenModules } from './model/lora.ts';
-import { QwenVL } from './model/qwen.ts';
-import { projections, type Precision } from './model/projection.ts';
+import { loadModelConfig } from './model/config.ts';
+import type { Precision } from './model/projection.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
 import { planMemory, type MemoryPlan, type Part } from './plan/memory.ts';
+import { sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import type { Sizes, Workload } from './plan/workload.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { makeScorer } from './reward/reward.ts';
-import { stepTerms } from './schedule/paradigm.ts';
+import { makeScorers, scorerOf } from './reward/reward.ts';
+import { busiestPart } from './schedule/paradigm.ts';
 import { ask } from './step.ts';
-import { makeTask } from './train.ts';
+import { configuredTasks, loadData } from './train.ts';
 
 export interface PlanOptions extends HubOptions {
   /** Bytes of memory to fit in; unset: what is free here. */
@@ -57,7 +56,7 @@ export async function plan(config: Config, options: PlanOptions = {}): Promise<P
   const directory = await localModel(config.model, { ...options, revision: config.revision, weights: false });
   const model = loadModelConfig(directory);
   const workload = await workloadOf(config, directory, options.responseTokens);
-  const sizes = sizesOf(model, directory, config.train);
+  const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision };
   const program = programBytes();
@@ -83,79 +82,44 @@ export async function plan(config: Config, options: PlanOptions = {}): Promise<P
 
 /** The longest prompts and labels of the dataset's first samples; of every step the one with most to do. */
 async function workloadOf(config: Config, directory: string, responseTokens?: number): Promise<Workload> {
-  const samples = await loadDataset(config.data.train, {
-    task: config.data.task,
-    truths: (all) => makeTask(config, all),
-  });
+  const { samples, validation } = await loadData(config);
   const encoder = PromptEncoder.load(directory, config.data);
-  const scorer = makeScorer(makeTask(config, samples));
+  const scorer = makeScorers(configuredTasks(config, [...samples, ...validation]));
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
-  for (const sample of samples.slice(0, sampled)) {
+  for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {
     const { prompt, truth, frames } = await ask({ ...config.data, policy: { encoder }, scorer }, sample);
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
       patches,
       prompt.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
     );
-    const labels = labelTexts(scorer.task, truth, frames).map(({ text }) => encoder.encodeResponse(text).length);
+    const labels = labelTexts(scorerOf(scorer, sample).task, { sample, truth, frames }).map(
+      ({ text }) => encoder.encodeResponse(text).length,
+    );
     labelTokens = Math.max(labelTokens, ...labels);
   }
-  // What the last step does; the first steps of sft-then-rlvr need less.
-  const { rollouts: group, label } = stepTerms(config, config.steps);
-  const longest = Math.max(group > 0 ? (responseTokens ?? config.rollout.maxNewTokens) : 0, label ? labelTokens : 0);
+  const { rollouts: group, label: role } = busiestPart(config);
+  const labels = role === 'none' ? 0 : 1;
+  const longest = Math.max(group > 0 ? (responseTokens ?? config.rollout.maxNewTokens) : 0, labels * labelTokens);
   return {
     prompts: config.promptsPerStep,
     microBatch: Math.min(config.train.microBatch.prompts, config.promptsPerStep),
     promptTokens,
     patches,
     group,
-    responses: group + (label ? 1 : 0),
+    responses: group + labels,
     responseTokens: longest,
-    images: new Set(samples.flatMap(({ images }) => images)).size,
+    images: new Set([...samples, ...validation].flatMap(({ images }) => images)).size,
+    evaluated: validation.length,
+    evaluationTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
   };
 }
 
-const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
-/** Counts parameters on an outline of the model, which takes no memory. */
-function sizesOf(config: ModelConfig, directory: string, { lora, freezeVision }: Config['train']): Sizes {
-  return scope(() => {
-    const model = nn.outline(() => new QwenVL(config));
-    const named = [...model.namedParameters()];
-    const sum = (chosen: (key: string) => boolean): number =>
-      named.reduce((total, [key, { shape }]) => (chosen(key) ? total + count(shape) : total), 0);
-    const layers = [...projections(model)];
-    const inLayers = (chosen: (key: string) => boolean): number =>
-      layers.reduce((total, [key, { weight }]) => (chosen(key) ? total + count(weight.shape) : total), 0);
-    const all = sum(() => true);
-    const isTrained = (key: string): boolean => !freezeVision || !key.startsWith('visual.');
-    let [trainable, trainedProjections] = [sum(isTrained), inLayers(isTrained)];
-    if (lora) {
-      const adapted = new Set(chosenModules(model, lora));
-      const shapes = layers.filter(([key]) => adapted.has(key)).map(([, { weight }]) => weight.shape);
-      trainable = shapes.reduce((total, [outputs = 0, inputs = 0]) => total + lora.rank * (outputs + inputs), 0);
-      trainedProjections = trainable;
-    }
-    const isTable = (key: string): boolean => key === 'lm_head.weight' || key === 'model.embed_tokens.weight';
-    const sizes: Sizes = {
-      all,
-      trainable,
-      projections: inLayers(() => true),
-      trainedProjections,
-      vision: sum((key) => key.startsWith('visual.')),
-      tables: sum(isTable),
-      file: fileBytes(directory) ?? 4 * all,
-    };
-    model.dispose();
-    return sizes;
-  });
-}
-
-/** Of the weights on the disk; undefined for a model of the hub that is not there yet. */
-function fileBytes(directory: string): number | undefined {
+/** Of the weights on the disk; of a model of the hub that is not there yet, as its config says. */
+function fileBytes(directory: string, parameters: number): number {
   const files = readdirSync(directory).filter((name) => /^model.*\.safetensors$/.test(name));
-  if (files.length === 0) return undefined;
-  return files.reduce((sum, name) => sum + statSync(path.join(directory, name)).size, 0);
+  if (files.length > 0) return files.reduce((sum, name) => sum + statSync(path.join(directory, name)).size, 0);
+  return parameters * (statedDtype(path.join(directory, 'config.json'))?.endsWith('16') ? 2 : 4);
 }
 
 /** Resident memory of this process, in which the library is loaded and has nothing to do. */

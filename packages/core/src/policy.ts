@@ -96,12 +96,29 @@ export function resolveModel(directory: string, adapter?: string): { base: strin
 }
 
 /**
- * Loads a checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model.
- * @throws UserError when a file or a tensor is missing or does not fit.
+ * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, or `owner/name`
+ * on the hub, which is downloaded once.
+ * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
  * @example
- * using policy = loadPolicy('recipes/mini-grounding/base');
+ * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
  */
-export function loadPolicy(directory: string, options: PolicyOptions = {}): Policy {
+export async function loadPolicy(model: string, options: PolicyOptions & HubOptions = {}): Promise<Policy> {
+  const directory = await localModel(model, options);
+  if (options.adapter === undefined && isAdapterDirectory(directory)) {
+    const { base_model_name_or_path: base } = readPeftConfig(directory);
+    if (base && isHubId(base)) {
+      const whole = await localModel(base, { ...options, revision: undefined });
+      return loadLocalPolicy(whole, { ...options, adapter: directory });
+    }
+  }
+  return loadLocalPolicy(directory, options);
+}
+
+/**
+ * `loadPolicy` for a directory whose base model, where it is an adapter, is a directory, too.
+ * @throws UserError when a file or a tensor is missing or does not fit.
+ */
+export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {
   const { device = 'cpu', precision = 'float32' } = options;
   if (device === 'cuda' && !info().cuda) {
     throw new UserError('libtorch finds no CUDA GPU here', {
@@ -116,23 +133,4 @@ export function loadPolicy(directory: string, options: PolicyOptions = {}): Poli
   const policy = new Policy(base, model, encoder);
   if (adapter !== undefined) policy.peft = loadAdapter(model, adapter);
   return policy;
-}
-
-/**
- * `loadPolicy` for a model of this machine or of the hub, `owner/name`, which is downloaded once; an adapter may have
- * its base there.
- * @throws UserError when the model cannot be had, or does not fit.
- * @example
- * using policy = await openPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16' });
- */
-export async function openPolicy(model: string, options: PolicyOptions & HubOptions = {}): Promise<Policy> {
-  const directory = await localModel(model, options);
-  if (options.adapter === undefined && isAdapterDirectory(directory)) {
-    const { base_model_name_or_path: base } = readPeftConfig(directory);
-    if (base && isHubId(base)) {
-      const whole = await localModel(base, { ...options, revision: undefined });
-      return loadPolicy(whole, { ...options, adapter: directory });
-    }
-  }
-  return loadPolicy(directory, options);
 }

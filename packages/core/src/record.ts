@@ -1,5 +1,6 @@
 /** What a finished step looks like from outside: its event, and one record per group. */
-import type { Scorer } from './reward/reward.ts';
+import { scorerOf, type Scorer } from './reward/reward.ts';
+import { promptParts, type StepPart } from './schedule/paradigm.ts';
 import type { StepResult } from './step.ts';
 import type { Group, Member } from './types.ts';
 import type { NewEvent } from './run/events.ts';
@@ -12,19 +13,39 @@ const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a,
 const defined = (metrics: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
 
+/** What the step was: weights of its terms, prompts that sampled and that had a label, of all; batches it took. */
+function termMetrics({ terms, sampled, groups }: StepResult): Record<string, number> {
+  const share = (holds: (part: StepPart) => boolean): number => {
+    const parts = promptParts(terms);
+    return parts.filter(holds).length / parts.length;
+  };
+  return {
+    weightRl: terms.rl,
+    weightSft: terms.sft,
+    shareSampled: share(({ rollouts }) => rollouts > 0),
+    shareLabelled: share(({ label }) => label !== 'none'),
+    sampledPrompts: sampled / groups.length,
+  };
+}
+
 /** How the labels fared: share that was active, A_y, log pi_old(y) of those that were scored. */
 function labelMetrics(
   groups: readonly Group[],
   logProbOf: (member: Member) => number | undefined,
 ): Record<string, number> {
-  const labelled = groups.flatMap(({ label, members }) => (label && members[0] ? [{ label, member: members[0] }] : []));
+  const labelled = groups.flatMap(({ label, members: [first] }) =>
+    label ? [{ label, member: first?.kind === 'label' ? first : undefined }] : [],
+  );
   if (labelled.length === 0) return {};
   const active = labelled.filter(({ label }) => label.active);
+  const advantages = active.flatMap(({ label, member }) =>
+    label.role === 'member' && member ? [member.advantage] : [],
+  );
   return {
     labelActive: active.length / labelled.length,
-    labelAdvantage: mean(active.map(({ member }) => member.advantage)),
-    labelNegative: active.filter(({ member }) => member.advantage < 0).length / labelled.length,
-    labelLogProb: mean(labelled.flatMap(({ member }) => logProbOf(member) ?? [])),
+    labelAdvantage: mean(advantages),
+    labelNegative: advantages.filter((advantage) => advantage < 0).length / labelled.length,
+    labelLogProb: mean(labelled.flatMap(({ member }) => (member && logProbOf(member)) ?? [])),
   };
 }
 
@@ -33,9 +54,8 @@ function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string
   const members = groups.map((group) => group.members.filter(({ kind }) => kind === 'rollout'));
   const all = members.flat();
   if (all.length === 0) return {};
-  const terms = Object.keys(scorer.weights).map(
-    (name) => [`reward.${name}`, mean(all.map((each) => each.terms[name] ?? 0))] as const,
-  );
+  const names = new Set([scorer, ...scorer.others.values()].flatMap(({ weights }) => Object.keys(weights)));
+  const terms = [...names].map((name) => [`reward.${name}`, mean(all.map((each) => each.terms[name] ?? 0))] as const);
   return {
     reward: mean(all.map(({ reward }) => reward)),
     ...Object.fromEntries(terms),
@@ -51,10 +71,11 @@ function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string
 
 export function describeStep(
   step: number,
-  { groups, update, seconds }: StepResult,
+  result: StepResult,
   scorer: Scorer,
   learningRate: number,
 ): { event: Extract<NewEvent, { type: 'step' }>; groups: GroupRecord[] } {
+  const { groups, update, seconds } = result;
   const logProbs = new Map<Member, number>();
   groups.forEach(({ members }, i) => {
     members.forEach((member, j) => {
@@ -74,10 +95,11 @@ export function describeStep(
     clippedHigh: clippedHigh / tokens,
     ratio: ratioSum / tokens,
     kl: klSum / tokens,
+    ...termMetrics(result),
   });
   const records = groups.map((group) =>
     groupRecord(step, group, {
-      marks: ({ response }) => scorer.task.parse(response.text, group.prompt.frames),
+      marks: ({ response }) => scorerOf(scorer, group.sample).task.parse(response.text, group.prompt.frames),
       logProb: (member) => logProbs.get(member),
     }),
   );

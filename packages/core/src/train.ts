@@ -1,8 +1,9 @@
 /** A run from config to trained policy: data checked, steps, events, evaluation, checkpoints, resume. */
 import { join } from 'node:path';
 
-import { info, optim, SafetensorsFile, saveSafetensors, setNumThreads, type Tensor } from '@visurf/torch';
+import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, type Tensor } from '@visurf/torch';
 
+import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
 import { loadDataset } from './data/dataset.ts';
@@ -15,19 +16,27 @@ import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
 import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
-import { loadPolicy, type Policy } from './policy.ts';
+import { loadLocalPolicy, type Policy } from './policy.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
-import { makeScorer, type RewardFunction, type Scorer } from './reward/reward.ts';
+import { makeScorers, type RewardFunction, type Scorer } from './reward/reward.ts';
 import { describeStep } from './record.ts';
+import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
 import { requireEmpty, Run } from './run/run.ts';
-import { checkParadigm, stepTerms } from './schedule/paradigm.ts';
+import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
 import { askAll } from './ask.ts';
-import { ask, trainStep, type Question, type StepContext } from './step.ts';
-import { taskDefinition } from './tasks/registry.ts';
-import type { Task } from './tasks/task.ts';
+import {
+  ask,
+  trainStep,
+  type Batch,
+  type ObservePhase,
+  type Question,
+  type StepContext,
+  type StepResult,
+} from './step.ts';
+import { makeTasks, truthReader, type TaskMix } from './tasks/mix.ts';
 import type { Sample } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
@@ -40,6 +49,7 @@ export type TrainEvent =
     }
   | { readonly kind: 'eval'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
+  | ({ readonly kind: 'profile' } & ProfileSummary)
   | { readonly kind: 'warning'; readonly message: string }
   | { readonly kind: 'download'; readonly progress: DownloadProgress };
 
@@ -51,6 +61,8 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
   /** Reward terms of one's own, added to those of the task. */
   readonly rewards?: readonly RewardFunction[];
+  /** Record some steps as a trace for chrome://tracing or Perfetto. */
+  readonly profile?: ProfileOptions | undefined;
 }
 
 export interface TrainResult {
@@ -68,23 +80,26 @@ interface Progress {
   readonly forms: FormHistory;
 }
 
-/** Budget for the image tokens that a frozen vision tower is asked for again in every phase and epoch. */
-export const featureBytes = 1 << 30;
-
 const optimizerFile = 'optimizer.safetensors';
 
-/** The task that a config names, made for these samples. */
-export function makeTask(config: Pick<Config, 'data' | 'task'>, samples: readonly Sample[]): Task {
-  const definition = taskDefinition(config.data.task);
-  return definition.create(definition.parameters.parse(config.task), samples);
+/** The tasks that samples name, with the config's parameters. */
+export function configuredTasks(
+  { data, task, tasks }: Pick<Config, 'data' | 'task' | 'tasks'>,
+  samples: readonly Sample[],
+): TaskMix {
+  return makeTasks(samples, { ...tasks, [data.task]: task });
 }
 
 async function loadSamples(file: string, config: Config, limit?: number): Promise<Sample[]> {
-  return loadDataset(file, { task: config.data.task, limit, truths: (samples) => makeTask(config, samples) });
+  return loadDataset(file, {
+    task: config.data.task,
+    limit,
+    truths: (samples) => truthReader(configuredTasks(config, samples)),
+  });
 }
 
 /** Both files are read before one of them is complained about. */
-async function loadData(config: Config): Promise<{ samples: Sample[]; validation: Sample[] }> {
+export async function loadData(config: Config): Promise<{ samples: Sample[]; validation: Sample[] }> {
   const { data, eval: evaluation } = config;
   const faults = new Set<string>();
   const load = async (file: string, limit?: number): Promise<Sample[]> => {
@@ -104,7 +119,7 @@ async function loadData(config: Config): Promise<{ samples: Sample[]; validation
 
 /** What training needs to know of the labels before it starts. */
 function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
-  if (config.paradigm !== 'visurf') return undefined;
+  if (!joinsGroups(config)) return undefined;
   const losing = labelsThatCannotWin(scorer, questions, config.label).map(({ sample }) => sample.id);
   if (losing.length === 0) return undefined;
   const named = `${losing.slice(0, 5).join(', ')}${losing.length > 5 ? ', ...' : ''}`;
@@ -113,7 +128,7 @@ function labelWarning(questions: readonly Question[], scorer: Scorer, config: Co
 
 function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
   using saved = new SafetensorsFile(file);
-  optimizer.loadState(new Map(saved.names.map((name): [string, Tensor] => [name, saved.get(name)])));
+  scope(() => optimizer.loadState(new Map(saved.names.map((name): [string, Tensor] => [name, saved.get(name)]))));
 }
 
 /**
@@ -126,7 +141,9 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   if (!resume) requireEmpty(config.output);
   if (config.threads !== undefined) setNumThreads(config.threads);
   const { samples, validation } = await loadData(config);
-  const scorer = makeScorer(makeTask(config, samples), options.rewards);
+  const trained = new Set(samples.map(({ task }) => task));
+  const others = validation.filter(({ task }) => !trained.has(task));
+  const scorer = makeScorers(configuredTasks(config, [...samples, ...others]), options.rewards);
   const model = await localModel(config.model, {
     revision: config.revision,
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
@@ -148,14 +165,20 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     const { device, precision } = config;
     // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
     const dtype = config.train.lora ? 'auto' : 'float32';
-    using policy = loadPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
+    using policy = loadLocalPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
     if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
     const questions = await askAll({ ...config.data, policy, scorer }, [...samples, ...validation]);
     const warning = labelWarning(questions.slice(0, samples.length), scorer, config);
     if (warning) onEvent({ kind: 'warning', message: warning });
+    const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
+    const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
+    // A file that cannot be written is refused before there is a run.
+    using named = options.profile?.file === undefined ? undefined : record();
     run ??= Run.start(config.output, config, environment);
     const local = { ...config, model };
-    return await trainPolicy({ config: local, policy, scorer, samples, validation, run, checkpoint, onEvent, signal });
+    using profile = named ?? record();
+    const data = { config: local, scorer, samples, validation };
+    return await trainPolicy({ ...data, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
       where: config.output,
@@ -174,6 +197,7 @@ interface Training {
   readonly validation: readonly Sample[];
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
+  readonly profile: Profile | undefined;
   readonly onEvent: (event: TrainEvent) => void;
   readonly signal: AbortSignal | undefined;
 }
@@ -213,6 +237,7 @@ async function trainPolicy({
   validation,
   run,
   checkpoint,
+  profile,
   onEvent,
   signal,
 }: Training): Promise<TrainResult> {
@@ -237,6 +262,11 @@ async function trainPolicy({
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
 
+  const draw = (): Batch => {
+    const indices = cursor.next(config.promptsPerStep);
+    return { indices, samples: indices.flatMap((index) => samples[index] ?? []) };
+  };
+
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
     const progress: Progress = { cursor: cursor.state, forms };
     const files = {
@@ -251,15 +281,13 @@ async function trainPolicy({
 
   try {
     while (step < config.steps && !signal?.aborted) {
-      const indices = cursor.next(config.promptsPerStep);
-      const chosen = indices.flatMap((index) => samples[index] ?? []);
       const terms = stepTerms(config, step + 1);
       const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
-      const result = await trainStep(context, chosen, indices, step + 1, terms, learningRate, forms).catch(
-        (error: unknown) => {
+      const take = (onPhase?: ObservePhase): Promise<StepResult> =>
+        trainStep({ ...context, onPhase }, draw, step + 1, terms, learningRate, forms).catch((error: unknown) => {
           throw inStep(step + 1, error);
-        },
-      );
+        });
+      const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
       step++;
       forms = result.forms;
       const described = describeStep(step, result, scorer, learningRate);

@@ -25,6 +25,8 @@ export interface Sample {
   readonly problem: string;
   /** The label in the dataset's form (for grounding: JSON); the task parses it. */
   readonly solution: string;
+  /** The label's own reasoning, where it has one; without tags. */
+  readonly thinking?: string | undefined;
   readonly task: string;
   /** Every other field of the line, untouched. */
   readonly extra: Readonly<Record<string, unknown>>;
@@ -103,15 +105,19 @@ export interface Member {
 export interface LabelControl {
   /** Name of the surface form that align chose. */
   readonly form: string;
-  /** False when smooth switched the external signal off for this prompt. */
+  /** False when smooth switched the external signal off for this prompt, or a label for failures was not needed. */
   readonly active: boolean;
+  /** `member`: advantages are computed over it, too; `target`: it stands outside of the group and is imitated. */
+  readonly role: LabelRole;
 }
 
-/** A prompt with everything that advantages are computed over: the label (ViSurf) and the rollouts. */
+export type LabelRole = 'member' | 'target';
+
+/** A prompt with its responses: what advantages are computed over, and the label. */
 export interface Group {
   readonly sample: Sample;
   readonly prompt: Prompt;
-  /** The label first where there is one, then the rollouts. */
+  /** The label first where it takes part, then the rollouts. */
   readonly members: readonly Member[];
   readonly label: LabelControl | undefined;
 }

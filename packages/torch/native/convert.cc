@@ -33,7 +33,10 @@ Kind scalarKind(const c10::Type& type) {
 }
 
 Kind listKind(const c10::Type& element) {
-  if (element.kind() == c10::TypeKind::OptionalType) return Kind::OptionalTensorList;
+  if (element.kind() == c10::TypeKind::OptionalType) {
+    const auto& inner = *element.castRaw<c10::OptionalType>()->getElementType();
+    return scalarKind(inner) == Kind::Scalar ? Kind::OptionalScalarList : Kind::OptionalTensorList;
+  }
   switch (scalarKind(element)) {
     case Kind::Tensor: return Kind::TensorList;
     case Kind::Int: return Kind::IntList;
@@ -112,12 +115,20 @@ c10::IValue toIValue(State& state, const Parameter& parameter, const Napi::Value
     case Kind::Bool: return toBool(value);
     case Kind::BoolList: return toList<bool>(value, parameter.listLength, toBool);
     case Kind::Scalar: return toScalar(value);
-    case Kind::ScalarList: {
-      std::vector<at::Scalar> scalars;
+    case Kind::ScalarList:
+    case Kind::OptionalScalarList: {
+      const bool optional = parameter.kind == Kind::OptionalScalarList;
+      c10::TypePtr element = c10::NumberType::get();
+      if (optional) element = c10::OptionalType::create(element);
+      c10::impl::GenericList list(element);
       auto array = value.As<Napi::Array>();
-      for (uint32_t i = 0; i < array.Length(); ++i) scalars.push_back(toScalar(array.Get(i)));
-      c10::impl::GenericList list(c10::NumberType::get());
-      for (const auto& scalar : scalars) list.push_back(scalar);
+      for (uint32_t i = 0; i < array.Length(); ++i) {
+        const Napi::Value each = array.Get(i);
+        if (optional && each.IsNull())
+          list.push_back(c10::IValue());
+        else
+          list.push_back(toScalar(each));
+      }
       return list;
     }
     case Kind::String: return value.As<Napi::String>().Utf8Value();

@@ -6,17 +6,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <bit>
 #include <cmath>
-#include <limits>
-#include <vector>
 
-// One compilation per instruction set; the loader picks the machine's.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define VISURF_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define VISURF_KERNEL
-#endif
+#include "kernels.h"
 
 namespace visurf {
 
@@ -24,10 +16,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-constexpr int64_t kGrain = 16384;  // elements per task
-
-int64_t grainRows(int64_t width) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(width, 1)); }
 
 // ---- RMSNorm: y = x / sqrt(mean(x^2) + eps) * w
 
@@ -173,24 +161,6 @@ struct Rotate : torch::autograd::Function<Rotate> {
 
 // ---- SwiGLU: y = silu(gate) up
 
-// exp within a few units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial);
-// a call instead of the code would keep them scalar.
-__attribute__((always_inline)) inline float exponential(float x) {
-  const float bounded = std::min(std::max(x, -87.3f), 88.3f);
-  const float n = __builtin_rintf(bounded * 1.44269504f);
-  const float r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1;
-  const float power = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
-  return x == x ? p * power : x;
-}
-__attribute__((always_inline)) inline double exponential(double x) { return std::exp(x); }
-
 // Rows at a stride: gate and up may be two parts of one wider product.
 template <class T>
 VISURF_KERNEL void gateRows(const T* gate, const T* up, T* y, int64_t begin, int64_t end, int64_t width,
@@ -260,91 +230,6 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
   static int64_t rowStride(const at::Tensor& x) { return x.dim() > 1 ? x.stride(-2) : x.size(-1); }
 };
 
-// ---- Decoding: one new token of K responses per prompt attends to the prompt's keys, shared, and to its own
-
-// Softmax over [prefix scores | own scores] of one query; prefix weights stay in place, own values are summed into out.
-template <class T>
-VISURF_KERNEL void attendOwn(const T* query, T* prefix, const T* padding, const T* keys, const T* values, T* own,
-                             T* out, int64_t prefixLength, int64_t ownLength, int64_t size) {
-  T largest = -std::numeric_limits<T>::infinity();
-  if (padding)
-    for (int64_t i = 0; i < prefixLength; ++i) prefix[i] += padding[i];
-  // Eight running maxima: a single one is a chain that the compiler may not reorder.
-  T maxima[8];
-  std::fill(maxima, maxima + 8, largest);
-  int64_t whole = prefixLength & ~int64_t{7};
-  for (int64_t i = 0; i < whole; i += 8)
-    for (int64_t j = 0; j < 8; ++j) maxima[j] = prefix[i + j] > maxima[j] ? prefix[i + j] : maxima[j];
-  for (int64_t i = whole; i < prefixLength; ++i) maxima[0] = std::max(maxima[0], prefix[i]);
-  for (int64_t j = 0; j < 8; ++j) largest = std::max(largest, maxima[j]);
-  for (int64_t t = 0; t < ownLength; ++t) {
-    const T* key = keys + t * size;
-    T dot = 0;
-    for (int64_t i = 0; i < size; ++i) dot += query[i] * key[i];
-    own[t] = dot;
-    largest = std::max(largest, dot);
-  }
-  T total = 0;
-  for (int64_t i = 0; i < prefixLength; ++i) prefix[i] = exponential(prefix[i] - largest);
-  for (int64_t t = 0; t < ownLength; ++t) own[t] = exponential(own[t] - largest);
-  for (int64_t i = 0; i < prefixLength; ++i) total += prefix[i];
-  for (int64_t t = 0; t < ownLength; ++t) total += own[t];
-  const T factor = 1 / total;
-  for (int64_t i = 0; i < prefixLength; ++i) prefix[i] *= factor;
-  for (int64_t i = 0; i < size; ++i) out[i] = 0;
-  for (int64_t t = 0; t < ownLength; ++t) {
-    const T weight = own[t] * factor;
-    const T* value = values + t * size;
-    for (int64_t i = 0; i < size; ++i) out[i] += weight * value[i];
-  }
-}
-
-// q [B, K, H, d]; prefix keys and values [B, KV, L, d]; own [B, KV, K, capacity, d], of which `length` tokens are
-// filled; padding [B, .., L] is added to the prefix scores. Returns [B, K, H * d]. No gradient.
-at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& prefixKeys, const at::Tensor& prefixValues,
-                           const at::Tensor& ownKeys, const at::Tensor& ownValues, int64_t length,
-                           const std::optional<at::Tensor>& padding) {
-  const int64_t batch = q.size(0), responses = q.size(1), heads = q.size(2), size = q.size(3);
-  const int64_t kvHeads = prefixKeys.size(1), prefixLength = prefixKeys.size(2), capacity = ownKeys.size(3);
-  const int64_t groups = heads / kvHeads, rows = responses * groups;
-  TORCH_CHECK(ownKeys.is_contiguous() && ownValues.is_contiguous() && length <= capacity,
-              "decode_attention: own keys and values must be contiguous and hold ", length, " tokens");
-  // [B, KV, K, g, d]
-  const auto queries = at::mul(q, 1 / std::sqrt(static_cast<double>(size)))
-                           .view({batch, responses, kvHeads, groups, size})
-                           .permute({0, 2, 1, 3, 4})
-                           .contiguous();
-  const auto flat = [&](const at::Tensor& x) { return x.reshape({batch * kvHeads, prefixLength, size}); };
-  auto scores = at::bmm(queries.view({batch * kvHeads, rows, size}), flat(prefixKeys).transpose(1, 2));
-  auto fromOwn = at::empty_like(queries);
-  const auto mask = padding ? padding->reshape({batch, prefixLength}).contiguous() : at::Tensor();
-  AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "decode_attention", [&] {
-    const auto* query = queries.const_data_ptr<scalar_t>();
-    const auto* keys = ownKeys.const_data_ptr<scalar_t>();
-    const auto* values = ownValues.const_data_ptr<scalar_t>();
-    const auto* pad = mask.defined() ? mask.const_data_ptr<scalar_t>() : nullptr;
-    auto* prefix = scores.mutable_data_ptr<scalar_t>();
-    auto* out = fromOwn.mutable_data_ptr<scalar_t>();
-    const int64_t total = batch * kvHeads * responses;
-    at::parallel_for(0, total, grainRows(groups * (prefixLength + length * size)), [&](int64_t begin, int64_t end) {
-      std::vector<scalar_t> own(length);
-      for (int64_t response = begin; response < end; ++response) {
-        const int64_t prompt = response / (kvHeads * responses);
-        for (int64_t g = 0; g < groups; ++g) {
-          const int64_t row = response * groups + g;
-          attendOwn<scalar_t>(query + row * size, prefix + row * prefixLength,
-                              pad ? pad + prompt * prefixLength : nullptr, keys + response * capacity * size,
-                              values + response * capacity * size, own.data(), out + row * size, prefixLength, length,
-                              size);
-        }
-      }
-    });
-  });
-  auto result = fromOwn.view({batch * kvHeads, rows, size});
-  result.baddbmm_(scores, flat(prefixValues));
-  return fromOwn.permute({0, 2, 1, 3, 4}).reshape({batch, responses, heads * size});
-}
-
 // Elsewhere (other devices, half precision) the chain of libtorch's own operators.
 bool here(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
@@ -372,11 +257,6 @@ at::Tensor swiGlu(const at::Tensor& gate, const at::Tensor& up) {
 TORCH_LIBRARY(visurf, library) {
   library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", rmsNorm);
   library.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor", rotate);
-  library.def(
-      "decode_attention(Tensor q, Tensor prefix_keys, Tensor prefix_values, Tensor own_keys, Tensor own_values, int "
-      "length, "
-      "Tensor? padding) -> Tensor",
-      decodeAttention);
   library.def("swiglu(Tensor gate, Tensor up) -> Tensor", swiGlu);
 }
 

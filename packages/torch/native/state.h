@@ -27,6 +27,7 @@ enum class Kind {
   BoolList,
   Scalar,
   ScalarList,
+  OptionalScalarList,
   String,
   Device,
   Generator,

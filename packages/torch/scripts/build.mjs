@@ -4,9 +4,10 @@
  * Builds the addon against libtorch. Plain JavaScript without dependencies: users of the npm package run it under
  * node_modules, where Node.js does not strip types.
  *
- *   node build.mjs            builds where the stamp says that something changed
- *   node build.mjs --check    exit code 1 when a build is needed; changes nothing
- *   node build.mjs --force    builds in any case
+ *   node build.mjs               builds where the stamp says that something changed
+ *   node build.mjs --check       exit code 1 when a build is needed; changes nothing
+ *   node build.mjs --force       builds in any case
+ *   node build.mjs --existing    builds with a libtorch that is there, or says how to get one (npm's install step)
  *
  * Environment: LIBTORCH (a libtorch to use), PYTHON (the Python to look into), VISURF_VENV (the private environment).
  */
@@ -17,7 +18,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
+import { OLDEST, findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
 import { SetupError, run, say } from './steps.mjs';
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -47,7 +48,7 @@ function hashSources() {
 }
 
 async function buildAddon() {
-  const libtorch = findLibtorch(venv) ?? (await installLibtorch(venv));
+  const libtorch = findLibtorch(venv) ?? (await missingLibtorch());
   say(`libtorch ${libtorch.version} in ${libtorch.directory} (from ${libtorch.from})`);
   requireCompiler();
   const cmake = await tool('cmake');
@@ -68,6 +69,16 @@ async function buildAddon() {
   /** @type {Stamp} */
   const stamp = { libtorch: libtorch.directory, version: libtorch.version, sources };
   writeFileSync(stampFile, `${JSON.stringify(stamp, null, 2)}\n`);
+}
+
+/** Installs libtorch, unless that was not asked for: its size would be a surprise. */
+async function missingLibtorch() {
+  if (!process.argv.includes('--existing')) return await installLibtorch(venv);
+  throw new SetupError(
+    'finding libtorch',
+    `LIBTORCH is not set, and no Python here can import torch ${OLDEST.join('.')} or newer`,
+    'install it (pip install torch), or set LIBTORCH to an unpacked libtorch, and run it again',
+  );
 }
 
 function requireCompiler() {

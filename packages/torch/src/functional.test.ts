@@ -80,35 +80,104 @@ test('the exponential of the float32 kernel is exact to a few units in the last 
   expect(functional.swiglu(tensor([NaN]), ones([1])).toArray()).toEqual([NaN]);
 });
 
-test('decodeAttention is one softmax over the prefix, less its padding, and the own tokens', () => {
+/** y = x cos + roll(x, size / 2) sin, as libtorch's operators have it. */
+const turned = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => {
+  const half = x.size(-1) / 2;
+  const rolled = cat([x.narrow(-1, half, half), x.narrow(-1, 0, half)], -1);
+  return x.mul(cos).add(rolled.mul(sin));
+};
+
+test.each([
+  { size: 6, prefix: 5, length: 3 },
+  { size: 32, prefix: 37, length: 19 },
+  { size: 16, prefix: 16, length: 0 },
+])('decodeAttention rotates, appends, and is one softmax over prefix and own tokens: $size, $prefix, $length', (at) => {
   const options = { dtype: 'float64', generator: new Generator(5) } as const;
-  const [batch, responses, kvHeads, groups, length, prefix, size] = [2, 3, 2, 2, 4, 5, 6];
-  const q = randn([batch, responses, kvHeads * groups, size], options);
+  const [batch, responses, kvHeads, groups] = [2, 5, 2, 3];
+  const { size, prefix, length } = at;
+  const heads = kvHeads * groups;
+  // Parts of a wider product, as projections give them.
+  const joint = randn([batch, responses, heads + 2 * kvHeads, size], options);
+  const q = joint.narrow(2, 0, heads);
+  const [k, v] = [joint.narrow(2, heads, kvHeads), joint.narrow(2, heads + kvHeads, kvHeads)];
+  const rotation = {
+    cos: randn([batch, responses, 1, size], options),
+    sin: randn([batch, responses, 1, size], options),
+  };
   const shared = {
-    keys: randn([batch, kvHeads, prefix, size], options),
+    keys: randn([batch, kvHeads, size, prefix], options),
     values: randn([batch, kvHeads, prefix, size], options),
   };
-  const shape = [batch, kvHeads, responses, length + 3, size];
-  const own = { keys: randn(shape, options), values: randn(shape, options) };
-  const padding = tensor([0, 0, 0, 0, 0, 0, 0, 0, -Infinity, -Infinity], {
-    shape: [batch, 1, 1, 1, 1, prefix],
-    dtype: 'float64',
-  });
+  const capacity = length + 2;
+  const own = {
+    keys: randn([batch, kvHeads, responses, size, capacity], options),
+    values: randn([batch, kvHeads, responses, capacity, size], options),
+  };
+  const hidden = Array.from({ length: batch * prefix }, (_, i) => (i >= batch * prefix - 2 ? -Infinity : 0));
+  const padding = tensor(hidden, { shape: [batch, 1, 1, 1, 1, prefix], dtype: 'float64' });
+  const result = functional.decodeAttention([q, k, v], rotation, shared, own, length, padding);
+  expect(result.shape).toEqual([batch, responses, heads * size]);
+
+  const [turnedQ, turnedK] = [turned(q, rotation.cos, rotation.sin), turned(k, rotation.cos, rotation.sin)];
+  close(own.keys.select(4, length).toArray(), turnedK.transpose(1, 2).toArray());
+  close(own.values.select(3, length).toArray(), v.transpose(1, 2).toArray());
   const expected: number[] = [];
   for (let b = 0; b < batch; b++) {
-    for (let k = 0; k < responses; k++) {
-      for (let h = 0; h < kvHeads * groups; h++) {
+    for (let r = 0; r < responses; r++) {
+      for (let h = 0; h < heads; h++) {
         const head = Math.floor(h / groups);
         const real = prefix - 2 * b;
-        const join = (x: 'keys' | 'values'): Tensor =>
-          cat([
-            shared[x].select(0, b).select(0, head).narrow(0, 0, real),
-            own[x].select(0, b).select(0, head).select(0, k).narrow(0, 0, length),
-          ]);
-        const scores = join('keys').matmul(q.select(0, b).select(0, k).select(0, h)).div(Math.sqrt(size));
-        expected.push(...scores.softmax(0).matmul(join('values')).toArray());
+        const mine = (x: Tensor): Tensor => x.select(0, b).select(0, head).select(0, r);
+        const common = (x: Tensor): Tensor => x.select(0, b).select(0, head);
+        const keys = cat([common(shared.keys).narrow(1, 0, real), mine(own.keys).narrow(1, 0, length + 1)], 1);
+        const values = cat([common(shared.values).narrow(0, 0, real), mine(own.values).narrow(0, 0, length + 1)]);
+        const scores = turnedQ.select(0, b).select(0, r).select(0, h).matmul(keys).div(Math.sqrt(size));
+        expected.push(...scores.softmax(0).matmul(values).toArray());
       }
     }
   }
-  close(functional.decodeAttention(q, shared, own, length, padding).toArray(), expected);
+  close(result.toArray(), expected);
+  expect(() => functional.decodeAttention([q, k, v], rotation, shared, own, capacity, padding)).toThrow('holds');
+});
+
+test.each(['float32', 'float64'] as const)('sample is inverse transform sampling, in %s', (dtype) => {
+  const generator = new Generator(11);
+  const [rows, size, temperature] = [40, 700, 0.7];
+  const logits = randn([rows, size], { generator }).mul(3).to(dtype);
+  const noise = Array.from({ length: rows }, (_, i) => (i + 0.5) / rows);
+  const ban = Array.from({ length: size }, (_, i) => (i % 7 === 0 ? -Infinity : 0));
+  const [tokens, logProbs] = functional.sample(
+    logits,
+    tensor(noise, { dtype: 'float64' }),
+    tensor(ban, { dtype }),
+    temperature,
+  );
+  const exact = logits.to('float64');
+  const weights = exact
+    .add(tensor(ban, { dtype: 'float64' }))
+    .div(temperature)
+    .softmax(-1);
+  const raw = exact.logSoftmax(-1);
+  tokens.toArray().forEach((token, row) => {
+    expect(token % 7).not.toBe(0);
+    const cumulative = weights.select(0, row).cumsum(0).toArray();
+    expect(cumulative[token]!).toBeGreaterThan(noise[row]! - 1e-6);
+    expect(cumulative[token]! - weights.select(0, row).toArray()[token]!).toBeLessThanOrEqual(noise[row]! + 1e-6);
+    expect(logProbs.toArray()[row]).toBeCloseTo(raw.select(0, row).toArray()[token]!, 5);
+  });
+});
+
+test.each(['float32', 'bfloat16'] as const)('linearPacked multiplies as linear does, in %s', (dtype) => {
+  const generator = new Generator(3);
+  const make = (...shape: number[]): Tensor => randn(shape, { generator }).to(dtype);
+  const [weight, bias, x] = [make(48, 32), make(48), make(3, 5, 64).narrow(-1, 7, 32)];
+  const packed = functional.packWeight(weight);
+  if (!packed) return; // a processor or a libtorch without oneDNN's product
+  const expected = functional.linear(x, weight, bias).to('float64');
+  const off = functional.linearPacked(x, packed, bias).to('float64').sub(expected).abs().max().toArray()[0]!;
+  expect(off).toBeLessThan(dtype === 'float32' ? 1e-5 : 0.2);
+});
+
+test('packWeight leaves float64 alone', () => {
+  expect(functional.packWeight(ones([4, 4], { dtype: 'float64' }))).toBeUndefined();
 });

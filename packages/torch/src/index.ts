@@ -16,5 +16,5 @@ export * from './autograd.ts';
 export { keep, live, scope } from './scope.ts';
 export * as nn from './nn.ts';
 export * as optim from './optim.ts';
-export { SafetensorsFile, saveSafetensors } from './safetensors.ts';
+export { SafetensorsFile, saveSafetensors, type LazyTensor } from './safetensors.ts';
 export { SafetensorsIndex, openSafetensors, saveShardedSafetensors } from './sharded.ts';

@@ -82,10 +82,15 @@ interface Native {
 
 function load(): Native {
   const path = fileURLToPath(new URL('../build/visurf_torch.node', import.meta.url));
-  if (!existsSync(path)) {
-    throw new TorchError(`the native addon is not built (${path} is missing): run \`make setup\`, or \`npm rebuild\``);
+  const again = 'run `make setup` in a checkout, `npm rebuild @visurf/torch` where it is installed';
+  if (!existsSync(path)) throw new TorchError(`the native addon is not built (${path} is missing): ${again}`);
+  let native: Native;
+  try {
+    native = createRequire(import.meta.url)(path) as Native;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TorchError(`the native addon does not load (was its libtorch moved or changed?): ${reason}\n  ${again}`);
   }
-  const native = createRequire(import.meta.url)(path) as Native;
   native.setErrorClass(TorchError);
   const { version } = native.info();
   const [major = 0, minor = 0] = version.split('.').map(Number);

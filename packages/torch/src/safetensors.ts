@@ -159,19 +159,30 @@ export class SafetensorsFile {
   }
 }
 
+/** A tensor that is made when it is written and freed after that: a file may hold more than memory does. */
+export interface LazyTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly make: () => Tensor;
+}
+
+/** Bytes that a tensor takes in a file. @internal */
+export const fileBytes = ({ dtype, shape }: Pick<LazyTensor, 'dtype' | 'shape'>): number =>
+  shape.reduce((product, size) => product * size, 1) * itemSize[dtype];
+
 /**
  * Writes tensors in the order of the map, and flushes them to the disk. The file appears whole or not at all, so
  * tensors that are views of the file it replaces may be among them.
  */
 export function saveSafetensors(
   path: string,
-  tensors: ReadonlyMap<string, Tensor>,
+  tensors: ReadonlyMap<string, Tensor | LazyTensor>,
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
 ): void {
   const header = new Map<string, unknown>([['__metadata__', metadata]]);
   let offset = 0;
   for (const [name, each] of tensors) {
-    const end = offset + each.numel * itemSize[each.dtype];
+    const end = offset + fileBytes(each);
     const dtype = codes.get(each.dtype);
     if (!dtype) throw new TorchError(`tensors of ${each.dtype} have no form in safetensors`);
     if (header.has(name)) throw new TorchError(`${name} cannot be the name of a tensor`);
@@ -186,10 +197,12 @@ export function saveSafetensors(
   writeDurably(path, contents(length, padded, tensors.values()));
 }
 
-function* contents(length: Buffer, header: Buffer, tensors: Iterable<Tensor>): Generator<Buffer> {
+function* contents(length: Buffer, header: Buffer, tensors: Iterable<Tensor | LazyTensor>): Generator<Buffer> {
   yield length;
   yield header;
-  for (const each of tensors) yield Buffer.from(native.toBytes(each.handle));
+  for (const each of tensors) {
+    yield scope(() => Buffer.from(native.toBytes(('make' in each ? each.make() : each).handle)));
+  }
 }
 
 /** Writes a file beside `path`, flushes it, and renames it to `path`. @internal */

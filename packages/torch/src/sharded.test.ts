@@ -92,3 +92,21 @@ test('an index that is damaged, or promises what no shard has, is refused and le
   expect(() => openSafetensors(directory)).toThrow('is no JSON');
   expect(live().handles).toBe(handles + 1);
 });
+
+test('a lazy tensor is made when it is written, and only one is alive at a time', () => {
+  const before = live();
+  let most = 0;
+  const lazy = new Map(
+    ['a', 'b', 'c', 'd'].map((name, i) => {
+      const make = () => {
+        most = Math.max(most, live().handles - before.handles);
+        return full([10], i);
+      };
+      return [name, { dtype: 'float32' as const, shape: [10], make }];
+    }),
+  );
+  saveShardedSafetensors(directory, lazy, 100);
+  expect([most, live().handles]).toEqual([0, before.handles]);
+  using weights = openSafetensors(directory);
+  expect(weights.get('d').toArray()).toEqual(Array(10).fill(3));
+});

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { itemSize, type DType } from './dtype.ts';
 import { TorchError } from './native.ts';
-import { SafetensorsFile, saveSafetensors, writeDurably } from './safetensors.ts';
+import { fileBytes, SafetensorsFile, saveSafetensors, writeDurably, type LazyTensor } from './safetensors.ts';
 import type { Tensor } from './tensor.ts';
 
 const singleFile = 'model.safetensors';
@@ -120,7 +120,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
  */
 export function saveShardedSafetensors(
   directory: string,
-  tensors: ReadonlyMap<string, Tensor>,
+  tensors: ReadonlyMap<string, Tensor | LazyTensor>,
   maxShardBytes = 5e9,
 ): void {
   mkdirSync(directory, { recursive: true });
@@ -135,8 +135,8 @@ export function saveShardedSafetensors(
   });
   if (shards.length > 1) {
     const weightMap = shards.flatMap((shard, i) => [...shard.keys()].map((name) => [name, nameOf(i)] as const));
-    const totalSize = [...tensors.values()].reduce((sum, each) => sum + bytesOf(each), 0);
-    const elements = [...tensors.values()].reduce((sum, { numel }) => sum + numel, 0);
+    const totalSize = [...tensors.values()].reduce((sum, each) => sum + fileBytes(each), 0);
+    const elements = [...tensors.values()].reduce((sum, each) => sum + fileBytes(each) / itemSize[each.dtype], 0);
     const metadata = { total_parameters: elements, total_size: totalSize };
     const index = { metadata, weight_map: Object.fromEntries(weightMap) };
     writeDurably(join(directory, indexFile), [Buffer.from(`${JSON.stringify(index, null, 2)}\n`)]);
@@ -145,15 +145,13 @@ export function saveShardedSafetensors(
   for (const name of readdirSync(directory)) if (ours.test(name) && !written.has(name)) rmSync(join(directory, name));
 }
 
-const bytesOf = (tensor: Tensor): number => tensor.numel * itemSize[tensor.dtype];
-
 /** Fills shards in the order of the map; a tensor larger than a shard gets one of its own. */
-function cut(tensors: ReadonlyMap<string, Tensor>, maxShardBytes: number): Map<string, Tensor>[] {
-  let shard = new Map<string, Tensor>();
+function cut<T extends Tensor | LazyTensor>(tensors: ReadonlyMap<string, T>, maxShardBytes: number): Map<string, T>[] {
+  let shard = new Map<string, T>();
   const shards = [shard];
   let bytes = 0;
   for (const [name, each] of tensors) {
-    const size = bytesOf(each);
+    const size = fileBytes(each);
     if (shard.size > 0 && bytes + size > maxShardBytes) {
       shard = new Map();
       shards.push(shard);

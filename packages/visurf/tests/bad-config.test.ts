@@ -40,6 +40,11 @@ test.each<readonly [string, Setting, readonly (string | RegExp)[]]>([
   ['an unknown task', { args: ['data.task=groundin'] }, ['no task named "groundin"', 'grounding']],
   ['a prompt that is no template', { args: ['data.prompt=find it'] }, ['no such file', '{Question}']],
   ['keys that contradict each other', { args: ['paradigm=rlvr', 'rollout.group=1'] }, ['group must be at least 2']],
+  [
+    'a key that the paradigm does not use',
+    { args: ['paradigm=sft'] },
+    [/config\.yaml:7: the paradigm sft does not use rollout\.group; used by: visurf, rlvr, /],
+  ],
   ['evaluation without data', { args: ['eval.every=1'] }, ['evaluation needs data.validation']],
   ['a device that is not there', { args: ['--device', 'cuda'] }, ['no CUDA GPU', 'Use device cpu']],
   [

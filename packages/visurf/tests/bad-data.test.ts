@@ -78,7 +78,7 @@ const badLines: readonly (readonly [string, unknown, string])[] = [
   ['has no solution', bad({ solution: undefined }), 'missing field solution'],
   ['has an image that is no path', bad({ image: 7 }), 'image must be a path'],
   ['has an empty problem', bad({ problem: ' ' }), 'problem must be a text'],
-  ['has an unknown task', bad({ task: 'count' }), 'task count instead of grounding'],
+  ['has an unknown task', bad({ task: 'count' }), 'there is no task count: choose one of grounding'],
   ['has the id of another', bad({ id: 'good' }), 'same id as line 1'],
   ['has two images', bad({ image: ['a.png', 'a.png'] }), 'exactly one image'],
   ['has a solution that is not JSON', bad({ solution: 'red' }), 'the solution is not JSON'],

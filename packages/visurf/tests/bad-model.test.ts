@@ -4,7 +4,7 @@ import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from '
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefusal, visurf } from './cli.ts';
-import { copyModel, eventsOf, expectNoTraining, makeFolder } from './training.ts';
+import { copyModel, eventsOf, expectNoTraining, makeFolder, usual } from './training.ts';
 
 /** Replaces a part of a file. */
 function edit(file: string, from: string, to: string): void {
@@ -77,7 +77,7 @@ test.each([
   ['sft', /^error: step 2, samples good: the loss is NaN\n.*lower optimizer\.learningRate/m],
   ['visurf', /^error: step 2: the model's probabilities are NaN\n.*Lower optimizer\.learningRate/m],
 ])('NaN in the loss of %s is the end, and no obstacle to the next attempt', async (paradigm, message) => {
-  const folder = await makeFolder({});
+  const folder = await makeFolder({ config: paradigm === 'sft' ? usual.replace('group: 2, ', '') : usual });
   const args = ['train', join(folder, 'config.yaml'), `paradigm=${paradigm}`, 'steps=3', 'optimizer.name=sgd'];
   expectRefusal(await visurf(...args, 'optimizer.learningRate=1e38', '--json'), message);
   expect(eventsOf(join(folder, 'run')).at(-1)).toMatchObject({ type: 'end', step: 1, reason: 'failed' });

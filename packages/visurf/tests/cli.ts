@@ -5,7 +5,7 @@ import type { ChildProcessByStdio } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { expect, onTestFinished } from 'vitest';
 
 export const root = resolve(import.meta.dirname, '../../..');
@@ -21,6 +21,13 @@ export interface Outcome {
 
 export async function visurf(...args: readonly string[]): Promise<Outcome> {
   return await finished(start(args));
+}
+
+/** Runs a command with text on its standard input. */
+export async function visurfReading(input: string, ...args: readonly string[]): Promise<Outcome> {
+  const child = spawn(join(root, 'visurf'), args, { cwd: tmpdir() });
+  child.stdin.end(input);
+  return await finished(child);
 }
 
 /** Starts a command, and sends it a signal as soon as standard error says `text`; `before` is done first. */
@@ -46,7 +53,7 @@ function start(args: readonly string[]): ChildProcessByStdio<null, Readable, Rea
   return spawn(join(root, 'visurf'), args, { cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-async function finished(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Outcome> {
+export async function finished(child: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<Outcome> {
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));

@@ -1,9 +1,10 @@
 /** export and merge: what they write scores as what they were made from. */
 
-import { readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
+import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
+import { makeFolder } from './training.ts';
 
 const adapter = join(fixtures, 'tiny-qwen2_5-vl/adapters/vision');
 const question = ['--image', join(fixtures, 'images/small-40x40.png'), '--prompt', 'red'];
@@ -25,6 +26,34 @@ test('a merged adapter scores as the adapter does, and not as its base', async (
   expect(Math.abs(merged - base)).toBeGreaterThan(0.1);
 });
 
+test('two models become one', async () => {
+  const folder = temporaryFolder();
+  const adapted = join(folder, 'adapted');
+  await visurfJson('merge', '--model', tinyModel, '--adapter', adapter, '--output', adapted);
+  const two = ['merge', '--model', tinyModel, '--with', adapted];
+  const merged = async (...options: string[]): Promise<number> => {
+    const output = join(folder, `merged${options.join('').replaceAll(/\W/g, '-')}`);
+    const { directory } = await visurfJson<{ directory: string }>(...two, ...options, '--output', output);
+    return total(directory);
+  };
+  const other = await total(adapted);
+  expect(await merged('--weight', '1')).toBeCloseTo(other, 3);
+  // The base learned nothing: all of what the other learned, and nothing else.
+  expect(await merged('--method', 'task-arithmetic', '--base', tinyModel)).toBeCloseTo(other, 3);
+});
+
+test.each([
+  ['--weight goes with --with', ['--weight', '0.3']],
+  ['from 0 to 1', ['--with', tinyModel, '--weight', '2']],
+  ['for --method task-arithmetic, not linear', ['--with', tinyModel, '--scale', '2']],
+  ['needs --base', ['--with', tinyModel, '--method', 'task-arithmetic']],
+  ['do one after the other', ['--with', tinyModel, '--adapter', adapter]],
+  ['an adapter is no whole model', ['--with', adapter]],
+])('a merge is refused: %s', async (message, options) => {
+  const result = await visurf('merge', '--model', tinyModel, '--output', join(temporaryFolder(), 'out'), ...options);
+  expect([result.code, result.stderr]).toEqual([2, expect.stringContaining(message)]);
+});
+
 test('a model in shards and in another dtype', async () => {
   const output = join(temporaryFolder(), 'half');
   const { code, stdout } = await visurf(
@@ -41,14 +70,43 @@ test('an adapter alone', async () => {
   expect(written).toMatchObject({ kind: 'adapter', files: ['adapter_config.json', 'adapter_model.safetensors'] });
 });
 
-test('what cannot be written is refused', async () => {
+test('a checkpoint of a run with LoRA is merged into the model that it started from', async () => {
+  const folder = await makeFolder({});
+  const lora = ['train.lora.rank=2', 'optimizer.learningRate=0.1', 'steps=2'];
+  await visurfJson('train', join(folder, 'config.yaml'), ...lora);
+  const checkpoint = join(folder, 'run/checkpoints/000002');
+  const output = join(folder, 'merged');
+  expect(await visurfJson('merge', '--model', checkpoint, '--output', output)).toMatchObject({ kind: 'model' });
+  const [adapted, merged, base] = [await total(checkpoint), await total(output), await total(tinyModel)];
+  expect(merged).toBeCloseTo(adapted, 3);
+  expect(Math.abs(merged - base)).toBeGreaterThan(0.1);
+});
+
+test('what cannot be written is refused, before the model is loaded', async () => {
   const folder = temporaryFolder();
-  writeFileSync(join(folder, 'mine.txt'), '');
-  const full = await visurf('export', '--model', tinyModel, '--output', folder);
-  expect([full.code, full.stderr]).toEqual([2, expect.stringContaining('the directory is not empty')]);
-  const whole = await visurf('merge', '--model', tinyModel, '--output', join(folder, 'merged'));
-  expect([whole.code, whole.stderr]).toEqual([2, expect.stringContaining('no adapter to merge')]);
+  const file = join(folder, 'mine.txt');
+  writeFileSync(file, '');
+  const refused = async (output: string, reason: string): Promise<void> =>
+    expectRefusal(await visurf('export', '--model', join(folder, 'nothing'), '--output', output), reason, 'another');
+  await refused(folder, 'the directory is not empty');
+  await refused(file, 'mine.txt: a part of the path is not a directory');
+  await refused(join(file, 'below'), 'a part of the path is not a directory');
   const size = await visurf('export', '--model', tinyModel, '--output', folder, '--max-shard-size', 'much');
-  expect([size.code, size.stderr]).toEqual([2, expect.stringContaining('such as 5GB')]);
+  expectRefusal(size, 'such as 5GB');
   expect(readdirSync(folder)).toEqual(['mine.txt']);
+});
+
+test('what does not belong together is refused, and nothing is written', async () => {
+  const output = join(temporaryFolder(), 'output');
+  const refused = async (args: readonly string[], ...messages: string[]): Promise<void> => {
+    expectRefusal(await visurf(...args, '--output', output), ...messages);
+    expect(existsSync(output)).toBe(false);
+  };
+  await refused(['merge', '--model', tinyModel], 'no adapter to merge');
+  await refused(['export', '--model', tinyModel, '--merge'], 'no adapter to merge');
+  const another = join(fixtures, 'configurations/qwen2_5-windows/model');
+  await refused(['merge', '--model', another, '--adapter', adapter], 'lora_A.weight has shape', 'one of this model');
+  await refused(['merge', '--model', tinyModel, '--adapter', tinyModel], 'adapter_config.json');
+  await refused(['merge', '--model', adapter, '--adapter', adapter], 'no config.json');
+  await refused(['export', '--model', adapter, '--dtype', 'bfloat16'], 'an adapter is written as it is', 'merge');
 });

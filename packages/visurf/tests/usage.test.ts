@@ -12,7 +12,8 @@ const COMMANDS = [
 
 test('help lists every command', async () => {
   const { code, stdout } = await visurf('--help');
-  for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command.split(' ')[0]!}\\b`, 'm'));
+  for (const command of [...COMMANDS, 'chat'])
+    expect(stdout).toMatch(new RegExp(`^ {2}${command.split(' ')[0]!}\\b`, 'm'));
   expect(code).toBe(0);
 });
 

@@ -1,27 +1,75 @@
-/** The files of the miniature's checkpoint beside its weights, in Hugging Face layout: Qwen2.5-VL at 1.5M parameters. */
+/** The files of a miniature's checkpoint beside its weights, in Hugging Face layout: Qwen2.5-VL or Qwen2-VL at 1.5M parameters. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { SIDE } from './scenes.ts';
-import { idOf, tokenizerJson, VOCABULARY_SIZE } from './vocabulary.ts';
+import { VOCABULARY, type Vocabulary } from './vocabulary.ts';
 
 const PATCH = 14;
 const MERGE = 2;
 const HIDDEN = 128;
 
+/** Which architecture, and which words. */
+export interface Miniature {
+  readonly family: 'qwen2_5_vl' | 'qwen2_vl';
+  readonly vocabulary: Vocabulary;
+}
+
+/** The demo's model. */
+export const MINIATURE: Miniature = { family: 'qwen2_5_vl', vocabulary: VOCABULARY };
+
+const NAMES = { qwen2_5_vl: 'Qwen2_5_VL', qwen2_vl: 'Qwen2VL' } as const;
+
+/** What both vision towers have, by the names of each. */
+const VISION_CONFIGS = {
+  qwen2_5_vl: {
+    model_type: 'qwen2_5_vl_vision',
+    depth: 4,
+    hidden_size: 96,
+    hidden_act: 'silu',
+    intermediate_size: 256,
+    num_heads: 3,
+    in_channels: 3,
+    patch_size: PATCH,
+    spatial_merge_size: MERGE,
+    temporal_patch_size: 2,
+    tokens_per_second: 4,
+    window_size: SIDE / 2,
+    fullatt_block_indexes: [1, 3],
+    out_hidden_size: HIDDEN,
+    initializer_range: 0.02,
+    rope_parameters: { rope_type: 'axial', rope_theta: 10_000 },
+  },
+  qwen2_vl: {
+    model_type: 'qwen2_vl_vision',
+    depth: 4,
+    embed_dim: 96,
+    hidden_size: HIDDEN,
+    hidden_act: 'quick_gelu',
+    mlp_ratio: 4,
+    num_heads: 3,
+    in_channels: 3,
+    patch_size: PATCH,
+    spatial_merge_size: MERGE,
+    temporal_patch_size: 2,
+    initializer_range: 0.02,
+    rope_parameters: { rope_type: 'axial', rope_theta: 10_000 },
+  },
+} as const;
+
 /** `config.json`, as transformers 5 writes it. */
-export const modelConfig = {
-  architectures: ['Qwen2_5_VLForConditionalGeneration'],
-  model_type: 'qwen2_5_vl',
+export const modelConfig = ({ family, vocabulary }: Miniature) => ({
+  architectures: [`${NAMES[family]}ForConditionalGeneration`],
+  model_type: family,
   dtype: 'float32',
   tie_word_embeddings: true,
-  image_token_id: idOf('<|image_pad|>'),
-  video_token_id: idOf('<|video_pad|>'),
-  vision_start_token_id: idOf('<|vision_start|>'),
-  vision_end_token_id: idOf('<|vision_end|>'),
+  image_token_id: vocabulary.idOf('<|image_pad|>'),
+  video_token_id: vocabulary.idOf('<|video_pad|>'),
+  vision_start_token_id: vocabulary.idOf('<|vision_start|>'),
+  vision_end_token_id: vocabulary.idOf('<|vision_end|>'),
   text_config: {
-    model_type: 'qwen2_5_vl_text',
-    vocab_size: VOCABULARY_SIZE,
+    model_type: `${family}_text`,
+    vocab_size: vocabulary.size,
     hidden_size: HIDDEN,
     intermediate_size: 352,
     num_hidden_layers: 4,
@@ -40,28 +88,11 @@ export const modelConfig = {
     rope_parameters: { rope_type: 'default', rope_theta: 10, mrope_section: [4, 6, 6] },
     tie_word_embeddings: true,
     bos_token_id: null,
-    eos_token_id: idOf('<|im_end|>'),
-    pad_token_id: idOf('<|endoftext|>'),
+    eos_token_id: vocabulary.idOf('<|im_end|>'),
+    pad_token_id: vocabulary.idOf('<|endoftext|>'),
   },
-  vision_config: {
-    model_type: 'qwen2_5_vl_vision',
-    depth: 4,
-    hidden_size: 96,
-    hidden_act: 'silu',
-    intermediate_size: 256,
-    num_heads: 3,
-    in_channels: 3,
-    patch_size: PATCH,
-    spatial_merge_size: MERGE,
-    temporal_patch_size: 2,
-    tokens_per_second: 4,
-    window_size: SIDE / 2,
-    fullatt_block_indexes: [1, 3],
-    out_hidden_size: HIDDEN,
-    initializer_range: 0.02,
-    rope_parameters: { rope_type: 'axial', rope_theta: 10_000 },
-  },
-};
+  vision_config: VISION_CONFIGS[family],
+});
 
 const imageProcessor = {
   do_convert_rgb: true,
@@ -88,15 +119,15 @@ const chatTemplate =
   "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>{% endfor %}" +
   '{% if add_generation_prompt %}<|im_start|>assistant{% endif %}';
 
-const generationConfig = {
+const generationConfig = ({ vocabulary }: Miniature) => ({
   do_sample: false,
-  eos_token_id: [idOf('<|im_end|>'), idOf('<|endoftext|>')],
-  pad_token_id: idOf('<|endoftext|>'),
-};
+  eos_token_id: [vocabulary.idOf('<|im_end|>'), vocabulary.idOf('<|endoftext|>')],
+  pad_token_id: vocabulary.idOf('<|endoftext|>'),
+});
 
-const tokenizerConfig = {
+const tokenizerConfig = ({ family }: Miniature) => ({
   tokenizer_class: 'PreTrainedTokenizerFast',
-  processor_class: 'Qwen2_5_VLProcessor',
+  processor_class: `${NAMES[family]}Processor`,
   add_prefix_space: false,
   bos_token: null,
   eos_token: '<|im_end|>',
@@ -105,17 +136,17 @@ const tokenizerConfig = {
   clean_up_tokenization_spaces: false,
   model_max_length: 512,
   split_special_tokens: false,
-};
+});
 
 /** Writes every file of the checkpoint but the weights. */
-export function writeCheckpointFiles(directory: string): void {
+export function writeCheckpointFiles(directory: string, miniature = MINIATURE): void {
   mkdirSync(directory, { recursive: true });
   const files: Readonly<Record<string, object>> = {
-    'config.json': modelConfig,
-    'generation_config.json': generationConfig,
-    'preprocessor_config.json': { ...imageProcessor, processor_class: 'Qwen2_5_VLProcessor' },
-    'tokenizer.json': tokenizerJson(),
-    'tokenizer_config.json': tokenizerConfig,
+    'config.json': modelConfig(miniature),
+    'generation_config.json': generationConfig(miniature),
+    'preprocessor_config.json': { ...imageProcessor, processor_class: `${NAMES[miniature.family]}Processor` },
+    'tokenizer.json': miniature.vocabulary.tokenizerJson(),
+    'tokenizer_config.json': tokenizerConfig(miniature),
   };
   for (const [name, content] of Object.entries(files))
     writeFileSync(join(directory, name), `${JSON.stringify(content, undefined, 2)}\n`);

@@ -5,18 +5,19 @@ import { parseModelConfig, QwenVL } from '@visurf/core/internals';
 import { saveSafetensors } from '@visurf/torch';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { modelConfig, writeCheckpointFiles } from './checkpoint.ts';
+import { MINIATURE, modelConfig, writeCheckpointFiles } from './checkpoint.ts';
 import { demo, type DemoEvent, type DemoResult } from './demo.ts';
 import type { Size } from './plan.ts';
 import { initialize } from './pretrain/initialize.ts';
+import { NUMBER_IDS } from './vocabulary.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'demo-'));
 const base = path.join(folder, 'base');
 afterAll(() => rmSync(folder, { recursive: true }));
 beforeAll(() => {
   writeCheckpointFiles(base);
-  const model = new QwenVL(parseModelConfig(modelConfig));
-  initialize(model, 1);
+  const model = new QwenVL(parseModelConfig(modelConfig(MINIATURE)));
+  initialize(model, 1, NUMBER_IDS);
   saveSafetensors(path.join(base, 'model.safetensors'), model.namedParameters());
   model.dispose();
 });

@@ -6,7 +6,7 @@ import { PromptEncoder } from '@visurf/core';
 import { afterAll, expect, test } from 'vitest';
 
 import { writeCheckpointFiles } from './checkpoint.ts';
-import { idOf, NUMBER_IDS, VOCABULARY_SIZE } from './vocabulary.ts';
+import { idOf, NUMBER_IDS, VOCABULARY } from './vocabulary.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'mini-vocabulary-'));
 writeCheckpointFiles(directory);
@@ -40,7 +40,7 @@ test('numbers are one token each, and no id is outside of the embedding', () => 
   NUMBER_IDS.forEach((id, value) => {
     expect(encoder.encodeText(String(value))).toEqual([id]);
   });
-  expect(idOf('"no"')).toBe(VOCABULARY_SIZE - 1);
+  expect(idOf('"no"')).toBe(VOCABULARY.size - 1);
   expect(() => idOf('purple')).toThrow('not one token');
 });
 

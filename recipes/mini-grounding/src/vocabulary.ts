@@ -1,7 +1,7 @@
 /**
- * The vocabulary of the miniature and its `tokenizer.json`: byte-level BPE without merges, where a piece of text is one
+ * The vocabulary of a miniature and its `tokenizer.json`: byte-level BPE without merges, where a piece of text is one
  * token if it stands in the vocabulary whole (`ignore_merges`), else its bytes are. So any text can be written, and what
- * the model speaks of is short: words with the space before them, the integers 0 to 112, the tags of an answer.
+ * the model speaks of is short: words with the space before them, the coordinates of a picture, the tags of an answer.
  */
 import { COLORS, SHAPES, SIDE } from './scenes.ts';
 
@@ -15,20 +15,6 @@ export const SPECIAL = [
   '<|image_pad|>',
   '<|video_pad|>',
 ] as const;
-/** Tokens for pieces of an answer; ordinary text to everyone else. */
-export const TAGS = ['<think>', '</think>', '<answer>', '</answer>', '{"bbox_2d":[', ']}', '"yes"', '"no"'] as const;
-const WORDS = [
-  'find',
-  'exists',
-  'user',
-  'assistant',
-  ' look',
-  ...COLORS.map((c) => ` ${c}`),
-  ...SHAPES.map((s) => ` ${s}`),
-];
-
-/** Words, numbers, and anything else in runs; a word takes the space before it. */
-const PIECES = ' ?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+|\\s+';
 
 /** How byte-level tokenizers write a byte: printable ones as themselves, the others from U+0100 on. */
 const BYTES: readonly string[] = (() => {
@@ -40,63 +26,108 @@ const BYTES: readonly string[] = (() => {
 
 const written = (text: string): string => [...new TextEncoder().encode(text)].map((byte) => BYTES[byte]).join('');
 
-/** The tokens by id: 256 bytes, words, two- and three-digit integers, added tokens. */
-const PLAIN = [...WORDS, ...Array.from({ length: SIDE - 9 }, (_, i) => String(i + 10))];
-const ADDED = [...SPECIAL, ...TAGS];
-const idByText: ReadonlyMap<string, number> = new Map([
-  ...Array.from({ length: 128 }, (_, byte): [string, number] => [String.fromCharCode(byte), byte]),
-  ...[...PLAIN, ...ADDED].map((text, i): [string, number] => [text, 256 + i]),
-]);
-
-/** Rows of the embedding. */
-export const VOCABULARY_SIZE = 256 + PLAIN.length + ADDED.length;
-
-/** The id of a token. @throws RangeError for a text that is not one token. */
-export function idOf(text: string): number {
-  const id = idByText.get(text);
-  if (id === undefined) throw new RangeError(`${JSON.stringify(text)} is not one token`);
-  return id;
+export interface VocabularyOptions {
+  /** Words as they stand in a text, with the space before them where they have one. */
+  readonly words: readonly string[];
+  /** Tokens for pieces of an answer; ordinary text to everyone else. */
+  readonly tags: readonly string[];
+  /** By pixel, 0 to the side of the picture: the integer that stands for it in an answer. */
+  readonly numbers: readonly number[];
 }
 
-/** Ids of the integers 0 to 112. */
-export const NUMBER_IDS: readonly number[] = Array.from({ length: SIDE + 1 }, (_, value) => idOf(String(value)));
+/** The tokens by id: 256 bytes, words, integers of two digits and more, added tokens. */
+export class Vocabulary {
+  /** Rows of the embedding. */
+  readonly size: number;
+  /** By pixel: the id of its number. */
+  readonly numberIds: readonly number[];
+  readonly #plain: readonly string[];
+  readonly #added: readonly string[];
+  readonly #ids: ReadonlyMap<string, number>;
+  readonly #digits: number;
 
-const added = (content: string): object => ({
-  id: idOf(content),
-  content,
-  single_word: false,
-  lstrip: false,
-  rstrip: false,
-  normalized: false,
-  special: SPECIAL.some((each) => each === content),
+  constructor({ words, tags, numbers }: VocabularyOptions) {
+    const texts = numbers.map(String);
+    this.#plain = [...words, ...texts.filter(({ length }) => length > 1)];
+    this.#added = [...SPECIAL, ...tags];
+    this.#digits = Math.max(3, ...texts.map(({ length }) => length));
+    this.#ids = new Map([
+      ...Array.from({ length: 128 }, (_, byte): [string, number] => [String.fromCharCode(byte), byte]),
+      ...[...this.#plain, ...this.#added].map((text, i): [string, number] => [text, 256 + i]),
+    ]);
+    this.size = 256 + this.#plain.length + this.#added.length;
+    this.numberIds = texts.map((text) => this.idOf(text));
+  }
+
+  /** The id of a token. @throws RangeError for a text that is not one token. */
+  idOf(text: string): number {
+    const id = this.#ids.get(text);
+    if (id === undefined) throw new RangeError(`${JSON.stringify(text)} is not one token`);
+    return id;
+  }
+
+  /** The content of `tokenizer.json`. */
+  tokenizerJson(): object {
+    const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
+    // Words, numbers, and anything else in runs; a word takes the space before it.
+    const pieces = ` ?\\p{L}+|\\p{N}{1,${this.#digits}}| ?[^\\s\\p{L}\\p{N}]+|\\s+`;
+    return {
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: this.#added.map((content) => this.#addedToken(content)),
+      normalizer: { type: 'NFC' },
+      pre_tokenizer: {
+        type: 'Sequence',
+        pretokenizers: [{ type: 'Split', pattern: { Regex: pieces }, behavior: 'Isolated', invert: false }, byteLevel],
+      },
+      post_processor: byteLevel,
+      decoder: byteLevel,
+      model: {
+        type: 'BPE',
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: '',
+        end_of_word_suffix: '',
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: true,
+        vocab: Object.fromEntries([...BYTES, ...this.#plain.map(written)].map((text, id) => [text, id])),
+        merges: [],
+      },
+    };
+  }
+
+  #addedToken(content: string): object {
+    return {
+      id: this.idOf(content),
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: SPECIAL.some((each) => each === content),
+    };
+  }
+}
+
+/** What the demo speaks; its numbers are pixels. */
+export const VOCABULARY = new Vocabulary({
+  words: [
+    'find',
+    'exists',
+    'user',
+    'assistant',
+    ' look',
+    ...COLORS.map((color) => ` ${color}`),
+    ...SHAPES.map((shape) => ` ${shape}`),
+  ],
+  tags: ['<think>', '</think>', '<answer>', '</answer>', '{"bbox_2d":[', ']}', '"yes"', '"no"'],
+  numbers: Array.from({ length: SIDE + 1 }, (_, pixel) => pixel),
 });
 
-/** The content of `tokenizer.json`. */
-export function tokenizerJson(): object {
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: ADDED.map(added),
-    normalizer: { type: 'NFC' },
-    pre_tokenizer: {
-      type: 'Sequence',
-      pretokenizers: [{ type: 'Split', pattern: { Regex: PIECES }, behavior: 'Isolated', invert: false }, byteLevel],
-    },
-    post_processor: byteLevel,
-    decoder: byteLevel,
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: '',
-      end_of_word_suffix: '',
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: true,
-      vocab: Object.fromEntries([...BYTES, ...PLAIN.map(written)].map((text, id) => [text, id])),
-      merges: [],
-    },
-  };
-}
+/** The id of a token of the demo. @throws RangeError for a text that is not one token. */
+export const idOf = (text: string): number => VOCABULARY.idOf(text);
+
+/** Ids of the integers 0 to 112. */
+export const NUMBER_IDS = VOCABULARY.numberIds;

@@ -7,6 +7,7 @@ import type { z } from 'zod';
 import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
+import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
 import { configSchema, keysAt, type Config } from './schema.ts';
 
 /** Says where a path of keys was written. */
@@ -42,7 +43,10 @@ export function loadConfig(file: string, overrides: readonly string[] = [], cwd 
   });
 }
 
-/** Checks a configuration given as an object; its paths are relative to the working directory. */
+/**
+ * Checks a configuration given as an object; its paths are relative to the working directory.
+ * @throws UserError with every mistake found
+ */
 export function parseConfig(value: unknown): Config {
   const document = parseDocument(stringify(value));
   if (!isMap(document.contents)) throw new UserError('a configuration must be an object');
@@ -50,8 +54,9 @@ export function parseConfig(value: unknown): Config {
   return check(document.toJS(), (keys) => keys.join('.') || 'configuration');
 }
 
+/** What the paradigm uses, so that it reads back. */
 export function configToYaml(config: Config): string {
-  return stringify(config);
+  return stringify(onlyUsed(config));
 }
 
 /** sha256 of the configuration with sorted keys. */
@@ -75,22 +80,59 @@ function toObject(document: Document, file: string): unknown {
 }
 
 function check(value: unknown, locate: Locate): Config {
-  const parsed = configSchema.safeParse(value);
-  if (!parsed.success) throw mistakes(parsed.error.issues, configSchema, [], locate);
+  const values = value as Record<string, unknown>;
+  const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
+  const unused = unusedKeys(values).flatMap(({ path: keys, reason }) =>
+    isKnown(keys) ? [{ where: locate(keys), reason }] : [],
+  );
+  const parsed = configSchema.safeParse(withParadigmDefaults(values));
+  const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
+  if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
   const config = parsed.data;
-  const { parameters } = located(() => taskDefinition(config.data.task), locate(['data', 'task']));
-  const task = parameters.safeParse(config.task);
-  if (!task.success) throw mistakes(task.error.issues, parameters, ['task'], locate);
+  if (config.data.task in config.tasks) {
+    const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;
+    throw new UserError(reason, { where: locate(['tasks', config.data.task]) });
+  }
+  const tasks = Object.entries(config.tasks).map(([name, given]) => {
+    const keys = ['tasks', name];
+    return [name, taskParameters(name, given, locate(keys), keys, locate)] as const;
+  });
   return {
     ...config,
-    task: task.data as Record<string, unknown>,
+    task: taskParameters(config.data.task, config.task, locate(['data', 'task']), ['task'], locate),
+    tasks: Object.fromEntries(tasks),
     data: { ...config.data, prompt: promptText(config.data.prompt, locate) },
   };
 }
 
-/** One error for all issues. `schema` is that of the object found under `prefix`. */
-function mistakes(issues: readonly z.core.$ZodIssue[], schema: z.ZodType, prefix: string[], locate: Locate): UserError {
-  const found = issues.flatMap((issue) => {
+/** Parameters of a task that is named at `where`, and that stand under `keys`. */
+function taskParameters(
+  name: string,
+  given: unknown,
+  where: string,
+  keys: string[],
+  locate: Locate,
+): Record<string, unknown> {
+  const { parameters } = located(() => taskDefinition(name), where);
+  const parsed = parameters.safeParse(given);
+  if (!parsed.success) throw listOf(mistakesOf(parsed.error.issues, parameters, keys, locate));
+  return parsed.data as Record<string, unknown>;
+}
+
+interface Mistake {
+  readonly where: string;
+  readonly reason: string;
+  readonly remedy?: string | undefined;
+}
+
+/** `schema` is that of the object found under `prefix`. */
+function mistakesOf(
+  issues: readonly z.core.$ZodIssue[],
+  schema: z.ZodType,
+  prefix: string[],
+  locate: Locate,
+): Mistake[] {
+  return issues.flatMap((issue) => {
     const at = [...prefix, ...issue.path];
     if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
     return issue.keys.map((key) => {
@@ -100,6 +142,10 @@ function mistakes(issues: readonly z.core.$ZodIssue[], schema: z.ZodType, prefix
       return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
     });
   });
+}
+
+/** One error for all mistakes. */
+function listOf(found: readonly Mistake[]): UserError {
   const [first, ...rest] = found;
   if (first && rest.length === 0) return new UserError(first.reason, first);
   const list = found.map(({ where, reason, remedy }) => `  ${where}: ${reason}${remedy ? ` (${remedy})` : ''}`);

@@ -1,9 +1,11 @@
 /**
  * The configuration of a run: every key, its default and its meaning, once.
  *
- * The parameters under `task` belong to the task that `data.task` names: its own schema checks them.
+ * The parameters under `task` belong to the task that `data.task` names, those under `tasks.NAME` to task NAME: its own
+ * schema checks them.
  */
 import { z } from 'zod';
+import { PARADIGMS, paradigmFaults, type Fault } from '../schedule/paradigm.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -53,18 +55,50 @@ const rollout = z
     topK: z.int().min(0).default(0),
     repetitionPenalty: positive.default(1),
     maxNewTokens: count.default(512),
+    /**
+     * Batches of prompts that a step samples at most, until it is full of groups that teach (DAPO's dynamic sampling);
+     * 1: it takes the groups as they come.
+     */
+    dynamicSampling: count.default(1),
     /** Train from other sampling than temperature 1 without truncation, which the loss then takes for the policy's own. */
     allowTruncatedSampling: z.boolean().default(false),
   })
   .prefault({});
 
-/** Reward control of the label (ViSurf only). */
+const range = (start: number, end: number) =>
+  z.strictObject({ start: fraction.default(start), end: fraction.default(end) }).prefault({});
+
+/** How SFT and RL share the steps. */
+const mix = z
+  .strictObject({
+    /** Steps of SFT and then of RL, over and over. */
+    round: z.strictObject({ sft: count.default(1), rl: count.default(1) }).prefault({}),
+    /** Along which the weight and the label rate change. */
+    curve: z.enum(['linear', 'cosine']).default('linear'),
+    /** Weight of SFT, mu; RL weighs 1 - mu. */
+    weight: range(1, 0),
+    /** Share of the prompts that carry a label. */
+    labelRate: range(1, 0),
+    /** Steps over which the weight rises from 0 to its start. */
+    warmupSteps: z.int().min(0).default(0),
+    /** Steps that the change takes; unset: all after the warm-up. */
+    decaySteps: count.optional(),
+    /** Share of the prompts of a batch that are for SFT. */
+    share: fraction.default(0.5),
+  })
+  .prefault({});
+
+/** The label, and control of its reward where it is a response of the group. */
 const label = z
   .strictObject({
     /** Surface form: the one rollouts use most, the most likely one, or the task's first. */
     align: z.enum(['format', 'likelihood', 'off']).default('format'),
     /** Thinking mark of the label: none (on), full (off), or the mean of its rollouts (neutral). */
     eliminate: z.enum(['on', 'off', 'neutral']).default('on'),
+    /** Of a label with reasoning of its own: the same (eliminate), or the thinking mark that it earns (keep). */
+    thinking: z.enum(['eliminate', 'keep']).default('eliminate'),
+    /** Whether the label enters every group, or those in which no rollout is as accurate. */
+    inject: z.enum(['always', 'on-failure']).default('always'),
     /** Switch the label off where a rollout is as accurate. */
     smooth: z.boolean().default(true),
   })
@@ -74,9 +108,14 @@ const objective = z
   .strictObject({
     /** The importance ratio is kept in [1 - low, 1 + high]. */
     clip: z.strictObject({ low: fraction.default(0.2), high: positive.default(0.2) }).prefault({}),
-    /** What an advantage is divided by: a standard deviation of the group's rewards, or nothing. */
+    /** What an advantage is divided by: a standard deviation of the group's rewards, or nothing (Dr.GRPO). */
     std: z.enum(['sample', 'population', 'none']).default('sample'),
+    /** What a reward is compared to: the mean of its group, or of the other responses (RLOO). */
+    baseline: z.enum(['mean', 'leave-one-out']).default('mean'),
+    /** Importance ratio of every token, or of the whole response (GSPO). */
     ratio: z.enum(['token', 'sequence']).default('token'),
+    /** Gamma of the ratio p / (p + gamma) that a label has in LUFFY; unset: its ratio is that of a rollout. */
+    labelShaping: positive.optional(),
     aggregate: aggregate('sum', 'sequence'),
     kl: z
       .strictObject({
@@ -143,16 +182,25 @@ const shape = z.strictObject({
   data,
   /** Parameters of the task: weights, thresholds, reward. */
   task: z.record(z.string(), z.unknown()).prefault({}),
-  paradigm: z.enum(['visurf', 'rlvr', 'sft', 'sft-then-rlvr']).default('visurf'),
+  /** Parameters of further tasks that samples name, by name of the task. */
+  tasks: z.record(z.string(), z.record(z.string(), z.unknown())).prefault({}),
+  paradigm: z.enum(PARADIGMS).default('visurf'),
   /** Batches of prompts, all phases together. */
   steps: count,
-  /** How many of the steps are SFT. */
+  /** How many of the steps are SFT, before RLVR. */
   sftSteps: count.optional(),
   promptsPerStep: count.default(32),
   rollout,
   label,
   objective,
-  sft: z.strictObject({ aggregate: aggregate('mean', 'batch') }).prefault({}),
+  sft: z
+    .strictObject({
+      aggregate: aggregate('mean', 'batch'),
+      /** What the loss of a token is multiplied by: 1, its probability p (DFT), or p (1 - p) (CHORD). */
+      weighting: z.enum(['uniform', 'probability', 'uncertainty']).default('uniform'),
+    })
+    .prefault({}),
+  mix,
   optimizer,
   train: z
     .strictObject({
@@ -187,21 +235,13 @@ const shape = z.strictObject({
 
 export type Config = z.output<typeof shape>;
 
-interface Conflict {
-  readonly path: readonly string[];
-  readonly message: string;
-}
-
 /** Rules over several keys. */
-function* conflicts(config: Config): Generator<Conflict> {
-  const { paradigm, rollout, objective, sft } = config;
-  const samples = paradigm !== 'sft';
-  if (paradigm.endsWith('rlvr') && rollout.group < 2) {
-    yield { path: ['rollout', 'group'], message: 'RLVR compares the responses of a prompt: group must be at least 2' };
-  }
+function* conflicts(config: Config): Generator<Fault> {
+  const { rollout, objective, sft } = config;
+  yield* paradigmFaults(config);
   const truncated =
     rollout.temperature !== 1 || rollout.topP !== 1 || rollout.topK !== 0 || rollout.repetitionPenalty !== 1;
-  if (samples && truncated && !rollout.allowTruncatedSampling) {
+  if (truncated && !rollout.allowTruncatedSampling) {
     yield {
       path: ['rollout'],
       message:
@@ -209,15 +249,8 @@ function* conflicts(config: Config): Generator<Conflict> {
         'repetitionPenalty 1 (rollout.allowTruncatedSampling: true trains from others anyway)',
     };
   }
-  if (paradigm === 'sft-then-rlvr' && config.sftSteps === undefined) {
-    yield { path: ['paradigm'], message: 'sft-then-rlvr needs sftSteps' };
-  }
-  if (config.sftSteps !== undefined) {
-    if (paradigm !== 'sft-then-rlvr') {
-      yield { path: ['sftSteps'], message: `only the paradigm sft-then-rlvr has sftSteps, not ${paradigm}` };
-    } else if (config.sftSteps >= config.steps) {
-      yield { path: ['sftSteps'], message: `sftSteps must be less than steps (${config.steps})` };
-    }
+  if (objective.baseline === 'leave-one-out' && objective.std !== 'none') {
+    yield { path: ['objective', 'baseline'], message: 'leave-one-out goes with std: none' };
   }
   for (const [path, { tokens, over, normalizer }] of [
     [['objective', 'aggregate'], objective.aggregate],
@@ -238,7 +271,7 @@ function* conflicts(config: Config): Generator<Conflict> {
   }
 }
 
-function* loraConflicts({ lora, freezeVision }: Config['train']): Generator<Conflict> {
+function* loraConflicts({ lora, freezeVision }: Config['train']): Generator<Fault> {
   if (lora?.vision && freezeVision) {
     yield { path: ['train', 'lora', 'vision'], message: 'freezeVision leaves nothing of the vision tower to adapt' };
   }

@@ -96,7 +96,9 @@ test('all faults come in one list', async () => {
   expect(lines[7]).toBe('  train.jsonl:8: missing field image');
   expect(lines[8]).toBe('  train.jsonl:9: missing field solution');
   expect(lines[9]).toBe('  train.jsonl:10: not a JSON object');
-  expect(lines[10]).toBe('  train.jsonl:11: task count instead of grounding');
+  expect(lines[10]).toBe(
+    '  train.jsonl:11: there is no task count: choose one of grounding, box, click, anomaly, math, answer',
+  );
   expect(lines[11]).toBe('  Correct or remove these lines.');
 });
 
@@ -150,4 +152,17 @@ test('any line is a sample, or has a reason why not', () => {
       return result.images.length > 0 && result.problem !== '' && typeof result.solution === 'string';
     }),
   );
+});
+
+test('the reasoning of a label is a text without tags', () => {
+  const parsed = (thinking: unknown) =>
+    parseSample(
+      JSON.stringify({ image: 'a.png', problem: 'x', solution: [], thinking }),
+      { file: 'f', line: 1 },
+      'none',
+    );
+  expect(parsed(' left of it')).toMatchObject({ thinking: ' left of it', extra: {} });
+  expect(parsed(undefined)).not.toHaveProperty('thinking');
+  expect(parsed('<think>left</think>')).toContain('without <think> or <answer>');
+  for (const bad of [' ', 3, null]) expect(parsed(bad)).toBe('thinking must be a text that is not empty');
 });

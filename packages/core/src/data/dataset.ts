@@ -1,6 +1,7 @@
 /**
  * A dataset is a JSONL file: one sample a line, `image` (a path or a list of them, relative to the file), `problem`,
- * `solution` (text or any JSON), optional `task` and `id`, and whatever else.
+ * `solution` (text or any JSON), optional `thinking` (the reasoning that leads to the solution), `task` and `id`, and
+ * whatever else.
  *
  * Everything is checked before anything is used: every line, every image (decoded to the last byte), every solution.
  * What is wrong comes in one list.
@@ -9,6 +10,8 @@ import path from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
 import { decodeImage, IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
 import type { Frame, Sample } from '../types.ts';
+import { taskNames } from '../tasks/registry.ts';
+import { thinkingFault } from '../tasks/thinking.ts';
 import { readLines } from './lines.ts';
 
 export interface DataLimits extends ImageLimits {
@@ -25,7 +28,7 @@ const SHOWN = 20;
 const CHECKED_AT_ONCE = 4;
 
 export interface DatasetOptions {
-  /** Task of all samples; one that names another is refused. */
+  /** Task of samples that name none. */
   readonly task: string;
   /** Makes, from all samples, what reads a solution; a UserError it throws is that sample's fault. */
   readonly truths?: ((samples: readonly Sample[]) => TruthReader) | undefined;
@@ -99,7 +102,7 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
     return `malformed JSON: ${messageOf(error)}`;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not a JSON object';
-  const { image, problem, solution, task, id, ...extra } = value as Record<string, unknown>;
+  const { image, problem, solution, thinking, task, id, ...extra } = value as Record<string, unknown>;
   const images = Array.isArray(image) ? (image as unknown[]) : [image];
   if (image === undefined) return 'missing field image';
   if (images.length === 0 || !images.every((item) => typeof item === 'string' && item !== '')) {
@@ -108,6 +111,8 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
   if (problem === undefined) return 'missing field problem';
   if (typeof problem !== 'string' || problem.trim() === '') return 'problem must be a text that is not empty';
   if (solution === undefined || solution === null) return 'missing field solution';
+  const fault = thinking === undefined ? undefined : thinkingFault(thinking);
+  if (fault !== undefined) return fault;
   if (task !== undefined && typeof task !== 'string') return 'task must be a name';
   if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return 'id must be a text or a number';
   const folder = path.dirname(path.resolve(source.file));
@@ -116,6 +121,7 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
     images: (images as string[]).map((item) => path.resolve(folder, item)),
     problem,
     solution: typeof solution === 'string' ? solution : JSON.stringify(solution),
+    ...(thinking !== undefined && { thinking: thinking as string }),
     task: task ?? defaultTask,
     extra,
     source,
@@ -157,12 +163,14 @@ async function checkImages(
 function solutionFaults(
   samples: readonly Sample[],
   frames: ReadonlyMap<string, Frame>,
-  { truths, task }: DatasetOptions,
+  { truths }: DatasetOptions,
 ): Fault[] {
+  const tasks = new Set(taskNames());
   const reader = truths?.(samples);
   return samples.flatMap((sample) => {
     const fault = (reason: string) => [{ line: sample.source.line, id: sample.id, reason }];
-    if (sample.task !== task) return fault(`task ${sample.task} instead of ${task}`);
+    if (!tasks.has(sample.task))
+      return fault(`there is no task ${sample.task}: choose one of ${[...tasks].join(', ')}`);
     const known = sample.images.flatMap((file) => frames.get(file) ?? []);
     try {
       reader?.parseTruth(sample, known.length === sample.images.length ? known : undefined);

@@ -4,11 +4,12 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { once } from 'node:events';
 
+import { evaluatedTogether } from '../budgets.ts';
 import type { SamplingOptions } from '../rollout/generate.ts';
 import { greedy } from '../rollout/sampler.ts';
-import type { Scorer, Subject } from '../reward/reward.ts';
+import { scorerOf, type Scorer, type Subject } from '../reward/reward.ts';
 import type { Prompt, Response, Rollout, Sample } from '../types.ts';
-import { evaluateAnswer, summarise, type EvaluatedResponse } from './summary.ts';
+import { evaluateAnswer, summariseSets, type EvaluatedResponse } from './summary.ts';
 
 export interface EvaluatedSample extends EvaluatedResponse {
   readonly sample: Sample;
@@ -19,7 +20,7 @@ export interface EvaluatedSample extends EvaluatedResponse {
 }
 
 export interface EvaluationResult {
-  /** In percent, by the task; and the mean reward. */
+  /** In percent, by the task, of several sets by `SET.METRIC`; and the mean reward. */
   readonly metrics: Readonly<Record<string, number>>;
   readonly samples: readonly EvaluatedSample[];
 }
@@ -48,7 +49,7 @@ export async function evaluatePolicy(
   scorer: Scorer,
   samples: readonly Sample[],
   ask: (sample: Sample) => Promise<Question>,
-  { maxNewTokens, batch = 50, onProgress, signal }: EvaluationSettings,
+  { maxNewTokens, batch = evaluatedTogether, onProgress, signal }: EvaluationSettings,
 ): Promise<EvaluationResult> {
   const results: EvaluatedSample[] = [];
   for (let start = 0; start < samples.length; start += batch) {
@@ -67,9 +68,10 @@ export async function evaluatePolicy(
       const [answer] = answers[i] ?? [];
       if (!answer) throw new Error(`no answer to ${question.sample.id}`);
       const { text, stop } = answer;
-      const { boxes, points } = scorer.task.parse(text, question.frames);
+      const own = scorerOf(scorer, question.sample);
+      const { boxes, points } = own.task.parse(text, question.frames);
       results.push({
-        ...evaluateAnswer(scorer, answer, question),
+        ...evaluateAnswer(own, answer, question),
         sample: question.sample,
         response: { text, stop },
         boxes,
@@ -78,7 +80,7 @@ export async function evaluatePolicy(
     });
     onProgress?.(results.length, samples.length);
   }
-  return { metrics: summarise(scorer, results), samples: results };
+  return { metrics: summariseSets(scorer, results), samples: results };
 }
 
 /** One line per sample: id, answer, what it points at, reward terms, evaluation. */

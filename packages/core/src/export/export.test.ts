@@ -7,7 +7,7 @@ import { live, noGrad, openSafetensors, SafetensorsFile, scope } from '@visurf/t
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { fixtures, oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
-import { loadPolicy, type Policy } from '../policy.ts';
+import { loadLocalPolicy, type Policy } from '../policy.ts';
 import { statedDtype } from './config.ts';
 import { exportModel, type ExportOptions } from './export.ts';
 
@@ -20,7 +20,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function exported(source: string, name: string, options: ExportOptions = {}): string {
-  using policy = loadPolicy(source);
+  using policy = loadLocalPolicy(source);
   const result = exportModel(policy, join(folder, name), options);
   expect(result.files).toEqual(readdirSync(result.directory).sort());
   return result.directory;
@@ -38,7 +38,7 @@ const logProbs = ({ model }: Policy): number[] =>
     ),
   );
 const logProbsOf = (directory: string): number[] => {
-  using policy = loadPolicy(directory);
+  using policy = loadLocalPolicy(directory);
   return logProbs(policy);
 };
 const distance = (a: readonly number[], b: readonly number[]): number =>
@@ -109,7 +109,7 @@ test('an adapter: alone, or merged', () => {
   expect(distance(logProbsOf(merged), logProbsOf(tinyModel))).toBeGreaterThan(1);
   {
     // Exporting leaves the policy as it is.
-    using policy = loadPolicy(tinyModel, { adapter });
+    using policy = loadLocalPolicy(tinyModel, { adapter });
     const before = logProbs(policy);
     exportModel(policy, join(folder, 'other'), { merge: true });
     expect(logProbs(policy)).toEqual(before);
@@ -117,7 +117,7 @@ test('an adapter: alone, or merged', () => {
 });
 
 test('nothing is overwritten, and nothing half done stays', () => {
-  using policy = loadPolicy(tinyModel);
+  using policy = loadLocalPolicy(tinyModel);
   mkdirSync(join(folder, 'full'));
   writeFileSync(join(folder, 'full', 'mine.txt'), '');
   expect(() => exportModel(policy, join(folder, 'full'))).toThrow('the directory is not empty');

@@ -1,5 +1,4 @@
 /** Weights for other programs: a directory that transformers and vLLM open as a model, or PEFT as an adapter. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { saveShardedSafetensors, scope, type FloatDType, type Tensor } from '@visurf/torch';
@@ -9,6 +8,7 @@ import { mergedParameters } from '../model/lora.ts';
 import { adapterFiles, type PeftConfig } from '../model/peft.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { statedDtype } from './config.ts';
+import { writeDirectory } from './directory.ts';
 import { byName, companionFiles } from './huggingface.ts';
 
 const exportDtypes = ['float32', 'bfloat16', 'float16'] as const;
@@ -42,36 +42,31 @@ export interface Exportable {
 
 /**
  * Writes a policy to a new or empty directory, which appears whole or not at all.
- * @throws UserError where the directory is not empty, or there is no adapter to merge
+ * @throws UserError where the directory is not empty, there is no adapter to merge, or one alone is asked for in a dtype
  * @example
- * using policy = loadPolicy('runs/cars/checkpoints/000200');
+ * using policy = await loadPolicy('runs/cars/checkpoints/000200');
  * exportModel(policy, 'cars-merged', { merge: true, dtype: 'bfloat16' });
  */
 export function exportModel(policy: Exportable, directory: string, options: ExportOptions = {}): Exported {
   const { merge = false } = options;
   if (merge && !policy.peft) throw new UserError('the model has no adapter to merge', { where: policy.directory });
-  const target = resolve(directory);
-  if (existsSync(target) && readdirSync(target).length > 0) {
-    throw new UserError('the directory is not empty', { where: target, remedy: 'Choose another one.' });
+  if (policy.peft && !merge && options.dtype) {
+    throw new UserError(`an adapter is written as it is, not in ${options.dtype}`, {
+      where: policy.directory,
+      remedy: 'Leave the dtype out, or merge the adapter into the weights.',
+    });
   }
-  const aside = `${target}.partial`;
-  rmSync(aside, { recursive: true, force: true });
-  mkdirSync(aside, { recursive: true });
-  try {
-    const dtype = policy.peft && !merge ? undefined : (options.dtype ?? ownDtype(policy.directory));
+  const dtype = policy.peft && !merge ? undefined : (options.dtype ?? ownDtype(policy.directory));
+  const written = writeDirectory(directory, (aside) => {
     if (dtype) writeModel(policy, aside, dtype, options.maxShardBytes);
     else for (const [name, write] of Object.entries(adapterOf(policy))) write(join(aside, name));
-    if (existsSync(target)) rmdirSync(target);
-    renameSync(aside, target);
-    const files = readdirSync(target).sort();
-    return { directory: target, kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), files };
-  } finally {
-    rmSync(aside, { recursive: true, force: true });
-  }
+  });
+  return { kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), ...written };
 }
 
 function writeModel({ model, directory }: Exportable, target: string, dtype: FloatDType, maxShardBytes?: number): void {
-  for (const [name, write] of Object.entries(companionFiles(model, directory, dtype))) write(join(target, name));
+  for (const [name, write] of Object.entries(companionFiles(model.config.text.tiedHead, directory, dtype)))
+    write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each) => cast(each, dtype));
     saveShardedSafetensors(target, byName(weights), maxShardBytes);
@@ -86,7 +81,8 @@ function adapterOf({ model, peft, directory }: Exportable): Record<string, (file
   return adapterFiles(model, { ...peft, base_model_name_or_path: resolve(directory) });
 }
 
-function ownDtype(directory: string): ExportDtype {
+/** The one that a model's `config.json` states. */
+export function ownDtype(directory: string): ExportDtype {
   const stated = statedDtype(join(directory, 'config.json'));
   return exportDtypes.find((each) => each === stated) ?? 'float32';
 }

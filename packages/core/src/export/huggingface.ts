@@ -32,11 +32,11 @@ export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string
   new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
 
 /** Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. */
-export function companionFiles(model: QwenVL, origin: string, dtype: FloatDType): Writers {
+export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDType): Writers {
   const found = companions.filter((name) => existsSync(join(origin, name)));
   const copies = found.map((name) => [name, (file: string) => copyFileSync(join(origin, name), file)] as const);
   const describe = (file: string): void =>
-    writeFileSync(file, describeWeights(join(origin, 'config.json'), dtype, model.config.text.tiedHead));
+    writeFileSync(file, describeWeights(join(origin, 'config.json'), dtype, tiedHead));
   return { ...Object.fromEntries(copies), 'config.json': describe };
 }
 
@@ -45,6 +45,6 @@ export function modelFiles(model: QwenVL, origin: string): Writers {
   if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
   return {
     'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model))),
-    ...companionFiles(model, origin, model.dtype as FloatDType),
+    ...companionFiles(model.config.text.tiedHead, origin, model.dtype as FloatDType),
   };
 }

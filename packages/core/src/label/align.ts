@@ -1,8 +1,9 @@
 /** Align: the label is rewritten in the surface form that the rollouts prefer. */
 import type { Task } from '../tasks/task.ts';
-import type { Frame } from '../types.ts';
+import { withThinking } from '../tasks/thinking.ts';
+import type { Frame, Sample } from '../types.ts';
 
-/** How often each form was used: plain data, part of the checkpoint. */
+/** How often each form was used, by `TASK/FORM`: plain data, part of the checkpoint. */
 export type FormCounts = Readonly<Record<string, number>>;
 
 /** Counts of the last finished steps, the latest last. */
@@ -16,10 +17,14 @@ export function countForms<Truth>(task: Task<Truth>, texts: readonly string[]): 
   const counts: Record<string, number> = {};
   for (const text of texts) {
     const form = task.recognise(text);
-    if (form !== undefined) counts[form] = (counts[form] ?? 0) + 1;
+    if (form === undefined) continue;
+    const key = keyOf(task, form);
+    counts[key] = (counts[key] ?? 0) + 1;
   }
   return counts;
 }
+
+const keyOf = <Truth>({ name }: Pick<Task<Truth>, 'name'>, form: string): string => `${name}/${form}`;
 
 /** Adds up counts, of several processes or of several steps. */
 export function mergeCounts(all: readonly FormCounts[]): FormCounts {
@@ -36,10 +41,11 @@ export function rememberStep(history: FormHistory, counts: FormCounts): FormHist
 }
 
 /** The form used most; of equals the one the task lists first, so without counts its first form. */
-export function preferredForm<Truth>({ forms }: Task<Truth>, history: FormHistory): string {
+export function preferredForm<Truth>(task: Task<Truth>, history: FormHistory): string {
   const counts = mergeCounts(history);
-  let best = forms[0]!.name;
-  for (const { name } of forms) if ((counts[name] ?? 0) > (counts[best] ?? 0)) best = name;
+  const uses = (form: string): number => counts[keyOf(task, form)] ?? 0;
+  let best = task.forms[0]!.name;
+  for (const { name } of task.forms) if (uses(name) > uses(best)) best = name;
   return best;
 }
 
@@ -49,18 +55,25 @@ export interface LabelText {
   readonly text: string;
 }
 
+/** What a label says: its answer, and the reasoning before it where the sample has some. */
+export interface LabelSource<Truth> {
+  readonly sample: Pick<Sample, 'thinking'>;
+  readonly truth: Truth;
+  readonly frames: readonly Frame[];
+}
+
 /** The label in one form. */
-export function writeLabel<Truth>(task: Task<Truth>, form: string, truth: Truth, frames: readonly Frame[]): LabelText {
+export function writeLabel<Truth>(task: Task<Truth>, form: string, source: LabelSource<Truth>): LabelText {
   const found = task.forms.find(({ name }) => name === form);
   if (found === undefined) throw new Error(`the task ${task.name} has no surface form "${form}"`);
-  return { form, text: found.write(truth, frames) };
+  return { form, text: withThinking(source.sample.thinking, found.write(source.truth, source.frames)) };
 }
 
 /** The label in all its forms, those that read alike (of `[]` most do) once: what `likelihood` chooses among. */
-export function labelTexts<Truth>(task: Task<Truth>, truth: Truth, frames: readonly Frame[]): LabelText[] {
+export function labelTexts<Truth>(task: Task<Truth>, source: LabelSource<Truth>): LabelText[] {
   const byText = new Map<string, LabelText>();
   for (const { name } of task.forms) {
-    const label = writeLabel(task, name, truth, frames);
+    const label = writeLabel(task, name, source);
     if (!byText.has(label.text)) byText.set(label.text, label);
   }
   return [...byText.values()];

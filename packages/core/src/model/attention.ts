@@ -5,7 +5,9 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { cat, functional, zeros, type Tensor } from '@visurf/torch';
+import { cat, functional, tensor, zeros, type Tensor } from '@visurf/torch';
+
+import { rotate, type Rotation } from './rope.ts';
 
 /** Keys and values of one layer: [B, KV, L, d]. */
 export interface KeyValues {
@@ -15,14 +17,22 @@ export interface KeyValues {
 
 /**
  * Causal attention of prompts within themselves, padded on the right (no mask needed: what comes later is not seen).
- * @param q [B, L, H, d] @returns [B, L, H * d]
+ * @param q of the last Q of L places, [B, Q, H, d] @returns [B, Q, H * d]
  */
 export function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
-  const [batch, length, heads] = [q.size(0), q.size(1), q.size(2)];
-  const repeats = heads / keys.size(1);
+  const [batch, asked, heads] = [q.size(0), q.size(1), q.size(2)];
+  const [repeats, length] = [heads / keys.size(1), keys.size(2)];
   const repeat = (x: Tensor): Tensor => (repeats === 1 ? x : x.repeatInterleave(repeats, 1));
-  const out = functional.scaledDotProductAttention(q.transpose(1, 2), repeat(keys), repeat(values), { causal: true });
-  return out.transpose(1, 2).reshape(batch, length, -1);
+  const options = asked === length ? { causal: true } : { mask: causalMask(asked, length, q) };
+  const out = functional.scaledDotProductAttention(q.transpose(1, 2), repeat(keys), repeat(values), options);
+  return out.transpose(1, 2).reshape(batch, asked, -1);
+}
+
+/** [Q, L] for the last Q of L places, added to scores like those of q. */
+function causalMask(asked: number, length: number, { dtype, device }: Tensor): Tensor {
+  const values = new Float32Array(asked * length);
+  for (let i = 0; i < asked; i++) values.fill(-Infinity, i * length + length - asked + i + 1, (i + 1) * length);
+  return tensor(values, { shape: [asked, length] }).to({ dtype, device });
 }
 
 /**
@@ -77,23 +87,29 @@ export function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValu
 }
 
 /**
- * Attention of one new token of K responses per prompt: the decoding form of `sharedPrefixAttention`, a kernel of ours
- * on the CPU.
- * @param q [B, K, H, d]
- * @param own [B, KV, K, capacity, d], of which `length` tokens are filled
+ * Attention of one new token of K responses per prompt, which is added to `own`: the decoding form of
+ * `sharedPrefixAttention`, a kernel of ours on the CPU.
+ * @param qkv [B, K, H, d] and [B, K, KV, d] before rotation
+ * @param prefix [B, KV, d, L] and [B, KV, L, d]
+ * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled
  * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
  * @returns [B, K, H * d]
  */
 export function decodeAttention(
-  q: Tensor,
-  prefix: KeyValues,
-  own: KeyValues,
-  length: number,
+  qkv: readonly [Tensor, Tensor, Tensor],
+  rotation: Rotation,
+  prefix: functional.DecodingCache,
+  own: functional.DecodingCache,
+  at: number,
   padding: Tensor | undefined,
 ): Tensor {
-  if (q.device === 'cpu') return functional.decodeAttention(q, prefix, own, length, padding);
-  const seen = { keys: own.keys.narrow(3, 0, length), values: own.values.narrow(3, 0, length) };
+  if (rotation.cos.device === 'cpu') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
+  const [q, k] = [rotate(qkv[0], rotation), rotate(qkv[1], rotation)];
+  own.keys.select(4, at).copy_(k.transpose(1, 2));
+  own.values.select(3, at).copy_(qkv[2].transpose(1, 2));
+  const shared = { keys: prefix.keys.transpose(-1, -2), values: prefix.values };
+  const seen = { keys: own.keys.narrow(4, 0, at + 1).transpose(-1, -2), values: own.values.narrow(3, 0, at + 1) };
   const { dtype, device } = q;
-  const mask = padding && cat([padding, zeros([...padding.shape.slice(0, -1), length], { dtype, device })], -1);
-  return sharedPrefixAttention(q.unsqueeze(2), prefix, seen, mask).squeeze(2);
+  const mask = padding && cat([padding, zeros([...padding.shape.slice(0, -1), at + 1], { dtype, device })], -1);
+  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, mask).squeeze(2);
 }

@@ -84,11 +84,46 @@ test('Qwen2-VL names its widths differently', () => {
 test('what would compute other numbers is refused', () => {
   const wrong = (change: object) => () => parseModelConfig({ ...hub, ...change });
   expect(wrong({ model_type: 'llama' })).toThrow('model_type is "llama"');
-  expect(wrong({ rope_scaling: { type: 'yarn', factor: 4, mrope_section: [16, 24, 24] } })).toThrow('type yarn');
+  expect(wrong({ rope_scaling: { type: 'dynamic', factor: 4, mrope_section: [16, 24, 24] } })).toThrow('type dynamic');
   expect(wrong({ rope_scaling: { type: 'mrope', mrope_section: [16, 24, 16] } })).toThrow('half of the head size 128');
-  expect(wrong({ use_sliding_window: true, max_window_layers: 28 })).toThrow('sliding-window');
-  expect(wrong({ use_sliding_window: true, max_window_layers: 36 })).not.toThrow();
+  expect(wrong({ head_dim: 64 })).toThrow('head_dim is 64');
+  expect(wrong({ vision_config: { ...hub.vision_config, window_size: 27 } })).toThrow('windows of 27 pixels');
   expect(wrong({ num_key_value_heads: 3 })).toThrow('16 attention heads');
   expect(wrong({ hidden_size: 4096, num_attention_heads: 32 })).toThrow('2048 channels into a decoder of 4096');
   expect(wrong({ hidden_act: 'gelu' })).toThrow('hidden_act');
+});
+
+test('sections of rotary frequencies may be empty, or more than three', () => {
+  const section = (mrope_section: number[]) =>
+    parseModelConfig({ ...hub, rope_scaling: { type: 'mrope', mrope_section } }).text.mropeSection;
+  expect(section([0, 32, 32])).toEqual([0, 32, 32]);
+  expect(section([8, 12, 12, 8, 12, 12])).toEqual([8, 12, 12, 8, 12, 12]);
+});
+
+test('rotary embeddings of an extended reach', () => {
+  const scaled = (rope_scaling: object) =>
+    parseModelConfig({ ...hub, rope_scaling: { mrope_section: [16, 24, 24], ...rope_scaling } }).text.ropeScaling;
+  expect(scaled({ type: 'linear', factor: 2 })).toEqual({ factor: 2, attentionFactor: 1, ramp: undefined });
+  // As Qwen2.5-VL's model card has it.
+  const yarn = scaled({ type: 'yarn', factor: 4, original_max_position_embeddings: 32768 });
+  expect(yarn).toMatchObject({ factor: 4, ramp: [23, 40] });
+  expect(yarn?.attentionFactor).toBeCloseTo(0.1 * Math.log(4) + 1, 14);
+});
+
+test.each([
+  [{ use_sliding_window: true, sliding_window: 64, max_window_layers: 28 }, 64],
+  [{ use_sliding_window: true, sliding_window: 64, max_window_layers: 36 }, undefined],
+  [{ use_sliding_window: true, sliding_window: null, max_window_layers: 0 }, undefined],
+  [{ use_sliding_window: false, sliding_window: 64, max_window_layers: 0 }, undefined],
+  [{ use_sliding_window: true, sliding_window: 64, max_window_layers: 0, layer_types: ['full_attention'] }, undefined],
+])('%j slides over %s', (change, window) => {
+  expect(parseModelConfig({ ...hub, ...change }).text.slidingWindow).toBe(window);
+});
+
+test('the vision tower has its own rotary base', () => {
+  const theta = (change: object) =>
+    parseModelConfig({ ...hub, vision_config: { ...hub.vision_config, ...change } }).vision.ropeTheta;
+  expect(theta({})).toBe(10_000);
+  expect(theta({ rope_theta: 500 })).toBe(500);
+  expect(theta({ rope_parameters: { rope_type: 'axial', rope_theta: 300 } })).toBe(300);
 });

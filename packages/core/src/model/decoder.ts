@@ -13,6 +13,13 @@ export interface Layout {
   readonly tokens: number;
 }
 
+const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
+
+const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
+  cos: placesFrom(cos, from).contiguous(),
+  sin: placesFrom(sin, from).contiguous(),
+});
+
 class SelfAttention extends nn.Module {
   readonly q_proj: Projection;
   readonly k_proj: Projection;
@@ -30,37 +37,40 @@ class SelfAttention extends nn.Module {
     this.o_proj = new Projection(heads * headSize, hiddenSize, { bias: false });
   }
 
-  /** q [B, S, H, d], k and v [B, S, KV, d] of x [B, S, D], rotated, in the precision of attention (never bfloat16). */
-  #project(x: Tensor, rotation: Rotation): [Tensor, Tensor, Tensor] {
-    const { heads, keyValueHeads, headSize } = this._config;
-    const [batch, tokens] = [x.size(0), x.size(1)];
-    const projections = [this.q_proj, this.k_proj, this.v_proj];
-    const [q, k, v] = projectTogether(projections, x) as [Tensor, Tensor, Tensor];
-    return [
-      rotate(q.view(batch, tokens, heads, headSize), rotation),
-      rotate(k.view(batch, tokens, keyValueHeads, headSize), rotation),
-      v.view(batch, tokens, keyValueHeads, headSize).to(rotation.cos.dtype),
-    ];
+  /**
+   * q [B, S - from, H, d], k and v [B, S, KV, d] of x [B, S, D], rotated, in the precision of attention (never
+   * bfloat16).
+   */
+  #project(x: Tensor, rotation: Rotation, from: number): [Tensor, Tensor, Tensor] {
+    const all = [this.q_proj, this.k_proj, this.v_proj];
+    const [q, k, v] = this.#heads(
+      from === 0
+        ? projectTogether(all, x)
+        : [this.q_proj.forward(placesFrom(x, from)), ...projectTogether(all.slice(1), x)],
+    );
+    const asked = from === 0 ? rotation : rotationFrom(rotation, from);
+    return [rotate(q, asked), rotate(k, rotation), v.to(rotation.cos.dtype)];
   }
 
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
-  prefill(x: Tensor, rotation: Rotation): [Tensor, KeyValues] {
-    const [q, k, v] = this.#project(x, rotation);
+  prefill(x: Tensor, rotation: Rotation, from: number): [Tensor, KeyValues] {
+    const [q, k, v] = this.#project(x, rotation, from);
     const cache = { keys: k.transpose(1, 2), values: v.transpose(1, 2) };
     return [this.o_proj.forward(prefixAttention(q, cache)), cache];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
-  packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor): Tensor {
+  packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor, from: number): Tensor {
     const { prefix, responses, tokens } = layout;
     const { heads, keyValueHeads, headSize } = this._config;
-    if (responses === 0) return this.prefill(x, rotation)[0];
-    const [q, k, v] = this.#project(x, rotation);
+    if (responses === 0) return this.prefill(x, rotation, from)[0];
+    const [q, k, v] = this.#project(x, rotation, from);
     const batch = x.size(0);
-    const parts = (each: Tensor): [Tensor, Tensor] => each.split([prefix, responses * tokens], 1) as [Tensor, Tensor];
-    const [prefixQ, ownQ] = parts(q);
-    const [prefixK, ownK] = parts(k);
-    const [prefixV, ownV] = parts(v);
+    const parts = (each: Tensor, first: number): [Tensor, Tensor] =>
+      each.split([first, responses * tokens], 1) as [Tensor, Tensor];
+    const [prefixQ, ownQ] = parts(q, prefix - from);
+    const [prefixK, ownK] = parts(k, prefix);
+    const [prefixV, ownV] = parts(v, prefix);
     const shared = {
       keys: prefixK.transpose(1, 2),
       values: prefixV.transpose(1, 2),
@@ -74,24 +84,25 @@ class SelfAttention extends nn.Module {
     return this.o_proj.forward(out);
   }
 
-  /**
-   * One new token of each of K responses per prompt: x [B, K, D]. Its key and value go to place `at` of `own`
-   * [B, KV, K, capacity, d].
-   */
+  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: KeyValues,
-    own: KeyValues,
+    prefix: functional.DecodingCache,
+    own: functional.DecodingCache,
     at: number,
     padding: Tensor | undefined,
   ): Tensor {
-    const [q, k, v] = this.#project(x, rotation);
-    const [batch, responses] = [x.size(0), x.size(1)];
-    own.keys.select(3, at).copy_(k.transpose(1, 2));
-    own.values.select(3, at).copy_(v.transpose(1, 2));
-    const out = decodeAttention(q, prefix, own, at + 1, padding);
-    return this.o_proj.forward(out.view(batch, responses, -1));
+    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
+    return this.o_proj.forward(decodeAttention(qkv, rotation, prefix, own, at, padding));
+  }
+
+  /** q [B, S, H, d], k and v [B, S, KV, d]; of q there may be fewer places. */
+  #heads(qkv: readonly Tensor[]): [Tensor, Tensor, Tensor] {
+    const { heads, keyValueHeads, headSize } = this._config;
+    const split = (each: Tensor, count: number): Tensor => each.view(each.size(0), each.size(1), count, headSize);
+    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
+    return [split(q, heads), split(k, keyValueHeads), split(v, keyValueHeads)];
   }
 }
 
@@ -132,18 +143,24 @@ export class DecoderLayer extends nn.Module {
     this.mlp = new Mlp(config);
   }
 
-  prefill(x: Tensor, rotation: Rotation): [Tensor, KeyValues] {
-    const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation);
-    return [this.#feedForward(x.add(attended)), cache];
+  /**
+   * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
+   * where nobody asks for them.
+   */
+  prefill(x: Tensor, rotation: Rotation, from: number): [Tensor, KeyValues] {
+    const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, from);
+    return [this.#feedForward(placesFrom(x, from).add(attended)), cache];
   }
-  packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor): Tensor {
-    return this.#feedForward(x.add(this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, mask)));
+  /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
+  packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor, from: number): Tensor {
+    const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, mask, from);
+    return this.#feedForward(placesFrom(x, from).add(attended));
   }
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: KeyValues,
-    own: KeyValues,
+    prefix: functional.DecodingCache,
+    own: functional.DecodingCache,
     at: number,
     padding: Tensor | undefined,
   ): Tensor {

@@ -2,10 +2,9 @@
  * Log-probabilities of tokens under the full vocabulary, in chunks of rows: [tokens, vocabulary] never exists for a
  * whole batch. The backward is written out (d log p(y) / d logits = onehot(y) - p), so chunks need no graph.
  */
-import { accumulate, cat, functional, noGrad, scope, tensor, type Tensor } from '@visurf/torch';
+import { callOp, empty, functional, noGrad, scope, tensor, zeros, type Tensor } from '@visurf/torch';
 
-/** Elements of one chunk of logits: 64 MB in float32. */
-const chunkElements = 1 << 24;
+import { chunkElements } from '../budgets.ts';
 
 export interface ScoredTokens {
   /** [N] */
@@ -22,15 +21,17 @@ export interface ScoredTokens {
  * @param weight [V, D]
  * @param targets [N]
  * @param precision dtype of the products; the softmax is at least float32
+ * @param elements of a chunk of logits
  */
 export function scoreTokens(
   hidden: Tensor,
   weight: Tensor,
   targets: readonly number[],
   precision: 'float32' | 'bfloat16',
+  elements = chunkElements,
 ): ScoredTokens {
   const rows = targets.length;
-  const step = Math.max(1, Math.floor(chunkElements / weight.size(0)));
+  const step = Math.max(1, Math.floor(elements / weight.size(0)));
   const starts = Array.from({ length: Math.ceil(rows / step) }, (_, i) => i * step);
   const cast = (x: Tensor): Tensor => (precision === 'bfloat16' ? x.to('bfloat16') : x);
   const raise = (x: Tensor): Tensor => (precision === 'bfloat16' ? x.to('float32') : x);
@@ -46,7 +47,7 @@ export function scoreTokens(
     return {
       states,
       index,
-      logProbs: raise(functional.linear(states, cast(weight))).logSoftmax(-1),
+      logProbs: scope(() => raise(functional.linear(states, cast(weight))).logSoftmax(-1)),
     };
   };
 
@@ -67,7 +68,11 @@ export function scoreTokens(
   const pullback = (coefficients: Float64Array): Tensor =>
     scope(() =>
       noGrad(() => {
-        const gradients = starts.map((start) =>
+        // Made before the chunks: what outlives one must not lie among their memory, where no other would fit then.
+        const gradient = empty(hidden.shape, { dtype: hidden.dtype, device: hidden.device });
+        if (weight.requiresGrad) weight.grad ??= zeros(weight.shape, { dtype: weight.dtype, device: weight.device });
+        const { grad } = weight;
+        for (const start of starts) {
           scope(() => {
             const { states, index, logProbs: scores } = only ?? chunk(start);
             const length = states.size(0);
@@ -79,12 +84,18 @@ export function scoreTokens(
               .to(dtype)
               .unsqueeze(1);
             const gradLogits = cast(scores.exp().mul_(factors.neg()).scatterAdd_(1, index, factors));
-            if (weight.requiresGrad) accumulate(weight, raise(gradLogits.t().mm(states)));
-            return raise(gradLogits.mm(cast(weight)));
-          }),
-        );
-        return cat(gradients);
+            if (weight.requiresGrad) addProduct(grad!, gradLogits.t(), states);
+            gradient.narrow(0, start, length).copy_(gradLogits.mm(cast(weight)));
+          });
+        }
+        return gradient;
       }),
     );
   return { logProbs, pullback };
+}
+
+/** sum += a b, in place where the dtypes allow it. */
+function addProduct(sum: Tensor, a: Tensor, b: Tensor): void {
+  if (a.dtype === sum.dtype) callOp('addmm_', sum, a, b);
+  else sum.add_(a.mm(b));
 }

@@ -117,7 +117,7 @@ function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): M
 }
 
 /** Whose products are taken in bfloat16 anyway; norms and the patch embedding meet activations as they are. */
-const isMatrix = (key: string): boolean =>
+export const isMatrix = (key: string): boolean =>
   !key.includes('norm') && !key.includes('ln_q') && !key.includes('patch_embed');
 
 /**

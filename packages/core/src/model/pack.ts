@@ -3,7 +3,7 @@
  * A row is [prompt, padded right to L | K responses, each padded right to T]; with a single response per prompt it is
  * [prompt and response, padded right to L].
  */
-import { invariant } from '../errors.ts';
+import { invariant, UserError } from '../errors.ts';
 import type { Grid, Prompt } from '../types.ts';
 import type { ModelConfig } from './config.ts';
 import type { Layout } from './decoder.ts';
@@ -34,9 +34,9 @@ export interface Packed {
 
 const maxOf = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
 
-/** The first position after a prompt, on all three axes. */
+/** The first position after a prompt, on all three axes: behind its last token, however far a video before it reaches. */
 export function nextPosition({ positionIds }: Prompt): number {
-  return 1 + positionIds.reduce((most, axis) => Math.max(most, maxOf(axis)), -1);
+  return 1 + Math.max(...positionIds.map((axis) => axis.at(-1) ?? -1));
 }
 
 /** Which places of a response's row of scores [L + T] are hidden: padding of the prompt, and what comes later. */
@@ -100,6 +100,14 @@ export function visualGrids(prompt: Prompt, { imageTokenId, videoTokenId, vision
     i += (grid[0] * grid[1] * grid[2]) / vision.spatialMergeSize ** 2;
   }
   return grids;
+}
+
+/** Within its window, sliding attention is attention: the same numbers. */
+export function requireVisible(length: number, { text: { slidingWindow } }: Pick<ModelConfig, 'text'>): void {
+  if (slidingWindow === undefined || length <= slidingWindow) return;
+  throw new UserError(`${length} tokens do not fit into the sliding window of ${slidingWindow} tokens`, {
+    remedy: 'Shorten the prompt or the response: attention beyond the window of config.json is not supported.',
+  });
 }
 
 /**

@@ -144,6 +144,7 @@ function requireShape(file: SafetensorsFile, name: string, expected: readonly un
   if (shape === expected.join(', ')) return;
   throw new UserError(`tensor ${name} has shape [${shape}], r and the base model ask for [${expected.join(', ')}]`, {
     where,
+    remedy: 'is the adapter one of this model? adapter_config.json names its base',
   });
 }
 

@@ -1,8 +1,8 @@
 /**
  * A linear layer whose product runs in the policy's precision: master weights stay as they are, products in bfloat16
- * cast the weight, with a graph while training and from a cache otherwise.
+ * cast the weight, with a graph while training and once for many passes otherwise.
  */
-import { cat, functional, isGradEnabled, keep, nn, noGrad, type Tensor } from '@visurf/torch';
+import { cat, functional, isGradEnabled, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import type { Adapter } from './adapter.ts';
 
@@ -13,13 +13,48 @@ interface Weights {
   readonly bias: Tensor | undefined;
 }
 
+/** A product with weights that stay as they are for several passes without a graph: cast once, packed where asked for. */
+export class FixedProduct {
+  readonly #weight: Tensor;
+  readonly #bias: Tensor | undefined;
+  readonly #packed: boolean;
+
+  constructor({ weight, bias }: Weights, precision: Precision, pack: boolean) {
+    const [ready, ownBias, packed] = noGrad(() =>
+      scope(() => {
+        const matrix = inPrecision(weight, precision);
+        const packed = pack ? functional.packWeight(matrix) : undefined;
+        return [keep(packed ?? matrix.detach()), bias && keep(inPrecision(bias, precision).detach()), Boolean(packed)];
+      }),
+    );
+    this.#weight = ready;
+    this.#bias = ownBias;
+    this.#packed = packed;
+  }
+
+  /** x [..., in] to [..., out], in the precision of the weights. */
+  multiply(x: Tensor): Tensor {
+    const input = this.#weight.dtype === 'bfloat16' ? x.to('bfloat16') : x;
+    return (this.#packed ? functional.linearPacked : functional.linear)(input, this.#weight, this.#bias);
+  }
+
+  dispose(): void {
+    this.#weight.dispose();
+    this.#bias?.dispose();
+  }
+}
+
+const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'float32' ? x : x.to(precision));
+
 export class Projection extends nn.Linear {
   /** What LoRA adds to the layer. */
   lora: Adapter | undefined;
   _precision: Precision = 'float32';
-  /** Weights that were cast, and those that were joined with others, for passes without a graph. */
-  _casts: Weights | undefined;
-  _joint: Weights | undefined;
+  /** Whether passes without a graph pack the weights: for many passes with few rows. */
+  _pack = false;
+  /** For passes without a graph: the layer's own weights, and those joined with others'. */
+  _fixed: FixedProduct | undefined;
+  _joint: FixedProduct | undefined;
 
   override forward(x: Tensor): Tensor {
     const out = this.#forward(x);
@@ -28,44 +63,34 @@ export class Projection extends nn.Linear {
   }
 
   #forward(x: Tensor): Tensor {
-    if (this._precision === 'float32') return functional.linear(x, this.weight, this.bias);
-    if (this.#trains()) return this.#multiply(x, this.#cast(this));
-    return this.#multiply(x, (this._casts ??= kept(() => this.#cast(this))));
+    if (this.#trains()) return this.#multiply(x, this);
+    if (this._precision === 'float32' && !this._pack) return functional.linear(x, this.weight, this.bias);
+    return (this._fixed ??= new FixedProduct(this, this._precision, this._pack)).multiply(x);
   }
 
   /** The product with wider weights that `join` makes of this layer and others. */
   forwardJoint(x: Tensor, join: () => Weights): Tensor {
-    if (this.#trains()) return this.#multiply(x, this.#cast(join()));
-    return this.#multiply(x, (this._joint ??= kept(() => this.#cast(join()))));
+    if (this.#trains()) return this.#multiply(x, join());
+    this._joint ??= scope(() => noGrad(() => new FixedProduct(join(), this._precision, this._pack)));
+    return this._joint.multiply(x);
   }
 
   /** To be called whenever the weights changed, and when generation ends. */
   forgetCasts(): void {
     this.lora?.forgetCasts();
-    for (const weights of [this._casts, this._joint]) {
-      weights?.weight.dispose();
-      weights?.bias?.dispose();
-    }
-    this._casts = this._joint = undefined;
+    this._fixed?.dispose();
+    this._joint?.dispose();
+    this._fixed = this._joint = undefined;
   }
 
   #trains(): boolean {
     return isGradEnabled() && this.weight.requiresGrad;
   }
   #multiply(x: Tensor, { weight, bias }: Weights): Tensor {
-    return functional.linear(this._precision === 'float32' ? x : x.to(this._precision), weight, bias);
-  }
-  #cast({ weight, bias }: Weights): Weights {
-    if (this._precision === 'float32') return { weight, bias };
-    return { weight: weight.to(this._precision), bias: bias?.to(this._precision) };
+    const cast = (each: Tensor): Tensor => inPrecision(each, this._precision);
+    return functional.linear(cast(x), cast(weight), bias && cast(bias));
   }
 }
-
-const kept = (make: () => Weights): Weights =>
-  noGrad(() => {
-    const { weight, bias } = make();
-    return { weight: keep(weight), bias: bias && keep(bias) };
-  });
 
 /** Every projection by its path, as in the checkpoint (`model.layers.0.self_attn.q_proj`). */
 export function projections(model: nn.Module): Map<string, Projection> {

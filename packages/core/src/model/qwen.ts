@@ -3,24 +3,34 @@
  * responses packed together (training, log-probabilities), `prefill` and `decode` are the two phases of the same
  * computation (generation). Field names are the checkpoint's keys.
  */
-import { cat, functional, nn, noGrad, scope, tensor, type Device, type DType, type Tensor } from '@visurf/torch';
+import {
+  cat,
+  functional,
+  isGradEnabled,
+  nn,
+  noGrad,
+  scope,
+  tensor,
+  type Device,
+  type DType,
+  type Tensor,
+} from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
-import type { KeyValues } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
 import type { FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
-import { nextPosition, pack, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
-import { projections, type Precision, type Projection } from './projection.ts';
+import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
+import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation } from './rope.ts';
 import { freeingInputs, keepingInputs, Tape, type RunStage } from './stage.ts';
 import { planVision, VisionTower } from './vision.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer, [B, KV, L, d]. */
-  readonly caches: readonly KeyValues[];
+  /** One per layer, [B, KV, d, L] and [B, KV, L, d]. */
+  readonly caches: readonly functional.DecodingCache[];
   /** Hidden state that predicts the first token, after the final norm: [B, D]. */
   readonly last: Tensor;
   /** Additive mask over padding, [B, 1, 1, 1, 1, L]; undefined when all prompts are equally long. */
@@ -47,6 +57,9 @@ export interface States {
   readonly packed: Packed;
 }
 
+/** Rows from which packed weights are worth a copy of them. */
+const packFrom = 4;
+
 function concatenate(arrays: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
   let offset = 0;
@@ -64,6 +77,7 @@ export class QwenVL extends nn.Module {
   readonly lm_head: { readonly weight: Tensor } | undefined;
   readonly _config: ModelConfig;
   #projections: readonly Projection[] | undefined;
+  #head: FixedProduct | undefined;
   _precision: Precision = 'float32';
   /** Image tokens by image, for a vision tower that does not change; undefined: computed whenever they are needed. */
   _features: FeatureCache | undefined;
@@ -152,6 +166,7 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const packed = pack(items, this._config);
     const { layout, batch, mask } = packed;
+    requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
     const maskShape = [mask.batch, 1, 1, 1, layout.tokens, layout.prefix + layout.tokens];
@@ -162,14 +177,17 @@ export class QwenVL extends nn.Module {
     );
     let x = this.#embed(packed.ids, packed.imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
-    for (const layer of this.model.layers) {
-      x = run((stream) => layer.packed(stream, rotation, layout, visible), x, [layer]);
+    // Of the last layer only the places that predict something are asked for; observers see all.
+    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
+    this.model.layers.forEach((layer, i) => {
+      const first = i === this.model.layers.length - 1 ? from : 0;
+      x = run((stream) => layer.packed(stream, rotation, layout, visible, first), x, [layer]);
       if (observe) layers.push(x);
-    }
+    });
     observe?.({ patches: images?.patches, features: images?.features, layers, packed });
-    const places = this.#indices(packed.predictors);
+    const places = this.#indices(packed.predictors.map((place) => place - from * (1 + Math.floor(place / row))));
     const last = (stream: Tensor): Tensor =>
-      this.model.norm.forward(stream.view(batch * row, -1).indexSelect(0, places));
+      this.model.norm.forward(stream.view(batch * (row - from), -1).indexSelect(0, places));
     return { hidden: run(last, x, [this.model.norm]), targets: packed.targets };
   }
 
@@ -184,24 +202,27 @@ export class QwenVL extends nn.Module {
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
     const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
     const length = layout.prefix;
+    requireVisible(length, this._config);
     return scope(() => {
       const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
       const features = this.#encodeImages(prompts, freeingInputs)?.features;
       let x = this.#embed(ids, imagePlaces, features, freeingInputs, [batch, length]);
-      const caches: KeyValues[] = [];
-      for (const layer of this.model.layers) {
+      const lengths = prompts.map(({ inputIds }) => inputIds.length);
+      const from = Math.min(...lengths) - 1;
+      const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
+        const first = i === this.model.layers.length - 1 ? from : 0;
         const [next, cache] = scope(() => {
-          const [stream, { keys, values }] = layer.prefill(x, rotation);
-          return [stream, { keys: keys.contiguous(), values: values.contiguous() }] as const;
+          const [stream, { keys, values }] = layer.prefill(x, rotation, first);
+          return [stream, { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() }] as const;
         });
         x.dispose();
         x = next;
-        caches.push(cache);
-      }
-      const ends = prompts.map(({ inputIds }, b) => b * length + inputIds.length - 1);
+        return cache;
+      });
+      const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
       return {
         caches,
-        last: this.model.norm.forward(x.view(batch * length, -1).indexSelect(0, this.#indices(ends))),
+        last: this.model.norm.forward(x.view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
         padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
         nextPositions: prompts.map(nextPosition),
       };
@@ -209,7 +230,8 @@ export class QwenVL extends nn.Module {
   }
 
   /**
-   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`.
+   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, [B, KV, K, d, capacity]
+   * and [B, KV, K, capacity, d] per layer.
    * @returns hidden states after the final norm, [B * K, D]
    */
   decode(
@@ -217,10 +239,11 @@ export class QwenVL extends nn.Module {
     positions: readonly number[],
     responses: number,
     prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly KeyValues[],
+    own: readonly functional.DecodingCache[],
     at: number,
   ): Tensor {
     const batch = tokens.length / responses;
+    requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
     return scope(() => {
       const rotation = textRotation([positions, positions, positions], [batch, responses], this._config, this.dtype);
       const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
@@ -236,8 +259,25 @@ export class QwenVL extends nn.Module {
 
   /** [N, V] in at least float32 of hidden states [N, D]. */
   logits(hidden: Tensor): Tensor {
+    if (this.#head && !isGradEnabled()) return this.#head.multiply(hidden).to(this.dtype);
     if (this._precision === 'float32') return functional.linear(hidden, this.headWeight);
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
+  }
+
+  /** Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. */
+  startDecoding(rows: number): Disposable {
+    const pack = rows >= packFrom;
+    for (const each of projections(this.model).values()) each._pack = pack;
+    this.#head = new FixedProduct({ weight: this.headWeight, bias: undefined }, this._precision, pack);
+    return { [Symbol.dispose]: () => this.#endDecoding() };
+  }
+  #endDecoding(): void {
+    for (const each of this.projections) {
+      if (each._pack || each.weight.requiresGrad) each.forgetCasts();
+      each._pack = false;
+    }
+    this.#head?.dispose();
+    this.#head = undefined;
   }
 
   /** Tokens of the prompts' images and videos in the order in which they appear, [features, D]; undefined without. */

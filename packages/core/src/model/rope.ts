@@ -2,6 +2,7 @@
 import { arange, callOp, cat, functional, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
 
 import type { ModelConfig } from './config.ts';
+import { scaleFrequencies } from './rope-scaling.ts';
 
 /** What `rotate` takes: broadcast over heads. Angles are float32 values whatever the dtype of the model. */
 export interface Rotation {
@@ -10,12 +11,16 @@ export interface Rotation {
   readonly sin: Tensor;
 }
 
-/** @param angles one per token and frequency, [...shape] flat */
-function rotation(angles: Float32Array, shape: readonly number[], dtype: DType): Rotation {
+/**
+ * @param angles one per token and frequency, [...shape] flat
+ * @param scale of the rotated vectors
+ */
+function rotation(angles: Float32Array, shape: readonly number[], dtype: DType, scale = 1): Rotation {
   return scope(() => {
     const half = tensor(angles, { shape });
-    const sin = half.sin();
-    return { cos: cat([half.cos(), half.cos()], -1).to(dtype), sin: cat([sin.neg(), sin], -1).to(dtype) };
+    const scaled = (x: Tensor): Tensor => (scale === 1 ? x : x.mul(scale));
+    const [cos, sin] = [scaled(half.cos()), scaled(half.sin())];
+    return { cos: cat([cos, cos], -1).to(dtype), sin: cat([sin.neg(), sin], -1).to(dtype) };
   });
 }
 
@@ -56,7 +61,8 @@ export function visionRotation(
 }
 
 /**
- * Text: frequencies 0 .. s0 turn with time, the next s1 with height, the rest with width (`mrope_section`).
+ * Text: frequencies 0 .. s0 turn with time, the next s1 with height, the rest with width (`mrope_section`; what more
+ * sections there are, with time again).
  * @param positions three arrays [tokens] (time, height, width)
  * @param shape how the tokens are laid out, e.g. [B, S]
  * @returns cos, sin [...shape, 1, headSize]
@@ -67,8 +73,9 @@ export function textRotation(
   { text }: ModelConfig,
   dtype: DType,
 ): Rotation {
-  const frequencies = inverseFrequencies(text.headSize, text.ropeTheta);
-  const axis = text.mropeSection.flatMap((size, i) => Array<number>(size).fill(i));
+  const unscaled = inverseFrequencies(text.headSize, text.ropeTheta);
+  const frequencies = text.ropeScaling ? scaleFrequencies(unscaled, text.ropeScaling) : unscaled;
+  const axis = text.mropeSection.flatMap((size, i) => Array<number>(size).fill(i % 3));
   const half = frequencies.length;
   const tokens = positions[0].length;
   const angles = new Float32Array(tokens * half);
@@ -77,5 +84,5 @@ export function textRotation(
       angles[n * half + i] = (positions[axis[i] ?? 0]?.[n] ?? 0) * (frequencies[i] ?? 0);
     }
   }
-  return rotation(angles, [...shape, 1, half], dtype);
+  return rotation(angles, [...shape, 1, half], dtype, text.ropeScaling?.attentionFactor);
 }

@@ -38,7 +38,8 @@ const common = {
   patch_size: count.default(14),
   temporal_patch_size: count.default(2),
   spatial_merge_size: count.default(2),
-  rope_parameters: z.looseObject({ rope_theta: z.number().positive().optional() }).nullish(),
+  rope_theta: z.number().positive().nullish(),
+  rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
 };
 
 type Common = z.output<z.ZodObject<typeof common>>;
@@ -55,7 +56,7 @@ function readCommon(file: Common, width: number) {
     patchSize: file.patch_size,
     temporalPatchSize: file.temporal_patch_size,
     spatialMergeSize: file.spatial_merge_size,
-    ropeTheta: file.rope_parameters?.rope_theta ?? 10_000,
+    ropeTheta: file.rope_parameters?.rope_theta ?? file.rope_theta ?? 10_000,
   };
 }
 
@@ -85,18 +86,25 @@ const qwen25 = z
     intermediate_size: count.default(3420),
     out_hidden_size: count.default(3584),
     window_size: count.default(112),
-    fullatt_block_indexes: z.array(z.int().nonnegative()).default([7, 15, 23, 31]),
+    fullatt_block_indexes: z.array(z.int()).default([7, 15, 23, 31]),
     tokens_per_second: z.number().positive().default(4),
     hidden_act: z.literal('silu').default('silu'),
   })
-  .transform((file): VisionConfig => ({
-    ...readCommon(file, file.hidden_size),
-    family: 'qwen2_5_vl',
-    intermediateSize: file.intermediate_size,
-    outHiddenSize: file.out_hidden_size,
-    windowSize: file.window_size,
-    fullAttentionBlocks: new Set(file.fullatt_block_indexes),
-    tokensPerSecond: file.tokens_per_second,
-  }));
+  .transform((file): VisionConfig => {
+    const common = readCommon(file, file.hidden_size);
+    const unit = common.patchSize * common.spatialMergeSize;
+    if (file.window_size < unit) {
+      throw new UserError(`windows of ${file.window_size} pixels hold no merged patch of ${unit} pixels`);
+    }
+    return {
+      ...common,
+      family: 'qwen2_5_vl',
+      intermediateSize: file.intermediate_size,
+      outHiddenSize: file.out_hidden_size,
+      windowSize: file.window_size,
+      fullAttentionBlocks: new Set(file.fullatt_block_indexes),
+      tokensPerSecond: file.tokens_per_second,
+    };
+  });
 
 export const visionSchemas = { qwen2_vl: qwen2, qwen2_5_vl: qwen25 } satisfies Record<VisionFamily, unknown>;

@@ -77,3 +77,14 @@ test('advantages are centred, and scaled by the std', () => {
 test('a reward that is not a number is a bug', () => {
   expect(() => advantages([1, NaN], 'sample')).toThrow('finite');
 });
+
+test('RLOO: each reward against the mean of the others', () => {
+  const expected = [1 - 11 / 3, 2 - 10 / 3, 0, 6 - 2];
+  advantages([1, 2, 3, 6], 'none', 'leave-one-out').forEach((a, i) => expect(a).toBeCloseTo(expected[i]!, 12));
+  // G / (G - 1) times Dr.GRPO's.
+  const centred = advantages([1, 2, 3, 6], 'none');
+  advantages([1, 2, 3, 6], 'none', 'leave-one-out').forEach((a, i) => expect(a).toBeCloseTo((centred[i]! * 4) / 3, 12));
+  const { label, rollouts } = groupAdvantages({ reward: 1, active: true }, [0, 0], 'none', 'leave-one-out');
+  [label!, ...rollouts].forEach((a, i) => expect(a).toBeCloseTo([1, -0.5, -0.5][i]!, 12));
+  expect(advantages([2, 2], 'none', 'leave-one-out')).toEqual([0, 0]);
+});

@@ -3,17 +3,23 @@
 /** Divisor of the advantage: sample standard deviation (n - 1), population (n), or none (mean-centring, Dr.GRPO). */
 export type Std = 'sample' | 'population' | 'none';
 
+/** What a reward is compared to: the mean of its group (GRPO), or that of the other responses (RLOO). */
+export type Baseline = 'mean' | 'leave-one-out';
+
 const EPSILON = 1e-6;
 
 /**
- * A_i = (r_i - mean r) / (std r + 1e-6) over one group; all 0 where the rewards are all equal (tested on the values).
+ * A_i = (r_i - mean r) / (std r + 1e-6) over one group of n; all 0 where the rewards are all equal (tested on the
+ * values). RLOO (arXiv 2402.14740) leaves r_i out of its baseline and divides by nothing:
+ * A_i = r_i - sum_{j != i} r_j / (n - 1) = n / (n - 1) (r_i - mean r).
  * @throws where a reward is not finite: a bug of the reward, never to be trained on
  */
-export function advantages(rewards: readonly number[], std: Std): number[] {
+export function advantages(rewards: readonly number[], std: Std, baseline: Baseline = 'mean'): number[] {
   if (!rewards.every(Number.isFinite)) throw new Error(`rewards must be finite, got ${rewards.join(', ')}`);
   if (rewards.every((reward) => reward === rewards[0])) return rewards.map(() => 0);
   const mean = average(rewards);
-  const divisor = std === 'none' ? 1 : deviation(rewards, mean, std) + EPSILON;
+  const deviationOf = std === 'none' ? 1 : deviation(rewards, mean, std) + EPSILON;
+  const divisor = baseline === 'mean' ? deviationOf : (deviationOf * (rewards.length - 1)) / rewards.length;
   return rewards.map((reward) => (reward - mean) / divisor);
 }
 
@@ -44,8 +50,9 @@ export function groupAdvantages(
   label: { readonly reward: number; readonly active: boolean } | undefined,
   rollouts: readonly number[],
   std: Std,
+  baseline: Baseline = 'mean',
 ): GroupAdvantages {
-  if (label === undefined) return { label: undefined, rollouts: advantages(rollouts, std) };
-  const [first = 0, ...rest] = advantages([label.reward, ...rollouts], std);
+  if (label === undefined) return { label: undefined, rollouts: advantages(rollouts, std, baseline) };
+  const [first = 0, ...rest] = advantages([label.reward, ...rollouts], std, baseline);
   return { label: label.active ? first : 0, rollouts: rest };
 }

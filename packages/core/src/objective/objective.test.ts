@@ -9,10 +9,11 @@ import {
   planGroup,
   type ObjectiveConfig,
   type PlannedMember,
+  type SftConfig,
 } from './objective.ts';
 
 const EXACT: Aggregate = { tokens: 'sum', over: 'sequence' }; // equation 9
-const SFT: Aggregate = { tokens: 'mean', over: 'batch' };
+const SFT: SftConfig = { aggregate: { tokens: 'mean', over: 'batch' }, weighting: 'uniform' };
 const RL_ONLY = { rl: 1, sft: 0 };
 
 const config = (changes: Partial<ObjectiveConfig> = {}): ObjectiveConfig => ({
@@ -164,6 +165,90 @@ test.each(['token', 'sequence'] as const)('coefficients are the derivative of th
     }),
     { numRuns: 200 },
   );
+});
+
+test('a label that is a target leaves its group as it is: CHORD, equation 3', () => {
+  const mu = 0.4;
+  const weights = { rl: 1 - mu, sft: mu };
+  const group = [member('target', 2, 0), member('rollout', 3, -2), member('rollout', 1, 0.5)];
+  const [target, ...rollouts] = plansOf(group, weights, config(), { ...SFT, weighting: 'uncertainty' });
+  // -mu sum over tokens p (1 - p) log p / 2 tokens
+  const { loss, coefficients } = evaluateResponse(target!, [Math.log(0.5), Math.log(0.2)]);
+  expect(loss).toBeCloseTo((-mu * (0.25 * Math.log(0.5) + 0.16 * Math.log(0.2))) / 2, 14);
+  const expected = [-mu / 2 / 4, (-mu / 2) * 0.2 * 0.8];
+  coefficients.forEach((c, t) => expect(c).toBeCloseTo(expected[t]!, 14));
+  // Of two responses, not three: (1 - mu) A / 2.
+  expect(rollouts.map(({ policyWeight }) => policyWeight)).toEqual([(1 - mu) / 2, (1 - mu) / 2]);
+  expect(evaluateResponse(rollouts[1]!, [-1]).coefficients[0]).toBeCloseTo(-(1 - mu) * 0.5 * 0.5, 14);
+  expect(target!.policyWeight).toBe(0);
+});
+
+test('targets and groups have denominators of their own: data mixing', () => {
+  const groups = [
+    [member('target', 3, 0)],
+    [member('target', 1, 0)],
+    [member('rollout', 2, 1), member('rollout', 2, -1)],
+  ];
+  const totals = batchTotals(groups);
+  expect(totals).toEqual({ rl: { prompts: 1, tokens: 4 }, sft: { prompts: 2, tokens: 4 } });
+  const plans = groups.map((each) => planGroup(each, totals, { rl: 1 / 3, sft: 2 / 3 }, config(), SFT));
+  expect(plans[0]![0]!.likelihoodWeight).toBeCloseTo(2 / 3 / 4, 14);
+  expect(plans[2]![0]!.policyWeight).toBeCloseTo(1 / 3 / 2, 14);
+});
+
+test('a batch of targets alone has no policy term, however tokens are counted', () => {
+  const overBatch = config({ aggregate: { tokens: 'mean', over: 'batch' } });
+  const [plan] = plansOf([member('target', 2, 0)], { rl: 0, sft: 1 }, overBatch);
+  expect(plan).toMatchObject({ policyWeight: 0, klWeight: 0, likelihoodWeight: 0.5 });
+});
+
+test('the shaped ratio is that of labels alone; its coefficients are the derivative of the loss: LUFFY, equation 6', () => {
+  const [label, rollout] = plansOf(GROUP, RL_ONLY, config({ labelShaping: 0.1 }));
+  const at = [Math.log(0.3), Math.log(0.02)];
+  const { loss, coefficients } = evaluateResponse(label!, at, { old: [-9, -9] });
+  expect(loss).toBeCloseTo((-1.5 / 3) * (0.3 / 0.4 + 0.02 / 0.12), 14);
+  for (const t of at.keys()) {
+    const moved = (step: number) => evaluateResponse(label!, at.with(t, at[t]! + step)).loss;
+    expect(coefficients[t]).toBeCloseTo((moved(1e-5) - moved(-1e-5)) / 2e-5, 8);
+  }
+  expect(evaluateResponse(rollout!, [-1, -1, -1]).coefficients[0]).toBeCloseTo(2 / 3, 14);
+});
+
+// Published variants of GRPO as settings; rewards 1, 0, 0 of responses with 1, 2 and 3 tokens, at the old policy.
+test.each<[string, Partial<ObjectiveConfig>, Parameters<typeof groupAdvantages>[3], number[]]>([
+  // A / (T G) with A = (r - mean) / std, std = sqrt(1/3)
+  ['GRPO', { aggregate: { tokens: 'mean', over: 'sequence' } }, 'mean', [2 / Math.sqrt(3) / 3, -1 / Math.sqrt(3) / 6, -1 / Math.sqrt(3) / 9]], // prettier-ignore
+  // (r - mean) / (L G), L = 10
+  ['Dr.GRPO', { std: 'none', aggregate: { tokens: 'sum', over: 'sequence', normalizer: 10 } }, 'mean', [2 / 90, -1 / 90, -1 / 90]], // prettier-ignore
+  // A / (sum of tokens)
+  ['DAPO', { clip: { low: 0.2, high: 0.28 }, aggregate: { tokens: 'mean', over: 'batch' } }, 'mean', [2 / Math.sqrt(3) / 6, -1 / Math.sqrt(3) / 6, -1 / Math.sqrt(3) / 6]], // prettier-ignore
+  // s A / T / G
+  ['GSPO', { ratio: 'sequence', aggregate: { tokens: 'mean', over: 'sequence' } }, 'mean', [2 / Math.sqrt(3) / 3, -1 / Math.sqrt(3) / 6, -1 / Math.sqrt(3) / 9]], // prettier-ignore
+  // (r - mean of the others) / G
+  ['RLOO', { std: 'none' }, 'leave-one-out', [1 / 3, -1 / 6, -1 / 6]],
+])('%s', (_, changes, baseline, gradient) => {
+  const settings = config(changes);
+  const { rollouts } = groupAdvantages(undefined, [1, 0, 0], settings.std, baseline);
+  const members = rollouts.map((advantage, i) => member('rollout', i + 1, advantage));
+  plansOf(members, RL_ONLY, settings).forEach((plan, i) => {
+    const logProbs = Array<number>(i + 1).fill(-0.3);
+    const { coefficients } = evaluateResponse(plan, logProbs, { old: logProbs });
+    for (const c of coefficients) expect(-c).toBeCloseTo(gradient[i]!, 5);
+  });
+});
+
+test('DAPO clips higher: a ratio of 1.25 still learns, one of 1.29 does not', () => {
+  const [plan] = plansOf([member('rollout', 1, 1), member('rollout', 1, -1)], RL_ONLY, config({ clip: { low: 0.2, high: 0.28 } })); // prettier-ignore
+  const slope = (ratio: number) => evaluateResponse(plan!, [Math.log(ratio)], { old: [0] }).coefficients[0]! + 0;
+  expect([slope(1.25), slope(1.29)]).toEqual([expect.closeTo(-1.25 / 2, 12), 0]);
+});
+
+test('GSPO clips the whole response by its geometric mean', () => {
+  const [plan] = plansOf([member('rollout', 2, 1), member('rollout', 2, -1)], RL_ONLY, config({ ratio: 'sequence' }));
+  const at = (...ratios: number[]) => evaluateResponse(plan!, ratios.map(Math.log), { old: [0, 0] }).coefficients;
+  // sqrt(2 * 0.6) = 1.095 is inside, though 2 is not; sqrt(2 * 0.8) = 1.265 is not, though 0.8 is.
+  for (const c of at(2, 0.6)) expect(c).toBeCloseTo(-Math.sqrt(1.2) / 2, 12);
+  expect([...at(2, 0.8)].map((c) => c + 0)).toEqual([0, 0]);
 });
 
 test('mismatched lengths and a missing reference are bugs', () => {

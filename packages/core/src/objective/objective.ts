@@ -4,23 +4,32 @@
  *   loss = rl  * sum_r w_r sum_t ( -min(rho A, clip(rho) A) + beta k3 )     equations 3 and 8
  *        + sft * sum_y v_y sum_t -log pi                                    equation 1
  *
+ * r runs over rollouts and over labels that are members of their group, y over all labels; a label that is a mere target
+ * of imitation has no part in the first sum and its denominators.
  * The weights w and v (aggregate.ts) are fixed before any forward pass. The engine computes log-probabilities,
  * `evaluateResponse` returns coefficients = d loss / d log pi, and the engine runs one backward pass with them.
  */
-import type { Member } from '../types.ts';
+import type { Group, Member } from '../types.ts';
 import { tokenWeight, type Aggregate, type Totals } from './aggregate.ts';
 import type { Std } from './advantage.ts';
 import { klPenalty } from './kl.ts';
-import { negativeLogLikelihood } from './sft.ts';
-import { surrogate, type Clip, type Ratio } from './surrogate.ts';
+import { negativeLogLikelihood, type TokenWeighting } from './sft.ts';
+import { shapedSurrogate, surrogate, type Clip, type Ratio, type Surrogate } from './surrogate.ts';
 
 export interface ObjectiveConfig {
   readonly clip: Clip;
   readonly std: Std;
   readonly ratio: Ratio;
+  /** Gamma of the shaped ratio of labels; unset: their ratio is that of every response. */
+  readonly labelShaping?: number | undefined;
   readonly aggregate: Aggregate;
   /** Penalty to the reference policy; on labels, which are off policy, only where asked for. */
   readonly kl: { readonly coefficient: number; readonly labels: boolean };
+}
+
+export interface SftConfig {
+  readonly aggregate: Aggregate;
+  readonly weighting: TokenWeighting;
 }
 
 /** Weights of the two terms of a step (schedule/). */
@@ -30,10 +39,19 @@ export interface TermWeights {
 }
 
 /** What is known of a member of a group before its forward pass. */
-export interface PlannedMember extends Pick<Member, 'kind' | 'advantage'> {
+export interface PlannedMember extends Pick<Member, 'advantage'> {
+  /** A `target` is a label outside of its group. */
+  readonly kind: Member['kind'] | 'target';
   /** T */
   readonly tokens: number;
 }
+
+export const plannedMembers = ({ members, label }: Pick<Group, 'members' | 'label'>): PlannedMember[] =>
+  members.map(({ kind, advantage, response }) => ({
+    kind: kind === 'label' && label?.role === 'target' ? 'target' : kind,
+    advantage,
+    tokens: response.tokens.length,
+  }));
 
 /** What one response contributes to the loss, per token. */
 export interface ResponsePlan extends PlannedMember {
@@ -42,6 +60,8 @@ export interface ResponsePlan extends PlannedMember {
   readonly likelihoodWeight: number;
   readonly clip: Clip;
   readonly ratio: Ratio;
+  readonly shaping: number | undefined;
+  readonly weighting: TokenWeighting;
   /** False where every coefficient is 0 whatever the log-probabilities: the response may be skipped. */
   readonly needsGradient: boolean;
 }
@@ -57,7 +77,10 @@ export function batchTotals(groups: readonly (readonly PlannedMember[])[]): Batc
     prompts: chosen.filter((members) => members.length > 0).length,
     tokens: chosen.flat().reduce((sum, member) => sum + member.tokens, 0),
   });
-  return { rl: totals(groups), sft: totals(groups.map((members) => members.filter(isLabel))) };
+  return {
+    rl: totals(groups.map((members) => members.filter(isMember))),
+    sft: totals(groups.map((members) => members.filter(isLabel))),
+  };
 }
 
 export function addTotals(a: BatchTotals, b: BatchTotals): BatchTotals {
@@ -65,7 +88,8 @@ export function addTotals(a: BatchTotals, b: BatchTotals): BatchTotals {
   return { rl: add(a.rl, b.rl), sft: add(a.sft, b.sft) };
 }
 
-const isLabel = (member: PlannedMember): boolean => member.kind === 'label';
+const isMember = ({ kind }: PlannedMember): boolean => kind !== 'target';
+const isLabel = ({ kind }: PlannedMember): boolean => kind !== 'rollout';
 
 /** Plans a group; `totals` are those of the whole batch, on all processes. */
 export function planGroup(
@@ -73,26 +97,31 @@ export function planGroup(
   totals: BatchTotals,
   weights: TermWeights,
   config: ObjectiveConfig,
-  sftAggregate: Aggregate,
+  sft: SftConfig,
 ): ResponsePlan[] {
-  return members.map((member) => {
-    const { tokens } = member;
-    const policyWeight = weights.rl * tokenWeight(config.aggregate, { tokens, members: members.length }, totals.rl);
-    const hasKl = !isLabel(member) || config.kl.labels;
+  const size = members.filter(isMember).length;
+  return members.map((member): ResponsePlan => {
+    const { kind, advantage, tokens } = member;
+    const policyWeight = isMember(member)
+      ? weights.rl * tokenWeight(config.aggregate, { tokens, members: size }, totals.rl)
+      : 0;
+    const hasKl = kind === 'rollout' || config.kl.labels;
     const klWeight = hasKl ? policyWeight * config.kl.coefficient : 0;
     const likelihoodWeight = isLabel(member)
-      ? weights.sft * tokenWeight(sftAggregate, { tokens, members: 1 }, totals.sft)
+      ? weights.sft * tokenWeight(sft.aggregate, { tokens, members: 1 }, totals.sft)
       : 0;
-    const needsGradient = (policyWeight !== 0 && member.advantage !== 0) || klWeight !== 0 || likelihoodWeight !== 0;
+    const needsGradient = (policyWeight !== 0 && advantage !== 0) || klWeight !== 0 || likelihoodWeight !== 0;
     return {
-      kind: member.kind,
-      advantage: member.advantage,
+      kind,
+      advantage,
       tokens,
       policyWeight,
       klWeight,
       likelihoodWeight,
       clip: config.clip,
       ratio: config.ratio,
+      shaping: kind === 'label' ? config.labelShaping : undefined,
+      weighting: sft.weighting,
       needsGradient,
     };
   });
@@ -133,16 +162,14 @@ export function evaluateResponse(
       throw new Error(`${name}: ${values.length} values for a response of ${plan.tokens} tokens`);
     }
   }
-  const policy = surrogate(logProbs, old, plan.policyWeight === 0 ? 0 : plan.advantage, plan.clip, plan.ratio);
+  const policy = surrogateOf(plan, logProbs, old);
   const kl = klOf(plan, logProbs, reference);
   const klSum = sum(kl?.values);
+  const likelihood = negativeLogLikelihood(logProbs, plan.likelihoodWeight, plan.weighting);
   return {
-    loss:
-      -plan.policyWeight * sum(policy.values) +
-      plan.klWeight * klSum +
-      negativeLogLikelihood(logProbs, plan.likelihoodWeight),
+    loss: -plan.policyWeight * sum(policy.values) + plan.klWeight * klSum + likelihood.loss,
     coefficients: policy.derivatives.map(
-      (d, t) => -plan.policyWeight * d + plan.klWeight * (kl?.derivatives[t] ?? 0) - plan.likelihoodWeight,
+      (d, t) => -plan.policyWeight * d + plan.klWeight * (kl?.derivatives[t] ?? 0) + likelihood.derivatives[t]!,
     ),
     stats: {
       tokens: plan.tokens,
@@ -152,6 +179,12 @@ export function evaluateResponse(
       klSum,
     },
   };
+}
+
+function surrogateOf(plan: ResponsePlan, logProbs: ArrayLike<number>, old: ArrayLike<number> | undefined): Surrogate {
+  const advantage = plan.policyWeight === 0 ? 0 : plan.advantage;
+  if (plan.shaping !== undefined) return shapedSurrogate(logProbs, advantage, plan.shaping);
+  return surrogate(logProbs, old, advantage, plan.clip, plan.ratio);
 }
 
 function klOf(plan: ResponsePlan, logProbs: ArrayLike<number>, reference: ArrayLike<number> | undefined) {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { klPenalty } from './kl.ts';
-import { surrogate } from './surrogate.ts';
+import { shapedSurrogate, surrogate } from './surrogate.ts';
 
 const CLIP = { low: 0.2, high: 0.3 };
 const old = [-1, -1, -1];
@@ -50,4 +50,15 @@ test('k3 is exp(d) - d - 1 with slope 1 - exp(d)', () => {
   expect([values[0], derivatives[0]! + 0]).toEqual([0, 0]);
   expect(values[1]).toBeCloseTo(3 - Math.log(3) - 1, 12);
   expect(derivatives[1]).toBeCloseTo(-2, 12);
+});
+
+test('LUFFY: f(p) = p / (p + gamma), steepest by log p where p is gamma, never clipped', () => {
+  const gamma = 0.1;
+  const { values, derivatives, clippedHigh } = shapedSurrogate([0.1, 0.9, 0.4].map(Math.log), 2, gamma);
+  expectClose(values, [1, 1.8, 1.6]);
+  // gamma p / (p + gamma)^2 A: 0.01 / 0.04 * 2, 0.09 / 1 * 2, 0.04 / 0.25 * 2
+  expectClose(derivatives, [0.5, 0.18, 0.32]);
+  expect(clippedHigh).toBe(0);
+  const negative = shapedSurrogate([-700], -2, gamma);
+  expect(negative.values[0]).toBeCloseTo(0, 12);
 });

@@ -1,6 +1,6 @@
 /** The clipped surrogate of one response: equations 3 and 8. */
 
-/** Per token, or one ratio for the whole response (GSPO). */
+/** Per token, or one ratio for the whole response (GSPO, arXiv 2507.18071, equation 7). */
 export type Ratio = 'token' | 'sequence';
 
 export interface Clip {
@@ -16,7 +16,7 @@ export interface Surrogate {
   /** Tokens whose gradient the lower bound cut off (A < 0), and the upper one (A > 0). */
   readonly clippedLow: number;
   readonly clippedHigh: number;
-  /** Sum over tokens of rho. */
+  /** Sum over tokens of rho, or of f(p). */
   readonly ratioSum: number;
 }
 
@@ -47,6 +47,23 @@ export function surrogate(
     }
   }
   return { values, derivatives, clippedLow, clippedHigh, ratioSum: ratios.reduce((sum, rho) => sum + rho, 0) };
+}
+
+/**
+ * The surrogate of a label that is taken as sampled with probability 1, and never clipped: f(p) A with p = pi(token) and
+ * f(p) = p / (p + gamma), which learns most from unlikely tokens (LUFFY, arXiv 2504.14945, equations 6 and 7).
+ * Its derivative by log p is gamma p / (p + gamma)^2 A.
+ */
+export function shapedSurrogate(logProbs: ArrayLike<number>, advantage: number, gamma: number): Surrogate {
+  const probabilities = Float64Array.from(logProbs, Math.exp);
+  const shaped = probabilities.map((p) => p / (p + gamma));
+  return {
+    values: shaped.map((f) => f * advantage),
+    derivatives: probabilities.map((p) => ((gamma * p) / (p + gamma) ** 2) * advantage),
+    clippedLow: 0,
+    clippedHigh: 0,
+    ratioSum: shaped.reduce((sum, f) => sum + f, 0),
+  };
 }
 
 function importanceRatios(logProbs: ArrayLike<number>, old: ArrayLike<number> | undefined, ratio: Ratio): Float64Array {

@@ -36,7 +36,10 @@ export function advise(subject: Subject, program: number): Advice[] {
   if (!train.lora) {
     // Rank 16 on every linear layer is below one part in a hundred of the weights.
     const share = Math.round(sizes.all / 100);
-    const small = { ...sizes, trainable: share, trainedProjections: share };
+    // What the file has in bfloat16 stays so.
+    const { file, copied } = sizes;
+    const stays = { weights: Math.min(sizes.weights, file), copied: file < sizes.weights ? 0 : copied };
+    const small = { ...sizes, ...stays, trainable: share, trainedProjections: share };
     const lora = { rank: 16, alpha: 32, dropout: 0, rsLora: false, vision: false } as NonNullable<Train['lora']>;
     candidates.push(['train.lora.rank=16', { ...withTrain({ lora }), sizes: small, frozenVision: true }]);
   }

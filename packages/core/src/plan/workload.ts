@@ -15,6 +15,10 @@ export interface Sizes {
   readonly tables: number;
   /** Bytes of the checkpoint's files. */
   readonly file: number;
+  /** Bytes of the weights in memory. */
+  readonly weights: number;
+  /** Elements of linear layers whose weights are copied to bfloat16 for products. */
+  readonly copied: number;
 }
 
 /** The longest prompts and answers that a step may meet. */
@@ -33,6 +37,9 @@ export interface Workload {
   readonly responseTokens: number;
   /** Images of the whole dataset. */
   readonly images: number;
+  /** Prompts that an evaluation answers at once, one answer each; 0 where there is none. */
+  readonly evaluated: number;
+  readonly evaluationTokens: number;
 }
 
 export interface Subject {

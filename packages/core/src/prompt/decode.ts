@@ -24,7 +24,7 @@ export interface ImageLimits {
   readonly maxAspect: number;
 }
 
-export const IMAGE_LIMITS: ImageLimits = { maxBytes: 256 * 2 ** 20, maxPixels: 100e6, minSide: 4, maxAspect: 200 };
+export const IMAGE_LIMITS: ImageLimits = { maxBytes: 256 * 2 ** 20, maxPixels: 100e6, minSide: 2, maxAspect: 200 };
 
 /** Pixels of an image, [height, width, 3]. */
 export interface Pixels {
@@ -37,17 +37,21 @@ export interface Pixels {
 export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Pixels> {
   const bytes = await readImage(file, limits);
   try {
-    checkSize(await sharp(bytes, { limitInputPixels: false }).metadata(), limits);
-    const { data, info } = await sharp(bytes, {
+    const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
+    checkSize(metadata, limits);
+    const inks = metadata.space === 'cmyk';
+    const space = inks ? 'cmyk' : 'srgb';
+    const upright = sharp(bytes, {
       limitInputPixels: limits.maxPixels,
       ignoreIcc: true,
       failOn: 'warning',
-    })
-      .autoOrient()
-      .toColourspace('srgb')
+    }).autoOrient();
+    const { data, info } = await (inks ? upright.pipelineColourspace(space) : upright)
+      .toColourspace(space)
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     const { width, height, channels } = info;
+    if (inks) return { data: fromInks(data), width, height };
     if (channels === 4) return { data: onWhite(data), width, height };
     if (channels !== 3) throw new UserError(`decodes to ${channels} channels instead of 3`);
     return { data, width, height };
@@ -69,6 +73,19 @@ function onWhite(rgba: Uint8Array): Uint8Array {
     for (let channel = 0; channel < 3; channel++) {
       const mixed = 128 * (rgba[source + channel]! * alpha + 255 * (255 - alpha)) + 0x4000;
       rgb[target++] = ((mixed >> 8) + mixed) >> 15;
+    }
+  }
+  return rgb;
+}
+
+/** CMYK to RGB as Pillow does it, with no profile: (255 - K)(255 - C) / 255, in its integer arithmetic. */
+function fromInks(cmyk: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((cmyk.length / 4) * 3);
+  for (let source = 0, target = 0; source < cmyk.length; source += 4) {
+    const light = 255 - cmyk[source + 3]!;
+    for (let ink = 0; ink < 3; ink++) {
+      const product = cmyk[source + ink]! * light + 128;
+      rgb[target++] = light - (((product >> 8) + product) >> 8);
     }
   }
   return rgb;

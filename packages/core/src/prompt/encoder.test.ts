@@ -1,5 +1,5 @@
 /** Expected values: oracle/fixtures/tiny-qwen2_5-vl, made by transformers. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
@@ -109,6 +109,10 @@ test('messages are read from a file, images beside it', () => {
   ]);
   writeFileSync(file, JSON.stringify([{ role: 'root', content }]));
   expect(() => readMessages(file)).toThrow(`${file}: 0.role`);
+  writeFileSync(file, JSON.stringify([{ role: 'user', content: [{ type: 'video', video: 'a.mp4' }] }]));
+  expect(() => readMessages(file)).toThrow(`${file}: 0.content.0.video: Invalid input: expected array`);
+  writeFileSync(file, JSON.stringify([{ role: 'user', content: [{ type: 'image', url: 'https://a.org/b.png' }] }]));
+  expect(() => readMessages(file)).toThrow('https://a.org/b.png is no file');
   expect(() => readMessages(path.join(folder, 'none.json'))).toThrow('none.json');
 });
 
@@ -118,4 +122,13 @@ test('a directory without a model says what is missing', () => {
   expect(() => PromptEncoder.load(folder)).toThrow(`${folder}: no config.json`);
   writeFileSync(path.join(folder, 'config.json'), '{');
   expect(() => PromptEncoder.load(folder)).toThrow('config.json: malformed JSON');
+});
+
+test('a processor with patches of another size than the model is refused', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-patches-'));
+  cpSync(model, directory, { recursive: true });
+  const file = path.join(directory, 'config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as { vision_config: object };
+  writeFileSync(file, JSON.stringify({ ...config, vision_config: { ...config.vision_config, patch_size: 16 } }));
+  expect(() => PromptEncoder.load(directory)).toThrow('are 16, 2, 2 in config.json, but 14, 2, 2 in');
 });

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { imageBytes } from '../budgets.ts';
 import { fileError, UserError } from '../errors.ts';
 import type { Frame, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
@@ -38,7 +39,14 @@ const modelConfig = z.looseObject({
   video_token_id: z.int().default(151656),
   vision_start_token_id: z.int().optional(),
   vision_end_token_id: z.int().optional(),
-  vision_config: z.looseObject({ tokens_per_second: z.number().positive().optional() }).nullish(),
+  vision_config: z
+    .looseObject({
+      tokens_per_second: z.number().positive().optional(),
+      patch_size: z.int().default(14),
+      temporal_patch_size: z.int().default(2),
+      spatial_merge_size: z.int().default(2),
+    })
+    .nullish(),
 });
 type ModelConfig = z.output<typeof modelConfig>;
 
@@ -63,20 +71,22 @@ export class PromptEncoder {
    * @throws UserError where a file is missing, malformed or of another model family
    */
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
-    return new PromptEncoder({
+    const parts: Parts = {
       model: requireJson(directory, 'config.json', modelConfig),
       tokenizer: Tokenizer.load(directory),
       template: ChatTemplate.load(directory),
       settings: loadImageSettings(directory, options),
       videoSettings: loadVideoSettings(directory, options),
       options,
-    });
+    };
+    requireOnePatch(parts.model, parts.settings, directory);
+    return new PromptEncoder(parts);
   }
 
   constructor(parts: Parts) {
     this.parts = parts;
     this.tokenizer = parts.tokenizer;
-    const cacheBytes = parts.options.imageCacheBytes ?? 256 * 2 ** 20;
+    const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     this.visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
@@ -98,6 +108,7 @@ export class PromptEncoder {
     const visuals = await this.visuals.read(messages);
     const images = visuals.filter((each) => each.kind === 'image');
     const videos = visuals.filter((each) => each.kind === 'video');
+    if (videos.length > 0) requireOnePatch(model, this.parts.videoSettings, where);
 
     const counts = (each: readonly Visual[]) =>
       each.map(({ grid: [t, h, w] }) => (t * h * w) / settings.mergeSize ** 2);
@@ -174,6 +185,19 @@ export class PromptEncoder {
   }
 }
 
+/** Both files of a checkpoint name the size of its patches; a model with one size reads patches of another as noise. */
+function requireOnePatch(model: ModelConfig, settings: ImageSettings, where: string | undefined): void {
+  const vision = model.vision_config;
+  if (!vision) return;
+  const wanted = [vision.patch_size, vision.temporal_patch_size, vision.spatial_merge_size].join(', ');
+  const found = [settings.patchSize, settings.temporalPatchSize, settings.mergeSize].join(', ');
+  if (found === wanted) return;
+  throw new UserError(
+    `patch, temporal patch and merge size are ${wanted} in config.json, but ${found} in the processor's file`,
+    { where, remedy: 'Copy the processor file of the model that config.json describes.' },
+  );
+}
+
 /**
  * Reads messages in Hugging Face's form from a JSON file; image paths are relative to the file.
  * @throws UserError
@@ -188,20 +212,37 @@ export function readMessages(file: string): Message[] {
   }
   const parsed = messagesSchema.safeParse(value);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const place = issue!.path.length > 0 ? `${issue!.path.join('.')}: ` : '';
-    throw new UserError(place + issue!.message, {
+    const { path: place, message } = deepest(parsed.error.issues[0]!);
+    throw new UserError(`${place.length > 0 ? `${place.join('.')}: ` : ''}${message}`, {
       where: file,
       remedy:
         'Expected [{"role": "user", "content": [{"type": "image", "image": PATH}, {"type": "text", "text": TEXT}]}].',
     });
   }
   const folder = path.dirname(path.resolve(file));
-  const locate = (name: string) => path.resolve(folder, name.startsWith('file://') ? fileURLToPath(name) : name);
+  const locate = (name: string): string => {
+    if (/^(https?|data):/.test(name)) {
+      throw new UserError(`${name.slice(0, 60)} is no file`, {
+        where: file,
+        remedy: 'Save the image to a file first.',
+      });
+    }
+    return path.resolve(folder, name.startsWith('file://') ? fileURLToPath(name) : name);
+  };
   return parsed.data.map(({ role, content }) => ({
     role,
     content: typeof content === 'string' ? content : content.map((part) => located(part, locate)),
   }));
+}
+
+type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
+
+/** Of the forms that a value may have, the one that it comes closest to says best what is wrong with it. */
+function deepest(issue: z.core.$ZodIssue): Issue {
+  if (issue.code !== 'invalid_union') return issue;
+  const inner = issue.errors.flat().map(deepest);
+  const best = inner.reduce<Issue | undefined>((a, b) => (a && a.path.length >= b.path.length ? a : b), undefined);
+  return best ? { path: [...issue.path, ...best.path], message: best.message } : issue;
 }
 
 function located(part: Part, locate: (name: string) => string): Part {

@@ -22,6 +22,10 @@ export interface ImageSettings {
   readonly rescaleFactor: number;
 }
 
+/** One number per channel, or one for all. */
+const perChannel = (value: z.ZodNumber) =>
+  z.union([z.array(value).length(3), value.transform((each) => [each, each, each])]);
+
 const settingsFile = z.looseObject({
   patch_size: z.int().positive().default(14),
   temporal_patch_size: z.int().positive().default(2),
@@ -31,8 +35,8 @@ const settingsFile = z.looseObject({
   size: z
     .looseObject({ shortest_edge: z.int().positive().nullish(), longest_edge: z.int().positive().nullish() })
     .nullish(),
-  image_mean: z.array(z.number()).length(3).default([0.48145466, 0.4578275, 0.40821073]),
-  image_std: z.array(z.number().positive()).length(3).default([0.26862954, 0.26130258, 0.27577711]),
+  image_mean: perChannel(z.number()).default([0.48145466, 0.4578275, 0.40821073]),
+  image_std: perChannel(z.number().positive()).default([0.26862954, 0.26130258, 0.27577711]),
   rescale_factor: z
     .number()
     .positive()
@@ -87,7 +91,8 @@ function readSettings(
 ): ImageSettings {
   const minPixels = overrides.minPixels ?? found.min_pixels ?? found.size?.shortest_edge ?? defaults.minPixels;
   const maxPixels = overrides.maxPixels ?? found.max_pixels ?? found.size?.longest_edge ?? defaults.maxPixels;
-  if (minPixels > maxPixels) {
+  const chosen = overrides.minPixels !== undefined || overrides.maxPixels !== undefined;
+  if (chosen && minPixels > maxPixels) {
     throw new UserError(`minPixels (${minPixels}) is more than maxPixels (${maxPixels})`, {
       remedy: 'Set data.minPixels and data.maxPixels so that they fit.',
     });

@@ -4,7 +4,7 @@
  * Text counts up in all three axes. An image that begins at position p has, for the token in row i and column j of its
  * merged grid, time p, height p + i, width p + j; a video in addition time p + floor(k interval) in its temporal patch k.
  * What follows continues behind the longer side of the grid: time does not count, so a video may reach further than the
- * text behind it (a response, though, begins behind the largest position of all).
+ * text behind it.
  */
 import { invariant } from '../errors.ts';
 import type { Grid } from '../types.ts';

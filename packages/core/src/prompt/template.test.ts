@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ChatTemplate } from './template.ts';
+import { ChatTemplate, messagesSchema } from './template.ts';
 
 const special = (text: string) => text.includes('<end>');
 
@@ -34,4 +34,21 @@ test('a template that changes messages is taken whole, unless a message holds a 
 test("errors of a template are the user's to see", () => {
   const template = new ChatTemplate("{{ raise_exception('no system turn') }}");
   expect(() => template.render([{ role: 'user', content: 'a' }], special)).toThrow('no system turn');
+});
+
+test('tools and documents are none, as for a template of the reference', () => {
+  const template = new ChatTemplate('{% if tools is not none or documents is not none %}tools{% endif %}no');
+  expect(template.render([{ role: 'user', content: 'a' }], special).rendered).toBe('no');
+});
+
+test('the file of an image stands under several names', () => {
+  const read = (part: object) => messagesSchema.parse([{ role: 'user', content: [part] }])[0]?.content;
+  const expected = [{ type: 'image', image: 'a.png' }];
+  expect(read({ type: 'image', image: 'a.png', max_pixels: 9 })).toEqual(expected);
+  expect(read({ type: 'image', url: 'a.png' })).toEqual(expected);
+  expect(read({ type: 'image', path: 'a.png' })).toEqual(expected);
+  expect(read({ type: 'image_url', image_url: { url: 'a.png' } })).toEqual(expected);
+  expect(read({ type: 'image_url', image_url: 'a.png' })).toEqual(expected);
+  expect(() => read({ type: 'image' })).toThrow('image, url and path');
+  expect(() => read({ type: 'image', image: 'a.png', path: 'b.png' })).toThrow('image, url and path');
 });

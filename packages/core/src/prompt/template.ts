@@ -23,20 +23,42 @@ export type Part =
 
 /** A turn of a conversation, in Hugging Face's form. */
 export interface Message {
-  readonly role: 'system' | 'user' | 'assistant';
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string | readonly Part[];
 }
+
+/** The file of an image stands under one of three names. */
+const imagePart = z
+  .object({
+    type: z.literal('image'),
+    image: z.string().optional(),
+    url: z.string().optional(),
+    path: z.string().optional(),
+  })
+  .refine((part) => [part.image, part.url, part.path].filter((each) => each !== undefined).length === 1, {
+    error: 'an image part has its file under one of image, url and path',
+  })
+  .transform(({ image, url, path }) => ({ type: 'image' as const, image: (image ?? url ?? path)! }));
+
+/** OpenAI's form of the same. */
+const imageUrlPart = z
+  .object({ type: z.literal('image_url'), image_url: z.union([z.string(), z.object({ url: z.string() })]) })
+  .transform(({ image_url: file }) => ({
+    type: 'image' as const,
+    image: typeof file === 'string' ? file : file.url,
+  }));
 
 export const messagesSchema = z
   .array(
     z.object({
-      role: z.enum(['system', 'user', 'assistant']),
+      role: z.enum(['system', 'user', 'assistant', 'tool']),
       content: z.union([
         z.string(),
         z.array(
           z.discriminatedUnion('type', [
             z.object({ type: z.literal('text'), text: z.string() }),
-            z.object({ type: z.literal('image'), image: z.string() }),
+            imagePart,
+            imageUrlPart,
             z.object({
               type: z.literal('video'),
               video: z.array(z.string()).min(1),
@@ -72,6 +94,9 @@ function namedTokens(directory: string): Record<string, string> {
   const all = Object.entries({ bos_token, eos_token, pad_token, unk_token });
   return Object.fromEntries(all.flatMap(([key, value]) => (value ? [[key, value]] : [])));
 }
+
+/** What templates may ask for, which we do not have. */
+const absent = { tools: null, documents: null };
 
 export class ChatTemplate {
   private readonly template: Template;
@@ -128,7 +153,7 @@ export class ChatTemplate {
 
   private run(messages: readonly Message[]): string {
     try {
-      return this.template.render({ ...this.variables, messages, add_generation_prompt: true });
+      return this.template.render({ ...this.variables, ...absent, messages, add_generation_prompt: true });
     } catch (error) {
       throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`);
     }

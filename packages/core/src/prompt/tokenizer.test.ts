@@ -1,3 +1,6 @@
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import fc from 'fast-check';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -69,4 +72,40 @@ test('the long s splits like an s, as in the reference', () => {
     ...tokenizer.encodeText("'\u017f"),
     ...tokenizer.encodeText('b'),
   ]);
+});
+
+test.each([
+  ['Qwen2TokenizerFast', 'as before'],
+  ['Qwen2Tokenizer', 'as before'],
+  [undefined, 'as before'],
+  ['PreTrainedTokenizerFast', 'lower case'],
+])('a tokenizer that is declared as %s normalises %s', (tokenizer_class, how) => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-tokenizer-'));
+  const read = (name: string) => JSON.parse(readFileSync(path.join(model, name), 'utf8')) as object;
+  const write = (name: string, value: object) => writeFileSync(path.join(directory, name), JSON.stringify(value));
+  cpSync(path.join(model, 'config.json'), path.join(directory, 'config.json'));
+  write('tokenizer.json', { ...read('tokenizer.json'), normalizer: { type: 'Lowercase' } });
+  write('tokenizer_config.json', { ...read('tokenizer_config.json'), tokenizer_class });
+  const expected = tokenizer.encodeText(how === 'lower case' ? 'find a' : 'Find A');
+  expect(Tokenizer.load(directory).encodeText('Find A')).toEqual(expected);
+});
+
+test('vocab.json and merges.txt make the same tokenizer as tokenizer.json', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-vocabulary-'));
+  const read = (name: string): unknown => JSON.parse(readFileSync(path.join(model, name), 'utf8'));
+  const file = read('tokenizer.json') as {
+    added_tokens: { id: number }[];
+    model: { vocab: object; merges: [string, string][] };
+  };
+  const merges = file.model.merges.map((pair) => `${pair.join(' ')}\n`);
+  writeFileSync(path.join(directory, 'vocab.json'), JSON.stringify(file.model.vocab));
+  writeFileSync(path.join(directory, 'merges.txt'), ['#version: 0.2\n', ...merges].join(''));
+  const added_tokens_decoder = Object.fromEntries(file.added_tokens.map((each) => [each.id, each]));
+  const config = { ...(read('tokenizer_config.json') as object), added_tokens_decoder };
+  writeFileSync(path.join(directory, 'tokenizer_config.json'), JSON.stringify(config));
+  const vocabulary = Tokenizer.load(directory);
+  const text = "find the <think>red</think> circle, it's 42 漢<|im_end|>";
+  expect(vocabulary.encodeText(text)).toEqual(tokenizer.encodeText(text));
+  expect(vocabulary.specialIds).toEqual(tokenizer.specialIds);
+  expect(vocabulary.eosId).toBe(tokenizer.eosId);
 });

@@ -1,5 +1,5 @@
 /**
- * Text to token ids and back, by the checkpoint's own `tokenizer.json`.
+ * Text to token ids and back, by the checkpoint's own tokenizer.
  *
  * Text from users and models is not control: special tokens inside it are encoded letter by letter, as transformers does
  * with `split_special_tokens=True`; other added tokens (`<think>` in some checkpoints) keep matching. Departures from
@@ -9,17 +9,8 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { invariant, messageOf, UserError } from '../errors.ts';
-import { readJson, requireJson } from './files.ts';
-
-const tokenizerFile = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() })).default([]),
-  pre_tokenizer: z.unknown(),
-  model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), z.int()) }),
-});
-type TokenizerFile = z.output<typeof tokenizerFile>;
-
-const token = z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]);
-const tokenizerConfig = z.looseObject({ eos_token: token.nullish(), pad_token: token.nullish() });
+import { readJson } from './files.ts';
+import { readTokenizerFiles, type TokenizerFile } from './tokenizer-files.ts';
 
 const ids = z.union([z.int().transform((id) => [id]), z.array(z.int())]).nullish();
 const idConfig = z.looseObject({ eos_token_id: ids, pad_token_id: z.int().nullish() });
@@ -49,8 +40,7 @@ export class Tokenizer {
 
   /** @throws UserError where files are missing or malformed */
   static load(directory: string): Tokenizer {
-    const file = requireJson(directory, 'tokenizer.json', tokenizerFile);
-    const config = readJson(directory, 'tokenizer_config.json', tokenizerConfig) ?? {};
+    const { file, config } = readTokenizerFiles(directory);
     const model = readJson(directory, 'config.json', modelConfig) ?? {};
     const generation = readJson(directory, 'generation_config.json', idConfig) ?? {};
     try {

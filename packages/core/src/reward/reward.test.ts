@@ -54,7 +54,9 @@ test('labels that tie with or lose against a wrong answer with thinking are list
   const losers = (input: Input, eliminate: 'on' | 'off' | 'neutral' = 'on') => {
     const chosen = taskOf(input);
     const subjects = solutions.map((solution) => subjectOf(solution, chosen));
-    return labelsThatCannotWin(makeScorer(chosen), subjects, { eliminate }).map(({ label, rival }) => [label, rival]);
+    return labelsThatCannotWin(makeScorer(chosen), subjects, { eliminate, thinking: 'eliminate' }).map(
+      ({ label, rival }) => [label, rival],
+    );
   };
   expect(losers({})).toEqual([]);
   expect(losers({ weights: { thinking: 3 } })).toEqual([
@@ -73,6 +75,6 @@ test('under the published reward no empty label can win', () => {
   const chosen = taskOf({ reward: 'published', points: true });
   const object = [{ bbox_2d: [10, 10, 90, 90], point_2d: [50, 50] }];
   const subjects = [subjectOf([], chosen), subjectOf(object, chosen)];
-  const found = labelsThatCannotWin(makeScorer(chosen), subjects, { eliminate: 'on' });
+  const found = labelsThatCannotWin(makeScorer(chosen), subjects, { eliminate: 'on', thinking: 'eliminate' });
   expect(found).toEqual([{ sample: subjects[0]!.sample, label: 1, rival: 4 }]);
 });

@@ -1,5 +1,6 @@
 /** From the terms of a response to its reward. */
 import { messageOf, UserError } from '../errors.ts';
+import type { TaskMix } from '../tasks/mix.ts';
 import type { Answer, Task } from '../tasks/task.ts';
 import type { Frame, Sample, Terms } from '../types.ts';
 
@@ -33,11 +34,13 @@ export interface Subject<Truth = unknown> {
   readonly frames: readonly Frame[];
 }
 
-/** A task together with the reward functions that the user added. */
+/** A task together with the reward functions that the user added, and the scorers of samples that name other tasks. */
 export interface Scorer<Truth = unknown> {
   readonly task: Task<Truth>;
   readonly rewards: readonly RewardFunction[];
   readonly weights: Readonly<Record<string, number>>;
+  /** By name of the task. */
+  readonly others: ReadonlyMap<string, Scorer>;
 }
 
 /** @throws UserError where a reward function has the name of another term */
@@ -47,8 +50,19 @@ export function makeScorer<Truth>(task: Task<Truth>, rewards: readonly RewardFun
     if (Object.hasOwn(weights, name)) throw new UserError(`there already is a reward term named "${name}"`);
     weights[name] = weight;
   }
-  return { task, rewards, weights };
+  return { task, rewards, weights, others: new Map() };
 }
+
+/** The scorer of a mix of tasks: that of the first one, with those of the others. */
+export function makeScorers(tasks: TaskMix, rewards: readonly RewardFunction[] = []): Scorer {
+  const scorers = [...tasks].map(([name, task]) => [name, makeScorer(task, rewards)] as const);
+  const [first, ...others] = scorers;
+  if (first === undefined) throw new Error('there are no samples, hence no tasks');
+  return { ...first[1], others: new Map(others) };
+}
+
+/** What scores a sample. */
+export const scorerOf = (scorer: Scorer, { task }: Pick<Sample, 'task'>): Scorer => scorer.others.get(task) ?? scorer;
 
 /**
  * All terms of a response.

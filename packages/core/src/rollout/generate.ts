@@ -4,9 +4,8 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, tensor, type functional, type Tensor } from '@visurf/torch';
 
-import type { KeyValues } from '../model/attention.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
@@ -56,9 +55,9 @@ class Batch {
   readonly rows: Row[];
   readonly responses: number;
   readonly prefill: Prefilled;
-  readonly own: readonly KeyValues[];
+  readonly own: readonly functional.DecodingCache[];
 
-  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly KeyValues[]) {
+  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly functional.DecodingCache[]) {
     this.rows = rows;
     this.responses = responses;
     this.prefill = prefill;
@@ -90,18 +89,19 @@ class Batch {
       const choosePrompts = (x: Tensor): Tensor => keep(x.indexSelect(0, keptPrompts.to({ device: x.device })));
       const within = places.map((at) => at % this.responses);
       const chooseRows = (x: Tensor): Tensor => {
-        const [, heads, , capacity, size] = x.shape as [number, number, number, number, number];
+        const [, heads, , ...cache] = x.shape as [number, number, number, number, number];
         const index = prompts.flatMap((b, i) =>
           Array.from({ length: heads }, (_, h) =>
             within.slice(i * responses, (i + 1) * responses).map((k) => (b * heads + h) * this.responses + k),
           ).flat(),
         );
-        const flat = x
-          .view(-1, capacity, size)
-          .indexSelect(0, tensor(index, { dtype: 'int64' }).to({ device: x.device }));
-        return keep(flat.view(prompts.length, heads, responses, capacity, size));
+        const flat = x.view(-1, ...cache).indexSelect(0, tensor(index, { dtype: 'int64' }).to({ device: x.device }));
+        return keep(flat.view(prompts.length, heads, responses, ...cache));
       };
-      const both = ({ keys, values }: KeyValues, choose: (x: Tensor) => Tensor): KeyValues => ({
+      const both = (
+        { keys, values }: functional.DecodingCache,
+        choose: (x: Tensor) => Tensor,
+      ): functional.DecodingCache => ({
         keys: choose(keys),
         values: choose(values),
       });
@@ -151,10 +151,10 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptio
     noGrad(() => {
       const prefill = model.prefill(prompts);
       const { keyValueHeads, headSize } = model.config.text;
-      const shape = [prompts.length, keyValueHeads, group, maxNewTokens, headSize];
+      const perRollout = [prompts.length, keyValueHeads, group];
       const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(empty(shape, { dtype, device })),
-        values: keep(empty(shape, { dtype, device })),
+        keys: keep(empty([...perRollout, headSize, maxNewTokens], { dtype, device })),
+        values: keep(empty([...perRollout, maxNewTokens, headSize], { dtype, device })),
       }));
       for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
       keep(prefill.last);
@@ -200,6 +200,7 @@ export async function generate(
 ): Promise<Generated[][]> {
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
+  using _decoding = model.startDecoding(prompts.length * group);
   let batch = start(model, prompts, options);
   const all = batch.rows;
   try {
@@ -222,14 +223,14 @@ export async function generate(
           return choose(model, hidden, current, at, options, forbidden);
         }),
       );
-      if (at % yieldEvery === 0) {
+      // Whoever watches an answer may want to stop it at any token.
+      if (options.onToken || at % yieldEvery === 0) {
         await setImmediate();
         signal?.throwIfAborted();
       }
     }
   } finally {
     batch.dispose();
-    model.forgetTrained();
   }
   return prompts.map((_, b) => all.slice(b * group, (b + 1) * group).map(({ result }) => result));
 }

@@ -2,7 +2,7 @@
  * From logits to the next token. The order is the reference's: repetition penalty, temperature, top-k, top-p.
  * Log-probabilities are always those of the raw logits over the full vocabulary at temperature 1.
  */
-import { callOp, scope, tensor, type Tensor } from '@visurf/torch';
+import { callOp, functional, scope, tensor, type Tensor } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
 
@@ -73,6 +73,7 @@ export function sampleTokens(
 ): Chosen {
   return scope(() => {
     const { temperature, topK, topP, repetitionPenalty } = sampling;
+    if (isPlain(sampling, logits)) return drawPlain(logits, noise, forbidden, temperature);
     const raw = logits.logSoftmax(-1);
     let scores = repetitionPenalty === 1 ? raw : penalise(logits, seen, repetitionPenalty);
     if (forbidden) scores = scores.add(forbidden);
@@ -81,6 +82,27 @@ export function sampleTokens(
     requireProbabilities(logProbs);
     return { tokens: chosen.toArray(), logProbs };
   });
+}
+
+/** Whether a kernel of ours does it all: sampling from the softmax, on the CPU. */
+const isPlain = ({ temperature, topK, topP, repetitionPenalty }: Sampling, { device, dtype }: Tensor): boolean =>
+  temperature > 0 &&
+  topK <= 0 &&
+  topP >= 1 &&
+  repetitionPenalty === 1 &&
+  device === 'cpu' &&
+  /^float(32|64)$/.test(dtype);
+
+function drawPlain(
+  logits: Tensor,
+  noise: readonly number[],
+  forbidden: Tensor | undefined,
+  temperature: number,
+): Chosen {
+  const [tokens, chosen] = functional.sample(logits, tensor(noise, { dtype: 'float64' }), forbidden, temperature);
+  const logProbs = chosen.toFloat64Array();
+  requireProbabilities(logProbs);
+  return { tokens: tokens.toArray(), logProbs };
 }
 
 const warp = (scores: Tensor, temperature: number, topK: number, topP: number): Tensor =>

@@ -30,7 +30,7 @@ test('a record has what was said and what it earned, and no tensors', () => {
         advantage: 2.5,
       },
     ],
-    label: { form: 'compact', active: true },
+    label: { form: 'compact', active: true, role: 'member' },
   };
   const marks = () => ({ boxes: [[1, 2, 3, 4] as const], points: [] });
   expect(groupRecord(7, group, { marks, logProb: () => -6 })).toEqual({
@@ -39,7 +39,7 @@ test('a record has what was said and what it earned, and no tensors', () => {
     images: ['/a.png'],
     problem: 'red circle',
     solution: '[]',
-    label: { form: 'compact', active: true },
+    label: { form: 'compact', active: true, role: 'member' },
     members: [
       {
         kind: 'label',

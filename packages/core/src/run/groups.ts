@@ -1,5 +1,5 @@
 /** What was said in a step: `groups/NNNNNN.jsonl`, one prompt a line with its label and rollouts. */
-import type { Box, Group, Member, Point, StopReason } from '../types.ts';
+import type { Box, Group, LabelControl, Member, Point, StopReason } from '../types.ts';
 
 export interface MemberRecord {
   readonly kind: 'label' | 'rollout';
@@ -22,8 +22,8 @@ export interface GroupRecord {
   readonly images: readonly string[];
   readonly problem: string;
   readonly solution: string;
-  /** Surface form of the label, and whether it taught anything; absent where the step had no label. */
-  readonly label?: { readonly form: string; readonly active: boolean } | undefined;
+  /** Surface form of the label, where it stood, and whether it taught anything; absent where the prompt had no label. */
+  readonly label?: LabelControl | undefined;
   readonly members: readonly MemberRecord[];
 }
 

@@ -1,36 +1,114 @@
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
-import { checkParadigm, stepTerms, type ParadigmConfig } from './paradigm.ts';
+import { checkParadigm, joinsGroups, PARADIGMS, promptParts, stepTerms, type ParadigmConfig } from './paradigm.ts';
 
-const config = (paradigm: ParadigmConfig['paradigm'], group = 8, sftSteps?: number): ParadigmConfig => ({
+const mix: ParadigmConfig['mix'] = {
+  round: { sft: 1, rl: 1 },
+  curve: 'linear',
+  weight: { start: 1, end: 0 },
+  labelRate: { start: 1, end: 0 },
+  warmupSteps: 0,
+  share: 0.5,
+};
+const config = (paradigm: ParadigmConfig['paradigm'], changes: Partial<ParadigmConfig> = {}): ParadigmConfig => ({
   paradigm,
   steps: 10,
-  sftSteps,
-  rollout: { group },
+  promptsPerStep: 8,
+  rollout: { group: 4 },
+  label: { inject: 'always' },
+  mix,
+  ...changes,
 });
 
-test('terms of a step', () => {
-  expect(stepTerms(config('visurf'), 1)).toEqual({ stage: 'visurf', rollouts: 8, label: true, rl: 1, sft: 0 });
-  expect(stepTerms(config('rlvr'), 1)).toEqual({ stage: 'rlvr', rollouts: 8, label: false, rl: 1, sft: 0 });
-  expect(stepTerms(config('sft'), 1)).toEqual({ stage: 'sft', rollouts: 0, label: true, rl: 0, sft: 1 });
+const imitated = { prompts: 8, rollouts: 0, label: 'target' };
+const sampled = { prompts: 8, rollouts: 4, label: 'none' };
+
+test.each(['visurf', 's-grpo', 'luffy'] as const)('%s: the label is a response of every group', (paradigm) => {
+  const parts = [{ prompts: 8, rollouts: 4, label: 'member' }];
+  expect(stepTerms(config(paradigm), 1)).toEqual({ rl: 1, sft: 0, parts });
+  expect(joinsGroups(config(paradigm))).toBe(true);
 });
 
-test('two stages follow each other', () => {
-  const stages = [1, 4, 5, 10].map((step) => stepTerms(config('sft-then-rlvr', 8, 4), step).stage);
-  expect(stages).toEqual(['sft', 'sft', 'rlvr', 'rlvr']);
+test('one stage, of RL or of SFT', () => {
+  expect(stepTerms(config('rlvr'), 1)).toEqual({ rl: 1, sft: 0, parts: [sampled] });
+  for (const paradigm of ['sft', 'dft'] as const) {
+    expect(stepTerms(config(paradigm), 1)).toEqual({ rl: 0, sft: 1, parts: [imitated] });
+  }
+});
+
+const stages = (changes: Partial<ParadigmConfig> & Pick<ParadigmConfig, 'paradigm'>): number[] =>
+  Array.from({ length: 10 }, (_, i) => stepTerms(config(changes.paradigm, changes), i + 1).sft);
+
+test('two stages follow each other, or alternate in rounds', () => {
+  expect(stages({ paradigm: 'sft-then-rlvr', sftSteps: 4 })).toEqual([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]);
+  expect(stages({ paradigm: 'interleaved' })).toEqual([1, 0, 1, 0, 1, 0, 1, 0, 1, 0]);
+  const round = { sft: 1, rl: 3 };
+  expect(stages({ paradigm: 'interleaved', mix: { ...mix, round } })).toEqual([1, 0, 0, 0, 1, 0, 0, 0, 1, 0]);
+});
+
+test('progressive: the weight of SFT and the share of labels fall, the weight of RL rises', () => {
+  const at = (step: number) => stepTerms(config('progressive', { steps: 5 }), step);
+  expect(at(1)).toEqual({ rl: 0, sft: 1, parts: [imitated] });
+  expect(at(2)).toEqual({
+    rl: 0.25,
+    sft: 0.75,
+    parts: [
+      { prompts: 6, rollouts: 4, label: 'target' },
+      { prompts: 2, rollouts: 4, label: 'none' },
+    ],
+  });
+  expect(at(3).parts.map(({ prompts }) => prompts)).toEqual([4, 4]);
+  expect(at(5)).toEqual({ rl: 1, sft: 0, parts: [sampled] });
+});
+
+test('chord: every prompt has a label for as long as it weighs something', () => {
+  const chord = config('chord', {
+    steps: 3,
+    mix: { ...mix, curve: 'cosine', weight: { start: 0.9, end: 0.1 } },
+  });
+  expect(stepTerms(chord, 2).parts).toEqual([{ prompts: 8, rollouts: 4, label: 'target' }]);
+  expect([1, 2, 3].map((step) => stepTerms(chord, step).sft)).toEqual([0.9, 0.5, 0.1]);
+});
+
+test('data mixing: every prompt weighs the same, whatever it is for', () => {
+  const terms = stepTerms(config('data-mixing', { mix: { ...mix, share: 0.3 } }), 1);
+  expect(terms).toEqual({
+    rl: 0.75,
+    sft: 0.25,
+    parts: [
+      { prompts: 2, rollouts: 0, label: 'target' },
+      { prompts: 6, rollouts: 4, label: 'none' },
+    ],
+  });
+  expect(promptParts(terms).map(({ rollouts }) => rollouts)).toEqual([0, 0, 4, 4, 4, 4, 4, 4]);
+});
+
+test('weights add up to 1, and every prompt has a part, in every step of every paradigm', () => {
+  for (const paradigm of PARADIGMS) {
+    for (let step = 1; step <= 10; step++) {
+      const terms = stepTerms(config(paradigm, { sftSteps: 3 }), step);
+      expect(terms.rl + terms.sft).toBe(1);
+      expect(promptParts(terms)).toHaveLength(8);
+      for (const { rollouts, label } of terms.parts) expect(rollouts > 0 || label === 'target').toBe(true);
+    }
+  }
 });
 
 test('what a paradigm lacks is said', () => {
-  const check =
-    (...args: Parameters<typeof config>) =>
-    () => {
+  const check = (...args: Parameters<typeof config>) => {
+    return () => {
       checkParadigm(config(...args));
     };
-  expect(check('rlvr', 1)).toThrow(UserError);
-  expect(check('sft-then-rlvr', 1, 4)).toThrow('at least 2, not 1');
-  expect(check('visurf', 0)).toThrow('at least 1');
+  };
+  const group = (size: number): Partial<ParadigmConfig> => ({ rollout: { group: size } });
+  expect(check('rlvr', group(1))).toThrow(UserError);
+  expect(check('sft-then-rlvr', { ...group(1), sftSteps: 4 })).toThrow('rollout.group: RL compares');
+  expect(check('chord', group(1))).toThrow('at least 2');
+  expect(check('s-grpo', { ...group(1), label: { inject: 'on-failure' } })).toThrow('at least 2');
+  expect(check('visurf', group(1))).not.toThrow();
+  expect(check('sft', group(1))).not.toThrow();
   expect(check('sft-then-rlvr')).toThrow('sftSteps');
-  expect(check('sft-then-rlvr', 8, 10)).toThrow('between 1 and 9');
-  expect(check('visurf', 8, 3)).toThrow('has no sftSteps');
-  for (const paradigm of ['visurf', 'rlvr', 'sft'] as const) expect(check(paradigm)).not.toThrow();
+  expect(check('sft-then-rlvr', { sftSteps: 10 })).toThrow('less than steps (10)');
+  expect(check('data-mixing', { promptsPerStep: 1 })).toThrow('mix.share: of 1 prompts a step 1 are for SFT');
+  for (const paradigm of PARADIGMS) expect(check(paradigm, { sftSteps: 3 })).not.toThrow();
 });

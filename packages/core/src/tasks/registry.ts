@@ -1,7 +1,12 @@
 /** The tasks a config can name. */
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
+import { anomaly } from './anomaly/anomaly.ts';
+import { answer } from './answer/answer.ts';
+import { box } from './box/box.ts';
+import { click } from './click/click.ts';
 import { grounding } from './grounding/grounding.ts';
+import { math } from './math/math.ts';
 import type { TaskDefinition } from './task.ts';
 
 const definitions = new Map<string, TaskDefinition>();
@@ -34,3 +39,8 @@ export function taskDefinition(name: string): TaskDefinition {
 }
 
 defineTask(grounding);
+defineTask(box);
+defineTask(click);
+defineTask(anomaly);
+defineTask(math);
+defineTask(answer);

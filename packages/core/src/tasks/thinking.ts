@@ -22,6 +22,17 @@ export function thinkingFormat({ text, stop }: Answer): 0 | 1 {
   return stop === 'eos' && inOrder && rest.length === 0 && blank && thought?.trim() !== '' ? 1 : 0;
 }
 
+/** An answer with the reasoning that leads to it, in the pattern's form; the answer alone where there is none. */
+export function withThinking(thinking: string | undefined, answer: string): string {
+  return thinking === undefined ? answer : `<think>${thinking}</think>${answer}`;
+}
+
+/** What is wrong with a label's reasoning, if anything. */
+export function thinkingFault(thinking: unknown): string | undefined {
+  if (typeof thinking !== 'string' || thinking.trim() === '') return 'thinking must be a text that is not empty';
+  return TAGS.test(thinking) ? 'thinking is the text between the tags, without <think> or <answer>' : undefined;
+}
+
 /** 0 once two sentences (split at full stops) repeat earlier ones, else 1. */
 export function nonRepeat(text: string): 0 | 1 {
   const seen = new Set<string>();

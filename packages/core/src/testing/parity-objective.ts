@@ -2,9 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-import { groupAdvantages } from '../objective/advantage.ts';
+import { groupAdvantages, type Baseline } from '../objective/advantage.ts';
 import type { Aggregate } from '../objective/aggregate.ts';
-import { batchTotals, evaluateResponse, planGroup, type ObjectiveConfig } from '../objective/objective.ts';
+import {
+  batchTotals,
+  evaluateResponse,
+  planGroup,
+  type ObjectiveConfig,
+  type SftConfig,
+  type TermWeights,
+} from '../objective/objective.ts';
+import type { TokenWeighting } from '../objective/sft.ts';
 import { largest, worst, type Comparison } from './comparison.ts';
 
 interface OracleMember {
@@ -25,33 +33,45 @@ interface Expected<Settings, Coefficients> {
   readonly coefficients: Coefficients;
 }
 
-type RlSettings = Omit<ObjectiveConfig, 'aggregate'> & { aggregate: OracleAggregate; withLabels: boolean };
+type RlSettings = Omit<ObjectiveConfig, 'aggregate'> & {
+  aggregate: OracleAggregate;
+  withLabels: boolean;
+  baseline?: Baseline;
+};
+type SftSettings = OracleAggregate & { readonly weighting?: TokenWeighting };
 type RlCase = Expected<RlSettings, number[][][]> & { readonly advantages: number[][] };
-type SftCase = Expected<OracleAggregate, number[][]>;
+type SftCase = Expected<SftSettings, number[][]>;
+type MixedCase = Expected<{ mu: number; rl: RlSettings; sft: SftSettings }, number[][][]>;
 
 interface Fixture {
   readonly groups: readonly (readonly OracleMember[])[];
   readonly cases: readonly RlCase[];
   readonly sft: readonly SftCase[];
+  readonly mixed: readonly MixedCase[];
 }
 
 const file = fileURLToPath(new URL('../../../../oracle/fixtures/objective.json', import.meta.url));
 export const objectiveFixture = JSON.parse(readFileSync(file, 'utf8')) as Fixture;
-const { groups, cases, sft } = objectiveFixture;
+const { groups, cases, sft, mixed } = objectiveFixture;
 
-const aggregateOf = ({ normalizer, ...rest }: OracleAggregate): Aggregate =>
-  normalizer === null ? rest : { ...rest, normalizer };
+const aggregateOf = ({ tokens, over, normalizer }: OracleAggregate): Aggregate =>
+  normalizer === null ? { tokens, over } : { tokens, over, normalizer };
+const sftOf = ({ weighting = 'uniform', ...aggregate }: SftSettings): SftConfig => {
+  return { aggregate: aggregateOf(aggregate), weighting };
+};
+const configOf = ({ aggregate, ...rest }: RlSettings): ObjectiveConfig => {
+  return { ...rest, aggregate: aggregateOf(aggregate) };
+};
 
-const SFT: Aggregate = { tokens: 'mean', over: 'batch' };
-const RL_ONLY = { rl: 1, sft: 0 };
-const SFT_ONLY = { rl: 0, sft: 1 };
+const SFT: SftConfig = { aggregate: { tokens: 'mean', over: 'batch' }, weighting: 'uniform' };
 
-function advantagesOf(members: readonly OracleMember[], std: ObjectiveConfig['std']): number[] {
-  const [first] = members;
-  const label = first?.kind === 'label' ? { reward: first.reward, active: true } : undefined;
-  const rewards = members.filter((member) => member.kind === 'rollout').map((member) => member.reward);
-  const { label: own, rollouts } = groupAdvantages(label, rewards, std);
-  return own === undefined ? [...rollouts] : [own, ...rollouts];
+/** Advantages of a group; of labels that are targets 0. */
+function advantagesOf(members: readonly OracleMember[], { std, baseline }: RlSettings, labels: boolean): number[] {
+  const label = members.find(({ kind }) => kind === 'label');
+  const rewards = members.filter(({ kind }) => kind === 'rollout').map(({ reward }) => reward);
+  const joined = labels && label ? { reward: label.reward, active: true } : undefined;
+  const { label: own = 0, rollouts } = groupAdvantages(joined, rewards, std, baseline);
+  return label ? [own, ...rollouts] : [...rollouts];
 }
 
 interface Evaluated {
@@ -63,17 +83,22 @@ interface Evaluated {
 /** Advantages of members, loss, and coefficients of tokens, in the order of the batch. */
 function evaluate(
   chosen: Fixture['groups'],
-  weights: typeof RL_ONLY,
-  config: ObjectiveConfig,
-  aggregate: Aggregate,
+  weights: TermWeights,
+  settings: RlSettings,
+  sftConfig: SftConfig,
+  labelsAre: 'label' | 'target',
 ): Evaluated {
   const planned = chosen.map((members) => {
-    const advantages = advantagesOf(members, config.std);
-    return members.map(({ kind, current }, i) => ({ kind, advantage: advantages[i]!, tokens: current.length }));
+    const advantages = advantagesOf(members, settings, labelsAre === 'label');
+    return members.map(({ kind, current }, i) => ({
+      kind: kind === 'label' ? labelsAre : kind,
+      advantage: advantages[i]!,
+      tokens: current.length,
+    }));
   });
   const totals = batchTotals(planned);
   const results = chosen.flatMap((members, p) =>
-    planGroup(planned[p]!, totals, weights, config, aggregate).map((plan, i) =>
+    planGroup(planned[p]!, totals, weights, configOf(settings), sftConfig).map((plan, i) =>
       evaluateResponse(plan, members[i]!.current, members[i]),
     ),
   );
@@ -86,9 +111,8 @@ function evaluate(
 
 /** Largest distance of advantages, loss and coefficients. */
 export function reinforcementDistance({ settings, advantages, loss, coefficients }: RlCase): number {
-  const { withLabels, aggregate, ...rest } = settings;
-  const chosen = groups.map((group) => group.filter(({ kind }) => withLabels || kind === 'rollout'));
-  const actual = evaluate(chosen, RL_ONLY, { ...rest, aggregate: aggregateOf(aggregate) }, SFT);
+  const chosen = groups.map((group) => group.filter(({ kind }) => settings.withLabels || kind === 'rollout'));
+  const actual = evaluate(chosen, { rl: 1, sft: 0 }, settings, SFT, 'label');
   return worst([
     largest(actual.advantages, advantages.flat()),
     largest([actual.loss], [loss]),
@@ -98,10 +122,13 @@ export function reinforcementDistance({ settings, advantages, loss, coefficients
 
 export function supervisedDistance({ settings, loss, coefficients }: SftCase): number {
   const labels = groups.map((group) => group.slice(0, 1));
-  const first = cases[0]!.settings;
-  const config = { ...first, aggregate: aggregateOf(first.aggregate) };
-  const actual = evaluate(labels, SFT_ONLY, config, aggregateOf(settings));
+  const actual = evaluate(labels, { rl: 0, sft: 1 }, cases[0]!.settings, sftOf(settings), 'target');
   return worst([largest([actual.loss], [loss]), largest(actual.coefficients, coefficients.flat())]);
+}
+
+export function mixedDistance({ settings: { mu, rl, sft: own }, loss, coefficients }: MixedCase): number {
+  const actual = evaluate(groups, { rl: 1 - mu, sft: mu }, rl, sftOf(own), 'target');
+  return worst([largest([actual.loss], [loss]), largest(actual.coefficients, coefficients.flat(2))]);
 }
 
 export function compareObjective(): Comparison[] {
@@ -115,5 +142,6 @@ export function compareObjective(): Comparison[] {
     row(`ViSurf in ${named(true).length} settings: ${what}`, distance(true)),
     row(`GRPO in ${named(false).length} settings: ${what}`, distance(false)),
     row(`SFT in ${sft.length} settings: loss and its derivative`, worst(sft.map(supervisedDistance))),
+    row(`SFT beside GRPO in ${mixed.length} settings: loss and its derivative`, worst(mixed.map(mixedDistance))),
   ];
 }

@@ -45,7 +45,7 @@ const groups = Object.entries(golden.rewards).map(([name, [label = 0, ...rollout
   }));
   const source = { file: '', line: 0 };
   const sample = { id: name, images: [], problem: '', solution: '', task: '', extra: {}, source };
-  return { sample, prompt: oraclePrompt(found), members, label: { form: '', active: true } };
+  return { sample, prompt: oraclePrompt(found), members, label: { form: '', active: true, role: 'member' } };
 });
 
 const relative = (found: number, expected: number): number =>

@@ -47,7 +47,12 @@ function group(name: string, rewards: readonly number[], label: boolean): Group 
     extra: {},
     source: { file: 'x', line: 1 },
   };
-  return { sample, prompt: oraclePrompt(found), members, label: label ? { form: 'f', active: true } : undefined };
+  return {
+    sample,
+    prompt: oraclePrompt(found),
+    members,
+    label: label ? { form: 'f', active: true, role: 'member' } : undefined,
+  };
 }
 
 let model: QwenVL;
@@ -141,7 +146,7 @@ test('equation 1: SFT is the mean negative log-likelihood over the tokens of the
   const tokens = groups.reduce((sum, { members }) => sum + (members[0]?.response.tokens.length ?? 0), 0);
   const before = weights();
   const expected = gradientSum(groups, () => -1 / tokens);
-  await updatePolicy(learner, groups, { rl: 0, sft: 1 }, config({ paradigm: 'sft' }), 1);
+  await updatePolicy(learner, groups, { rl: 0, sft: 1 }, config(), 1);
   expectMoved(before, expected);
 });
 

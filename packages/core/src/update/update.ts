@@ -16,6 +16,7 @@ import {
   batchTotals,
   evaluateResponse,
   planGroup,
+  plannedMembers,
   type ResponsePlan,
   type ResponseStats,
   type TermWeights,
@@ -126,12 +127,10 @@ export async function updatePolicy(
   const { model, reference, parameters, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
   const size = config.train.microBatch.prompts;
-  const planned = groups.map(({ members }) =>
-    members.map(({ kind, advantage, response }) => ({ kind, advantage, tokens: response.tokens.length })),
-  );
+  const planned = groups.map(plannedMembers);
   const totals = batchTotals(planned);
   const all = groups.map((group, i): Work => {
-    const plans = planGroup(planned[i] ?? [], totals, weights, config.objective, config.sft.aggregate);
+    const plans = planGroup(planned[i] ?? [], totals, weights, config.objective, config.sft);
     const items = group.members.flatMap((member, j): Item[] => {
       const plan = plans[j];
       return plan ? [{ member, plan, old: undefined, reference: undefined }] : [];

@@ -21,7 +21,7 @@ export function report(error: unknown): void {
 }
 
 /** Known by its name: this file must load where the library cannot. */
-function isUserError(error: unknown): boolean {
+export function isUserError(error: unknown): boolean {
   return error instanceof Error && error.name === 'UserError';
 }
 

@@ -1,11 +1,12 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import type { Exported, ExportOptions } from '@visurf/core';
-import { example, withJson } from './options.ts';
+import { example, withJson, withModel } from './options.ts';
 import type { JsonOption } from './options.ts';
 import { downloads, print, printJson } from './output.ts';
 
 export interface OutputOptions extends JsonOption {
+  readonly revision?: string;
   readonly output: string;
   readonly dtype?: ExportOptions['dtype'];
   readonly maxShardSize: number;
@@ -20,8 +21,8 @@ interface Options extends OutputOptions {
 export function defineExport(program: Command): void {
   const command = program
     .command('export')
-    .description('write a checkpoint for other programs: a model for transformers and vLLM, or an adapter for PEFT')
-    .requiredOption('--model <dir>', 'checkpoint of a run, model, or adapter')
+    .description('write a checkpoint for other programs: a model for transformers and vLLM, or an adapter for PEFT');
+  withModel(command, 'checkpoint of a run, model, or adapter')
     .option('--adapter <dir>', 'an adapter to put on the model')
     .option('--merge', 'merge the adapter into the weights; otherwise the adapter alone is written');
   withOutput(command).action(async ({ model, adapter, merge, ...options }: Options) => {
@@ -46,16 +47,17 @@ export async function write(
   model: string,
   adapter: string | undefined,
   merge: boolean,
-  { output, dtype, maxShardSize, json }: OutputOptions,
+  { output, dtype, maxShardSize, revision, json }: OutputOptions,
 ): Promise<void> {
-  const { exportModel, openPolicy } = await import('@visurf/core');
-  using policy = await openPolicy(model, { adapter, onProgress: downloads() });
+  const { exportModel, loadPolicy, requireNewDirectory } = await import('@visurf/core');
+  requireNewDirectory(output);
+  using policy = await loadPolicy(model, { adapter, revision, onProgress: downloads() });
   const result = exportModel(policy, output, { dtype, maxShardBytes: maxShardSize, merge });
   if (json) printJson(result);
   else print(describe(result));
 }
 
-function describe({ directory, kind, dtype, files }: Exported): string {
+export function describe({ directory, kind, dtype, files }: Exported): string {
   return `${kind}${dtype ? ` in ${dtype}` : ''}: ${directory}\n${files.map((file) => `  ${file}`).join('\n')}`;
 }
 

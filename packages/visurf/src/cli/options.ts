@@ -49,10 +49,14 @@ export function withModel(command: Command, description = 'checkpoint in Hugging
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');
 }
 
+/** `--image`, any number of times. */
+export function withImages(command: Command, description: string): Command {
+  return command.option('--image <file>', description, append, []);
+}
+
 /** The model, and what it is asked: a question about images, or a whole conversation. */
 export function withPrompt(command: Command): Command {
-  return withModel(command)
-    .option('--image <file>', 'an image, shown before the prompt; may be repeated', append, [])
+  return withImages(withModel(command), 'an image, shown before the prompt; may be repeated')
     .option('--prompt <text>', 'the question')
     .option('--system <text>', 'the system message')
     .option('--messages <file.json>', 'a conversation instead, in the form of Hugging Face chat templates');

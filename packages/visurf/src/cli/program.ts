@@ -5,6 +5,7 @@
 
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { defineChat } from './chat.ts';
 import { defineData } from './data.ts';
 import { defineDemo } from './demo.ts';
 import { defineDoctor } from './doctor.ts';
@@ -48,6 +49,7 @@ function createProgram(): Command {
   defineInspect(program);
   defineScore(program);
   defineGenerate(program);
+  defineChat(program);
   defineMerge(program);
   defineExport(program);
   return program;

@@ -18,8 +18,8 @@ export function defineScore(program: Command): void {
   withJson(withCompute(command, true)).action(async (options: ScoreOptions) => {
     const response = responseOf(options, command);
     const input = await promptInput(options, command);
-    const { openPolicy, score } = await import('@visurf/core');
-    using policy = await openPolicy(options.model, { ...options, dtype: 'auto', onProgress: downloads() });
+    const { loadPolicy, score } = await import('@visurf/core');
+    using policy = await loadPolicy(options.model, { ...options, dtype: 'auto', onProgress: downloads() });
     const result = await score(policy, input, response);
     if (options.json) return printJson(result);
     const rows = result.tokens.map((token, index) => {

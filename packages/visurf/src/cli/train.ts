@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
-import type { TrainEvent } from '@visurf/core';
+import type { ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible } from './interrupt.ts';
-import { example, withCompute, withJson } from './options.ts';
+import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from './output.ts';
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
+  readonly profile?: string | true;
+  readonly profileSteps?: number;
 }
 
 export function defineTrain(program: Command): void {
@@ -15,17 +17,26 @@ export function defineTrain(program: Command): void {
     .description('train as a configuration says; the run directory holds everything that comes of it')
     .argument('<config.yaml>', 'the configuration')
     .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
-    .option('--resume', 'go on from the last checkpoint in the output directory');
+    .option('--resume', 'go on from the last checkpoint in the output directory')
+    .option(
+      '--profile [file.json]',
+      'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
+    )
+    .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withJson(withCompute(command, false)).action(
-    async (file: string, changes: readonly string[], { json, resume, device, precision }: TrainOptions) => {
+    async (file: string, changes: readonly string[], given: TrainOptions) => {
+      const { json, resume, device, precision } = given;
       const { loadConfig, train } = await import('@visurf/core');
+      const profile = profileOf(given, command);
       const overrides = [...changes];
       if (device) overrides.push(`device=${device}`);
       if (precision) overrides.push(`precision=${precision}`);
       const config = loadConfig(file, overrides);
       const progress = new Progress();
       const onEvent = (event: TrainEvent) => show(event, progress);
-      const result = await interruptible((signal) => train(config, { resume: resume ?? false, onEvent, signal }));
+      const result = await interruptible((signal) =>
+        train(config, { resume: resume ?? false, profile, onEvent, signal }),
+      );
       progress.finish();
       const { interrupted, ...summary } = result;
       if (json) printJson(summary);
@@ -40,7 +51,21 @@ export function defineTrain(program: Command): void {
     'visurf train config.yaml',
     'visurf train config.yaml paradigm=rlvr output=runs/rlvr',
     'visurf train config.yaml --resume',
+    'visurf train config.yaml steps=3 output=runs/profile --profile',
   );
+}
+
+/** What is to be profiled. A file that is no .json would be a configuration or a change to it, written over. */
+function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Command): ProfileOptions | undefined {
+  if (profile === undefined) {
+    if (steps !== undefined) command.error('error: --profile-steps goes with --profile');
+    return undefined;
+  }
+  if (profile === true) return { steps };
+  if (!profile.endsWith('.json')) {
+    command.error(`error: --profile writes a .json file, not ${profile}; without a file, put it last: --profile`);
+  }
+  return { file: profile, steps };
 }
 
 function show(event: TrainEvent, progress: Progress): void {
@@ -51,6 +76,11 @@ function show(event: TrainEvent, progress: Progress): void {
       return progress.message(`step ${event.step}: ${shortly(event.metrics)}`);
     case 'checkpoint':
       return progress.message(`step ${event.step}: checkpoint in ${event.path}`);
+    case 'profile': {
+      const { path, steps, missing } = event;
+      const left = missing > 0 ? `; ${missing} operators had no room` : '';
+      return progress.message(`profile of ${steps} step${steps === 1 ? '' : 's'} in ${path}${left}`);
+    }
     case 'download':
       return progress.download(event.progress);
     case 'warning':

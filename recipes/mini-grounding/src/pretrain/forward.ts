@@ -4,27 +4,27 @@ import { planVision, promptPositions, writePatches, type ImageSettings, type Qwe
 import { tensor, type Tensor } from '@visurf/torch';
 
 import { SIDE } from '../scenes.ts';
-import { idOf } from '../vocabulary.ts';
+import { VOCABULARY, type Vocabulary } from '../vocabulary.ts';
 import { MERGE, PATCH, PATCH_CELLS, TOKEN_CELLS } from './targets.ts';
 
 const GRID = [1, SIDE / PATCH, SIDE / PATCH] as const;
-const IMAGE = idOf('<|image_pad|>');
 
 /** What comes before every question. */
-const PREFIX = [
-  ...['<|im_start|>', 'user', '<|vision_start|>'].map(idOf),
-  ...TOKEN_CELLS.map(() => IMAGE),
-  idOf('<|vision_end|>'),
-];
-const POSITIONS = promptPositions(PREFIX, [GRID], { imageId: IMAGE, mergeSize: MERGE });
+const prefixOf = (vocabulary: Vocabulary): number[] =>
+  ['<|im_start|>', 'user', '<|vision_start|>', ...TOKEN_CELLS.map(() => '<|image_pad|>'), '<|vision_end|>'].map(
+    (token) => vocabulary.idOf(token),
+  );
 
 export const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
 
 /** A picture (RGB bytes of SIDE x SIDE pixels) up to its question; questions with answers are the "responses" to it. */
-export function picturePrompt(data: Uint8Array, settings: ImageSettings): Prompt {
+export function picturePrompt(data: Uint8Array, settings: ImageSettings, vocabulary = VOCABULARY): Prompt {
   const pixelValues = new Float32Array(PATCH_CELLS.length * 3 * settings.temporalPatchSize * PATCH ** 2);
   writePatches({ data, width: SIDE, height: SIDE }, settings, pixelValues, 0);
-  return { rendered: '', inputIds: PREFIX, pixelValues, imageGridThw: [GRID], positionIds: POSITIONS, frames: [] };
+  const inputIds = prefixOf(vocabulary);
+  const imageId = vocabulary.idOf('<|image_pad|>');
+  const positionIds = promptPositions(inputIds, [GRID], { imageId, mergeSize: MERGE });
+  return { rendered: '', inputIds, pixelValues, imageGridThw: [GRID], positionIds, frames: [] };
 }
 
 export interface Sight {

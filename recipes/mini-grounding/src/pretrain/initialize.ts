@@ -3,7 +3,6 @@ import type { QwenVL } from '@visurf/core/internals';
 import { noGrad, scope, tensor, type Tensor } from '@visurf/torch';
 
 import { Random } from '../random.ts';
-import { NUMBER_IDS } from '../vocabulary.ts';
 
 const EMBEDDING_DEVIATION = 0.05;
 /** Distances over which numbers resemble each other at first. */
@@ -16,8 +15,9 @@ const isOutput = (name: string): boolean => /\b(o_proj|down_proj|attn\.proj)\.we
  * Normal with deviation gain / sqrt(fan in), gain 0.7, or 0.35 for what writes to the residual stream; norms 1, biases
  * 0. Keys of the decoder begin as the queries that share them, so that what is alike attends to each other (mimetic
  * initialisation, arXiv 2305.09828). Numbers begin as points of a smooth random curve.
+ * @param numberIds by pixel: the token of its number
  */
-export function initialize(model: QwenVL, seed: number): void {
+export function initialize(model: QwenVL, seed: number, numberIds: readonly number[]): void {
   const { headSize, hiddenSize } = model.config.text;
   const named = model.namedParameters();
   scope(() =>
@@ -34,7 +34,7 @@ export function initialize(model: QwenVL, seed: number): void {
         const isEmbedding = name.endsWith('embed_tokens.weight');
         const deviation = isEmbedding ? EMBEDDING_DEVIATION : (isOutput(name) ? 0.35 : 0.7) / Math.sqrt(fanIn);
         const values = Float32Array.from({ length: rows * fanIn }, () => deviation * random.normal());
-        if (isEmbedding) bendNumbers(values, fanIn, random);
+        if (isEmbedding) bendNumbers(values, fanIn, random, numberIds);
         parameter.copy_(tensor(values, { shape: parameter.shape }));
       }
       for (const [name, keys] of named) {
@@ -54,10 +54,10 @@ const firstOfGroups = (queries: Tensor, groups: number, size: number, width: num
     .reshape(groups * size, width);
 
 /** Random Fourier features of a Gaussian process: every coordinate is a sum of cosines of the number. */
-function bendNumbers(embedding: Float32Array, width: number, random: Random): void {
+function bendNumbers(embedding: Float32Array, width: number, random: Random, numberIds: readonly number[]): void {
   for (let column = 0; column < width; column++) {
     const waves = NUMBER_SCALES.map((scale) => [random.normal() / scale, 2 * Math.PI * random.uniform()] as const);
-    NUMBER_IDS.forEach((id, value) => {
+    numberIds.forEach((id, value) => {
       const sum = waves.reduce((total, [frequency, phase]) => total + Math.cos(frequency * value + phase), 0);
       embedding[id * width + column] = EMBEDDING_DEVIATION * Math.sqrt(2 / waves.length) * sum;
     });

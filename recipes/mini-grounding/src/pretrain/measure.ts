@@ -7,8 +7,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { loadPolicy, taskDefinition, type Policy, type Rollout } from '@visurf/core';
-import { ask, evaluatePolicy, loadDataset, logProbs, makeScorer } from '@visurf/core/internals';
+import { taskDefinition, type Policy, type Rollout } from '@visurf/core';
+import { ask, evaluatePolicy, loadDataset, loadLocalPolicy, logProbs, makeScorer } from '@visurf/core/internals';
 
 import { generateDataset } from '../dataset.ts';
 import { PLAN } from './plan.ts';
@@ -46,7 +46,7 @@ const saysEmpty = ({ text }: Rollout): boolean => text.endsWith(EMPTY);
 export async function measureBase(directory: string, rebuild?: Measured['rebuild']): Promise<Measured> {
   const data = await mkdtemp(join(tmpdir(), 'mini-base-'));
   try {
-    using policy = loadPolicy(directory);
+    using policy = loadLocalPolicy(directory);
     const images = { train: 0, validation: IMAGES, test: 0 };
     const { validation } = await generateDataset(data, { seed: 0, images });
     return {

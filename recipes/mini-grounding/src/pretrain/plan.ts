@@ -1,24 +1,13 @@
 /** Numbers of the pretraining: what is trained how long on what. */
 import type { LessonOptions } from './lessons.ts';
+import type { OptimizerPlan, Stage as PretrainingStage } from './pretraining.ts';
 
-export interface Stage {
-  readonly name: 'see' | 'read';
-  readonly updates: number;
-  /** Scenes per update. */
-  readonly images: number;
-  readonly learningRate: number;
-}
+export type Stage = PretrainingStage<'see' | 'read'>;
 
-export interface PretrainPlan {
+export interface PretrainPlan extends OptimizerPlan {
   readonly seed: number;
   /** First the vision tower alone learns what patches show, then the whole model learns its lessons. */
   readonly stages: readonly Stage[];
-  readonly warmupSteps: number;
-  /** Share of the learning rate that the cosine leaves at the end of a stage. */
-  readonly floor: number;
-  readonly betas: readonly [number, number];
-  readonly weightDecay: number;
-  readonly clipNorm: number;
   /** After this share of the second stage the details come: `imagine` lessons, exact numbers, sharp answers. */
   readonly late: number;
   readonly lessons: Omit<LessonOptions, 'jitter' | 'imagine'>;

@@ -1,20 +1,19 @@
 /** The language loss: which tokens of the lessons count how much, and what a number may be off by. */
 import { tensor, type Tensor } from '@visurf/torch';
 
-import { SIDE } from '../scenes.ts';
-import { idOf, NUMBER_IDS } from '../vocabulary.ts';
+import { idOf } from '../vocabulary.ts';
 import { indices } from './forward.ts';
 import { valueOf, type Lesson } from './lessons.ts';
 
-/** One token to be said, and what it counts. */
-export interface Said {
+type Group = 'find' | 'imagine' | 'existsAnswer' | 'existsForm';
+
+/** One token of a lesson. */
+export interface Said extends Spoken<Group> {
   readonly lesson: Lesson;
   /** Index of the scene. */
   readonly scene: number;
   /** Its place among all tokens of all lessons. */
   readonly index: number;
-  readonly target: number;
-  readonly group: 'find' | 'imagine' | 'existsAnswer' | 'existsForm';
   /** Whether the auxiliary losses look at this state: the answer begins, a list opens, a number follows. */
   readonly watched: boolean;
 }
@@ -37,18 +36,29 @@ export function saidTokens(lessons: readonly (readonly Lesson[])[]): Said[] {
   return said;
 }
 
-function role({ kind, read, questionLength }: Lesson, t: number, target: number): Pick<Said, 'group' | 'watched'> {
+type Role = Omit<Said, 'lesson' | 'scene' | 'index' | 'target'>;
+
+function role({ kind, read, questionLength }: Lesson, t: number, target: number): Role {
   const opens = t === questionLength || read[t - 1] === open;
-  if (kind !== 'exists') return { group: kind, watched: opens || valueOf(target) !== undefined };
-  return { group: target === yes || target === no ? 'existsAnswer' : 'existsForm', watched: opens };
+  const pixel = valueOf(target);
+  if (kind !== 'exists')
+    return { group: kind, pixel, measured: kind === 'find', watched: opens || pixel !== undefined };
+  const group = target === yes || target === no ? 'existsAnswer' : 'existsForm';
+  return { group, pixel, measured: false, watched: opens };
 }
 
-export type GroupWeights = Readonly<Record<Said['group'], number>>;
-
-const numbers = SIDE + 1;
+/** One token to be said by anyone, and what it counts. */
+export interface Spoken<Group extends string = string> {
+  readonly target: number;
+  readonly group: Group;
+  /** What a number that is a coordinate stands for. */
+  readonly pixel: number | undefined;
+  /** Whether the distance of a sampled coordinate from the true one is a loss. */
+  readonly measured: boolean;
+}
 
 /** [numbers, numbers]: each row a bell curve around its number, as a share. */
-function bells(deviation: number): Tensor {
+function bells(numbers: number, deviation: number): Tensor {
   const rows = Array.from({ length: numbers }, (_, center) => {
     const row = Array.from({ length: numbers }, (_, value) =>
       Math.exp(-((value - center) ** 2) / (2 * deviation ** 2)),
@@ -59,31 +69,37 @@ function bells(deviation: number): Tensor {
   return tensor(rows);
 }
 
-function distances(): Tensor {
+function distances(numbers: number): Tensor {
   return tensor(Array.from({ length: numbers }, (_, a) => Array.from({ length: numbers }, (_, b) => Math.abs(a - b))));
 }
 
-export interface SpeechLoss {
+export interface SpeechLoss<Group extends string> {
   readonly loss: Tensor;
-  /** Mean cross-entropy of the tokens of `find` lessons. */
-  readonly find: Tensor;
-  /** Mean over numbers of `find` lessons of the expected distance of a sample from the truth, in pixels. */
+  /** Mean cross-entropy of the tokens of a group. */
+  mean(group: Group): Tensor;
+  /** Mean over the measured coordinates of the expected distance of a sample from the truth, in pixels. */
   readonly distance: Tensor;
-  /** Share of yes/no questions in which the right answer is the more likely one. */
-  readonly existsAccuracy: number;
+}
+
+export interface Sharpness {
+  /** Standard deviation in pixels of the bell curve that is a coordinate's target. */
+  readonly blur: number;
+  /** Weight of the expected distance, which makes samples as exact as greedy answers are. */
+  readonly distance: number;
 }
 
 /**
- * Sum over groups of weight * mean cross-entropy. A number's target is a bell curve around it (`blur`); `distance` is
- * the weight of the expected distance, which makes samples as exact as greedy answers are.
+ * Sum over groups of weight * mean cross-entropy.
  * @param logits [said.length, V]
+ * @param numberIds by pixel: the token of its number
  */
-export function speechLoss(
+export function speechLoss<Group extends string>(
   logits: Tensor,
-  said: readonly Said[],
-  weights: GroupWeights,
-  { blur, distance }: { blur: number; distance: number },
-): SpeechLoss {
+  said: readonly Spoken<Group>[],
+  weights: Readonly<Record<Group, number>>,
+  numberIds: readonly number[],
+  { blur, distance }: Sharpness,
+): SpeechLoss<Group> {
   const logProbs = logits.logSoftmax(-1);
   const hard = logProbs
     .gather(1, indices(said.map(({ target }) => target)).unsqueeze(1))
@@ -91,36 +107,35 @@ export function speechLoss(
     .neg();
 
   const counts = Map.groupBy(said, ({ group }) => group);
-  const share = ({ group }: Said): number => weights[group] / (counts.get(group)?.length ?? 1);
-  const isNumber = (each: Said): boolean => valueOf(each.target) !== undefined;
+  const share = ({ group }: Spoken<Group>): number => weights[group] / (counts.get(group)?.length ?? 1);
+  const isNumber = (each: Spoken<Group>): boolean => each.pixel !== undefined;
   const numberRows = said.flatMap((each, row) => (isNumber(each) ? [row] : []));
-  const ofNumbers = <T>(of: (each: Said) => T): T[] => said.filter(isNumber).map(of);
-  const values = indices(ofNumbers(({ target }) => valueOf(target) ?? 0));
-  const onNumbers = logProbs.indexSelect(0, indices(numberRows)).indexSelect(1, indices(NUMBER_IDS));
-  const soft = bells(blur).indexSelect(0, values).mul(onNumbers).sum(-1).neg();
+  const ofNumbers = <T>(of: (each: Spoken<Group>) => T): T[] => said.filter(isNumber).map(of);
+  const values = indices(ofNumbers(({ pixel }) => pixel ?? 0));
+  const onNumbers = logProbs.indexSelect(0, indices(numberRows)).indexSelect(1, indices(numberIds));
+  const soft = bells(numberIds.length, blur).indexSelect(0, values).mul(onNumbers).sum(-1).neg();
 
-  const weighted = (take: (each: Said) => number): Tensor =>
+  const weighted = (take: (each: Spoken<Group>) => number): Tensor =>
     hard
       .mul(tensor(said.map((each) => (isNumber(each) ? 0 : take(each)))))
       .sum()
       .add(soft.mul(tensor(ofNumbers(take))).sum());
-  const expected = onNumbers.softmax(-1).mul(distances().indexSelect(0, values)).sum(-1);
-  const found = ofNumbers(({ group }) => Number(group === 'find'));
+  const expected = onNumbers.softmax(-1).mul(distances(numberIds.length).indexSelect(0, values)).sum(-1);
+  const found = ofNumbers(({ measured }) => Number(measured));
   const meanDistance = expected
     .mul(tensor(found))
     .sum()
     .div(Math.max(1, found.filter((each) => each > 0).length));
-  const findCount = counts.get('find')?.length ?? 1;
   const loss = weighted(share);
   return {
     loss: distance > 0 ? loss.add(meanDistance.mul(distance)) : loss,
-    find: weighted(({ group }) => Number(group === 'find') / findCount),
+    mean: (wanted) => weighted(({ group }) => Number(group === wanted) / (counts.get(wanted)?.length ?? 1)),
     distance: meanDistance,
-    existsAccuracy: existsAccuracy(logits, said),
   };
 }
 
-function existsAccuracy(logits: Tensor, said: readonly Said[]): number {
+/** Share of yes/no questions in which the right answer is the more likely one. */
+export function existsAccuracy(logits: Tensor, said: readonly Said[]): number {
   const rows = said.flatMap(({ group }, row) => (group === 'existsAnswer' ? [row] : []));
   const pairs = logits
     .detach()

@@ -5,11 +5,13 @@ import { keep, type Tensor } from '@visurf/torch';
 
 import { Random } from '../random.ts';
 import { drawScene, render, SIDE, type Scene } from '../scenes.ts';
+import { NUMBER_IDS } from '../vocabulary.ts';
 import { indices, inReadingOrder, picturePrompt, see, type Sight } from './forward.ts';
 import type { Heads } from './heads.ts';
 import { drawLessons } from './lessons.ts';
 import type { PretrainPlan, Stage } from './plan.ts';
-import { saidTokens, speechLoss, type Said } from './speech.ts';
+import type { UpdateLoss } from './pretraining.ts';
+import { existsAccuracy, saidTokens, speechLoss, type Said } from './speech.ts';
 import { patchTargets, scaled, tokensOf, tokenTargets, TOKEN_CELLS } from './targets.ts';
 
 /** Image tokens' losses count more than patches': they are means over many easy cells. */
@@ -24,12 +26,6 @@ export interface Parts {
   readonly heads: Heads;
   readonly settings: ImageSettings;
   readonly plan: PretrainPlan;
-}
-
-export interface UpdateLoss {
-  readonly loss: Tensor;
-  /** For the log. */
-  readonly report: Readonly<Record<string, number>>;
 }
 
 interface Pictures {
@@ -130,6 +126,7 @@ export function readLoss(parts: Parts, stage: Stage, update: number): UpdateLoss
     logits,
     said,
     { ...weights, find: 1 },
+    NUMBER_IDS,
     late ? { blur: blur.late, distance: weights.distance } : { blur: blur.early, distance: 0 },
   );
   const { sight, box, pointer } = watched;
@@ -139,9 +136,9 @@ export function readLoss(parts: Parts, stage: Stage, update: number): UpdateLoss
     .add(box.mul(weights.box * fading))
     .add(pointer.mul(weights.pointer * fading));
   const report = {
-    find: speech.find.item(),
+    find: speech.mean('find').item(),
     distance: speech.distance.item(),
-    exists: speech.existsAccuracy,
+    exists: existsAccuracy(logits, said),
     box: (box.item() * SIDE) / 2,
     pointer: pointer.item(),
     sight: sight.item(),

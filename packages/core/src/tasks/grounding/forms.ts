@@ -5,32 +5,19 @@
 import type { Frame } from '../../types.ts';
 import type { SurfaceForm } from '../task.ts';
 import { answerJson, isWellFormed, parseAnswer } from './answer.ts';
+import { keysOf, SPACINGS, spacingOf, wrapOf, WRAPS, type Spacing, type Wrap } from '../spelling.ts';
 import { answerBlock } from '../thinking.ts';
 import { toModel } from './geometry.ts';
 import type { GroundingTruth, TrueObject } from './truth.ts';
 
-/** After colons, between keys and objects, between numbers. */
-const SPACINGS = {
-  compact: { colon: ':', comma: ',', inner: ',' },
-  spaced: { colon: ': ', comma: ', ', inner: ', ' },
-  'tight-lists': { colon: ': ', comma: ', ', inner: ',' },
-} as const;
 const ORDERS = ['box-first', 'point-first'] as const;
 const NUMBERS = ['integer', 'decimal'] as const;
-const WRAPS = {
-  bare: (json: string) => json,
-  lines: (json: string) => `\n${json}\n`,
-  fence: (json: string) => `\n\`\`\`json\n${json}\n\`\`\`\n`,
-} as const;
-
 interface Axes {
-  readonly spacing: keyof typeof SPACINGS;
+  readonly spacing: Spacing;
   readonly order: (typeof ORDERS)[number];
   readonly numbers: (typeof NUMBERS)[number];
-  readonly wrap: keyof typeof WRAPS;
+  readonly wrap: Wrap;
 }
-
-const keysOf = <T extends object>(record: T): (keyof T)[] => Object.keys(record) as (keyof T)[];
 
 /** Key order says nothing where there is one key, so it is part of the name only beside points. */
 const nameOf = ({ spacing, order, numbers, wrap }: Axes, points: boolean): string =>
@@ -76,16 +63,15 @@ export function recogniseForm(text: string, points: boolean): string | undefined
   if (block === undefined || json === undefined || !isWellFormed(objects, points) || objects.length === 0) {
     return undefined;
   }
-  const colon = /":\s/.test(json);
-  const inner = /\d,\s/.test(json);
-  if (inner && !colon) return undefined;
+  const spacing = spacingOf(json);
+  if (spacing === undefined) return undefined;
   const boxFirst = !points || json.indexOf('"bbox_2d"') < json.indexOf('"point_2d"');
   return nameOf(
     {
-      spacing: inner ? 'spaced' : colon ? 'tight-lists' : 'compact',
+      spacing,
       order: boxFirst ? 'box-first' : 'point-first',
       numbers: /\d\.\d/.test(json) ? 'decimal' : 'integer',
-      wrap: block.trim().startsWith('```') ? 'fence' : /^\s/.test(block) ? 'lines' : 'bare',
+      wrap: wrapOf(block),
     },
     points,
   );

@@ -127,5 +127,5 @@ test('parse gives what a response points at', () => {
 
 test('tasks are found by name', () => {
   expect(taskDefinition('grounding').name).toBe('grounding');
-  expect(() => taskDefinition('ground')).toThrow('choose one of: grounding');
+  expect(() => taskDefinition('ground')).toThrow('choose one of: grounding, box, click, anomaly, math, answer');
 });

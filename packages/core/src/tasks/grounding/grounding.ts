@@ -3,6 +3,7 @@ import { UserError } from '../../errors.ts';
 import type { Frame, Sample, Terms } from '../../types.ts';
 import type { Answer, Task, TaskDefinition } from '../task.ts';
 import { nonRepeat, thinkingFormat } from '../thinking.ts';
+import { beforeAnswer } from '../weights.ts';
 import { accuracy, answerFormat } from './accuracy.ts';
 import { isWellFormed, parseAnswer } from './answer.ts';
 import { groundingForms, recogniseForm } from './forms.ts';
@@ -80,10 +81,4 @@ function weightsOf({ reward, weights }: GroundingParameters): Record<string, num
 /** Labels that do not parse are reported by `parseTruth`; here it is enough to look for the key. */
 function anyPoint(samples: readonly Sample[]): boolean {
   return samples.some(({ solution }) => solution.includes('"point_2d"'));
-}
-
-/** Decimal points in an answer end no sentences. */
-function beforeAnswer(text: string): string {
-  const start = text.indexOf('<answer>');
-  return start < 0 ? text : text.slice(0, start);
 }

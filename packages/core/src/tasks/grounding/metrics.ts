@@ -1,4 +1,5 @@
 /** What evaluation reports about grounding with absent objects. */
+import { mean, percentages } from '../means.ts';
 import type { Evaluation } from '../task.ts';
 import type { PredictedObject } from './answer.ts';
 import { isWellFormed } from './answer.ts';
@@ -52,23 +53,12 @@ export function evaluateGrounding(
 export function groundingMetrics(evaluations: readonly GroundingEvaluation[]): Readonly<Record<string, number>> {
   const present = evaluations.filter((sample) => sample.present);
   const absent = evaluations.filter((sample) => !sample.present);
-  const means = {
+  return percentages({
     gIoU: mean(evaluations, (sample) => sample.iou),
     presentIoU: mean(present, (sample) => sample.iou),
-    nAcc: mean(absent, (sample) => Number(sample.saidEmpty)),
-    falseEmpty: mean(present, (sample) => Number(sample.saidEmpty)),
-    thinking: mean(evaluations, (sample) => Number(sample.thinking)),
-    malformed: mean(evaluations, (sample) => Number(!sample.wellFormed)),
-  };
-  return Object.fromEntries(
-    Object.entries(means).flatMap(([name, value]) => (value === undefined ? [] : [[name, 100 * value]])),
-  );
-}
-
-function mean(
-  evaluations: readonly GroundingEvaluation[],
-  value: (sample: GroundingEvaluation) => number,
-): number | undefined {
-  if (evaluations.length === 0) return undefined;
-  return evaluations.reduce((sum, sample) => sum + value(sample), 0) / evaluations.length;
+    nAcc: mean(absent, (sample) => sample.saidEmpty),
+    falseEmpty: mean(present, (sample) => sample.saidEmpty),
+    thinking: mean(evaluations, (sample) => sample.thinking),
+    malformed: mean(evaluations, (sample) => !sample.wellFormed),
+  });
 }

@@ -1,0 +1,58 @@
+/** Log-probabilities in chunks. */
+import { readFileSync, writeFileSync } from 'node:fs';
+
+import { live, scope, tensor, type Tensor } from '@visurf/torch';
+import { expect, test } from 'vitest';
+
+import { scoreTokens } from './head.ts';
+
+const waves = (shape: readonly [number, number], frequency: number): Tensor =>
+  tensor(
+    Float64Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(frequency * (i + 1))),
+    { shape, dtype: 'float64' },
+  );
+
+test.each([1, 3, 13, 100])(
+  'chunks of %i rows: log-probabilities and both gradients are those of one product',
+  (size) => {
+    const [rows, width, vocabulary] = [13, 4, 30];
+    const before = live();
+    scope(() => {
+      const hidden = waves([rows, width], 0.37);
+      const weight = waves([vocabulary, width], 0.11).requiresGrad_();
+      const targets = Array.from({ length: rows }, (_, i) => (7 * i) % vocabulary);
+      const coefficients = Float64Array.from(targets, (_, i) => Math.cos(i));
+      const scored = scoreTokens(hidden, weight, targets, 'float32', size * vocabulary);
+      const gradient = scored.pullback(coefficients);
+
+      const [x, w] = [hidden.detach().requiresGrad_(), weight.detach().requiresGrad_()];
+      const index = tensor(targets, { dtype: 'int64' }).unsqueeze(1);
+      const chosen = x.mm(w.t()).logSoftmax(-1).gather(1, index).squeeze(1);
+      chosen.backward(tensor(coefficients, { dtype: 'float64' }));
+      const distance = (a: Tensor, b: Tensor): number => a.sub(b).abs().max().item();
+      expect(distance(tensor(scored.logProbs, { dtype: 'float64' }), chosen.detach())).toBeLessThan(1e-12);
+      expect(distance(gradient, x.grad!)).toBeLessThan(1e-12);
+      expect(distance(weight.grad!, w.grad!)).toBeLessThan(1e-12);
+      for (const each of [weight, w, x]) each.grad = undefined;
+    });
+    expect(live()).toEqual(before);
+  },
+);
+
+const status = (field: 'VmHWM' | 'VmRSS'): number =>
+  1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+
+test.skipIf(process.platform !== 'linux')('[tokens, vocabulary] is never in memory, backward included', () => {
+  const [rows, width, vocabulary, elements] = [2048, 4, 1 << 15, 1 << 20];
+  scope(() => {
+    const hidden = tensor(new Float32Array(rows * width).fill(0.1), { shape: [rows, width] });
+    const weight = tensor(new Float32Array(vocabulary * width).fill(0.2), { shape: [vocabulary, width] });
+    // The highest resident memory counts from here.
+    writeFileSync('/proc/self/clear_refs', '5');
+    const before = status('VmRSS');
+    const scored = scoreTokens(hidden, weight, Array<number>(rows).fill(7), 'float32', elements);
+    scored.pullback(new Float64Array(rows).fill(1));
+    expect(scored.logProbs.at(-1)).toBeCloseTo(-Math.log(vocabulary), 3);
+    expect(status('VmHWM') - before).toBeLessThan(rows * vocabulary * 4);
+  });
+});

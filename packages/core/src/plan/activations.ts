@@ -1,0 +1,73 @@
+/**
+ * Bytes of what a forward pass leaves behind for its gradient, counted tensor by tensor, as model/decoder.ts,
+ * model/attention.ts, model/vision.ts and model/head.ts make them.
+ *
+ * Legend: N tokens of the packed rows of a micro-batch, of which `prefix` are prompts and `own` responses; L of a prompt, T of a
+ * response; D width of the stream, A = heads * head size, C = key heads * head size, I width of the feed-forward layer, V vocabulary.
+ */
+import { chunkElements } from '../budgets.ts';
+import { packedTokens, type Subject } from './workload.ts';
+
+export const float = 4;
+export const half = 2;
+
+/** Of an element that a product reads or writes. */
+export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
+
+export interface Layer {
+  /** For the gradient. */
+  readonly kept: number;
+  /** While the layer works, freed when it is done. */
+  readonly working: number;
+}
+
+/** A layer of the decoder, for one micro-batch. */
+export function decoderLayer(subject: Subject): Layer {
+  const { text } = subject.model;
+  const { microBatch, promptTokens, responses, responseTokens } = subject.workload;
+  const tokens = packedTokens(subject.workload);
+  const prefix = microBatch * promptTokens;
+  const own = microBatch * responses * responseTokens;
+  const [width, inner, item] = [text.hiddenSize, text.intermediateSize, itemOf(subject)];
+  const [queries, keys] = [text.heads * text.headSize, text.keyValueHeads * text.headSize];
+  const scores = own * text.heads * (promptTokens + responseTokens) * float;
+  // Inputs of products are cast for each: q, k, v, gate, up.
+  const normed = item === half ? 5 : 2;
+  // The stream before both norms, rotated queries; what products read: normed streams, the output of attention, gate and up together; gate, up.
+  const onTokens = tokens * (float * (2 * width + queries) + item * (normed * width + queries + 3 * inner));
+  // Plain attention keeps its output and reads keys and values repeated for every head; the shared prefix has them once more.
+  const repeated = text.heads === text.keyValueHeads ? 0 : 2 * queries;
+  const onPrefix = prefix * float * (queries + 2 * keys + repeated);
+  const onOwn = own * float * (queries + 2 * keys);
+  const feedForward = tokens * (3 * inner * item + 2 * width * float);
+  const attention = 3 * scores + tokens * 3 * queries * float;
+  return { kept: onTokens + onPrefix + onOwn + scores, working: Math.max(feedForward, attention) };
+}
+
+/** What a block of the vision tower keeps of `patches`. */
+export function visionBlock(subject: Subject, patches: number): number {
+  const { hiddenSize: width, intermediateSize: inner } = subject.model.vision;
+  return patches * (float * 6 * width + itemOf(subject) * (4 * width + 3 * inner));
+}
+
+export interface Head {
+  /** Two chunks of logits at a time, copies in bfloat16, and the rows that are scored. */
+  readonly bytes: number;
+  /** Blocks so large seldom fit where smaller ones were freed: measured, about three more stay with the allocator. */
+  readonly lost: number;
+}
+
+/** Of the matrix of the head, where it is trained. */
+export const headGradient = ({ model: { text }, config }: Subject): number =>
+  config.train.lora ? 0 : text.vocabularySize * text.hiddenSize * float;
+
+/** Scoring and its gradient, chunk by chunk. */
+export function headPass({ model, workload, config }: Subject): Head {
+  const { vocabularySize: vocabulary, hiddenSize: width } = model.text;
+  const scored = workload.microBatch * workload.responses * workload.responseTokens;
+  const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements / vocabulary)));
+  const chunk = rows * vocabulary * float;
+  // The weight, for each of two products, and what is added to its gradient.
+  const copies = config.precision === 'bfloat16' ? 3 * vocabulary * width * half : 0;
+  return { bytes: 2 * chunk + copies + 3 * scored * width * float, lost: 3 * chunk };
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+
+import { advise, dominant } from './advice.ts';
+import { planMemory } from './memory.ts';
+import { subjectOf } from '../testing/plan.ts';
+
+const long = { prompts: 8, microBatch: 4, promptTokens: 500, responses: 9, group: 8, responseTokens: 100 };
+
+test('what lowers the peak comes first, with the peak that it leads to', () => {
+  const subject = subjectOf({ workload: long });
+  const { peak } = planMemory(subject, 0);
+  const advice = advise(subject, 0);
+  expect(advice.map(({ change }) => change)).toContain('train.checkpointActivations=true');
+  expect(advice.map((each) => each.peak)).toEqual(advice.map((each) => each.peak).sort((a, b) => a - b));
+  for (const each of advice) expect(each.peak).toBeLessThan(0.98 * peak);
+
+  const changed = subjectOf({ workload: { ...long, microBatch: 1 } });
+  expect(advice).toContainEqual({ change: 'train.microBatch.prompts=1', peak: planMemory(changed, 0).peak });
+  const again = subjectOf({ workload: long, config: { train: { checkpointActivations: true } } });
+  expect(advice).toContainEqual({ change: 'train.checkpointActivations=true', peak: planMemory(again, 0).peak });
+});
+
+test('what a configuration has already, or what would not help, is not advised', () => {
+  const config = { train: { checkpointActivations: true, lora: { rank: 4 } } };
+  const advice = advise(subjectOf({ config, workload: { ...long, microBatch: 1 } }), 0);
+  const changes = advice.map(({ change }) => change.split('=')[0]);
+  for (const name of ['checkpointActivations', 'lora.rank', 'freezeVision', 'microBatch.prompts']) {
+    expect(changes).not.toContain(`train.${name}`);
+  }
+  expect(advise(subjectOf(), 1e12)).toEqual([]);
+});
+
+test('the part that takes most is named, beside the program itself', () => {
+  expect(dominant(planMemory(subjectOf({ workload: long }), 1e9))).toBe('activations of the decoder');
+  expect(dominant(planMemory(subjectOf(), 1e9))).toBe('optimiser');
+});

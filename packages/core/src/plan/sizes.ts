@@ -1,0 +1,59 @@
+/** Numbers of parameters of a model that is not loaded: counted on an outline, which takes no memory. */
+import { nn, scope, type Tensor } from '@visurf/torch';
+
+import type { Config } from '../config/schema.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { isMatrix } from '../model/load.ts';
+import { chosenModules } from '../model/lora.ts';
+import { projections } from '../model/projection.ts';
+import { QwenVL } from '../model/qwen.ts';
+import type { Sizes } from './workload.ts';
+
+const count = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
+
+const isVision = (key: string): boolean => key.startsWith('visual.');
+const isTable = (key: string): boolean => key === 'lm_head.weight' || key === 'model.embed_tokens.weight';
+
+/**
+ * @param fileBytes of the checkpoint's weights, for a number of parameters
+ * @throws UserError for LoRA's target modules that the model does not have
+ */
+export function sizesOf(
+  config: ModelConfig,
+  fileBytes: (parameters: number) => number,
+  { train, precision }: Pick<Config, 'train' | 'precision'>,
+): Sizes {
+  return scope(() => {
+    const model = nn.outline(() => new QwenVL(config));
+    const sum = (parameters: Iterable<readonly [string, Tensor]>, chosen: (key: string) => boolean): number =>
+      [...parameters].reduce((total, [key, each]) => (chosen(key) ? total + count(each) : total), 0);
+    const named = [...model.namedParameters()];
+    const layers = [...projections(model)].map(([key, { weight }]) => [key, weight] as const);
+    const all = sum(named, () => true);
+    const file = fileBytes(all);
+    const { lora } = train;
+    const isTrained = (key: string): boolean => !lora && !(train.freezeVision && isVision(key));
+
+    // With LoRA, what the file has in bfloat16 stays so.
+    const stays = lora !== undefined && file < 3 * all;
+    const matrices = sum(named, isMatrix);
+    const inLayers = sum(layers, () => true);
+    const adapted = lora ? new Set(chosenModules(model, lora)) : new Set<string>();
+    const adapters = layers
+      .filter(([key]) => adapted.has(key))
+      .reduce((total, [, { shape }]) => total + (lora?.rank ?? 0) * (shape[0]! + shape[1]!), 0);
+    const sizes: Sizes = {
+      all,
+      trainable: sum(named, isTrained) + adapters,
+      projections: inLayers,
+      trainedProjections: sum(layers, isTrained) + adapters,
+      vision: sum(named, isVision),
+      tables: sum(named, isTable),
+      file,
+      weights: stays ? 4 * (all - matrices) + 2 * matrices : 4 * all,
+      copied: precision === 'bfloat16' && !stays ? inLayers : 0,
+    };
+    model.dispose();
+    return sizes;
+  });
+}

@@ -1,0 +1,77 @@
+/**
+ * The files of a tokenizer, in the form of `tokenizer.json`; Python's tokenizers of older versions left `vocab.json` and
+ * `merges.txt` in its place.
+ *
+ * As in the reference, a tokenizer that is declared to be Qwen2's (or nothing) has its normaliser and its splitting,
+ * whatever `tokenizer.json` says of them; any other is what the file says.
+ */
+import { z } from 'zod';
+import { UserError } from '../errors.ts';
+import { readJson, readOptional, requireDirectory } from './files.ts';
+
+const addedToken = z.looseObject({ content: z.string(), special: z.boolean() });
+
+const tokenizerFile = z.looseObject({
+  added_tokens: z.array(addedToken.extend({ id: z.int() })).default([]),
+  pre_tokenizer: z.unknown(),
+  model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), z.int()) }),
+});
+export type TokenizerFile = z.output<typeof tokenizerFile>;
+
+const token = z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]);
+const tokenizerConfig = z.looseObject({
+  eos_token: token.nullish(),
+  pad_token: token.nullish(),
+  tokenizer_class: z.string().nullish(),
+  add_prefix_space: z.boolean().nullish(),
+  added_tokens_decoder: z.record(z.string(), addedToken).nullish(),
+});
+type TokenizerConfig = z.output<typeof tokenizerConfig>;
+
+/** @throws UserError where files are missing or malformed */
+export function readTokenizerFiles(directory: string): { file: TokenizerFile; config: TokenizerConfig } {
+  requireDirectory(directory);
+  const config = readJson(directory, 'tokenizer_config.json', tokenizerConfig) ?? {};
+  const file = readJson(directory, 'tokenizer.json', tokenizerFile) ?? fromVocabulary(directory, config);
+  if (file === undefined) {
+    throw new UserError('no tokenizer.json', {
+      where: directory,
+      remedy: 'The directory must hold a whole checkpoint in the Hugging Face layout.',
+    });
+  }
+  const declared = config.tokenizer_class?.replace(/Fast$/, '') ?? 'Qwen2Tokenizer';
+  return { file: declared === 'Qwen2Tokenizer' ? asQwen(file, config.add_prefix_space ?? false) : file, config };
+}
+
+function fromVocabulary(directory: string, config: TokenizerConfig): TokenizerFile | undefined {
+  const vocab = readJson(directory, 'vocab.json', z.record(z.string(), z.int()));
+  const merges = readOptional(directory, 'merges.txt');
+  if (vocab === undefined || merges === undefined) return undefined;
+  const pairs = merges.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'));
+  const added = Object.entries(config.added_tokens_decoder ?? {});
+  return asQwen(
+    {
+      added_tokens: added.map(([id, value]) => ({ ...value, id: Number(id) })),
+      pre_tokenizer: null,
+      post_processor: null,
+      model: { type: 'BPE', vocab, merges: pairs },
+    },
+    config.add_prefix_space ?? false,
+  );
+}
+
+/** How Qwen2's tokenizer splits text into words. */
+const words =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
+  '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+
+function asQwen(file: TokenizerFile, addPrefixSpace: boolean): TokenizerFile {
+  const split = { type: 'Split', pattern: { Regex: words }, behavior: 'Isolated', invert: false };
+  const bytes = { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: false };
+  return {
+    ...file,
+    normalizer: { type: 'NFC' },
+    pre_tokenizer: { type: 'Sequence', pretokenizers: [split, bytes] },
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+  };
+}

@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { sample, SQUARE } from '../grounding/testkit.ts';
+import { click } from './click.ts';
+
+const task = click.create(click.parameters.parse({}), []);
+const truth = task.parseTruth(sample([{ bbox_2d: [100, 100, 200, 140] }]));
+const ask = (json: string) => {
+  const answer = { text: `<answer>${json}</answer>`, stop: 'eos' } as const;
+  return { ...task.evaluate(answer, truth, [SQUARE]), ...task.terms(answer, truth, [SQUARE]) };
+};
+
+test.each<[string, string, boolean, number]>([
+  ['a corner belongs to the box', '[{"point_2d":[100,100]}]', true, 1],
+  ['so does the opposite one', '[{"point_2d":[200,140]}]', true, 1],
+  ['half a pixel aside', '[{"point_2d":[200.5,120]}]', false, 0],
+  ['a box alone stands for its centre', '[{"bbox_2d":[120,100,180,140]}]', true, 1],
+  ['one of two points', '[{"point_2d":[150,120]},{"point_2d":[0,0]}]', true, 0.5],
+  ['points come before boxes', '[{"bbox_2d":[120,100,180,140],"point_2d":[0,0]}]', false, 0],
+  ['nothing', '[]', false, 0],
+  ['no list', '(150, 120)', false, 0],
+])('%s', (_, json, hit, accuracy) => {
+  expect(ask(json)).toMatchObject({ hit, accuracy });
+});
+
+test('a well-formed click has a point in every item', () => {
+  expect(ask('[{"point_2d":[1,2]}]').format).toBe(1);
+  expect(ask('[{"bbox_2d":[120,100,180,140]}]').format).toBe(0);
+  expect(ask('[]').format).toBe(0);
+});
+
+test('the label clicks the centre', () => {
+  expect(task.forms[0]!.write(truth, [SQUARE])).toBe('<answer>[{"point_2d":[150,120]}]</answer>');
+  expect(task.metrics([ask('[{"point_2d":[150,120]}]'), ask('no')])).toEqual({
+    accuracy: 50,
+    thinking: 0,
+    malformed: 50,
+  });
+});

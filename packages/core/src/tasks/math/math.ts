@@ -1,0 +1,160 @@
+/**
+ * Mathematics over a picture: a thought, then the answer in `\boxed{}`. The solution is the answer; with `choices` (a list
+ * of texts, a field of the sample) it is the text of one of them, and answers name it by letter or by text.
+ *
+ * The metric `accuracy` compares values (value.ts). For samples with MathVista's fields (`question_type`, `answer_type`,
+ * `precision`) there is `mathVista` as well: its own rule, applied to the content of the last `\boxed{}`, which stands in
+ * for the extraction that its authors leave to a language model.
+ */
+import { z } from 'zod';
+import type { Sample } from '../../types.ts';
+import { solutionFault } from '../fault.ts';
+import { mean, percentages } from '../means.ts';
+import type { Answer, Evaluation, SurfaceForm, Task, TaskDefinition } from '../task.ts';
+import { nonRepeat } from '../thinking.ts';
+import { termWeights } from '../weights.ts';
+import { boxedContent, boxedFormat } from './boxed.ts';
+import { normaliseMathVista, type MathVistaQuestion } from './mathvista.ts';
+import { chosen, sameValue } from './value.ts';
+
+export interface MathTruth {
+  readonly answer: string;
+  /** Empty where the answer is free. */
+  readonly choices: readonly string[];
+  readonly mathVista: MathVistaQuestion | undefined;
+}
+
+/** The user turn of the published checkpoints, part of their input format. */
+const TEMPLATE =
+  '{Question} First think about the question and then provide the answer. ' +
+  'The answer is in latex format and wrapped using the \\boxed{} command. ' +
+  'The thinking process and answer are enclosed within <think> </think> and \\boxed{} tags, respectively. ' +
+  'i.e., <think> thinking process here. </think>\\boxed{2}';
+
+const parameters = z.strictObject({ weights: termWeights });
+
+export const math: TaskDefinition<typeof parameters, MathTruth> = {
+  name: 'math',
+  parameters,
+  create: ({ weights }) => makeMath(weights),
+};
+
+const letter = (index: number): string => String.fromCharCode('A'.charCodeAt(0) + index);
+
+/** What is written into the box: the choice's letter, or the answer. */
+const written = ({ answer, choices }: MathTruth): string =>
+  choices.length > 0 ? letter(choices.indexOf(answer)) : answer;
+
+const form = (name: string, write: (truth: MathTruth) => string): SurfaceForm<MathTruth> => ({ name, write });
+
+const FORMS = [
+  form('bare', (truth) => `\\boxed{${written(truth)}}`),
+  form('spaced', (truth) => ` \\boxed{${written(truth)}}`),
+  form('lines', (truth) => `\n\\boxed{${written(truth)}}`),
+  form('dollars', (truth) => `$\\boxed{${written(truth)}}$`),
+];
+
+function recognise(text: string): string | undefined {
+  if (boxedContent(text) === undefined) return undefined;
+  const [before = ''] = (text.split('</think>').at(-1) ?? '').split('\\boxed{');
+  return { '': 'bare', ' ': 'spaced', '\n': 'lines', $: 'dollars' }[before];
+}
+
+function isRight(content: string | undefined, { answer, choices }: MathTruth): boolean {
+  if (content === undefined) return false;
+  if (choices.length === 0) return sameValue(content, answer);
+  const index = chosen(content, choices);
+  return index !== undefined && choices[index] === answer;
+}
+
+interface MathEvaluation extends Evaluation {
+  readonly right: boolean;
+  readonly thinking: boolean;
+  readonly wellFormed: boolean;
+}
+
+function evaluateMath(answer: Answer, truth: MathTruth): MathEvaluation {
+  const content = boxedContent(answer.text);
+  const { mathVista } = truth;
+  return {
+    right: isRight(content, truth),
+    ...(mathVista && { mathVista: normaliseMathVista(content ?? '', mathVista) === truth.answer }),
+    thinking: boxedFormat(answer) === 1,
+    wellFormed: content !== undefined,
+  };
+}
+
+function makeMath(weights: Readonly<Record<string, number>>): Task<MathTruth> {
+  return {
+    name: 'math',
+    template: TEMPLATE,
+    variables: (problem) => ({ Question: problem.trim() }),
+    parseTruth,
+    forms: FORMS,
+    recognise,
+    parse: (text) => ({ wellFormed: boxedContent(text) !== undefined, boxes: [], points: [] }),
+    terms(answer, truth) {
+      const content = boxedContent(answer.text);
+      return {
+        thinking: boxedFormat(answer),
+        format: Number(content !== undefined),
+        accuracy: Number(isRight(content, truth)),
+        nonRepeat: nonRepeat(answer.text.split('\\boxed{')[0] ?? ''),
+      };
+    },
+    weights,
+    thinkingTerm: 'thinking',
+    accuracyTerm: 'accuracy',
+    wrongButWellFormed: (truth) => `<think> wrong</think>\\boxed{${wrong(truth)}}`,
+    evaluate: evaluateMath,
+    metrics(evaluations) {
+      const all = evaluations as readonly MathEvaluation[];
+      return percentages({
+        accuracy: mean(all, ({ right }) => right),
+        mathVista: mean(
+          all.flatMap(({ mathVista }) => (mathVista === undefined ? [] : [mathVista])),
+          (right) => right,
+        ),
+        thinking: mean(all, ({ thinking }) => thinking),
+        malformed: mean(all, ({ wellFormed }) => !wellFormed),
+      });
+    },
+  };
+}
+
+/** Another choice, or another number. */
+function wrong({ answer, choices }: MathTruth): string {
+  if (choices.length === 0) return sameValue(answer, '0') ? '1' : '0';
+  return letter(choices.findIndex((choice) => choice !== answer));
+}
+
+const mathVistaFields = z.object({
+  question_type: z.enum(['multi_choice', 'free_form']),
+  answer_type: z.enum(['text', 'integer', 'float', 'list']),
+  precision: z.number().nullish(),
+});
+
+function parseTruth(sample: Sample): MathTruth {
+  const answer = sample.solution.trim();
+  const { choices = [], ...extra } = sample.extra;
+  if (answer === '') return solutionFault(sample, 'the solution is empty', 'write the answer');
+  const list = choices ?? [];
+  if (!Array.isArray(list) || !list.every((choice) => typeof choice === 'string')) {
+    return solutionFault(sample, '"choices" is not a list of texts', 'write ["a", "b", ...]');
+  }
+  if (list.length > 0 && (!list.includes(answer) || new Set(list).size < 2)) {
+    return solutionFault(
+      sample,
+      `the solution ${JSON.stringify(answer)} is not one of several choices`,
+      'write the text of a choice, not its letter',
+    );
+  }
+  const fields = mathVistaFields.safeParse(extra);
+  const mathVista = fields.success && {
+    questionType: fields.data.question_type,
+    answerType: fields.data.answer_type,
+    precision: fields.data.precision ?? 0,
+    choices: list,
+  };
+  return { answer, choices: list, mathVista: mathVista || undefined };
+}

@@ -1,0 +1,79 @@
+/** plan: what a run will need, and what to change when that is too much. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { expectRefusal, visurf, visurfJson } from './cli.ts';
+import { bad, good, makeFolder } from './training.ts';
+
+interface Plan {
+  readonly memory: {
+    readonly peak: number;
+    readonly phase: string;
+    readonly parts: readonly { readonly part: string; readonly bytes: number }[];
+    readonly phases: Record<string, number>;
+  };
+  readonly time: { readonly generation: number; readonly update: number; readonly step: number };
+  readonly total: number;
+  readonly parameters: { readonly all: number; readonly trainable: number };
+  readonly workload: Record<string, number>;
+  readonly available: number;
+  readonly fits: boolean;
+  readonly dominant: string;
+  readonly advice: readonly { readonly change: string; readonly peak: number }[];
+}
+
+/** Enough responses that activations are most of it. */
+const long = ['promptsPerStep=16', 'train.microBatch.prompts=16', 'rollout.group=16', 'rollout.maxNewTokens=256'];
+
+test('memory, time and the workload of a configuration; nothing is written', async () => {
+  const folder = await makeFolder({ lines: [good, { ...good, id: 'other' }] });
+  const plan = await visurfJson<Plan>('plan', join(folder, 'config.yaml'), ...long, 'steps=7', '--memory', '100');
+  const { peak, parts, phases, phase } = plan.memory;
+  expect(parts.reduce((sum, { bytes }) => sum + bytes, 0)).toBeCloseTo(peak, 0);
+  expect(phases[phase]).toBe(peak);
+  expect(plan).toMatchObject({ fits: true, available: 100e9, dominant: 'activations of the decoder' });
+  expect(plan.parameters).toEqual({ all: 243_824, trainable: 243_824 });
+  // 40 x 40 pixels become 4 x 4 patches; the group and the label are trained on.
+  expect(plan.workload).toMatchObject({
+    prompts: 16,
+    patches: 16,
+    group: 16,
+    responses: 17,
+    responseTokens: 256,
+    images: 1,
+  });
+  expect(plan.time.step).toBeCloseTo(plan.time.generation + plan.time.update, 9);
+  expect(plan.total).toBeCloseTo(7 * plan.time.step, 9);
+  expect(existsSync(join(folder, 'run'))).toBe(false);
+});
+
+test('what does not fit: where it goes, and changes that would do', async () => {
+  const config = join(await makeFolder({}), 'config.yaml');
+  const { code, stdout } = await visurf('plan', config, ...long, '--memory', '1', '--gflops', '100');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^activations of the decoder +\d/m);
+  expect(stdout).toMatch('It does not fit: 1.0 GB are available. Most goes to: activations of the decoder.');
+  expect(stdout).toMatch(/^train\.microBatch\.prompts=1 +0\.\d+ GB +fits$/m);
+  const changed = await visurfJson<Plan>('plan', config, ...long, 'train.microBatch.prompts=1', '--memory', '1');
+  expect(changed.fits).toBe(true);
+});
+
+test('shorter answers, and another machine, are planned as asked', async () => {
+  const config = join(await makeFolder({}), 'config.yaml');
+  const planned = (...options: string[]): Promise<Plan> => visurfJson('plan', config, ...long, ...options);
+  const slow = await planned('--gflops', '10', '--response-tokens', '64');
+  const fast = await planned('--gflops', '1000', '--response-tokens', '64');
+  expect(slow.workload.responseTokens).toBe(64);
+  expect(fast.time.update).toBeLessThan(slow.time.update / 10);
+});
+
+test('what training would refuse is refused', async () => {
+  const folder = await makeFolder({ lines: [good, bad({ image: 'nowhere.png' })] });
+  const config = join(folder, 'config.yaml');
+  expectRefusal(await visurf('plan', config), 'nowhere.png');
+  expectRefusal(await visurf('plan', config, 'train.microbatch.prompts=1'), 'Did you mean train.microBatch');
+  expectRefusal(await visurf('plan', join(folder, 'none.yaml')), 'none.yaml');
+  expectRefusal(await visurf('plan', config, 'model=nowhere'), 'nowhere');
+  expectRefusal(await visurf('plan', config, '--memory', '0'), 'a number above 0');
+});

@@ -1,0 +1,120 @@
+/**
+ * Packs what is published: built JavaScript and declarations, because Node.js does not strip types under node_modules.
+ *
+ *   node scripts/pack.ts [FOLDER]    writes one tarball per package, `dist/` unless said
+ *
+ * A packed manifest is the checkout's with `dist` for `src` in `exports` and `bin`, and with the `scripts` of its
+ * `publishConfig`, which are for users of the package alone.
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+
+interface Manifest {
+  readonly name: string;
+  readonly exports: Readonly<Record<string, string>>;
+  readonly bin?: Readonly<Record<string, string>>;
+  readonly files: readonly string[];
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly publishConfig: { readonly scripts?: Readonly<Record<string, string>> };
+}
+
+interface Package {
+  /** Relative to the root. */
+  readonly folder: string;
+  readonly manifest: Manifest;
+}
+
+const root = resolve(import.meta.dirname, '..');
+const output = resolve(process.argv[2] ?? join(root, 'dist'));
+const work = join(output, 'work');
+const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+const readJson = (file: string): unknown => JSON.parse(readFileSync(join(root, file), 'utf8'));
+
+/** The package `visurf` and those of the checkout that it needs. */
+function published(): Package[] {
+  const { workspaces } = readJson('package.json') as { workspaces: string[] };
+  const files = workspaces.flatMap((pattern) => globSync(`${pattern}/package.json`, { cwd: root }));
+  const all = files.map((file) => ({ folder: dirname(file), manifest: readJson(file) as Manifest }));
+  const found = new Set<Package>();
+  const visit = (name: string): void => {
+    const each = all.find(({ manifest }) => manifest.name === name);
+    if (!each || found.has(each)) return;
+    found.add(each);
+    Object.keys(each.manifest.dependencies ?? {}).forEach(visit);
+  };
+  visit('visurf');
+  return [...found];
+}
+
+/** Compiles the sources of all packages at once to `work/js/FOLDER/src`. */
+function compile(packages: readonly Package[]): void {
+  const config = {
+    extends: join(root, 'tsconfig.json'),
+    compilerOptions: {
+      ...{ target: 'esnext', noEmit: false, noEmitOnError: true, declaration: true },
+      ...{ rewriteRelativeImportExtensions: true, rootDir: root, outDir: join(work, 'js') },
+      typeRoots: [join(root, 'node_modules/@types')],
+    },
+    include: packages.map(({ folder }) => join(root, folder, 'src')),
+    exclude: ['*.test.ts', 'testkit.ts', 'testing'].map((name) => join(root, '**', name)),
+  };
+  writeFileSync(join(work, 'tsconfig.json'), json(config));
+  run(join(root, 'node_modules/.bin/tsc'), '-p', join(work, 'tsconfig.json'));
+}
+
+/** Puts together what the tarball will hold. @returns the folder */
+function stage({ folder, manifest }: Package): string {
+  const target = join(work, 'packages', folder);
+  const built = join(target, 'dist');
+  cpSync(join(work, 'js', folder, 'src'), built, { recursive: true });
+  for (const file of globSync('**/*.d.ts', { cwd: built })) nameDeclarations(join(built, file));
+  for (const name of manifest.files.filter((each) => each !== 'dist')) {
+    cpSync(join(root, folder, name), join(target, name), { recursive: true });
+  }
+  cpSync(join(root, 'LICENSE'), join(target, 'LICENSE'));
+  cpSync(join(root, 'docs/packages.md'), join(target, 'README.md'));
+  writeFileSync(join(target, 'package.json'), json(packedManifest(manifest)));
+  return target;
+}
+
+function packedManifest(manifest: Manifest): object {
+  const { scripts, ...publishConfig } = manifest.publishConfig;
+  const built = (source: string, extension: string): string =>
+    source.replace('./src/', './dist/').replace(/\.ts$/, extension);
+  const exports = Object.entries(manifest.exports).map(([name, source]) => [
+    name,
+    { types: built(source, '.d.ts'), default: built(source, '.js') },
+  ]);
+  const bin = Object.entries(manifest.bin ?? {}).map(([name, source]) => [name, built(source, '.js')]);
+  return {
+    ...manifest,
+    exports: Object.fromEntries(exports) as object,
+    ...(manifest.bin && { bin: Object.fromEntries(bin) as object }),
+    ...(scripts && { scripts }),
+    publishConfig,
+    devDependencies: undefined,
+  };
+}
+
+/** The compiler rewrites the extensions of imports in JavaScript, and leaves those in declarations. */
+function nameDeclarations(file: string): void {
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(file, text.replaceAll(/((?:from |import\(|import )["']\.{1,2}\/[^"']+)\.ts(["'])/g, '$1.js$2'));
+}
+
+/** Runs a program; what it says is shown where it fails, and then this one ends, too. */
+function run(program: string, ...args: readonly string[]): void {
+  const { status, error, stdout, stderr } = spawnSync(program, args, { cwd: root, encoding: 'utf8' });
+  if (status === 0) return;
+  console.error(error?.message ?? `${stdout}${stderr}`);
+  process.exit(1);
+}
+
+rmSync(work, { recursive: true, force: true });
+mkdirSync(work, { recursive: true });
+const packages = published();
+compile(packages);
+run('npm', 'pack', ...packages.map(stage), '--pack-destination', output);
+rmSync(work, { recursive: true });
+for (const file of globSync('*.tgz', { cwd: output }).sort()) console.log(join(output, file));
