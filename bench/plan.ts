@@ -61,6 +61,8 @@ interface Case {
   readonly name: string;
   readonly model: ConfigJson;
   readonly changes: readonly string[];
+  /** Of the checkpoint's file; float32 unless said. */
+  readonly dtype?: 'F32' | 'BF16';
 }
 
 const shape = (prompts: number, microBatch: number, group: number, tokens: number): string[] => [
@@ -90,11 +92,22 @@ const cases: readonly Case[] = [
   },
   { name: 'large, 269 million', model: large, changes: shape(2, 1, 4, 32) },
   { name: 'large, LoRA', model: large, changes: [...shape(4, 2, 4, 32), 'train.lora.rank=16'] },
+  {
+    name: 'large in bfloat16, LoRA',
+    model: large,
+    dtype: 'BF16',
+    changes: [...shape(4, 2, 4, 32), 'train.lora.rank=16', 'precision=bfloat16'],
+  },
+  {
+    name: 'medium, many rollouts',
+    model: medium,
+    changes: [...shape(32, 1, 32, 8), 'paradigm=rlvr', 'optimizer.name=sgd', 'train.checkpointActivations=true'],
+  },
 ];
 
-async function measure({ name, model: config, changes }: Case, folder: string): Promise<string> {
+async function measure({ name, model: config, changes, dtype = 'F32' }: Case, folder: string): Promise<string> {
   const base = join(folder, 'base');
-  writeCheckpoint(base, config, 'F32');
+  writeCheckpoint(base, config, dtype);
   mkdirSync(folder, { recursive: true });
   const image = join(root, 'oracle/fixtures/images/wide-340x270.png');
   const sample = {

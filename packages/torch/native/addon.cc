@@ -1,6 +1,4 @@
 // The module: one `call` that reaches every ATen operator through the dispatcher, and the helpers of the other files.
-#include <malloc.h>
-
 #include "state.h"
 
 namespace visurf {
@@ -75,23 +73,13 @@ void setErrorClass(const Napi::CallbackInfo& info) {
   State::of(info.Env()).torchError = Napi::Persistent(info[0].As<Napi::Function>());
 }
 
-// Freed buffers of megabytes are kept for the next tensor instead of going back to the system page by page.
-void tuneAllocator() {
-#ifdef __GLIBC__
-  // Before glibc 2.35 no more than 32 MB is accepted.
-  if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
-#endif
-}
-
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  tuneAllocator();
   env.SetInstanceData(new State(env));
   exports.Set("resolve", Napi::Function::New<resolve>(env));
   exports.Set("results", Napi::Function::New<results>(env));
   exports.Set("call", Napi::Function::New<call>(env));
   exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env));
+  registerAllocator(env, exports);
   registerAutograd(env, exports);
   registerMemory(env, exports);
   return exports;

@@ -121,6 +121,7 @@ auto guarded(Napi::Env env, const char* where, Body&& body) {
   }
 }
 
+void registerAllocator(Napi::Env env, Napi::Object exports);
 void registerAutograd(Napi::Env env, Napi::Object exports);
 void registerMemory(Napi::Env env, Napi::Object exports);
 

@@ -13,7 +13,7 @@ export { Tensor, type Device } from './tensor.ts';
 export * from './factories.ts';
 export * as functional from './functional.ts';
 export * from './autograd.ts';
-export { keep, live, scope } from './scope.ts';
+export { allocated, keep, live, resetPeakAllocated, scope } from './scope.ts';
 export * as nn from './nn.ts';
 export * as optim from './optim.ts';
 export { SafetensorsFile, saveSafetensors, type LazyTensor } from './safetensors.ts';

@@ -63,7 +63,7 @@ test('200 training steps leave no handle and no memory behind, and learn', () =>
     });
 
   const first = step();
-  for (let i = 0; i < 100; i++) step();
+  for (let i = 0; i < 300; i++) step();
   const before = { handles: live().handles, bytes: live().bytes, resident: resident() };
   for (let i = 0; i < 199; i++) step();
   const last = step();

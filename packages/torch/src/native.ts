@@ -50,6 +50,8 @@ interface Native {
   device(handle: Handle): string;
   dispose(handle: Handle): void;
   live(): { handles: number; bytes: number };
+  allocated(): { bytes: number; peak: number };
+  resetPeakAllocated(): void;
   backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean) => void;
   grad: (
     outputs: Handle[],

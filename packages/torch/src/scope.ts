@@ -76,3 +76,13 @@ export function keep<T extends Tensor>(tensor: T): T {
 
 /** Handles that are alive in this thread, and the bytes of the storages that came into being with them. */
 export const live = (): { handles: number; bytes: number } => native.live();
+
+/**
+ * Bytes of tensors on the CPU, of all threads, what autograd keeps included; `peak` is the highest since the last
+ * `resetPeakAllocated()`.
+ */
+export const allocated = (): { bytes: number; peak: number } => native.allocated();
+
+export function resetPeakAllocated(): void {
+  native.resetPeakAllocated();
+}

@@ -1,13 +1,14 @@
 /** Models of the hub through the command line, from a server on this machine that answers as the hub does. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { startHub, type FakeHub } from '../../core/src/hub/testkit.ts';
-import { expectRefusal, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
+import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
 
 const commit = 'a'.repeat(40);
 const files = Object.fromEntries(readdirSync(tinyModel).map((name) => [name, readFileSync(join(tinyModel, name))]));
+const adapter = join(fixtures, 'tiny-qwen2_5-vl/adapters/language');
 const question = ['--prompt', 'red', '--response', 'blue'];
 
 let hub: FakeHub;
@@ -33,6 +34,17 @@ test('a model is downloaded once, with a bar, and answers as the directory does'
   vi.stubEnv('HF_HUB_OFFLINE', '1');
   const second = await visurf('score', '--model', 'owner/tiny', '--revision', commit, ...question, '--json');
   expect([second.stdout, second.stderr]).toEqual([first.stdout, '']);
+});
+
+test('the base of an adapter is found on the hub', async () => {
+  const folder = temporaryFolder();
+  cpSync(adapter, folder, { recursive: true });
+  const file = join(folder, 'adapter_config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileSync(file, JSON.stringify({ ...config, base_model_name_or_path: 'owner/tiny' }));
+  const scored = await visurfJson('score', '--model', folder, ...question);
+  expect(scored).toEqual(await visurfJson('score', '--model', adapter, ...question));
+  expect(hub.requests.some((each) => each.endsWith('/model.safetensors'))).toBe(true);
 });
 
 test('a model is exported from the hub; what it lacks is said', async () => {

@@ -58,7 +58,7 @@ export interface States {
 }
 
 /** Rows from which packed weights are worth a copy of them. */
-const packFrom = 4;
+export const packFrom = 4;
 
 function concatenate(arrays: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));

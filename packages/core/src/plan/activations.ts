@@ -14,6 +14,11 @@ export const half = 2;
 /** Of an element that a product reads or writes. */
 export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
 
+/** Of the patches of a prompt's images. */
+export function pixelBytes({ vision }: Subject['model'], patches: number): number {
+  return patches * vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2 * float;
+}
+
 export interface Layer {
   /** For the gradient. */
   readonly kept: number;
@@ -62,12 +67,12 @@ export const headGradient = ({ model: { text }, config }: Subject): number =>
   config.train.lora ? 0 : text.vocabularySize * text.hiddenSize * float;
 
 /** Scoring and its gradient, chunk by chunk. */
-export function headPass({ model, workload, config }: Subject): Head {
+export function headPass({ model, sizes, workload, config }: Subject): Head {
   const { vocabularySize: vocabulary, hiddenSize: width } = model.text;
   const scored = workload.microBatch * workload.responses * workload.responseTokens;
   const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements / vocabulary)));
   const chunk = rows * vocabulary * float;
-  // The weight, for each of two products, and what is added to its gradient.
-  const copies = config.precision === 'bfloat16' ? 3 * vocabulary * width * half : 0;
-  return { bytes: 2 * chunk + copies + 3 * scored * width * float, lost: 3 * chunk };
+  // The weight for each of two products unless it is in bfloat16, and what is added to its gradient.
+  const copies = (sizes.copied > 0 ? 2 : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
+  return { bytes: 2 * chunk + copies * vocabulary * width * half + 3 * scored * width * float, lost: 3 * chunk };
 }

@@ -1,6 +1,6 @@
 /** What to change when a plan does not fit, most effective first. */
-import type { MemoryPlan, Part } from './memory.ts';
-import { planMemory } from './memory.ts';
+import { planMemory, type MemoryPlan } from './memory.ts';
+import type { Part } from './parts.ts';
 import type { Subject } from './workload.ts';
 
 export interface Advice {

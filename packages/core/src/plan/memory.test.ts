@@ -1,7 +1,8 @@
 /** Bytes of the tiny model (D 64, A 64, C 32, I 112, V 352, 3 layers; vision D 32, I 72, 3 blocks), worked out by hand. */
 import { expect, test } from 'vitest';
 
-import { planMemory, type Part } from './memory.ts';
+import { planMemory } from './memory.ts';
+import type { Part } from './parts.ts';
 import { subjectOf, type Changes } from '../testing/plan.ts';
 
 const program = 100;
@@ -58,7 +59,14 @@ test('generation and evaluation: keys and values of prompts and answers, logits 
   const rollouts = planned({ workload: { prompts: 100, group: 600, responses: 601 } });
   expect(rollouts.phase).toBe('generation');
   expect(rollouts.of('keys and values')).toBe(3 * 2 * 32 * 4 * (100 * 20 + 60_000 * 5));
-  expect(rollouts.of('logits')).toBe(60_000 * 352 * (4 * 4 + 2 * 8));
+  // One float32 that is there, and two that the allocator keeps; cut distributions need five times as much.
+  expect(rollouts.of('logits')).toBe(60_000 * 352 * 3 * 4);
+  const cut = planned({
+    config: { rollout: { topK: 5, allowTruncatedSampling: true } },
+    workload: { prompts: 100, group: 600 },
+  });
+  expect(cut.of('logits')).toBe(60_000 * 352 * (4 * 4 + 2 * 8 + 2 * 4));
+  expect(rollouts.of('weights packed for decoding')).toBe(4 * (parameters - subjectOf().sizes.vision - 352 * 64));
   const answers = planned({ workload: { evaluated: 1000, evaluationTokens: 2000 } });
   expect(answers.phase).toBe('evaluation');
   // 50 prompts at a time, whatever the size of the dataset.

@@ -2,28 +2,13 @@
  * Peak memory of a run, in bytes, as the sum of what lives together in its most demanding phase.
  */
 import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
-import { decoderLayer, float, half, headGradient, headPass, itemOf, visionBlock } from './activations.ts';
+import { decoderLayer, float, half, headGradient, headPass, pixelBytes, visionBlock } from './activations.ts';
+import { generation } from './generation.ts';
+import type { Part, Parts } from './parts.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
 /** What the allocator holds beside what is in use. */
 const allocator = 64 << 20;
-
-export type Part =
-  | 'program'
-  | 'weights'
-  | 'reference model'
-  | 'optimiser'
-  | 'gradients'
-  | 'bfloat16 copies of weights'
-  | 'pixels'
-  | 'remembered images'
-  | 'remembered image tokens'
-  | 'keys and values'
-  | 'activations of the vision tower'
-  | 'activations of the decoder'
-  | 'logits'
-  | 'working memory'
-  | 'checkpoint file';
 
 export type Phase = 'loading' | 'generation' | 'update' | 'evaluation';
 
@@ -37,8 +22,6 @@ export interface MemoryPlan {
   readonly phases: Readonly<Partial<Record<Phase, number>>>;
 }
 
-type Parts = Partial<Record<Part, number>>;
-
 /** @param program bytes of a process that has loaded the library and nothing else */
 export function planMemory(subject: Subject, program: number): MemoryPlan {
   const resident = residentParts(subject);
@@ -49,10 +32,17 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     loading: { ...(reference > 0 ? resident : { weights }), 'checkpoint file': subject.sizes.file },
     update: { ...resident, ...update(subject) },
   };
-  if (group > 0)
-    phases.generation = { ...resident, ...generation(subject, { prompts, group, tokens: responseTokens }) };
+  if (group > 0) {
+    const answers = { prompts, group, tokens: responseTokens, greedy: false };
+    phases.generation = { ...resident, ...generation(subject, answers) };
+  }
   if (evaluated > 0) {
-    const answers = { prompts: Math.min(evaluated, evaluatedTogether), group: 1, tokens: evaluationTokens };
+    const answers = {
+      prompts: Math.min(evaluated, evaluatedTogether),
+      group: 1,
+      tokens: evaluationTokens,
+      greedy: true,
+    };
     phases.evaluation = { ...resident, ...generation(subject, answers) };
   }
   const own = program + allocator;
@@ -82,44 +72,6 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
     pixels: prompts * pixelBytes(model, patches),
     'remembered images': Math.min(imageBytes, images * patches * model.vision.patchSize ** 2 * model.vision.inChannels),
     'remembered image tokens': frozenVision ? Math.min(featureBytes, features) : 0,
-  };
-}
-
-function pixelBytes({ vision }: Subject['model'], patches: number): number {
-  return patches * vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2 * float;
-}
-
-interface Answers {
-  readonly prompts: number;
-  /** Per prompt. */
-  readonly group: number;
-  /** Of the longest. */
-  readonly tokens: number;
-}
-
-/** All prompts at once: prefill, then one token after the other for B * G rows. */
-function generation(subject: Subject, { prompts, group, tokens }: Answers): Parts {
-  const { text, vision } = subject.model;
-  const { promptTokens, patches } = subject.workload;
-  const [rows, item] = [prompts * group, itemOf(subject)];
-  const [keys, queries] = [text.keyValueHeads * text.headSize, text.heads * text.headSize];
-  const caches = text.layers * 2 * keys * float * (prompts * promptTokens + rows * tokens);
-  const tower = prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
-  const repeated = text.heads === text.keyValueHeads ? 0 : 2 * queries;
-  const attention = 3 * queries + 2 * keys + repeated;
-  const prefill =
-    prompts * promptTokens * ((2 * text.hiddenSize + attention) * float + 3 * text.intermediateSize * item);
-  const scores = 3 * rows * text.heads * (promptTokens + tokens);
-  const decode = (scores + rows * tokens * 2 * keys) * float;
-  // Logits, their log-probabilities and probabilities in float32, probabilities and their sums in float64.
-  const logits = rows * text.vocabularySize * (4 * float + 2 * 8);
-  const largest = Math.max(prefill, decode + logits, tower);
-  return {
-    pixels: prompts * pixelBytes(subject.model, patches),
-    'keys and values': caches,
-    'activations of the vision tower': tower === largest ? tower + 2 * prompts * pixelBytes(subject.model, patches) : 0,
-    'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
-    logits: largest === decode + logits ? logits : 0,
   };
 }
 

@@ -46,7 +46,7 @@ export interface Subject {
   readonly model: ModelConfig;
   readonly sizes: Sizes;
   readonly workload: Workload;
-  readonly config: Pick<Config, 'precision' | 'optimizer' | 'objective' | 'train'>;
+  readonly config: Pick<Config, 'precision' | 'device' | 'optimizer' | 'objective' | 'train' | 'rollout'>;
   /** Whether the vision tower stays as it is. */
   readonly frozenVision: boolean;
 }

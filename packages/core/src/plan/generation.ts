@@ -1,0 +1,62 @@
+/** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
+import { packFrom } from '../model/qwen.ts';
+import { float, half, itemOf, pixelBytes } from './activations.ts';
+import type { Parts } from './parts.ts';
+import type { Subject } from './workload.ts';
+
+export interface Answers {
+  readonly prompts: number;
+  /** Per prompt. */
+  readonly group: number;
+  /** Of the longest. */
+  readonly tokens: number;
+  readonly greedy: boolean;
+}
+
+/** All prompts at once: prefill, then one token after the other for R rows. */
+export function generation(subject: Subject, answers: Answers): Parts {
+  const { text, vision } = subject.model;
+  const { prompts, group, tokens } = answers;
+  const { promptTokens, patches } = subject.workload;
+  const [rows, item] = [prompts * group, itemOf(subject)];
+  const [keys, queries] = [text.keyValueHeads * text.headSize, text.heads * text.headSize];
+  const repeated = text.heads === text.keyValueHeads ? 0 : 2 * queries;
+  const perToken = (2 * text.hiddenSize + 3 * queries + 2 * keys) * float + 3 * text.intermediateSize * item;
+
+  const images = prompts * pixelBytes(subject.model, patches);
+  const tower = 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
+  const prefill = prompts * promptTokens * (perToken + repeated * float);
+  // On the CPU a kernel of ours attends without scores.
+  const scores = subject.config.device === 'cpu' ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
+  const decode = rows * perToken + scores * float;
+  const logits = logitsOf(subject, answers);
+  const largest = Math.max(prefill, decode + logits, tower);
+  return {
+    pixels: images,
+    'keys and values': text.layers * 2 * keys * float * (prompts * promptTokens + rows * tokens),
+    'weights packed for decoding': rows >= packFrom ? packed(subject) : 0,
+    'activations of the vision tower': tower === largest ? tower : 0,
+    'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
+    logits: largest === decode + logits ? logits : 0,
+  };
+}
+
+/** Copies in another order, of the decoder and the head; those in bfloat16 take the place of other copies. */
+function packed(subject: Subject): number {
+  const { sizes, model } = subject;
+  const head = model.text.vocabularySize * model.text.hiddenSize;
+  const decoder = sizes.all - sizes.vision - sizes.tables;
+  return itemOf(subject) * (head + (sizes.copied > 0 ? 0 : decoder));
+}
+
+/** Of one token of every row. Blocks that are freed and wanted again at every token leave about two more with the allocator. */
+function logitsOf({ model, config }: Subject, { prompts, group, greedy }: Answers): number {
+  const elements = prompts * group * model.text.vocabularySize;
+  const { topP, topK, repetitionPenalty } = config.rollout;
+  const products = config.precision === 'bfloat16' ? half : 0;
+  // Logits, their log-probabilities, and both with what is forbidden.
+  if (greedy) return elements * (products + 3 * float + 2 * float);
+  const isPlain = config.device === 'cpu' && topP === 1 && topK === 0 && repetitionPenalty === 1;
+  // Otherwise also probabilities in float32, and with their sums in float64.
+  return elements * (products + (isPlain ? float : 4 * float + 2 * 8) + 2 * float);
+}
