@@ -44,6 +44,7 @@ VISURF_INLINE void tileRows(const T* a, int64_t lda, const T* b, int64_t ldb, T*
                             int64_t inner, bool add) {
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) tile<4, C>(a + r * lda, lda, b, ldb, c + r * ldc, ldc, inner, add);
+  for (; r + 2 <= rows; r += 2) tile<2, C>(a + r * lda, lda, b, ldb, c + r * ldc, ldc, inner, add);
   for (; r < rows; ++r) tile<1, C>(a + r * lda, lda, b, ldb, c + r * ldc, ldc, inner, add);
 }
 
@@ -104,15 +105,19 @@ VISURF_INLINE void softmax(T* scores, int64_t count) {
 template <class T>
 VISURF_KERNEL void attend(const Attention<T>& s, int64_t prompt, int64_t kv, int64_t first, int64_t count,
                           std::vector<T>& memory, std::vector<T>& panel) {
-  const int64_t groups = s.heads / s.kvHeads, rows = count * groups, length = s.at + 1, width = s.prefix + length;
+  constexpr int64_t lanes = Lanes<T>::size;
+  const int64_t groups = s.heads / s.kvHeads, rows = count * groups, length = s.at + 1;
+  // Scores against places of the cache that are still empty are computed where that fills a vector, and not read.
+  const int64_t filled = (length + lanes - 1) / lanes * lanes, own = filled <= s.capacity ? filled : length;
+  const int64_t width = s.prefix + own;
   memory.resize(rows * (2 * s.size + width));
   T *query = memory.data(), *result = query + rows * s.size, *scores = result + rows * s.size;
   const int64_t shared = prompt * s.kvHeads + kv;
   const T* prefixKeys = s.prefixKeys + shared * s.size * s.prefix;
   const T* prefixValues = s.prefixValues + shared * s.size * s.prefix;
+  const T *cos = s.cos + prompt * s.size, *sin = s.sin + prompt * s.size;
   for (int64_t r = 0; r < count; ++r) {
     const int64_t token = prompt * s.responses + first + r;
-    const T *cos = s.cos + token * s.size, *sin = s.sin + token * s.size;
     T* keys = s.ownKeys + (shared * s.responses + first + r) * s.size * s.capacity;
     T* values = s.ownValues + (shared * s.responses + first + r) * s.size * s.capacity;
     for (int64_t g = 0; g < groups; ++g)
@@ -121,14 +126,14 @@ VISURF_KERNEL void attend(const Attention<T>& s, int64_t prompt, int64_t kv, int
     rotateHead<T>(s.k + token * s.keyStride + kv * s.size, cos, sin, keys + s.at, s.size, s.capacity, 1);
     std::memcpy(values + s.at * s.size, s.v + token * s.valueStride + kv * s.size, s.size * sizeof(T));
     multiply<T>(query + r * groups * s.size, s.size, keys, s.capacity, scores + r * groups * width + s.prefix, width,
-                groups, s.size, length, false, panel);
+                groups, s.size, own, false, panel);
   }
   multiply<T>(query, s.size, prefixKeys, s.prefix, scores, width, rows, s.size, s.prefix, false, panel);
   for (int64_t row = 0; row < rows; ++row) {
     T* each = scores + row * width;
     if (s.padding)
       for (int64_t i = 0; i < s.prefix; ++i) each[i] += s.padding[prompt * s.prefix + i];
-    softmax<T>(each, width);
+    softmax<T>(each, s.prefix + length);
   }
   multiply<T>(scores, width, prefixValues, s.size, result, s.size, rows, s.prefix, s.size, false, panel);
   for (int64_t r = 0; r < count; ++r) {
@@ -148,7 +153,7 @@ at::Tensor asTokens(const at::Tensor& x, at::ScalarType type) {
   return whole ? y : y.contiguous();
 }
 
-// q [B, K, H, d], k and v [B, K, KV, d] before rotation; cos and sin [B, K, 1, d]; prefix keys [B, KV, d, L] and values
+// q [B, K, H, d], k and v [B, K, KV, d] before rotation; cos and sin [B, 1, 1, d]; prefix keys [B, KV, d, L] and values
 // [B, KV, L, d]; own keys [B, KV, K, d, capacity] and values [B, KV, K, capacity, d], to which the token is added at
 // `at`; padding [B, .., L] is added to the prefix scores. Returns [B, K, H * d].
 at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
@@ -162,6 +167,8 @@ at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& k, const at::T
   for (const auto* each : {&cos, &sin, &prefixKeys, &prefixValues, &ownKeys, &ownValues})
     TORCH_CHECK(each->is_contiguous() && each->scalar_type() == type,
                 "decode_attention: caches and rotation must be contiguous and of one dtype");
+  TORCH_CHECK(cos.numel() == batch * size && sin.numel() == batch * size,
+              "decode_attention: there must be one rotation per prompt");
   const auto queries = asTokens(q, type), keys = asTokens(k, type), values = asTokens(v, type);
   const auto mask = padding ? padding->reshape({batch, prefix}).contiguous() : at::Tensor();
   auto out = at::empty({batch, responses, heads * size}, cos.options());

@@ -88,27 +88,26 @@ const turned = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => {
 };
 
 test.each([
-  { size: 6, prefix: 5, length: 3 },
-  { size: 32, prefix: 37, length: 19 },
-  { size: 16, prefix: 16, length: 0 },
+  { size: 6, prefix: 5, length: 3, capacity: 5 },
+  { size: 32, prefix: 37, length: 19, capacity: 24 },
+  { size: 16, prefix: 16, length: 0, capacity: 16 },
 ])('decodeAttention rotates, appends, and is one softmax over prefix and own tokens: $size, $prefix, $length', (at) => {
   const options = { dtype: 'float64', generator: new Generator(5) } as const;
   const [batch, responses, kvHeads, groups] = [2, 5, 2, 3];
-  const { size, prefix, length } = at;
+  const { size, prefix, length, capacity } = at;
   const heads = kvHeads * groups;
   // Parts of a wider product, as projections give them.
   const joint = randn([batch, responses, heads + 2 * kvHeads, size], options);
   const q = joint.narrow(2, 0, heads);
   const [k, v] = [joint.narrow(2, heads, kvHeads), joint.narrow(2, heads + kvHeads, kvHeads)];
   const rotation = {
-    cos: randn([batch, responses, 1, size], options),
-    sin: randn([batch, responses, 1, size], options),
+    cos: randn([batch, 1, 1, size], options),
+    sin: randn([batch, 1, 1, size], options),
   };
   const shared = {
     keys: randn([batch, kvHeads, size, prefix], options),
     values: randn([batch, kvHeads, prefix, size], options),
   };
-  const capacity = length + 2;
   const own = {
     keys: randn([batch, kvHeads, responses, size, capacity], options),
     values: randn([batch, kvHeads, responses, capacity, size], options),

@@ -102,7 +102,7 @@ export interface DecodingCache {
  * Attention of one new token of K responses per prompt to the prompt's keys, which they share, and to their own, to
  * which the token is added; on the CPU, in the dtype of the rotation (float32 or float64), without a gradient.
  * @param q [B, K, H, d] before rotation, like k and v [B, K, KV, d]
- * @param rotation as in `rotate`: cos and sin [B, K, 1, d]
+ * @param rotation as in `rotate`, of each prompt's new tokens: cos and sin [B, 1, 1, d]
  * @param prefix [B, KV, d, L] and [B, KV, L, d]
  * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which the first `at` tokens are filled
  * @param padding added to the scores of the prefix, [B, ..., L]

@@ -231,7 +231,7 @@ export class QwenVL extends nn.Module {
 
   /**
    * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, [B, KV, K, d, capacity]
-   * and [B, KV, K, capacity, d] per layer.
+   * and [B, KV, K, capacity, d] per layer; `positions` of the prompts' new tokens, [B].
    * @returns hidden states after the final norm, [B * K, D]
    */
   decode(
@@ -245,7 +245,7 @@ export class QwenVL extends nn.Module {
     const batch = tokens.length / responses;
     requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
     return scope(() => {
-      const rotation = textRotation([positions, positions, positions], [batch, responses], this._config, this.dtype);
+      const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
       const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
       let x = words.to(this.dtype).view(batch, responses, -1);
       this.model.layers.forEach((layer, i) => {

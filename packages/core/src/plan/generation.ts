@@ -1,4 +1,5 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
+import { cacheCapacity } from '../rollout/generate.ts';
 import { packFrom } from '../model/qwen.ts';
 import { float, half, itemOf, pixelBytes } from './activations.ts';
 import type { Parts } from './parts.ts';
@@ -33,7 +34,7 @@ export function generation(subject: Subject, answers: Answers): Parts {
   const largest = Math.max(prefill, decode + logits, tower);
   return {
     pixels: images,
-    'keys and values': text.layers * 2 * keys * float * (prompts * promptTokens + rows * tokens),
+    'keys and values': text.layers * 2 * keys * float * (prompts * promptTokens + rows * cacheCapacity(tokens)),
     'weights packed for decoding': rows >= packFrom ? packed(subject) : 0,
     'activations of the vision tower': tower === largest ? tower : 0,
     'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,

@@ -58,7 +58,7 @@ test('loading: the weights, and the pages of the file', () => {
 test('generation and evaluation: keys and values of prompts and answers, logits of one token', () => {
   const rollouts = planned({ workload: { prompts: 100, group: 600, responses: 601 } });
   expect(rollouts.phase).toBe('generation');
-  expect(rollouts.of('keys and values')).toBe(3 * 2 * 32 * 4 * (100 * 20 + 60_000 * 5));
+  expect(rollouts.of('keys and values')).toBe(3 * 2 * 32 * 4 * (100 * 20 + 60_000 * 16));
   // One float32 that is there, and two that the allocator keeps; cut distributions need five times as much.
   expect(rollouts.of('logits')).toBe(60_000 * 352 * 3 * 4);
   const cut = planned({

@@ -45,6 +45,9 @@ interface Row {
   done: boolean;
 }
 
+/** Tokens that a rollout's cache has room for: vectors of the kernel that reads it are full. */
+export const cacheCapacity = (tokens: number): number => Math.ceil(tokens / 16) * 16;
+
 /** Tokens between two turns of the event loop. */
 const yieldEvery = 8;
 /** The batch is packed anew when fewer than this share of its rows still grow. */
@@ -152,9 +155,10 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptio
       const prefill = model.prefill(prompts);
       const { keyValueHeads, headSize } = model.config.text;
       const perRollout = [prompts.length, keyValueHeads, group];
+      const capacity = cacheCapacity(maxNewTokens);
       const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(empty([...perRollout, headSize, maxNewTokens], { dtype, device })),
-        values: keep(empty([...perRollout, maxNewTokens, headSize], { dtype, device })),
+        keys: keep(empty([...perRollout, headSize, capacity], { dtype, device })),
+        values: keep(empty([...perRollout, capacity, headSize], { dtype, device })),
       }));
       for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
       keep(prefill.last);
@@ -218,7 +222,7 @@ export async function generate(
       tokens = scope(() =>
         noGrad(() => {
           const { prefill, own, responses } = current;
-          const positions = prefill.nextPositions.flatMap((next) => Array<number>(responses).fill(next + at - 1));
+          const positions = prefill.nextPositions.map((next) => next + at - 1);
           const hidden = model.decode(inputs, positions, responses, prefill, own, at - 1);
           return choose(model, hidden, current, at, options, forbidden);
         }),
