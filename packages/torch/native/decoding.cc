@@ -10,62 +10,11 @@
 #include <vector>
 
 #include "kernels.h"
+#include "products.h"
 
 namespace visurf {
 
 namespace {
-
-// ---- Products of few rows: c [rows, cols] (+)= a [rows, inner] b [inner, cols]
-
-template <class T>
-struct Lanes {
-  typedef T Vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
-  static constexpr int64_t size = 64 / sizeof(T);
-};
-
-// R rows and C vectors of columns stay in registers over the whole of `inner`.
-template <int R, int C, class T>
-VISURF_INLINE void tile(const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, int64_t inner, bool add) {
-  using Vector = typename Lanes<T>::Vector;
-  Vector sums[R][C];
-  for (int r = 0; r < R; ++r)
-    for (int j = 0; j < C; ++j) sums[r][j] = add ? reinterpret_cast<const Vector*>(c + r * ldc)[j] : Vector{};
-  for (int64_t i = 0; i < inner; ++i) {
-    const auto* row = reinterpret_cast<const Vector*>(b + i * ldb);
-    for (int r = 0; r < R; ++r)
-      for (int j = 0; j < C; ++j) sums[r][j] += a[r * lda + i] * row[j];
-  }
-  for (int r = 0; r < R; ++r)
-    for (int j = 0; j < C; ++j) reinterpret_cast<Vector*>(c + r * ldc)[j] = sums[r][j];
-}
-
-template <int C, class T>
-VISURF_INLINE void tileRows(const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, int64_t rows,
-                            int64_t inner, bool add) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) tile<4, C>(a + r * lda, lda, b, ldb, c + r * ldc, ldc, inner, add);
-  for (; r + 2 <= rows; r += 2) tile<2, C>(a + r * lda, lda, b, ldb, c + r * ldc, ldc, inner, add);
-  for (; r < rows; ++r) tile<1, C>(a + r * lda, lda, b, ldb, c + r * ldc, ldc, inner, add);
-}
-
-// `panel` holds a last, narrower block of columns, filled up with zeros: [inner + rows, lanes].
-template <class T>
-VISURF_INLINE void multiply(const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc, int64_t rows,
-                            int64_t inner, int64_t cols, bool add, std::vector<T>& panel) {
-  constexpr int64_t lanes = Lanes<T>::size;
-  int64_t j = 0;
-  for (; j + 2 * lanes <= cols; j += 2 * lanes) tileRows<2>(a, lda, b + j, ldb, c + j, ldc, rows, inner, add);
-  for (; j + lanes <= cols; j += lanes) tileRows<1>(a, lda, b + j, ldb, c + j, ldc, rows, inner, add);
-  if (j == cols) return;
-  const size_t bytes = (cols - j) * sizeof(T);
-  panel.assign((inner + rows) * lanes, 0);
-  T* result = panel.data() + inner * lanes;
-  for (int64_t i = 0; i < inner; ++i) std::memcpy(panel.data() + i * lanes, b + i * ldb + j, bytes);
-  if (add)
-    for (int64_t r = 0; r < rows; ++r) std::memcpy(result + r * lanes, c + r * ldc + j, bytes);
-  tileRows<1>(a, lda, panel.data(), lanes, result, lanes, rows, inner, add);
-  for (int64_t r = 0; r < rows; ++r) std::memcpy(c + r * ldc + j, result + r * lanes, bytes);
-}
 
 // ---- One new token of K responses per prompt attends to the prompt's keys, which they share, and to its own
 
@@ -105,10 +54,9 @@ VISURF_INLINE void softmax(T* scores, int64_t count) {
 template <class T>
 VISURF_KERNEL void attend(const Attention<T>& s, int64_t prompt, int64_t kv, int64_t first, int64_t count,
                           std::vector<T>& memory, std::vector<T>& panel) {
-  constexpr int64_t lanes = Lanes<T>::size;
   const int64_t groups = s.heads / s.kvHeads, rows = count * groups, length = s.at + 1;
   // Scores against places of the cache that are still empty are computed where that fills a vector, and not read.
-  const int64_t filled = (length + lanes - 1) / lanes * lanes, own = filled <= s.capacity ? filled : length;
+  const int64_t filled = Lanes<T>::fill(length), own = filled <= s.capacity ? filled : length;
   const int64_t width = s.prefix + own;
   memory.resize(rows * (2 * s.size + width));
   T *query = memory.data(), *result = query + rows * s.size, *scores = result + rows * s.size;
@@ -125,21 +73,21 @@ VISURF_KERNEL void attend(const Attention<T>& s, int64_t prompt, int64_t kv, int
                     query + (r * groups + g) * s.size, s.size, 1, s.scale);
     rotateHead<T>(s.k + token * s.keyStride + kv * s.size, cos, sin, keys + s.at, s.size, s.capacity, 1);
     std::memcpy(values + s.at * s.size, s.v + token * s.valueStride + kv * s.size, s.size * sizeof(T));
-    multiply<T>(query + r * groups * s.size, s.size, keys, s.capacity, scores + r * groups * width + s.prefix, width,
+    multiply<T>({query + r * groups * s.size, s.size}, keys, s.capacity, scores + r * groups * width + s.prefix, width,
                 groups, s.size, own, false, panel);
   }
-  multiply<T>(query, s.size, prefixKeys, s.prefix, scores, width, rows, s.size, s.prefix, false, panel);
+  multiply<T>({query, s.size}, prefixKeys, s.prefix, scores, width, rows, s.size, s.prefix, false, panel);
   for (int64_t row = 0; row < rows; ++row) {
     T* each = scores + row * width;
     if (s.padding)
       for (int64_t i = 0; i < s.prefix; ++i) each[i] += s.padding[prompt * s.prefix + i];
     softmax<T>(each, s.prefix + length);
   }
-  multiply<T>(scores, width, prefixValues, s.size, result, s.size, rows, s.prefix, s.size, false, panel);
+  multiply<T>({scores, width}, prefixValues, s.size, result, s.size, rows, s.prefix, s.size, false, panel);
   for (int64_t r = 0; r < count; ++r) {
     const T* values = s.ownValues + (shared * s.responses + first + r) * s.size * s.capacity;
     T* mine = result + r * groups * s.size;
-    multiply<T>(scores + r * groups * width + s.prefix, width, values, s.size, mine, s.size, groups, length, s.size,
+    multiply<T>({scores + r * groups * width + s.prefix, width}, values, s.size, mine, s.size, groups, length, s.size,
                 true, panel);
     std::memcpy(s.out + ((prompt * s.responses + first + r) * s.heads + kv * groups) * s.size, mine,
                 groups * s.size * sizeof(T));

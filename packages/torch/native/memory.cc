@@ -95,6 +95,16 @@ void dispose(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "dispose", [&] { State::of(info.Env()).release(info[0].As<Napi::Number>().Uint32Value()); });
 }
 
+// disposeAll(handles, count): those of a Uint32Array
+void disposeAll(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "dispose", [&] {
+    auto& state = State::of(info.Env());
+    const auto handles = info[0].As<Napi::Uint32Array>();
+    const auto count = std::min<size_t>(info[1].As<Napi::Number>().Uint32Value(), handles.ElementLength());
+    for (size_t i = 0; i < count; ++i) state.release(handles.Data()[i]);
+  });
+}
+
 Napi::Value live(const Napi::CallbackInfo& info) {
   auto& state = State::of(info.Env());
   auto result = Napi::Object::New(info.Env());
@@ -175,6 +185,7 @@ void registerMemory(Napi::Env env, Napi::Object exports) {
   exports.Set("dtype", Napi::Function::New<dtype>(env));
   exports.Set("device", Napi::Function::New<device>(env));
   exports.Set("dispose", Napi::Function::New<dispose>(env));
+  exports.Set("disposeAll", Napi::Function::New<disposeAll>(env));
   exports.Set("live", Napi::Function::New<live>(env));
   exports.Set("newGenerator", Napi::Function::New<newGenerator>(env));
   exports.Set("generatorState", Napi::Function::New<generatorState>(env));

@@ -11,6 +11,7 @@ const ids = {
   rmsNorm: op('visurf::rms_norm'),
   rotate: op('visurf::rotate'),
   swiglu: op('visurf::swiglu'),
+  packedAttention: op('visurf::packed_attention'),
   decodeAttention: op('visurf::decode_attention'),
   sample: op('visurf::sample'),
   attention: op('scaled_dot_product_attention'),
@@ -97,6 +98,21 @@ export interface DecodingCache {
   /** [..., tokens, d] */
   readonly values: Tensor;
 }
+
+/**
+ * Causal attention of rows that hold a prompt and K responses to it, each of which sees the prompt and itself: S = L + K T
+ * places, [prompt, padded right to L | K responses of T]. With a gradient; on the CPU, in float32 or float64.
+ * @param q of the last places of each row, all responses among them, [B, at most S, H, d]
+ * @param k [B, S, KV, d], like v
+ * @param lengths of the prompts, without their padding
+ * @returns [B, at most S, H * d]
+ */
+export const packedAttention = (
+  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  lengths: readonly number[],
+  responses: number,
+  tokens: number,
+): Tensor => one(ids.packedAttention, q.handle, k.handle, v.handle, lengths, responses, tokens);
 
 /**
  * Attention of one new token of K responses per prompt to the prompt's keys, which they share, and to their own, to

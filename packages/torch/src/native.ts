@@ -49,6 +49,7 @@ interface Native {
   dtype(handle: Handle): number;
   device(handle: Handle): string;
   dispose(handle: Handle): void;
+  disposeAll(handles: Uint32Array, count: number): void;
   live(): { handles: number; bytes: number };
   allocated(): { bytes: number; peak: number };
   resetPeakAllocated(): void;

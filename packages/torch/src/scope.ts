@@ -55,13 +55,22 @@ export function scope<T>(body: () => T): T {
     current = outer;
     const survivors = new Set<object>();
     collect(result, survivors);
+    if (freed.length < mine.length) freed = new Uint32Array(2 * mine.length);
+    let count = 0;
     for (const tensor of mine) {
       if (tensor.handle === 0 || tensor.kept) continue;
-      if (survivors.has(tensor)) adopt(tensor);
-      else tensor.release();
+      if (survivors.has(tensor)) {
+        adopt(tensor);
+        continue;
+      }
+      freed[count++] = tensor.handle;
+      tensor.handle = 0;
     }
+    native.disposeAll(freed, count);
   }
 }
+/** Handles that a scope frees in one call. */
+let freed = new Uint32Array(256);
 
 /** Lets a tensor outlive every scope that is open; `dispose` or the garbage collector frees it. */
 export function keep<T extends Tensor>(tensor: T): T {

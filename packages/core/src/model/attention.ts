@@ -9,6 +9,15 @@ import { cat, functional, tensor, zeros, type Tensor } from '@visurf/torch';
 
 import { rotate, type Rotation } from './rope.ts';
 
+/** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
+export interface Layout {
+  /** Of the prompts, without their padding, [B]. */
+  readonly lengths: readonly number[];
+  readonly prefix: number;
+  readonly responses: number;
+  readonly tokens: number;
+}
+
 /** Keys and values of one layer: [B, KV, L, d]. */
 export interface KeyValues {
   readonly keys: Tensor;
@@ -19,7 +28,7 @@ export interface KeyValues {
  * Causal attention of prompts within themselves, padded on the right (no mask needed: what comes later is not seen).
  * @param q of the last Q of L places, [B, Q, H, d] @returns [B, Q, H * d]
  */
-export function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
+function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
   const [batch, asked, heads] = [q.size(0), q.size(1), q.size(2)];
   const [repeats, length] = [heads / keys.size(1), keys.size(2)];
   const repeat = (x: Tensor): Tensor => (repeats === 1 ? x : x.repeatInterleave(repeats, 1));
@@ -36,6 +45,56 @@ function causalMask(asked: number, length: number, { dtype, device }: Tensor): T
 }
 
 /**
+ * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU.
+ * @param qkv of the last Q of S places [B, Q, H, d], and of all [B, S, KV, d], S = L + K T
+ * @returns [B, Q, H * d]
+ */
+export function packedAttention(qkv: readonly [Tensor, Tensor, Tensor], layout: Layout): Tensor {
+  const { lengths, responses, tokens } = layout;
+  if (qkv[0].device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  return composedAttention(qkv, layout);
+}
+
+/** `packedAttention` from libtorch's operators, for every device. */
+export function composedAttention([q, k, v]: readonly [Tensor, Tensor, Tensor], layout: Layout): Tensor {
+  const { responses, tokens } = layout;
+  if (responses === 0) return prefixAttention(q, { keys: k.transpose(1, 2), values: v.transpose(1, 2) });
+  const [batch, asked, heads, size] = q.shape as [number, number, number, number];
+  const [kvHeads, own] = [k.size(2), responses * tokens];
+  const parts = (each: Tensor): [Tensor, Tensor] => each.split([each.size(1) - own, own], 1) as [Tensor, Tensor];
+  const [[prefixQ, ownQ], [prefixK, ownK], [prefixV, ownV]] = [parts(q), parts(k), parts(v)];
+  const shared = { keys: prefixK.transpose(1, 2), values: prefixV.transpose(1, 2) };
+  // [B, KV, K, T, d]
+  const perResponse = (each: Tensor): Tensor =>
+    each.reshape(batch, responses, tokens, kvHeads, size).permute(0, 3, 1, 2, 4);
+  const ownOut = sharedPrefixAttention(
+    ownQ.reshape(batch, responses, tokens, heads, size),
+    shared,
+    { keys: perResponse(ownK), values: perResponse(ownV) },
+    responseMask(layout, q),
+  );
+  return cat([prefixAttention(prefixQ, shared), ownOut.view(batch, own, -1)], 1).view(batch, asked, -1);
+}
+
+/**
+ * [B or 1, 1, 1, 1, T, L + T], added to scores like those of q: -Infinity at padding of the prompt and at what comes
+ * later; one for all prompts of equal length.
+ */
+function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Tensor): Tensor {
+  const batch = lengths.every((length) => length === prefix) ? 1 : lengths.length;
+  const width = prefix + tokens;
+  const values = new Float32Array(batch * tokens * width);
+  for (let b = 0; b < batch; b++) {
+    for (let t = 0; t < tokens; t++) {
+      const row = (b * tokens + t) * width;
+      values.fill(-Infinity, row + (lengths[b] ?? prefix), row + prefix);
+      values.fill(-Infinity, row + prefix + t + 1, row + width);
+    }
+  }
+  return tensor(values, { shape: [batch, 1, 1, 1, tokens, width] }).to({ dtype, device });
+}
+
+/**
  * Attention of T new tokens of K responses per prompt to the prompt and to their own keys.
  * @param q [B, K, T, H, d]
  * @param prefix of the prompts, [B, KV, L, d]
@@ -43,7 +102,7 @@ function causalMask(asked: number, length: number, { dtype, device }: Tensor): T
  * @param mask added to the scores; broadcasts to [B, KV, K, g, T, L + S]; undefined where everything is visible
  * @returns [B, K, T, H * d]
  */
-export function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValues, mask: Tensor | undefined): Tensor {
+function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValues, mask: Tensor | undefined): Tensor {
   const [batch, responses, tokens, heads, size] = q.shape as [number, number, number, number, number];
   const kvHeads = prefix.keys.size(1);
   const groups = heads / kvHeads;

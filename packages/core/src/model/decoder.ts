@@ -1,17 +1,10 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
-import { cat, functional, nn, type Tensor } from '@visurf/torch';
+import { functional, nn, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, prefixAttention, sharedPrefixAttention, type KeyValues } from './attention.ts';
+import { decodeAttention, packedAttention, type KeyValues, type Layout } from './attention.ts';
 import type { TextConfig } from './config.ts';
 import { Projection, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
-
-/** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
-export interface Layout {
-  readonly prefix: number;
-  readonly responses: number;
-  readonly tokens: number;
-}
 
 const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
 
@@ -53,35 +46,15 @@ class SelfAttention extends nn.Module {
   }
 
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
-  prefill(x: Tensor, rotation: Rotation, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
     const [q, k, v] = this.#project(x, rotation, from);
-    const cache = { keys: k.transpose(1, 2), values: v.transpose(1, 2) };
-    return [this.o_proj.forward(prefixAttention(q, cache)), cache];
+    const attended = this.o_proj.forward(packedAttention([q, k, v], layout));
+    return [attended, { keys: k.transpose(1, 2), values: v.transpose(1, 2) }];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
-  packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor, from: number): Tensor {
-    const { prefix, responses, tokens } = layout;
-    const { heads, keyValueHeads, headSize } = this._config;
-    if (responses === 0) return this.prefill(x, rotation, from)[0];
-    const [q, k, v] = this.#project(x, rotation, from);
-    const batch = x.size(0);
-    const parts = (each: Tensor, first: number): [Tensor, Tensor] =>
-      each.split([first, responses * tokens], 1) as [Tensor, Tensor];
-    const [prefixQ, ownQ] = parts(q, prefix - from);
-    const [prefixK, ownK] = parts(k, prefix);
-    const [prefixV, ownV] = parts(v, prefix);
-    const shared = {
-      keys: prefixK.transpose(1, 2),
-      values: prefixV.transpose(1, 2),
-    };
-    // [B, KV, K, T, d]
-    const perResponse = (each: Tensor): Tensor =>
-      each.reshape(batch, responses, tokens, keyValueHeads, headSize).permute(0, 3, 1, 2, 4);
-    const own = { keys: perResponse(ownK), values: perResponse(ownV) };
-    const ownOut = sharedPrefixAttention(ownQ.reshape(batch, responses, tokens, heads, headSize), shared, own, mask);
-    const out = cat([prefixAttention(prefixQ, shared), ownOut.view(batch, responses * tokens, -1)], 1);
-    return this.o_proj.forward(out);
+  packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor {
+    return this.o_proj.forward(packedAttention(this.#project(x, rotation, from), layout));
   }
 
   /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
@@ -147,13 +120,13 @@ export class DecoderLayer extends nn.Module {
    * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
    * where nobody asks for them.
    */
-  prefill(x: Tensor, rotation: Rotation, from: number): [Tensor, KeyValues] {
-    const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, from);
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+    const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, layout, from);
     return [this.#feedForward(placesFrom(x, from).add(attended)), cache];
   }
   /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
-  packed(x: Tensor, rotation: Rotation, layout: Layout, mask: Tensor, from: number): Tensor {
-    const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, mask, from);
+  packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor {
+    const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, from);
     return this.#feedForward(placesFrom(x, from).add(attended));
   }
   decode(

@@ -6,7 +6,7 @@
 import { invariant, UserError } from '../errors.ts';
 import type { Grid, Prompt } from '../types.ts';
 import type { ModelConfig } from './config.ts';
-import type { Layout } from './decoder.ts';
+import type { Layout } from './attention.ts';
 
 /** A prompt with the responses that are to be scored; their number and lengths may differ. */
 export interface PromptWithResponses {
@@ -26,8 +26,6 @@ export interface Packed {
   /** For every response token, in order: the place whose hidden state predicts it, and the token. */
   readonly predictors: readonly number[];
   readonly targets: readonly number[];
-  /** [B or 1, T, L + T]: -Infinity where a response token must not look; one for all prompts of equal length. */
-  readonly mask: { readonly values: Float32Array; readonly batch: number };
   /** [B, L]: -Infinity at the padding of the prompts; undefined where all are equally long. */
   readonly padding: Float32Array | undefined;
 }
@@ -37,21 +35,6 @@ const maxOf = (values: readonly number[]): number => values.reduce((a, b) => Mat
 /** The first position after a prompt, on all three axes: behind its last token, however far a video before it reaches. */
 export function nextPosition({ positionIds }: Prompt): number {
   return 1 + Math.max(...positionIds.map((axis) => axis.at(-1) ?? -1));
-}
-
-/** Which places of a response's row of scores [L + T] are hidden: padding of the prompt, and what comes later. */
-export function responseMask(lengths: readonly number[], prefix: number, tokens: number): Packed['mask'] {
-  const batch = lengths.every((length) => length === prefix) ? 1 : lengths.length;
-  const width = prefix + tokens;
-  const values = new Float32Array(batch * tokens * width);
-  for (let b = 0; b < batch; b++) {
-    for (let t = 0; t < tokens; t++) {
-      const row = (b * tokens + t) * width;
-      values.fill(-Infinity, row + (lengths[b] ?? prefix), row + prefix);
-      values.fill(-Infinity, row + prefix + t + 1, row + width);
-    }
-  }
-  return { values, batch };
 }
 
 function paddingMask(lengths: readonly number[], prefix: number): Float32Array | undefined {
@@ -157,14 +140,13 @@ export function pack(
     });
   });
   return {
-    layout: { prefix, responses, tokens },
+    layout: { lengths, prefix, responses, tokens },
     batch: items.length,
     ids,
     positions,
     imagePlaces,
     predictors,
     targets,
-    mask: responseMask(lengths, prefix, tokens),
     padding: paddingMask(lengths, prefix),
   };
 }

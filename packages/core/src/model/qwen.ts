@@ -165,12 +165,10 @@ export class QwenVL extends nn.Module {
   #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
     this.forgetTrained();
     const packed = pack(items, this._config);
-    const { layout, batch, mask } = packed;
+    const { layout, batch } = packed;
     requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
-    const maskShape = [mask.batch, 1, 1, 1, layout.tokens, layout.prefix + layout.tokens];
-    const visible = this.#place(tensor(mask.values, { shape: maskShape }));
     const images = this.#encodeImages(
       items.map(({ prompt }) => prompt),
       run,
@@ -181,7 +179,7 @@ export class QwenVL extends nn.Module {
     const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
     this.model.layers.forEach((layer, i) => {
       const first = i === this.model.layers.length - 1 ? from : 0;
-      x = run((stream) => layer.packed(stream, rotation, layout, visible, first), x, [layer]);
+      x = run((stream) => layer.packed(stream, rotation, layout, first), x, [layer]);
       if (observe) layers.push(x);
     });
     observe?.({ patches: images?.patches, features: images?.features, layers, packed });
@@ -212,7 +210,7 @@ export class QwenVL extends nn.Module {
       const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
         const first = i === this.model.layers.length - 1 ? from : 0;
         const [next, cache] = scope(() => {
-          const [stream, { keys, values }] = layer.prefill(x, rotation, first);
+          const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
           return [stream, { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() }] as const;
         });
         x.dispose();
