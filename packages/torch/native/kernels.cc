@@ -174,10 +174,11 @@ VISURF_KERNEL void gateRows(const T* gate, const T* up, T* y, int64_t begin, int
 
 template <class T>
 VISURF_KERNEL void gateRowsBackward(const T* grad, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin,
-                                    int64_t end, int64_t width, int64_t gateStride, int64_t upStride) {
+                                    int64_t end, int64_t width, int64_t gateStride, int64_t upStride,
+                                    int64_t gradStride) {
   for (int64_t row = begin; row < end; ++row) {
     const T *dy = grad + row * width, *g = gate + row * gateStride, *u = up + row * upStride;
-    T *dg = dGate + row * width, *du = dUp + row * width;
+    T *dg = dGate + row * gradStride, *du = dUp + row * gradStride;
     for (int64_t i = 0; i < width; ++i) {
       const T sigmoid = 1 / (1 + exponential(-g[i]));
       const T silu = g[i] * sigmoid;
@@ -196,11 +197,16 @@ at::Tensor asRows(const at::Tensor& x) {
 }
 
 struct SwiGlu : torch::autograd::Function<SwiGlu> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& gateInput, const at::Tensor& upInput) {
-    TORCH_CHECK(gateInput.sizes() == upInput.sizes(), "swiglu: gate ", gateInput.sizes(), " and up ", upInput.sizes());
-    const auto gate = asRows(gateInput), up = asRows(upInput);
+  // Without `up`, `gate` holds both, one behind the other in the last dimension.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gateInput,
+                            const std::optional<at::Tensor>& upInput) {
+    const int64_t width = gateInput.size(-1) / (upInput ? 1 : 2);
+    const auto both = asRows(gateInput);
+    const auto gate = upInput ? both : both.narrow(-1, 0, width);
+    const auto up = upInput ? asRows(*upInput) : both.narrow(-1, width, width);
+    TORCH_CHECK(gate.sizes() == up.sizes(), "swiglu: gate ", gate.sizes(), " and up ", up.sizes());
     auto y = at::empty(gate.sizes(), gate.options());
-    const int64_t width = gate.size(-1), rows = gate.numel() / width;
+    const int64_t rows = gate.numel() / width;
     AT_DISPATCH_FLOATING_TYPES(gate.scalar_type(), "swiglu", [&] {
       const auto *g = gate.const_data_ptr<scalar_t>(), *u = up.const_data_ptr<scalar_t>();
       auto* out = y.mutable_data_ptr<scalar_t>();
@@ -209,6 +215,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
       });
     });
     context->save_for_backward({gate, up});
+    context->saved_data["joint"] = !upInput;
     return y;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -216,16 +223,22 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     const auto &gate = saved[0], &up = saved[1];
     const auto grad = gradients[0].contiguous();
     const int64_t width = gate.size(-1), rows = gate.numel() / width;
-    auto dGate = at::empty(gate.sizes(), gate.options()), dUp = at::empty(up.sizes(), up.options());
+    const bool joint = context->saved_data["joint"].toBool();
+    auto sizes = gate.sizes().vec();
+    sizes.back() = 2 * width;
+    const auto both = joint ? at::empty(sizes, gate.options()) : at::Tensor();
+    const auto dGate = joint ? both.narrow(-1, 0, width) : at::empty(gate.sizes(), gate.options());
+    const auto dUp = joint ? both.narrow(-1, width, width) : at::empty(gate.sizes(), gate.options());
     AT_DISPATCH_FLOATING_TYPES(gate.scalar_type(), "swiglu_backward", [&] {
       const auto *dy = grad.const_data_ptr<scalar_t>(), *g = gate.const_data_ptr<scalar_t>(),
                  *u = up.const_data_ptr<scalar_t>();
       auto *dg = dGate.mutable_data_ptr<scalar_t>(), *du = dUp.mutable_data_ptr<scalar_t>();
       at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
-        gateRowsBackward<scalar_t>(dy, g, u, dg, du, begin, end, width, rowStride(gate), rowStride(up));
+        gateRowsBackward<scalar_t>(dy, g, u, dg, du, begin, end, width, rowStride(gate), rowStride(up),
+                                   rowStride(dGate));
       });
     });
-    return {dGate, dUp};
+    return joint ? variable_list{both, at::Tensor()} : variable_list{dGate, dUp};
   }
   static int64_t rowStride(const at::Tensor& x) { return x.dim() > 1 ? x.stride(-2) : x.size(-1); }
 };
@@ -247,9 +260,11 @@ at::Tensor rotate(const at::Tensor& input, const at::Tensor& cos, const at::Tens
   return at::addcmul(at::mul(x, cos), at::roll(x, {x.size(-1) / 2}, {-1}), sin);
 }
 
-at::Tensor swiGlu(const at::Tensor& gate, const at::Tensor& up) {
-  if (here(gate) && up.scalar_type() == gate.scalar_type() && gate.numel() > 0) return SwiGlu::apply(gate, up);
-  return at::mul(at::silu(gate), up);
+at::Tensor swiGlu(const at::Tensor& gate, const std::optional<at::Tensor>& up) {
+  if (here(gate) && gate.numel() > 0 && (!up || up->scalar_type() == gate.scalar_type()))
+    return SwiGlu::apply(gate, up);
+  const auto parts = up ? std::vector<at::Tensor>{gate, *up} : gate.chunk(2, -1);
+  return at::mul(at::silu(parts[0]), parts[1]);
 }
 
 }  // namespace
@@ -257,7 +272,7 @@ at::Tensor swiGlu(const at::Tensor& gate, const at::Tensor& up) {
 TORCH_LIBRARY(visurf, library) {
   library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", rmsNorm);
   library.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor", rotate);
-  library.def("swiglu(Tensor gate, Tensor up) -> Tensor", swiGlu);
+  library.def("swiglu(Tensor gate, Tensor? up) -> Tensor", swiGlu);
 }
 
 }  // namespace visurf

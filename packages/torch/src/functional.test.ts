@@ -62,10 +62,13 @@ test('our own kernels: values of the chains they replace, gradients by finite di
 
   const [gate, up, weight] = [randn([3, 8], options), randn([3, 8], options), randn([8], options)];
   close(swiglu(gate, up).toArray(), gate.silu().mul(up).toArray());
+  const joint = cat([gate, up], -1);
+  close(swiglu(joint).toArray(), gate.silu().mul(up).toArray());
   const chain = gate.mul(gate.square().mean(-1, true).add(1e-6).rsqrt()).mul(weight);
   close(rmsNorm(gate, weight, 1e-6).toArray(), chain.toArray());
-  for (const each of [gate, up, weight, x]) each.requiresGrad_();
+  for (const each of [gate, up, joint, weight, x]) each.requiresGrad_();
   gradcheck((a, b) => swiglu(a, b), [gate, up]);
+  gradcheck((a) => swiglu(a), [joint]);
   gradcheck((a, b) => rmsNorm(a, b, 1e-6), [gate, weight]);
   gradcheck((a) => rotate(a, turn.cos, turn.sin), [x]);
 });

@@ -64,8 +64,8 @@ export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
  */
 export const rotate = (x: Tensor, cos: Tensor, sin: Tensor): Tensor =>
   one(ids.rotate, x.handle, cos.handle, sin.handle);
-/** silu(gate) * up */
-export const swiglu = (gate: Tensor, up: Tensor): Tensor => one(ids.swiglu, gate.handle, up.handle);
+/** silu(gate) * up; without `up` the two halves of `gate`'s last dimension. */
+export const swiglu = (gate: Tensor, up?: Tensor): Tensor => one(ids.swiglu, gate.handle, up?.handle ?? null);
 export const dropout = (x: Tensor, p: number, training: boolean): Tensor => one(ids.dropout, x.handle, p, training);
 
 export interface AttentionOptions {

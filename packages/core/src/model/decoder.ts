@@ -1,9 +1,9 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
-import { functional, nn, type Tensor } from '@visurf/torch';
+import { nn, type functional, type Tensor } from '@visurf/torch';
 
 import { decodeAttention, packedAttention, type KeyValues, type Layout } from './attention.ts';
 import type { TextConfig } from './config.ts';
-import { Projection, projectTogether } from './projection.ts';
+import { Projection, projectGated, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
 const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
@@ -97,8 +97,7 @@ class Mlp extends nn.Module {
     });
   }
   forward(x: Tensor): Tensor {
-    const [gate, up] = projectTogether([this.gate_proj, this.up_proj], x) as [Tensor, Tensor];
-    return this.down_proj.forward(functional.swiglu(gate, up));
+    return this.down_proj.forward(projectGated(this.gate_proj, this.up_proj, x));
   }
 }
 

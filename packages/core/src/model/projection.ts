@@ -112,20 +112,30 @@ export function projections(model: nn.Module): Map<string, Projection> {
 const joinBelow = 1 << 20;
 
 /**
- * Projections of the same input, all with or all without bias. Small ones run as one product: narrow matrices leave the
- * machine half idle.
- * @returns one result per projection, [..., out]; views of a joint one where they were computed together
+ * Projections of the same input, all with or all without bias, as one product: narrow matrices leave the machine half
+ * idle.
+ * @returns [..., sum of out]; undefined where each is better off alone
  */
-export function projectTogether(projections: readonly Projection[], x: Tensor): Tensor[] {
+function jointProduct(projections: readonly Projection[], x: Tensor): Tensor | undefined {
   const elements = projections.reduce((sum, { weight }) => sum + weight.numel, 0);
-  if (elements > joinBelow || projections.some(({ lora }) => lora)) return projections.map((each) => each.forward(x));
-  const join = (): Weights => {
+  if (elements > joinBelow || projections.some(({ lora }) => lora)) return undefined;
+  return projections[0]!.forwardJoint(x, () => {
     const biases = projections.flatMap(({ bias }) => bias ?? []);
     return {
       weight: cat(projections.map(({ weight }) => weight)),
       bias: biases.length > 0 ? cat(biases) : undefined,
     };
-  };
+  });
+}
+
+/** One result per projection of the same input, [..., out]; views of a joint one where they were computed together. */
+export function projectTogether(projections: readonly Projection[], x: Tensor): Tensor[] {
   const sizes = projections.map(({ weight }) => weight.size(0));
-  return projections[0]!.forwardJoint(x, join).split(sizes, -1);
+  return jointProduct(projections, x)?.split(sizes, -1) ?? projections.map((each) => each.forward(x));
+}
+
+/** silu(gate(x)) * up(x) */
+export function projectGated(gate: Projection, up: Projection, x: Tensor): Tensor {
+  const joint = jointProduct([gate, up], x);
+  return joint ? functional.swiglu(joint) : functional.swiglu(gate.forward(x), up.forward(x));
 }

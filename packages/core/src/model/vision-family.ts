@@ -2,9 +2,9 @@
  * The parts in which the vision towers differ. Qwen2-VL: LayerNorm and a two-layer MLP with QuickGELU; Qwen2.5-VL: RMSNorm
  * and SwiGLU. (That Qwen2-VL has no windows is a matter of its config.) Field names are the checkpoint's keys.
  */
-import { functional, nn, type Tensor } from '@visurf/torch';
+import { nn, type Tensor } from '@visurf/torch';
 
-import { Projection, projectTogether } from './projection.ts';
+import { Projection, projectGated } from './projection.ts';
 import type { VisionConfig, VisionFamily } from './vision-config.ts';
 
 const normEps = 1e-6; // fixed in the reference, whatever the config says
@@ -26,8 +26,7 @@ class SwiGlu extends nn.Module {
     this.down_proj = new Projection(intermediateSize, hiddenSize);
   }
   forward(x: Tensor): Tensor {
-    const [gate, up] = projectTogether([this.gate_proj, this.up_proj], x) as [Tensor, Tensor];
-    return this.down_proj.forward(functional.swiglu(gate, up));
+    return this.down_proj.forward(projectGated(this.gate_proj, this.up_proj, x));
   }
 }
 
