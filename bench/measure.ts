@@ -36,6 +36,7 @@ export async function alternate(programs: readonly Program[], turns: Turns): Pro
     for (let i = 0; i < turns.warmup + turns.repeats; i++) {
       for (const [p, peer] of peers.entries()) {
         const step = await peer.step();
+        await peer.idle();
         if (i < turns.warmup) continue;
         const { name, steps } = measured[p]!;
         steps.push(step);

@@ -2,9 +2,10 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { totalmem } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import type { Readable, Writable } from 'node:stream';
 
-import { statusOf } from './resident.ts';
+import { processorSeconds, statusOf } from './resident.ts';
 
 export interface Ready {
   readonly peer: string;
@@ -61,11 +62,22 @@ export class Peer {
     return this.#next() as Promise<Step>;
   }
 
+  /** Until it does nothing: after its answer a program may still be freeing gigabytes, which is nobody else's time. */
+  async idle(): Promise<void> {
+    const used = (): number => processorSeconds(this.#child.pid!);
+    for (let before = used(), waits = 0; waits < 100 && this.#child.exitCode === null; waits++) {
+      await setTimeout(50);
+      const now = used();
+      if (now === before) return;
+      before = now;
+    }
+  }
+
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null) return;
     const gone = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.stdin.end();
-    const timer = setTimeout(() => this.#child.kill(), 5_000);
+    const timer = globalThis.setTimeout(() => this.#child.kill(), 5_000);
     await gone;
     clearTimeout(timer);
   }

@@ -17,7 +17,7 @@ export function statusOf(pid: number | 'self', field: 'RssAnon' | 'VmRSS' | 'VmH
 }
 
 /** Processor seconds of a process so far, all threads. */
-function processorSeconds(pid: number): number {
+export function processorSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
