@@ -88,12 +88,18 @@ function load(): Native {
   const again = 'run `make setup` in a checkout, `npm rebuild @visurf/torch` where it is installed';
   if (!existsSync(path)) throw new TorchError(`the native addon is not built (${path} is missing): ${again}`);
   let native: Native;
+  // Threads of OpenMP that wait spin, by default for so long that they take the processor from others, and from the
+  // thread they wait for. The runtime reads this once, as it is loaded.
+  const { GOMP_SPINCOUNT, OMP_WAIT_POLICY } = process.env;
+  const isChosen = GOMP_SPINCOUNT !== undefined || OMP_WAIT_POLICY !== undefined;
+  if (!isChosen) process.env['GOMP_SPINCOUNT'] = '20000';
   try {
     native = createRequire(import.meta.url)(path) as Native;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new TorchError(`the native addon does not load (was its libtorch moved or changed?): ${reason}\n  ${again}`);
   }
+  if (!isChosen) delete process.env['GOMP_SPINCOUNT'];
   native.setErrorClass(TorchError);
   const { version } = native.info();
   const [major = 0, minor = 0] = version.split('.').map(Number);
