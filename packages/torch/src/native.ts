@@ -92,7 +92,7 @@ function load(): Native {
   // thread they wait for. The runtime reads this once, as it is loaded.
   const { GOMP_SPINCOUNT, OMP_WAIT_POLICY } = process.env;
   const isChosen = GOMP_SPINCOUNT !== undefined || OMP_WAIT_POLICY !== undefined;
-  if (!isChosen) process.env['GOMP_SPINCOUNT'] = '20000';
+  if (!isChosen) process.env['GOMP_SPINCOUNT'] = '100000';
   try {
     native = createRequire(import.meta.url)(path) as Native;
   } catch (error) {
