@@ -102,13 +102,16 @@ async function workloadOf(config: Config, directory: string, responseTokens?: nu
   const { rollouts: group, label: role } = busiestPart(config);
   const labels = role === 'none' ? 0 : 1;
   const longest = Math.max(group > 0 ? (responseTokens ?? config.rollout.maxNewTokens) : 0, labels * labelTokens);
+  const responses = group + labels;
+  const { microBatch } = config.train;
+  const fitting = Math.floor((microBatch.tokens ?? Infinity) / (promptTokens + responses * longest));
   return {
     prompts: config.promptsPerStep,
-    microBatch: Math.min(config.train.microBatch.prompts, config.promptsPerStep),
+    microBatch: Math.min(microBatch.prompts, config.promptsPerStep, Math.max(1, fitting)),
     promptTokens,
     patches,
     group,
-    responses: group + labels,
+    responses,
     responseTokens: longest,
     images: new Set([...samples, ...validation].flatMap(({ images }) => images)).size,
     evaluated: validation.length,

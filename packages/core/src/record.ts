@@ -1,4 +1,5 @@
 /** What a finished step looks like from outside: its event, and one record per group. */
+import { takeoverSigns } from './label/takeover.ts';
 import { scorerOf, type Scorer } from './reward/reward.ts';
 import { promptParts, type StepPart } from './schedule/paradigm.ts';
 import type { StepResult } from './step.ts';
@@ -90,6 +91,8 @@ export function describeStep(
     learningRate,
     ...rolloutMetrics(groups, scorer),
     ...labelMetrics(groups, (member) => logProbs.get(member)),
+    ...takeoverSigns(groups, scorer),
+    labelGradient: update.labelGradient,
     scored: update.scored / update.responses,
     clippedLow: clippedLow / tokens,
     clippedHigh: clippedHigh / tokens,

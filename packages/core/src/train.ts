@@ -11,6 +11,7 @@ import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
 import type { FormHistory } from './label/align.ts';
+import { TakeoverGuard } from './label/takeover.ts';
 import { localModel, type DownloadProgress } from './hub/model.ts';
 import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
@@ -214,6 +215,10 @@ function lastMetrics(directory: string): Readonly<Record<string, number>> {
   return last && 'metrics' in last ? last.metrics : {};
 }
 
+/** Of the steps that a resumed run has made. */
+const stepMetrics = (directory: string): Readonly<Record<string, number>>[] =>
+  readEvents(join(directory, 'events.jsonl')).flatMap((event) => (event.type === 'step' ? [event.metrics] : []));
+
 /** Adds the number of the step to a UserError. */
 function inStep(step: number, error: unknown): unknown {
   if (!(error instanceof UserError)) return error;
@@ -261,14 +266,25 @@ async function trainPolicy({
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
+  const guard = new TakeoverGuard(checkpoint ? stepMetrics(run.directory) : []);
 
-  const draw = (): Batch => {
+  // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
+  const pull = (): Batch & { readonly after: CursorState } => {
     const indices = cursor.next(config.promptsPerStep);
-    return { indices, samples: indices.flatMap((index) => samples[index] ?? []) };
+    return { indices, samples: indices.flatMap((index) => samples[index] ?? []), after: cursor.state };
+  };
+  let drawn = cursor.state;
+  let upcoming = pull();
+  const draw = (): Batch => {
+    const batch = upcoming;
+    drawn = batch.after;
+    upcoming = pull();
+    policy.encoder.prefetch(upcoming.samples.flatMap(({ images }) => images));
+    return batch;
   };
 
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
-    const progress: Progress = { cursor: cursor.state, forms };
+    const progress: Progress = { cursor: drawn, forms };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...(policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model)),
@@ -295,6 +311,11 @@ async function trainPolicy({
       run.log(described.event);
       run.writeGroups(step, described.groups);
       onEvent({ kind: 'step', step, steps: config.steps, metrics });
+      const takeover = guard.observe(metrics);
+      if (takeover) {
+        run.log({ type: 'warning', step, message: takeover });
+        onEvent({ kind: 'warning', message: `step ${step}: ${takeover}` });
+      }
 
       const last = step === config.steps;
       const due = config.eval.every > 0 && (step % config.eval.every === 0 || last);

@@ -82,8 +82,11 @@ function curves(directory: string, validation: Story['validation']): ReportCurve
     curve('gIoU, held out', '%', 'eval', 'gIoU'),
     curve('IoU of present objects, held out', '%', 'eval', 'presentIoU'),
     curve('Reward of rollouts', 'mean', 'step', 'reward'),
-    curve('Thinking in rollouts', '%', 'step', 'reward.thinking', 100),
+    curve('Thinking in rollouts', '%', 'step', 'thinking', 100),
     curve('Labels that still teach', '%', 'step', 'labelActive', 100),
+    curve('Share of the gradient from labels', '%', 'step', 'labelGradient', 100),
+    curve('Entropy of rollouts', 'nats per token', 'step', 'entropy'),
+    curve('Length of rollouts', 'tokens', 'step', 'length'),
   ];
 }
 

@@ -48,7 +48,7 @@ test('overrides are YAML values; their paths are relative to the working directo
       'label.eliminate=on',
       'model=m',
     ],
-    '/work',
+    { cwd: '/work' },
   );
   expect(config.optimizer).toMatchObject({ learningRate: 1e-5, betas: [0.9, 0.99] });
   expect(config.label).toMatchObject({ smooth: false, eliminate: 'on' });
@@ -151,7 +151,7 @@ test('a model may be named as on the hub; a directory of that name comes first',
   expect(loadConfig(file, ['model=other/model']).model).toBe('other/model');
   mkdirSync(path.join(folder, 'owner', 'model'), { recursive: true });
   expect(loadConfig(file).model).toBe(path.join(folder, 'owner', 'model'));
-  expect(loadConfig(file, ['model=./other/model'], folder).model).toBe(path.join(folder, 'other', 'model'));
+  expect(loadConfig(file, ['model=./other/model'], { cwd: folder }).model).toBe(path.join(folder, 'other', 'model'));
   rmSync(folder, { recursive: true });
 });
 

@@ -16,13 +16,15 @@ type Locate = (path: readonly PropertyKey[]) => string;
 /** Keys that may differ when a run is resumed: they do not change the numbers of a step. */
 const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\./];
 
-/**
- * Reads a configuration. Relative paths in the file are relative to it, those in overrides to `cwd`; the result has
- * absolute paths only, and the text of the prompt template where the file named a file.
- * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
- * @throws UserError with every mistake found
- */
-export function loadConfig(file: string, overrides: readonly string[] = [], cwd = process.cwd()): Config {
+export interface LoadOptions {
+  /** What relative paths in overrides are relative to; unset: the working directory. */
+  readonly cwd?: string;
+  /** The file is shared by several paradigms: what the one at hand does not use is left out, instead of refused. */
+  readonly shared?: boolean;
+}
+
+/** A YAML file of keys and values. @throws UserError that names the line */
+export function readYaml(file: string): { document: Document; lines: LineCounter } {
   const lines = new LineCounter();
   const document = parseDocument(readText(file), { lineCounter: lines, logLevel: 'error' });
   const [broken] = document.errors;
@@ -32,9 +34,27 @@ export function loadConfig(file: string, overrides: readonly string[] = [], cwd 
   }
   document.contents ??= document.createNode({}) as never;
   if (!isMap(document.contents)) throw new UserError('must hold keys and values', { where: `${file}:1` });
+  return { document, lines };
+}
 
+/**
+ * Reads a configuration. Relative paths in the file are relative to it, those in overrides to `cwd`; the result has
+ * absolute paths only, and the text of the prompt template where the file named a file.
+ * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
+ * @throws UserError with every mistake found
+ */
+export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
+  const { cwd = process.cwd(), shared = false } = options;
+  const { document, lines } = readYaml(file);
   absolutePaths(document, path.dirname(path.resolve(file)));
   const overridden = overrides.map((override) => applyOverride(document, override, cwd));
+  if (shared) {
+    const isOverridden = (keys: readonly string[]): boolean =>
+      overridden.some(({ path: own }) => own.every((key, depth) => keys[depth] === key));
+    for (const { path: keys } of unusedKeys(toObject(document, file) as Record<string, unknown>)) {
+      if (!isOverridden(keys)) document.deleteIn(keys);
+    }
+  }
   return check(toObject(document, file), (keys) => {
     const override =
       overridden.findLast(({ path: own }) => own.every((key, depth) => keys[depth] === key)) ??
@@ -126,7 +146,7 @@ interface Mistake {
 }
 
 /** `schema` is that of the object found under `prefix`. */
-function mistakesOf(
+export function mistakesOf(
   issues: readonly z.core.$ZodIssue[],
   schema: z.ZodType,
   prefix: string[],
@@ -145,7 +165,7 @@ function mistakesOf(
 }
 
 /** One error for all mistakes. */
-function listOf(found: readonly Mistake[]): UserError {
+export function listOf(found: readonly Mistake[]): UserError {
   const [first, ...rest] = found;
   if (first && rest.length === 0) return new UserError(first.reason, first);
   const list = found.map(({ where, reason, remedy }) => `  ${where}: ${reason}${remedy ? ` (${remedy})` : ''}`);
@@ -246,7 +266,7 @@ function readText(file: string): string {
 }
 
 /** Line of the deepest written key on the way to a path, from 1. */
-function lineOf(document: Document, lines: LineCounter, keys: readonly PropertyKey[]): number {
+export function lineOf(document: Document, lines: LineCounter, keys: readonly PropertyKey[]): number {
   let node: unknown = document.contents;
   let offset = document.contents?.range?.[0] ?? 0;
   for (const key of keys) {

@@ -207,8 +207,14 @@ const shape = z.strictObject({
       /** Leave the vision tower as it is; the tokens of an image are then computed once and remembered. */
       freezeVision: z.boolean().default(false),
       lora: lora.optional(),
-      /** Prompts, with all their responses, whose activations are in memory at once. */
-      microBatch: z.strictObject({ prompts: count.default(4) }).prefault({}),
+      microBatch: z
+        .strictObject({
+          /** Prompts, with all their responses, whose activations are in memory at once, at most. */
+          prompts: count.default(4),
+          /** Their tokens, padding included, at most: rows of like length go together. */
+          tokens: count.optional(),
+        })
+        .prefault({}),
       /** Compute activations again in the backward pass: less memory, about a third more time. */
       checkpointActivations: z.boolean().default(false),
     })

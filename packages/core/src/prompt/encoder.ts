@@ -97,6 +97,11 @@ export class PromptEncoder {
     ) as number[];
   }
 
+  /** Decodes images that will be asked for, beside what else is done. */
+  prefetch(images: readonly string[]): void {
+    void this.visuals.prefetch(images);
+  }
+
   /**
    * @param where names the sample in messages
    * @throws UserError for an unusable image, or a prompt longer than the limit

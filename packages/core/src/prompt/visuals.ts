@@ -53,6 +53,11 @@ export class VisualReader {
     return visuals;
   }
 
+  /** Reads images into the cache. What is wrong with one is said when it is read to be used. */
+  async prefetch(files: readonly string[]): Promise<void> {
+    await Promise.allSettled(files.map((file) => this.readImage(file)));
+  }
+
   /** [N, channels * temporal * patch * patch]; undefined where nothing is to be seen. */
   patches(visuals: readonly Visual[]): Float32Array | undefined {
     if (visuals.length === 0) return undefined;

@@ -44,7 +44,13 @@ export interface EndEvent extends Stamped {
   readonly message?: string | undefined;
 }
 
-export type RunEvent = StartEvent | StepEvent | EvalEvent | CheckpointEvent | EndEvent;
+/** Something needs attention, such as labels that take the policy over. */
+export interface WarningEvent extends Stamped {
+  readonly type: 'warning';
+  readonly message: string;
+}
+
+export type RunEvent = StartEvent | StepEvent | EvalEvent | CheckpointEvent | WarningEvent | EndEvent;
 
 /** An event as its writer gives it: the run adds the time. */
 export type NewEvent = RunEvent extends infer Event ? (Event extends RunEvent ? Omit<Event, 'time'> : never) : never;

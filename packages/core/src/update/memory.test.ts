@@ -53,6 +53,10 @@ test('train.checkpointActivations', async () => {
   expectClose(await update({ checkpointActivations: true }), await update({}));
 });
 
+test('train.microBatch.tokens', async () => {
+  expectClose(await update({ microBatch: { prompts: 8, tokens: 150 } }), await update({}));
+});
+
 test('activations that are computed again take less memory', () => {
   const model = loadModel(tinyModel, { dtype: 'float64' });
   const prompt = oraclePrompt(oracleCases[0]!);

@@ -23,6 +23,7 @@ import {
 } from '../objective/objective.ts';
 import { philox } from '../rollout/philox.ts';
 import type { Group, Member } from '../types.ts';
+import { microBatches, type RowSize } from './microbatch.ts';
 
 export interface Learner {
   readonly model: QwenVL;
@@ -45,6 +46,8 @@ export interface UpdateResult {
   readonly scored: number;
   readonly responses: number;
   readonly stats: ResponseStats;
+  /** Share of sum |d loss / d log pi| over tokens that comes from labels, of the last inner update; NaN without a gradient. */
+  readonly labelGradient: number;
 }
 
 /** A member together with its plan and what is known of its log-probabilities. */
@@ -69,9 +72,12 @@ const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
   klSum: a.klSum + b.klSum,
 });
 
-function* batches<T>(values: readonly T[], size: number): Generator<readonly T[]> {
-  for (let start = 0; start < values.length; start += size) yield values.slice(start, start + size);
-}
+/** The row that a prompt and those of its responses that are scored become. */
+const rowOf = ({ group, items }: Work): RowSize => ({
+  prompt: group.prompt.inputIds.length,
+  responses: items.length,
+  tokens: items.reduce((most, { plan }) => Math.max(most, plan.tokens), 0),
+});
 
 const packable = (work: readonly Work[]): PromptWithResponses[] =>
   work.map(({ group, items }) => ({
@@ -126,7 +132,6 @@ export async function updatePolicy(
 ): Promise<UpdateResult> {
   const { model, reference, parameters, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
-  const size = config.train.microBatch.prompts;
   const planned = groups.map(plannedMembers);
   const totals = batchTotals(planned);
   const all = groups.map((group, i): Work => {
@@ -141,7 +146,8 @@ export async function updatePolicy(
     .map(({ group, items }) => ({ group, items: items.filter(({ plan }) => plan.needsGradient) }))
     .filter(({ items }) => items.length > 0);
 
-  for (const micro of batches(work, size)) {
+  const micros = microBatches(work, rowOf, config.train.microBatch);
+  for (const micro of micros) {
     if (updatesPerBatch > 1)
       for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
     if (reference)
@@ -150,15 +156,18 @@ export async function updatePolicy(
   }
 
   let [loss, gradientNorm, stats] = [0, 0, noStats];
+  let pull = { labels: 0, all: 0 };
   for (let update = 0; update < updatesPerBatch; update++) {
     optimizer.zeroGrad();
     [loss, stats] = [0, noStats];
-    for (const [i, micro] of [...batches(work, size)].entries()) {
+    pull = { labels: 0, all: 0 };
+    for (const [i, micro] of micros.entries()) {
       const result = withDropout(model, dropoutSeed(key, update, i), () =>
         accumulateGradient(model, micro, updatesPerBatch > 1, config.train.checkpointActivations),
       );
       loss += result.loss;
       stats = addStats(stats, result.stats);
+      pull = { labels: pull.labels + result.pull.labels, all: pull.all + result.pull.all };
       await setImmediate();
     }
     if (work.length === 0) break;
@@ -176,6 +185,7 @@ export async function updatePolicy(
     scored: work.reduce((sum, { items }) => sum + items.length, 0),
     responses: planned.reduce((sum, members) => sum + members.length, 0),
     stats,
+    labelGradient: pull.labels / pull.all,
   };
 }
 
@@ -185,24 +195,28 @@ function accumulateGradient(
   micro: readonly Work[],
   frozenOld: boolean,
   recomputed: boolean,
-): { loss: number; stats: ResponseStats } {
+): { loss: number; stats: ResponseStats; pull: { labels: number; all: number } } {
   return scope(() => {
     const pass = model.trained(packable(micro), recomputed);
     const scored = model.score(pass.hidden, pass.targets);
     const coefficients = new Float64Array(scored.logProbs.length);
     let [loss, stats, at] = [0, noStats, 0];
+    const pull = { labels: 0, all: 0 };
     for (const [item, values] of cut(scored.logProbs, micro)) {
       const old = frozenOld ? item.old : undefined;
       const response = evaluateResponse(item.plan, values, { old, reference: item.reference });
       coefficients.set(response.coefficients, at);
       at += values.length;
+      const own = response.coefficients.reduce((sum, each) => sum + Math.abs(each), 0);
+      pull.all += own;
+      if (item.member.kind === 'label') pull.labels += own;
       item.old ??= values.slice();
       loss += response.loss;
       stats = addStats(stats, response.stats);
     }
     assertFinite(loss, 'the loss', micro);
     pass.backward(scored.pullback(coefficients));
-    return { loss, stats };
+    return { loss, stats, pull };
   });
 }
 

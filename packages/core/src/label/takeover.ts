@@ -1,0 +1,89 @@
+/**
+ * Signs that labels take the policy over: it gives answers that labels taught where they are wrong, or stops to think.
+ * Both are compared with the first steps of the run, so that they warn of a change, not of a hard task.
+ */
+import type { Scorer } from '../reward/reward.ts';
+import { scorerOf } from '../reward/reward.ts';
+import { normalised } from '../tasks/text.ts';
+import { answerBlock } from '../tasks/thinking.ts';
+import type { Group } from '../types.ts';
+
+/** Metrics of a step that are watched; absent where nothing was sampled, or there was no label. */
+export interface TakeoverSigns {
+  /** Mean raw mark for thinking. */
+  readonly thinking?: number;
+  /** Share of rollouts that are wrong and give the answer of another prompt's label. */
+  readonly labelCopied?: number;
+}
+
+const answerOf = (text: string): string | undefined => {
+  const block = answerBlock(text);
+  return block === undefined ? undefined : normalised(block);
+};
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** NaN without rollouts, or without labels. */
+export function takeoverSigns(groups: readonly Group[], scorer: Scorer): Required<TakeoverSigns> {
+  const labels = groups.map(({ members: [first] }) => (first?.kind === 'label' ? first : undefined));
+  const answers = labels.map((label) => label && answerOf(label.response.text));
+  const thinking: number[] = [];
+  const copied: number[] = [];
+  groups.forEach(({ sample, members }, g) => {
+    const { thinkingTerm, accuracyTerm } = scorerOf(scorer, sample).task;
+    const label = labels[g];
+    for (const { kind, terms, response } of members) {
+      if (kind === 'label') continue;
+      thinking.push(terms[thinkingTerm] ?? 0);
+      if (!label) continue;
+      const given = answerOf(response.text);
+      const isWrong = (terms[accuracyTerm] ?? 0) < (label.terms[accuracyTerm] ?? 0);
+      const isAnothers = given !== undefined && given !== answers[g] && answers.includes(given);
+      copied.push(isWrong && isAnothers ? 1 : 0);
+    }
+  });
+  return { thinking: mean(thinking), labelCopied: mean(copied) };
+}
+
+/** Steps that are averaged, at the start and now. */
+const window = 4;
+/** What was kept of the thinking of the start below which there is a warning. */
+const thinkingKept = 0.8;
+/** Rise of the share of copied answers that brings a warning. */
+const copiedRise = 0.2;
+
+const remedy =
+  'lower optimizer.learningRate; or let labels look like rollouts (label.align: likelihood, label.eliminate: neutral), ' +
+  'or show fewer of them (paradigm: data-mixing)';
+
+/** Watches a run. It warns once of each sign. */
+export class TakeoverGuard {
+  readonly #history: Record<keyof TakeoverSigns, number[]> = { thinking: [], labelCopied: [] };
+  readonly #warned = new Set<keyof TakeoverSigns>();
+
+  /** @param past steps of a run that goes on */
+  constructor(past: readonly TakeoverSigns[] = []) {
+    for (const signs of past) this.observe(signs);
+  }
+
+  /** @returns a warning where a sign shows for the first time */
+  observe(signs: TakeoverSigns): string | undefined {
+    for (const sign of ['labelCopied', 'thinking'] as const) {
+      const value = signs[sign];
+      const history = this.#history[sign];
+      if (value === undefined || Number.isNaN(value)) continue;
+      history.push(value);
+      if (history.length < 2 * window || this.#warned.has(sign)) continue;
+      const [start, now] = [mean(history.slice(0, window)), mean(history.slice(-window))];
+      if (sign === 'thinking' ? now >= thinkingKept * start : now < start + copiedRise) continue;
+      this.#warned.add(sign);
+      const percent = (share: number): string => `${Math.round(100 * share)}%`;
+      const what =
+        sign === 'thinking'
+          ? `thinking fell from ${percent(start)} of the rollouts to ${percent(now)}`
+          : `${percent(now)} of the rollouts repeat a label of another prompt where it is wrong, ${percent(start)} did at the start`;
+      return `labels may be taking the policy over: ${what}. What helps: ${remedy}`;
+    }
+    return undefined;
+  }
+}
