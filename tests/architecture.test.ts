@@ -31,6 +31,7 @@ const FOLDERS: Record<string, string[]> = {
   export: ['model'],
   report: ['config', 'run', 'tasks', 'prompt'],
   update: ['config', 'model', 'objective', 'rollout'],
+  compare: ['config', 'schedule', 'run', 'tasks', 'eval', 'rollout'],
   eval: ['tasks', 'reward', 'label', 'objective', 'data', 'prompt', 'model', 'rollout'],
 };
 

@@ -8,3 +8,6 @@ export const featureBytes = 1 << 30;
 export const imageBytes = 256 << 20;
 /** Prompts that an evaluation answers at once. */
 export const evaluatedTogether = 50;
+
+/** Tokens that a rollout's cache has room for: vectors of the kernel that reads it are full. */
+export const cacheCapacity = (tokens: number): number => Math.ceil(tokens / 16) * 16;

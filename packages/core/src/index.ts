@@ -29,6 +29,8 @@ export type { Message } from './prompt/template.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
 export type { ProfileOptions, ProfileSummary } from './profile.ts';
+export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
+export { loadComparison, type Comparison } from './compare/definition.ts';
 export { checkData, checkReward, type DataReport, type RewardReport } from './check.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';

@@ -1,5 +1,5 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
-import { cacheCapacity } from '../rollout/generate.ts';
+import { cacheCapacity } from '../budgets.ts';
 import { packFrom } from '../model/qwen.ts';
 import { float, half, itemOf, pixelBytes } from './activations.ts';
 import type { Parts } from './parts.ts';

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 
 import { empty, keep, noGrad, scope, tensor, type functional, type Tensor } from '@visurf/torch';
 
+import { cacheCapacity } from '../budgets.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
@@ -44,9 +45,6 @@ interface Row {
   readonly seen: Set<number>;
   done: boolean;
 }
-
-/** Tokens that a rollout's cache has room for: vectors of the kernel that reads it are full. */
-export const cacheCapacity = (tokens: number): number => Math.ceil(tokens / 16) * 16;
 
 /** Tokens between two turns of the event loop. */
 const yieldEvery = 8;

@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { defineChat } from './chat.ts';
+import { defineCompare } from './compare.ts';
 import { defineData } from './data.ts';
 import { defineDemo } from './demo.ts';
 import { defineDoctor } from './doctor.ts';
@@ -46,6 +47,7 @@ function createProgram(): Command {
   definePlan(program);
   defineTrain(program);
   defineEval(program);
+  defineCompare(program);
   defineInspect(program);
   defineScore(program);
   defineGenerate(program);

@@ -1,0 +1,366 @@
+/**
+ * Policies on equal terms: every run of a comparison is trained with every seed, answers the held-out data, and is set
+ * against the reference. What is there already is not made again.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+
+import type { Config } from './config/schema.ts';
+import { UserError } from './errors.ts';
+import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
+import { setOf } from './eval/summary.ts';
+import { evaluate, loadTaskData } from './evaluate.ts';
+import { isHubId } from './hub/id.ts';
+import { plan } from './plan.ts';
+import { loadPolicy } from './policy.ts';
+import { makeScorers } from './reward/reward.ts';
+import { checkpointSteps, stepName } from './run/checkpoint.ts';
+import { makeDirectory, replaceFile, sha256 } from './run/durable.ts';
+import { readEvents } from './run/events.ts';
+import { ask } from './step.ts';
+import { train, type TrainEvent } from './train.ts';
+import type { TaskMix } from './tasks/mix.ts';
+import { BASELINE, configOf, type Comparison } from './compare/definition.ts';
+import {
+  answersOf,
+  readResult,
+  readSampled,
+  writeResult,
+  writeSampled,
+  type Answered,
+  type SampledResult,
+  type StoredResult,
+} from './compare/result.ts';
+import { estimate, type Column, type PolicyEvaluations, type SampleGroup } from './compare/statistics.ts';
+import { comparisonTables, type ComparedPolicies, type Passes } from './compare/table.ts';
+
+export interface CompareEvent {
+  /** What is being done, such as `visurf, seed 0: training`. */
+  readonly stage: string;
+  readonly done: number;
+  readonly total: number;
+  /** A few words on how it goes. */
+  readonly note?: string;
+}
+
+export interface CompareOptions {
+  readonly onEvent?: (event: CompareEvent) => void;
+  /** Said once before the work begins, and when something needs attention. */
+  readonly onMessage?: (message: string) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Compared extends ComparedPolicies {
+  /** The tables as text for people. */
+  readonly text: string;
+  /** Files: Markdown and LaTeX. */
+  readonly files: readonly string[];
+}
+
+/** A policy that is to be measured. */
+interface Job {
+  readonly run: string;
+  readonly seed: number;
+  readonly config: Config;
+  readonly hash: string;
+  readonly file: string;
+}
+
+/** What the work that is left will take. */
+export interface Outlook {
+  readonly jobs: number;
+  readonly done: number;
+  /** Of training, predicted. */
+  readonly seconds: number;
+}
+
+/** @throws UserError for a configuration or data that training would refuse, before anything is trained */
+export async function outlook(comparison: Comparison): Promise<Outlook> {
+  const jobs = await jobsOf(comparison);
+  const left = jobs.filter((job) => resultOf(job) === undefined);
+  const perRun = new Map<string, number>();
+  const untrained = left.filter(({ run, config }) => run !== BASELINE && !isTrained(config));
+  for (const { run, config } of untrained) {
+    if (!perRun.has(run)) perRun.set(run, (await plan(config)).total);
+  }
+  return {
+    jobs: jobs.length,
+    done: jobs.length - left.length,
+    seconds: untrained.reduce((sum, { run }) => sum + perRun.get(run)!, 0),
+  };
+}
+
+/**
+ * @throws UserError for bad input; for results of another configuration
+ * @throws the signal's reason when it is aborted: what is finished is kept
+ */
+export async function compare(comparison: Comparison, options: CompareOptions = {}): Promise<Compared> {
+  const jobs = await jobsOf(comparison);
+  const tasks = await loadTasks(comparison, jobs[0]!.config.data.task);
+  makeDirectory(path.join(comparison.output, 'results'));
+  const results: StoredResult[] = [];
+  for (const job of jobs) {
+    options.signal?.throwIfAborted();
+    results.push(resultOf(job) ?? (await measure(job, comparison, options)));
+  }
+  const sampled = new Map<string, SampledResult>();
+  for (const job of sampledJobs(comparison, jobs)) {
+    options.signal?.throwIfAborted();
+    sampled.set(job.run, sampledOf(comparison, job) ?? (await sampleAnswers(job, comparison, options)));
+  }
+  return summarise(comparison, results, tasks, sampled);
+}
+
+/** Policies that answer many times: the baseline, and the runs that were asked for, with the first seed. */
+const sampledJobs = ({ sampled, seeds }: Comparison, jobs: readonly Job[]): readonly Job[] =>
+  sampled ? jobs.filter(({ run, seed }) => run === BASELINE || (seed === seeds[0] && sampled.runs.includes(run))) : [];
+
+const sampledFile = ({ output }: Comparison, { run }: Job): string =>
+  path.join(output, 'results', `${run}-sampled.json`);
+
+const sampledHash = ({ sampled }: Comparison, { hash }: Job): string =>
+  createHash('sha256')
+    .update(JSON.stringify([hash, sampled?.answers, sampled?.data]))
+    .digest('hex');
+
+function sampledOf(comparison: Comparison, job: Job): SampledResult | undefined {
+  const file = sampledFile(comparison, job);
+  const found = readSampled(file);
+  if (found && found.hash !== sampledHash(comparison, job)) throw otherResult(file);
+  return found;
+}
+
+async function sampleAnswers(job: Job, comparison: Comparison, options: CompareOptions): Promise<SampledResult> {
+  const { run, seed, config } = job;
+  const { onEvent = () => undefined, signal } = options;
+  const model = run === BASELINE ? config.model : await trained(config, `${run}, seed ${seed}`, options);
+  using policy = await loadPolicy(model, { ...config.data, device: config.device, precision: config.precision });
+  const questions: SampledResult['questions'] = {};
+  for (const name of comparison.sampled!.data) {
+    const { samples, tasks } = await loadTaskData(comparison.data.get(name)!, config.data.task);
+    const scorer = makeScorers(tasks);
+    const asking = { ...config.data, policy, scorer };
+    questions[name] = await samplePasses(policy, scorer, samples, (sample) => ask(asking, sample), setOf, {
+      answers: comparison.sampled!.answers,
+      maxNewTokens: comparison.maxNewTokens ?? config.rollout.maxNewTokens,
+      seed,
+      onProgress: (done, total) => onEvent({ stage: `${run}: many answers to ${name}`, done, total }),
+      signal,
+    });
+  }
+  const result = { run, hash: sampledHash(comparison, job), questions };
+  writeSampled(sampledFile(comparison, job), result);
+  return result;
+}
+
+/** The baseline, then all runs with the first seed, all with the next. */
+async function jobsOf(comparison: Comparison): Promise<Job[]> {
+  const { runs, seeds, output, data, maxNewTokens } = comparison;
+  const prints = new Map<string, string>();
+  const print = async (file: string): Promise<string> => {
+    const known = prints.get(file) ?? (await fingerprint(file));
+    prints.set(file, known);
+    return known;
+  };
+  const held = Object.fromEntries(
+    await Promise.all([...data].map(async ([name, file]) => [name, await print(file)] as const)),
+  );
+  const job = async (run: string, seed: number, config: Config): Promise<Job> => {
+    // Files count by what they hold, so that results are good elsewhere too; validation decides nothing.
+    const { output: _, threads: __, model, data: given, ...decisive } = config;
+    const files = [await print(model), await print(given.train)];
+    const own = run === BASELINE ? [files[0]] : [decisive, { ...given, train: '', validation: '' }, files];
+    const hash = createHash('sha256')
+      .update(JSON.stringify([own, held, maxNewTokens ?? config.rollout.maxNewTokens]))
+      .digest('hex');
+    return { run, seed, config, hash, file: path.join(output, 'results', `${run}-seed-${seed}.json`) };
+  };
+  const first = configOf(comparison, runs[0]!, seeds[0]!);
+  const jobs = [await job(BASELINE, seeds[0]!, first)];
+  for (const seed of seeds) {
+    for (const run of runs) jobs.push(await job(run.name, seed, configOf(comparison, run, seed)));
+  }
+  return jobs;
+}
+
+/** Of a file its content, of a model's directory its configuration and the sizes of its weights, of the hub its name. */
+async function fingerprint(file: string): Promise<string> {
+  if (!existsSync(file)) {
+    if (isHubId(file)) return file;
+    throw new UserError('no such file', { where: file });
+  }
+  if (!statSync(file).isDirectory()) return sha256(file);
+  const weights = readdirSync(file).filter((name) => name.endsWith('.safetensors'));
+  const sizes = weights.sort().map((name) => `${name} ${statSync(path.join(file, name)).size}`);
+  const config = path.join(file, 'config.json');
+  return [existsSync(config) ? await sha256(config) : '', ...sizes].join('\n');
+}
+
+function resultOf({ file, hash }: Job): StoredResult | undefined {
+  const found = readResult(file);
+  if (found && found.hash !== hash) throw otherResult(file);
+  return found;
+}
+
+const otherResult = (file: string): UserError =>
+  new UserError('this is the result of another configuration, or of other data', {
+    where: file,
+    remedy: 'Choose another output, or remove it together with its run.',
+  });
+
+async function measure(job: Job, comparison: Comparison, options: CompareOptions): Promise<StoredResult> {
+  const { run, seed, config, hash, file } = job;
+  const { onEvent = () => undefined, signal } = options;
+  const isBaseline = run === BASELINE;
+  const title = isBaseline ? run : `${run}, seed ${seed}`;
+  const model = isBaseline ? config.model : await trained(config, title, options);
+  const answers: Record<string, Answered[]> = {};
+  const metrics: Record<string, StoredResult['metrics'][string]> = {};
+  for (const [name, data] of comparison.data) {
+    const evaluated = await evaluate({
+      ...{ model, data, device: config.device, precision: config.precision, signal },
+      task: config.data.task,
+      prompt: config.data.prompt,
+      maxNewTokens: comparison.maxNewTokens ?? config.rollout.maxNewTokens,
+      output: path.join(comparison.output, 'answers', `${run}-seed-${seed}`, `${name}.jsonl`),
+      onProgress: (done, total) => onEvent({ stage: `${title}: answering ${name}`, done, total }),
+    });
+    answers[name] = answersOf(evaluated.samples);
+    metrics[name] = evaluated.metrics;
+  }
+  const steps = isBaseline ? 0 : config.steps;
+  const result = { run, seed, hash, steps, seconds: isBaseline ? {} : secondsOf(config.output), metrics, answers };
+  writeResult(file, result);
+  return result;
+}
+
+/** Trains, or goes on with it. @returns the directory of the last checkpoint */
+async function trained(config: Config, title: string, options: CompareOptions): Promise<string> {
+  const { onEvent = () => undefined, onMessage = () => undefined, signal } = options;
+  if (!isTrained(config)) {
+    const show = (event: TrainEvent): void => {
+      const stage = `${title}: training`;
+      const note =
+        'metrics' in event && event.metrics.reward !== undefined ? `reward ${event.metrics.reward.toFixed(2)}` : '';
+      if (event.kind === 'step') onEvent({ stage, done: event.step, total: event.steps, note });
+      if (event.kind === 'warning') onMessage(`${title}: warning: ${event.message}`);
+    };
+    const resume = existsSync(path.join(config.output, 'config.yaml'));
+    const { interrupted } = await train(config, { resume, onEvent: show, ...(signal && { signal }) });
+    if (interrupted) signal?.throwIfAborted();
+  }
+  return path.join(checkpointsOf(config), stepName(config.steps));
+}
+
+const checkpointsOf = ({ output }: Config): string => path.join(output, 'checkpoints');
+const isTrained = (config: Config): boolean => checkpointSteps(checkpointsOf(config)).includes(config.steps);
+
+/** Of all steps, by phase. */
+function secondsOf(run: string): Record<string, number> {
+  const totals: Record<string, number> = {};
+  for (const event of readEvents(path.join(run, 'events.jsonl'))) {
+    if (event.type !== 'step') continue;
+    for (const [phase, seconds] of Object.entries(event.seconds)) totals[phase] = (totals[phase] ?? 0) + seconds;
+  }
+  return totals;
+}
+
+/** The tasks of each held-out file, for their metrics. */
+async function loadTasks({ data }: Comparison, task: string): Promise<ReadonlyMap<string, TaskMix>> {
+  const found = new Map<string, TaskMix>();
+  for (const [name, file] of data) found.set(name, (await loadTaskData(file, task)).tasks);
+  return found;
+}
+
+/** Samples of a file that are measured together: all, or those of a set where there are several. */
+function groupsOf(name: string, answers: readonly Answered[]): Map<string, number[]> {
+  const sets = Map.groupBy(answers.keys(), (i) => answers[i]!.set);
+  if (sets.size <= 1) return new Map([[name, [...answers.keys()]]]);
+  return new Map([...sets].map(([set, places]) => [`${name}.${set}`, places]));
+}
+
+function summarise(
+  comparison: Comparison,
+  results: readonly StoredResult[],
+  tasks: ReadonlyMap<string, TaskMix>,
+  sampled: ReadonlyMap<string, SampledResult>,
+): Compared {
+  const { runs, seeds, reference, output } = comparison;
+  const baseline = results[0]!;
+  const places: { readonly name: string; readonly file: string; readonly chosen: readonly number[] }[] = [];
+  const groups: SampleGroup[] = [];
+  for (const file of comparison.data.keys()) {
+    const answers = baseline.answers[file] ?? [];
+    for (const [name, chosen] of groupsOf(file, answers)) {
+      const task = tasks.get(file)?.get(answers[chosen[0]!]!.task);
+      if (!task) throw new Error(`no task for ${name}`);
+      places.push({ name, file, chosen });
+      groups.push({ name, size: chosen.length, metrics: (evaluations) => task.metrics(evaluations) });
+    }
+  }
+  const evaluationsOf = ({ answers }: StoredResult) =>
+    places.map(({ file, chosen }) => chosen.map((i) => answers[file]![i]!.evaluation));
+  const policies = new Map<string, PolicyEvaluations>(
+    [BASELINE, ...runs.map(({ name }) => name)].map((name) => [
+      name,
+      results.filter(({ run }) => run === name).map(evaluationsOf),
+    ]),
+  );
+  const columns = columnsOf(comparison, groups, evaluationsOf(baseline));
+  const estimates = estimate(policies, groups, columns, { seeds: seeds.length, reference });
+  const seconds = new Map(
+    runs.map(({ name }) => {
+      const own = results.filter(({ run }) => run === name);
+      const total = own.flatMap((each) => Object.values(each.seconds)).reduce((a, b) => a + b, 0);
+      return [name, total / own.length];
+    }),
+  );
+  const compared = {
+    policies: [...policies.keys()],
+    columns: columns.map(({ name }) => name),
+    ...{ seeds, reference, estimates, seconds },
+    passes: passesOf(comparison, sampled),
+  };
+  const { text, markdown, latex } = comparisonTables(compared);
+  const files = [
+    { file: path.join(output, 'table.md'), content: markdown },
+    { file: path.join(output, 'table.tex'), content: latex },
+  ];
+  for (const { file, content } of files) replaceFile(file, content);
+  return { ...compared, text, files: files.map(({ file }) => file) };
+}
+
+function passesOf({ sampled: asked }: Comparison, sampled: ReadonlyMap<string, SampledResult>): Map<string, Passes> {
+  if (!asked) return new Map();
+  const ks = Array.from({ length: Math.floor(Math.log2(asked.answers)) + 1 }, (_, i) => 2 ** i);
+  return new Map(
+    asked.data.map((name) => {
+      const policies = new Map([...sampled].map(([run, { questions }]) => [run, questions[name] ?? []]));
+      const solved = (own: readonly SampledAnswers[], k: number): number =>
+        (100 * own.reduce((sum, { answers, passes }) => sum + passAtK(answers, passes, k), 0)) / own.length;
+      const curves = new Map([...policies].map(([run, own]) => [run, ks.map((k) => [k, solved(own, k)] as const)]));
+      return [name, { passAtK: curves, byDifficulty: byDifficulty(policies) }];
+    }),
+  );
+}
+
+/** Those that were asked for, else the first metric of every group; and their mean where there are several. */
+function columnsOf(
+  { columns: asked }: Comparison,
+  groups: readonly SampleGroup[],
+  baseline: readonly (readonly Answered['evaluation'][])[],
+): Column[] {
+  const known = groups.map(({ name, metrics }, g) => ({ name, metrics: Object.keys(metrics(baseline[g]!)) }));
+  const all = known.flatMap(({ name, metrics }) => metrics.map((metric) => ({ group: name, metric })));
+  const nameOf = ({ group, metric }: (typeof all)[number]): string => `${group}.${metric}`;
+  const chosen = asked
+    ? asked.map((name) => {
+        const found = all.find((each) => nameOf(each) === name);
+        if (found) return found;
+        throw new UserError(`no column is named ${name}`, { remedy: `There are: ${all.map(nameOf).join(', ')}.` });
+      })
+    : known.flatMap(({ name, metrics: [metric] }) => (metric === undefined ? [] : [{ group: name, metric }]));
+  const columns: Column[] = chosen.map((each) => ({ name: nameOf(each), of: [each] }));
+  return columns.length > 1 ? [...columns, { name: 'average', of: chosen }] : columns;
+}

@@ -1,0 +1,144 @@
+/** What a comparison file says: a configuration that all runs share, what each changes, seeds, held-out data. */
+import path from 'node:path';
+import { z } from 'zod';
+
+import { listOf, lineOf, loadConfig, mistakesOf, readYaml } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import { PARADIGMS } from '../schedule/paradigm.ts';
+
+const schema = z.strictObject({
+  /** The configuration that the runs share. Of it each run leaves out what its paradigm does not use. */
+  config: z.string(),
+  /** Directory for the runs, their results and the tables. */
+  output: z.string(),
+  /** Held-out JSONL files by name. */
+  data: z.record(z.string(), z.string()).refine((data) => Object.keys(data).length > 0, 'names no file'),
+  /** By name: keys of the configuration, nested or dotted. A run that is named as a paradigm has that paradigm. */
+  runs: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({ sft: {}, rlvr: {}, visurf: {} }),
+  seeds: z.array(z.int().min(0)).min(1).default([0]),
+  /** The run whose difference to the others is tested; unset: visurf, else the last one. */
+  reference: z.string().optional(),
+  /** Metrics to show, as `NAME.METRIC`; unset: the first metric of each file or set. */
+  columns: z.array(z.string()).optional(),
+  /** Of an answer; unset: as the configuration says. */
+  maxNewTokens: z.int().positive().optional(),
+  /** Many sampled answers to every question of some files, by the baseline and by some runs with the first seed. */
+  sampled: z
+    .strictObject({
+      /** Per question. */
+      answers: z.int().min(2).default(16),
+      data: z.array(z.string()).min(1),
+      runs: z.array(z.string()),
+    })
+    .optional(),
+});
+
+/** The model before training, as a row of its own. */
+export const BASELINE = 'baseline';
+
+export interface RunDefinition {
+  readonly name: string;
+  /** Changes to the shared configuration, as `key=value`. */
+  readonly changes: readonly string[];
+}
+
+export interface Comparison {
+  /** Absolute, like all paths here. */
+  readonly config: string;
+  readonly output: string;
+  readonly data: ReadonlyMap<string, string>;
+  readonly runs: readonly RunDefinition[];
+  readonly seeds: readonly number[];
+  readonly reference: string;
+  readonly columns: readonly string[] | undefined;
+  readonly maxNewTokens: number | undefined;
+  readonly sampled: z.output<typeof schema>['sampled'];
+  /** Changes that all runs share. */
+  readonly changes: readonly string[];
+}
+
+/**
+ * Reads a comparison file; relative paths in it are relative to it.
+ * @param changes to the configuration that all runs share, as `key=value`
+ * @throws UserError with every mistake found
+ */
+export function loadComparison(file: string, changes: readonly string[] = []): Comparison {
+  const { document, lines } = readYaml(file);
+  const locate = (keys: readonly PropertyKey[]): string => `${file}:${lineOf(document, lines, keys)}`;
+  const parsed = schema.safeParse(document.toJS());
+  if (!parsed.success) throw listOf(mistakesOf(parsed.error.issues, schema, [], locate));
+  const { config, output, data, runs, seeds, reference: named, columns, maxNewTokens, sampled } = parsed.data;
+  const names = Object.keys(runs);
+  const reference = named ?? (names.includes('visurf') ? 'visurf' : names.at(-1));
+  if (reference === undefined) throw new UserError('there is no run to compare', { where: locate(['runs']) });
+  if (!names.includes(reference)) {
+    throw new UserError(`no run is named ${reference}`, {
+      where: locate(['reference']),
+      remedy: `The runs are: ${names.join(', ')}.`,
+    });
+  }
+  for (const [key, given] of Object.entries({ runs, data })) {
+    const wrong = Object.keys(given).find((each) => !/^\w[\w.-]*$/.test(each));
+    if (wrong === undefined) continue;
+    const remedy = 'Names are made of letters, digits, dots, dashes and underscores: files are named after them.';
+    throw new UserError(`"${wrong}" cannot be a name`, { where: locate([key, wrong]), remedy });
+  }
+  if (names.includes(BASELINE)) {
+    throw new UserError(`${BASELINE} is the model before training, which is in every comparison`, {
+      where: locate(['runs', BASELINE]),
+    });
+  }
+  const unknown = (kind: string, all: readonly string[], given: readonly string[] = []): void => {
+    const missing = given.find((each) => !all.includes(each));
+    if (missing === undefined) return;
+    const remedy = `There are: ${all.join(', ')}.`;
+    throw new UserError(`no ${kind} is named ${missing}`, { where: locate(['sampled', kind]), remedy });
+  };
+  unknown('runs', names, sampled?.runs);
+  unknown('data', Object.keys(data), sampled?.data);
+  if (new Set(seeds).size < seeds.length) throw new UserError('a seed stands twice', { where: locate(['seeds']) });
+  const absolute = (each: string): string => path.resolve(path.dirname(path.resolve(file)), each);
+  const comparison: Comparison = {
+    config: absolute(config),
+    output: absolute(output),
+    data: new Map(Object.entries(data).map(([key, value]) => [key, absolute(value)])),
+    runs: Object.entries(runs).map(([key, given]) => ({ name: key, changes: changesOf(key, given ?? {}) })),
+    seeds,
+    reference,
+    columns,
+    maxNewTokens,
+    sampled,
+    changes,
+  };
+  for (const run of comparison.runs) {
+    const where = locate(['runs', run.name]);
+    try {
+      configOf(comparison, run, seeds[0]!);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      throw new UserError(`run ${run.name}: ${error.message}`, { where, cause: error });
+    }
+  }
+  return comparison;
+}
+
+/** Leaves of nested keys as `key=value`; the paradigm that the name of a run is. */
+function changesOf(name: string, given: Readonly<Record<string, unknown>>): string[] {
+  const leaves = (values: Readonly<Record<string, unknown>>, prefix: string): string[] =>
+    Object.entries(values).flatMap(([key, value]) =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? leaves(value as Record<string, unknown>, `${prefix}${key}.`)
+        : [`${prefix}${key}=${JSON.stringify(value)}`],
+    );
+  const changes = leaves(given, '');
+  const isParadigm = PARADIGMS.some((each) => each === name);
+  return isParadigm && !('paradigm' in given) ? [`paradigm=${name}`, ...changes] : changes;
+}
+
+/** The configuration of a run with a seed. */
+export function configOf(comparison: Comparison, { name, changes }: RunDefinition, seed: number): Config {
+  const output = path.join(comparison.output, 'runs', name, `seed-${seed}`);
+  const own = [...changes, `seed=${seed}`, `output=${JSON.stringify(output)}`];
+  return loadConfig(comparison.config, [...comparison.changes, ...own], { shared: true });
+}
