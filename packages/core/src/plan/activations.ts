@@ -31,20 +31,25 @@ export function decoderLayer(subject: Subject): Layer {
   const { text } = subject.model;
   const { microBatch, promptTokens, responses, responseTokens } = subject.workload;
   const tokens = packedTokens(subject.workload);
-  const prefix = microBatch * promptTokens;
-  const own = microBatch * responses * responseTokens;
   const [width, inner, item] = [text.hiddenSize, text.intermediateSize, itemOf(subject)];
   const [queries, keys] = [text.heads * text.headSize, text.keyValueHeads * text.headSize];
-  const scores = own * text.heads * (promptTokens + responseTokens) * float;
   // Inputs of products are cast for each: q, k, v, gate, up.
   const normed = item === half ? 5 : 2;
   // The stream before both norms, rotated queries; what products read: normed streams, the output of attention, gate and up together; gate, up.
   const onTokens = tokens * (float * (2 * width + queries) + item * (normed * width + queries + 3 * inner));
+  const feedForward = tokens * (3 * inner * item + 2 * width * float);
+  if (subject.config.device === 'cpu') {
+    // Our kernel keeps keys, values, a number per query and head, and its output before it is cast.
+    const attended = tokens * float * (2 * keys + text.heads + (item === half ? queries : 0));
+    return { kept: onTokens + attended, working: Math.max(feedForward, tokens * float * 4 * queries) };
+  }
+  const prefix = microBatch * promptTokens;
+  const own = microBatch * responses * responseTokens;
+  const scores = own * text.heads * (promptTokens + responseTokens) * float;
   // Plain attention keeps its output and reads keys and values repeated for every head; the shared prefix has them once more.
   const repeated = text.heads === text.keyValueHeads ? 0 : 2 * queries;
   const onPrefix = prefix * float * (queries + 2 * keys + repeated);
   const onOwn = own * float * (queries + 2 * keys);
-  const feedForward = tokens * (3 * inner * item + 2 * width * float);
   const attention = 3 * scores + tokens * 3 * queries * float;
   return { kept: onTokens + onPrefix + onOwn + scores, working: Math.max(feedForward, attention) };
 }

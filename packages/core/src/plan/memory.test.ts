@@ -19,16 +19,14 @@ test('an update: every part, and their sum', () => {
   const { peak, phase, parts, phases } = planned();
   expect(phase).toBe('update');
   const onTokens = 35 * (4 * (2 * 64 + 64) + 4 * (2 * 64 + 64 + 3 * 112));
-  const onPrefix = 20 * 4 * (64 + 2 * 32 + 2 * 64);
-  const onOwn = 15 * 4 * (64 + 2 * 32);
-  const scores = 15 * 4 * 25 * 4;
+  const attended = 35 * 4 * (2 * 32 + 4);
   const chunk = 15 * 352 * 4;
   const expected: Partial<Record<Part, number>> = {
     program: program + allocator,
     weights: 4 * parameters,
     optimiser: 8 * parameters,
     gradients: 4 * parameters,
-    'activations of the decoder': 3 * (onTokens + onPrefix + onOwn + scores),
+    'activations of the decoder': 3 * (onTokens + attended),
     'activations of the vision tower': 3 * 16 * (4 * 6 * 32 + 4 * (4 * 32 + 3 * 72)) + 2 * 16 * 1176 * 4,
     logits: 5 * chunk + 3 * 15 * 64 * 4,
     pixels: 2 * 16 * 1176 * 4,
@@ -101,8 +99,14 @@ test('bfloat16 halves what products read, and copies weights; a KL penalty needs
   expect(of('reference model')).toBe(4 * parameters + 2 * sizes.projections);
   expect(of('bfloat16 copies of weights')).toBe(2 * sizes.projections);
   const onTokens = 35 * (4 * (2 * 64 + 64) + 2 * (5 * 64 + 64 + 3 * 112));
-  const others = 20 * 4 * 256 + 15 * 4 * 128 + 15 * 4 * 25 * 4;
-  expect(of('activations of the decoder')).toBe(3 * (onTokens + others));
+  const attended = 35 * 4 * (2 * 32 + 4 + 64);
+  expect(of('activations of the decoder')).toBe(3 * (onTokens + attended));
+});
+
+test('where our kernels are not, scores are kept, and keys and values repeated for every head', () => {
+  const onTokens = 35 * (4 * (2 * 64 + 64) + 4 * (2 * 64 + 64 + 3 * 112));
+  const others = 20 * 4 * (64 + 2 * 32 + 2 * 64) + 15 * 4 * (64 + 2 * 32) + 15 * 4 * 25 * 4;
+  expect(planned({ config: { device: 'cuda' } }).of('activations of the decoder')).toBe(3 * (onTokens + others));
 });
 
 test('LoRA: gradients and moments of the adapters alone, no second model, and a bfloat16 file stays so', () => {
