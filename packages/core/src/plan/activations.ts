@@ -60,24 +60,17 @@ export function visionBlock(subject: Subject, patches: number): number {
   return patches * (float * 6 * width + itemOf(subject) * (4 * width + 3 * inner));
 }
 
-export interface Head {
-  /** Two chunks of logits at a time, copies in bfloat16, and the rows that are scored. */
-  readonly bytes: number;
-  /** Blocks so large seldom fit where smaller ones were freed: measured, about three more stay with the allocator. */
-  readonly lost: number;
-}
-
 /** Of the matrix of the head, where it is trained. */
 export const headGradient = ({ model: { text }, config }: Subject): number =>
   config.train.lora ? 0 : text.vocabularySize * text.hiddenSize * float;
 
-/** Scoring and its gradient, chunk by chunk. */
-export function headPass({ model, sizes, workload, config }: Subject): Head {
+/** Scoring and its gradient, chunk by chunk: two chunks of logits at a time, copies in bfloat16, and the rows that are scored. */
+export function headPass({ model, sizes, workload, config }: Subject): number {
   const { vocabularySize: vocabulary, hiddenSize: width } = model.text;
   const scored = workload.microBatch * workload.responses * workload.responseTokens;
   const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements / vocabulary)));
   const chunk = rows * vocabulary * float;
   // The weight for each of two products unless it is in bfloat16, and what is added to its gradient.
   const copies = (sizes.copied > 0 ? 2 : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
-  return { bytes: 2 * chunk + copies * vocabulary * width * half + 3 * scored * width * float, lost: 3 * chunk };
+  return 2 * chunk + copies * vocabulary * width * half + 3 * scored * width * float;
 }

@@ -50,14 +50,14 @@ function packed(subject: Subject): number {
   return itemOf(subject) * (head + (sizes.copied > 0 ? 0 : decoder));
 }
 
-/** Of one token of every row. Blocks that are freed and wanted again at every token leave about two more with the allocator. */
+/** Of one token of every row. */
 function logitsOf({ model, config }: Subject, { prompts, group, greedy }: Answers): number {
   const elements = prompts * group * model.text.vocabularySize;
   const { topP, topK, repetitionPenalty } = config.rollout;
   const products = config.precision === 'bfloat16' ? half : 0;
   // Logits, their log-probabilities, and both with what is forbidden.
-  if (greedy) return elements * (products + 3 * float + 2 * float);
+  if (greedy) return elements * (products + 3 * float);
   const isPlain = config.device === 'cpu' && topP === 1 && topK === 0 && repetitionPenalty === 1;
   // Otherwise also probabilities in float32, and with their sums in float64.
-  return elements * (products + (isPlain ? float : 4 * float + 2 * 8) + 2 * float);
+  return elements * (products + (isPlain ? float : 4 * float + 2 * 8));
 }

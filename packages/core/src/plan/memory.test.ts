@@ -28,7 +28,7 @@ test('an update: every part, and their sum', () => {
     gradients: 4 * parameters,
     'activations of the decoder': 3 * (onTokens + attended),
     'activations of the vision tower': 3 * 16 * (4 * 6 * 32 + 4 * (4 * 32 + 3 * 72)) + 2 * 16 * 1176 * 4,
-    logits: 5 * chunk + 3 * 15 * 64 * 4,
+    logits: 2 * chunk + 3 * 15 * 64 * 4,
     pixels: 2 * 16 * 1176 * 4,
     'working memory': 35 * (3 * 112 + 2 * 64) * 4,
     'remembered images': 4 * 16 * 14 * 14 * 3,
@@ -57,13 +57,13 @@ test('generation and evaluation: keys and values of prompts and answers, logits 
   const rollouts = planned({ workload: { prompts: 100, group: 600, responses: 601 } });
   expect(rollouts.phase).toBe('generation');
   expect(rollouts.of('keys and values')).toBe(3 * 2 * 32 * 4 * (100 * 20 + 60_000 * 16));
-  // One float32 that is there, and two that the allocator keeps; cut distributions need five times as much.
-  expect(rollouts.of('logits')).toBe(60_000 * 352 * 3 * 4);
+  // One float32; cut distributions need eight times as much.
+  expect(rollouts.of('logits')).toBe(60_000 * 352 * 4);
   const cut = planned({
     config: { rollout: { topK: 5, allowTruncatedSampling: true } },
     workload: { prompts: 100, group: 600 },
   });
-  expect(cut.of('logits')).toBe(60_000 * 352 * (4 * 4 + 2 * 8 + 2 * 4));
+  expect(cut.of('logits')).toBe(60_000 * 352 * (4 * 4 + 2 * 8));
   expect(rollouts.of('weights packed for decoding')).toBe(4 * (parameters - subjectOf().sizes.vision - 352 * 64));
   const answers = planned({ workload: { evaluated: 1000, evaluationTokens: 2000 } });
   expect(answers.phase).toBe('evaluation');
@@ -126,5 +126,5 @@ test('LoRA: gradients and moments of the adapters alone, no second model, and a 
 test('of a long batch only a chunk of the logits is there at a time', () => {
   const chunk = Math.floor((1 << 24) / 352);
   const { of } = planned({ workload: { responses: 1000, responseTokens: 100 } });
-  expect(of('logits')).toBe(5 * chunk * 352 * 4 + 3 * 100_000 * 64 * 4);
+  expect(of('logits')).toBe(2 * chunk * 352 * 4 + 3 * 100_000 * 64 * 4);
 });

@@ -87,7 +87,6 @@ function update(subject: Subject): Parts {
   const streams = text.layers * packedTokens(workload) * text.hiddenSize * float;
   const decoder = again ? streams + layer.kept : text.layers * layer.kept;
   const tower = vision.depth * (again ? patches * vision.hiddenSize * float : visionBlock(subject, patches));
-  const head = headPass(subject);
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
   const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;
@@ -102,7 +101,7 @@ function update(subject: Subject): Parts {
     'bfloat16 copies of weights': half * Math.max(0, frozen) + held,
     'activations of the decoder': decoder,
     'activations of the vision tower': tower + (patches > 0 ? 2 * pixelBytes(model, patches) : 0),
-    logits: head.bytes + head.lost,
+    logits: headPass(subject),
     'working memory': layer.working,
   };
 }
