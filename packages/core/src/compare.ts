@@ -19,7 +19,7 @@ import { checkpointSteps, stepName } from './run/checkpoint.ts';
 import { makeDirectory, replaceFile, sha256 } from './run/durable.ts';
 import { readEvents } from './run/events.ts';
 import { ask } from './step.ts';
-import { train, type TrainEvent } from './train.ts';
+import { configuredTasks, train, type TrainEvent } from './train.ts';
 import type { TaskMix } from './tasks/mix.ts';
 import { BASELINE, configOf, type Comparison } from './compare/definition.ts';
 import {
@@ -138,8 +138,8 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   using policy = await loadPolicy(model, { ...config.data, device: config.device, precision: config.precision });
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
-    const { samples, tasks } = await loadTaskData(comparison.data.get(name)!, config.data.task);
-    const scorer = makeScorers(tasks);
+    const { samples } = await loadTaskData(comparison.data.get(name)!, config.data.task);
+    const scorer = makeScorers(configuredTasks(config, samples));
     const asking = { ...config.data, policy, scorer };
     questions[name] = await samplePasses(policy, scorer, samples, (sample) => ask(asking, sample), setOf, {
       answers: comparison.sampled!.answers,
@@ -219,9 +219,8 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
   const metrics: Record<string, StoredResult['metrics'][string]> = {};
   for (const [name, data] of comparison.data) {
     const evaluated = await evaluate({
+      ...config.data,
       ...{ model, data, device: config.device, precision: config.precision, signal },
-      task: config.data.task,
-      prompt: config.data.prompt,
       maxNewTokens: comparison.maxNewTokens ?? config.rollout.maxNewTokens,
       output: path.join(comparison.output, 'answers', `${run}-seed-${seed}`, `${name}.jsonl`),
       onProgress: (done, total) => onEvent({ stage: `${title}: answering ${name}`, done, total }),

@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import type { Device } from '@visurf/torch';
 
+import type { Config } from './config/schema.ts';
 import { loadDataset } from './data/dataset.ts';
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
@@ -18,7 +19,10 @@ import { makeTasks, truthReader, type TaskMix } from './tasks/mix.ts';
 import { taskDefinition } from './tasks/registry.ts';
 import type { Sample } from './types.ts';
 
-export interface EvaluateOptions extends Pick<HubOptions, 'revision'> {
+type Asking = Partial<Pick<Config['data'], 'system' | 'maxPromptTokens' | 'maxPixels' | 'minPixels'>>;
+
+/** System turn and sizes of images as in training; unset: the model's own. */
+export interface EvaluateOptions extends Pick<HubOptions, 'revision'>, Asking {
   /** Checkpoint in Hugging Face layout, or its name on the hub. */
   readonly model: string;
   /** JSONL file. */
@@ -77,7 +81,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const perSample = path.resolve(options.output ?? path.join(isHubId(model) ? '' : model, 'eval', path.basename(data)));
   assertWritable(perSample);
   const scorer = makeScorers(tasks);
-  const asking = { policy, scorer, prompt: options.prompt };
+  const asking = { policy, scorer, prompt: options.prompt, system: options.system };
   const settings = { maxNewTokens, onProgress, signal };
   const result = await evaluatePolicy(policy, scorer, samples, (sample) => ask(asking, sample), settings);
   await writePerSample(perSample, result.samples);
