@@ -2,8 +2,7 @@
  * Policies on equal terms: every run of a comparison is trained with every seed, answers the held-out data, and is set
  * against the reference. What is there already is not made again.
  */
-import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Config } from './config/schema.ts';
@@ -11,20 +10,23 @@ import { UserError } from './errors.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { setOf } from './eval/summary.ts';
 import { evaluate, loadTaskData } from './evaluate.ts';
-import { isHubId } from './hub/id.ts';
+import { knownPace, measuredPace, predictedPace } from './pace.ts';
 import { plan } from './plan.ts';
 import { loadPolicy } from './policy.ts';
 import { makeScorers } from './reward/reward.ts';
 import { checkpointSteps, stepName } from './run/checkpoint.ts';
-import { makeDirectory, replaceFile, sha256 } from './run/durable.ts';
-import { readEvents } from './run/events.ts';
+import { makeDirectory, replaceFile } from './run/durable.ts';
+import { readEvents, type RunEvent } from './run/events.ts';
 import { ask } from './step.ts';
 import { configuredTasks, train, type TrainEvent } from './train.ts';
 import type { TaskMix } from './tasks/mix.ts';
-import { BASELINE, configOf, type Comparison } from './compare/definition.ts';
+import { equalised } from './compare/budget.ts';
+import { curvesOf } from './compare/curves.ts';
+import { BASELINE, columnDefinitions, configOf, type Comparison } from './compare/definition.ts';
+import { comparisonFigures } from './figures.ts';
+import { decisive, fingerprints, hashOf, jobsOf, otherResult, resultOf, type Job } from './jobs.ts';
 import {
   answersOf,
-  readResult,
   readSampled,
   writeResult,
   writeSampled,
@@ -56,15 +58,8 @@ export interface Compared extends ComparedPolicies {
   readonly text: string;
   /** Files: Markdown and LaTeX. */
   readonly files: readonly string[];
-}
-
-/** A policy that is to be measured. */
-interface Job {
-  readonly run: string;
-  readonly seed: number;
-  readonly config: Config;
-  readonly hash: string;
-  readonly file: string;
+  /** Files: SVG. */
+  readonly figures: readonly string[];
 }
 
 /** What the work that is left will take. */
@@ -73,10 +68,15 @@ export interface Outlook {
   readonly done: number;
   /** Of training, predicted. */
   readonly seconds: number;
+  /** By run. With `equal: time` predicted until the pace of the runs was measured. */
+  readonly updates: ReadonlyMap<string, number>;
 }
 
 /** @throws UserError for a configuration or data that training would refuse, before anything is trained */
-export async function outlook(comparison: Comparison): Promise<Outlook> {
+export async function outlook(asked: Comparison): Promise<Outlook> {
+  const pace =
+    asked.equal === 'time' ? ((await knownPace(asked, pilotHash())) ?? (await predictedPace(asked))) : undefined;
+  const comparison = equalised(asked, pace);
   const jobs = await jobsOf(comparison);
   const left = jobs.filter((job) => resultOf(job) === undefined);
   const perRun = new Map<string, number>();
@@ -88,17 +88,36 @@ export async function outlook(comparison: Comparison): Promise<Outlook> {
     jobs: jobs.length,
     done: jobs.length - left.length,
     seconds: untrained.reduce((sum, { run }) => sum + perRun.get(run)!, 0),
+    updates: new Map(jobs.flatMap(({ run, config }) => (run === BASELINE ? [] : [[run, config.steps] as const]))),
   };
+}
+
+/** With the updates that every run has, for which pilots are run where it needs them. */
+async function withBudgets(comparison: Comparison, options: CompareOptions): Promise<Comparison> {
+  if (comparison.equal !== 'time') return equalised(comparison);
+  const { onEvent = () => undefined, signal } = options;
+  const pace = await measuredPace(comparison, {
+    hashOf: pilotHash(),
+    onStep: (run, done, total) => onEvent({ stage: `${run}: how long an update takes`, done, total }),
+    signal,
+  });
+  return equalised(comparison, pace);
+}
+
+function pilotHash(): (pilot: Config) => Promise<string> {
+  const print = fingerprints();
+  return async (pilot) => hashOf(await decisive(pilot, print));
 }
 
 /**
  * @throws UserError for bad input; for results of another configuration
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
-export async function compare(comparison: Comparison, options: CompareOptions = {}): Promise<Compared> {
+export async function compare(asked: Comparison, options: CompareOptions = {}): Promise<Compared> {
+  const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!).data.task);
+  makeDirectory(asked.results);
+  const comparison = await withBudgets(asked, options);
   const jobs = await jobsOf(comparison);
-  const tasks = await loadTasks(comparison, jobs[0]!.config.data.task);
-  makeDirectory(path.join(comparison.output, 'results'));
   const results: StoredResult[] = [];
   for (const job of jobs) {
     options.signal?.throwIfAborted();
@@ -116,13 +135,9 @@ export async function compare(comparison: Comparison, options: CompareOptions = 
 const sampledJobs = ({ sampled, seeds }: Comparison, jobs: readonly Job[]): readonly Job[] =>
   sampled ? jobs.filter(({ run, seed }) => run === BASELINE || (seed === seeds[0] && sampled.runs.includes(run))) : [];
 
-const sampledFile = ({ output }: Comparison, { run }: Job): string =>
-  path.join(output, 'results', `${run}-sampled.json`);
+const sampledFile = ({ results }: Comparison, { run }: Job): string => path.join(results, `${run}-sampled.json`);
 
-const sampledHash = ({ sampled }: Comparison, { hash }: Job): string =>
-  createHash('sha256')
-    .update(JSON.stringify([hash, sampled?.answers, sampled?.data]))
-    .digest('hex');
+const sampledHash = ({ sampled }: Comparison, { hash }: Job): string => hashOf([hash, sampled?.answers, sampled?.data]);
 
 function sampledOf(comparison: Comparison, job: Job): SampledResult | undefined {
   const file = sampledFile(comparison, job);
@@ -154,61 +169,6 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   return result;
 }
 
-/** The baseline, then all runs with the first seed, all with the next. */
-async function jobsOf(comparison: Comparison): Promise<Job[]> {
-  const { runs, seeds, output, data, maxNewTokens } = comparison;
-  const prints = new Map<string, string>();
-  const print = async (file: string): Promise<string> => {
-    const known = prints.get(file) ?? (await fingerprint(file));
-    prints.set(file, known);
-    return known;
-  };
-  const held = Object.fromEntries(
-    await Promise.all([...data].map(async ([name, file]) => [name, await print(file)] as const)),
-  );
-  const job = async (run: string, seed: number, config: Config): Promise<Job> => {
-    // Files count by what they hold, so that results are good elsewhere too; validation decides nothing.
-    const { output: _, threads: __, model, data: given, ...decisive } = config;
-    const files = [await print(model), await print(given.train)];
-    const own = run === BASELINE ? [files[0]] : [decisive, { ...given, train: '', validation: '' }, files];
-    const hash = createHash('sha256')
-      .update(JSON.stringify([own, held, maxNewTokens ?? config.rollout.maxNewTokens]))
-      .digest('hex');
-    return { run, seed, config, hash, file: path.join(output, 'results', `${run}-seed-${seed}.json`) };
-  };
-  const first = configOf(comparison, runs[0]!, seeds[0]!);
-  const jobs = [await job(BASELINE, seeds[0]!, first)];
-  for (const seed of seeds) {
-    for (const run of runs) jobs.push(await job(run.name, seed, configOf(comparison, run, seed)));
-  }
-  return jobs;
-}
-
-/** Of a file its content, of a model's directory its configuration and the sizes of its weights, of the hub its name. */
-async function fingerprint(file: string): Promise<string> {
-  if (!existsSync(file)) {
-    if (isHubId(file)) return file;
-    throw new UserError('no such file', { where: file });
-  }
-  if (!statSync(file).isDirectory()) return sha256(file);
-  const weights = readdirSync(file).filter((name) => name.endsWith('.safetensors'));
-  const sizes = weights.sort().map((name) => `${name} ${statSync(path.join(file, name)).size}`);
-  const config = path.join(file, 'config.json');
-  return [existsSync(config) ? await sha256(config) : '', ...sizes].join('\n');
-}
-
-function resultOf({ file, hash }: Job): StoredResult | undefined {
-  const found = readResult(file);
-  if (found && found.hash !== hash) throw otherResult(file);
-  return found;
-}
-
-const otherResult = (file: string): UserError =>
-  new UserError('this is the result of another configuration, or of other data', {
-    where: file,
-    remedy: 'Choose another output, or remove it together with its run.',
-  });
-
 async function measure(job: Job, comparison: Comparison, options: CompareOptions): Promise<StoredResult> {
   const { run, seed, config, hash, file } = job;
   const { onEvent = () => undefined, signal } = options;
@@ -228,8 +188,10 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
     answers[name] = answersOf(evaluated.samples);
     metrics[name] = evaluated.metrics;
   }
+  const events = isBaseline ? [] : readEvents(path.join(config.output, 'events.jsonl'));
   const steps = isBaseline ? 0 : config.steps;
-  const result = { run, seed, hash, steps, seconds: isBaseline ? {} : secondsOf(config.output), metrics, answers };
+  const course = { steps, seconds: secondsOf(events), curves: curvesOf(events) };
+  const result = { run, seed, hash, ...course, metrics, answers };
   writeResult(file, result);
   return result;
 }
@@ -256,9 +218,9 @@ const checkpointsOf = ({ output }: Config): string => path.join(output, 'checkpo
 const isTrained = (config: Config): boolean => checkpointSteps(checkpointsOf(config)).includes(config.steps);
 
 /** Of all steps, by phase. */
-function secondsOf(run: string): Record<string, number> {
+function secondsOf(events: readonly RunEvent[]): Record<string, number> {
   const totals: Record<string, number> = {};
-  for (const event of readEvents(path.join(run, 'events.jsonl'))) {
+  for (const event of events) {
     if (event.type !== 'step') continue;
     for (const [phase, seconds] of Object.entries(event.seconds)) totals[phase] = (totals[phase] ?? 0) + seconds;
   }
@@ -315,19 +277,28 @@ function summarise(
       return [name, total / own.length];
     }),
   );
+  const updates = new Map(results.flatMap(({ run, steps }) => (run === BASELINE ? [] : [[run, steps] as const])));
   const compared = {
     policies: [...policies.keys()],
     columns: columns.map(({ name }) => name),
-    ...{ seeds, reference, estimates, seconds },
+    ...{ seeds, reference, estimates, updates, seconds },
     passes: passesOf(comparison, sampled),
   };
   const { text, markdown, latex } = comparisonTables(compared);
-  const files = [
-    { file: path.join(output, 'table.md'), content: markdown },
-    { file: path.join(output, 'table.tex'), content: latex },
-  ];
-  for (const { file, content } of files) replaceFile(file, content);
-  return { ...compared, text, files: files.map(({ file }) => file) };
+  const curves = new Map(
+    runs.map(({ name }) => [name, results.filter(({ run }) => run === name).map((each) => each.curves)]),
+  );
+  const drawn = comparisonFigures({ policies: compared.policies, columns, estimates, curves });
+  const links = drawn.map(({ name, title }) => `![${title}](figures/${name}.svg)\n`);
+  makeDirectory(path.join(output, 'figures'));
+  const write = (name: string, content: string): string => {
+    const file = path.join(output, name);
+    replaceFile(file, content);
+    return file;
+  };
+  const figures = drawn.map(({ name, content }) => write(path.join('figures', `${name}.svg`), content));
+  const files = [write('table.md', [markdown, ...links].join('\n')), write('table.tex', latex)];
+  return { ...compared, text, files, figures };
 }
 
 function passesOf({ sampled: asked }: Comparison, sampled: ReadonlyMap<string, SampledResult>): Map<string, Passes> {
@@ -344,22 +315,21 @@ function passesOf({ sampled: asked }: Comparison, sampled: ReadonlyMap<string, S
   );
 }
 
-/** Those that were asked for, else the first metric of every group; and their mean where there are several. */
+/** Those that were asked for, else the first metric of every group and their mean. */
 function columnsOf(
   { columns: asked }: Comparison,
   groups: readonly SampleGroup[],
   baseline: readonly (readonly Answered['evaluation'][])[],
 ): Column[] {
   const known = groups.map(({ name, metrics }, g) => ({ name, metrics: Object.keys(metrics(baseline[g]!)) }));
-  const all = known.flatMap(({ name, metrics }) => metrics.map((metric) => ({ group: name, metric })));
-  const nameOf = ({ group, metric }: (typeof all)[number]): string => `${group}.${metric}`;
-  const chosen = asked
-    ? asked.map((name) => {
-        const found = all.find((each) => nameOf(each) === name);
-        if (found) return found;
-        throw new UserError(`no column is named ${name}`, { remedy: `There are: ${all.map(nameOf).join(', ')}.` });
-      })
-    : known.flatMap(({ name, metrics: [metric] }) => (metric === undefined ? [] : [{ group: name, metric }]));
-  const columns: Column[] = chosen.map((each) => ({ name: nameOf(each), of: [each] }));
-  return columns.length > 1 ? [...columns, { name: 'average', of: chosen }] : columns;
+  const all = new Map(
+    known.flatMap(({ name, metrics }) => metrics.map((metric) => [`${name}.${metric}`, { group: name, metric }])),
+  );
+  const first = known.flatMap(({ name, metrics: [metric] }) => (metric === undefined ? [] : `${name}.${metric}`));
+  const found = (name: string) => {
+    const each = all.get(name);
+    if (each) return each;
+    throw new UserError(`no column is named ${name}`, { remedy: `There are: ${[...all.keys()].join(', ')}.` });
+  };
+  return (asked ?? columnDefinitions(first)).map(({ name, of }) => ({ name, of: of.map(found) }));
 }

@@ -227,7 +227,13 @@ function controlGroup(
   const { form, role } = label;
   if (role === 'member' && !control) return { sample, prompt, members, label: { form, role, active: false } };
   const { terms, reward, active } = control ?? { terms: {}, reward: 0, active: true };
-  const first: Member = { kind: 'label', response, terms, reward, advantage: advantages.label ?? 0 };
+  const first: Member = {
+    kind: 'label',
+    response,
+    terms,
+    reward,
+    advantage: config.label.weight * (advantages.label ?? 0),
+  };
   return { sample, prompt, members: [first, ...members], label: { form, role, active } };
 }
 

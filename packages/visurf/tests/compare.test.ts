@@ -1,6 +1,6 @@
 /** Paradigms compared from the command line, on a few samples of a tiny random model. */
 import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefusal, signalAt, tinyModel, visurf, visurfJson } from './cli.ts';
 import { linesOf, makeFolder } from './training.ts';
@@ -8,7 +8,8 @@ import { linesOf, makeFolder } from './training.ts';
 const sample = (id: string, solution: unknown, set: string) => ({ id, image: 'a.png', problem: id, solution, set });
 
 const config =
-  `model: ${tinyModel}\noutput: run\nsteps: 2\npromptsPerStep: 2\ndata: { train: train.jsonl }\n` +
+  `model: ${tinyModel}\noutput: run\nsteps: 2\npromptsPerStep: 2\n` +
+  'data: { train: train.jsonl, validation: test.jsonl }\neval: { every: 1 }\n' +
   'rollout: { group: 2, maxNewTokens: 4 }\nlabel: { smooth: true }\nsft: { weighting: uniform }\ncheckpoint: { keep: 1 }\n';
 
 const comparison =
@@ -30,10 +31,14 @@ const makeComparison = (text = comparison.replaceAll(' without ', '-without-')) 
 interface Table {
   readonly policies: readonly string[];
   readonly columns: readonly string[];
-  readonly values: Record<string, Record<string, { mean: number; low: number; high: number }> & { seconds?: number }>;
+  readonly values: Record<
+    string,
+    Record<string, { mean: number; low: number; high: number }> & { seconds?: number; updates?: number }
+  >;
   readonly differences: Record<string, Record<string, { mean: number; p: number; corrected: number }>>;
   readonly sampled: Record<string, { passAtK: Record<string, number[][]>; byDifficulty: object[] }>;
   readonly files: readonly string[];
+  readonly figures: readonly string[];
 }
 
 test('runs times seeds are trained, answer, and are set against the reference; what is done is not done again', async () => {
@@ -49,6 +54,12 @@ test('runs times seeds are trained, answer, and are set against the reference; w
   expect(table.values['sft']!.seconds).toBeGreaterThan(0);
   expect(table.differences['sft']!['average']).toMatchObject({ mean: 0, p: 1, corrected: 1 });
   expect(table.files.map((each) => readFileSync(each, 'utf8').includes('visurf-without-smooth'))).toEqual([true, true]);
+  const figures = table.figures.map((each) => basename(each, '.svg'));
+  expect(figures).toEqual(expect.arrayContaining(['validation-updates', 'validation-time', 'entropy', 'held-out']));
+  for (const name of figures) {
+    expect(readFileSync(table.files[0]!, 'utf8')).toContain(`](figures/${name}.svg)`);
+    expect(readFileSync(join(folder, `out/figures/${name}.svg`), 'utf8')).toContain('visurf-without-smooth');
+  }
 
   const results = join(folder, 'out/results');
   expect(readdirSync(results).sort()).toEqual([
@@ -59,6 +70,7 @@ test('runs times seeds are trained, answer, and are set against the reference; w
   // One result is lost, and so are all runs but its own.
   const times = (): number[] => readdirSync(results).map((name) => statSync(join(results, name)).mtimeMs);
   rmSync(join(results, 'sft-seed-1.json'));
+  rmSync(join(folder, 'out/figures'), { recursive: true });
   for (const run of ['visurf', 'visurf-without-smooth']) rmSync(join(folder, 'out/runs', run), { recursive: true });
   const before = times();
   const again = await visurf('compare', file);
@@ -68,8 +80,35 @@ test('runs times seeds are trained, answer, and are set against the reference; w
   expect(again.stdout).toContain('visurf against');
   expect(times().filter((time) => !before.includes(time))).toHaveLength(1);
   expect(await visurfJson<Table>('compare', file)).toMatchObject({ differences: table.differences });
+  expect(table.figures.filter((each) => !existsSync(each))).toEqual([]);
 
   expectRefusal(await visurf('compare', file, 'steps=1', '--json'), 'seed-0.json: this is the result of another');
+}, 200_000);
+
+test('runs have as many updates as make them train as long as the reference, and keep them', async () => {
+  const text =
+    'config: config.yaml\noutput: out\nequal: time\ndata: { test: test.jsonl }\n' +
+    'runs: { sft: {}, sft-then-rlvr: { sftSteps: 1 }, visurf: {} }\n';
+  const folder = await makeComparison(text);
+  const file = join(folder, 'comparison.yaml');
+  const { updates } = await visurfJson<{ updates: Record<string, number> }>('compare', file, '--dry-run');
+  expect(Object.keys(updates)).toEqual(['sft', 'sft-then-rlvr', 'visurf']);
+  expect(existsSync(join(folder, 'out'))).toBe(false);
+
+  // What was measured is kept: here, of a machine on which SFT takes very long.
+  expect((await signalAt('sft-then-rlvr: how long', 'SIGINT', ['compare', file])).code).toBe(130);
+  const pace = join(folder, 'out/results/pace.json');
+  const known = JSON.parse(readFileSync(pace, 'utf8')) as Record<string, { hash: string; seconds: number }>;
+  expect(Object.keys(known)).toEqual(['sft']);
+  writeFileSync(pace, JSON.stringify({ sft: { ...known['sft']!, seconds: 1e6 } }));
+  const measured = await visurf('compare', file);
+  expect(measured.code).toBe(0);
+  expect(JSON.parse(readFileSync(pace, 'utf8'))).toMatchObject({ sft: { seconds: 1e6 }, visurf: {} });
+  expect(existsSync(join(folder, 'out/pilots/visurf'))).toBe(false);
+  const table = await visurfJson<Table>('compare', file);
+  expect(table.values['sft']!.updates).toBe(1);
+  expect(table.values['visurf']!.updates).toBe(2);
+  expect(measured.stdout).toMatch(/^policy .*updates +seconds of training$/m);
 }, 200_000);
 
 test('Ctrl-C keeps what is finished, and the command goes on with it', async () => {
@@ -104,6 +143,11 @@ test.each([
   ],
   ['a reference that is no run', `${comparison}reference: rl\n`, ['no run is named rl', 'sft, visurf']],
   ['held-out data that is not there', comparison.replace('test.jsonl', 'none.jsonl'), ['none.jsonl: no such file']],
+  [
+    'a run with steps of its own where the budget sets them',
+    `${comparison.replace('sft: {}', 'sft: { steps: 3 }')}equal: samples\n`,
+    [/comparison\.yaml:6: run sft has steps of its own/, 'equal: updates'],
+  ],
   ['a column that nothing has', `${comparison}columns: [test.far.accuracy]\n`, ['no column is named', 'test.far.gIoU']],
   ['a name that is no file name', comparison.replace('sft:', '../sft:'), ['comparison.yaml:', 'letters']],
 ])('%s is refused', async (_, text, messages) => {

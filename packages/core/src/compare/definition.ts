@@ -10,17 +10,26 @@ import { PARADIGMS } from '../schedule/paradigm.ts';
 const schema = z.strictObject({
   /** The configuration that the runs share. Of it each run leaves out what its paradigm does not use. */
   config: z.string(),
-  /** Directory for the runs, their results and the tables. */
+  /** Directory for the runs and the tables. */
   output: z.string(),
+  /** Directory for the results, which comparisons of the same data may share; unset: `results` in `output`. */
+  results: z.string().optional(),
   /** Held-out JSONL files by name. */
   data: z.record(z.string(), z.string()).refine((data) => Object.keys(data).length > 0, 'names no file'),
   /** By name: keys of the configuration, nested or dotted. A run that is named as a paradigm has that paradigm. */
   runs: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({ sft: {}, rlvr: {}, visurf: {} }),
+  /** What the runs have as much of as the reference: updates, prompts to train on, or time to train. */
+  equal: z.enum(['updates', 'samples', 'time']).default('updates'),
   seeds: z.array(z.int().min(0)).min(1).default([0]),
   /** The run whose difference to the others is tested; unset: visurf, else the last one. */
   reference: z.string().optional(),
-  /** Metrics to show, as `NAME.METRIC`; unset: the first metric of each file or set. */
-  columns: z.array(z.string()).optional(),
+  /**
+   * Metrics to show, as `NAME.METRIC`, and their mean; or by name of the column one metric, or several whose mean it is.
+   * Unset: the first metric of each file or set.
+   */
+  columns: z
+    .union([z.array(z.string()), z.record(z.string(), z.union([z.string(), z.array(z.string()).min(1)]))])
+    .optional(),
   /** Of an answer; unset: as the configuration says. */
   maxNewTokens: z.int().positive().optional(),
   /** Many sampled answers to every question of some files, by the baseline and by some runs with the first seed. */
@@ -43,15 +52,23 @@ export interface RunDefinition {
   readonly changes: readonly string[];
 }
 
+export interface ColumnDefinition {
+  readonly name: string;
+  /** Metrics whose mean it is, as `NAME.METRIC`. */
+  readonly of: readonly string[];
+}
+
 export interface Comparison {
   /** Absolute, like all paths here. */
   readonly config: string;
   readonly output: string;
+  readonly results: string;
   readonly data: ReadonlyMap<string, string>;
   readonly runs: readonly RunDefinition[];
+  readonly equal: z.output<typeof schema>['equal'];
   readonly seeds: readonly number[];
   readonly reference: string;
-  readonly columns: readonly string[] | undefined;
+  readonly columns: readonly ColumnDefinition[] | undefined;
   readonly maxNewTokens: number | undefined;
   readonly sampled: z.output<typeof schema>['sampled'];
   /** Changes that all runs share. */
@@ -68,7 +85,19 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
   const locate = (keys: readonly PropertyKey[]): string => `${file}:${lineOf(document, lines, keys)}`;
   const parsed = schema.safeParse(document.toJS());
   if (!parsed.success) throw listOf(mistakesOf(parsed.error.issues, schema, [], locate));
-  const { config, output, data, runs, seeds, reference: named, columns, maxNewTokens, sampled } = parsed.data;
+  const {
+    config,
+    output,
+    results,
+    data,
+    runs,
+    equal,
+    seeds,
+    reference: named,
+    columns,
+    maxNewTokens,
+    sampled,
+  } = parsed.data;
   const names = Object.keys(runs);
   const reference = named ?? (names.includes('visurf') ? 'visurf' : names.at(-1));
   if (reference === undefined) throw new UserError('there is no run to compare', { where: locate(['runs']) });
@@ -102,17 +131,25 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
   const comparison: Comparison = {
     config: absolute(config),
     output: absolute(output),
+    results: absolute(results ?? path.join(output, 'results')),
     data: new Map(Object.entries(data).map(([key, value]) => [key, absolute(value)])),
     runs: Object.entries(runs).map(([key, given]) => ({ name: key, changes: changesOf(key, given ?? {}) })),
+    equal,
     seeds,
     reference,
-    columns,
+    columns: columns && columnDefinitions(columns),
     maxNewTokens,
     sampled,
     changes,
   };
   for (const run of comparison.runs) {
     const where = locate(['runs', run.name]);
+    if (equal !== 'updates' && run.changes.some((change) => change.startsWith('steps='))) {
+      throw new UserError(`run ${run.name} has steps of its own, which equal: ${equal} is to set`, {
+        where: locate(['runs', run.name, 'steps']),
+        remedy: 'Remove them from the run, or compare with equal: updates.',
+      });
+    }
     try {
       configOf(comparison, run, seeds[0]!);
     } catch (error) {
@@ -121,6 +158,13 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
     }
   }
   return comparison;
+}
+
+/** Columns of a list are followed by their mean, where there are several. */
+export function columnDefinitions(given: z.output<typeof schema>['columns'] & {}): ColumnDefinition[] {
+  if (!Array.isArray(given)) return Object.entries(given).map(([name, of]) => ({ name, of: [of].flat() }));
+  const columns = given.map((name) => ({ name, of: [name] }));
+  return columns.length > 1 ? [...columns, { name: 'average', of: given }] : columns;
 }
 
 /** Leaves of nested keys as `key=value`; the paradigm that the name of a run is. */
@@ -140,5 +184,5 @@ function changesOf(name: string, given: Readonly<Record<string, unknown>>): stri
 export function configOf(comparison: Comparison, { name, changes }: RunDefinition, seed: number): Config {
   const output = path.join(comparison.output, 'runs', name, `seed-${seed}`);
   const own = [...changes, `seed=${seed}`, `output=${JSON.stringify(output)}`];
-  return loadConfig(comparison.config, [...comparison.changes, ...own], { shared: true });
+  return loadConfig(comparison.config, own, { shared: comparison.changes });
 }

@@ -8,6 +8,7 @@ import { setOf } from '../eval/summary.ts';
 import type { EvaluatedSample } from '../eval/evaluate.ts';
 import { replaceFile } from '../run/durable.ts';
 import type { Evaluation } from '../tasks/task.ts';
+import { curvesSchema } from './curves.ts';
 
 /** One answer: whose it is, and what was noted about it. */
 export interface Answered {
@@ -27,6 +28,7 @@ const schema = z.strictObject({
   seconds: z.record(z.string(), z.number()),
   /** By file, in percent. */
   metrics: z.record(z.string(), z.record(z.string(), z.number())),
+  curves: curvesSchema,
   /** By file: gzip of JSON, as base64. */
   answers: z.record(z.string(), z.string()),
 });
@@ -57,6 +59,11 @@ const sampledSchema = z.strictObject({
   ),
 });
 
+const paceSchema = z.record(z.string(), z.strictObject({ hash: z.string(), seconds: z.number().positive() }));
+
+/** Seconds per update by run, and what decided them: `results/pace.json`. */
+export type Pace = z.output<typeof paceSchema>;
+
 /** What is kept of many sampled answers: `results/<run>-sampled.json`. */
 export type SampledResult = z.output<typeof sampledSchema>;
 
@@ -73,7 +80,10 @@ export function writeResult(file: string, { answers, ...result }: StoredResult):
   const packed = Object.fromEntries(
     Object.entries(answers).map(([name, all]) => [name, gzipSync(JSON.stringify(all)).toString('base64')]),
   );
-  replaceFile(file, `${JSON.stringify({ ...result, answers: packed }, undefined, 1)}\n`);
+  const text = JSON.stringify({ ...result, answers: packed }, undefined, 1);
+  // Lists of numbers stand on one line.
+  const lines = text.replaceAll(/\[\n[^[\]{}"]*\]/g, (list) => list.replaceAll(/\s+/g, ' '));
+  replaceFile(file, `${lines}\n`);
 }
 
 /** Undefined where there is none. @throws UserError where the file cannot be read */
@@ -92,6 +102,12 @@ export const writeSampled = (file: string, result: SampledResult): void => repla
 /** Likewise. */
 export const readSampled = (file: string): SampledResult | undefined =>
   readJson(file, (json) => sampledSchema.parse(json));
+
+export const writePace = (file: string, pace: Pace): void =>
+  replaceFile(file, `${JSON.stringify(pace, undefined, 1)}\n`);
+
+/** Likewise. */
+export const readPace = (file: string): Pace | undefined => readJson(file, (json) => paceSchema.parse(json));
 
 function readJson<T>(file: string, read: (json: unknown) => T): T | undefined {
   if (!existsSync(file)) return undefined;

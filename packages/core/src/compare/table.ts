@@ -9,6 +9,8 @@ export interface ComparedPolicies {
   readonly seeds: readonly number[];
   readonly reference: string;
   readonly estimates: Estimates;
+  /** Per run. */
+  readonly updates: ReadonlyMap<string, number>;
   /** Seconds of training per run, mean over seeds. */
   readonly seconds: ReadonlyMap<string, number>;
   /** Of many sampled answers, by file. */
@@ -29,15 +31,18 @@ const pText = (p: number): string => (p < 0.001 ? '<0.001' : p.toFixed(3));
 const differenceText = (each: Difference): string =>
   Number.isNaN(each.mean) ? '-' : `${estimateText(each)} p=${pText(each.corrected)}`;
 
-const values = (
-  { policies, columns, estimates, seconds }: ComparedPolicies,
-  cell: (each: Estimate) => string,
-): string[][] =>
-  policies.map((policy) => [
+/** Whether runs differ in their number of updates, and the table says it. */
+const updatesDiffer = ({ updates }: ComparedPolicies): boolean => new Set(updates.values()).size > 1;
+
+const values = (content: ComparedPolicies, cell: (each: Estimate) => string): string[][] => {
+  const { policies, columns, estimates, updates, seconds } = content;
+  return policies.map((policy) => [
     policy,
     ...columns.map((column) => cell(estimates.values.get(policy)!.get(column)!)),
+    ...(updatesDiffer(content) ? [updates.get(policy)?.toString() ?? '-'] : []),
     seconds.has(policy) ? Math.round(seconds.get(policy)!).toString() : '-',
   ]);
+};
 
 const differences = ({ policies, columns, estimates, reference }: ComparedPolicies): string[][] =>
   policies
@@ -107,7 +112,7 @@ function passTables({ passes }: ComparedPolicies): { about: string; headings: st
 
 export function comparisonTables(content: ComparedPolicies): { text: string; markdown: string; latex: string } {
   const { columns, seeds, reference } = content;
-  const headings = ['policy', ...columns, 'seconds of training'];
+  const headings = ['policy', ...columns, ...(updatesDiffer(content) ? ['updates'] : []), 'seconds of training'];
   const against = [`${reference} against`, ...columns];
   const about =
     `Mean over ${seeds.length} seed${seeds.length === 1 ? '' : 's'} (${seeds.join(', ')}), in percent, with 95% intervals of a ` +

@@ -19,8 +19,11 @@ const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\.
 export interface LoadOptions {
   /** What relative paths in overrides are relative to; unset: the working directory. */
   readonly cwd?: string;
-  /** The file is shared by several paradigms: what the one at hand does not use is left out, instead of refused. */
-  readonly shared?: boolean;
+  /**
+   * The file is shared by several paradigms, and so are these overrides, which come before the others: what the paradigm
+   * at hand does not use of both is left out, instead of refused.
+   */
+  readonly shared?: readonly string[];
 }
 
 /** A YAML file of keys and values. @throws UserError that names the line */
@@ -44,21 +47,24 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
  * @throws UserError with every mistake found
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
-  const { cwd = process.cwd(), shared = false } = options;
+  const { cwd = process.cwd(), shared } = options;
   const { document, lines } = readYaml(file);
   absolutePaths(document, path.dirname(path.resolve(file)));
-  const overridden = overrides.map((override) => applyOverride(document, override, cwd));
+  const apply = (override: string) => applyOverride(document, override, cwd);
+  const common = shared?.map(apply) ?? [];
+  const own = overrides.map(apply);
+  const overridden = [...common, ...own];
   if (shared) {
     const isOverridden = (keys: readonly string[]): boolean =>
-      overridden.some(({ path: own }) => own.every((key, depth) => keys[depth] === key));
+      own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
     for (const { path: keys } of unusedKeys(toObject(document, file) as Record<string, unknown>)) {
       if (!isOverridden(keys)) document.deleteIn(keys);
     }
   }
   return check(toObject(document, file), (keys) => {
     const override =
-      overridden.findLast(({ path: own }) => own.every((key, depth) => keys[depth] === key)) ??
-      overridden.findLast(({ path: own, isNew }) => isNew && keys.length > 0 && keys[0] === own[0]);
+      overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
+      overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
     return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
   });
 }

@@ -101,6 +101,8 @@ const label = z
     inject: z.enum(['always', 'on-failure']).default('always'),
     /** Switch the label off where a rollout is as accurate. */
     smooth: z.boolean().default(true),
+    /** What the advantage of the label is multiplied by. */
+    weight: positive.default(1),
   })
   .prefault({});
 

@@ -53,6 +53,7 @@ export async function evaluatePolicy(
 ): Promise<EvaluationResult> {
   const results: EvaluatedSample[] = [];
   for (let start = 0; start < samples.length; start += batch) {
+    signal?.throwIfAborted();
     const questions = await Promise.all(samples.slice(start, start + batch).map(ask));
     const prompts = questions.map(({ prompt }) => prompt);
     const options = {

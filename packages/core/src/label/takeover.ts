@@ -54,7 +54,7 @@ const copiedRise = 0.2;
 
 const remedy =
   'lower optimizer.learningRate; or let labels look like rollouts (label.align: likelihood, label.eliminate: neutral), ' +
-  'or show fewer of them (paradigm: data-mixing)';
+  'weigh less (label.weight), or be fewer (paradigm: data-mixing)';
 
 /** Watches a run. It warns once of each sign. */
 export class TakeoverGuard {

@@ -20,12 +20,26 @@ export interface ReportSeries {
   readonly name: string;
   /** x (training step) and y. A y that is not finite leaves a gap. */
   readonly points: readonly (readonly [number, number])[];
+  /** x, and between which values y was. */
+  readonly band?: readonly (readonly [number, number, number])[];
 }
 
 export interface ReportCurve {
   readonly title: string;
   readonly yLabel: string;
   readonly series: readonly ReportSeries[];
+}
+
+/** Bars in groups, one of each series in every group. */
+export interface ReportBars {
+  readonly title: string;
+  readonly yLabel: string;
+  readonly groups: readonly string[];
+  /** A value for every group, with its interval; one that is not finite is left out. */
+  readonly series: readonly {
+    readonly name: string;
+    readonly values: readonly { readonly mean: number; readonly low: number; readonly high: number }[];
+  }[];
 }
 
 /** What one policy answered. */
@@ -36,6 +50,8 @@ export interface ReportAnswer {
   /** In pixels of the original image. */
   readonly boxes: readonly Box[];
   readonly wellFormed: boolean;
+  /** Unset: what its boxes say. */
+  readonly right?: boolean;
 }
 
 export interface ReportSample {
@@ -44,6 +60,8 @@ export interface ReportSample {
   readonly question: string;
   /** In pixels of the original image; empty where nothing matches the question. */
   readonly truth: readonly Box[];
+  /** The right answer where it is not boxes. */
+  readonly said?: string;
   readonly answers: readonly ReportAnswer[];
 }
 

@@ -29,7 +29,7 @@ function toggle(kind: string, name: string): Html {
   return html`<label class="${kind}"><input type="checkbox" class="show-${kind}" checked /><i></i>${name}</label>`;
 }
 
-function card({ picture, question, truth, answers }: ShownSample, palette: Palette): Html {
+function card({ picture, question, truth, said, answers }: ShownSample, palette: Palette): Html {
   const { width, height, url } = picture;
   const pixels = Math.max(width, height) < SMOOTH_FROM ? ' pixels' : '';
   return html`<article>
@@ -40,7 +40,7 @@ function card({ picture, question, truth, answers }: ShownSample, palette: Palet
     </svg>
     <h3>${question}</h3>
     <p class="said">
-      ${truth.length === 0 ? 'Nothing matches' : truth.length === 1 ? 'One object' : `${truth.length} objects`}
+      ${said ?? (truth.length === 0 ? 'Nothing matches' : truth.length === 1 ? 'One object' : `${truth.length} objects`)}
     </p>
     <dl>${answers.map((answer) => response(answer, truth, palette))}</dl>
   </article>`;
@@ -58,8 +58,12 @@ function response(answer: ReportAnswer, truth: readonly Box[], palette: Palette)
 }
 
 /** How an answer compares to the label. */
-export function verdict({ boxes, wellFormed }: ReportAnswer, truth: readonly Box[]): { text: string; right: boolean } {
+export function verdict(
+  { boxes, wellFormed, right }: ReportAnswer,
+  truth: readonly Box[],
+): { text: string; right: boolean } {
   if (!wellFormed) return { text: 'malformed', right: false };
+  if (right !== undefined) return { text: right ? 'right' : 'wrong', right };
   if (truth.length === 0) {
     return boxes.length === 0 ? { text: 'rightly empty', right: true } : { text: 'invented', right: false };
   }

@@ -5,9 +5,11 @@ const COLORS = 6;
 
 export class Palette {
   readonly #names: string[] = [];
+  readonly #colors: number;
 
   /** Colours follow the order of the names. */
-  constructor(names: Iterable<string>) {
+  constructor(names: Iterable<string>, colors = COLORS) {
+    this.#colors = colors;
     for (const name of names) this.of(name);
   }
 
@@ -15,6 +17,6 @@ export class Palette {
   of(name: string): string {
     let index = this.#names.indexOf(name);
     if (index < 0) index = this.#names.push(name) - 1;
-    return `c${index < COLORS ? index : 1 + ((index - 1) % (COLORS - 1))}`;
+    return `c${index < this.#colors ? index : 1 + ((index - 1) % (this.#colors - 1))}`;
   }
 }

@@ -49,6 +49,7 @@ td.best { font-weight: 700; color: var(--ink) }
 .tick { fill: var(--soft); font-size: 11px; font-variant-numeric: tabular-nums }
 .line { fill: none; stroke: var(--own); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round }
 .raw { fill: none; stroke: var(--own); stroke-width: 1; opacity: .22; stroke-linejoin: round }
+.band { fill: var(--own); opacity: .15 }
 .chart circle { fill: var(--own) }
 .key { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 8px 0 0; padding: 0; font-size: 13px; color: var(--soft) }
 .none { color: var(--soft) }

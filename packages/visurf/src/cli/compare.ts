@@ -19,12 +19,13 @@ export function defineCompare(program: Command): void {
   withJson(command).action(async (file: string, changes: readonly string[], { dryRun, json }: CompareOptions) => {
     const { compare, loadComparison, outlook } = await import('@visurf/core');
     const comparison = loadComparison(file, changes);
-    const { jobs, done, seconds } = await outlook(comparison);
+    const { jobs, done, seconds, updates } = await outlook(comparison);
     const left = jobs - done;
     const time = seconds > 0 ? `; training takes about ${formatDuration(seconds)}` : '';
     if (dryRun) {
-      if (json) printJson({ policies: jobs, done, seconds });
-      else print(`${jobs} policies, ${done} of them done${time}`);
+      const each = [...updates].map(([run, count]) => `${run} ${count}`).join(', ');
+      if (json) printJson({ policies: jobs, done, seconds, updates: Object.fromEntries(updates) });
+      else print(`${jobs} policies, ${done} of them done${time}; updates: ${each}`);
       return;
     }
     const progress = new Progress();
@@ -46,15 +47,29 @@ export function defineCompare(program: Command): void {
       return;
     }
     if (json) printJson(asJson(compared));
-    else print(`${compared.text}\n\nwritten: ${compared.files.join(', ')}`);
+    else print(`${compared.text}\n\nwritten: ${[...compared.files, ...compared.figures].join(', ')}`);
   });
   example(command, 'visurf compare comparison.yaml', 'visurf compare comparison.yaml steps=20 --dry-run');
 }
 
 /** Maps as objects. */
-function asJson({ policies, columns, seeds, reference, estimates, seconds, passes, files }: Compared): object {
+function asJson({
+  policies,
+  columns,
+  seeds,
+  reference,
+  estimates,
+  updates,
+  seconds,
+  passes,
+  files,
+  figures,
+}: Compared): object {
   const values = Object.fromEntries(
-    [...estimates.values].map(([policy, of]) => [policy, { ...Object.fromEntries(of), seconds: seconds.get(policy) }]),
+    [...estimates.values].map(([policy, of]) => [
+      policy,
+      { ...Object.fromEntries(of), updates: updates.get(policy), seconds: seconds.get(policy) },
+    ]),
   );
   const differences = Object.fromEntries(
     [...estimates.differences].map(([policy, of]) => [policy, Object.fromEntries(of)]),
@@ -68,5 +83,5 @@ function asJson({ policies, columns, seeds, reference, estimates, seconds, passe
       },
     ]),
   );
-  return { policies, columns, seeds, reference, values, differences, sampled, files };
+  return { policies, columns, seeds, reference, values, differences, sampled, files, figures };
 }

@@ -1,0 +1,86 @@
+/** The policies that a comparison measures, each with what decides its result. */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+
+import type { Config } from './config/schema.ts';
+import { UserError } from './errors.ts';
+import { isHubId } from './hub/id.ts';
+import { sha256 } from './run/durable.ts';
+import { BASELINE, configOf, type Comparison } from './compare/definition.ts';
+import { readResult, type StoredResult } from './compare/result.ts';
+
+/** A policy that is to be measured. */
+export interface Job {
+  readonly run: string;
+  readonly seed: number;
+  readonly config: Config;
+  readonly hash: string;
+  readonly file: string;
+}
+
+/** The baseline, then all runs with the first seed, all with the next. */
+export async function jobsOf(comparison: Comparison): Promise<Job[]> {
+  const { runs, seeds, results, data, maxNewTokens } = comparison;
+  const print = fingerprints();
+  const held = Object.fromEntries(
+    await Promise.all([...data].map(async ([name, file]) => [name, await print(file)] as const)),
+  );
+  const job = async (run: string, seed: number, config: Config): Promise<Job> => {
+    const own = run === BASELINE ? [await print(config.model)] : await decisive(config, print);
+    const hash = hashOf([own, held, maxNewTokens ?? config.rollout.maxNewTokens]);
+    return { run, seed, config, hash, file: path.join(results, `${run}-seed-${seed}.json`) };
+  };
+  const first = configOf(comparison, runs[0]!, seeds[0]!);
+  const jobs = [await job(BASELINE, seeds[0]!, first)];
+  for (const seed of seeds) {
+    for (const run of runs) jobs.push(await job(run.name, seed, configOf(comparison, run, seed)));
+  }
+  return jobs;
+}
+
+export const hashOf = (content: unknown): string => createHash('sha256').update(JSON.stringify(content)).digest('hex');
+
+type Print = (file: string) => Promise<string>;
+
+/** Remembers what it has read. */
+export function fingerprints(): Print {
+  const known = new Map<string, string>();
+  return async (file) => {
+    const found = known.get(file) ?? (await fingerprint(file));
+    known.set(file, found);
+    return found;
+  };
+}
+
+/** What decides a training. Files count by what they hold, so that results are good elsewhere too; validation decides nothing. */
+export async function decisive(config: Config, print: Print): Promise<unknown[]> {
+  const { output: _, threads: __, model, data, ...rest } = config;
+  return [rest, { ...data, train: '', validation: '' }, [await print(model), await print(data.train)]];
+}
+
+/** Of a file its content, of a model's directory its configuration and the sizes of its weights, of the hub its name. */
+async function fingerprint(file: string): Promise<string> {
+  if (!existsSync(file)) {
+    if (isHubId(file)) return file;
+    throw new UserError('no such file', { where: file });
+  }
+  if (!statSync(file).isDirectory()) return sha256(file);
+  const weights = readdirSync(file).filter((name) => name.endsWith('.safetensors'));
+  const sizes = weights.sort().map((name) => `${name} ${statSync(path.join(file, name)).size}`);
+  const config = path.join(file, 'config.json');
+  return [existsSync(config) ? await sha256(config) : '', ...sizes].join('\n');
+}
+
+/** Undefined where there is none. @throws UserError for a result of something else */
+export function resultOf({ file, hash }: Job): StoredResult | undefined {
+  const found = readResult(file);
+  if (found && found.hash !== hash) throw otherResult(file);
+  return found;
+}
+
+export const otherResult = (file: string): UserError =>
+  new UserError('this is the result of another configuration, or of other data', {
+    where: file,
+    remedy: 'Choose another output, or remove it together with its run.',
+  });
