@@ -8,7 +8,7 @@ import type { Import } from './sources.ts';
 const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
   'packages/torch': { name: '@visurf/torch', mayImport: [] },
   'packages/core': { name: '@visurf/core', mayImport: ['@visurf/torch'] },
-  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini-grounding'] },
+  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini'] },
   'recipes/mini-grounding': { name: '@visurf/mini-grounding', mayImport: ['@visurf/core', '@visurf/torch'] },
   'recipes/mini': { name: '@visurf/mini', mayImport: ['@visurf/core', '@visurf/torch', '@visurf/mini-grounding'] },
 };

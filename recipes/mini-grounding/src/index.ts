@@ -1,4 +1,7 @@
-/** The recipe as a library: its data, the base model, and the demo that trains it. */
+/** The recipe as a library: its data and the base model. */
+import { fileURLToPath } from 'node:url';
+
 export { generateDataset, type DatasetOptions, type Split } from './dataset.ts';
-export { demo, type DemoEvent, type DemoOptions, type DemoResult } from './demo.ts';
-export { BASE_MODEL } from './plan.ts';
+
+/** The pretrained checkpoint, in Hugging Face layout. */
+export const BASE_MODEL = fileURLToPath(new URL('../base', import.meta.url));

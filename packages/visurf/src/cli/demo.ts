@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { DemoResult } from '@visurf/mini-grounding';
+import type { DemoResult } from '@visurf/mini';
 import { INTERRUPTED, interruptible } from './interrupt.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
@@ -16,14 +16,16 @@ interface DemoOptions extends ComputeOptions, JsonOption {
 export function defineDemo(program: Command): void {
   const command = program
     .command('demo')
-    .description('train a small model with RLVR and with ViSurf, and compare what they learned (about 10 minutes)')
-    .option('--quick', 'fewer steps (about 2 minutes)')
+    .description(
+      'train a small model on six tasks with SFT, RLVR, both in turn, and ViSurf, and compare what they learned (about 8 minutes)',
+    )
+    .option('--quick', 'two tasks and fewer steps (about 2 minutes)')
     .option('--output <dir>', 'where the data, the runs and the report go', 'runs/demo')
     .option('--seed <s>', 'of the data and the training', wholeNumber(0), 0)
     .option('--resume', 'go on with a demo that was stopped');
   withJson(withCompute(command, true)).action(async (options: DemoOptions) => {
     const { quick = false, resume = false, output, seed, device, precision, json } = options;
-    const { demo } = await import('@visurf/mini-grounding');
+    const { demo } = await import('@visurf/mini');
     const progress = new Progress();
     const result = await interruptible((signal) =>
       demo({
@@ -42,8 +44,15 @@ export function defineDemo(program: Command): void {
   example(command, 'visurf demo --quick');
 }
 
-function describe({ rows, report, seconds }: DemoResult): string {
+function describe({ rows, published, report, seconds }: DemoResult): string {
   const metrics = [...new Set(rows.flatMap((row) => Object.keys(row.metrics)))];
-  const cells = rows.map((row) => [row.name, ...metrics.map((name) => formatNumber(row.metrics[name] ?? NaN))]);
-  return `${table(['policy', ...metrics], cells)}\n\n${formatDuration(seconds)}; open ${report} in a browser`;
+  const number = (value = NaN): string => (Number.isNaN(value) ? '-' : formatNumber(value));
+  const cells = (of: DemoResult['rows']) =>
+    of.map((row) => [row.name, ...metrics.map((name) => number(row.metrics[name]))]);
+  return [
+    table(['policy', ...metrics], cells(rows)),
+    'Published, for a model of 7B on the benchmarks that these tasks are small sisters of:',
+    table(['policy', ...metrics], cells(published)),
+    `${formatDuration(seconds)}; open ${report} in a browser`,
+  ].join('\n\n');
 }

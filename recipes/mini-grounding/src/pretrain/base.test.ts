@@ -9,7 +9,7 @@ import { afterAll, expect, test } from 'vitest';
 
 import { writeCheckpointFiles } from '../checkpoint.ts';
 import { generateDataset } from '../dataset.ts';
-import { BASE_MODEL } from '../plan.ts';
+import { BASE_MODEL } from '../index.ts';
 import type { Measured } from './measure.ts';
 import { PLAN } from './plan.ts';
 

@@ -1,53 +1,106 @@
 /** What the demo does, at which size, and how long it should take. */
 import { fileURLToPath } from 'node:url';
 
-import type { Split } from './dataset.ts';
+import { loadComparison, type Comparison } from '@visurf/core';
+
+import type { SuiteOptions } from '../dataset.ts';
+import { SKILL_SETS } from '../questions.ts';
 import type { Stage } from './eta.ts';
 
-/** The pretrained checkpoint, in Hugging Face layout. */
-export const BASE_MODEL = fileURLToPath(new URL('../base', import.meta.url));
-export const CONFIG = fileURLToPath(new URL('../config.yaml', import.meta.url));
+/** The comparison whose runs and columns the demo has. */
+const COMPARISON = fileURLToPath(new URL('../../comparisons/main.yaml', import.meta.url));
 
-/** The paradigms compared, in the order of training; names as in the table, directories as in the output. */
-export const RUNS = [
-  { name: 'RLVR', directory: 'rlvr', paradigm: 'rlvr' },
-  { name: 'ViSurf', directory: 'visurf', paradigm: 'visurf' },
-] as const;
+/** Names as in the table. */
+export const NAMES: Readonly<Record<string, string>> = {
+  ...{ baseline: 'base', sft: 'SFT', rlvr: 'RLVR', 'sft-then-rlvr': 'SFT → RLVR', visurf: 'ViSurf' },
+};
+
+type Sets = NonNullable<SuiteOptions['sets']>;
 
 export interface Size {
-  /** Each has two questions. */
-  readonly images: Readonly<Record<Split, number>>;
-  /** Changes to the recipe's configuration. */
+  readonly sets: Sets;
+  /** Of every set. */
+  readonly pictures: SuiteOptions['pictures'];
+  readonly steps: number;
+  /** Further changes to the recipe's configuration. */
   readonly changes: readonly string[];
 }
 
-export const FULL: Size = { images: { train: 2000, validation: 50, test: 400 }, changes: [] };
-
-export const QUICK: Size = {
-  images: { train: 640, validation: 25, test: 100 },
-  changes: ['steps=40', 'optimizer.warmupSteps=5', 'eval.every=10'],
+export const FULL: Size = {
+  sets: ['referring', 'relational', 'clicking', 'defects', 'lesions', 'sums'],
+  pictures: { train: 600, validation: 20, test: 100 },
+  steps: 120,
+  changes: [],
 };
 
+export const QUICK: Size = {
+  sets: ['referring', 'relational'],
+  pictures: { train: 400, validation: 15, test: 60 },
+  steps: 40,
+  changes: ['promptsPerStep=18', 'optimizer.warmupSteps=5', 'eval.every=10'],
+};
+
+/** The baseline and the runs. */
+export const POLICIES = ['baseline', 'sft', 'rlvr', 'sft-then-rlvr', 'visurf'] as const;
+
+/** Of the demo in `output`: one seed, data of its own, only the columns of its sets. */
+export function comparisonOf(
+  { sets, steps, changes }: Size,
+  output: string,
+  own: Readonly<Record<string, string | number>>,
+  seed: number,
+): Comparison {
+  const overrides = Object.entries({ steps, ...own }).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  const { columns, runs, ...whole } = loadComparison(COMPARISON);
+  const measured = (metric: string): boolean => {
+    const [file, set] = metric.split('.');
+    return file === 'skills' || sets.some((each) => each === set);
+  };
+  return {
+    ...whole,
+    ...{ output, results: `${output}/results`, seeds: [seed], sampled: undefined },
+    changes: [...changes, ...overrides],
+    data: new Map(['test', 'skills'].map((name) => [name, dataFile(output, name)])),
+    runs: runs.map(({ name, changes: given }) => ({
+      name,
+      changes: name === 'sft-then-rlvr' ? [...given, `sftSteps=${Math.round(steps / 2)}`] : given,
+    })),
+    columns: columns?.flatMap(({ name, of }) => {
+      const left = of.filter(measured);
+      return left.length > 0 ? [{ name, of: left }] : [];
+    }),
+  };
+}
+
+export const dataFile = (output: string, name: string): string =>
+  `${output}/data/${name === 'skills' ? 'skills-test' : name}.jsonl`;
+
 /** Seconds on two cores of the machine that the demo was made on. */
-const PER_IMAGE = 0.005;
+const PER_PICTURE = 0.008;
 const PER_ANSWER = 0.01;
-const PER_UPDATE = { rlvr: 0.5, visurf: 0.8 } as const;
+const PER_UPDATE: Readonly<Record<string, number>> = { sft: 0.2, rlvr: 0.6, 'sft-then-rlvr': 0.4, visurf: 0.8 };
 
-export const questions = (size: Size, split: Split): number => 2 * size.images[split];
-export const imagesOf = ({ images }: Size): number => images.train + images.validation + images.test;
+export function picturesOf({ sets, pictures: { train, validation, test } }: Size): number {
+  return sets.length * (train + validation + test) + SKILL_SETS.length * (validation + test);
+}
 
-/** The parts of the demo, in order. */
-export function stagesOf(size: Size, steps: number): Stage[] {
-  const images = imagesOf(size);
-  const evaluation = (policy: string, units: number): Stage => ({
-    ...{ name: `evaluate ${policy}`, kind: 'evaluate', units, seconds: PER_ANSWER * units },
-  });
+/** The parts of the demo, in order, as a comparison names them. */
+export function stagesOf(size: Size, seed: number): Stage[] {
+  const { sets, pictures, steps } = size;
+  // A picture of `referring` has two questions.
+  const tests = pictures.test * (sets.length + (sets.includes('referring') ? 1 : 0));
+  const skills = pictures.test * SKILL_SETS.length;
+  const answering = (title: string): Stage[] =>
+    Object.entries({ test: tests, skills }).map(([name, units]) => ({
+      ...{ name: `${title}: answering ${name}`, kind: 'evaluate', units, seconds: PER_ANSWER * units },
+    }));
   return [
-    { name: 'data', kind: 'data', units: images, seconds: PER_IMAGE * images },
-    evaluation('base', questions(size, 'validation') + questions(size, 'test')),
-    ...RUNS.flatMap(({ name, paradigm }): Stage[] => [
-      { name: `train ${name}`, kind: 'train', units: steps, seconds: PER_UPDATE[paradigm] * steps },
-      evaluation(name, questions(size, 'test')),
-    ]),
+    { name: 'data', kind: 'data', units: picturesOf(size), seconds: PER_PICTURE * picturesOf(size) },
+    ...POLICIES.flatMap((policy): Stage[] => {
+      if (policy === 'baseline') return answering(policy);
+      const title = `${policy}, seed ${seed}`;
+      const seconds = PER_UPDATE[policy]! * steps;
+      return [{ name: `${title}: training`, kind: 'train', units: steps, seconds }, ...answering(title)];
+    }),
   ];
 }

@@ -6,8 +6,6 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import path from 'node:path';
 import { UserError } from '@visurf/core';
 
-import { RUNS } from './plan.ts';
-
 export interface Session {
   readonly quick: boolean;
   readonly seed: number;
@@ -24,7 +22,7 @@ interface Wanted {
 
 const FILE = 'demo.json';
 /** What a demo writes. */
-const OWN = [FILE, 'data', 'eval', 'report.html', ...RUNS.map(({ directory }) => directory)];
+const OWN = [FILE, 'data', 'answers', 'runs', 'results', 'figures', 'table.md', 'table.tex', 'report.html'];
 
 /**
  * Begins a demo, or goes on with one. A finished one is begun anew in the same place.

@@ -1,86 +1,121 @@
-/** What the demo's report says: from the files of the demo to the report's plain data. */
+/** What the demo's report says: from the comparison and its files to the report's plain data. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   readEvents,
   type Box,
+  type Compared,
   type ReportAnswer,
   type ReportCurve,
   type ReportData,
   type RunEvent,
 } from '@visurf/core';
 
-import { RUNS } from './plan.ts';
+import type { Question } from '../questions.ts';
+import { dataFile, NAMES, POLICIES, type Size } from './plan.ts';
 
 export interface Row {
   readonly name: string;
+  /** By column, in percent. */
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** What the table shows, in percent. */
-export const COLUMNS = [
-  { key: 'gIoU', label: 'gIoU', unit: '%', better: 'higher' },
-  { key: 'presentIoU', label: 'IoU, present', unit: '%', better: 'higher' },
-  { key: 'nAcc', label: 'N-Acc', unit: '%', better: 'higher' },
-  { key: 'falseEmpty', label: 'False [ ]', unit: '%', better: 'lower' },
-  { key: 'thinking', label: 'Thinking', unit: '%', better: 'higher' },
-  { key: 'malformed', label: 'Malformed', unit: '%', better: 'lower' },
-] as const;
+/**
+ * What the paper's table says of its benchmarks, for Qwen2.5-VL-7B: gRefCOCO (gIoU, N-Acc), ReasonSeg val (gIoU), OmniACT
+ * (accuracy), RealIAD (ROC-AUC), ISIC2018 (box accuracy), MathVista (accuracy).
+ */
+export const PUBLISHED: readonly Row[] = Object.entries({
+  base: [33.4, 1.8, 56.9, 60.4, 50.1, 78.8, 68.2],
+  SFT: [41.6, 3.3, 63.8, 55.4, 65.5, 91.7, 68.3],
+  RLVR: [42.8, 0, 66, 65.5, 50, 90.3, 71.2],
+  'SFT → RLVR': [65, 52.1, 57.2, 64.5, 66.9, 93.6, 68.5],
+  ViSurf: [66.6, 57.1, 66.5, 65.6, 69.3, 94.7, 71.6],
+}).map(([name, values]) => ({
+  name,
+  metrics: Object.fromEntries(
+    ['referring', 'N-Acc', 'relational', 'clicking', 'defects', 'lesions', 'sums'].map((column, i) => [
+      column,
+      values[i]!,
+    ]),
+  ),
+}));
 
-/** Samples of each kind, present and absent, in the gallery. */
-const SHOWN = 6;
+const nameOf = (policy: string): string => NAMES[policy] ?? policy;
+
+/** The columns of the comparison, for every policy. */
+export const rowsOf = ({ policies, columns, estimates }: Compared): Row[] =>
+  policies.map((policy) => ({
+    name: nameOf(policy),
+    metrics: Object.fromEntries(
+      columns.map((column) => [column, estimates.values.get(policy)!.get(column)!.mean] as const),
+    ),
+  }));
 
 export interface Story {
-  readonly directory: string;
-  readonly rows: readonly Row[];
-  /** Metrics of the base on the validation split: where the curves begin. */
-  readonly validation: Readonly<Record<string, number>>;
-  readonly steps: number;
-  readonly questions: Readonly<Record<'train' | 'test', number>>;
+  readonly output: string;
+  readonly size: Size;
   readonly seed: number;
+  readonly compared: Compared;
+  /** By stage. */
   readonly seconds: Readonly<Record<string, number>>;
 }
 
-export function tell({ directory, rows, validation, steps, questions, seed, seconds }: Story): ReportData {
-  const minutes = (stage: string): string => `${((seconds[stage] ?? 0) / 60).toFixed(1)} minutes`;
+export function tell({ output, size, seed, compared, seconds }: Story): ReportData {
+  const rows = rowsOf(compared);
+  const minutes = (run: string): string =>
+    `${((seconds[`${run}, seed ${seed}: training`] ?? 0) / 60).toFixed(1)} minutes for ${nameOf(run)}`;
+  const [, ...runs] = POLICIES;
+  const columns = compared.columns.map((key) => ({ key, label: key, unit: '%', better: 'higher' as const }));
+  const published = PUBLISHED.map(
+    ({ name, metrics }) =>
+      `${name} ${columns.flatMap(({ key }) => (key in metrics ? [metrics[key]!.toFixed(1)] : [])).join(' / ')}`,
+  );
+  const shared = columns.filter(({ key }) => key in PUBLISHED[0]!.metrics).map(({ key }) => key);
   return {
-    title: 'Can it say that nothing matches?',
+    title: 'What it knows, what it sometimes gets right, what it never says',
     intro: [
-      `A small vision-language model (Qwen2.5-VL's architecture, 1.5 million parameters) answers ${questions.test} questions about pictures it has never seen. Half of them ask for an object that is there, half for one that is not; then the right answer is an empty list, which the base model never gives.`,
-      `RLVR and ViSurf start from the same base and make ${steps} updates with the same settings. RLVR learns from its own answers alone. ViSurf also learns from the label, where no answer of its own is as good.`,
+      `A small vision-language model (Qwen2.5-VL's architecture, 1.5 million parameters) is trained on ${size.sets.length} tasks at once. Some answers it gives well, some only when it thinks with care, and two it never gives: that nothing matches, and that a part is defective.`,
+      `SFT, RLVR, SFT followed by RLVR, and ViSurf start from the same base and make ${size.steps} updates each. SFT learns from labels, RLVR from the model's own answers. ViSurf learns from its own answers, and from the label where none of them is as good.`,
     ].join('\n\n'),
-    columns: COLUMNS,
+    columns,
     rows,
-    curves: curves(directory, validation),
-    samples: samples(directory, ['base', ...RUNS.map(({ directory: name }) => name)]),
+    curves: curves(output, seed, size),
+    samples: samples(output, seed),
     notes: [
-      'gIoU: mean over all questions of the overlap (intersection over union) of predicted and true boxes; a question about an absent object counts 100 for a well-formed [] and 0 for anything else. IoU, present: the same over present objects alone. N-Acc: share of absent objects answered by a well-formed []. False [ ]: share of present objects answered so. Thinking: share of answers that think before they answer.',
-      `Answers are greedy. The pictures show the first ${SHOWN} questions of each kind, not chosen ones. Held-out curves are measured on a validation split of its own; the table on a test split that training never reads.`,
-      `Seed ${seed}, ${questions.train} training questions; one run of each paradigm, so differences of a few points may be chance. Training took ${RUNS.map(({ name }) => `${minutes(`train ${name}`)} for ${name}`).join(', ')}.`,
-      'For orientation, the published figures at 7B on gRefCOCO (gIoU, N-Acc): base 33.4 and 1.8, RLVR 42.8 and 0.0, ViSurf 66.6 and 57.1. Only their order can be compared to a miniature; and rows of the published table may come from different checkpoints per benchmark.',
+      'referring: gIoU, the mean over all questions of the overlap (intersection over union) of predicted and true boxes, where a question about an absent object counts 100 for a well-formed [] and 0 for anything else. N-Acc: share of absent objects answered by a well-formed []. relational: gIoU. clicking and sums: share of right answers. defects: area under the ROC curve. lesions: share of boxes with an overlap above 0.5. skills: share of right answers to questions that training never asked: what is forgotten shows there. thinking: share of answers that think before they answer.',
+      'Answers are greedy. The pictures show the first questions of each task, not chosen ones. Held-out curves are measured on a validation split of its own; the table on a test split that training never reads.',
+      `Seed ${seed}; one run of each paradigm, so differences of a few points may be chance. Training took ${runs.map(minutes).join(', ')}.`,
+      `For orientation, the published figures at 7B on the benchmarks that these tasks are small sisters of (${shared.join(' / ')}): ${published.join('; ')}. Only their order can be compared to a miniature.`,
     ],
   };
 }
 
-function curves(directory: string, validation: Story['validation']): ReportCurve[] {
-  const runs = RUNS.map((run) => ({
-    name: run.name,
-    events: readEvents(path.join(directory, run.directory, 'events.jsonl')),
+const runDirectory = (output: string, run: string, seed: number): string =>
+  path.join(output, 'runs', run, `seed-${seed}`);
+
+function curves(output: string, seed: number, { sets }: Size): ReportCurve[] {
+  const runs = POLICIES.slice(1).map((run) => ({
+    name: nameOf(run),
+    events: readEvents(path.join(runDirectory(output, run, seed), 'events.jsonl')),
   }));
   const curve = (title: string, yLabel: string, type: 'eval' | 'step', key: string, scale = 1): ReportCurve => ({
     ...{ title, yLabel },
     series: runs.flatMap(({ name, events }) => {
-      const start = type === 'eval' ? validation[key] : undefined;
       const points = events.flatMap((event) => pointsOf(event, type, key, scale));
-      return points.length === 0
-        ? []
-        : [{ name, points: start === undefined ? points : [[0, start] as const, ...points] }];
+      return points.length === 0 ? [] : [{ name, points }];
     }),
   });
+  const held: Readonly<Partial<Record<string, readonly (readonly [title: string, metric: string])[]>>> = {
+    referring: [
+      ['Absent objects recognised, held out', 'referring.nAcc'],
+      ['IoU of present objects, held out', 'referring.presentIoU'],
+    ],
+    relational: [['Relational referring, held out', 'relational.gIoU']],
+    defects: [['Defects, held out', 'defects.rocAuc']],
+    sums: [['Sums, held out', 'sums.accuracy']],
+  };
   return [
-    curve('N-Acc, held out', '%', 'eval', 'nAcc'),
-    curve('gIoU, held out', '%', 'eval', 'gIoU'),
-    curve('IoU of present objects, held out', '%', 'eval', 'presentIoU'),
+    ...sets.flatMap((set) => (held[set] ?? []).map(([title, key]) => curve(title, '%', 'eval', key))),
     curve('Reward of rollouts', 'mean', 'step', 'reward'),
     curve('Thinking in rollouts', '%', 'step', 'thinking', 100),
     curve('Labels that still teach', '%', 'step', 'labelActive', 100),
@@ -96,41 +131,68 @@ function pointsOf(event: RunEvent, type: 'eval' | 'step', key: string, scale: nu
   return value === undefined ? [] : [[event.step, scale * value]];
 }
 
-/** The parts that are read here of a line of the data and of a line of an evaluation. */
-interface Question {
+/** The parts that are read here of a line of the data and of a line of the answers. */
+interface Asked extends Question {
   readonly id: string;
   readonly image: string;
-  readonly problem: string;
-  readonly solution: readonly { readonly bbox_2d: Box }[];
+  readonly set: string;
 }
 interface Answer {
   readonly id: string;
   readonly text: string;
   readonly boxes: readonly Box[];
-  readonly evaluation: { readonly wellFormed: boolean };
+  readonly points: readonly (readonly [number, number])[];
+  /** What its task noted: these are the fields of tasks whose answers are right or wrong. */
+  readonly evaluation: {
+    readonly wellFormed: boolean;
+    readonly hit?: boolean;
+    readonly right?: boolean;
+    readonly positive?: boolean;
+    readonly score?: number;
+  };
 }
 
-/** The first questions of each kind with the answers of every policy, one kind after the other in turn. */
-function samples(directory: string, policies: readonly string[]): ReportData['samples'] {
-  const data = path.join(directory, 'data');
-  const all = readJsonl<Question>(path.join(data, 'test.jsonl'));
-  const [present, absent] = [true, false].map((there) => all.filter(({ solution }) => solution.length > 0 === there));
-  const chosen = Array.from({ length: SHOWN }, (_, i) => [present?.[i], absent?.[i]]).flat();
-  const answers = policies.map((policy) => {
-    const name = RUNS.find((run) => run.directory === policy)?.name ?? policy;
-    const lines = readJsonl<Answer>(path.join(directory, 'eval', `${policy}.jsonl`));
-    return { name, byId: new Map(lines.map((line) => [line.id, line])) };
+/** Questions in the gallery, of every kind as many. */
+const SHOWN = 21;
+/** Half the side of the square that a click is drawn as, in pixels. */
+const CLICK = 2;
+
+function samples(output: string, seed: number): ReportData['samples'] {
+  const all = readJsonl<Asked>(dataFile(output, 'test'));
+  const kinds = Map.groupBy(all, ({ set, kind }) => (set === 'referring' ? `${set} ${kind}` : set));
+  const answers = POLICIES.map((policy) => {
+    const file = path.join(output, 'answers', `${policy}-seed-${seed}`, 'test.jsonl');
+    return { name: nameOf(policy), byId: new Map(readJsonl<Answer>(file).map((line) => [line.id, line])) };
   });
-  return chosen.flatMap((question) => {
-    if (!question) return [];
-    const given = answers.flatMap(({ name, byId }): ReportAnswer[] => {
+  const chosen = [...kinds.values()].flatMap((own) => own.slice(0, Math.floor(SHOWN / kinds.size)));
+  return chosen.map((question) => ({
+    image: path.join(output, 'data', question.image),
+    question: question.prompt.replace('{Question}', question.problem),
+    ...truthOf(question),
+    answers: answers.flatMap(({ name, byId }) => {
       const answer = byId.get(question.id);
-      if (!answer) return [];
-      return [{ name, text: answer.text, boxes: answer.boxes, wellFormed: answer.evaluation.wellFormed }];
-    });
-    const truth = question.solution.map(({ bbox_2d }) => bbox_2d);
-    return [{ image: path.join(data, question.image), question: question.problem, truth, answers: given }];
-  });
+      return answer ? [answerOf(name, answer)] : [];
+    }),
+  }));
+}
+
+/** A list of boxes, or a word. */
+function truthOf({ solution }: Question): { truth: readonly Box[]; said?: string } {
+  if (!Array.isArray(solution)) return { truth: [], said: `Answer: ${String(solution)}` };
+  return { truth: (solution as readonly { readonly bbox_2d: Box }[]).map(({ bbox_2d }) => bbox_2d) };
+}
+
+function answerOf(name: string, { text, boxes, points, evaluation }: Answer): ReportAnswer {
+  const { wellFormed, hit, right, positive, score } = evaluation;
+  const decided =
+    right ??
+    (points.length > 0 ? hit : undefined) ??
+    (positive === undefined ? undefined : positive === (score ?? 0.5) > 0.5);
+  return {
+    ...{ name, text, wellFormed },
+    boxes: [...boxes, ...points.map(([x, y]): Box => [x - CLICK, y - CLICK, x + CLICK, y + CLICK])],
+    ...(decided !== undefined && { right: decided }),
+  };
 }
 
 function readJsonl<Line>(file: string): Line[] {

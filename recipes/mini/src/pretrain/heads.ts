@@ -1,0 +1,138 @@
+/** Small readers of the hidden states, with the losses that pull on what the model shall know; thrown away at the end. */
+import { indices, type Vocabulary } from '@visurf/mini-grounding/kit';
+import { callOp, eye, nn, noGrad, tensor, type Tensor } from '@visurf/torch';
+
+import { SIGHT_WORDS } from '../vocabulary.ts';
+import type { Family, PatchTargets, TokenTargets } from './targets.ts';
+
+const MEAN = 1;
+const WORDS = SIGHT_WORDS.length;
+const l1 = (x: Tensor, y: Tensor): Tensor => x.sub(y).abs().mean();
+const binaryCrossEntropy = (logits: Tensor, y: Tensor): Tensor =>
+  callOp('binary_cross_entropy_with_logits', logits, y, null, null, MEAN) as Tensor;
+const crossEntropy = (logits: Tensor, classes: readonly number[]): Tensor =>
+  logits.logSoftmax(-1).gather(1, indices(classes).unsqueeze(1)).mean().neg();
+const columnOf = (word: string): number => SIGHT_WORDS.indexOf(word);
+const unit = (x: Tensor): Tensor => x.mul(x.square().mean(-1, true).add(1e-6).rsqrt());
+const places = (flags: readonly boolean[]): number[] => flags.flatMap((flag, i) => (flag ? [i] : []));
+
+const sumOf = (first: Tensor, ...others: readonly Tensor[]): Tensor =>
+  others.reduce((sum, each) => sum.add(each), first);
+
+export class Heads extends nn.Module {
+  /** Words, box twice, own place, whether there is anything. */
+  readonly patch: nn.Linear;
+  readonly token: nn.Linear;
+  readonly centers: nn.Linear;
+  readonly wordBias: Tensor;
+  readonly box: nn.Linear;
+  readonly pointer: nn.Linear;
+  readonly pointerBias: Tensor;
+  readonly _idOf: (word: string) => number;
+
+  constructor(visionWidth: number, width: number, vocabulary: Vocabulary) {
+    super();
+    this._idOf = (word) => vocabulary.idOf(word);
+    this.patch = new nn.Linear(visionWidth, WORDS + 11);
+    this.token = new nn.Linear(width, 4);
+    this.centers = new nn.Linear(width, WORDS);
+    this.wordBias = nn.parameter([WORDS]);
+    this.box = new nn.Linear(width, 4);
+    this.pointer = new nn.Linear(width, width);
+    this.pointerBias = nn.parameter([1]);
+    noGrad(() => {
+      this.wordBias.fill_(-2);
+      this.pointer.weight.copy_(eye(width));
+      this.pointer.bias?.fill_(0);
+      this.pointerBias.fill_(-4);
+    });
+  }
+
+  /** What every patch shows: anything or nothing, its name in each family, its box; and the patch's own place. */
+  patchLoss(
+    patches: Tensor,
+    { covered, classes, boxes, near, places: own }: PatchTargets,
+    families: readonly Family[],
+  ): Tensor {
+    const count = covered.length;
+    const [named, box, place, any] = this.patch.forward(patches).split([WORDS, 8, 2, 1], 1) as [
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const always = binaryCrossEntropy(any.squeeze(1), tensor(covered.map(Number))).add(
+      l1(place, tensor(own, { shape: [count, 2] })),
+    );
+    const shown = places(covered);
+    if (shown.length === 0) return always;
+    const rows = indices(shown);
+    const predicted = box.indexSelect(0, rows);
+    const off = (start: number, values: readonly number[]): Tensor =>
+      l1(predicted.narrow(1, start, 4), tensor(values, { shape: [count, 4] }).indexSelect(0, rows));
+    const names = families.flatMap((words, f) => {
+      const own = classes[f] ?? [];
+      const known = shown.filter((row) => (own[row] ?? -1) >= 0);
+      if (words.length < 2 || known.length === 0) return [];
+      const logits = named.indexSelect(0, indices(known)).indexSelect(1, indices(words.map(columnOf)));
+      return [
+        crossEntropy(
+          logits,
+          known.map((row) => own[row] ?? 0),
+        ),
+      ];
+    });
+    return sumOf(always, off(0, near).mul(2), off(4, boxes).mul(4), ...names);
+  }
+
+  /**
+   * Image tokens speak the decoder's language: the tied head reads the names of what they show from them, so that the
+   * words of a question find the tokens that are alike.
+   * @param embeddings of the whole vocabulary
+   */
+  tokenLoss(
+    normed: Tensor,
+    embeddings: Tensor,
+    { words: shown, centers, covered, boxes }: TokenTargets,
+    words: Family,
+  ): Tensor {
+    const shape = [covered.length, words.length];
+    const columns = indices(words.map(columnOf));
+    const spoken = embeddings.indexSelect(0, indices(words.map((word) => this._idOf(word))));
+    const logits = normed.mm(spoken.t()).add(this.wordBias.indexSelect(0, columns));
+    const always = binaryCrossEntropy(logits, tensor(shown, { shape })).add(
+      binaryCrossEntropy(this.centers.forward(normed).indexSelect(1, columns), tensor(centers, { shape })),
+    );
+    const rows = places(covered);
+    if (rows.length === 0) return always;
+    const trueBoxes = tensor(boxes, { shape: [covered.length, 4] }).indexSelect(0, indices(rows));
+    return always.add(l1(this.token.forward(normed.indexSelect(0, indices(rows))), trueBoxes));
+  }
+
+  /** The box of what is asked for, from the last hidden states [n, D]; boxes [n * 4]. */
+  boxLoss(normed: Tensor, boxes: readonly number[]): Tensor {
+    return l1(this.box.forward(normed), tensor(boxes, { shape: [normed.size(0), 4] }));
+  }
+
+  /** How much each hidden state [n, D] resembles each of its picture's tokens [n, tokens, D]: [n, tokens]. */
+  #points(states: Tensor, tokens: Tensor): Tensor {
+    const scale = 16;
+    return unit(tokens)
+      .bmm(this.pointer.forward(unit(states)).unsqueeze(2))
+      .squeeze(2)
+      .div(scale);
+  }
+
+  /** -log of the share of a softmax over image tokens that falls on those of the thing; shown [n * tokens]. */
+  findLoss(states: Tensor, tokens: Tensor, shown: readonly number[]): Tensor {
+    const share = this.#points(states, tokens).softmax(-1);
+    const target = tensor(shown, { shape: share.shape });
+    return share.mul(target).sum(-1).add(1e-6).log().mean().neg();
+  }
+
+  /** Each image token on its own: does it show what is asked for? For what is absent none does. */
+  existsLoss(states: Tensor, tokens: Tensor, shown: readonly number[]): Tensor {
+    const points = this.#points(states, tokens).add(this.pointerBias);
+    return binaryCrossEntropy(points, tensor(shown, { shape: points.shape }));
+  }
+}

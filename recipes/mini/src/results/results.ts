@@ -1,0 +1,112 @@
+/**
+ * Makes docs/results.md of the results that are in the repository: `node src/results/results.ts`. What is missing of a
+ * comparison is not trained here; the page says so.
+ */
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join, relative } from 'node:path';
+
+import { compare, loadComparison, outlook, type Compared, type Comparison } from '@visurf/core';
+
+import { makeData } from './data.ts';
+import { renderFindings, type Claim } from './findings.ts';
+
+const recipe = join(import.meta.dirname, '../..');
+const docs = join(recipe, '../../docs');
+const assets = join(docs, 'results');
+
+/** What the paper's table and its ablation say. */
+const CLAIMS: Readonly<Record<string, readonly Claim[]>> = {
+  main: [
+    {
+      text: 'ViSurf is better than the model before training and than every other paradigm.',
+      ...{ column: 'average', against: ['baseline', 'sft', 'rlvr', 'sft-then-rlvr'], expected: 'better' },
+    },
+    {
+      text: 'It recognises absent objects, which RLVR never learns.',
+      ...{ column: 'N-Acc', against: ['rlvr'], expected: 'better' },
+    },
+    {
+      text: 'So for defects, which the model never sees either.',
+      ...{ column: 'defects', against: ['rlvr'], expected: 'better' },
+    },
+    {
+      text: 'Where a thought helps, it is better than imitation.',
+      ...{ column: 'relational', against: ['sft', 'sft-then-rlvr'], expected: 'better' },
+    },
+    {
+      text: 'It forgets less than paradigms with a stage of SFT.',
+      ...{ column: 'skills', against: ['sft', 'sft-then-rlvr'], expected: 'better' },
+    },
+  ],
+  ablation: [
+    {
+      text: 'Every reward control is necessary.',
+      ...{ column: 'average', against: ['no-align', 'no-eliminate', 'no-smooth', 'no-control'], expected: 'better' },
+    },
+    {
+      text: 'Without elimination N-Acc rises and relational referring falls (the paper: 74.1 against 57.1, 58.2 against 66.5).',
+      ...{ column: 'N-Acc', against: ['no-eliminate'], expected: 'worse' },
+    },
+    {
+      text: 'The same, relational referring.',
+      ...{ column: 'relational', against: ['no-eliminate'], expected: 'better' },
+    },
+  ],
+  qwen2: [
+    {
+      text: 'On the second base ViSurf is better, too.',
+      ...{ column: 'average', against: ['baseline', 'sft', 'rlvr', 'sft-then-rlvr'], expected: 'better' },
+    },
+  ],
+};
+
+/** Everything of a comparison as Markdown, its figures beside the page. */
+async function render(name: string): Promise<string> {
+  const comparison = loadComparison(join(recipe, 'comparisons', `${name}.yaml`));
+  const { jobs, done } = await outlook(comparison);
+  const command = `\`./visurf compare recipes/mini/comparisons/${name}.yaml\``;
+  if (done < jobs) return `Not finished: ${done} of ${jobs} policies are there. ${command} goes on with it.`;
+  const compared = await compare(comparison);
+  mkdirSync(assets, { recursive: true });
+  const keep = (file: string): string => {
+    const kept = join(assets, `${name}-${basename(file)}`);
+    copyFileSync(file, kept);
+    return relative(docs, kept);
+  };
+  const table = readFileSync(compared.files[0]!, 'utf8').split('\n![')[0]!.trim();
+  const shown = compared.figures.filter((file) => FIGURES.some((each) => file.endsWith(`${each}.svg`)));
+  const [, latex] = compared.files;
+  return [
+    command,
+    table,
+    ...(CLAIMS[name] ? [renderFindings(CLAIMS[name], compared)] : []),
+    shown.map((file) => `![${basename(file, '.svg')}](${keep(file)})`).join('\n'),
+    `As LaTeX: [${basename(keep(latex!))}](${keep(latex!)}). Results: ${hashes(comparison, compared)}.`,
+  ].join('\n\n');
+}
+
+const FIGURES = ['validation-updates', 'validation-time', 'entropy', 'labelActive', 'length', 'thinking', 'held-out'];
+
+/** Of every result the start of the hash of what decides it. */
+function hashes({ results }: Comparison, { policies, seeds }: Compared): string {
+  const hashOf = (policy: string, seed: number): string[] => {
+    const file = join(results, `${policy}-seed-${seed}.json`);
+    if (!existsSync(file)) return [];
+    return [(JSON.parse(readFileSync(file, 'utf8')) as { hash: string }).hash.slice(0, 8)];
+  };
+  return policies.map((policy) => `${policy} ${seeds.flatMap((seed) => hashOf(policy, seed)).join(' ')}`).join('; ');
+}
+
+await makeData();
+const parts = new Map<string, string>();
+for (const file of globSync('comparisons/*.yaml', { cwd: recipe }).sort()) {
+  const name = basename(file, '.yaml');
+  parts.set(name, await render(name));
+}
+const template = readFileSync(join(import.meta.dirname, 'page.md'), 'utf8');
+const page = join(docs, 'results.md');
+writeFileSync(
+  page,
+  template.replace(/\{\{([\w-]+)\}\}/g, (_, name: string) => parts.get(name) ?? ''),
+);
+console.log(page);
