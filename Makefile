@@ -39,8 +39,8 @@ lint: setup
 unit: setup
 	@vitest run --project unit $(FILES)
 
-# ONLY=load, ONLY=plan, or workloads of bench.ts; everything unless said.
-MEASURED = $(if $(filter load plan,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench load plan))
+# ONLY=load, ONLY=plan, ONLY=rival, or workloads of bench.ts; everything unless said.
+MEASURED = $(if $(filter load plan rival,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan))
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done

@@ -19,7 +19,7 @@ export interface Comparison<T> {
 const here = import.meta.dirname;
 
 /** What our addon sets for itself: freed buffers are kept for the next tensor. */
-const tunedAllocator = {
+export const tunedAllocator = {
   MALLOC_MMAP_THRESHOLD_: String(1 << 30),
   MALLOC_TRIM_THRESHOLD_: String(1 << 30),
   MALLOC_TOP_PAD_: String(64 << 20),

@@ -46,9 +46,9 @@ def wait_for_step() -> bool:
     return sys.stdin.readline().strip() == "step"
 
 
-def memory() -> dict[str, float]:
-    """Resident megabytes of this process: now, and at its highest since `reset_peak_memory`."""
-    fields = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+def memory(process: int | str = "self") -> dict[str, float]:
+    """Resident megabytes of a process: now, and at its highest."""
+    fields = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines())
     megabytes = lambda name: int(fields[name].split()[0]) / 1024  # noqa: E731
     return {"residentMb": round(megabytes("VmRSS"), 1), "peakMb": round(megabytes("VmHWM"), 1)}
 

@@ -7,6 +7,8 @@ export interface Watched {
   readonly anonymous: number;
   /** Highest resident memory, in bytes. */
   readonly resident: number;
+  /** Of all threads, until the last sample. */
+  readonly processorSeconds: number;
   /** What the program printed. */
   readonly output: string;
 }
@@ -29,30 +31,33 @@ const ticksPerSecond = 100;
 /**
  * Runs a program and samples its memory every few milliseconds.
  * @param onSample hears how many processor seconds it has used
+ * @param every milliseconds; the highest resident memory is the kernel's own count, and needs none of the samples but the last
  */
 export function watch(
   command: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   onSample?: (processorSeconds: number) => void,
+  every = 4,
 ): Promise<Watched> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
-    let [anonymous, resident, output] = [0, 0, ''];
+    let [anonymous, resident, used, output] = [0, 0, 0, ''];
     const timer = setInterval(() => {
       try {
         // NaN once it has ended and is not yet collected.
         anonymous = Math.max(anonymous, statusOf(child.pid!, 'RssAnon') || 0);
         resident = Math.max(resident, statusOf(child.pid!, 'VmHWM') || 0);
-        onSample?.(processorSeconds(child.pid!));
+        used = Math.max(used, processorSeconds(child.pid!));
+        onSample?.(used);
       } catch {
         // It has ended.
       }
-    }, 4);
+    }, every);
     child.stdout.on('data', (text: Buffer) => (output += text.toString()));
     child.on('close', (code) => {
       clearInterval(timer);
-      if (code === 0) resolve({ anonymous, resident, output });
+      if (code === 0) resolve({ anonymous, resident, processorSeconds: used, output });
       else reject(new Error(`${command} ${args.join(' ')} ended with ${code}`));
     });
   });

@@ -5,12 +5,14 @@ import type { Measured } from '../measure.ts';
 import { renderComparison } from './comparison.ts';
 import { renderGoals } from './goals.ts';
 import { renderDecodeLimits, renderUpdateLimits } from './limits.ts';
-import type { Result, ScalingResult } from './result.ts';
+import type { Result, RivalResult, ScalingResult } from './result.ts';
+import { renderRival } from './rival.ts';
 import { renderScaling } from './scaling.ts';
 
-type AnyResult = Result | ScalingResult;
+type AnyResult = Result | ScalingResult | RivalResult;
 
 const isScaling = (result: AnyResult): result is ScalingResult => 'series' in result;
+const isRival = (result: AnyResult): result is RivalResult => 'systems' in result;
 
 function machineOf({ machine, threads }: AnyResult): string {
   const { cpu, cores, features, memoryGb, load } = machine;
@@ -42,8 +44,9 @@ const versions = (results: readonly Result[]): string[] => {
 
 /** @param template with a line `{{name}}` for each part */
 export function renderPage(template: string, all: readonly AnyResult[]): string {
-  const results = all.filter((each): each is Result => !isScaling(each));
+  const results = all.filter((each): each is Result => !isScaling(each) && !isRival(each));
   const scaling = all.find(isScaling);
+  const rival = all.find(isRival);
   const parts: Record<string, string> = {
     programs: versions(results).join('; '),
     goals: renderGoals(results),
@@ -51,6 +54,7 @@ export function renderPage(template: string, all: readonly AnyResult[]): string 
     'update limits': renderUpdateLimits(results),
     'decode limits': renderDecodeLimits(results),
     scaling: scaling ? `${machineOf(scaling)}.\n\n${renderScaling(scaling)}` : 'Not measured yet.',
+    rival: rival ? renderRival(rival, machineOf(rival)) : 'Not measured yet.',
   };
   return template.replace(/\{\{([\w ]+)\}\}/g, (_, name: string) => parts[name] ?? '');
 }

@@ -4,6 +4,7 @@ import type { Counts } from '../counts.ts';
 import type { Limits } from '../limits.ts';
 import type { Machine } from '../machine.ts';
 import type { Measured } from '../measure.ts';
+import type { Differences, Resumed } from '../rival-check.ts';
 import type { sizes } from '../workloads.ts';
 
 interface Measurement {
@@ -43,4 +44,41 @@ export interface Series {
 export interface ScalingResult extends Measurement {
   readonly name: 'scaling';
   readonly series: readonly Series[];
+}
+
+/** One training, from the base to the recipe's last update. */
+export interface RivalRun {
+  readonly seed: number;
+  /** Of all updates: reading images, rollouts, rewards, update. */
+  readonly seconds: number;
+  readonly phases: Readonly<Record<'rollouts' | 'reward' | 'update', number>>;
+  /** Of the whole process, from start to end. */
+  readonly processSeconds: number;
+  /** Of all threads of the process: other programs on the machine hardly change them. */
+  readonly processorSeconds: number;
+  /** Highest resident memory. */
+  readonly peakMb: number;
+  /** Share of labels that were active, over the run. */
+  readonly labelActive: number;
+  /** Share of responses that went through the model to be trained on: the others had no advantage. */
+  readonly scored: number;
+  /** Of the rival's scorer, a process of its own. */
+  readonly scorerPeakMb?: number;
+  /** Largest advantage of a label that was switched off. */
+  readonly labelLeft?: number;
+  /** Of `visurf eval` on the test split, in percent. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export interface RivalSystem {
+  readonly name: string;
+  readonly runs: readonly RivalRun[];
+}
+
+/** `results/rival.json` */
+export interface RivalResult extends Omit<Measurement, 'limits'> {
+  readonly name: 'rival';
+  readonly updates: number;
+  readonly checked: { readonly step: Differences; readonly resumed: Resumed };
+  readonly systems: readonly RivalSystem[];
 }
