@@ -9,6 +9,7 @@ import {
   labelTexts,
   mostLikely,
   preferredForm,
+  rarestForm,
   rememberStep,
   writeLabel,
   type FormHistory,
@@ -171,10 +172,12 @@ function alignLabels(
   forms: FormHistory,
   parts: readonly StepPart[],
 ): (WrittenLabel | undefined)[] {
-  const history = config.label.align === 'format' ? forms : [];
+  const { align } = config.label;
+  const history = align === 'off' ? [] : forms;
+  const formOf = align === 'rarest' ? rarestForm : preferredForm;
   const preferred = (question: Question): LabelText => {
     const { task } = scorerOf(scorer, question.sample);
-    return writeLabel(task, preferredForm(task, history), question);
+    return writeLabel(task, formOf(task, history), question);
   };
   const mostLikelyOf = (question: Question): LabelText => {
     const labels = labelTexts(scorerOf(scorer, question.sample).task, question);
@@ -186,7 +189,7 @@ function alignLabels(
   return questions.map((question, i) => {
     const role = parts[i]!.label;
     if (role === 'none') return undefined;
-    const text = config.label.align === 'likelihood' ? mostLikelyOf(question) : preferred(question);
+    const text = align === 'likelihood' ? mostLikelyOf(question) : preferred(question);
     return { ...text, role };
   });
 }

@@ -11,6 +11,8 @@ export interface SuiteOptions extends FileOptions {
   readonly pictures: Readonly<Record<Split, number>>;
   /** Unset: all six. */
   readonly sets?: readonly (typeof TASK_SETS)[number][] | undefined;
+  /** Pictures of every held-out skill; unset: as many as of the sets. */
+  readonly skills?: Readonly<Record<'validation' | 'test', number>> | undefined;
 }
 
 /** One line of a JSONL file. */
@@ -35,12 +37,12 @@ export interface SuiteFiles {
  * picture. The same seed gives the same bytes of pixels.
  */
 export async function generateSuite(directory: string, options: SuiteOptions): Promise<SuiteFiles> {
-  const { seed, pictures, sets = TASK_SETS } = options;
+  const { seed, pictures, sets = TASK_SETS, skills = pictures } = options;
   const { train, validation, test } = pictures;
-  const total = sets.length * (train + validation + test) + SKILL_SETS.length * (validation + test);
+  const total = sets.length * (train + validation + test) + SKILL_SETS.length * (skills.validation + skills.test);
   const files = new DatasetFiles(directory, total, options);
-  const write = (name: string, split: Split, names: readonly SetName[]): Promise<string> =>
-    files.write(name, names.length * pictures[split], (i) =>
+  const write = (name: string, split: Split, names: readonly SetName[], each = pictures[split]): Promise<string> =>
+    files.write(name, names.length * each, (i) =>
       drawLines(names[i % names.length] ?? 'referring', split, seed, Math.floor(i / names.length)),
     );
   return {
@@ -48,8 +50,8 @@ export async function generateSuite(directory: string, options: SuiteOptions): P
     validation: await write('validation', 'validation', sets),
     test: await write('test', 'test', sets),
     skills: {
-      validation: await write('skills-validation', 'validation', SKILL_SETS),
-      test: await write('skills-test', 'test', SKILL_SETS),
+      validation: await write('skills-validation', 'validation', SKILL_SETS, skills.validation),
+      test: await write('skills-test', 'test', SKILL_SETS, skills.test),
     },
   };
 }

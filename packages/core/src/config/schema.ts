@@ -91,8 +91,8 @@ const mix = z
 /** The label, and control of its reward where it is a response of the group. */
 const label = z
   .strictObject({
-    /** Surface form: the one rollouts use most, the most likely one, or the task's first. */
-    align: z.enum(['format', 'likelihood', 'off']).default('format'),
+    /** Surface form: the one rollouts use most, the most likely one, the task's first, or the one rollouts use least. */
+    align: z.enum(['format', 'likelihood', 'off', 'rarest']).default('format'),
     /** Thinking mark of the label: none (on), full (off), or the mean of its rollouts (neutral). */
     eliminate: z.enum(['on', 'off', 'neutral']).default('on'),
     /** Of a label with reasoning of its own: the same (eliminate), or the thinking mark that it earns (keep). */

@@ -8,6 +8,7 @@ import {
   mergeCounts,
   mostLikely,
   preferredForm,
+  rarestForm,
   rememberStep,
   writeLabel,
   type FormHistory,
@@ -36,11 +37,15 @@ test('counts the forms of well-formed rollouts, by task', () => {
 test('the label takes the form that the last finished steps used most', () => {
   let history: FormHistory = [];
   expect(preferredForm(task, history)).toBe('compact integer bare');
+  expect(rarestForm(task, history)).toBe('compact integer bare');
+  expect(rarestForm(task, [{ 'grounding/compact integer bare': 3 }])).toBe(task.forms[1]!.name);
   history = rememberStep(history, countForms(task, [SPACED]));
   const form = preferredForm(task, history);
   expect(writeLabel(task, form, source)).toEqual({ form, text: SPACED });
   for (let step = 0; step < 16; step++) history = rememberStep(history, {});
   expect(preferredForm(task, history)).toBe('compact integer bare');
+  expect(rarestForm(task, history)).toBe('compact integer bare');
+  expect(rarestForm(task, [{ 'grounding/compact integer bare': 3 }])).toBe(task.forms[1]!.name);
   expect(JSON.parse(JSON.stringify(history))).toEqual(history);
 });
 

@@ -41,11 +41,22 @@ export function rememberStep(history: FormHistory, counts: FormCounts): FormHist
 }
 
 /** The form used most; of equals the one the task lists first, so without counts its first form. */
-export function preferredForm<Truth>(task: Task<Truth>, history: FormHistory): string {
+export const preferredForm = <Truth>(task: Task<Truth>, history: FormHistory): string =>
+  firstBy(task, history, (uses, best) => uses > best);
+
+/** The form used least, likewise. */
+export const rarestForm = <Truth>(task: Task<Truth>, history: FormHistory): string =>
+  firstBy(task, history, (uses, best) => uses < best);
+
+function firstBy<Truth>(
+  task: Task<Truth>,
+  history: FormHistory,
+  isBetter: (uses: number, best: number) => boolean,
+): string {
   const counts = mergeCounts(history);
   const uses = (form: string): number => counts[keyOf(task, form)] ?? 0;
   let best = task.forms[0]!.name;
-  for (const { name } of task.forms) if (uses(name) > uses(best)) best = name;
+  for (const { name } of task.forms) if (isBetter(uses(name), uses(best))) best = name;
   return best;
 }
 
