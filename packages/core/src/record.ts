@@ -93,6 +93,7 @@ export function describeStep(
     ...labelMetrics(groups, (member) => logProbs.get(member)),
     ...takeoverSigns(groups, scorer),
     labelGradient: update.labelGradient,
+    labelLogProbInactive: result.inactiveLogProb,
     scored: update.scored / update.responses,
     clippedLow: clippedLow / tokens,
     clippedHigh: clippedHigh / tokens,

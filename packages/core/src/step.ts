@@ -56,6 +56,8 @@ export interface StepResult {
   /** Prompts that became a group; more than `groups` where dynamic sampling left some out. */
   readonly sampled: number;
   readonly update: UpdateResult;
+  /** Mean log pi_old(y) of labels that smoothing switched off; NaN without any. */
+  readonly inactiveLogProb: number;
   readonly forms: FormHistory;
   /** Seconds by phase. */
   readonly seconds: Readonly<Record<Phase, number>>;
@@ -77,10 +79,12 @@ export async function trainStep(
   const watch = stopwatch(context.onPhase);
   const make = (): Promise<Group[]> => makeGroups(context, draw(), step, terms, forms, watch.lap);
   const { groups, all } = await sampleDynamically(make, config.rollout.dynamicSampling);
+  const inactiveLogProb = watchInactive(context, groups);
   const update = await updatePolicy(learner, groups, terms, config, learningRate, { seed: config.seed, step });
   watch.lap('update');
   const counts = mergeCounts(all.map((group) => countForms(scorerOf(scorer, group.sample).task, rolloutTexts(group))));
-  return { terms, groups, sampled: all.length, update, forms: rememberStep(forms, counts), seconds: watch.seconds };
+  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds };
+  return { terms, groups, sampled: all.length, update, inactiveLogProb, ...after };
 }
 
 /** The groups of one batch: all of a step but its update. */
@@ -102,6 +106,18 @@ async function makeGroups(
   const groups = questions.map((question, i) => controlGroup(context, question, rollouts[i] ?? [], labels[i]));
   lap('reward');
   return groups;
+}
+
+/** Of some: as many as are in memory at once, so that watching costs little. */
+function watchInactive({ config, policy }: StepContext, groups: readonly Group[]): number {
+  const inactive = groups.flatMap(({ prompt, label, members: [first] }) =>
+    label?.role === 'member' && !label.active && first?.kind === 'label'
+      ? [{ prompt, responses: [first.response.tokens] }]
+      : [],
+  );
+  const watched = inactive.slice(0, config.train.microBatch.prompts);
+  if (watched.length === 0) return NaN;
+  return logProbs(policy.model, watched).reduce((a, b) => a + b, 0) / watched.length;
 }
 
 const rolloutTexts = ({ members }: Group): string[] =>
