@@ -13,6 +13,7 @@ const ids = {
   swiglu: op('visurf::swiglu'),
   packedAttention: op('visurf::packed_attention'),
   decodeAttention: op('visurf::decode_attention'),
+  decodeLayer: op('visurf::decode_layer'),
   sample: op('visurf::sample'),
   attention: op('scaled_dot_product_attention'),
   dropout: op('dropout'),
@@ -145,6 +146,55 @@ export const decodeAttention = (
     own.values.handle,
     at,
     padding?.handle ?? null,
+  );
+
+/** Of a decoder layer, with matrices [in, out], contiguous and of one dtype. */
+export interface DecoderWeights {
+  /** [D] */
+  readonly inputNorm: Tensor;
+  /** Of queries, keys and values, [D, (H + 2 KV) d], with a bias. */
+  readonly qkv: Tensor;
+  readonly bias: Tensor;
+  /** [H d, D] */
+  readonly output: Tensor;
+  /** [D] */
+  readonly postNorm: Tensor;
+  /** [D, 2 I] */
+  readonly gateUp: Tensor;
+  /** [I, D] */
+  readonly down: Tensor;
+}
+
+/**
+ * A whole decoder layer on one new token of K responses per prompt, around `decodeAttention`; on the CPU, in float32 or
+ * float64, without a gradient.
+ * @param x [B, K, D]
+ * @param eps of the norms
+ * @returns [B, K, D]
+ */
+export const decodeLayer = (
+  x: Tensor,
+  rotation: { readonly cos: Tensor; readonly sin: Tensor },
+  prefix: DecodingCache,
+  own: DecodingCache,
+  at: number,
+  padding: Tensor | undefined,
+  { inputNorm, qkv, bias, output, postNorm, gateUp, down }: DecoderWeights,
+  eps: number,
+): Tensor =>
+  one(
+    ids.decodeLayer,
+    x.handle,
+    rotation.cos.handle,
+    rotation.sin.handle,
+    prefix.keys.handle,
+    prefix.values.handle,
+    own.keys.handle,
+    own.values.handle,
+    at,
+    padding?.handle ?? null,
+    [inputNorm, qkv, bias, output, postNorm, gateUp, down].map(({ handle }) => handle),
+    eps,
   );
 
 /**
