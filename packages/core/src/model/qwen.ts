@@ -265,11 +265,12 @@ export class QwenVL extends nn.Module {
   /** Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. */
   startDecoding(rows: number): Disposable {
     const pack = rows >= packFrom;
-    for (const each of projections(this.model).values()) each._pack = pack;
+    for (const layer of this.model.layers) layer.startDecoding(pack);
     this.#head = new FixedProduct({ weight: this.headWeight, bias: undefined }, this._precision, pack);
     return { [Symbol.dispose]: () => this.#endDecoding() };
   }
   #endDecoding(): void {
+    for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
       if (each._pack || each.weight.requiresGrad) each.forgetCasts();
       each._pack = false;
