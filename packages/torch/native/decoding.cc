@@ -1,5 +1,5 @@
 // The inner loop of generation on the CPU, without gradients: attention of one new token per response, alone or as part
-// of a whole layer. Each is a single pass over its rows where libtorch would need a chain of operators.
+// of whole layers. Each is a single pass over its rows where libtorch would need a chain of operators.
 #include <ATen/Dispatch.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -205,6 +205,7 @@ constexpr int64_t kBlockRows = 64;
 template <class T>
 struct Layer {
   Attention<T> attention;
+  at::Tensor mask;  // what attention.padding points to
   int64_t width, joint, inner;
   const T *inputNorm, *qkv, *bias, *output, *postNorm, *gateUp, *down;
   T *x, *normed, *projected, *attended, *gates, *gated;
@@ -240,62 +241,74 @@ VISURF_KERNEL void decodeRows(const Layer<T>& l, int64_t begin, int64_t end) {
   multiply<T>({gated, l.inner}, l.down, l.width, x, l.width, rows, l.inner, l.width, true, panel);
 }
 
-// x [.., D], a row per response; weights: norm [D], q, k and v [D, (H + 2 KV) d] with bias, output [H d, D], norm [D],
-// gate and up [D, 2 I], down [I, D]; see Context for the others. Returns the stream after the layer.
-at::Tensor decodeLayer(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin,
-                       const at::Tensor& prefixKeys, const at::Tensor& prefixValues, const at::Tensor& ownKeys,
-                       const at::Tensor& ownValues, int64_t at, const std::optional<at::Tensor>& padding,
-                       at::TensorList weights, double eps) {
-  const Context context(cos, sin, prefixKeys, prefixValues, ownKeys, ownValues, at, padding);
-  TORCH_CHECK(weights.size() == 7, "decode_layer: seven weights, got ", weights.size());
+// x [.., D], a row per response. For every layer of the stack: its caches, see Context for them and the others, and
+// seven weights, one layer after the other: norm [D], q, k and v [D, (H + 2 KV) d] with bias, output [H d, D], norm
+// [D], gate and up [D, 2 I], down [I, D]. Returns the stream after the last layer.
+at::Tensor decodeLayers(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin,
+                        at::TensorList prefixKeys, at::TensorList prefixValues, at::TensorList ownKeys,
+                        at::TensorList ownValues, int64_t at, const std::optional<at::Tensor>& padding,
+                        at::TensorList weights, double eps) {
+  const size_t count = prefixKeys.size();
+  TORCH_CHECK(count > 0 && weights.size() == 7 * count && prefixValues.size() == count && ownKeys.size() == count &&
+                  ownValues.size() == count,
+              "decode_layers: ", count, " layers with ", weights.size(), " weights");
   for (const auto& each : weights)
-    TORCH_CHECK(each.is_contiguous() && each.scalar_type() == context.type(),
-                "decode_layer: weights must be contiguous and of the caches' dtype");
-  const auto &qkv = weights[1], &output = weights[3], &gateUp = weights[5], &down = weights[6];
-  const int64_t rows = context.batch() * context.responses(), width = input.size(-1), joint = qkv.size(1);
-  const int64_t heads = output.size(0), inner = down.size(0);
-  TORCH_CHECK(input.scalar_type() == context.type() && input.numel() == rows * width, "decode_layer: a stream of ",
-              input.sizes(), " for ", rows, " responses");
-  TORCH_CHECK(qkv.size(0) == width && joint == heads + 2 * context.kvHeads() * context.size() &&
-                  weights[2].numel() == joint && output.size(1) == width && weights[0].numel() == width &&
-                  weights[4].numel() == width && gateUp.size(0) == width && gateUp.size(1) == 2 * inner &&
-                  down.size(1) == width,
-              "decode_layer: weights do not fit each other");
+    TORCH_CHECK(each.is_contiguous() && each.scalar_type() == cos.scalar_type(),
+                "decode_layers: weights must be contiguous and of the caches' dtype");
+  const int64_t width = input.size(-1), joint = weights[1].size(1), heads = weights[3].size(0);
+  const int64_t inner = weights[6].size(0), rows = input.numel() / width;
+  TORCH_CHECK(input.scalar_type() == cos.scalar_type(), "decode_layers: a stream of another dtype than the caches");
   auto x = input.clone(at::MemoryFormat::Contiguous);
   const auto scratch = at::empty({rows * (width + joint + heads + 3 * inner)}, x.options());
-  AT_DISPATCH_FLOATING_TYPES(context.type(), "decode_layer", [&] {
-    const auto weight = [&](size_t i) { return weights[i].const_data_ptr<scalar_t>(); };
+  AT_DISPATCH_FLOATING_TYPES(cos.scalar_type(), "decode_layers", [&] {
     auto* free = scratch.mutable_data_ptr<scalar_t>();
     const auto take = [&](int64_t columns) { return std::exchange(free, free + rows * columns); };
-    Layer<scalar_t> layer{context.attention<scalar_t>(heads / context.size()),
-                          width,
-                          joint,
-                          inner,
-                          weight(0),
-                          weight(1),
-                          weight(2),
-                          weight(3),
-                          weight(4),
-                          weight(5),
-                          weight(6),
-                          x.mutable_data_ptr<scalar_t>(),
-                          take(width),
-                          take(joint),
-                          take(heads),
-                          take(2 * inner),
-                          take(inner),
-                          static_cast<scalar_t>(eps)};
-    auto& attention = layer.attention;
-    attention.q = layer.projected;
-    attention.k = attention.q + heads;
-    attention.v = attention.k + context.kvHeads() * context.size();
-    attention.queryStride = attention.keyStride = attention.valueStride = joint;
-    attention.out = layer.attended;
+    Layer<scalar_t> layer{};
+    layer.width = width;
+    layer.joint = joint;
+    layer.inner = inner;
+    layer.x = x.mutable_data_ptr<scalar_t>();
+    layer.normed = take(width);
+    layer.projected = take(joint);
+    layer.attended = take(heads);
+    layer.gates = take(2 * inner);
+    layer.gated = take(inner);
+    layer.eps = static_cast<scalar_t>(eps);
+    std::vector<Layer<scalar_t>> layers(count, layer);
+    for (size_t i = 0; i < count; ++i) {
+      const Context context(cos, sin, prefixKeys[i], prefixValues[i], ownKeys[i], ownValues[i], at, padding);
+      const int64_t size = context.size(), kvHeads = context.kvHeads();
+      const std::vector<std::vector<int64_t>> shapes{{width}, {width, joint},     {joint},       {heads, width},
+                                                     {width}, {width, 2 * inner}, {inner, width}};
+      for (size_t j = 0; j < shapes.size(); ++j)
+        TORCH_CHECK(weights[7 * i + j].sizes() == at::IntArrayRef(shapes[j]),
+                    "decode_layers: weights do not fit: ", weights[7 * i + j].sizes(), " in place of ",
+                    at::IntArrayRef(shapes[j]));
+      TORCH_CHECK(
+          rows == context.batch() * context.responses() && heads % size == 0 && joint == heads + 2 * kvHeads * size,
+          "decode_layers: the caches do not fit the stream and the weights");
+      const auto weight = [&](size_t j) { return weights[7 * i + j].const_data_ptr<scalar_t>(); };
+      auto& each = layers[i];
+      each.inputNorm = weight(0);
+      each.qkv = weight(1);
+      each.bias = weight(2);
+      each.output = weight(3);
+      each.postNorm = weight(4);
+      each.gateUp = weight(5);
+      each.down = weight(6);
+      each.mask = context.mask;
+      auto& attention = each.attention = context.attention<scalar_t>(heads / size);
+      attention.q = layer.projected;
+      attention.k = attention.q + heads;
+      attention.v = attention.k + kvHeads * size;
+      attention.queryStride = attention.keyStride = attention.valueStride = joint;
+      attention.out = layer.attended;
+    }
     const int64_t share = (rows + at::get_num_threads() - 1) / at::get_num_threads();
     const int64_t block = std::min(kBlockRows, (share + 3) / 4 * 4);
     at::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task)
-        decodeRows<scalar_t>(layer, task * block, std::min((task + 1) * block, rows));
+        for (const auto& each : layers) decodeRows<scalar_t>(each, task * block, std::min((task + 1) * block, rows));
     });
   });
   return x;
@@ -310,9 +323,9 @@ TORCH_LIBRARY_FRAGMENT(visurf, library) {
       "Tensor(a!) own_keys, Tensor(b!) own_values, int at, Tensor? padding) -> Tensor",
       decodeAttention);
   library.def(
-      "decode_layer(Tensor x, Tensor cos, Tensor sin, Tensor prefix_keys, Tensor prefix_values, Tensor(a!) own_keys, "
-      "Tensor(b!) own_values, int at, Tensor? padding, Tensor[] weights, float eps) -> Tensor",
-      decodeLayer);
+      "decode_layers(Tensor x, Tensor cos, Tensor sin, Tensor[] prefix_keys, Tensor[] prefix_values, "
+      "Tensor(a!)[] own_keys, Tensor(b!)[] own_values, int at, Tensor? padding, Tensor[] weights, float eps) -> Tensor",
+      decodeLayers);
 }
 
 }  // namespace visurf

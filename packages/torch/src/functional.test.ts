@@ -146,7 +146,7 @@ test.each([
 test.each([
   { dtype: 'float64', batch: 3, responses: 45, width: 10, inner: 9 },
   { dtype: 'float32', batch: 1, responses: 2, width: 64, inner: 48 },
-] as const)('decodeLayer is a decoder layer around decodeAttention, in $dtype', (layer) => {
+] as const)('decodeLayers are decoder layers around decodeAttention, in $dtype', (layer) => {
   const { dtype, batch, responses, width, inner } = layer;
   const generator = new Generator(7);
   const random = (...shape: number[]): Tensor => randn(shape, { generator }).mul(0.5).to(dtype);
@@ -169,7 +169,7 @@ test.each([
   };
   const [x, padding] = [random(batch, responses, width), random(batch, prefix)];
   const copy = { keys: own.keys.clone(), values: own.values.clone() };
-  const result = functional.decodeLayer(x, rotation, shared, own, at, padding, weights, eps);
+  const result = functional.decodeLayers(x, rotation, [{ weights, prefix: shared, own }], at, padding, eps);
 
   const projected = rmsNorm(x, weights.inputNorm, eps).matmul(weights.qkv).add(weights.bias);
   const [q, k, v] = projected
@@ -185,7 +185,8 @@ test.each([
   expect(largest(own.keys.select(4, at), copy.keys.select(4, at))).toBeLessThan(tolerance);
   expect(largest(own.values.select(3, at), copy.values.select(3, at))).toBeLessThan(tolerance);
   const wrong = { ...weights, down: random(inner + 1, width) };
-  expect(() => functional.decodeLayer(x, rotation, shared, own, at, padding, wrong, eps)).toThrow('do not fit');
+  const layers = [{ weights: wrong, prefix: shared, own }];
+  expect(() => functional.decodeLayers(x, rotation, layers, at, padding, eps)).toThrow('do not fit');
 });
 
 test.each(['float32', 'float64'] as const)('sample is inverse transform sampling, in %s', (dtype) => {

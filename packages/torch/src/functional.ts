@@ -13,7 +13,7 @@ const ids = {
   swiglu: op('visurf::swiglu'),
   packedAttention: op('visurf::packed_attention'),
   decodeAttention: op('visurf::decode_attention'),
-  decodeLayer: op('visurf::decode_layer'),
+  decodeLayers: op('visurf::decode_layers'),
   sample: op('visurf::sample'),
   attention: op('scaled_dot_product_attention'),
   dropout: op('dropout'),
@@ -165,35 +165,42 @@ export interface DecoderWeights {
   readonly down: Tensor;
 }
 
+/** What a decoder layer decodes with. */
+export interface DecodingLayer {
+  readonly weights: DecoderWeights;
+  readonly prefix: DecodingCache;
+  readonly own: DecodingCache;
+}
+
 /**
- * A whole decoder layer on one new token of K responses per prompt, around `decodeAttention`; on the CPU, in float32 or
- * float64, without a gradient.
+ * Decoder layers, one after the other, on one new token of K responses per prompt, around `decodeAttention`; on the CPU,
+ * in float32 or float64, without a gradient.
  * @param x [B, K, D]
  * @param eps of the norms
  * @returns [B, K, D]
  */
-export const decodeLayer = (
+export const decodeLayers = (
   x: Tensor,
   rotation: { readonly cos: Tensor; readonly sin: Tensor },
-  prefix: DecodingCache,
-  own: DecodingCache,
+  layers: readonly DecodingLayer[],
   at: number,
   padding: Tensor | undefined,
-  { inputNorm, qkv, bias, output, postNorm, gateUp, down }: DecoderWeights,
   eps: number,
 ): Tensor =>
   one(
-    ids.decodeLayer,
+    ids.decodeLayers,
     x.handle,
     rotation.cos.handle,
     rotation.sin.handle,
-    prefix.keys.handle,
-    prefix.values.handle,
-    own.keys.handle,
-    own.values.handle,
+    layers.map(({ prefix }) => prefix.keys.handle),
+    layers.map(({ prefix }) => prefix.values.handle),
+    layers.map(({ own }) => own.keys.handle),
+    layers.map(({ own }) => own.values.handle),
     at,
     padding?.handle ?? null,
-    [inputNorm, qkv, bias, output, postNorm, gateUp, down].map(({ handle }) => handle),
+    layers.flatMap(({ weights: { inputNorm, qkv, bias, output, postNorm, gateUp, down } }) =>
+      [inputNorm, qkv, bias, output, postNorm, gateUp, down].map(({ handle }) => handle),
+    ),
     eps,
   );
 

@@ -123,8 +123,8 @@ export class DecoderLayer extends nn.Module {
   readonly self_attn: SelfAttention;
   readonly post_attention_layernorm: nn.RMSNorm;
   readonly mlp: Mlp;
-  /** For `decode` in one call. */
-  #whole: functional.DecoderWeights | undefined;
+  /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
+  _whole: functional.DecoderWeights | undefined;
 
   constructor(config: TextConfig) {
     super();
@@ -155,9 +155,6 @@ export class DecoderLayer extends nn.Module {
     at: number,
     padding: Tensor | undefined,
   ): Tensor {
-    if (this.#whole) {
-      return functional.decodeLayer(x, rotation, prefix, own, at, padding, this.#whole, this.input_layernorm.eps);
-    }
     const normed = this.input_layernorm.forward(x);
     return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
   }
@@ -179,7 +176,7 @@ export class DecoderLayer extends nn.Module {
       cat(projections.map(({ weight }) => weight))
         .t()
         .contiguous();
-    this.#whole = noGrad(() =>
+    this._whole = noGrad(() =>
       scope(() => ({
         inputNorm: keep(norms[0].detach()),
         qkv: keep(joined(q_proj, k_proj, v_proj)),
@@ -192,8 +189,8 @@ export class DecoderLayer extends nn.Module {
     );
   }
   endDecoding(): void {
-    for (const each of Object.values(this.#whole ?? {}) as Tensor[]) each.dispose();
-    this.#whole = undefined;
+    for (const each of Object.values(this._whole ?? {}) as Tensor[]) each.dispose();
+    this._whole = undefined;
   }
 
   #feedForward(x: Tensor): Tensor {
@@ -211,5 +208,30 @@ export class Decoder extends nn.Module {
     this.embed_tokens = new nn.Embedding(config.vocabularySize, config.hiddenSize);
     this.layers = Array.from({ length: config.layers }, () => new DecoderLayer(config));
     this.norm = new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
+  }
+
+  /** One new token of each of K responses per prompt: x [B, K, D], through all layers. It takes place `at` of `own`. */
+  decode(
+    x: Tensor,
+    rotation: Rotation,
+    prefix: readonly functional.DecodingCache[],
+    own: readonly functional.DecodingCache[],
+    at: number,
+    padding: Tensor | undefined,
+  ): Tensor {
+    const caches = this.layers.map((layer, i) => {
+      const [shared, mine] = [prefix[i], own[i]];
+      if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
+      return { layer, prefix: shared, own: mine };
+    });
+    const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
+    if (whole.length === caches.length) {
+      return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
+    }
+    let stream = x;
+    for (const { layer, prefix: shared, own: mine } of caches) {
+      stream = scope(() => layer.decode(stream, rotation, shared, mine, at, padding));
+    }
+    return stream;
   }
 }

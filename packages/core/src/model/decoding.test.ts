@@ -1,4 +1,4 @@
-/** A layer that decodes in one call computes what its operators compute one by one. */
+/** Layers that decode in one call compute what their operators compute one by one. */
 import { empty, noGrad, scope } from '@visurf/torch';
 import { expect, onTestFinished, test, vi } from 'vitest';
 

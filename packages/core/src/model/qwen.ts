@@ -245,12 +245,8 @@ export class QwenVL extends nn.Module {
     return scope(() => {
       const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
       const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
-      let x = words.to(this.dtype).view(batch, responses, -1);
-      this.model.layers.forEach((layer, i) => {
-        const [shared, mine] = [prefix.caches[i], own[i]];
-        if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
-        x = scope(() => layer.decode(x, rotation, shared, mine, at, prefix.padding));
-      });
+      const embedded = words.to(this.dtype).view(batch, responses, -1);
+      const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
       return this.model.norm.forward(x.view(batch * responses, -1));
     });
   }
