@@ -1,5 +1,5 @@
-// The inner loop of generation on the CPU, without gradients: attention of one new token per response, and the choice
-// of the next one. Each is a single pass over its rows where libtorch would need a chain of operators.
+// The inner loop of generation on the CPU, without gradients: attention of one new token per response, alone or as part
+// of whole layers. Each is a single pass over its rows where libtorch would need a chain of operators.
 #include <ATen/Dispatch.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -101,150 +102,216 @@ at::Tensor asTokens(const at::Tensor& x, at::ScalarType type) {
   return whole ? y : y.contiguous();
 }
 
-// q [B, K, H, d], k and v [B, K, KV, d] before rotation; cos and sin [B, 1, 1, d]; prefix keys [B, KV, d, L] and values
-// [B, KV, L, d]; own keys [B, KV, K, d, capacity] and values [B, KV, K, capacity, d], to which the token is added at
-// `at`; padding [B, .., L] is added to the prefix scores. Returns [B, K, H * d].
+// What new tokens attend to: cos and sin [B, 1, 1, d]; prefix keys [B, KV, d, L] and values [B, KV, L, d]; own keys
+// [B, KV, K, d, capacity] and values [B, KV, K, capacity, d], to which the tokens are added at `at`; padding [B, .., L]
+// is added to the prefix scores.
+struct Context {
+  const at::Tensor &cos, &sin, &prefixKeys, &prefixValues, &ownKeys, &ownValues;
+  int64_t at;
+  at::Tensor mask;
+
+  Context(const at::Tensor& cos, const at::Tensor& sin, const at::Tensor& prefixKeys, const at::Tensor& prefixValues,
+          const at::Tensor& ownKeys, const at::Tensor& ownValues, int64_t at, const std::optional<at::Tensor>& padding)
+      : cos(cos),
+        sin(sin),
+        prefixKeys(prefixKeys),
+        prefixValues(prefixValues),
+        ownKeys(ownKeys),
+        ownValues(ownValues),
+        at(at) {
+    TORCH_CHECK(at < ownKeys.size(4), "the cache holds ", ownKeys.size(4), " tokens, and this is number ", at + 1);
+    for (const auto* each : {&cos, &sin, &prefixKeys, &prefixValues, &ownKeys, &ownValues})
+      TORCH_CHECK(each->is_contiguous() && each->scalar_type() == type(),
+                  "caches and rotation must be contiguous and of one dtype");
+    TORCH_CHECK(cos.numel() == batch() * size() && sin.numel() == batch() * size(),
+                "there must be one rotation per prompt");
+    if (padding) mask = padding->reshape({batch(), prefixKeys.size(3)}).contiguous();
+  }
+
+  at::ScalarType type() const { return cos.scalar_type(); }
+  int64_t batch() const { return ownKeys.size(0); }
+  int64_t kvHeads() const { return ownKeys.size(1); }
+  int64_t responses() const { return ownKeys.size(2); }
+  int64_t size() const { return ownKeys.size(3); }
+
+  // Without queries, keys, values and the result.
+  template <class T>
+  Attention<T> attention(int64_t heads) const {
+    Attention<T> s{};
+    s.responses = responses();
+    s.heads = heads;
+    s.kvHeads = kvHeads();
+    s.size = size();
+    s.prefix = prefixKeys.size(3);
+    s.capacity = ownKeys.size(4);
+    s.at = at;
+    s.cos = cos.const_data_ptr<T>();
+    s.sin = sin.const_data_ptr<T>();
+    s.prefixKeys = prefixKeys.const_data_ptr<T>();
+    s.prefixValues = prefixValues.const_data_ptr<T>();
+    s.padding = mask.defined() ? mask.const_data_ptr<T>() : nullptr;
+    s.ownKeys = ownKeys.mutable_data_ptr<T>();
+    s.ownValues = ownValues.mutable_data_ptr<T>();
+    s.scale = static_cast<T>(1 / std::sqrt(static_cast<double>(size())));
+    return s;
+  }
+};
+
+// Responses of a prompt that go together, as many as make eight rows: they read the same keys.
+template <class T>
+int64_t together(const Attention<T>& s) {
+  return std::max<int64_t>(1, 8 * s.kvHeads / s.heads);
+}
+
+// q [B, K, H, d], k and v [B, K, KV, d] before rotation; see Context for the others. Returns [B, K, H * d].
 at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
                            const at::Tensor& sin, const at::Tensor& prefixKeys, const at::Tensor& prefixValues,
                            const at::Tensor& ownKeys, const at::Tensor& ownValues, int64_t at,
                            const std::optional<at::Tensor>& padding) {
-  const auto type = cos.scalar_type();
+  const Context context(cos, sin, prefixKeys, prefixValues, ownKeys, ownValues, at, padding);
   const int64_t batch = q.size(0), responses = q.size(1), heads = q.size(2), size = q.size(3);
-  const int64_t kvHeads = prefixKeys.size(1), prefix = prefixKeys.size(3), capacity = ownKeys.size(4);
-  TORCH_CHECK(at < capacity, "decode_attention: the cache holds ", capacity, " tokens, and this is number ", at + 1);
-  for (const auto* each : {&cos, &sin, &prefixKeys, &prefixValues, &ownKeys, &ownValues})
-    TORCH_CHECK(each->is_contiguous() && each->scalar_type() == type,
-                "decode_attention: caches and rotation must be contiguous and of one dtype");
-  TORCH_CHECK(cos.numel() == batch * size && sin.numel() == batch * size,
-              "decode_attention: there must be one rotation per prompt");
-  const auto queries = asTokens(q, type), keys = asTokens(k, type), values = asTokens(v, type);
-  const auto mask = padding ? padding->reshape({batch, prefix}).contiguous() : at::Tensor();
+  const auto queries = asTokens(q, context.type()), keys = asTokens(k, context.type()),
+             values = asTokens(v, context.type());
   auto out = at::empty({batch, responses, heads * size}, cos.options());
-  AT_DISPATCH_FLOATING_TYPES(type, "decode_attention", [&] {
-    const Attention<scalar_t> shape{responses,
-                                    heads,
-                                    kvHeads,
-                                    size,
-                                    prefix,
-                                    capacity,
-                                    at,
-                                    queries.const_data_ptr<scalar_t>(),
-                                    keys.const_data_ptr<scalar_t>(),
-                                    values.const_data_ptr<scalar_t>(),
-                                    cos.const_data_ptr<scalar_t>(),
-                                    sin.const_data_ptr<scalar_t>(),
-                                    prefixKeys.const_data_ptr<scalar_t>(),
-                                    prefixValues.const_data_ptr<scalar_t>(),
-                                    mask.defined() ? mask.const_data_ptr<scalar_t>() : nullptr,
-                                    ownKeys.mutable_data_ptr<scalar_t>(),
-                                    ownValues.mutable_data_ptr<scalar_t>(),
-                                    out.mutable_data_ptr<scalar_t>(),
-                                    queries.stride(1),
-                                    keys.stride(1),
-                                    values.stride(1),
-                                    static_cast<scalar_t>(1 / std::sqrt(static_cast<double>(size)))};
-    // Responses of a prompt go together, as many as make eight rows: they read the same keys.
-    const int64_t together = std::max<int64_t>(1, 8 * kvHeads / heads);
-    const int64_t blocks = (responses + together - 1) / together;
-    const int64_t work = together * (heads / kvHeads) * (prefix + at + 1) * size;
-    at::parallel_for(0, batch * kvHeads * blocks, grainRows(work / 8), [&](int64_t begin, int64_t end) {
+  AT_DISPATCH_FLOATING_TYPES(context.type(), "decode_attention", [&] {
+    auto shape = context.attention<scalar_t>(heads);
+    shape.q = queries.const_data_ptr<scalar_t>();
+    shape.k = keys.const_data_ptr<scalar_t>();
+    shape.v = values.const_data_ptr<scalar_t>();
+    shape.out = out.mutable_data_ptr<scalar_t>();
+    shape.queryStride = queries.stride(1);
+    shape.keyStride = keys.stride(1);
+    shape.valueStride = values.stride(1);
+    const int64_t most = together(shape), blocks = (responses + most - 1) / most;
+    const int64_t work = most * (heads / shape.kvHeads) * (shape.prefix + at + 1) * size;
+    at::parallel_for(0, batch * shape.kvHeads * blocks, grainRows(work / 8), [&](int64_t begin, int64_t end) {
       std::vector<scalar_t> memory, panel;
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t first = task % blocks * together, pair = task / blocks;
-        attend<scalar_t>(shape, pair / kvHeads, pair % kvHeads, first, std::min(together, responses - first), memory,
-                         panel);
+        const int64_t first = task % blocks * most, pair = task / blocks;
+        attend<scalar_t>(shape, pair / shape.kvHeads, pair % shape.kvHeads, first, std::min(most, responses - first),
+                         memory, panel);
       }
     });
   });
   return out;
 }
 
-// ---- The next token of a row of logits
+// ---- A whole layer on those tokens. Rows do not need each other, so a thread takes some of them from start to end:
+// one start and one end per layer for all threads, and what a row needs next is still in the cache.
 
-constexpr int64_t kBlock = 256;
+constexpr int64_t kBlockRows = 64;
 
-// Inverse transform sampling from softmax((logits + forbidden) / temperature): the first token whose cumulative
-// probability exceeds the noise. Gives the log-probability under softmax(logits).
+// Matrices are [in, out]. Scratch has as many rows as there are tokens.
 template <class T>
-VISURF_KERNEL int64_t sampleRow(const T* logits, const T* forbidden, T temperature, double noise, int64_t size,
-                                T* weights, double* masses, double* logProb) {
-  T largest = -std::numeric_limits<T>::infinity(), allowed = largest;
-  for (int64_t i = 0; i < size; ++i) largest = logits[i] > largest ? logits[i] : largest;
-  for (int64_t i = 0; i < size; ++i) {
-    weights[i] = forbidden ? logits[i] + forbidden[i] : logits[i];
-    allowed = weights[i] > allowed ? weights[i] : allowed;
+struct Layer {
+  Attention<T> attention;
+  at::Tensor mask;  // what attention.padding points to
+  int64_t width, joint, inner;
+  const T *inputNorm, *qkv, *bias, *output, *postNorm, *gateUp, *down;
+  T *x, *normed, *projected, *attended, *gates, *gated;
+  T eps;
+};
+
+// x += output(attention(norm(x))), x += down(swiglu(norm(x))) for rows [begin, end).
+template <class T>
+VISURF_KERNEL void decodeRows(const Layer<T>& l, int64_t begin, int64_t end) {
+  const Attention<T>& s = l.attention;
+  const int64_t rows = end - begin, heads = s.heads * s.size;
+  std::vector<T> memory, panel;
+  T *x = l.x + begin * l.width, *normed = l.normed + begin * l.width, *projected = l.projected + begin * l.joint;
+  for (int64_t r = 0; r < rows; ++r) {
+    normRow<T>(x + r * l.width, l.inputNorm, normed + r * l.width, l.width, l.eps);
+    std::memcpy(projected + r * l.joint, l.bias, l.joint * sizeof(T));
   }
-  // One exponential serves both distributions where they are the same but for what is forbidden.
-  const bool same = temperature == 1 && largest - allowed < 40;
-  const T lowest = -std::numeric_limits<T>::infinity(), inverse = 1 / temperature;
-  double all = 0, total = 0;
-  for (int64_t begin = 0; begin < size; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, size);
-    T part = 0, mass = 0;
-    // What is forbidden has no weight, however small an exponential can get.
-    if (same) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T weight = exponential(logits[i] - largest);
-        part += weight;
-        weights[i] = weights[i] == lowest ? 0 : weight;
-        mass += weights[i];
-      }
-    } else {
-      for (int64_t i = begin; i < end; ++i) part += exponential(logits[i] - largest);
-      for (int64_t i = begin; i < end; ++i) {
-        const T weight = exponential((weights[i] - allowed) * inverse);
-        weights[i] = weights[i] == lowest ? 0 : weight;
-        mass += weights[i];
-      }
-    }
-    all += part;
-    total += mass;
-    masses[begin / kBlock] = mass;
+  multiply<T>({normed, l.width}, l.qkv, l.joint, projected, l.joint, rows, l.width, l.joint, true, panel);
+  for (int64_t row = begin; row < end;) {
+    const int64_t first = row % s.responses;
+    const int64_t count = std::min({together(s), s.responses - first, end - row});
+    for (int64_t kv = 0; kv < s.kvHeads; ++kv) attend<T>(s, row / s.responses, kv, first, count, memory, panel);
+    row += count;
   }
-  const double threshold = noise * total;
-  double cumulative = 0;
-  int64_t first = 0;
-  for (; first + kBlock < size && cumulative + masses[first / kBlock] <= threshold; first += kBlock)
-    cumulative += masses[first / kBlock];
-  int64_t chosen = -1;
-  for (int64_t i = first; i < size; ++i) {
-    if (weights[i] == 0) continue;
-    chosen = i;
-    cumulative += weights[i];
-    if (cumulative > threshold) break;
+  multiply<T>({l.attended + begin * heads, heads}, l.output, l.width, x, l.width, rows, heads, l.width, true, panel);
+  for (int64_t r = 0; r < rows; ++r) normRow<T>(x + r * l.width, l.postNorm, normed + r * l.width, l.width, l.eps);
+  T *gates = l.gates + begin * 2 * l.inner, *gated = l.gated + begin * l.inner;
+  multiply<T>({normed, l.width}, l.gateUp, 2 * l.inner, gates, 2 * l.inner, rows, l.width, 2 * l.inner, false, panel);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* gate = gates + r * 2 * l.inner;
+    gateRow<T>(gate, gate + l.inner, gated + r * l.inner, l.inner);
   }
-  // Sums in another order may end just below the threshold, in a block where nothing is allowed.
-  for (int64_t i = size - 1; chosen < 0 && i > 0; --i)
-    if (weights[i] > 0) chosen = i;
-  chosen = std::max<int64_t>(chosen, 0);
-  *logProb = static_cast<double>(logits[chosen] - largest) - std::log(all);
-  return chosen;
+  multiply<T>({gated, l.inner}, l.down, l.width, x, l.width, rows, l.inner, l.width, true, panel);
 }
 
-// logits [R, V], noise [R] in [0, 1), forbidden [V]; returns tokens [R] and their log-probabilities [R] in float64.
-std::tuple<at::Tensor, at::Tensor> sample(const at::Tensor& input, const at::Tensor& noise,
-                                          const std::optional<at::Tensor>& forbidden, double temperature) {
-  const auto logits = input.contiguous();
-  const int64_t rows = logits.size(0), size = logits.size(1);
-  TORCH_CHECK(noise.scalar_type() == at::kDouble && noise.numel() == rows,
-              "sample: noise must be float64, one per row");
-  TORCH_CHECK(!forbidden || (forbidden->numel() == size && forbidden->scalar_type() == logits.scalar_type()),
-              "sample: forbidden must be like a row of logits");
-  const auto bias = forbidden ? forbidden->contiguous() : at::Tensor();
-  auto tokens = at::empty({rows}, logits.options().dtype(at::kLong));
-  auto logProbs = at::empty({rows}, logits.options().dtype(at::kDouble));
-  AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "sample", [&] {
-    at::parallel_for(0, rows, grainRows(size), [&](int64_t begin, int64_t end) {
-      std::vector<scalar_t> weights(size);
-      std::vector<double> masses(size / kBlock + 1);
-      for (int64_t row = begin; row < end; ++row)
-        tokens.mutable_data_ptr<int64_t>()[row] = sampleRow<scalar_t>(
-            logits.const_data_ptr<scalar_t>() + row * size, bias.defined() ? bias.const_data_ptr<scalar_t>() : nullptr,
-            static_cast<scalar_t>(temperature), noise.const_data_ptr<double>()[row], size, weights.data(),
-            masses.data(), logProbs.mutable_data_ptr<double>() + row);
+// x [.., D], a row per response. For every layer of the stack: its caches, see Context for them and the others, and
+// seven weights, one layer after the other: norm [D], q, k and v [D, (H + 2 KV) d] with bias, output [H d, D], norm
+// [D], gate and up [D, 2 I], down [I, D]. Returns the stream after the last layer.
+at::Tensor decodeLayers(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin,
+                        at::TensorList prefixKeys, at::TensorList prefixValues, at::TensorList ownKeys,
+                        at::TensorList ownValues, int64_t at, const std::optional<at::Tensor>& padding,
+                        at::TensorList weights, double eps) {
+  const size_t count = prefixKeys.size();
+  TORCH_CHECK(count > 0 && weights.size() == 7 * count && prefixValues.size() == count && ownKeys.size() == count &&
+                  ownValues.size() == count,
+              "decode_layers: ", count, " layers with ", weights.size(), " weights");
+  for (const auto& each : weights)
+    TORCH_CHECK(each.is_contiguous() && each.scalar_type() == cos.scalar_type(),
+                "decode_layers: weights must be contiguous and of the caches' dtype");
+  const int64_t width = input.size(-1), joint = weights[1].size(1), heads = weights[3].size(0);
+  const int64_t inner = weights[6].size(0), rows = input.numel() / width;
+  TORCH_CHECK(input.scalar_type() == cos.scalar_type(), "decode_layers: a stream of another dtype than the caches");
+  auto x = input.clone(at::MemoryFormat::Contiguous);
+  const auto scratch = at::empty({rows * (width + joint + heads + 3 * inner)}, x.options());
+  AT_DISPATCH_FLOATING_TYPES(cos.scalar_type(), "decode_layers", [&] {
+    auto* free = scratch.mutable_data_ptr<scalar_t>();
+    const auto take = [&](int64_t columns) { return std::exchange(free, free + rows * columns); };
+    Layer<scalar_t> layer{};
+    layer.width = width;
+    layer.joint = joint;
+    layer.inner = inner;
+    layer.x = x.mutable_data_ptr<scalar_t>();
+    layer.normed = take(width);
+    layer.projected = take(joint);
+    layer.attended = take(heads);
+    layer.gates = take(2 * inner);
+    layer.gated = take(inner);
+    layer.eps = static_cast<scalar_t>(eps);
+    std::vector<Layer<scalar_t>> layers(count, layer);
+    for (size_t i = 0; i < count; ++i) {
+      const Context context(cos, sin, prefixKeys[i], prefixValues[i], ownKeys[i], ownValues[i], at, padding);
+      const int64_t size = context.size(), kvHeads = context.kvHeads();
+      const std::vector<std::vector<int64_t>> shapes{{width}, {width, joint},     {joint},       {heads, width},
+                                                     {width}, {width, 2 * inner}, {inner, width}};
+      for (size_t j = 0; j < shapes.size(); ++j)
+        TORCH_CHECK(weights[7 * i + j].sizes() == at::IntArrayRef(shapes[j]),
+                    "decode_layers: weights do not fit: ", weights[7 * i + j].sizes(), " in place of ",
+                    at::IntArrayRef(shapes[j]));
+      TORCH_CHECK(
+          rows == context.batch() * context.responses() && heads % size == 0 && joint == heads + 2 * kvHeads * size,
+          "decode_layers: the caches do not fit the stream and the weights");
+      const auto weight = [&](size_t j) { return weights[7 * i + j].const_data_ptr<scalar_t>(); };
+      auto& each = layers[i];
+      each.inputNorm = weight(0);
+      each.qkv = weight(1);
+      each.bias = weight(2);
+      each.output = weight(3);
+      each.postNorm = weight(4);
+      each.gateUp = weight(5);
+      each.down = weight(6);
+      each.mask = context.mask;
+      auto& attention = each.attention = context.attention<scalar_t>(heads / size);
+      attention.q = layer.projected;
+      attention.k = attention.q + heads;
+      attention.v = attention.k + kvHeads * size;
+      attention.queryStride = attention.keyStride = attention.valueStride = joint;
+      attention.out = layer.attended;
+    }
+    const int64_t share = (rows + at::get_num_threads() - 1) / at::get_num_threads();
+    const int64_t block = std::min(kBlockRows, (share + 3) / 4 * 4);
+    at::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task)
+        for (const auto& each : layers) decodeRows<scalar_t>(each, task * block, std::min((task + 1) * block, rows));
     });
   });
-  return {tokens, logProbs};
+  return x;
 }
 
 }  // namespace
@@ -255,7 +322,10 @@ TORCH_LIBRARY_FRAGMENT(visurf, library) {
       "prefix_values, "
       "Tensor(a!) own_keys, Tensor(b!) own_values, int at, Tensor? padding) -> Tensor",
       decodeAttention);
-  library.def("sample(Tensor logits, Tensor noise, Tensor? forbidden, float temperature) -> (Tensor, Tensor)", sample);
+  library.def(
+      "decode_layers(Tensor x, Tensor cos, Tensor sin, Tensor[] prefix_keys, Tensor[] prefix_values, "
+      "Tensor(a!)[] own_keys, Tensor(b!)[] own_values, int at, Tensor? padding, Tensor[] weights, float eps) -> Tensor",
+      decodeLayers);
 }
 
 }  // namespace visurf

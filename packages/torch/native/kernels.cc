@@ -21,15 +21,7 @@ using torch::autograd::variable_list;
 
 template <class T>
 VISURF_KERNEL void normRows(const T* x, const T* w, T* y, T* scale, int64_t begin, int64_t end, int64_t width, T eps) {
-  for (int64_t row = begin; row < end; ++row) {
-    const T* in = x + row * width;
-    T* out = y + row * width;
-    T squares = 0;
-    for (int64_t i = 0; i < width; ++i) squares += in[i] * in[i];
-    const T factor = 1 / std::sqrt(squares / width + eps);
-    scale[row] = factor;
-    for (int64_t i = 0; i < width; ++i) out[i] = in[i] * factor * w[i];
-  }
+  for (int64_t row = begin; row < end; ++row) scale[row] = normRow<T>(x + row * width, w, y + row * width, width, eps);
 }
 
 // dx = s (g w - x s^2 mean(g w x)); dw += g x s
@@ -165,11 +157,8 @@ struct Rotate : torch::autograd::Function<Rotate> {
 template <class T>
 VISURF_KERNEL void gateRows(const T* gate, const T* up, T* y, int64_t begin, int64_t end, int64_t width,
                             int64_t gateStride, int64_t upStride) {
-  for (int64_t row = begin; row < end; ++row) {
-    const T *g = gate + row * gateStride, *u = up + row * upStride;
-    T* out = y + row * width;
-    for (int64_t i = 0; i < width; ++i) out[i] = g[i] / (1 + exponential(-g[i])) * u[i];
-  }
+  for (int64_t row = begin; row < end; ++row)
+    gateRow<T>(gate + row * gateStride, up + row * upStride, y + row * width, width);
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// What the kernels share: compilation per instruction set, sizes of tasks, the exponential.
+// What the kernels share: compilation per instruction set, sizes of tasks, the exponential, loops over one row.
 #pragma once
 
 #include <algorithm>
@@ -38,5 +38,21 @@ VISURF_INLINE float exponential(float x) {
   return x == x ? p * power : x;
 }
 VISURF_INLINE double exponential(double x) { return std::exp(x); }
+
+// y = x / sqrt(mean(x^2) + eps) * w; returns the factor of x.
+template <class T>
+VISURF_INLINE T normRow(const T* x, const T* w, T* y, int64_t width, T eps) {
+  T squares = 0;
+  for (int64_t i = 0; i < width; ++i) squares += x[i] * x[i];
+  const T factor = 1 / std::sqrt(squares / width + eps);
+  for (int64_t i = 0; i < width; ++i) y[i] = x[i] * factor * w[i];
+  return factor;
+}
+
+// y = silu(gate) up
+template <class T>
+VISURF_INLINE void gateRow(const T* gate, const T* up, T* y, int64_t width) {
+  for (int64_t i = 0; i < width; ++i) y[i] = gate[i] / (1 + exponential(-gate[i])) * up[i];
+}
 
 }  // namespace visurf

@@ -142,6 +142,53 @@ test.each([
   expect(() => functional.decodeAttention([q, k, v], rotation, shared, own, capacity, padding)).toThrow('holds');
 });
 
+// Rows enough for several blocks, of prompts that blocks divide; widths that fill no vector.
+test.each([
+  { dtype: 'float64', batch: 3, responses: 45, width: 10, inner: 9 },
+  { dtype: 'float32', batch: 1, responses: 2, width: 64, inner: 48 },
+] as const)('decodeLayers are decoder layers around decodeAttention, in $dtype', (layer) => {
+  const { dtype, batch, responses, width, inner } = layer;
+  const generator = new Generator(7);
+  const random = (...shape: number[]): Tensor => randn(shape, { generator }).mul(0.5).to(dtype);
+  const [heads, kvHeads, size, prefix, capacity, at, eps] = [4, 2, 6, 5, 16, 3, 1e-6];
+  const joint = (heads + 2 * kvHeads) * size;
+  const weights = {
+    inputNorm: random(width),
+    qkv: random(width, joint),
+    bias: random(joint),
+    output: random(heads * size, width),
+    postNorm: random(width),
+    gateUp: random(width, 2 * inner),
+    down: random(inner, width),
+  };
+  const rotation = { cos: random(batch, 1, 1, size), sin: random(batch, 1, 1, size) };
+  const shared = { keys: random(batch, kvHeads, size, prefix), values: random(batch, kvHeads, prefix, size) };
+  const own = {
+    keys: random(batch, kvHeads, responses, size, capacity),
+    values: random(batch, kvHeads, responses, capacity, size),
+  };
+  const [x, padding] = [random(batch, responses, width), random(batch, prefix)];
+  const copy = { keys: own.keys.clone(), values: own.values.clone() };
+  const result = functional.decodeLayers(x, rotation, [{ weights, prefix: shared, own }], at, padding, eps);
+
+  const projected = rmsNorm(x, weights.inputNorm, eps).matmul(weights.qkv).add(weights.bias);
+  const [q, k, v] = projected
+    .split([heads * size, kvHeads * size, kvHeads * size], -1)
+    .map((each) => each.contiguous().view(batch, responses, -1, size)) as [Tensor, Tensor, Tensor];
+  const attended = functional.decodeAttention([q, k, v], rotation, shared, copy, at, padding);
+  const stream = x.add(attended.matmul(weights.output));
+  const gates = rmsNorm(stream, weights.postNorm, eps).matmul(weights.gateUp);
+  const expected = stream.add(functional.swiglu(gates).matmul(weights.down));
+  const tolerance = dtype === 'float64' ? 1e-12 : 1e-4;
+  const largest = (a: Tensor, b: Tensor): number => a.sub(b).abs().max().item();
+  expect(largest(result, expected)).toBeLessThan(tolerance);
+  expect(largest(own.keys.select(4, at), copy.keys.select(4, at))).toBeLessThan(tolerance);
+  expect(largest(own.values.select(3, at), copy.values.select(3, at))).toBeLessThan(tolerance);
+  const wrong = { ...weights, down: random(inner + 1, width) };
+  const layers = [{ weights: wrong, prefix: shared, own }];
+  expect(() => functional.decodeLayers(x, rotation, layers, at, padding, eps)).toThrow('do not fit');
+});
+
 test.each(['float32', 'float64'] as const)('sample is inverse transform sampling, in %s', (dtype) => {
   const generator = new Generator(11);
   const [rows, size, temperature] = [40, 700, 0.7];

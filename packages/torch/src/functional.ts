@@ -13,6 +13,7 @@ const ids = {
   swiglu: op('visurf::swiglu'),
   packedAttention: op('visurf::packed_attention'),
   decodeAttention: op('visurf::decode_attention'),
+  decodeLayers: op('visurf::decode_layers'),
   sample: op('visurf::sample'),
   attention: op('scaled_dot_product_attention'),
   dropout: op('dropout'),
@@ -145,6 +146,62 @@ export const decodeAttention = (
     own.values.handle,
     at,
     padding?.handle ?? null,
+  );
+
+/** Of a decoder layer, with matrices [in, out], contiguous and of one dtype. */
+export interface DecoderWeights {
+  /** [D] */
+  readonly inputNorm: Tensor;
+  /** Of queries, keys and values, [D, (H + 2 KV) d], with a bias. */
+  readonly qkv: Tensor;
+  readonly bias: Tensor;
+  /** [H d, D] */
+  readonly output: Tensor;
+  /** [D] */
+  readonly postNorm: Tensor;
+  /** [D, 2 I] */
+  readonly gateUp: Tensor;
+  /** [I, D] */
+  readonly down: Tensor;
+}
+
+/** What a decoder layer decodes with. */
+export interface DecodingLayer {
+  readonly weights: DecoderWeights;
+  readonly prefix: DecodingCache;
+  readonly own: DecodingCache;
+}
+
+/**
+ * Decoder layers, one after the other, on one new token of K responses per prompt, around `decodeAttention`; on the CPU,
+ * in float32 or float64, without a gradient.
+ * @param x [B, K, D]
+ * @param eps of the norms
+ * @returns [B, K, D]
+ */
+export const decodeLayers = (
+  x: Tensor,
+  rotation: { readonly cos: Tensor; readonly sin: Tensor },
+  layers: readonly DecodingLayer[],
+  at: number,
+  padding: Tensor | undefined,
+  eps: number,
+): Tensor =>
+  one(
+    ids.decodeLayers,
+    x.handle,
+    rotation.cos.handle,
+    rotation.sin.handle,
+    layers.map(({ prefix }) => prefix.keys.handle),
+    layers.map(({ prefix }) => prefix.values.handle),
+    layers.map(({ own }) => own.keys.handle),
+    layers.map(({ own }) => own.values.handle),
+    at,
+    padding?.handle ?? null,
+    layers.flatMap(({ weights: { inputNorm, qkv, bias, output, postNorm, gateUp, down } }) =>
+      [inputNorm, qkv, bias, output, postNorm, gateUp, down].map(({ handle }) => handle),
+    ),
+    eps,
   );
 
 /**

@@ -1,5 +1,5 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
-import { nn, type functional, type Tensor } from '@visurf/torch';
+import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import { decodeAttention, packedAttention, type KeyValues, type Layout } from './attention.ts';
 import type { TextConfig } from './config.ts';
@@ -12,6 +12,12 @@ const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
   cos: placesFrom(cos, from).contiguous(),
   sin: placesFrom(sin, from).contiguous(),
 });
+
+/**
+ * Layers of at most so many weights decode in one call, each thread its share of the rows: every thread reads all of the
+ * weights, which is cheap while they stay in the processor's cache.
+ */
+const decodeWholeBelow = 1 << 20;
 
 class SelfAttention extends nn.Module {
   readonly q_proj: Projection;
@@ -79,6 +85,17 @@ class SelfAttention extends nn.Module {
   }
 }
 
+const isSmall = (projections: readonly Projection[]): boolean =>
+  projections.reduce((sum, { weight }) => sum + weight.numel, 0) <= decodeWholeBelow;
+
+/** Whether its product is of the weights as they are, on the CPU, in the dtype of the stream. */
+const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): boolean =>
+  !lora &&
+  _precision === 'float32' &&
+  weight.device === 'cpu' &&
+  weight.dtype === dtype &&
+  /^float(32|64)$/.test(dtype);
+
 class Mlp extends nn.Module {
   readonly gate_proj: Projection;
   readonly up_proj: Projection;
@@ -106,6 +123,8 @@ export class DecoderLayer extends nn.Module {
   readonly self_attn: SelfAttention;
   readonly post_attention_layernorm: nn.RMSNorm;
   readonly mlp: Mlp;
+  /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
+  _whole: functional.DecoderWeights | undefined;
 
   constructor(config: TextConfig) {
     super();
@@ -140,6 +159,40 @@ export class DecoderLayer extends nn.Module {
     return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
   }
 
+  /**
+   * To be called before many passes of `decode`, with weights that stay as they are until `endDecoding`.
+   * @param pack whether weights are packed for few rows, where the layer does not decode in one call
+   */
+  startDecoding(pack: boolean): void {
+    const { q_proj, k_proj, v_proj, o_proj } = this.self_attn;
+    const { gate_proj, up_proj, down_proj } = this.mlp;
+    const norms = [this.input_layernorm.weight, this.post_attention_layernorm.weight] as const;
+    const all = [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj];
+    if (!isSmall(all) || !all.every((each) => isPlain(each, norms[0]))) {
+      for (const each of all) each._pack = pack;
+      return;
+    }
+    const joined = (...projections: readonly Projection[]): Tensor =>
+      cat(projections.map(({ weight }) => weight))
+        .t()
+        .contiguous();
+    this._whole = noGrad(() =>
+      scope(() => ({
+        inputNorm: keep(norms[0].detach()),
+        qkv: keep(joined(q_proj, k_proj, v_proj)),
+        bias: keep(cat([q_proj, k_proj, v_proj].flatMap(({ bias }) => bias ?? []))),
+        output: keep(joined(o_proj)),
+        postNorm: keep(norms[1].detach()),
+        gateUp: keep(joined(gate_proj, up_proj)),
+        down: keep(joined(down_proj)),
+      })),
+    );
+  }
+  endDecoding(): void {
+    for (const each of Object.values(this._whole ?? {}) as Tensor[]) each.dispose();
+    this._whole = undefined;
+  }
+
   #feedForward(x: Tensor): Tensor {
     return x.add(this.mlp.forward(this.post_attention_layernorm.forward(x)));
   }
@@ -155,5 +208,30 @@ export class Decoder extends nn.Module {
     this.embed_tokens = new nn.Embedding(config.vocabularySize, config.hiddenSize);
     this.layers = Array.from({ length: config.layers }, () => new DecoderLayer(config));
     this.norm = new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
+  }
+
+  /** One new token of each of K responses per prompt: x [B, K, D], through all layers. It takes place `at` of `own`. */
+  decode(
+    x: Tensor,
+    rotation: Rotation,
+    prefix: readonly functional.DecodingCache[],
+    own: readonly functional.DecodingCache[],
+    at: number,
+    padding: Tensor | undefined,
+  ): Tensor {
+    const caches = this.layers.map((layer, i) => {
+      const [shared, mine] = [prefix[i], own[i]];
+      if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
+      return { layer, prefix: shared, own: mine };
+    });
+    const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
+    if (whole.length === caches.length) {
+      return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
+    }
+    let stream = x;
+    for (const { layer, prefix: shared, own: mine } of caches) {
+      stream = scope(() => layer.decode(stream, rotation, shared, mine, at, padding));
+    }
+    return stream;
   }
 }

@@ -245,12 +245,8 @@ export class QwenVL extends nn.Module {
     return scope(() => {
       const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
       const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
-      let x = words.to(this.dtype).view(batch, responses, -1);
-      this.model.layers.forEach((layer, i) => {
-        const [shared, mine] = [prefix.caches[i], own[i]];
-        if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
-        x = scope(() => layer.decode(x, rotation, shared, mine, at, prefix.padding));
-      });
+      const embedded = words.to(this.dtype).view(batch, responses, -1);
+      const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
       return this.model.norm.forward(x.view(batch * responses, -1));
     });
   }
@@ -265,11 +261,12 @@ export class QwenVL extends nn.Module {
   /** Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. */
   startDecoding(rows: number): Disposable {
     const pack = rows >= packFrom;
-    for (const each of projections(this.model).values()) each._pack = pack;
+    for (const layer of this.model.layers) layer.startDecoding(pack);
     this.#head = new FixedProduct({ weight: this.headWeight, bias: undefined }, this._precision, pack);
     return { [Symbol.dispose]: () => this.#endDecoding() };
   }
   #endDecoding(): void {
+    for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
       if (each._pack || each.weight.requiresGrad) each.forgetCasts();
       each._pack = false;

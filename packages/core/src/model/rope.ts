@@ -1,7 +1,7 @@
 /** Rotary position embeddings: 2-D for the vision tower, three axes (M-RoPE) for the decoder. */
 import { arange, callOp, cat, functional, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
 
-import type { ModelConfig } from './config.ts';
+import type { ModelConfig, TextConfig } from './config.ts';
 import { scaleFrequencies } from './rope-scaling.ts';
 
 /** What `rotate` takes: broadcast over heads. Angles are float32 values whatever the dtype of the model. */
@@ -60,6 +60,19 @@ export function visionRotation(
   return rotation(angles, [positions.length, 1, half], dtype);
 }
 
+/** They are asked for with every token. */
+const known = new WeakMap<TextConfig, Float32Array>();
+
+function textFrequencies(text: TextConfig): Float32Array {
+  let frequencies = known.get(text);
+  if (!frequencies) {
+    frequencies = inverseFrequencies(text.headSize, text.ropeTheta);
+    if (text.ropeScaling) frequencies = scaleFrequencies(frequencies, text.ropeScaling);
+    known.set(text, frequencies);
+  }
+  return frequencies;
+}
+
 /**
  * Text: frequencies 0 .. s0 turn with time, the next s1 with height, the rest with width (`mrope_section`; what more
  * sections there are, with time again).
@@ -73,8 +86,7 @@ export function textRotation(
   { text }: ModelConfig,
   dtype: DType,
 ): Rotation {
-  const unscaled = inverseFrequencies(text.headSize, text.ropeTheta);
-  const frequencies = text.ropeScaling ? scaleFrequencies(unscaled, text.ropeScaling) : unscaled;
+  const frequencies = textFrequencies(text);
   const axis = text.mropeSection.flatMap((size, i) => Array<number>(size).fill(i % 3));
   const half = frequencies.length;
   const tokens = positions[0].length;

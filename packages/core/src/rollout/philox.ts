@@ -6,26 +6,32 @@
 
 type Quad = readonly [number, number, number, number];
 
-/** High 32 bits of the product of two unsigned 32-bit integers. */
+/** High 32 bits of the product of two unsigned 32-bit integers, in integers throughout: it runs for every token. */
 function multiplyHigh(a: number, b: number): number {
-  const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-  const cross = aLow * bHigh + (middle & 0xffff);
-  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(cross / 0x10000)) >>> 0;
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0;
+  const cross = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0;
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (cross >>> 16)) | 0;
 }
 
 /** Four unsigned 32-bit words for a counter of four words and a key of two. */
 export function philox(counter: Quad, key: readonly [number, number]): Quad {
-  let [c0, c1, c2, c3] = counter;
-  let [k0, k1] = key;
+  let [c0, c1, c2, c3] = [counter[0] | 0, counter[1] | 0, counter[2] | 0, counter[3] | 0];
+  let [k0, k1] = [key[0] | 0, key[1] | 0];
   for (let round = 0; round < 10; round++) {
-    const [high0, high1] = [multiplyHigh(0xd2511f53, c0), multiplyHigh(0xcd9e8d57, c2)];
-    const [low0, low1] = [Math.imul(0xd2511f53, c0) >>> 0, Math.imul(0xcd9e8d57, c2) >>> 0];
-    [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
-    k0 = (k0 + 0x9e3779b9) >>> 0;
-    k1 = (k1 + 0xbb67ae85) >>> 0;
+    const even = c0;
+    const odd = c2;
+    c0 = multiplyHigh(0xcd9e8d57, odd) ^ c1 ^ k0;
+    c1 = Math.imul(0xcd9e8d57, odd);
+    c2 = multiplyHigh(0xd2511f53, even) ^ c3 ^ k1;
+    c3 = Math.imul(0xd2511f53, even);
+    k0 = (k0 + 0x9e3779b9) | 0;
+    k1 = (k1 + 0xbb67ae85) | 0;
   }
-  return [c0, c1, c2, c3];
+  return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0];
 }
 
 /** Which random number: all non-negative integers below 2^32, the seed below 2^53. */

@@ -1,0 +1,59 @@
+/** Layers that decode in one call compute what their operators compute one by one. */
+import { empty, noGrad, scope } from '@visurf/torch';
+import { expect, onTestFinished, test, vi } from 'vitest';
+
+import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
+import { loadModel } from './load.ts';
+import { addAdapters } from './lora.ts';
+import type { QwenVL } from './qwen.ts';
+
+const prompts = oracleCases.map(oraclePrompt);
+const [responses, tokens, capacity] = [3, 4, 16];
+
+/** Hidden states of some tokens, one after the other; `started`: as generation does it. */
+function decode(model: QwenVL, started: boolean): Float64Array {
+  const { keyValueHeads, headSize } = model.config.text;
+  return scope(() =>
+    noGrad(() => {
+      using _decoding = started ? model.startDecoding(prompts.length * responses) : undefined;
+      const prefilled = model.prefill(prompts);
+      const heads = [prompts.length, keyValueHeads, responses];
+      const own = prefilled.caches.map(({ keys: { dtype } }) => ({
+        keys: empty([...heads, headSize, capacity], { dtype }),
+        values: empty([...heads, capacity, headSize], { dtype }),
+      }));
+      const states = Array.from({ length: tokens }, (_, at) => {
+        const ids = Array.from({ length: prompts.length * responses }, (_, row) => 40 + 3 * row + at);
+        const positions = prefilled.nextPositions.map((next) => next + at);
+        return model.decode(ids, positions, responses, prefilled, own, at).toArray();
+      });
+      return Float64Array.from(states.flat());
+    }),
+  );
+}
+
+test.each([
+  ['float64', 1e-12],
+  ['float32', 1e-4],
+] as const)('%s', (dtype, tolerance) => {
+  const model = loadModel(tinyModel, { dtype });
+  onTestFinished(() => model.dispose());
+  const composed = model.model.layers.map((layer) => vi.spyOn(layer.mlp, 'forward'));
+  const expected = decode(model, false);
+  composed.forEach((each) => each.mockClear());
+  const found = decode(model, true);
+  // Of the prefill alone.
+  for (const each of composed) expect(each).toHaveBeenCalledTimes(1);
+  expect(Math.max(...found.map((each, i) => Math.abs(each - (expected[i] ?? NaN))))).toBeLessThan(tolerance);
+});
+
+test.each(['LoRA', 'bfloat16'])('with %s the operators run one by one', (what) => {
+  const model = loadModel(tinyModel);
+  onTestFinished(() => model.dispose());
+  const adapter = { rank: 2, alpha: 4, dropout: 0, rsLora: false, vision: false };
+  if (what === 'LoRA') addAdapters(model, adapter, 1);
+  else model.precision = 'bfloat16';
+  const composed = model.model.layers.map((layer) => vi.spyOn(layer.mlp, 'forward'));
+  decode(model, true);
+  for (const each of composed) expect(each).toHaveBeenCalledTimes(1 + tokens);
+});
