@@ -4,7 +4,7 @@ import { makeScorer } from '../reward/reward.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample } from '../tasks/grounding/testkit.ts';
 import type { Group, Member } from '../types.ts';
-import { TakeoverGuard, takeoverSigns } from './takeover.ts';
+import { TakeoverGuard, takeoverSigns, type TakeoverSigns } from './takeover.ts';
 
 const scorer = makeScorer(grounding.create(grounding.parameters.parse({}), []));
 
@@ -46,7 +46,7 @@ test('a copied answer is wrong here and the label of another prompt; thinking is
   expect(unlabelled).toEqual({ thinking: 1, labelCopied: NaN });
 });
 
-const watch = (guard: TakeoverGuard, sign: 'thinking' | 'labelCopied', values: readonly number[]): number[] =>
+const watch = (guard: TakeoverGuard, sign: keyof TakeoverSigns, values: readonly number[]): number[] =>
   values.flatMap((value, i) => (guard.observe({ [sign]: value }) ? [i + 1] : []));
 
 test('the guard warns once, of a change since the first steps', () => {
@@ -54,6 +54,8 @@ test('the guard warns once, of a change since the first steps', () => {
   expect(watch(new TakeoverGuard(), 'thinking', [0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])).toEqual([]);
   expect(watch(new TakeoverGuard(), 'labelCopied', [0, 0, 0, 0, 0, 0.2, 0.3, 0.4, 0.5])).toEqual([8]);
   expect(watch(new TakeoverGuard(), 'labelCopied', [0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.6, 0.6])).toEqual([]);
+  const logProbs = [-16, -16, -16, -16, -14, -12, -9, -7, -6, -2];
+  expect(watch(new TakeoverGuard(), 'labelLogProbInactive', logProbs)).toEqual([10]);
   expect(new TakeoverGuard().observe({})).toBeUndefined();
 });
 

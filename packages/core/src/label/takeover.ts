@@ -1,6 +1,7 @@
 /**
- * Signs that labels take the policy over: it gives answers that labels taught where they are wrong, or stops to think.
- * Both are compared with the first steps of the run, so that they warn of a change, not of a hard task.
+ * Signs that labels take the policy over: it gives answers that labels taught where they are wrong, stops to think, or finds
+ * labels likely that do not teach it any more. All are compared with the first steps of the run, so that they warn of a
+ * change, not of a hard task.
  */
 import type { Scorer } from '../reward/reward.ts';
 import { scorerOf } from '../reward/reward.ts';
@@ -14,6 +15,8 @@ export interface TakeoverSigns {
   readonly thinking?: number;
   /** Share of rollouts that are wrong and give the answer of another prompt's label. */
   readonly labelCopied?: number;
+  /** Mean log pi(y) of labels that smoothing switched off. */
+  readonly labelLogProbInactive?: number;
 }
 
 const answerOf = (text: string): string | undefined => {
@@ -24,7 +27,10 @@ const answerOf = (text: string): string | undefined => {
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** NaN without rollouts, or without labels. */
-export function takeoverSigns(groups: readonly Group[], scorer: Scorer): Required<TakeoverSigns> {
+export function takeoverSigns(
+  groups: readonly Group[],
+  scorer: Scorer,
+): Required<Pick<TakeoverSigns, 'thinking' | 'labelCopied'>> {
   const labels = groups.map(({ members: [first] }) => (first?.kind === 'label' ? first : undefined));
   const answers = labels.map((label) => label && answerOf(label.response.text));
   const thinking: number[] = [];
@@ -51,14 +57,36 @@ const window = 4;
 const thinkingKept = 0.8;
 /** Rise of the share of copied answers that brings a warning. */
 const copiedRise = 0.2;
+/** What is left of -log pi(y) of the start. */
+const surpriseLeft = 0.5;
 
 const remedy =
   'lower optimizer.learningRate; or let labels look like rollouts (label.align: likelihood, label.eliminate: neutral), ' +
   'weigh less (label.weight), or be fewer (paradigm: data-mixing)';
 
+const percent = (share: number): string => `${Math.round(100 * share)}%`;
+
+/** What is said where a sign shows, by its means at the start and now; undefined where it does not. */
+const SIGNS: Readonly<Record<keyof TakeoverSigns, (start: number, now: number) => string | undefined>> = {
+  labelCopied: (start, now) =>
+    now >= start + copiedRise
+      ? `${percent(now)} of the rollouts repeat a label of another prompt where it is wrong, ${percent(start)} did at the start`
+      : undefined,
+  thinking: (start, now) =>
+    now < thinkingKept * start ? `thinking fell from ${percent(start)} of the rollouts to ${percent(now)}` : undefined,
+  labelLogProbInactive: (start, now) =>
+    now > surpriseLeft * start
+      ? `log pi of labels that are switched off rose from ${start.toFixed(1)} to ${now.toFixed(1)}`
+      : undefined,
+};
+
 /** Watches a run. It warns once of each sign. */
 export class TakeoverGuard {
-  readonly #history: Record<keyof TakeoverSigns, number[]> = { thinking: [], labelCopied: [] };
+  readonly #history: Record<keyof TakeoverSigns, number[]> = {
+    labelCopied: [],
+    thinking: [],
+    labelLogProbInactive: [],
+  };
   readonly #warned = new Set<keyof TakeoverSigns>();
 
   /** @param past steps of a run that goes on */
@@ -68,20 +96,15 @@ export class TakeoverGuard {
 
   /** @returns a warning where a sign shows for the first time */
   observe(signs: TakeoverSigns): string | undefined {
-    for (const sign of ['labelCopied', 'thinking'] as const) {
+    for (const sign of ['labelCopied', 'thinking', 'labelLogProbInactive'] as const) {
       const value = signs[sign];
       const history = this.#history[sign];
       if (value === undefined || Number.isNaN(value)) continue;
       history.push(value);
       if (history.length < 2 * window || this.#warned.has(sign)) continue;
-      const [start, now] = [mean(history.slice(0, window)), mean(history.slice(-window))];
-      if (sign === 'thinking' ? now >= thinkingKept * start : now < start + copiedRise) continue;
+      const what = SIGNS[sign](mean(history.slice(0, window)), mean(history.slice(-window)));
+      if (what === undefined) continue;
       this.#warned.add(sign);
-      const percent = (share: number): string => `${Math.round(100 * share)}%`;
-      const what =
-        sign === 'thinking'
-          ? `thinking fell from ${percent(start)} of the rollouts to ${percent(now)}`
-          : `${percent(now)} of the rollouts repeat a label of another prompt where it is wrong, ${percent(start)} did at the start`;
       return `labels may be taking the policy over: ${what}. What helps: ${remedy}`;
     }
     return undefined;
