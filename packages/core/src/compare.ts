@@ -10,6 +10,8 @@ import { UserError } from './errors.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { setOf } from './eval/summary.ts';
 import { evaluate, loadTaskData } from './evaluate.ts';
+import { mergeModels } from './export/merge.ts';
+import { localModel } from './hub/model.ts';
 import { knownPace, measuredPace, predictedPace } from './pace.ts';
 import { plan } from './plan.ts';
 import { loadPolicy } from './policy.ts';
@@ -80,7 +82,7 @@ export async function outlook(asked: Comparison): Promise<Outlook> {
   const jobs = await jobsOf(comparison);
   const left = jobs.filter((job) => resultOf(job) === undefined);
   const perRun = new Map<string, number>();
-  const untrained = left.filter(({ run, config }) => run !== BASELINE && !isTrained(config));
+  const untrained = left.filter(({ run, config, merge }) => run !== BASELINE && !merge && !isTrained(config));
   for (const { run, config } of untrained) {
     if (!perRun.has(run)) perRun.set(run, (await plan(config)).total);
   }
@@ -88,7 +90,7 @@ export async function outlook(asked: Comparison): Promise<Outlook> {
     jobs: jobs.length,
     done: jobs.length - left.length,
     seconds: untrained.reduce((sum, { run }) => sum + perRun.get(run)!, 0),
-    updates: new Map(jobs.flatMap(({ run, config }) => (run === BASELINE ? [] : [[run, config.steps] as const]))),
+    updates: new Map(jobs.flatMap((job) => (job.run === BASELINE ? [] : [[job.run, stepsOf(job)] as const]))),
   };
 }
 
@@ -149,7 +151,7 @@ function sampledOf(comparison: Comparison, job: Job): SampledResult | undefined 
 async function sampleAnswers(job: Job, comparison: Comparison, options: CompareOptions): Promise<SampledResult> {
   const { run, seed, config } = job;
   const { onEvent = () => undefined, signal } = options;
-  const model = run === BASELINE ? config.model : await trained(config, `${run}, seed ${seed}`, options);
+  const model = await modelOf(job, comparison, options);
   using policy = await loadPolicy(model, { ...config.data, device: config.device, precision: config.precision });
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
@@ -172,9 +174,8 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
 async function measure(job: Job, comparison: Comparison, options: CompareOptions): Promise<StoredResult> {
   const { run, seed, config, hash, file } = job;
   const { onEvent = () => undefined, signal } = options;
-  const isBaseline = run === BASELINE;
-  const title = isBaseline ? run : `${run}, seed ${seed}`;
-  const model = isBaseline ? config.model : await trained(config, title, options);
+  const title = titleOf(job);
+  const model = await modelOf(job, comparison, options);
   const answers: Record<string, Answered[]> = {};
   const metrics: Record<string, StoredResult['metrics'][string]> = {};
   for (const [name, data] of comparison.data) {
@@ -188,12 +189,37 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
     answers[name] = answersOf(evaluated.samples);
     metrics[name] = evaluated.metrics;
   }
-  const events = isBaseline ? [] : readEvents(path.join(config.output, 'events.jsonl'));
-  const steps = isBaseline ? 0 : config.steps;
-  const course = { steps, seconds: secondsOf(events), curves: curvesOf(events) };
+  const eventsOf = (each: Job): RunEvent[] => readEvents(path.join(each.config.output, 'events.jsonl'));
+  const seconds = secondsOf(trainedFor(job).flatMap(eventsOf));
+  const course = { steps: stepsOf(job), seconds, curves: curvesOf(job.merge ? [] : trainedFor(job).flatMap(eventsOf)) };
   const result = { run, seed, hash, ...course, metrics, answers };
   writeResult(file, result);
   return result;
+}
+
+/** What was trained for a policy: nothing, a run, or those that it is merged of. */
+const trainedFor = (job: Job): readonly Job[] => job.merge?.of ?? (job.run === BASELINE ? [] : [job]);
+
+const stepsOf = (job: Job): number => trainedFor(job).reduce((sum, { config }) => sum + config.steps, 0);
+
+const titleOf = ({ run, seed }: Job): string => (run === BASELINE ? run : `${run}, seed ${seed}`);
+
+/** The directory of the policy, or its name on the hub. */
+async function modelOf(job: Job, comparison: Comparison, options: CompareOptions): Promise<string> {
+  const { run, seed, config, merge } = job;
+  if (run === BASELINE) return config.model;
+  if (!merge) return trained(config, titleOf(job), options);
+  const output = path.join(comparison.output, 'runs', run, `seed-${seed}`);
+  if (existsSync(output)) return output;
+  const [first, second] = merge.of;
+  const models = [
+    await trained(first.config, titleOf(first), options),
+    await trained(second.config, titleOf(second), options),
+  ] as const;
+  const { method, weight, scale } = merge.definition;
+  const base = await localModel(config.model, { revision: config.revision });
+  mergeModels(models, method === 'task-arithmetic' ? { method, base, scale } : { method, weight }, output);
+  return output;
 }
 
 /** Trains, or goes on with it. @returns the directory of the last checkpoint */
@@ -247,7 +273,8 @@ function summarise(
   tasks: ReadonlyMap<string, TaskMix>,
   sampled: ReadonlyMap<string, SampledResult>,
 ): Compared {
-  const { runs, seeds, reference, output } = comparison;
+  const { runs, merged, seeds, reference, output } = comparison;
+  const measured = [...runs.map(({ name }) => name), ...merged.keys()];
   const baseline = results[0]!;
   const places: { readonly name: string; readonly file: string; readonly chosen: readonly number[] }[] = [];
   const groups: SampleGroup[] = [];
@@ -263,15 +290,12 @@ function summarise(
   const evaluationsOf = ({ answers }: StoredResult) =>
     places.map(({ file, chosen }) => chosen.map((i) => answers[file]![i]!.evaluation));
   const policies = new Map<string, PolicyEvaluations>(
-    [BASELINE, ...runs.map(({ name }) => name)].map((name) => [
-      name,
-      results.filter(({ run }) => run === name).map(evaluationsOf),
-    ]),
+    [BASELINE, ...measured].map((name) => [name, results.filter(({ run }) => run === name).map(evaluationsOf)]),
   );
   const columns = columnsOf(comparison, groups, evaluationsOf(baseline));
   const estimates = estimate(policies, groups, columns, { seeds: seeds.length, reference });
   const seconds = new Map(
-    runs.map(({ name }) => {
+    measured.map((name) => {
       const own = results.filter(({ run }) => run === name);
       const total = own.flatMap((each) => Object.values(each.seconds)).reduce((a, b) => a + b, 0);
       return [name, total / own.length];

@@ -19,6 +19,6 @@ export { logProbs, updatePolicy } from './update/update.ts';
 export { evaluatePolicy } from './eval/evaluate.ts';
 export { makeScorer, makeScorers, scorerOf } from './reward/reward.ts';
 export { loadDataset } from './data/dataset.ts';
-export { countForms, labelTexts, mergeCounts, preferredForm, writeLabel } from './label/align.ts';
+export { countForms, labelTexts, mergeCounts, preferredForm, rarestForm, writeLabel } from './label/align.ts';
 export { makeTasks, truthReader } from './tasks/mix.ts';
 export { checkpointSteps, stepName } from './run/checkpoint.ts';

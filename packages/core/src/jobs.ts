@@ -7,34 +7,44 @@ import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { isHubId } from './hub/id.ts';
 import { sha256 } from './run/durable.ts';
-import { BASELINE, configOf, type Comparison } from './compare/definition.ts';
+import { BASELINE, configOf, type Comparison, type MergeDefinition } from './compare/definition.ts';
 import { readResult, type StoredResult } from './compare/result.ts';
 
 /** A policy that is to be measured. */
 export interface Job {
   readonly run: string;
   readonly seed: number;
+  /** Of a merged policy that of the first of its runs. */
   readonly config: Config;
   readonly hash: string;
   readonly file: string;
+  readonly merge?: { readonly definition: MergeDefinition; readonly of: readonly [Job, Job] };
 }
 
-/** The baseline, then all runs with the first seed, all with the next. */
+/** The baseline, then all runs and what is merged of them with the first seed, all with the next. */
 export async function jobsOf(comparison: Comparison): Promise<Job[]> {
-  const { runs, seeds, results, data, maxNewTokens } = comparison;
+  const { runs, merged, seeds, results, data, maxNewTokens } = comparison;
   const print = fingerprints();
   const held = Object.fromEntries(
     await Promise.all([...data].map(async ([name, file]) => [name, await print(file)] as const)),
   );
+  const fileOf = (run: string, seed: number): string => path.join(results, `${run}-seed-${seed}.json`);
   const job = async (run: string, seed: number, config: Config): Promise<Job> => {
     const own = run === BASELINE ? [await print(config.model)] : await decisive(config, print);
     const hash = hashOf([own, held, maxNewTokens ?? config.rollout.maxNewTokens]);
-    return { run, seed, config, hash, file: path.join(results, `${run}-seed-${seed}.json`) };
+    return { run, seed, config, hash, file: fileOf(run, seed) };
   };
   const first = configOf(comparison, runs[0]!, seeds[0]!);
   const jobs = [await job(BASELINE, seeds[0]!, first)];
   for (const seed of seeds) {
-    for (const run of runs) jobs.push(await job(run.name, seed, configOf(comparison, run, seed)));
+    const own = new Map<string, Job>();
+    for (const run of runs) own.set(run.name, await job(run.name, seed, configOf(comparison, run, seed)));
+    jobs.push(...own.values());
+    for (const [run, definition] of merged) {
+      const of = [own.get(definition.of[0])!, own.get(definition.of[1])!] as const;
+      const hash = hashOf([definition, of.map((each) => each.hash)]);
+      jobs.push({ run, seed, config: of[0].config, hash, file: fileOf(run, seed), merge: { definition, of } });
+    }
   }
   return jobs;
 }

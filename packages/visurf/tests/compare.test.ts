@@ -14,7 +14,8 @@ const config =
 
 const comparison =
   'config: config.yaml\noutput: out\nseeds: [0, 1]\ndata: { test: test.jsonl, skills: skills.jsonl }\n' +
-  'runs:\n  sft: {}\n  visurf: {}\n  visurf without smooth: { paradigm: visurf, label.smooth: false }\n';
+  'runs:\n  sft: {}\n  visurf: {}\n  visurf without smooth: { paradigm: visurf, label.smooth: false }\n' +
+  'merged: { both: { of: [sft, visurf], method: slerp } }\n';
 
 const makeComparison = (text = comparison.replaceAll(' without ', '-without-')) =>
   makeFolder({
@@ -44,11 +45,11 @@ interface Table {
 test('runs times seeds are trained, answer, and are set against the reference; what is done is not done again', async () => {
   const folder = await makeComparison();
   const file = join(folder, 'comparison.yaml');
-  expect(await visurfJson('compare', file, '--dry-run')).toMatchObject({ policies: 7, done: 0 });
+  expect(await visurfJson('compare', file, '--dry-run')).toMatchObject({ policies: 9, done: 0 });
   expect(existsSync(join(folder, 'out'))).toBe(false);
 
   const table = await visurfJson<Table>('compare', file);
-  expect(table.policies).toEqual(['baseline', 'sft', 'visurf', 'visurf-without-smooth']);
+  expect(table.policies).toEqual(['baseline', 'sft', 'visurf', 'visurf-without-smooth', 'both']);
   expect(table.columns).toEqual(['test.far.gIoU', 'test.near.gIoU', 'skills.gIoU', 'average']);
   expect(table.values['baseline']!['average']).toEqual({ mean: 0, low: 0, high: 0 });
   expect(table.values['sft']!.seconds).toBeGreaterThan(0);
@@ -64,6 +65,7 @@ test('runs times seeds are trained, answer, and are set against the reference; w
   const results = join(folder, 'out/results');
   expect(readdirSync(results).sort()).toEqual([
     'baseline-seed-0.json',
+    ...['both-seed-0.json', 'both-seed-1.json'],
     ...['sft-seed-0.json', 'sft-seed-1.json', 'visurf-seed-0.json', 'visurf-seed-1.json'],
     ...['visurf-without-smooth-seed-0.json', 'visurf-without-smooth-seed-1.json'],
   ]);
@@ -75,7 +77,7 @@ test('runs times seeds are trained, answer, and are set against the reference; w
   const before = times();
   const again = await visurf('compare', file);
   expect(again.code).toBe(0);
-  expect(again.stderr).toMatch(/7 policies, 6 of them done/);
+  expect(again.stderr).toMatch(/9 policies, 8 of them done/);
   expect(again.stderr).not.toContain('training ');
   expect(again.stdout).toContain('visurf against');
   expect(times().filter((time) => !before.includes(time))).toHaveLength(1);
@@ -140,6 +142,11 @@ test.each([
     'a run that is to answer often and is none',
     `${comparison}sampled: { data: [test], runs: [dft] }\n`,
     ['no runs is named dft'],
+  ],
+  [
+    'a merge of what is no run',
+    comparison.replace('[sft, visurf]', '[sft, rl]'),
+    ['no run is named rl', 'sft, visurf'],
   ],
   ['a reference that is no run', `${comparison}reference: rl\n`, ['no run is named rl', 'sft, visurf']],
   ['held-out data that is not there', comparison.replace('test.jsonl', 'none.jsonl'), ['none.jsonl: no such file']],

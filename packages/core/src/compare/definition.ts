@@ -18,6 +18,20 @@ const schema = z.strictObject({
   data: z.record(z.string(), z.string()).refine((data) => Object.keys(data).length > 0, 'names no file'),
   /** By name: keys of the configuration, nested or dotted. A run that is named as a paradigm has that paradigm. */
   runs: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({ sft: {}, rlvr: {}, visurf: {} }),
+  /** By name: two runs whose models of the same seed are merged, and measured like a run. */
+  merged: z
+    .record(
+      z.string(),
+      z.strictObject({
+        of: z.tuple([z.string(), z.string()]),
+        method: z.enum(['linear', 'slerp', 'task-arithmetic']).default('linear'),
+        /** Share of the second model. */
+        weight: z.number().min(0).max(1).default(0.5),
+        /** Of the sum of both changes (task-arithmetic). */
+        scale: z.number().positive().default(1),
+      }),
+    )
+    .default({}),
   /** What the runs have as much of as the reference: updates, prompts to train on, or time to train. */
   equal: z.enum(['updates', 'samples', 'time']).default('updates'),
   seeds: z.array(z.int().min(0)).min(1).default([0]),
@@ -52,6 +66,13 @@ export interface RunDefinition {
   readonly changes: readonly string[];
 }
 
+export interface MergeDefinition {
+  readonly of: readonly [string, string];
+  readonly method: 'linear' | 'slerp' | 'task-arithmetic';
+  readonly weight: number;
+  readonly scale: number;
+}
+
 export interface ColumnDefinition {
   readonly name: string;
   /** Metrics whose mean it is, as `NAME.METRIC`. */
@@ -65,6 +86,7 @@ export interface Comparison {
   readonly results: string;
   readonly data: ReadonlyMap<string, string>;
   readonly runs: readonly RunDefinition[];
+  readonly merged: ReadonlyMap<string, MergeDefinition>;
   readonly equal: z.output<typeof schema>['equal'];
   readonly seeds: readonly number[];
   readonly reference: string;
@@ -91,6 +113,7 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
     results,
     data,
     runs,
+    merged,
     equal,
     seeds,
     reference: named,
@@ -107,16 +130,23 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
       remedy: `The runs are: ${names.join(', ')}.`,
     });
   }
-  for (const [key, given] of Object.entries({ runs, data })) {
+  for (const [key, given] of Object.entries({ runs, merged, data })) {
     const wrong = Object.keys(given).find((each) => !/^\w[\w.-]*$/.test(each));
     if (wrong === undefined) continue;
     const remedy = 'Names are made of letters, digits, dots, dashes and underscores: files are named after them.';
     throw new UserError(`"${wrong}" cannot be a name`, { where: locate([key, wrong]), remedy });
   }
-  if (names.includes(BASELINE)) {
-    throw new UserError(`${BASELINE} is the model before training, which is in every comparison`, {
-      where: locate(['runs', BASELINE]),
-    });
+  for (const key of ['runs', 'merged'] as const) {
+    if (!Object.hasOwn(parsed.data[key], BASELINE)) continue;
+    const reason = `${BASELINE} is the model before training, which is in every comparison`;
+    throw new UserError(reason, { where: locate([key, BASELINE]) });
+  }
+  for (const [name, { of }] of Object.entries(merged)) {
+    if (names.includes(name)) throw new UserError(`a run is named ${name}, too`, { where: locate(['merged', name]) });
+    const missing = of.find((each) => !names.includes(each));
+    if (missing === undefined) continue;
+    const remedy = `The runs are: ${names.join(', ')}.`;
+    throw new UserError(`no run is named ${missing}`, { where: locate(['merged', name, 'of']), remedy });
   }
   const unknown = (kind: string, all: readonly string[], given: readonly string[] = []): void => {
     const missing = given.find((each) => !all.includes(each));
@@ -134,6 +164,7 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
     results: absolute(results ?? path.join(output, 'results')),
     data: new Map(Object.entries(data).map(([key, value]) => [key, absolute(value)])),
     runs: Object.entries(runs).map(([key, given]) => ({ name: key, changes: changesOf(key, given ?? {}) })),
+    merged: new Map(Object.entries(merged)),
     equal,
     seeds,
     reference,
