@@ -16,6 +16,7 @@ import {
   makeTasks,
   mergeCounts,
   preferredForm,
+  rarestForm,
   scorerOf,
   truthReader,
   writeLabel,
@@ -23,16 +24,21 @@ import {
 
 import { DATA_OF_SUITE } from './data.ts';
 
+export const ALIGNMENTS = ['off', 'format', 'likelihood', 'rarest'] as const;
+
 export interface Aligned {
   readonly set: string;
   readonly questions: number;
   /** Surface form that rollouts use most. */
   readonly form: string;
-  /** Mean log pi(y), in nats: in the task's first form, in that of rollouts, in the likeliest form of each label. */
-  readonly logProb: { readonly off: number; readonly format: number; readonly likelihood: number };
+  /**
+   * Mean log pi(y), in nats: in the task's first form, in the one that rollouts use most, the one they use least, in the
+   * likeliest of each label.
+   */
+  readonly logProb: Readonly<Record<(typeof ALIGNMENTS)[number], number>>;
 }
 
-const FILE = join(import.meta.dirname, '../../results/align.json');
+export const ALIGNED = join(import.meta.dirname, '../../results/align.json');
 /** Questions of a set, and rollouts of each whose forms are counted. */
 const [QUESTIONS, ROLLOUTS] = [40, 8];
 
@@ -55,19 +61,26 @@ async function measure(): Promise<Aligned[]> {
     const rollouts = await policy.sample(prompts, { ...sampling, group: ROLLOUTS, promptIds });
     const counts = mergeCounts(rollouts.map((group) => countForms(task, group.map(({ text }) => text)))); // prettier-ignore
     const form = preferredForm(task, [counts]);
+    const rarest = rarestForm(task, [counts]);
     const found = questions.map((question) => {
       const texts = labelTexts(task, question).map(({ text }) => text);
       const responses = texts.map((text) => policy.write(text).tokens);
       const flat = Array.from(logProbs(policy.model, [{ prompt: question.prompt, responses }]));
       const totals = responses.map(({ length }) => flat.splice(0, length).reduce((a, b) => a + b, 0));
       const inForm = (name: string): number => totals[texts.indexOf(writeLabel(task, name, question).text)]!;
-      return { off: inForm(task.forms[0]!.name), format: inForm(form), likelihood: Math.max(...totals) };
+      return {
+        off: inForm(task.forms[0]!.name),
+        format: inForm(form),
+        likelihood: Math.max(...totals),
+        rarest: inForm(rarest),
+      };
     });
-    const of = (key: keyof Aligned['logProb']): number => mean(found.map((each) => each[key]));
-    const logProb = { off: of('off'), format: of('format'), likelihood: of('likelihood') };
+    const logProb = Object.fromEntries(
+      ALIGNMENTS.map((alignment) => [alignment, mean(found.map((each) => each[alignment]))]),
+    ) as Aligned['logProb'];
     measured.push({ set, questions: questions.length, form, logProb });
   }
   return measured;
 }
 
-writeFileSync(FILE, `${JSON.stringify(await measure(), undefined, 2)}\n`);
+if (import.meta.main) writeFileSync(ALIGNED, `${JSON.stringify(await measure(), undefined, 2)}\n`);

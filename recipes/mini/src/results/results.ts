@@ -7,8 +7,11 @@ import { basename, join, relative } from 'node:path';
 
 import { compare, loadComparison, outlook, type Compared, type Comparison } from '@visurf/core';
 
+import { PUBLISHED } from '../demo/story.ts';
+import { ALIGNED, ALIGNMENTS, type Aligned } from './align.ts';
 import { makeData } from './data.ts';
 import { renderFindings, type Claim } from './findings.ts';
+import { takeoverOf } from './takeover.ts';
 
 const recipe = join(import.meta.dirname, '../..');
 const docs = join(recipe, '../../docs');
@@ -41,7 +44,7 @@ const CLAIMS: Readonly<Record<string, readonly Claim[]>> = {
   ablation: [
     {
       text: 'Every reward control is necessary.',
-      ...{ column: 'average', against: ['no-align', 'no-eliminate', 'no-smooth', 'no-control'], expected: 'better' },
+      ...{ column: 'average', against: ['no-align', 'no-eliminate', 'no-smooth'], expected: 'better' },
     },
     {
       text: 'Without elimination N-Acc rises and relational referring falls (the paper: 74.1 against 57.1, 58.2 against 66.5).',
@@ -97,8 +100,37 @@ function hashes({ results }: Comparison, { policies, seeds }: Compared): string 
   return policies.map((policy) => `${policy} ${seeds.flatMap((seed) => hashOf(policy, seed)).join(' ')}`).join('; ');
 }
 
+const table = (rows: readonly (readonly string[])[]): string =>
+  [rows[0]!, rows[0]!.map(() => '---'), ...rows.slice(1)].map((row) => `| ${row.join(' | ')} |`).join('\n');
+
+function published(): string {
+  const columns = Object.keys(PUBLISHED[0]!.metrics);
+  const rows = PUBLISHED.map(({ name, metrics }) => [name, ...columns.map((column) => metrics[column]!.toFixed(1))]);
+  return table([['policy', ...columns], ...rows]);
+}
+
+function aligned(): string {
+  if (!existsSync(ALIGNED)) return 'Not measured yet: `node recipes/mini/src/results/align.ts`.';
+  const measured = JSON.parse(readFileSync(ALIGNED, 'utf8')) as readonly Aligned[];
+  const rows = measured.map(({ set, logProb }) => [set, ...ALIGNMENTS.map((each) => logProb[each].toFixed(1))]);
+  return table([['set', ...ALIGNMENTS.map((each) => `\`${each}\``)], ...rows]);
+}
+
+/** When the runs were warned, and when they collapsed. */
+function takeover(): string {
+  const rows = takeoverOf(join(recipe, 'results/takeover'));
+  return table([
+    ['run', 'warned at update', 'collapsed at update', 'present IoU at the end', 'N-Acc at the end'],
+    ...rows,
+  ]);
+}
+
 await makeData();
-const parts = new Map<string, string>();
+const parts = new Map([
+  ['published', published()],
+  ['align', aligned()],
+  ['takeover-table', takeover()],
+]);
 for (const file of globSync('comparisons/*.yaml', { cwd: recipe }).sort()) {
   const name = basename(file, '.yaml');
   parts.set(name, await render(name));
