@@ -45,14 +45,15 @@ export function defineDemo(program: Command): void {
 }
 
 function describe({ rows, published, report, seconds }: DemoResult): string {
-  const metrics = [...new Set(rows.flatMap((row) => Object.keys(row.metrics)))];
-  const number = (value = NaN): string => (Number.isNaN(value) ? '-' : formatNumber(value));
-  const cells = (of: DemoResult['rows']) =>
-    of.map((row) => [row.name, ...metrics.map((name) => number(row.metrics[name]))]);
+  const tableOf = (of: DemoResult['rows']): string => {
+    const metrics = [...new Set(of.flatMap((row) => Object.keys(row.metrics)))];
+    const cells = of.map((row) => [row.name, ...metrics.map((name) => formatNumber(row.metrics[name] ?? NaN))]);
+    return table(['policy', ...metrics], cells);
+  };
   return [
-    table(['policy', ...metrics], cells(rows)),
+    tableOf(rows),
     'Published, for a model of 7B on the benchmarks that these tasks are small sisters of:',
-    table(['policy', ...metrics], cells(published)),
+    tableOf(published),
     `${formatDuration(seconds)}; open ${report} in a browser`,
   ].join('\n\n');
 }

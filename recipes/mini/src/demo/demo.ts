@@ -11,7 +11,7 @@ import { generateSuite } from '../dataset.ts';
 import { Eta } from './eta.ts';
 import { comparisonOf, dataFile, FULL, picturesOf, QUICK, stagesOf, type Size } from './plan.ts';
 import { openSession, saveSession, type Session } from './session.ts';
-import { PUBLISHED, rowsOf, tell, type Row } from './story.ts';
+import { publishedOf, rowsOf, tell, type Row } from './story.ts';
 
 export interface DemoEvent {
   readonly stage: string;
@@ -74,7 +74,7 @@ export async function demo(options: DemoOptions, size = options.quick ? QUICK : 
   }
   const seconds = Object.values(session.seconds).reduce((a, b) => a + b, 0);
   const rows = compared ? rowsOf(compared) : [];
-  return { rows, published: PUBLISHED, report, seconds, interrupted: !session.finished };
+  return { rows, published: compared ? publishedOf(compared) : [], report, seconds, interrupted: !session.finished };
 }
 
 async function makeData({ output, seed, signal }: DemoOptions, size: Size, clock: Clock): Promise<void> {

@@ -29,8 +29,8 @@ export interface Size {
 export const FULL: Size = {
   sets: ['referring', 'relational', 'clicking', 'defects', 'lesions', 'sums'],
   pictures: { train: 600, validation: 20, test: 100 },
-  steps: 120,
-  changes: [],
+  steps: 250,
+  changes: ['eval.every=25'],
 };
 
 export const QUICK: Size = {
@@ -58,7 +58,7 @@ export function comparisonOf(
   };
   return {
     ...whole,
-    ...{ output, results: `${output}/results`, seeds: [seed], sampled: undefined },
+    ...{ output, results: `${output}/results`, seeds: [seed], sampled: undefined, merged: new Map() },
     changes: [...changes, ...overrides],
     data: new Map(['test', 'skills'].map((name) => [name, dataFile(output, name)])),
     runs: runs.map(({ name, changes: given }) => ({

@@ -51,6 +51,13 @@ export const rowsOf = ({ policies, columns, estimates }: Compared): Row[] =>
     ),
   }));
 
+/** The columns that the paper has, too. */
+export const publishedOf = ({ columns }: Pick<Compared, 'columns'>): Row[] =>
+  PUBLISHED.map(({ name, metrics }) => ({
+    name,
+    metrics: Object.fromEntries(Object.entries(metrics).filter(([column]) => columns.includes(column))),
+  }));
+
 export interface Story {
   readonly output: string;
   readonly size: Size;
@@ -66,11 +73,11 @@ export function tell({ output, size, seed, compared, seconds }: Story): ReportDa
     `${((seconds[`${run}, seed ${seed}: training`] ?? 0) / 60).toFixed(1)} minutes for ${nameOf(run)}`;
   const [, ...runs] = POLICIES;
   const columns = compared.columns.map((key) => ({ key, label: key, unit: '%', better: 'higher' as const }));
-  const published = PUBLISHED.map(
-    ({ name, metrics }) =>
-      `${name} ${columns.flatMap(({ key }) => (key in metrics ? [metrics[key]!.toFixed(1)] : [])).join(' / ')}`,
+  const published = publishedOf(compared);
+  const shared = Object.keys(published[0]!.metrics);
+  const figures = published.map(
+    ({ name, metrics }) => `${name} ${shared.map((key) => metrics[key]!.toFixed(1)).join(' / ')}`,
   );
-  const shared = columns.filter(({ key }) => key in PUBLISHED[0]!.metrics).map(({ key }) => key);
   return {
     title: 'What it knows, what it sometimes gets right, what it never says',
     intro: [
@@ -85,7 +92,7 @@ export function tell({ output, size, seed, compared, seconds }: Story): ReportDa
       'referring: gIoU, the mean over all questions of the overlap (intersection over union) of predicted and true boxes, where a question about an absent object counts 100 for a well-formed [] and 0 for anything else. N-Acc: share of absent objects answered by a well-formed []. relational: gIoU. clicking and sums: share of right answers. defects: area under the ROC curve. lesions: share of boxes with an overlap above 0.5. skills: share of right answers to questions that training never asked: what is forgotten shows there. thinking: share of answers that think before they answer.',
       'Answers are greedy. The pictures show the first questions of each task, not chosen ones. Held-out curves are measured on a validation split of its own; the table on a test split that training never reads.',
       `Seed ${seed}; one run of each paradigm, so differences of a few points may be chance. Training took ${runs.map(minutes).join(', ')}.`,
-      `For orientation, the published figures at 7B on the benchmarks that these tasks are small sisters of (${shared.join(' / ')}): ${published.join('; ')}. Only their order can be compared to a miniature.`,
+      `For orientation, the published figures at 7B on the benchmarks that these tasks are small sisters of (${shared.join(' / ')}): ${figures.join('; ')}. Only their order can be compared to a miniature.`,
     ],
   };
 }

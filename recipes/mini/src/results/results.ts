@@ -77,18 +77,34 @@ async function render(name: string): Promise<string> {
     return relative(docs, kept);
   };
   const table = readFileSync(compared.files[0]!, 'utf8').split('\n![')[0]!.trim();
-  const shown = compared.figures.filter((file) => FIGURES.some((each) => file.endsWith(`${each}.svg`)));
+  const shown = (FIGURES[name] ?? ['held-out']).flatMap(
+    (each) => compared.figures.find((file) => basename(file) === `${each}.svg`) ?? [],
+  );
   const [, latex] = compared.files;
   return [
     command,
-    table,
+    ...(name === 'takeover' ? [] : [table]),
     ...(CLAIMS[name] ? [renderFindings(CLAIMS[name], compared)] : []),
     shown.map((file) => `![${basename(file, '.svg')}](${keep(file)})`).join('\n'),
     `As LaTeX: [${basename(keep(latex!))}](${keep(latex!)}). Results: ${hashes(comparison, compared)}.`,
   ].join('\n\n');
 }
 
-const FIGURES = ['validation-updates', 'validation-time', 'entropy', 'labelActive', 'length', 'thinking', 'held-out'];
+/** Figures of a comparison; the others have one alone. */
+const FIGURES: Readonly<Record<string, readonly string[]>> = {
+  main: [
+    'held-out',
+    'validation-updates',
+    'validation-time',
+    'entropy',
+    'length',
+    'thinking',
+    'labelActive',
+    'labelGradient',
+  ],
+  takeover: ['validation-updates', 'thinking'],
+  tuning: [],
+};
 
 /** Of every result the start of the hash of what decides it. */
 function hashes({ results }: Comparison, { policies, seeds }: Compared): string {
