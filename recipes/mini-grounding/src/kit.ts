@@ -27,6 +27,7 @@ export {
   type Stage,
   type UpdateLoss,
 } from './pretrain/pretraining.ts';
+export { binaryCrossEntropy, boxLoss, crossEntropy, existsLoss, findLoss, l1, places } from './pretrain/readers.ts';
 export { speechLoss, type Sharpness, type Spoken } from './pretrain/speech.ts';
 export { overlap, PATCH, PATCH_CELLS, scaled, TOKEN_CELLS, tokensOf } from './pretrain/targets.ts';
 export { DatasetFiles, imagePath, type Drawn, type FileOptions } from './files.ts';

@@ -1,21 +1,13 @@
 /** Small readers of the hidden states, with the losses that pull on what the model shall know; thrown away at the end. */
-import { callOp, nn, noGrad, tensor, eye, type Tensor } from '@visurf/torch';
+import { nn, noGrad, tensor, eye, type Tensor } from '@visurf/torch';
 
 import { COLORS, SHAPES } from '../scenes.ts';
 import { idOf } from '../vocabulary.ts';
 import { indices } from './forward.ts';
+import { binaryCrossEntropy, crossEntropy, l1, places } from './readers.ts';
 import type { PatchTargets, TokenTargets } from './targets.ts';
 
-const MEAN = 1;
 const WORD_IDS = [...COLORS, ...SHAPES].map((word) => idOf(` ${word}`));
-
-const l1 = (x: Tensor, y: Tensor): Tensor => x.sub(y).abs().mean();
-const binaryCrossEntropy = (logits: Tensor, y: Tensor): Tensor =>
-  callOp('binary_cross_entropy_with_logits', logits, y, null, null, MEAN) as Tensor;
-const crossEntropy = (logits: Tensor, classes: readonly number[]): Tensor =>
-  logits.logSoftmax(-1).gather(1, indices(classes).unsqueeze(1)).mean().neg();
-const unit = (x: Tensor): Tensor => x.mul(x.square().mean(-1, true).add(1e-6).rsqrt());
-const places = (flags: readonly boolean[]): number[] => flags.flatMap((flag, i) => (flag ? [i] : []));
 
 export class Heads extends nn.Module {
   /** Colours, shapes, box twice, own place, whether there is an object. */
@@ -74,32 +66,5 @@ export class Heads extends nn.Module {
     return binaryCrossEntropy(logits, tensor(shown, { shape: [covered.length, WORD_IDS.length] })).add(
       l1(this.token.forward(normed.indexSelect(0, rows)), trueBoxes),
     );
-  }
-
-  /** The box of what is asked for, from the last hidden states [n, D]; boxes [n * 4]. */
-  boxLoss(normed: Tensor, boxes: readonly number[]): Tensor {
-    return l1(this.box.forward(normed), tensor(boxes, { shape: [normed.size(0), 4] }));
-  }
-
-  /** How much each hidden state [n, D] resembles each of its image's tokens [n, tokens, D]: [n, tokens]. */
-  #points(states: Tensor, tokens: Tensor): Tensor {
-    const scale = 16;
-    return unit(tokens)
-      .bmm(this.pointer.forward(unit(states)).unsqueeze(2))
-      .squeeze(2)
-      .div(scale);
-  }
-
-  /** -log of the share of a softmax over image tokens that falls on those of the object; shown [n * tokens]. */
-  findLoss(states: Tensor, tokens: Tensor, shown: readonly number[]): Tensor {
-    const share = this.#points(states, tokens).softmax(-1);
-    const target = tensor(shown, { shape: share.shape });
-    return share.mul(target).sum(-1).add(1e-6).log().mean().neg();
-  }
-
-  /** Each image token on its own: does it show what is asked for? For what is absent none does. */
-  existsLoss(states: Tensor, tokens: Tensor, shown: readonly number[]): Tensor {
-    const points = this.#points(states, tokens).add(this.pointerBias);
-    return binaryCrossEntropy(points, tensor(shown, { shape: points.shape }));
   }
 }

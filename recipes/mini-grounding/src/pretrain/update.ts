@@ -8,6 +8,7 @@ import { drawScene, render, SIDE, type Scene } from '../scenes.ts';
 import { NUMBER_IDS } from '../vocabulary.ts';
 import { indices, inReadingOrder, picturePrompt, see, type Sight } from './forward.ts';
 import type { Heads } from './heads.ts';
+import { boxLoss, existsLoss, findLoss } from './readers.ts';
 import { drawLessons } from './lessons.ts';
 import type { PretrainPlan, Stage } from './plan.ts';
 import type { UpdateLoss } from './pretraining.ts';
@@ -88,16 +89,16 @@ function watch(parts: Parts, states: States, said: readonly Said[], scenes: read
   const pointers = layers
     .slice(0, POINTER_LAYERS)
     .map((layer) =>
-      heads
-        .findLoss(rows(layer, finding), seen(finding), shown(finding))
-        .add(heads.existsLoss(rows(layer, asking), seen(asking), shown(asking)).mul(EXISTS_WEIGHT)),
+      findLoss(heads, rows(layer, finding), seen(finding), shown(finding)).add(
+        existsLoss(heads, rows(layer, asking), seen(asking), shown(asking)).mul(EXISTS_WEIGHT),
+      ),
     );
   const boxes = finding.flatMap(({ lesson }) => (lesson.object?.box ?? []).map(scaled));
   const last = layers.at(-1);
   if (!last) throw new Error('the decoder has no layers');
   return {
     sight: sightLoss(parts, { patches: inReadingOrder(model, patches), tokens: features }, scenes),
-    box: heads.boxLoss(model.model.norm.forward(rows(last, finding)), boxes),
+    box: boxLoss(heads, model.model.norm.forward(rows(last, finding)), boxes),
     pointer: pointers.reduce((sum, each) => sum.add(each)).div(pointers.length),
   };
 }

@@ -1,5 +1,8 @@
 /** The loss of one update of each stage. */
 import {
+  boxLoss,
+  existsLoss,
+  findLoss,
   inReadingOrder,
   indices,
   picturePrompt,
@@ -145,9 +148,9 @@ function watch(
   const pointers = layers
     .slice(0, POINTER_LAYERS)
     .flatMap((layer) => [
-      ...(finding.length > 0 ? [heads.findLoss(rows(layer, finding), seen(finding), targets(finding))] : []),
+      ...(finding.length > 0 ? [findLoss(heads, rows(layer, finding), seen(finding), targets(finding))] : []),
       ...(asking.length > 0
-        ? [heads.existsLoss(rows(layer, asking), seen(asking), targets(asking)).mul(EXISTS_WEIGHT)]
+        ? [existsLoss(heads, rows(layer, asking), seen(asking), targets(asking)).mul(EXISTS_WEIGHT)]
         : []),
     ]);
   const boxes = finding.flatMap(({ token }) => (token.watch?.boxes[0] ?? []).map(scaled));
@@ -155,7 +158,7 @@ function watch(
   if (!last) throw new Error('the decoder has no layers');
   return {
     sight: sightLoss(parts, each, inReadingOrder(model, patches), features),
-    box: finding.length > 0 ? heads.boxLoss(model.model.norm.forward(rows(last, finding)), boxes) : undefined,
+    box: finding.length > 0 ? boxLoss(heads, model.model.norm.forward(rows(last, finding)), boxes) : undefined,
     pointer: sumOf(pointers)?.div(POINTER_LAYERS),
   };
 }

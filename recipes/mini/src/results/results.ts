@@ -85,9 +85,24 @@ async function render(name: string): Promise<string> {
     command,
     ...(name === 'takeover' ? [] : [table]),
     ...(CLAIMS[name] ? [renderFindings(CLAIMS[name], compared)] : []),
+    ...neverSolved(compared),
     shown.map((file) => `![${basename(file, '.svg')}](${keep(file)})`).join('\n'),
     `As LaTeX: [${basename(keep(latex!))}](${keep(latex!)}). Results: ${hashes(comparison, compared)}.`,
   ].join('\n\n');
+}
+
+/** What training does for questions that no sample of the base answered. */
+function neverSolved({ passes }: Compared): string[] {
+  return [...passes.values()].flatMap(({ byDifficulty }) => {
+    const row = byDifficulty.find(({ difficulty }) => difficulty === 'never');
+    if (!row) return [];
+    const rates = [...row.policies]
+      .filter(([policy]) => policy !== 'baseline')
+      .map(([policy, { passRate }]) => `${(100 * passRate).toFixed(1)}% of the answers of ${policy}`);
+    return [
+      `Does training solve what the base never samples? Of the ${row.questions} questions that none of the base's samples answered, ${rates.join(' and ')} are right.`,
+    ];
+  });
 }
 
 /** Figures of a comparison; the others have one alone. */
