@@ -56,6 +56,8 @@ test('the guard warns once, of a change since the first steps', () => {
   expect(watch(new TakeoverGuard(), 'labelCopied', [0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.6, 0.6])).toEqual([]);
   const logProbs = [-16, -16, -16, -16, -14, -12, -9, -7, -6, -2];
   expect(watch(new TakeoverGuard(), 'labelLogProbInactive', logProbs)).toEqual([10]);
+  expect(watch(new TakeoverGuard(), 'labelLogProbInactive', [-2, -2, -2, -2, -1, -0.5, -0.5, -0.5])).toEqual([]);
+  expect(watch(new TakeoverGuard(), 'thinking', [0.02, 0.01, 0, 0.01, 0, 0, 0, 0])).toEqual([]);
   expect(new TakeoverGuard().observe({})).toBeUndefined();
 });
 

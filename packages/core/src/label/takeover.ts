@@ -53,12 +53,14 @@ export function takeoverSigns(
 
 /** Steps that are averaged, at the start and now. */
 const window = 4;
-/** What was kept of the thinking of the start below which there is a warning. */
+/** What was kept of the thinking of the start below which there is a warning, where there was some. */
 const thinkingKept = 0.8;
+const someThinking = 0.1;
 /** Rise of the share of copied answers that brings a warning. */
 const copiedRise = 0.2;
-/** What is left of -log pi(y) of the start. */
+/** What is left of -log pi(y) of the start, where labels were unlikely. */
 const surpriseLeft = 0.5;
+const unlikely = -4;
 
 const remedy =
   'lower optimizer.learningRate; or let labels look like rollouts (label.align: likelihood, label.eliminate: neutral), ' +
@@ -73,9 +75,11 @@ const SIGNS: Readonly<Record<keyof TakeoverSigns, (start: number, now: number) =
       ? `${percent(now)} of the rollouts repeat a label of another prompt where it is wrong, ${percent(start)} did at the start`
       : undefined,
   thinking: (start, now) =>
-    now < thinkingKept * start ? `thinking fell from ${percent(start)} of the rollouts to ${percent(now)}` : undefined,
+    start >= someThinking && now < thinkingKept * start
+      ? `thinking fell from ${percent(start)} of the rollouts to ${percent(now)}`
+      : undefined,
   labelLogProbInactive: (start, now) =>
-    now > surpriseLeft * start
+    start < unlikely && now > surpriseLeft * start
       ? `log pi of labels that are switched off rose from ${start.toFixed(1)} to ${now.toFixed(1)}`
       : undefined,
 };
