@@ -3,11 +3,12 @@ import { expect, test } from 'vitest';
 import { renderFindings, verdictOf } from './findings.ts';
 
 test('an interval on one side of 0 decides, one that holds 0 does not', () => {
-  expect(verdictOf({ low: 1, high: 3 }, 'better')).toBe('holds');
-  expect(verdictOf({ low: -3, high: -1 }, 'better')).toBe('does not hold');
-  expect(verdictOf({ low: -1, high: 3 }, 'better')).toBe('open');
-  expect(verdictOf({ low: -3, high: -1 }, 'worse')).toBe('holds');
-  expect(verdictOf({ low: 1, high: 3 }, 'worse')).toBe('does not hold');
+  expect(verdictOf({ low: 1, high: 3, corrected: 0.01 }, 'better')).toBe('holds');
+  expect(verdictOf({ low: -3, high: -1, corrected: 0.01 }, 'better')).toBe('does not hold');
+  expect(verdictOf({ low: -1, high: 3, corrected: 0.01 }, 'better')).toBe('open');
+  expect(verdictOf({ low: -3, high: -1, corrected: 0.01 }, 'worse')).toBe('holds');
+  expect(verdictOf({ low: 1, high: 3, corrected: 0.01 }, 'worse')).toBe('does not hold');
+  expect(verdictOf({ low: 1, high: 3, corrected: 0.2 }, 'better')).toBe('open');
 });
 
 test('a finding says the means, the difference and its p-value', () => {

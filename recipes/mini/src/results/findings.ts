@@ -13,8 +13,15 @@ export type Verdict = 'holds' | 'does not hold' | 'open';
 
 const one = (value: number): string => value.toFixed(1);
 
-/** By the 95% interval of the paired difference: it lies on the claimed side of 0, on the other, or on both. */
-export function verdictOf({ low, high }: { low: number; high: number }, expected: Claim['expected']): Verdict {
+/** Largest p-value, corrected for the number of comparisons, of a difference that counts. */
+const LEVEL = 0.05;
+
+/** By the paired difference: its 95% interval lies on the claimed side of 0, on the other, or chance may have made it. */
+export function verdictOf(
+  { low, high, corrected }: { readonly low: number; readonly high: number; readonly corrected: number },
+  expected: Claim['expected'],
+): Verdict {
+  if (corrected >= LEVEL) return 'open';
   const [worst, best] = expected === 'better' ? [low, high] : [-high, -low];
   return worst > 0 ? 'holds' : best < 0 ? 'does not hold' : 'open';
 }
