@@ -41,6 +41,16 @@ const CLAIMS: Readonly<Record<string, readonly Claim[]>> = {
       ...{ column: 'skills', against: ['sft', 'sft-then-rlvr'], expected: 'better' },
     },
   ],
+  long: [
+    {
+      text: 'ViSurf is better than the model before training and than every other paradigm.',
+      ...{ column: 'average', against: ['baseline', 'sft', 'rlvr', 'sft-then-rlvr'], expected: 'better' },
+    },
+    {
+      text: 'It learns the defect class, which RLVR never does.',
+      ...{ column: 'defects', against: ['rlvr'], expected: 'better' },
+    },
+  ],
   ablation: [
     {
       text: 'Every reward control is necessary.',
