@@ -36,7 +36,7 @@ test('the steps after the first are recorded, phase by phase, with their operato
   const within = (phase: Span): Set<string> =>
     new Set(operators.filter((each) => inside(each, phase)).map(({ name }) => name));
   expect(operators.every((each) => inside(each, step))).toBe(true);
-  expect(within(rollout)).toContain('visurf::decode_attention');
+  expect(within(rollout)).toContain('visurf::decode_layers');
   expect(within(update)).toContain('backward');
   expect(within(optimizer)).toContain('_fused_adamw_');
 });

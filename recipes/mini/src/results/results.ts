@@ -127,7 +127,7 @@ const FIGURES: Readonly<Record<string, readonly string[]>> = {
     'labelActive',
     'labelGradient',
   ],
-  takeover: ['validation-updates', 'thinking'],
+  takeover: ['thinking', 'length'],
   tuning: [],
 };
 
