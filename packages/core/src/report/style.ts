@@ -32,7 +32,7 @@ h3 { font-size: 15px; margin: 0; overflow-wrap: anywhere }
 i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; background: var(--own); margin-right: 8px; flex: none }
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--rule); border-radius: 12px; margin-top: 32px }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: 12px 18px; text-align: right; white-space: nowrap }
+th, td { padding: 12px clamp(6px, 1.2vw, 14px); text-align: right; white-space: nowrap }
 th:first-child { text-align: left; padding-left: 22px }
 thead th { font-size: 13px; font-weight: 600; color: var(--soft) }
 thead small { display: block; font-weight: 400; font-size: 12px }

@@ -17,9 +17,9 @@ export function defineDemo(program: Command): void {
   const command = program
     .command('demo')
     .description(
-      'train a small model on six tasks with SFT, RLVR, both in turn, and ViSurf, and compare what they learned (about 8 minutes)',
+      'train a small model on six tasks with SFT, RLVR, both in turn, and ViSurf, and compare what they learned (about 7 minutes)',
     )
-    .option('--quick', 'two tasks and fewer steps (about 2 minutes)')
+    .option('--quick', 'two tasks and fewer steps (about 90 seconds)')
     .option('--output <dir>', 'where the data, the runs and the report go', 'runs/demo')
     .option('--seed <s>', 'of the data and the training', wholeNumber(0), 0)
     .option('--resume', 'go on with a demo that was stopped');

@@ -104,6 +104,8 @@ class Clock {
   readonly #eta: Eta;
   #stage: string | undefined;
   #since = performance.now();
+  /** When something was last heard: what comes after it belongs to the next stage. */
+  #last = performance.now();
 
   constructor(options: DemoOptions, session: Session, size: Size) {
     this.#options = options;
@@ -119,6 +121,7 @@ class Clock {
       saveSession(this.#options.output, this.#session);
     }
     this.#eta.advance(done);
+    this.#last = performance.now();
     const etaSeconds = this.#eta.remaining;
     this.#options.onEvent?.({ stage, done, total, etaSeconds, ...(note !== undefined && { note }) });
   }
@@ -126,8 +129,7 @@ class Clock {
   stop(): void {
     if (this.#stage === undefined) return;
     const { seconds } = this.#session;
-    const now = performance.now();
-    seconds[this.#stage] = (seconds[this.#stage] ?? 0) + (now - this.#since) / 1000;
-    [this.#stage, this.#since] = [undefined, now];
+    seconds[this.#stage] = (seconds[this.#stage] ?? 0) + (this.#last - this.#since) / 1000;
+    [this.#stage, this.#since] = [undefined, this.#last];
   }
 }

@@ -36,7 +36,7 @@ export const FULL: Size = {
 export const QUICK: Size = {
   sets: ['referring', 'relational'],
   pictures: { train: 400, validation: 15, test: 60 },
-  steps: 40,
+  steps: 70,
   changes: ['promptsPerStep=18', 'optimizer.warmupSteps=5', 'eval.every=10'],
 };
 
@@ -76,9 +76,9 @@ export const dataFile = (output: string, name: string): string =>
   `${output}/data/${name === 'skills' ? 'skills-test' : name}.jsonl`;
 
 /** Seconds on two cores of the machine that the demo was made on. */
-const PER_PICTURE = 0.008;
+const PER_PICTURE = 0.004;
 const PER_ANSWER = 0.01;
-const PER_UPDATE: Readonly<Record<string, number>> = { sft: 0.2, rlvr: 0.6, 'sft-then-rlvr': 0.4, visurf: 0.8 };
+const PER_UPDATE: Readonly<Record<string, number>> = { sft: 0.28, rlvr: 0.43, 'sft-then-rlvr': 0.31, visurf: 0.49 };
 
 export function picturesOf({ sets, pictures: { train, validation, test } }: Size): number {
   return sets.length * (train + validation + test) + SKILL_SETS.length * (validation + test);
