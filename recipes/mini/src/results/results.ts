@@ -2,7 +2,7 @@
  * Makes docs/results.md of the results that are in the repository: `node src/results/results.ts`. What is missing of a
  * comparison is not trained here; the page says so.
  */
-import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 
 import { compare, loadComparison, outlook, type Compared, type Comparison } from '@visurf/core';
@@ -167,6 +167,7 @@ function takeover(): string {
 }
 
 await makeData();
+rmSync(assets, { recursive: true, force: true });
 const parts = new Map([
   ['published', published()],
   ['align', aligned()],
