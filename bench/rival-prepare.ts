@@ -4,11 +4,11 @@ import { optim } from '../packages/torch/src/index.ts';
 import { parseConfig } from '../packages/core/src/config/load.ts';
 import type { Config } from '../packages/core/src/config/schema.ts';
 import { DataCursor } from '../packages/core/src/data/cursor.ts';
-import { loadDataset } from '../packages/core/src/data/dataset.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
-import { makeScorers, scorerOf, type Scorer } from '../packages/core/src/reward/reward.ts';
-import { ask } from '../packages/core/src/step.ts';
-import { makeTasks, truthReader } from '../packages/core/src/tasks/mix.ts';
+import { ask } from '../packages/core/src/question/ask.ts';
+import { Experiment } from '../packages/core/src/question/experiment.ts';
+import { settingsOf } from '../packages/core/src/question/settings.ts';
+import { scorerOf, type Scorer } from '../packages/core/src/reward/reward.ts';
 import { fillTemplate } from '../packages/core/src/tasks/template.ts';
 import type { Sample } from '../packages/core/src/types.ts';
 import type { RivalRow, RivalWorkload } from './rival-workload.ts';
@@ -37,11 +37,8 @@ export async function prepareRival(config: Config, output: string): Promise<Prep
   checkSupported(config);
   const { data, task, tasks: others, rollout, objective, optimizer, steps, promptsPerStep, seed } = config;
   const tasks = { ...others, [data.task]: task };
-  const samples = await loadDataset(data.train, {
-    task: data.task,
-    truths: (all) => truthReader(makeTasks(all, tasks)),
-  });
-  const scorer = makeScorers(makeTasks(samples, tasks));
+  const { samples, experiment } = await Experiment.open(settingsOf(config)).load(data.train);
+  const { scorer } = experiment;
   const encoder = PromptEncoder.load(config.model, data);
   const indices = new DataCursor(samples.length, seed).next(steps * promptsPerStep);
   const rows: RivalRow[] = [];

@@ -50,7 +50,7 @@ export interface RivalWorkload {
   /** Of the learning rate, by step. */
   readonly factors: readonly number[];
   /** Parameters of the tasks by name. */
-  readonly tasks: Readonly<Record<string, unknown>>;
+  readonly tasks: Record<string, Record<string, unknown>>;
   readonly weights: Readonly<Record<string, number>>;
   readonly thinkingTerm: string;
   readonly accuracyTerm: string;

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { makeScorers, scoreTerms } from '../packages/core/src/reward/reward.ts';
-import { makeTasks } from '../packages/core/src/tasks/mix.ts';
+import { Experiment } from '../packages/core/src/question/experiment.ts';
+import { scoreTerms } from '../packages/core/src/reward/reward.ts';
 import { generateDataset, BASE_MODEL } from '../recipes/mini-grounding/src/index.ts';
 import { loadConfig } from '../packages/core/src/config/load.ts';
 import { DataCursor } from '../packages/core/src/data/cursor.ts';
@@ -48,7 +48,7 @@ test('the rival has the rows that our trainer draws, and the scorer gives the re
   const [program = '', ...args] = scorer;
   const answer = execFileSync(program, args, { input: `${JSON.stringify(responses)}\n`, encoding: 'utf8' });
   const scored = JSON.parse(answer) as { terms: Record<string, number>; form?: string }[];
-  const own = makeScorers(makeTasks(samples, workload.tasks));
+  const own = Experiment.open({ parameters: workload.tasks }).decide(samples).scorer;
   responses.forEach(([row, text], i) => {
     const { sample, frames } = rows[row]!;
     const truth = own.task.parseTruth(sample, frames);

@@ -5,8 +5,8 @@
  * output is a list of `{terms, form}`: raw reward terms, and the surface form that a well-formed answer is written in.
  */
 import { createInterface } from 'node:readline';
-import { makeScorers, scorerOf, scoreTerms } from '../packages/core/src/reward/reward.ts';
-import { makeTasks } from '../packages/core/src/tasks/mix.ts';
+import { Experiment } from '../packages/core/src/question/experiment.ts';
+import { scorerOf, scoreTerms } from '../packages/core/src/reward/reward.ts';
 import type { StopReason, Terms } from '../packages/core/src/types.ts';
 import { readRivalWorkload } from './rival-workload.ts';
 
@@ -18,11 +18,7 @@ interface Scored {
 }
 
 const { rows, tasks: parameters } = readRivalWorkload(process.argv[2] ?? '');
-const tasks = makeTasks(
-  rows.map(({ sample }) => sample),
-  parameters,
-);
-const scorers = makeScorers(tasks);
+const scorers = Experiment.open({ parameters }).decide(rows.map(({ sample }) => sample)).scorer;
 const subjects = rows.map(({ sample, frames }) => ({
   sample,
   frames,

@@ -20,7 +20,9 @@ const FOLDERS: Record<string, string[]> = {
   reward: ['tasks', 'label'],
   label: ['tasks', 'reward', 'objective'],
   schedule: ['objective', 'label'],
-  config: ['tasks', 'reward', 'label', 'objective', 'schedule', 'hub'],
+  config: ['plugins', 'tasks', 'reward', 'label', 'objective', 'schedule', 'hub'],
+  plugins: ['tasks', 'reward'],
+  question: ['config', 'data', 'plugins', 'prompt', 'reward', 'tasks'],
   data: ['tasks', 'config', 'prompt'],
   run: ['config'],
   prompt: ['config'],
@@ -32,11 +34,23 @@ const FOLDERS: Record<string, string[]> = {
   report: ['config', 'run', 'tasks', 'prompt'],
   update: ['config', 'model', 'objective', 'rollout'],
   compare: ['config', 'schedule', 'run', 'tasks', 'eval', 'rollout'],
-  eval: ['tasks', 'reward', 'label', 'objective', 'data', 'prompt', 'model', 'rollout'],
+  eval: ['tasks', 'reward', 'label', 'objective', 'data', 'prompt', 'model', 'rollout', 'question'],
 };
 
 /** Folders whose every file runs without the native addon. */
-const PURE = ['tasks', 'reward', 'label', 'objective', 'schedule', 'config', 'data', 'run', 'hub'];
+const PURE = [
+  'plugins',
+  'question',
+  'tasks',
+  'reward',
+  'label',
+  'objective',
+  'schedule',
+  'config',
+  'data',
+  'run',
+  'hub',
+];
 
 const sources = repositoryFiles().filter((file) => file.endsWith('.ts') && !file.includes('/testing/'));
 const imports = sources.flatMap(importsOf);

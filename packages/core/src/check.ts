@@ -1,10 +1,13 @@
 /** Checks before a run: is the data usable, and can its labels win? */
-import { loadTaskData } from './evaluate.ts';
+import { UserError } from './errors.ts';
+import { localModel, type HubOptions } from './hub/model.ts';
+import type { LabelSettings } from './label/control.ts';
+import { PromptEncoder } from './prompt/encoder.ts';
+import { resolveModel } from './policy.ts';
+import { askAll } from './question/ask.ts';
+import { openMeasure, type MeasureOptions } from './question/measure.ts';
+import { pixelLimits } from './question/settings.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './reward/labelcheck.ts';
-import { makeScorers } from './reward/reward.ts';
-import { askAll } from './ask.ts';
-import type { HubOptions } from './hub/model.ts';
-import { loadPolicy } from './policy.ts';
 import type { Sample } from './types.ts';
 
 export interface DataReport {
@@ -21,11 +24,9 @@ const countBy = (samples: readonly Sample[]): Record<string, number> => {
 };
 
 /** @throws UserError that lists every unusable sample. */
-export async function checkData(
-  file: string,
-  { task }: { readonly task?: string | undefined } = {},
-): Promise<DataReport> {
-  const { samples } = await loadTaskData(file, task);
+export async function checkData(file: string, options: MeasureOptions = {}): Promise<DataReport> {
+  const { experiment } = await openMeasure([], options);
+  const { samples } = await experiment.load(file);
   return { n: samples.length, images: new Set(samples.flatMap(({ images }) => images)).size, tasks: countBy(samples) };
 }
 
@@ -35,17 +36,24 @@ export interface RewardReport {
   readonly losing: readonly LabelThatCannotWin[];
 }
 
-/** Can the label of every sample win? `model` says in which coordinates answers are written. */
-export async function checkReward(
-  file: string,
-  { task: name, model, ...hub }: { readonly task?: string | undefined; readonly model: string } & HubOptions,
-): Promise<RewardReport> {
-  const { samples, tasks } = await loadTaskData(file, name);
-  const scorer = makeScorers(tasks);
-  using policy = await loadPolicy(model, hub);
-  const questions = await askAll({ policy, scorer }, samples);
-  return {
-    n: samples.length,
-    losing: labelsThatCannotWin(scorer, questions, { eliminate: 'on', thinking: 'eliminate' }),
+export interface CheckRewardOptions extends HubOptions, MeasureOptions {
+  /** The model to train, which decides the coordinates of answers; unset: that of the configuration. */
+  readonly model?: string | undefined;
+}
+
+/** Can the label of every sample win, with the rewards of the experiment? Needs no weights. */
+export async function checkReward(file: string, options: CheckRewardOptions): Promise<RewardReport> {
+  const { model = options.config?.model, config } = options;
+  if (model === undefined) throw new UserError('no model is named', { remedy: 'Name it with --model, or --config.' });
+  const directory = await localModel(model, { ...options, weights: false });
+  const { experiment: opened } = await openMeasure([directory], options);
+  const { samples, experiment } = await opened.load(file);
+  const { minPixels, maxPixels } = experiment.settings;
+  const encoder = PromptEncoder.load(resolveModel(directory).base, pixelLimits(directory, { minPixels, maxPixels }));
+  const questions = await askAll(samples, (sample) => experiment.ask({ encoder }, sample));
+  const settings: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
+    eliminate: 'on',
+    thinking: 'eliminate',
   };
+  return { n: samples.length, losing: labelsThatCannotWin(experiment.scorer, questions, settings) };
 }

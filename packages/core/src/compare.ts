@@ -9,19 +9,18 @@ import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { setOf } from './eval/summary.ts';
-import { evaluate, loadTaskData } from './evaluate.ts';
+import { evaluate } from './evaluate.ts';
 import { mergeModels } from './export/merge.ts';
 import { localModel } from './hub/model.ts';
 import { knownPace, measuredPace, predictedPace } from './pace.ts';
 import { plan } from './plan.ts';
 import { loadPolicy } from './policy.ts';
-import { makeScorers } from './reward/reward.ts';
+import type { Experiment } from './question/experiment.ts';
+import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { checkpointSteps, stepName } from './run/checkpoint.ts';
 import { makeDirectory, replaceFile } from './run/durable.ts';
 import { readEvents, type RunEvent } from './run/events.ts';
-import { ask } from './step.ts';
-import { configuredTasks, train, type TrainEvent } from './train.ts';
-import type { TaskMix } from './tasks/mix.ts';
+import { train, type TrainEvent } from './train.ts';
 import { equalised } from './compare/budget.ts';
 import { curvesOf } from './compare/curves.ts';
 import { BASELINE, columnDefinitions, configOf, type Comparison } from './compare/definition.ts';
@@ -116,7 +115,7 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
 export async function compare(asked: Comparison, options: CompareOptions = {}): Promise<Compared> {
-  const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!).data.task);
+  const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
   makeDirectory(asked.results);
   const comparison = await withBudgets(asked, options);
   const jobs = await jobsOf(comparison);
@@ -153,14 +152,13 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   const { onEvent = () => undefined, signal } = options;
   const model = await modelOf(job, comparison, options);
   using policy = await loadPolicy(model, { ...config.data, device: config.device, precision: config.precision });
+  const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
-    const { samples } = await loadTaskData(comparison.data.get(name)!, config.data.task);
-    const scorer = makeScorers(configuredTasks(config, samples));
-    const asking = { ...config.data, policy, scorer };
-    questions[name] = await samplePasses(policy, scorer, samples, (sample) => ask(asking, sample), setOf, {
+    const { samples, experiment } = await opened.load(comparison.data.get(name)!);
+    questions[name] = await samplePasses(policy, experiment, samples, setOf, {
       answers: comparison.sampled!.answers,
-      maxNewTokens: comparison.maxNewTokens ?? config.rollout.maxNewTokens,
+      maxNewTokens: experiment.settings.maxNewTokens,
       seed,
       onProgress: (done, total) => onEvent({ stage: `${run}: many answers to ${name}`, done, total }),
       signal,
@@ -180,9 +178,8 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
   const metrics: Record<string, StoredResult['metrics'][string]> = {};
   for (const [name, data] of comparison.data) {
     const evaluated = await evaluate({
-      ...config.data,
       ...{ model, data, device: config.device, precision: config.precision, signal },
-      maxNewTokens: comparison.maxNewTokens ?? config.rollout.maxNewTokens,
+      ...measureOf(config, comparison),
       output: path.join(comparison.output, 'answers', `${run}-seed-${seed}`, `${name}.jsonl`),
       onProgress: (done, total) => onEvent({ stage: `${title}: answering ${name}`, done, total }),
     });
@@ -196,6 +193,9 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
   writeResult(file, result);
   return result;
 }
+
+/** A policy is measured as its configuration trains, the baseline as the first one does. */
+const measureOf = (config: Config, { maxNewTokens }: Comparison): MeasureOptions => ({ config, maxNewTokens });
 
 /** What was trained for a policy: nothing, a run, or those that it is merged of. */
 const trainedFor = (job: Job): readonly Job[] => job.merge?.of ?? (job.run === BASELINE ? [] : [job]);
@@ -254,9 +254,10 @@ function secondsOf(events: readonly RunEvent[]): Record<string, number> {
 }
 
 /** The tasks of each held-out file, for their metrics. */
-async function loadTasks({ data }: Comparison, task: string): Promise<ReadonlyMap<string, TaskMix>> {
-  const found = new Map<string, TaskMix>();
-  for (const [name, file] of data) found.set(name, (await loadTaskData(file, task)).tasks);
+async function loadTasks(comparison: Comparison, config: Config): Promise<ReadonlyMap<string, Experiment['tasks']>> {
+  const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
+  const found = new Map<string, Experiment['tasks']>();
+  for (const [name, file] of comparison.data) found.set(name, (await opened.load(file)).experiment.tasks);
   return found;
 }
 
@@ -270,7 +271,7 @@ function groupsOf(name: string, answers: readonly Answered[]): Map<string, numbe
 function summarise(
   comparison: Comparison,
   results: readonly StoredResult[],
-  tasks: ReadonlyMap<string, TaskMix>,
+  tasks: ReadonlyMap<string, Experiment['tasks']>,
   sampled: ReadonlyMap<string, SampledResult>,
 ): Compared {
   const { runs, merged, seeds, reference, output } = comparison;

@@ -1,45 +1,34 @@
-/** `visurf eval`: a checkpoint's greedy answers to a dataset, scored by its task. */
+/** `visurf eval`: a checkpoint's greedy answers to a dataset, asked and scored as it was trained. */
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Device } from '@visurf/torch';
 
-import type { Config } from './config/schema.ts';
-import { loadDataset } from './data/dataset.ts';
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
-import { isHubId } from './hub/id.ts';
-import type { HubOptions } from './hub/model.ts';
+import { localModel, type HubOptions } from './hub/model.ts';
 import type { Precision } from './model/projection.ts';
 import { loadPolicy } from './policy.ts';
-import { makeScorers } from './reward/reward.ts';
+import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { makeDirectory } from './run/durable.ts';
-import { ask } from './step.ts';
-import { makeTasks, truthReader, type TaskMix } from './tasks/mix.ts';
-import { taskDefinition } from './tasks/registry.ts';
-import type { Sample } from './types.ts';
 
-type Asking = Partial<Pick<Config['data'], 'system' | 'maxPromptTokens' | 'maxPixels' | 'minPixels'>>;
-
-/** System turn and sizes of images as in training; unset: the model's own. */
-export interface EvaluateOptions extends Pick<HubOptions, 'revision'>, Asking {
-  /** Checkpoint in Hugging Face layout, or its name on the hub. */
+export interface EvaluateOptions extends Pick<HubOptions, 'revision'>, MeasureOptions {
+  /** Checkpoint in Hugging Face layout, a run, or a name on the hub. */
   readonly model: string;
+  /** Directory of an adapter to put on the model. */
+  readonly adapter?: string | undefined;
   /** JSONL file. */
   readonly data: string;
-  /** Task of samples that name none. */
-  readonly task?: string | undefined;
-  /** Prompt template in place of the samples' and the task's own. */
-  readonly prompt?: string | undefined;
   readonly device?: Device | undefined;
   readonly precision?: Precision | undefined;
-  readonly maxNewTokens?: number | undefined;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
-  /** JSONL file for the answer to every sample; unset: `eval/<name of the data>.jsonl` in the model directory, or here. */
+  /** JSONL file for the answer to every sample; unset: `eval/MODEL/DATA.jsonl` here. */
   readonly output?: string | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly onDownload?: HubOptions['onProgress'];
+  /** Hears where settings were taken from, before the model answers. */
+  readonly onOrigins?: ((lines: readonly string[]) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -52,17 +41,6 @@ export interface Evaluated {
   readonly samples: readonly EvaluatedSample[];
 }
 
-/** The samples of a file, and their tasks with their default parameters. */
-export async function loadTaskData(
-  file: string,
-  name = 'grounding',
-  limit?: number,
-): Promise<{ samples: Sample[]; tasks: TaskMix }> {
-  const { name: task } = taskDefinition(name);
-  const samples = await loadDataset(file, { task, limit, truths: (all) => truthReader(makeTasks(all)) });
-  return { samples, tasks: makeTasks(samples) };
-}
-
 /** Before the work, not after it. @throws UserError */
 function assertWritable(file: string): void {
   try {
@@ -73,17 +51,26 @@ function assertWritable(file: string): void {
   }
 }
 
+/** A name for the answers of a model: the end of its path. */
+const nameOf = (model: string): string => path.resolve(model).split(path.sep).filter(Boolean).slice(-2).join('-');
+
 /** @throws UserError for a bad checkpoint or bad data. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
-  const { model, data, maxNewTokens = 512, onProgress, signal } = options;
-  using policy = await loadPolicy(model, { ...options, dtype: 'auto', onProgress: options.onDownload });
-  const { samples, tasks } = await loadTaskData(data, options.task, options.limit);
-  const perSample = path.resolve(options.output ?? path.join(isHubId(model) ? '' : model, 'eval', path.basename(data)));
+  const { model, adapter, revision, data, device, precision, limit, onProgress, onDownload, signal } = options;
+  const directory = await localModel(model, { revision, onProgress: onDownload });
+  const { experiment: opened, origins } = await openMeasure(
+    adapter === undefined ? [directory] : [adapter, directory],
+    options,
+  );
+  options.onOrigins?.(origins);
+  const { minPixels, maxPixels, maxPromptTokens } = opened.settings;
+  const seen = { minPixels, maxPixels, maxPromptTokens };
+  using policy = await loadPolicy(directory, { ...seen, adapter, device, precision, dtype: 'auto' });
+  const { samples, experiment } = await opened.load(data, { limit });
+  const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
   assertWritable(perSample);
-  const scorer = makeScorers(tasks);
-  const asking = { policy, scorer, prompt: options.prompt, system: options.system };
-  const settings = { maxNewTokens, onProgress, signal };
-  const result = await evaluatePolicy(policy, scorer, samples, (sample) => ask(asking, sample), settings);
+  const { maxNewTokens } = experiment.settings;
+  const result = await evaluatePolicy(policy, experiment, samples, { maxNewTokens, onProgress, signal });
   await writePerSample(perSample, result.samples);
   return { ...result, n: samples.length, perSample };
 }

@@ -5,6 +5,7 @@ import { invariant, UserError } from './errors.ts';
 import { localModel, type HubOptions } from './hub/model.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
 import { TextStream } from './prompt/stream.ts';
+import { pixelLimits } from './question/settings.ts';
 import { resolveModel, type Policy } from './policy.ts';
 import { greedy, requireProbabilities, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
@@ -32,6 +33,7 @@ export async function inspect(model: string, input: PromptInput, options: HubOpt
   const directory = await localModel(model, { ...options, weights: false });
   const { rendered, inputIds, imageGridThw, videoGridThw, positionIds, pixelValues } = await PromptEncoder.load(
     resolveModel(directory).base,
+    pixelLimits(directory, {}),
   ).encode(input);
   const patches = [...imageGridThw, ...(videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   return {

@@ -13,12 +13,13 @@ export { loadImageSettings, writePatches, type ImageSettings } from './prompt/im
 export { promptPositions } from './prompt/positions.ts';
 export { generate as generateRollouts, type GenerateOptions } from './rollout/generate.ts';
 export { greedy } from './rollout/sampler.ts';
-export { trainStep, ask, type StepContext, type StepResult } from './step.ts';
+export { trainStep, type StepContext, type StepResult } from './step.ts';
+export { ask, type Question } from './question/ask.ts';
+export { Experiment } from './question/experiment.ts';
+export { readSettings, settingsOf } from './question/settings.ts';
 export { makeOptimizer, trainable } from './update/optimizer.ts';
 export { logProbs, updatePolicy } from './update/update.ts';
 export { evaluatePolicy } from './eval/evaluate.ts';
 export { makeScorer, makeScorers, scorerOf } from './reward/reward.ts';
-export { loadDataset } from './data/dataset.ts';
 export { countForms, labelTexts, mergeCounts, preferredForm, rarestForm, writeLabel } from './label/align.ts';
-export { makeTasks, truthReader } from './tasks/mix.ts';
 export { checkpointSteps, stepName } from './run/checkpoint.ts';

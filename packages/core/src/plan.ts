@@ -19,10 +19,10 @@ import { sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import type { Sizes, Workload } from './plan/workload.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { makeScorers, scorerOf } from './reward/reward.ts';
+import { pixelLimits } from './question/settings.ts';
+import { scorerOf } from './reward/reward.ts';
 import { busiestPart } from './schedule/paradigm.ts';
-import { ask } from './step.ts';
-import { configuredTasks, loadData } from './train.ts';
+import { loadData } from './question/training.ts';
 
 export interface PlanOptions extends HubOptions {
   /** Bytes of memory to fit in; unset: what is free here. */
@@ -83,18 +83,17 @@ export async function plan(config: Config, options: PlanOptions = {}): Promise<P
 
 /** The longest prompts and labels of the dataset's first samples; of every step the one with most to do. */
 async function workloadOf(config: Config, directory: string, responseTokens?: number): Promise<Workload> {
-  const { samples, validation } = await loadData(config);
-  const encoder = PromptEncoder.load(directory, config.data);
-  const scorer = makeScorers(configuredTasks(config, [...samples, ...validation]));
+  const { samples, validation, experiment } = await loadData(config);
+  const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits(directory, config.data) });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {
-    const { prompt, truth, frames } = await ask({ ...config.data, policy: { encoder }, scorer }, sample);
+    const { prompt, truth, frames } = await experiment.ask({ encoder }, sample);
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
       patches,
       prompt.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
     );
-    const labels = labelTexts(scorerOf(scorer, sample).task, { sample, truth, frames }).map(
+    const labels = labelTexts(scorerOf(experiment.scorer, sample).task, { sample, truth, frames }).map(
       ({ text }) => encoder.encodeResponse(text).length,
     );
     labelTokens = Math.max(labelTokens, ...labels);

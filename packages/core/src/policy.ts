@@ -17,6 +17,7 @@ import {
 import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
+import { pixelLimits } from './question/settings.ts';
 import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 
@@ -127,7 +128,7 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
     });
   }
   const { base, adapter } = resolveModel(directory, options.adapter);
-  const encoder = PromptEncoder.load(base, options);
+  const encoder = PromptEncoder.load(base, { ...options, ...pixelLimits(adapter ?? base, options) });
   const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : 'float32' });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);

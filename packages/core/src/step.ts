@@ -18,11 +18,11 @@ import {
 import { allFailed, controlLabel, type ControlledLabel } from './label/control.ts';
 import { groupAdvantages } from './objective/advantage.ts';
 import type { Policy } from './policy.ts';
-import { scorerOf, scoreTerms, totalReward, type Scorer, type Subject } from './reward/reward.ts';
+import { ask, type Question } from './question/ask.ts';
+import { scorerOf, scoreTerms, totalReward, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
 import { promptParts, type StepPart, type StepTerms } from './schedule/paradigm.ts';
-import { fillTemplate } from './tasks/template.ts';
-import type { Group, LabelRole, Member, Prompt, Response, Rollout, Sample, Terms } from './types.ts';
+import type { Group, LabelRole, Member, Response, Rollout, Sample, Terms } from './types.ts';
 import { logProbs, updatePolicy, type Learner, type UpdateResult } from './update/update.ts';
 
 /** Everything that a step reads; `forms` is the only part it changes, by returning the next. */
@@ -32,11 +32,6 @@ export interface StepContext {
   readonly learner: Learner;
   readonly scorer: Scorer;
   readonly onPhase?: ObservePhase | undefined;
-}
-
-/** A sample with its prompt and its parsed label. */
-export interface Question extends Subject {
-  readonly prompt: Prompt;
 }
 
 /** Samples of one step, or of a part of it; their places in the dataset key the sampling noise. */
@@ -136,25 +131,6 @@ function stopwatch(onPhase: ObservePhase | undefined): {
     last = now;
   };
   return { seconds, lap };
-}
-
-/** What asks a question: the policy's eyes, the sample's task, and a prompt template in place of the task's own. */
-export interface Asking {
-  readonly policy: Pick<Policy, 'encoder'>;
-  readonly scorer: Scorer;
-  readonly prompt?: string | undefined;
-  readonly system?: string | undefined;
-}
-
-/** sample -> prompt and truth. A sample may bring its own template in its field `prompt`; the config's wins. */
-export async function ask({ policy, scorer, prompt: template, system }: Asking, sample: Sample): Promise<Question> {
-  const { task } = scorerOf(scorer, sample);
-  const where = `${sample.source.file}:${sample.source.line} (${sample.id})`;
-  const { prompt: own } = sample.extra;
-  const chosen = template ?? (typeof own === 'string' ? own : task.template);
-  const problem = fillTemplate(chosen, task.variables(sample.problem));
-  const prompt = await policy.encoder.encode({ problem, images: sample.images, system }, where);
-  return { sample, prompt, frames: prompt.frames, truth: task.parseTruth(sample, prompt.frames) };
 }
 
 /** v, t -> o_1 .. o_G ~ pi_old, [B][G]; none where a prompt is for SFT alone. */

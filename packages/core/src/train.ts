@@ -6,7 +6,6 @@ import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, ty
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
-import { loadDataset } from './data/dataset.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
@@ -18,8 +17,13 @@ import { loadModel } from './model/load.ts';
 import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { loadLocalPolicy, type Policy } from './policy.ts';
+import { askAll, type Question } from './question/ask.ts';
+import type { Experiment } from './question/experiment.ts';
+import { changesOfRewards } from './question/resume.ts';
+import { experimentFile, pixelLimits, readSettings, writeSettings } from './question/settings.ts';
+import { loadData } from './question/training.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
-import { makeScorers, type RewardFunction, type Scorer } from './reward/reward.ts';
+import type { RewardFunction, Scorer } from './reward/reward.ts';
 import { describeStep } from './record.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
@@ -27,17 +31,7 @@ import { describeEnvironment } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
 import { requireEmpty, Run } from './run/run.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
-import { askAll } from './ask.ts';
-import {
-  ask,
-  trainStep,
-  type Batch,
-  type ObservePhase,
-  type Question,
-  type StepContext,
-  type StepResult,
-} from './step.ts';
-import { makeTasks, truthReader, type TaskMix } from './tasks/mix.ts';
+import { trainStep, type Batch, type ObservePhase, type StepContext, type StepResult } from './step.ts';
 import type { Sample } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
@@ -62,6 +56,8 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
   /** Reward terms of one's own, added to those of the task. */
   readonly rewards?: readonly RewardFunction[];
+  /** What was said of the configuration before: logged with the run. */
+  readonly warnings?: readonly string[];
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
   readonly profile?: ProfileOptions | undefined;
 }
@@ -83,41 +79,6 @@ interface Progress {
 
 const optimizerFile = 'optimizer.safetensors';
 
-/** The tasks that samples name, with the config's parameters. */
-export function configuredTasks(
-  { data, task, tasks }: Pick<Config, 'data' | 'task' | 'tasks'>,
-  samples: readonly Sample[],
-): TaskMix {
-  return makeTasks(samples, { ...tasks, [data.task]: task });
-}
-
-async function loadSamples(file: string, config: Config, limit?: number): Promise<Sample[]> {
-  return loadDataset(file, {
-    task: config.data.task,
-    limit,
-    truths: (samples) => truthReader(configuredTasks(config, samples)),
-  });
-}
-
-/** Both files are read before one of them is complained about. */
-export async function loadData(config: Config): Promise<{ samples: Sample[]; validation: Sample[] }> {
-  const { data, eval: evaluation } = config;
-  const faults = new Set<string>();
-  const load = async (file: string, limit?: number): Promise<Sample[]> => {
-    try {
-      return await loadSamples(file, config, limit);
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      faults.add(error.message);
-      return [];
-    }
-  };
-  const samples = await load(data.train);
-  const validation = evaluation.every > 0 && data.validation ? await load(data.validation, evaluation.limit) : [];
-  if (faults.size > 0) throw new UserError([...faults].join('\n'));
-  return { samples, validation };
-}
-
 /** What training needs to know of the labels before it starts. */
 function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
   if (!joinsGroups(config)) return undefined;
@@ -136,49 +97,66 @@ function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
  * Trains as the config says.
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
-export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
-  const { onEvent = () => undefined, signal, resume = false } = options;
-  checkParadigm(config);
-  if (!resume) requireEmpty(config.output);
-  if (config.threads !== undefined) setNumThreads(config.threads);
-  const { samples, validation } = await loadData(config);
-  const trained = new Set(samples.map(({ task }) => task));
-  const others = validation.filter(({ task }) => !trained.has(task));
-  const scorer = makeScorers(configuredTasks(config, [...samples, ...others]), options.rewards);
-  const model = await localModel(config.model, {
-    revision: config.revision,
+export async function train(asked: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
+  checkParadigm(asked);
+  if (!resume) requireEmpty(asked.output);
+  if (asked.threads !== undefined) setNumThreads(asked.threads);
+  const said: string[] = [];
+  let run: Run | undefined;
+  // Warnings that come before there is a run are logged when it is there.
+  const warn = (message: string): void => {
+    if (run) run.log({ type: 'warning', step: reached, message });
+    else said.push(message);
+    onEvent({ kind: 'warning', message });
+  };
+  let reached = 0;
+  warnings.forEach(warn);
+  const { samples, validation, experiment: chosen } = await loadData(asked, { rewards, onWarning: warn });
+  const model = await localModel(asked.model, {
+    revision: asked.revision,
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
-    onWarning: (message) => onEvent({ kind: 'warning', message }),
+    onWarning: warn,
   });
   if (isAdapterDirectory(model)) {
     throw new UserError('training starts from a whole model, and this is an adapter', {
-      where: config.model,
+      where: asked.model,
       remedy: 'merge it into its base first: visurf merge',
     });
   }
+  const experiment = chosen.withLimits(pixelLimits(model, asked.data));
+  const config = experiment.resolve(asked);
 
   const environment = describeEnvironment({ ...info() });
-  const resumed = resume ? await Run.resume(config.output, config, environment) : undefined;
-  let run = resumed?.run;
   try {
-    for (const message of resumed?.warnings ?? []) onEvent({ kind: 'warning', message });
+    const resumed = resume ? await Run.resume(config.output, config, environment) : undefined;
     const checkpoint = resumed?.checkpoint;
+    reached = checkpoint?.step ?? 0;
+    const begin = (): Run => {
+      const opened = resumed?.run ?? Run.start(config.output, config, environment);
+      for (const message of said) opened.log({ type: 'warning', step: reached, message });
+      return opened;
+    };
+    if (resumed) run = begin();
+    for (const message of resumed?.warnings ?? []) warn(message);
+    const before = checkpoint && readSettings(checkpoint.directory);
+    if (before) changesOfRewards(before, experiment.settings, config.output).forEach(warn);
     const { device, precision } = config;
     // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
     const dtype = config.train.lora ? 'auto' : 'float32';
     using policy = loadLocalPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
     if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
-    const questions = await askAll({ ...config.data, policy, scorer }, [...samples, ...validation]);
-    const warning = labelWarning(questions.slice(0, samples.length), scorer, config);
-    if (warning) onEvent({ kind: 'warning', message: warning });
+    const questions = await askAll([...samples, ...validation], (sample) => experiment.ask(policy, sample));
+    const warning = labelWarning(questions.slice(0, samples.length), experiment.scorer, config);
+    if (warning) warn(warning);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
-    run ??= Run.start(config.output, config, environment);
+    run ??= begin();
     const local = { ...config, model };
     using profile = named ?? record();
-    const data = { config: local, scorer, samples, validation };
+    const data = { config: local, experiment, samples, validation };
     return await trainPolicy({ ...data, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
@@ -193,7 +171,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 interface Training {
   readonly config: Config;
   readonly policy: Policy;
-  readonly scorer: Scorer;
+  readonly experiment: Experiment;
   readonly samples: readonly Sample[];
   readonly validation: readonly Sample[];
   readonly run: Run;
@@ -237,7 +215,7 @@ function logFailure(run: Run, step: number, error: unknown): void {
 async function trainPolicy({
   config,
   policy,
-  scorer,
+  experiment,
   samples,
   validation,
   run,
@@ -246,6 +224,7 @@ async function trainPolicy({
   onEvent,
   signal,
 }: Training): Promise<TrainResult> {
+  const { scorer } = experiment;
   const parameters = trainable(policy.model, config.train);
   const optimizer = makeOptimizer(parameters, config.optimizer);
   if (checkpoint) loadOptimizer(optimizer, join(checkpoint.directory, optimizerFile));
@@ -288,6 +267,7 @@ async function trainPolicy({
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...(policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model)),
+      [experimentFile]: (file: string) => writeSettings(file, experiment.settings),
       [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
     };
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);
@@ -320,16 +300,9 @@ async function trainPolicy({
       const last = step === config.steps;
       const due = config.eval.every > 0 && (step % config.eval.every === 0 || last);
       if (due) {
-        const evaluated = await evaluatePolicy(
-          policy,
-          scorer,
-          validation,
-          (sample) => ask({ ...config.data, policy, scorer }, sample),
-          {
-            // Not stopped halfway: a resumed run has the same evaluations as one that was not stopped.
-            maxNewTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
-          },
-        );
+        // Not stopped halfway: a resumed run has the same evaluations as one that was not stopped.
+        const { maxNewTokens } = experiment.settings;
+        const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens });
         metrics = evaluated.metrics;
         run.log({ type: 'eval', step, metrics, n: validation.length });
         onEvent({ kind: 'eval', step, metrics });

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { loadDataset, makeTasks, truthReader } from '@visurf/core/internals';
+import { Experiment } from '@visurf/core/internals';
 import { Random } from '@visurf/mini-grounding/kit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -28,7 +28,7 @@ const lines = async (file: string): Promise<Line[]> =>
 test('every file is one that the library reads, with a task for every line', async () => {
   const { skills, ...others } = files;
   for (const file of [...Object.values(others), ...Object.values(skills)]) {
-    const samples = await loadDataset(file, { task: 'grounding', truths: (all) => truthReader(makeTasks(all)) });
+    const samples = (await Experiment.open().load(file)).samples;
     expect(samples.length).toBeGreaterThan(0);
   }
 });

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { isMap, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts';
+import { loadPlugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
@@ -13,17 +14,16 @@ import { configSchema, keysAt, type Config } from './schema.ts';
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
 
-/** Keys that may differ when a run is resumed: they do not change the numbers of a step. */
-const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\./];
+/** Keys that may differ when a run is resumed: they do not change the numbers of a step. Plugins are compared by content. */
+const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\./, /^plugins$/];
 
 export interface LoadOptions {
   /** What relative paths in overrides are relative to; unset: the working directory. */
   readonly cwd?: string;
-  /**
-   * The file is shared by several paradigms, and so are these overrides, which come before the others: what the paradigm
-   * at hand does not use of both is left out, instead of refused.
-   */
+  /** Overrides that several paradigms share, and that come before the others: they count as part of the file. */
   readonly shared?: readonly string[];
+  /** Hears of keys of the file that its paradigm does not use. */
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /** A YAML file of keys and values. @throws UserError that names the line */
@@ -43,23 +43,27 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
 /**
  * Reads a configuration. Relative paths in the file are relative to it, those in overrides to `cwd`; the result has
  * absolute paths only, and the text of the prompt template where the file named a file.
+ * What the paradigm does not use of the file is left out, so that one file serves several; an override that it does not use
+ * is a mistake.
  * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
  * @throws UserError with every mistake found
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
-  const { cwd = process.cwd(), shared } = options;
+  const { cwd = process.cwd(), shared = [], onWarning } = options;
   const { document, lines } = readYaml(file);
   absolutePaths(document, path.dirname(path.resolve(file)));
   const apply = (override: string) => applyOverride(document, override, cwd);
-  const common = shared?.map(apply) ?? [];
+  const common = shared.map(apply);
   const own = overrides.map(apply);
   const overridden = [...common, ...own];
-  if (shared) {
-    const isOverridden = (keys: readonly string[]): boolean =>
-      own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-    for (const { path: keys } of unusedKeys(toObject(document, file) as Record<string, unknown>)) {
-      if (!isOverridden(keys)) document.deleteIn(keys);
-    }
+  const isOverridden = (keys: readonly string[]): boolean =>
+    own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
+  const values = toObject(document, file) as Record<string, unknown>;
+  const unused = unusedKeys(values).filter(({ path: keys }) => isKnown(keys) && !isOverridden(keys));
+  for (const { path: keys } of unused) document.deleteIn(keys);
+  if (unused.length > 0) {
+    const names = unused.map(({ path: keys }) => keys.join('.')).join(', ');
+    onWarning?.(`${file}: the paradigm ${String(values.paradigm ?? 'visurf')} does not use ${names}`);
   }
   return check(toObject(document, file), (keys) => {
     const override =
@@ -97,6 +101,8 @@ export function changedKeys(before: Config, after: Config): string[] {
   return differing.filter((key) => !RESUMABLE.some((pattern) => pattern.test(key))).sort();
 }
 
+const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
+
 function toObject(document: Document, file: string): unknown {
   try {
     return document.toJS();
@@ -107,7 +113,6 @@ function toObject(document: Document, file: string): unknown {
 
 function check(value: unknown, locate: Locate): Config {
   const values = value as Record<string, unknown>;
-  const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
   const unused = unusedKeys(values).flatMap(({ path: keys, reason }) =>
     isKnown(keys) ? [{ where: locate(keys), reason }] : [],
   );
@@ -115,6 +120,7 @@ function check(value: unknown, locate: Locate): Config {
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
   if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
   const config = parsed.data;
+  config.plugins.forEach((plugin, i) => located(() => loadPlugin(plugin), locate(['plugins', i])));
   if (config.data.task in config.tasks) {
     const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;
     throw new UserError(reason, { where: locate(['tasks', config.data.task]) });
@@ -214,7 +220,9 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
     if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
     else if (!isMap(parent)) throw new UserError(`${keys.slice(0, depth).join('.')} has no keys below it`, { where });
   }
-  document.setIn(keys, isPath(keys, value) ? absolute(keys, value, cwd) : value);
+  const isPlugins = keys.join('.') === 'plugins';
+  const resolved = isPath(keys, value) ? absolute(keys, value, cwd) : value;
+  document.setIn(keys, isPlugins ? absoluteAll(value, cwd) : resolved);
   return { path: keys, text, isNew };
 }
 
@@ -242,7 +250,13 @@ function absolutePaths(document: Document, base: string): void {
     const value = document.getIn(keys);
     if (isPath(keys, value)) document.setIn(keys, absolute(keys, value, base));
   }
+  const plugins = (document.toJS() as Record<string, unknown> | null)?.plugins;
+  if (plugins !== undefined) document.set('plugins', absoluteAll(plugins, base));
 }
+
+/** One path, or a list of them. */
+const absoluteAll = (value: unknown, base: string): unknown[] =>
+  [value].flat().map((each: unknown) => (typeof each === 'string' ? path.resolve(base, each) : each));
 
 function promptText(prompt: string | undefined, locate: Locate): string | undefined {
   if (prompt === undefined || isTemplate(prompt)) return prompt;

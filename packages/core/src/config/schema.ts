@@ -181,6 +181,8 @@ const shape = z.strictObject({
   precision: z.enum(['float32', 'bfloat16']).default('float32'),
   /** Threads of the tensor library; unset: its own choice. */
   threads: count.optional(),
+  /** Modules of one's own with tasks and rewards. */
+  plugins: z.array(z.string()).default([]),
   data,
   /** Parameters of the task: weights, thresholds, reward. */
   task: z.record(z.string(), z.unknown()).prefault({}),

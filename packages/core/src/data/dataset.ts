@@ -65,6 +65,11 @@ export async function loadDataset(file: string, options: DatasetOptions): Promis
   return samples;
 }
 
+/** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
+export async function peekSamples(file: string, task: string): Promise<Sample[]> {
+  return (await readSamples(file, { task }, LIMITS)).samples;
+}
+
 const EXAMPLE = 'A sample is a line such as {"image": "a.png", "problem": "the red car", "solution": []}.';
 
 async function readSamples(

@@ -7,7 +7,9 @@ import { once } from 'node:events';
 import { evaluatedTogether } from '../budgets.ts';
 import type { SamplingOptions } from '../rollout/generate.ts';
 import { greedy } from '../rollout/sampler.ts';
-import { scorerOf, type Scorer, type Subject } from '../reward/reward.ts';
+import type { Encodes } from '../question/ask.ts';
+import type { Experiment } from '../question/experiment.ts';
+import { scorerOf } from '../reward/reward.ts';
 import type { Prompt, Response, Rollout, Sample } from '../types.ts';
 import { evaluateAnswer, summariseSets, type EvaluatedResponse } from './summary.ts';
 
@@ -33,28 +35,25 @@ export interface EvaluationSettings {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What answers: a policy. */
-export interface Sampler {
+/** What is asked and answers: a policy. */
+export interface Sampler extends Encodes {
   sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]>;
 }
 
-type Question = Subject & { readonly prompt: Prompt };
-
-/**
- * Answers every sample greedily.
- * @param ask sample -> prompt and truth
- */
+/** Answers every sample greedily. */
 export async function evaluatePolicy(
   policy: Sampler,
-  scorer: Scorer,
+  experiment: Experiment,
   samples: readonly Sample[],
-  ask: (sample: Sample) => Promise<Question>,
   { maxNewTokens, batch = evaluatedTogether, onProgress, signal }: EvaluationSettings,
 ): Promise<EvaluationResult> {
+  const { scorer } = experiment;
   const results: EvaluatedSample[] = [];
   for (let start = 0; start < samples.length; start += batch) {
     signal?.throwIfAborted();
-    const questions = await Promise.all(samples.slice(start, start + batch).map(ask));
+    const questions = await Promise.all(
+      samples.slice(start, start + batch).map((each) => experiment.ask(policy, each)),
+    );
     const prompts = questions.map(({ prompt }) => prompt);
     const options = {
       ...greedy,

@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest';
 
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './passes.ts';
-import { makeScorer } from '../reward/reward.ts';
-import { grounding } from '../tasks/grounding/grounding.ts';
+import { Experiment } from '../question/experiment.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
-import type { Rollout } from '../types.ts';
+import type { Prompt, Rollout } from '../types.ts';
 
 test('pass@k by hand', () => {
   // Of 4 answers 1 is right: a draw of 2 misses it with probability C(3, 2) / C(4, 2) = 1/2.
@@ -15,20 +14,20 @@ test('pass@k by hand', () => {
 });
 
 test('an answer passes where it is as accurate as the label', async () => {
-  const scorer = makeScorer(grounding.create(grounding.parameters.parse({}), []));
   const samples = [sample([], { id: 'a' }), sample([{ bbox_2d: [0, 0, 9, 9] }], { id: 'b' })];
   const answer = (text: string): Rollout => ({ text, tokens: [1, 2, 3], logProbs: [], stop: 'eos' });
   const asked: number[] = [];
+  const encode = (): Promise<Prompt> => Promise.resolve({ frames: [SQUARE] } as unknown as Prompt);
   const policy = {
+    encoder: { encode },
     sample: (prompts: readonly unknown[], { group, promptIds }: { group: number; promptIds: readonly number[] }) => {
       asked.push(...promptIds);
       const texts = ['<think>a</think><answer>[]</answer>', 'nothing'];
       return Promise.resolve(prompts.map(() => Array.from({ length: group }, (_, i) => answer(texts[i % 2]!))));
     },
   };
-  const ask = (each: (typeof samples)[number]) =>
-    Promise.resolve({ sample: each, truth: scorer.task.parseTruth(each), frames: [SQUARE], prompt: {} as never });
-  const found = await samplePasses(policy, scorer, samples, ask, () => 'all', { answers: 4, maxNewTokens: 9, seed: 1 });
+  const experiment = Experiment.open().decide(samples);
+  const found = await samplePasses(policy, experiment, samples, () => 'all', { answers: 4, maxNewTokens: 9, seed: 1 });
   expect(asked).toEqual([0, 1]);
   expect(found).toMatchObject([
     { id: 'a', answers: 4, passes: 2, thinking: 0.5, length: 3 },

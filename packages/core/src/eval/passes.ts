@@ -1,9 +1,10 @@
 /** Many sampled answers per question: how often a policy is right, what it could reach with more tries. */
 import { evaluatedTogether } from '../budgets.ts';
-import { scorerOf, scoreTerms, type Scorer, type Subject } from '../reward/reward.ts';
+import type { Experiment } from '../question/experiment.ts';
+import { scorerOf, scoreTerms } from '../reward/reward.ts';
 import type { SamplingOptions } from '../rollout/generate.ts';
 import { withThinking } from '../tasks/thinking.ts';
-import type { Prompt, Sample } from '../types.ts';
+import type { Sample } from '../types.ts';
 import type { Sampler } from './evaluate.ts';
 
 /** The sampled answers to one question. */
@@ -32,16 +33,17 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 /** Temperature 1, the policy's own distribution. @param setOf the set of a sample */
 export async function samplePasses(
   policy: Sampler,
-  scorers: Scorer,
+  experiment: Experiment,
   samples: readonly Sample[],
-  ask: (sample: Sample) => Promise<Subject & { readonly prompt: Prompt }>,
   setOf: (sample: Sample) => string,
   { answers, maxNewTokens, seed, onProgress, signal }: PassSettings,
 ): Promise<SampledAnswers[]> {
   const together = Math.max(1, Math.floor(evaluatedTogether / answers));
   const results: SampledAnswers[] = [];
   for (let start = 0; start < samples.length; start += together) {
-    const questions = await Promise.all(samples.slice(start, start + together).map(ask));
+    const questions = await Promise.all(
+      samples.slice(start, start + together).map((each) => experiment.ask(policy, each)),
+    );
     const options: SamplingOptions = {
       ...{ temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1, group: answers, maxNewTokens, seed, step: 0 },
       promptIds: questions.map((_, i) => start + i),
@@ -53,7 +55,7 @@ export async function samplePasses(
     );
     questions.forEach((question, i) => {
       const { sample, truth, frames } = question;
-      const scorer = scorerOf(scorers, sample);
+      const scorer = scorerOf(experiment.scorer, sample);
       const { task } = scorer;
       const text = withThinking(sample.thinking, task.forms[0]!.write(truth, frames));
       const label = scoreTerms(scorer, { text, stop: 'eos' }, question);

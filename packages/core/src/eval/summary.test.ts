@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { makeScorer, makeScorers, scorerOf } from '../reward/reward.ts';
+import { Experiment } from '../question/experiment.ts';
+import { makeScorer, scorerOf } from '../reward/reward.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
-import { makeTasks } from '../tasks/mix.ts';
 import { evaluateAnswer, summarise, summariseSets } from './summary.ts';
 
 const task = grounding.create(grounding.parameters.parse({}), []);
@@ -26,7 +26,7 @@ test('every sample of a mix is scored by its own task, and every set has its met
     sample('7', { task: 'math' }),
     sample('8', { task: 'math' }),
   ];
-  const scorers = makeScorers(makeTasks(samples, { math: { weights: { format: 3 } } }));
+  const scorers = Experiment.open({ parameters: { math: { weights: { format: 3 } } } }).decide(samples).scorer;
   const texts = ['<answer>[]</answer>', '<answer>[]</answer>', '<think> a</think>\\boxed{7}', '\\boxed{7}'];
   const responses = samples.map((each, i) => {
     const own = scorerOf(scorers, each);

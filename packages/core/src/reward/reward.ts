@@ -1,6 +1,6 @@
 /** From the terms of a response to its reward. */
 import { messageOf, UserError } from '../errors.ts';
-import type { TaskMix } from '../tasks/mix.ts';
+import { markDefined } from '../tasks/defined.ts';
 import type { Answer, Task } from '../tasks/task.ts';
 import type { Frame, Sample, Terms } from '../types.ts';
 
@@ -23,7 +23,7 @@ export function defineReward(reward: RewardFunction): RewardFunction {
   if (!Number.isFinite(reward.weight)) {
     throw new UserError(`the weight of the reward "${reward.name}" is not a finite number`);
   }
-  return reward;
+  return markDefined(reward, 'reward');
 }
 
 /** A sample as its responses are judged against it. */
@@ -54,7 +54,7 @@ export function makeScorer<Truth>(task: Task<Truth>, rewards: readonly RewardFun
 }
 
 /** The scorer of a mix of tasks: that of the first one, with those of the others. */
-export function makeScorers(tasks: TaskMix, rewards: readonly RewardFunction[] = []): Scorer {
+export function makeScorers(tasks: ReadonlyMap<string, Task>, rewards: readonly RewardFunction[] = []): Scorer {
   const scorers = [...tasks].map(([name, task]) => [name, makeScorer(task, rewards)] as const);
   const [first, ...others] = scorers;
   if (first === undefined) throw new Error('there are no samples, hence no tasks');

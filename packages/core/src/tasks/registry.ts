@@ -5,6 +5,7 @@ import { anomaly } from './anomaly/anomaly.ts';
 import { answer } from './answer/answer.ts';
 import { box } from './box/box.ts';
 import { click } from './click/click.ts';
+import { markDefined } from './defined.ts';
 import { grounding } from './grounding/grounding.ts';
 import { math } from './math/math.ts';
 import type { TaskDefinition } from './task.ts';
@@ -21,8 +22,17 @@ export function defineTask<Schema extends z.ZodType, Truth>(
   definition: TaskDefinition<Schema, Truth>,
 ): TaskDefinition<Schema, Truth> {
   if (definitions.has(definition.name)) throw new UserError(`there already is a task named "${definition.name}"`);
+  registerTask(definition);
+  return markDefined(definition, 'task');
+}
+
+/** Makes a task known that may be known already. @throws UserError where another one has its name */
+export function registerTask(definition: TaskDefinition): void {
+  const known = definitions.get(definition.name);
+  if (known !== undefined && known !== definition) {
+    throw new UserError(`there already is a task named "${definition.name}"`);
+  }
   definitions.set(definition.name, definition);
-  return definition;
 }
 
 export function taskNames(): readonly string[] {

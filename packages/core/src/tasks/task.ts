@@ -70,8 +70,10 @@ export interface TaskDefinition<Schema extends z.ZodType = z.ZodType, Truth = un
   readonly name: string;
   readonly parameters: Schema;
   /**
-   * `samples` is the data the task will be used on: what a parameter leaves to `auto` is read off it.
-   * @throws UserError where the parameters contradict each other
+   * Parameters with nothing left open: what one leaves to `auto` is read off the samples that the task is used on, and
+   * weights are written out. What it returns reads back as itself. Unset: no parameter leaves anything open.
    */
+  decide?(parameters: z.output<Schema>, samples: readonly Sample[]): z.output<Schema>;
+  /** @throws UserError where the parameters contradict each other, or the samples */
   create(parameters: z.output<Schema>, samples: readonly Sample[]): Task<Truth>;
 }

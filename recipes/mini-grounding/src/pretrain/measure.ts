@@ -7,8 +7,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { taskDefinition, type Policy, type Rollout } from '@visurf/core';
-import { ask, evaluatePolicy, loadDataset, loadLocalPolicy, logProbs, makeScorer } from '@visurf/core/internals';
+import type { Policy, Rollout } from '@visurf/core';
+import { evaluatePolicy, Experiment, loadLocalPolicy, logProbs } from '@visurf/core/internals';
 
 import { generateDataset } from '../dataset.ts';
 import { PLAN } from './plan.ts';
@@ -65,12 +65,8 @@ async function answers(
   policy: Policy,
   file: string,
 ): Promise<Omit<Measured, 'configHash' | 'planHash' | 'weightsHash' | 'rebuild'>> {
-  const definition = taskDefinition('grounding');
-  const samples = await loadDataset(file, { task: 'grounding' });
-  const scorer = makeScorer(definition.create(definition.parameters.parse({}), samples));
-  const asking = { policy, scorer };
-  const settings = { maxNewTokens: MAX_NEW_TOKENS };
-  const { metrics } = await evaluatePolicy(policy, scorer, samples, (sample) => ask(asking, sample), settings);
+  const { samples, experiment } = await Experiment.open().load(file);
+  const { metrics } = await evaluatePolicy(policy, experiment, samples, { maxNewTokens: MAX_NEW_TOKENS });
 
   const empty: boolean[] = [];
   const byToken: Float64Array[] = [];
@@ -78,7 +74,9 @@ async function answers(
   const label = policy.encoder.encodeResponse(EMPTY);
   for (let start = 0; start < samples.length; start += AT_ONCE) {
     const batch = samples.slice(start, start + AT_ONCE);
-    const prompts = (await Promise.all(batch.map((sample) => ask(asking, sample)))).map(({ prompt }) => prompt);
+    const prompts = (await Promise.all(batch.map((sample) => experiment.ask(policy, sample)))).map(
+      ({ prompt }) => prompt,
+    );
     const groups = await policy.sample(prompts, {
       ...{ temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1 },
       ...{ group: ATTEMPTS, maxNewTokens: MAX_NEW_TOKENS, seed: 0, step: 0 },

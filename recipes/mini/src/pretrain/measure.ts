@@ -8,18 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import type { Policy, Rollout } from '@visurf/core';
-import {
-  ask,
-  evaluatePolicy,
-  loadDataset,
-  loadLocalPolicy,
-  logProbs,
-  makeScorers,
-  makeTasks,
-  scorerOf,
-  truthReader,
-} from '@visurf/core/internals';
+import type { Policy, Rollout, Sample } from '@visurf/core';
+import { evaluatePolicy, Experiment, loadLocalPolicy, logProbs, type Question, scorerOf } from '@visurf/core/internals';
 
 import { generateSuite } from '../dataset.ts';
 import { TASK_SETS, type SetName } from '../questions.ts';
@@ -32,8 +22,7 @@ export const MAX_NEW_TOKENS = 48;
 /** Pixels of pictures of 112 x 112 up to which boxes are exact, as in the recipe's configuration. */
 const EXACT = { boxError: 3 };
 
-type Subject = Awaited<ReturnType<typeof ask>>;
-type Scorer = ReturnType<typeof makeScorers>;
+type Scorer = Experiment['scorer'];
 
 export interface MeasuredKind {
   readonly questions: number;
@@ -98,12 +87,16 @@ async function answers(
   files: readonly string[],
 ): Promise<Pick<Measured, 'greedy' | 'kinds' | 'thoughts'>> {
   const parameters = { grounding: EXACT, box: EXACT };
-  const load = (file: string) =>
-    loadDataset(file, { task: 'grounding', truths: (all) => truthReader(makeTasks(all, parameters)) });
-  const samples = (await Promise.all(files.map(load))).flat();
-  const scorer = makeScorers(makeTasks(samples, parameters));
-  const question = (sample: (typeof samples)[number]): Promise<Subject> => ask({ policy, scorer }, sample);
-  const { metrics } = await evaluatePolicy(policy, scorer, samples, question, { maxNewTokens: MAX_NEW_TOKENS });
+  let experiment = Experiment.open({ parameters });
+  const samples: Sample[] = [];
+  for (const file of files) {
+    const loaded = await experiment.load(file);
+    samples.push(...loaded.samples);
+    experiment = loaded.experiment;
+  }
+  const { scorer } = experiment;
+  const question = (sample: Sample): Promise<Question> => experiment.ask(policy, sample);
+  const { metrics } = await evaluatePolicy(policy, experiment, samples, { maxNewTokens: MAX_NEW_TOKENS });
 
   const isTask = ({ extra }: { extra: Readonly<Record<string, unknown>> }): boolean =>
     TASK_SETS.some((set) => set === extra.set);
@@ -141,7 +134,7 @@ interface Seen {
 function look(
   policy: Policy,
   scorers: Scorer,
-  { sample, prompt, truth, frames }: Subject,
+  { sample, prompt, truth, frames }: Question,
   group: readonly Rollout[],
 ): Seen {
   const { task } = scorerOf(scorers, sample);

@@ -6,19 +6,15 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import {
-  ask,
   countForms,
+  Experiment,
   labelTexts,
-  loadDataset,
   loadLocalPolicy,
   logProbs,
-  makeScorers,
-  makeTasks,
   mergeCounts,
   preferredForm,
   rarestForm,
   scorerOf,
-  truthReader,
   writeLabel,
 } from '@visurf/core/internals';
 
@@ -47,14 +43,11 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 async function measure(): Promise<Aligned[]> {
   using policy = loadLocalPolicy(join(import.meta.dirname, '../../base'));
   const file = join(DATA_OF_SUITE, 'validation.jsonl');
-  const samples = await loadDataset(file, { task: 'grounding', truths: (all) => truthReader(makeTasks(all)) });
-  const scorers = makeScorers(makeTasks(samples));
+  const { samples, experiment } = await Experiment.open().load(file);
   const measured: Aligned[] = [];
   for (const [set, all] of Map.groupBy(samples, ({ extra }) => String(extra.set))) {
-    const questions = await Promise.all(
-      all.slice(0, QUESTIONS).map((sample) => ask({ policy, scorer: scorers }, sample)),
-    );
-    const { task } = scorerOf(scorers, all[0]!);
+    const questions = await Promise.all(all.slice(0, QUESTIONS).map((sample) => experiment.ask(policy, sample)));
+    const { task } = scorerOf(experiment.scorer, all[0]!);
     const sampling = { temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1, maxNewTokens: 48, seed: 0, step: 0 };
     const prompts = questions.map(({ prompt }) => prompt);
     const promptIds = prompts.map((_, i) => i);

@@ -17,6 +17,7 @@ import { thinkingFormat } from '../thinking.ts';
 export const box: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'box',
   parameters: groundingParameters,
+  decide: grounding.decide!,
   create: (parameters, samples) => makeBox(grounding.create(parameters, samples)),
 };
 

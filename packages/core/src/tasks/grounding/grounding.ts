@@ -17,11 +17,37 @@ import { wrongAnswer } from './wrong.ts';
 export const grounding: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'grounding',
   parameters: groundingParameters,
-  create: createGrounding,
+  decide,
+  create: (parameters, samples) => createGrounding(decide(parameters, samples)),
 };
 
-function createGrounding(parameters: GroundingParameters, samples: readonly Sample[]): Task<GroundingTruth> {
-  const points = parameters.points === 'auto' ? anyPoint(samples) : parameters.points;
+/** Parameters as `decide` leaves them. */
+type Decided = GroundingParameters & {
+  readonly points: boolean;
+  readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number>;
+};
+
+function decide(parameters: GroundingParameters, samples: readonly Sample[]): Decided {
+  const { points } = parameters;
+  return {
+    ...parameters,
+    points: points === 'auto' ? anyPoint(samples) : points,
+    weights: weightsOf(parameters),
+  };
+}
+
+function weightsOf({ reward, weights }: GroundingParameters): Decided['weights'] {
+  const defaults = DEFAULT_WEIGHTS[reward];
+  return {
+    thinking: weights.thinking ?? defaults.thinking,
+    format: weights.format ?? defaults.format,
+    accuracy: weights.accuracy ?? defaults.accuracy,
+    nonRepeat: weights.nonRepeat ?? defaults.nonRepeat,
+  };
+}
+
+function createGrounding(parameters: Decided): Task<GroundingTruth> {
+  const { points } = parameters;
   if (parameters.reward === 'published' && !points) {
     throw new UserError('the published grounding reward needs labels with points, these have none', {
       remedy: 'use task.reward=default, or add "point_2d" to the labels',
@@ -54,7 +80,7 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
       };
     },
     terms,
-    weights: weightsOf(parameters),
+    weights: parameters.weights,
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: (truth, frames) =>
@@ -65,16 +91,6 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
         thinking: thinkingFormat(answer) === 1,
       }),
     metrics: (evaluations) => groundingMetrics(evaluations as readonly GroundingEvaluation[]),
-  };
-}
-
-function weightsOf({ reward, weights }: GroundingParameters): Record<string, number> {
-  const defaults = DEFAULT_WEIGHTS[reward];
-  return {
-    thinking: weights.thinking ?? defaults.thinking,
-    format: weights.format ?? defaults.format,
-    accuracy: weights.accuracy ?? defaults.accuracy,
-    nonRepeat: weights.nonRepeat ?? defaults.nonRepeat,
   };
 }
 

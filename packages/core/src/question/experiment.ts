@@ -1,0 +1,173 @@
+/**
+ * An experiment: tasks with their parameters, rewards, prompt, limits, as everything that trains, evaluates, compares, plans or
+ * checks uses them. Whoever asks a question or scores an answer does it through this.
+ */
+import { createHash } from 'node:crypto';
+import path from 'node:path';
+
+import type { Config } from '../config/schema.ts';
+import { loadDataset, type DatasetOptions } from '../data/dataset.ts';
+import { UserError } from '../errors.ts';
+import { knownPlugin } from '../plugins/known.ts';
+import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
+import { makeScorers, type RewardFunction, type Scorer } from '../reward/reward.ts';
+import { taskDefinition, taskNames } from '../tasks/registry.ts';
+import type { Task } from '../tasks/task.ts';
+import type { Frame, Sample } from '../types.ts';
+import { ask, type Encodes, type Question } from './ask.ts';
+import { settle, type GivenSettings, type Settings } from './settings.ts';
+
+export interface ExperimentSources {
+  /** Files of plugins that the user names; those that the settings name are looked for among them first. */
+  readonly plugins?: readonly string[] | undefined;
+  /** Rewards that no file holds. */
+  readonly rewards?: readonly RewardFunction[] | undefined;
+  /** Hears of a plugin that is not what it was, and of a reward that is missing. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+export interface LoadedSamples {
+  readonly samples: Sample[];
+  /** With every task that the samples name. */
+  readonly experiment: Experiment;
+}
+
+export class Experiment {
+  /** With the parameters of `tasks` decided. */
+  readonly settings: Settings;
+  /** Tasks that samples named, in the order in which they did. */
+  readonly tasks: ReadonlyMap<string, Task>;
+  readonly rewards: readonly RewardFunction[];
+
+  private known: Scorer | undefined;
+
+  /**
+   * An experiment with no task decided yet; what the settings leave out has its default.
+   * @throws UserError where a plugin is missing or fails, or two rewards have one name
+   */
+  static open(given: GivenSettings = {}, sources: ExperimentSources = {}): Experiment {
+    const { rewards = [], onWarning = () => undefined } = sources;
+    const { settings } = settle([{ from: '', settings: given }]);
+    const plugins = pluginFiles(settings.plugins, sources.plugins ?? [], onWarning).map(loadPlugin);
+    const all = [...plugins.flatMap((plugin) => plugin.rewards), ...rewards];
+    for (const { name } of settings.rewards) {
+      if (all.some((each) => each.name === name)) continue;
+      onWarning(`the reward "${name}" of the training is not here: "reward" is measured without it`);
+    }
+    return new Experiment({ ...settings, ...recorded(plugins, rewards) }, new Map(), all);
+  }
+
+  private constructor(settings: Settings, tasks: ReadonlyMap<string, Task>, rewards: readonly RewardFunction[]) {
+    this.settings = settings;
+    this.tasks = tasks;
+    this.rewards = rewards;
+    this.known = undefined;
+  }
+
+  /** The scorer of all tasks. */
+  get scorer(): Scorer {
+    return (this.known ??= makeScorers(this.tasks, this.rewards));
+  }
+
+  /**
+   * With the tasks that samples name; what parameters leave to `auto` is read off them. Tasks that are decided stay as they
+   * are. Names of no task are left to whoever checks the samples.
+   * @throws UserError where parameters are wrong, or contradict the samples
+   */
+  decide(samples: readonly Sample[]): Experiment {
+    const tasks = new Map(this.tasks);
+    const parameters = { ...this.settings.parameters };
+    const known = new Set(taskNames());
+    for (const [name, own] of Map.groupBy(samples, ({ task }) => task)) {
+      if (tasks.has(name) || !known.has(name)) continue;
+      const definition = taskDefinition(name);
+      const parsed = definition.parameters.safeParse(parameters[name] ?? {});
+      if (!parsed.success) throw parameterError(name, parsed.error.issues[0]!);
+      const decided = definition.decide?.(parsed.data, own) ?? parsed.data;
+      tasks.set(name, definition.create(decided, own));
+      parameters[name] = decided as Settings['parameters'][string];
+    }
+    return new Experiment({ ...this.settings, parameters }, tasks, this.rewards);
+  }
+
+  /**
+   * The samples of a file, all checked, and the experiment with their tasks.
+   * @throws UserError that lists what is wrong
+   */
+  async load(
+    file: string,
+    options: Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'> = {},
+  ): Promise<LoadedSamples> {
+    let experiment: Experiment = this;
+    const truths = (samples: readonly Sample[]): Experiment => (experiment = this.decide(samples));
+    const samples = await loadDataset(file, { ...options, task: this.settings.task, truths });
+    return { samples, experiment };
+  }
+
+  /** What a sample's solution says, by its task. @throws UserError where it says nothing that can be read */
+  parseTruth(sample: Sample, frames?: readonly Frame[]): unknown {
+    return this.tasks.get(sample.task)?.parseTruth(sample, frames);
+  }
+
+  /** sample -> prompt and truth. */
+  ask(policy: Encodes, sample: Sample): Promise<Question> {
+    const { prompt, system } = this.settings;
+    return ask({ policy, scorer: this.scorer, prompt, system }, sample);
+  }
+
+  /** The same, with other limits on the size of images. */
+  withLimits(limits: Pick<Settings, 'minPixels' | 'maxPixels'>): Experiment {
+    return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards);
+  }
+
+  /** A configuration with everything that its samples and its model decided. */
+  resolve(config: Config): Config {
+    const { [config.data.task]: task = config.task, ...tasks } = this.settings.parameters;
+    const { minPixels, maxPixels } = this.settings;
+    return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };
+  }
+}
+
+/** What is written down of where tasks and rewards came from. */
+function recorded(
+  plugins: readonly Plugin[],
+  rewards: readonly RewardFunction[],
+): Pick<Settings, 'plugins' | 'rewards'> {
+  const sourceOf = (reward: RewardFunction): string =>
+    Object.values(reward)
+      .filter((value) => typeof value === 'function')
+      .map(String)
+      .join('\n');
+  const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
+  return {
+    plugins: plugins.map(({ file, sha256 }) => ({ name: path.basename(file), sha256 })),
+    rewards: [
+      ...plugins.flatMap((plugin) => plugin.rewards.map(({ name, weight }) => ({ name, weight }))),
+      ...rewards.map((reward) => ({ name: reward.name, weight: reward.weight, sha256: hash(sourceOf(reward)) })),
+    ],
+  };
+}
+
+/** The files of the plugins that settings name, among those given and those that this user named before; then the others given. */
+function pluginFiles(
+  named: Settings['plugins'],
+  given: readonly string[],
+  onWarning: (message: string) => void,
+): string[] {
+  const found = named.map(({ name, sha256 }) => {
+    const file = given.find((each) => path.basename(each) === name) ?? knownPlugin(sha256);
+    if (file === undefined) {
+      throw new UserError(`the model was trained with the plugin ${name}, which is not known here`, {
+        remedy: 'Name its file: --plugin FILE, or a configuration that does: --config FILE.',
+      });
+    }
+    if (pluginHash(file) !== sha256) onWarning(`the plugin ${file} has changed since the training`);
+    return file;
+  });
+  return [...new Set([...found, ...given])];
+}
+
+function parameterError(task: string, { path: place, message }: { path: PropertyKey[]; message: string }): UserError {
+  const where = ['parameters of the task', task, place.length > 0 ? `(${place.join('.')})` : ''].join(' ').trim();
+  return new UserError(message, { where });
+}

@@ -1,0 +1,103 @@
+/** The experiment that a model is measured by: as it was trained, or as a configuration says, with what the user changes. */
+import { existsSync } from 'node:fs';
+import { parse } from 'yaml';
+
+import type { Config } from '../config/schema.ts';
+import { peekSamples } from '../data/dataset.ts';
+import { messageOf, UserError } from '../errors.ts';
+import { loadPlugin } from '../plugins/plugins.ts';
+import type { RewardFunction } from '../reward/reward.ts';
+import { taskDefinition, taskNames } from '../tasks/registry.ts';
+import { Experiment } from './experiment.ts';
+import {
+  describeOrigins,
+  readSettings,
+  settingsOf,
+  settle,
+  type GivenSettings,
+  type Layer,
+  type Settings,
+} from './settings.ts';
+
+/** What a user says of an experiment; what is left out is as the model was trained. */
+export interface MeasureOptions extends Pick<
+  GivenSettings,
+  'task' | 'prompt' | 'system' | 'maxPromptTokens' | 'minPixels' | 'maxPixels' | 'maxNewTokens'
+> {
+  /** In place of what the model carries. */
+  readonly config?: Config | undefined;
+  /** Parameters of tasks as `key=value`: of the task at hand, or with the name of another in front. */
+  readonly parameters?: readonly string[] | undefined;
+  /** Files of plugins. */
+  readonly plugins?: readonly string[] | undefined;
+  /** Rewards that no file holds. */
+  readonly rewards?: readonly RewardFunction[] | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+export interface Measure {
+  readonly experiment: Experiment;
+  /** A line for each place that settings were taken from. */
+  readonly origins: readonly string[];
+}
+
+/**
+ * @param directories of a model, of which the first that carries settings is followed: an adapter, then its base
+ * @throws UserError for settings that cannot be used
+ */
+export async function openMeasure(directories: readonly string[], options: MeasureOptions): Promise<Measure> {
+  const { config, parameters, plugins = [], rewards, onWarning, ...rest } = options;
+  const base = config ? [{ from: 'the configuration', settings: settingsOf(config) }] : carriedBy(directories);
+  const { task, prompt, system, maxPromptTokens, minPixels, maxPixels, maxNewTokens } = rest;
+  const given = { task, prompt, system, maxPromptTokens, minPixels, maxPixels, maxNewTokens };
+  const own: Layer = { from: 'this command', settings: given };
+  const { settings } = settle([...base, own]);
+  for (const file of [...(config?.plugins ?? []), ...plugins]) loadPlugin(file);
+  if (task !== undefined) taskDefinition(task);
+  const changed = { ...own, settings: { ...given, parameters: parametersOf(parameters ?? [], settings.task) } };
+  const settled = settle([...base, changed]);
+  const files = [...(config?.plugins ?? []), ...plugins];
+  let experiment = Experiment.open(settled.settings, { plugins: files, rewards, onWarning });
+  if (config) experiment = await decideByTraining(experiment, config);
+  return { experiment, origins: describeOrigins(settled) };
+}
+
+function carriedBy(directories: readonly string[]): Layer[] {
+  for (const directory of directories) {
+    const settings = readSettings(directory);
+    if (settings) return [{ from: directory, settings }];
+  }
+  return [];
+}
+
+/** What a configuration leaves to `auto` is decided by the data that it trains on, as training decides it. */
+async function decideByTraining(experiment: Experiment, { data }: Config): Promise<Experiment> {
+  let decided = experiment;
+  for (const file of [data.train, data.validation]) {
+    if (file === undefined || !existsSync(file)) continue;
+    decided = decided.decide(await peekSamples(file, data.task));
+  }
+  return decided;
+}
+
+/** `key=value` as parameters by task. @throws UserError for what is no such change */
+function parametersOf(changes: readonly string[], task: string): Settings['parameters'] {
+  const layers = changes.map((change): Layer => {
+    const split = change.indexOf('=');
+    const keys = change.slice(0, Math.max(split, 0)).split('.');
+    if (split < 1 || keys.includes('')) {
+      throw new UserError('not of the form key=value', { where: `--task ${change}`, remedy: 'Example: match=relaxed' });
+    }
+    const [first = '', ...others] = keys;
+    const [name, path] = others.length > 0 && taskNames().includes(first) ? [first, others] : [task, keys];
+    let value: unknown;
+    try {
+      value = parse(change.slice(split + 1));
+    } catch (error) {
+      throw new UserError(messageOf(error).split('\n')[0]!, { where: `--task ${change}` });
+    }
+    const nested = path.reduceRight((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>;
+    return { from: '', settings: { parameters: { [name]: nested } } };
+  });
+  return settle(layers).settings.parameters;
+}

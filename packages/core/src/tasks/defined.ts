@@ -1,0 +1,19 @@
+/**
+ * What `defineTask` and `defineReward` made. The register is shared by all copies of this module in the process: a plugin
+ * may import the library from an installation of its own.
+ */
+type Kind = 'task' | 'reward';
+
+const key = Symbol.for('visurf.defined');
+const shared = globalThis as { [key]?: WeakMap<object, Kind> };
+const register = (shared[key] ??= new WeakMap());
+
+/** Remembers what a value is, and returns it. */
+export function markDefined<T extends object>(value: T, kind: Kind): T {
+  register.set(value, kind);
+  return value;
+}
+
+/** What a value was defined as; undefined for any other. */
+export const definedAs = (value: unknown): Kind | undefined =>
+  typeof value === 'object' && value !== null ? register.get(value) : undefined;
