@@ -52,7 +52,7 @@ describe.each(Object.entries(TOKENIZERS))('%s', (_, directory) => {
     fc.assert(
       fc.property(solutions, (solution) => {
         const extra = choices ? { choices: [...choices, solution.trim()] } : {};
-        const truth = task.parseTruth(sample(JSON.stringify([solution]), { solution, extra }), [SQUARE]);
+        const truth = task.parseTruth(sample(solution, { extra }), [SQUARE]);
         for (const form of task.forms) {
           const text = tokenizer.decode(tokenizer.encodeText(form.write(truth, [SQUARE])));
           const terms = task.terms({ text, stop: 'eos' }, truth, [SQUARE]);

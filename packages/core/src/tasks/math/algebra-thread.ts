@@ -37,15 +37,18 @@ const PLACES: readonly ((variable: number) => number)[] = [
   (variable) => 7 - variable,
 ];
 
+const pointsFor = (names: readonly string[]): readonly Point[] =>
+  names.length === 0
+    ? [{}]
+    : PLACES.map((place) => Object.fromEntries(names.map((name, variable) => [name, place(variable)])));
+
 /** Two expressions with the same names for their variables. */
 class Pair {
   readonly #names = new Map<string, string>();
   hasDecimals = false;
 
-  points(): Point[] {
-    const names = [...this.#names.values()];
-    if (names.length === 0) return [{}];
-    return PLACES.map((place) => Object.fromEntries(names.map((name, variable) => [name, place(variable)])));
+  points(): readonly Point[] {
+    return pointsFor([...this.#names.values()]);
   }
 
   json(expression: Expression): Json {
@@ -68,7 +71,9 @@ class Pair {
   }
 }
 
-function valueAt(expression: ReturnType<typeof engine.expr>, point: Point): Complex {
+type Boxed = ReturnType<typeof engine.expr>;
+
+function valueAt(expression: Boxed, point: Point): Complex {
   const value = expression.subs(point).N();
   return [value.re, value.im];
 }
@@ -82,18 +87,22 @@ const judge: Judge = (a, b) => {
   return isEquation || head === 'Less' || head === 'LessEqual' ? sameSolutions(a, b, isEquation) : sameValues(a, b);
 };
 
-/** Equal wherever both are finite, which must be the case somewhere. */
 function sameValues(a: Expression, b: Expression): boolean {
   const pair = new Pair();
   const [x, y] = [engine.expr(pair.json(a)), engine.expr(pair.json(b))];
+  return agree(x, y, pair.points(), pair.hasDecimals);
+}
+
+/** Equal wherever both are finite, which must be the case somewhere. */
+function agree(x: Boxed, y: Boxed, points: readonly Point[], hasDecimals: boolean): boolean {
   let compared = 0;
-  for (const point of pair.points()) {
+  for (const point of points) {
     const [left, right] = [valueAt(x, point), valueAt(y, point)];
     const distance = size(minus(left, right));
     if (!Number.isFinite(distance)) continue;
     const larger = Math.max(size(left), size(right));
     const isNear = distance <= TOLERANCE * Math.max(1, larger);
-    const isRounded = pair.hasDecimals && distance <= 5e-7 && distance <= 1e-3 * larger;
+    const isRounded = hasDecimals && distance <= 5e-7 && distance <= 1e-3 * larger;
     if (!isNear && !isRounded) return false;
     compared += 1;
   }
@@ -121,12 +130,12 @@ function sameSolutions(first: Expression, second: Expression, isEquation: boolea
   return factors.length > 1 && factors.every((each) => Math.abs(each - factor) <= TOLERANCE * Math.abs(factor));
 }
 
-/** Integrals, sums and limits, as the library reads them. */
+/** Integrals, sums, limits and derivatives, as the library reads them. */
 function sameCalculus(a: string, b: string): boolean {
-  const [x, y] = [a, b].map((text) => engine.parse(latexCharacters(text)));
-  if (!x!.isValid || !y!.isValid) return false;
-  const distance = size(minus(valueAt(x!, {}), valueAt(y!, {})));
-  return distance <= TOLERANCE * Math.max(1, size(valueAt(x!, {})));
+  const [x, y] = [engine.parse(latexCharacters(a)), engine.parse(latexCharacters(b))];
+  if (!x.isValid || !y.isValid) return false;
+  const names = [...new Set([...x.unknowns, ...y.unknowns])];
+  return agree(x.evaluate(), y.evaluate(), pointsFor(names), false);
 }
 
 parentPort!.on('message', ({ a, b, cell }: Question) => {

@@ -74,7 +74,7 @@ export function sameValueSymbolically(a: string, b: string): boolean | undefined
 }
 
 /** What only the library reads. */
-export const usesCalculus = (text: string): boolean => /\\(?:int|sum|prod|lim)(?![a-zA-Z])/.test(text);
+export const usesCalculus = (text: string): boolean => /\\(?:int|sum|prod|lim)(?![a-zA-Z])|\\frac\{d\}\{d/.test(text);
 
 /** Whether an answer is the true one: exactly, else by computer algebra where formulas differ in form. */
 export function sameAnswer(said: string, truth: string): boolean {

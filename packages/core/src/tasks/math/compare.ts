@@ -36,6 +36,8 @@ function simplified(expression: Expression): Expression {
   switch (headOf(expression)) {
     case 'Degrees':
       return simplified(first!);
+    case 'Letters':
+      return first === 'R' ? ['Tuple', MINUS_INFINITY, INFINITY] : expression;
     case 'Set':
     case 'List':
       return second === undefined ? simplified(first!) : expression;
@@ -85,6 +87,7 @@ function isName(expression: Expression): boolean {
   if (typeof expression === 'string') return isVariable(expression) && expression !== INFINITY;
   const head = headOf(expression);
   if (head === 'Multiply' || head === 'Tuple') return operandsOf(expression).every(isName);
+  if (head === 'Power') return isName(operandsOf(expression)[0]!);
   return head === 'angle' || head === 'overline' || head === 'vec' || head === 'Text';
 }
 

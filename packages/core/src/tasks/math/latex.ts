@@ -159,7 +159,8 @@ class Parser {
   #implied(factors: Expression[]): void {
     const afterWhole = isWhole(this.#peek(-1)) && factors.length === 1;
     const [first, slash, second] = [this.#next, this.#peek(1), this.#peek(2)];
-    if (first.kind === 'number' && this.#peek(-1).kind === 'number') {
+    const before = headOf(factors[0]!) === 'Text' ? 'words' : this.#peek(-1).kind;
+    if (first.kind === 'number' && (before === 'number' || before === 'text')) {
       if (!afterWhole || slash.text !== '/' || !isWhole(first) || !isWhole(second)) fail();
       this.#at += 3;
       factors[0] = ['Add', factors[0]!, ['Divide', decimal(first.text), decimal(second.text)]];
@@ -168,7 +169,12 @@ class Parser {
     const isFraction = this.#is('frac', 'dfrac', 'tfrac', 'cfrac');
     const factor = this.#power();
     const isMixed = afterWhole && isFraction && operandsOf(factor).every(isRational);
+    const heads = headOf(factor) === 'Divide' ? operandsOf(factor).map((each) => headOf(each) ?? typeof each) : [];
+    const isUnits = heads.includes('Text') && heads.every((each) => each === 'Text' || each === 'string');
+    if (isUnits) return;
     if (isMixed) factors[0] = ['Add', factors[0]!, factor];
+    // Words before a value, "the answer is 5".
+    else if (factors.length === 1 && headOf(factors[0]!) === 'Text') factors[0] = factor;
     else factors.push(factor);
   }
 
@@ -267,7 +273,7 @@ class Parser {
   #letters(word: string): Expression {
     if (FUNCTIONS.has(word) && word !== 'min' && word !== 'max') return this.#function(FUNCTIONS.get(word)!);
     if (word === 'sqrt') return ['Power', this.#argument(), HALF];
-    if (word === 'pi' || word === 'infinity') return NAMES.get(word)!;
+    if (['pi', 'inf', 'infinity'].includes(word)) return NAMES.get(word)!;
     const letters = Array.from(word);
     if (letters.length > 3) fail();
     const last = this.#subscripted(letters.pop()!);
@@ -325,6 +331,8 @@ class Parser {
       case 'vec':
       case 'hat':
         return [name, this.#argument()];
+      case 'mathbb':
+        return ['Letters', this.#argument()];
       case 'lvert':
         return this.#enclosed('Abs', 'rvert');
       case 'lfloor':

@@ -18,7 +18,8 @@ const keepingMeaning = (text: string): string =>
       const [above = '', below = ''] = fraction.normalize('NFKC').split('\u2044');
       return `\\frac{${above}}{${below}}`;
     })
-    .replaceAll('\u00BA', '\u00B0');
+    .replaceAll('\u00BA', '\u00B0')
+    .replaceAll('\u211D', '\\mathbb{R}');
 
 const SYMBOLS: Readonly<Record<string, string>> = {
   '\u00B0': '^\\circ ',
@@ -51,9 +52,9 @@ export const latexCharacters = (text: string): string =>
 /** Layout: sizes of brackets, spaces, styles. */
 const LAYOUT =
   'left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr displaystyle textstyle scriptstyle limits quad qquad ' +
-  'boxed fbox boldsymbol mathbf mathit mathcal mathbb bm bf rm it';
+  'boxed fbox boldsymbol mathbf mathit mathcal bm bf rm it';
 const MEANINGLESS = new RegExp(
-  `(?<!\\\\)\\\\(?:(?:left|right)\\.|(?:${LAYOUT.replaceAll(' ', '|')})(?![a-zA-Z])|[,!;:> $])|[~$\\u20AC\\u00A3\\u00A5]`,
+  `(?<!\\\\)\\\\(?:(?:left|right)\\.|(?:${LAYOUT.replaceAll(' ', '|')})(?![a-zA-Z])|[,!;:> $()[\\]])|[~$\\u20AC\\u00A3\\u00A5]`,
   'g',
 );
 

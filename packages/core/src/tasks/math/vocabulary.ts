@@ -23,6 +23,7 @@ export const NAMES: ReadonlyMap<string, string> = new Map([
   ['pi', 'Pi'],
   ['infty', 'PositiveInfinity'],
   ['infinity', 'PositiveInfinity'],
+  ['inf', 'PositiveInfinity'],
   ['imath', 'i'],
   ['emptyset', 'EmptySet'],
   ['varnothing', 'EmptySet'],
