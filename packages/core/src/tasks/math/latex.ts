@@ -7,6 +7,7 @@
 import { normalised } from '../text.ts';
 import { decimal, HALF, headOf, isRational, negated, operandsOf, rational, type Expression } from './expression.ts';
 import { withoutLayout } from './notation.ts';
+import { Cursor, fail, NotMathematics } from './cursor.ts';
 import { END, tokensOf, type Token } from './tokens.ts';
 import { FUNCTIONS, INVERSES, isPercent, isUnit, isUnitLetter, NAMES, RELATIONS } from './vocabulary.ts';
 
@@ -14,13 +15,6 @@ import { FUNCTIONS, INVERSES, isPercent, isUnit, isUnitLetter, NAMES, RELATIONS 
 const MAX_LENGTH = 4096;
 /** Brackets in brackets. */
 const MAX_DEPTH = 64;
-
-class NotMathematics extends Error {}
-
-/** @throws NotMathematics */
-function fail(): never {
-  throw new NotMathematics();
-}
 
 /** The formula that a text is; undefined where it is none. */
 export function parseLatex(text: string): Expression | undefined {
@@ -40,46 +34,17 @@ const isWhole = ({ kind, text }: Token): boolean => kind === 'number' && /^\d+$/
 const isConjunction = ({ kind, text }: Token): boolean =>
   (kind === 'text' || kind === 'letters') && /^\s*,?\s*(?:and|or)\s*$/.test(text);
 
-class Parser {
-  readonly #tokens: Token[];
-  #at = 0;
+class Parser extends Cursor {
   #depth = 0;
   /** Inside |..|, where a bar closes. */
   #barred = false;
 
-  constructor(tokens: Token[]) {
-    this.#tokens = tokens;
-  }
-
-  get #next(): Token {
-    return this.#tokens[this.#at] ?? END;
-  }
-
-  #peek(offset: number): Token {
-    return this.#tokens[this.#at + offset] ?? END;
-  }
-
-  #is(...texts: readonly string[]): boolean {
-    const { kind, text } = this.#next;
-    return (kind === 'mark' || kind === 'command') && texts.includes(text);
-  }
-
-  #take(...texts: readonly string[]): boolean {
-    const found = this.#is(...texts);
-    if (found) this.#at += 1;
-    return found;
-  }
-
-  #expect(text: string): void {
-    if (!this.#take(text)) fail();
-  }
-
   /** A formula, or several with commas between them; a full stop may end it. */
   whole(): Expression {
-    this.#take('approx');
+    this.take('approx');
     const items = this.#list();
-    this.#take('.');
-    if (this.#next.kind !== 'end') fail();
+    this.take('.');
+    if (this.next.kind !== 'end') fail();
     return items.length === 1 ? items[0]! : ['List', ...items];
   }
 
@@ -90,9 +55,9 @@ class Parser {
   }
 
   #comma(): boolean {
-    const start = this.#at;
-    while (this.#is(',', ';', 'land', 'lor') || isConjunction(this.#next)) this.#at += 1;
-    return this.#at > start;
+    const start = this.at;
+    while (this.is(',', ';', 'land', 'lor') || isConjunction(this.next)) this.at += 1;
+    return this.at > start;
   }
 
   /** a, a < b, a < b <= c; of a chain of equations its ends. */
@@ -111,23 +76,23 @@ class Parser {
   }
 
   #relationSign(): string | undefined {
-    const { kind, text } = this.#next;
+    const { kind, text } = this.next;
     if (kind !== 'mark' && kind !== 'command') return undefined;
-    const double = kind === 'mark' && this.#peek(1).text === '=' ? RELATIONS.get(`${text}=`) : undefined;
+    const double = kind === 'mark' && this.peek(1).text === '=' ? RELATIONS.get(`${text}=`) : undefined;
     const relation = double ?? RELATIONS.get(text);
-    if (relation !== undefined) this.#at += double === undefined ? 1 : 2;
+    if (relation !== undefined) this.at += double === undefined ? 1 : 2;
     return relation;
   }
 
   #union(): Expression {
     const parts = [this.#ratio()];
-    while (this.#take('cup')) parts.push(this.#ratio());
+    while (this.take('cup')) parts.push(this.#ratio());
     return parts.length === 1 ? parts[0]! : ['Union', ...parts];
   }
 
   #ratio(): Expression {
     const first = this.#sum();
-    return this.#take(':', 'colon') ? ['Divide', first, this.#sum()] : first;
+    return this.take(':', 'colon') ? ['Divide', first, this.#sum()] : first;
   }
 
   #sum(): Expression {
@@ -135,7 +100,7 @@ class Parser {
     if (this.#depth > MAX_DEPTH) fail();
     const terms: Expression[] = [];
     for (;;) {
-      const sign = ['+', '-', 'pm', 'mp'].find((each) => this.#take(each));
+      const sign = ['+', '-', 'pm', 'mp'].find((each) => this.take(each));
       if (sign === undefined && terms.length > 0) break;
       const term = this.#product();
       terms.push(sign === '-' ? negated(term) : sign === 'pm' || sign === 'mp' ? ['PlusMinus', term] : term);
@@ -148,8 +113,8 @@ class Parser {
     let factors = [this.#unary()];
     for (;;) {
       if (this.#units(factors)) continue;
-      if (this.#take('*', 'times', 'cdot', 'ast')) factors.push(this.#unary());
-      else if (this.#take('/', 'div')) factors = [['Divide', product(factors), this.#unary()]];
+      if (this.take('*', 'times', 'cdot', 'ast')) factors.push(this.#unary());
+      else if (this.take('/', 'div')) factors = [['Divide', product(factors), this.#unary()]];
       else if (this.#startsOperand()) this.#implied(factors);
       else return product(factors);
     }
@@ -157,16 +122,16 @@ class Parser {
 
   /** A factor without a sign before it, or the fraction of a mixed number. */
   #implied(factors: Expression[]): void {
-    const afterWhole = isWhole(this.#peek(-1)) && factors.length === 1;
-    const [first, slash, second] = [this.#next, this.#peek(1), this.#peek(2)];
-    const before = headOf(factors[0]!) === 'Text' ? 'words' : this.#peek(-1).kind;
+    const afterWhole = isWhole(this.peek(-1)) && factors.length === 1;
+    const [first, slash, second] = [this.next, this.peek(1), this.peek(2)];
+    const before = headOf(factors[0]!) === 'Text' ? 'words' : this.peek(-1).kind;
     if (first.kind === 'number' && (before === 'number' || before === 'text')) {
       if (!afterWhole || slash.text !== '/' || !isWhole(first) || !isWhole(second)) fail();
-      this.#at += 3;
+      this.at += 3;
       factors[0] = ['Add', factors[0]!, ['Divide', decimal(first.text), decimal(second.text)]];
       return;
     }
-    const isFraction = this.#is('frac', 'dfrac', 'tfrac', 'cfrac');
+    const isFraction = this.is('frac', 'dfrac', 'tfrac', 'cfrac');
     const factor = this.#power();
     const isMixed = afterWhole && isFraction && operandsOf(factor).every(isRational);
     const heads = headOf(factor) === 'Divide' ? operandsOf(factor).map((each) => headOf(each) ?? typeof each) : [];
@@ -180,64 +145,64 @@ class Parser {
 
   /** Leaves out the units of the operand before, and their powers and quotients; words for percent count. */
   #units(factors: Expression[]): boolean {
-    const start = this.#at;
+    const start = this.at;
     for (;;) {
-      const { kind, text, spaced } = this.#next;
+      const { kind, text, spaced } = this.next;
       const isWord = kind === 'letters' && (isUnit(text) || (spaced && text.length > 3 && !FUNCTIONS.has(text)));
       const isLetter = kind === 'letters' && spaced && factors.length === 1 && isUnitLetter(text);
       const isAlone =
-        isLetter && [END.kind, 'mark'].includes(this.#peek(1).kind) && !'+-*'.includes(this.#peek(1).text || ' ');
-      if (isConjunction(this.#next) || !(kind === 'text' || isWord || isAlone)) break;
-      this.#at += 1;
+        isLetter && [END.kind, 'mark'].includes(this.peek(1).kind) && !'+-*'.includes(this.peek(1).text || ' ');
+      if (isConjunction(this.next) || !(kind === 'text' || isWord || isAlone)) break;
+      this.at += 1;
       if (isPercent(text)) factors.splice(0, factors.length, ['Percent', product(factors)]);
-      else if (this.#take('^')) this.#argument();
-      const { kind: after, text: unit } = this.#peek(1);
+      else if (this.take('^')) this.#argument();
+      const { kind: after, text: unit } = this.peek(1);
       const isQuotient = after === 'text' || (after === 'letters' && (isUnit(unit) || isUnitLetter(unit)));
-      if (this.#is('/', 'cdot') && isQuotient) this.#at += 2;
+      if (this.is('/', 'cdot') && isQuotient) this.at += 2;
     }
-    return this.#at > start;
+    return this.at > start;
   }
 
   #startsOperand(): boolean {
-    const { kind, text } = this.#next;
+    const { kind, text } = this.next;
     if (kind === 'number') return true;
-    if (kind === 'letters') return !isConjunction(this.#next);
+    if (kind === 'letters') return !isConjunction(this.next);
     if (kind === 'mark') return ['(', '[', '{', '\\{'].includes(text) || (text === '|' && !this.#barred);
     return kind === 'command' && !RELATIONS.has(text) && !ENDING.has(text);
   }
 
   #unary(): Expression {
-    if (this.#take('-')) return negated(this.#unary());
-    if (this.#take('+')) return this.#unary();
+    if (this.take('-')) return negated(this.#unary());
+    if (this.take('+')) return this.#unary();
     return this.#power();
   }
 
   #power(): Expression {
     let base = this.#operand();
     for (;;) {
-      if (this.#take('!')) base = ['Factorial', base];
-      else if (this.#take('%', '\\%')) base = ['Percent', base];
-      else if (this.#take('degree')) base = ['Degrees', base];
-      else if (this.#take('^')) base = this.#raised(base);
+      if (this.take('!')) base = ['Factorial', base];
+      else if (this.take('%', '\\%')) base = ['Percent', base];
+      else if (this.take('degree')) base = ['Degrees', base];
+      else if (this.take('^')) base = this.#raised(base);
       else return base;
     }
   }
 
   #raised(base: Expression): Expression {
-    const inBraces = this.#is('{') && this.#peek(1).text === 'circ' && this.#peek(2).text === '}';
-    if (!inBraces && !this.#is('circ')) return ['Power', base, this.#exponent()];
-    this.#at += inBraces ? 3 : 1;
-    const { kind, text } = this.#next;
-    if ((kind === 'letters' || kind === 'text') && /^\s*[CFK]\s*$/.test(text)) this.#at += 1;
+    const inBraces = this.is('{') && this.peek(1).text === 'circ' && this.peek(2).text === '}';
+    if (!inBraces && !this.is('circ')) return ['Power', base, this.#exponent()];
+    this.at += inBraces ? 3 : 1;
+    const { kind, text } = this.next;
+    if ((kind === 'letters' || kind === 'text') && /^\s*[CFK]\s*$/.test(text)) this.at += 1;
     return ['Degrees', base];
   }
 
   #exponent(): Expression {
-    const isNegative = this.#take('-');
-    const { kind, text } = this.#next;
+    const isNegative = this.take('-');
+    const { kind, text } = this.next;
     let exponent: Expression;
     if (kind === 'number') {
-      this.#at += 1;
+      this.at += 1;
       exponent = decimal(text);
     } else exponent = this.#argument();
     return isNegative ? negated(exponent) : exponent;
@@ -245,24 +210,24 @@ class Parser {
 
   /** What a command takes: a group in braces, one digit, one letter, or one operand. */
   #argument(): Expression {
-    if (this.#take('{')) {
+    if (this.take('{')) {
       const content = this.#relation();
-      this.#expect('}');
+      this.expect('}');
       return content;
     }
-    const { kind, text, spaced } = this.#next;
+    const { kind, text, spaced } = this.next;
     if ((kind === 'number' || kind === 'letters') && /^[^.]./su.test(text)) {
       const [first = ''] = Array.from(text);
-      this.#tokens[this.#at] = { kind, text: text.slice(first.length), spaced };
+      this.tokens[this.at] = { kind, text: text.slice(first.length), spaced };
       return kind === 'number' ? decimal(first) : first;
     }
     return this.#operand();
   }
 
   #operand(): Expression {
-    const { kind, text } = this.#next;
+    const { kind, text } = this.next;
     if (kind === 'end') fail();
-    this.#at += 1;
+    this.at += 1;
     if (kind === 'number') return decimal(text);
     if (kind === 'letters') return this.#letters(text);
     if (kind === 'text') return this.#text(text);
@@ -279,7 +244,7 @@ class Parser {
     const last = this.#subscripted(letters.pop()!);
     if (letters.length === 0) return last;
     // A power belongs to the last letter alone.
-    const power = this.#take('^') ? this.#raised(last) : last;
+    const power = this.take('^') ? this.#raised(last) : last;
     return ['Multiply', ...letters, power];
   }
 
@@ -292,21 +257,21 @@ class Parser {
 
   #subscripted(name: string): Expression {
     let full = name;
-    if (this.#take('_')) {
-      if (this.#take('{')) {
-        const start = this.#at;
-        while (!this.#is('}')) this.#at += this.#next.kind === 'end' ? fail() : 1;
-        full += `_${this.#tokens
-          .slice(start, this.#at)
+    if (this.take('_')) {
+      if (this.take('{')) {
+        const start = this.at;
+        while (!this.is('}')) this.at += this.next.kind === 'end' ? fail() : 1;
+        full += `_${this.tokens
+          .slice(start, this.at)
           .map(({ text }) => text)
           .join('')}`;
-        this.#at += 1;
+        this.at += 1;
       } else {
-        full += `_${this.#next.text}`;
-        this.#at += this.#next.kind === 'end' ? fail() : 1;
+        full += `_${this.next.text}`;
+        this.at += this.next.kind === 'end' ? fail() : 1;
       }
     }
-    while (this.#take("'", 'prime')) full += "'";
+    while (this.take("'", 'prime')) full += "'";
     return full;
   }
 
@@ -351,26 +316,26 @@ class Parser {
 
   #enclosed(head: string, close: string): Expression {
     const content = this.#sum();
-    this.#expect(close);
+    this.expect(close);
     return [head, content];
   }
 
   #root(): Expression {
-    if (!this.#take('[')) return ['Power', this.#argument(), HALF];
+    if (!this.take('[')) return ['Power', this.#argument(), HALF];
     const degree = this.#sum();
-    this.#expect(']');
+    this.expect(']');
     return ['Power', this.#argument(), ['Divide', rational(1), degree]];
   }
 
   /** sin x, sin 2x, sin(x), sin^2 x, log_2 x. */
   #function(name: string): Expression {
-    const base = this.#take('_') ? this.#argument() : undefined;
-    const exponent = this.#take('^') ? this.#exponent() : undefined;
+    const base = this.take('_') ? this.#argument() : undefined;
+    const exponent = this.take('^') ? this.#exponent() : undefined;
     const factors: Expression[] = [];
-    if (this.#is('(', '{', '[')) factors.push(this.#operand());
+    if (this.is('(', '{', '[')) factors.push(this.#operand());
     else
       do factors.push(this.#power());
-      while (this.#startsOperand() && !FUNCTIONS.has(this.#next.text));
+      while (this.#startsOperand() && !FUNCTIONS.has(this.next.text));
     const argument = product(factors);
     const operands = headOf(argument) === 'Tuple' ? [...operandsOf(argument)] : [argument];
     if (base !== undefined) operands.push(base);
@@ -386,16 +351,16 @@ class Parser {
       this.#barred = true;
       const content = this.#sum();
       this.#barred = false;
-      this.#expect('|');
+      this.expect('|');
       return ['Abs', content];
     }
     if (!['(', '[', '{', '\\{'].includes(open)) fail();
     const barred = this.#barred;
     this.#barred = false;
     const close = { '(': [')', ']'], '[': [']', ')'], '{': ['}'], '\\{': ['\\}'] }[open]!;
-    const isEmpty = open === '\\{' && this.#is('\\}');
+    const isEmpty = open === '\\{' && this.is('\\}');
     const items = isEmpty ? [] : this.#list();
-    const closing = close.find((each) => this.#take(each)) ?? fail();
+    const closing = close.find((each) => this.take(each)) ?? fail();
     this.#barred = barred;
     if (isEmpty) return 'EmptySet';
     if (open === '\\{') return ['Set', ...items];
@@ -410,10 +375,10 @@ class Parser {
   }
 
   #name(): string {
-    this.#expect('{');
-    const { text } = this.#next;
-    this.#at += 1;
-    this.#expect('}');
+    this.expect('{');
+    const { text } = this.next;
+    this.at += 1;
+    this.expect('}');
     return text;
   }
 
@@ -423,12 +388,12 @@ class Parser {
     if (environment === 'array') this.#name();
     const rows: Expression[] = [];
     do {
-      if (this.#is('end')) break;
+      if (this.is('end')) break;
       const cells = [this.#relation()];
-      while (this.#take('&')) cells.push(this.#relation());
+      while (this.take('&')) cells.push(this.#relation());
       rows.push(['Row', ...cells]);
-    } while (this.#take('\\\\'));
-    this.#expect('end');
+    } while (this.take('\\\\'));
+    this.expect('end');
     if (this.#name() !== environment) fail();
     return [environment === 'vmatrix' ? 'Determinant' : 'Matrix', ...rows];
   }
