@@ -1,6 +1,6 @@
 /** Responses are untrusted: whatever a model writes is read without a throw, gives finite numbers, and takes linear time. */
 import { describe, expect, test } from 'vitest';
-import { sample, SQUARE } from './grounding/testkit.ts';
+import { sample } from './grounding/testkit.ts';
 import { taskDefinition } from './registry.ts';
 
 const GENERATED = 100_000;
@@ -25,21 +25,24 @@ const SUBJECTS = [
   ['click', '[{"bbox_2d":[10,20,31,40]}]', {}],
 ] as const;
 
+/** Its scale takes the largest numbers beyond all. */
+const FRAMES = [{ width: 4000, height: 3000, modelWidth: 400, modelHeight: 300 }];
+
 const subjects = SUBJECTS.map(([name, solution, extra, parameters = {}]) => {
   const definition = taskDefinition(name);
   const task = definition.create(definition.parameters.parse(parameters), []);
-  const truth = task.parseTruth(sample(solution, { extra, task: name }), [SQUARE]);
+  const truth = task.parseTruth(sample(solution, { extra, task: name }), FRAMES);
   return { name, task, truth };
 });
 
 /** Everything that is computed of a response, at its name. */
 function numbersOf({ task, truth }: (typeof subjects)[number], text: string): [string, number][] {
   const answer = { text, stop: 'eos' } as const;
-  const evaluation = task.evaluate(answer, truth, [SQUARE]);
+  const evaluation = task.evaluate(answer, truth, FRAMES);
   task.recognise(text);
-  const { boxes, points } = task.parse(text, [SQUARE]);
+  const { boxes, points } = task.parse(text, FRAMES);
   return [
-    ...Object.entries(task.terms(answer, truth, [SQUARE])),
+    ...Object.entries(task.terms(answer, truth, FRAMES)),
     ...Object.entries(evaluation).map(([name, value]): [string, number] => [name, Number(value)]),
     ...Object.entries(task.metrics([evaluation])),
     ...[...boxes, ...points].flat().map((value): [string, number] => ['place', value]),
@@ -60,6 +63,7 @@ function random(seed: number): () => number {
 const WRAPS: readonly (readonly [string, string])[] = [
   ['<think> a</think>\\boxed{', '}'],
   ['<answer>', '</answer>'],
+  ['<answer>[{"point_2d":[', ']}]</answer>'],
   ['\\boxed{', ''],
   ['', ''],
 ];
@@ -112,6 +116,7 @@ const PIECES = [
     '1',
     '9',
     '12',
+    '1e308',
     '1e999',
     '1e-999',
     '1000000000000000000000',
