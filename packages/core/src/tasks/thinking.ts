@@ -27,10 +27,13 @@ export function withThinking(thinking: string | undefined, answer: string): stri
   return thinking === undefined ? answer : `<think>${thinking}</think>${answer}`;
 }
 
+/** Whether a text holds tags of the pattern, and so cannot stand inside it. */
+export const hasTags = (text: string): boolean => TAGS.test(text);
+
 /** What is wrong with a label's reasoning, if anything. */
 export function thinkingFault(thinking: unknown): string | undefined {
   if (typeof thinking !== 'string' || thinking.trim() === '') return 'thinking must be a text that is not empty';
-  return TAGS.test(thinking) ? 'thinking is the text between the tags, without <think> or <answer>' : undefined;
+  return hasTags(thinking) ? 'thinking is the text between the tags, without <think> or <answer>' : undefined;
 }
 
 /** 0 once two sentences (split at full stops) repeat earlier ones, else 1. */

@@ -10,7 +10,7 @@ import { question } from '../grounding/template.ts';
 import { mean, percentages } from '../means.ts';
 import type { Evaluation, Task, TaskDefinition } from '../task.ts';
 import { answerBlock, thinkingFormat } from '../thinking.ts';
-import { answerText, aroundForms, aroundOf } from '../text.ts';
+import { answerText, aroundForms, aroundOf, normalised } from '../text.ts';
 import { taggedTerms, termWeights } from '../weights.ts';
 import { rocAuc } from './auc.ts';
 
@@ -42,7 +42,7 @@ const word = (anomalous: boolean): string => (anomalous ? 'yes' : 'no');
 
 /** What an answer says; undefined where it is neither yes nor no. */
 function verdict(text: string): boolean | undefined {
-  const said = answerText(text)?.toLowerCase().replace(/\.$/, '');
+  const said = normalised(answerText(text) ?? '');
   return said === 'yes' ? true : said === 'no' ? false : undefined;
 }
 

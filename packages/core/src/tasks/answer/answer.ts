@@ -7,7 +7,7 @@ import type { Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
 import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, Task, TaskDefinition } from '../task.ts';
-import { answerBlock, thinkingFormat } from '../thinking.ts';
+import { answerBlock, hasTags, thinkingFormat } from '../thinking.ts';
 import { answerText, aroundOf, textForms } from '../text.ts';
 import { taggedTerms, termWeights } from '../weights.ts';
 import { anls, exactMatch, relaxedMatch } from './strings.ts';
@@ -36,6 +36,9 @@ export const answer: TaskDefinition<typeof parameters, AnswerTruth> = {
 
 const MATCHES = { exact: exactMatch, relaxed: relaxedMatch, anls } as const;
 
+/** Of these the one least like the truth is a wrong answer. */
+const WRONG = ['nothing', '0', 'unknown'];
+
 interface AnswerEvaluation extends Evaluation {
   readonly match: number;
   readonly thinking: boolean;
@@ -43,11 +46,15 @@ interface AnswerEvaluation extends Evaluation {
 }
 
 function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
+  const best = (said: string, { answers }: AnswerTruth): number =>
+    Math.max(...answers.map((truth) => MATCHES[match](said, truth)));
   /** Of the best true answer; 0 where nothing is said. */
-  const matchOf = ({ text }: Answer, { answers }: AnswerTruth): number => {
+  const matchOf = ({ text }: Answer, truth: AnswerTruth): number => {
     const said = answerText(text);
-    return said === undefined ? 0 : Math.max(...answers.map((truth) => MATCHES[match](said, truth)));
+    return said === undefined ? 0 : best(said, truth);
   };
+  const wrong = (truth: AnswerTruth): string =>
+    WRONG.reduce((least, said) => (best(said, truth) < best(least, truth) ? said : least));
   return {
     name: 'answer',
     template: TEMPLATE,
@@ -64,8 +71,7 @@ function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
     weights,
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
-    wrongButWellFormed: ({ answers }) =>
-      `<think> wrong</think><answer>${answers.includes('nothing') ? '0' : 'nothing'}</answer>`,
+    wrongButWellFormed: (truth) => `<think> wrong</think><answer>${wrong(truth)}</answer>`,
     evaluate: (said, truth): AnswerEvaluation => ({
       match: matchOf(said, truth),
       thinking: thinkingFormat(said) === 1,
@@ -84,8 +90,13 @@ function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
 
 function parseTruth(sample: Sample): AnswerTruth {
   const answers = answersOf(sample.solution).map((text) => text.trim());
-  if (answers.length > 0 && answers.every((text) => text !== '')) return { answers };
-  return solutionFault(sample, 'the solution has no answer, or an empty one', 'write a text or a list of texts');
+  if (answers.length === 0 || answers.includes('')) {
+    return solutionFault(sample, 'the solution has no answer, or an empty one', 'write a text or a list of texts');
+  }
+  if (answers.some(hasTags)) {
+    return solutionFault(sample, 'the solution holds tags', 'leave out <think>, <answer> and their ends');
+  }
+  return { answers };
 }
 
 function answersOf(solution: string): readonly string[] {

@@ -36,3 +36,10 @@ test('the label clicks the centre', () => {
     malformed: 50,
   });
 });
+
+test('coordinates that scaling takes beyond all numbers are no place', () => {
+  const frame = { width: 4000, height: 4000, modelWidth: 400, modelHeight: 400 };
+  const text = '<answer>[{"point_2d":[1e308,1],"bbox_2d":[0,0,1e308,1e308]}]</answer>';
+  expect(task.parse(text, [frame])).toEqual({ points: [], boxes: [], wellFormed: false });
+  expect(task.terms({ text, stop: 'eos' }, truth, [frame])).toMatchObject({ format: 0, accuracy: 0 });
+});

@@ -45,11 +45,15 @@ interface Clicks {
   readonly wellFormed: boolean;
 }
 
+/** Coordinates that grow beyond all numbers when they are scaled are nowhere. */
+const isPlace = <T extends Point | Box>(coordinates: T | undefined): coordinates is T =>
+  coordinates?.every(Number.isFinite) ?? false;
+
 function readClicks(text: string, frame: Frame): Clicks {
   const objects = parseAnswer(text, frame) ?? [];
-  const points = objects.flatMap(({ point }) => (point === undefined ? [] : [point]));
+  const points = objects.flatMap(({ point }) => (isPlace(point) ? [point] : []));
   const wellFormed = objects.length > 0 && points.length === objects.length;
-  const boxes = objects.flatMap(({ box }) => (box === undefined ? [] : [box]));
+  const boxes = objects.flatMap(({ box }) => (isPlace(box) ? [box] : []));
   return { points, boxes, wellFormed };
 }
 

@@ -5,16 +5,18 @@ const OPEN = '\\boxed{';
 
 /** Where the content of the last `\boxed{` that is closed begins and ends. */
 function lastBox(text: string): readonly [number, number] | undefined {
-  for (let open = text.lastIndexOf(OPEN); open >= 0; open = open === 0 ? -1 : text.lastIndexOf(OPEN, open - 1)) {
-    const start = open + OPEN.length;
-    let depth = 1;
-    for (let end = start; end < text.length; end++) {
-      if (text[end] === '{') depth += 1;
-      if (text[end] === '}') depth -= 1;
-      if (depth === 0) return [start, end];
+  /** Braces that are open: where their content begins, and whether they are a box's. */
+  const open: (readonly [number, boolean])[] = [];
+  let last: readonly [number, number] | undefined;
+  for (const { index } of text.matchAll(/[{}]/g)) {
+    const start = index + 1;
+    if (text[index] === '{') open.push([start, text.startsWith(OPEN, start - OPEN.length)]);
+    else {
+      const [begin = 0, isBox = false] = open.pop() ?? [];
+      if (isBox && begin > (last?.[0] ?? 0)) last = [begin, index];
     }
   }
-  return undefined;
+  return last;
 }
 
 /** The content of the last `\boxed{}` with balanced braces; undefined where there is none. */

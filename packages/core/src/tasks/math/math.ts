@@ -2,7 +2,7 @@
  * Mathematics over a picture: a thought, then the answer in `\boxed{}`. The solution is the answer; with `choices` (a list
  * of texts, a field of the sample) it is the text of one of them, and answers name it by letter or by text.
  *
- * The metric `accuracy` compares values (value.ts). For samples with MathVista's fields (`question_type`, `answer_type`,
+ * The metric `accuracy` compares values, exactly (value.ts), then by computer algebra (algebra.ts). For samples with MathVista's fields (`question_type`, `answer_type`,
  * `precision`) there is `mathVista` as well: its own rule, applied to the content of the last `\boxed{}`, which stands in
  * for the extraction that its authors leave to a language model.
  */
@@ -11,11 +11,14 @@ import type { Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
 import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, SurfaceForm, Task, TaskDefinition } from '../task.ts';
-import { nonRepeat } from '../thinking.ts';
+import { composed, sameWords } from '../text.ts';
+import { hasTags, nonRepeat } from '../thinking.ts';
 import { termWeights } from '../weights.ts';
+import { sameAnswer } from './algebra.ts';
 import { boxedContent, boxedFormat } from './boxed.ts';
+import { chosen, nameOf } from './choices.ts';
 import { normaliseMathVista, type MathVistaQuestion } from './mathvista.ts';
-import { chosen, sameValue } from './value.ts';
+import { sameValue } from './value.ts';
 
 export interface MathTruth {
   readonly answer: string;
@@ -39,11 +42,9 @@ export const math: TaskDefinition<typeof parameters, MathTruth> = {
   create: ({ weights }) => makeMath(weights),
 };
 
-const letter = (index: number): string => String.fromCharCode('A'.charCodeAt(0) + index);
-
 /** What is written into the box: the choice's letter, or the answer. */
 const written = ({ answer, choices }: MathTruth): string =>
-  choices.length > 0 ? letter(choices.indexOf(answer)) : answer;
+  choices.length > 0 ? nameOf(choices.indexOf(answer), choices) : answer;
 
 const form = (name: string, write: (truth: MathTruth) => string): SurfaceForm<MathTruth> => ({ name, write });
 
@@ -62,9 +63,15 @@ function recognise(text: string): string | undefined {
 
 function isRight(content: string | undefined, { answer, choices }: MathTruth): boolean {
   if (content === undefined) return false;
-  if (choices.length === 0) return sameValue(content, answer);
+  if (choices.length === 0) return sameAnswer(content, answer);
   const index = chosen(content, choices);
-  return index !== undefined && choices[index] === answer;
+  return index !== undefined && sameWords(choices[index]!, answer);
+}
+
+/** Compared in one form of Unicode: tokenizers change it. */
+function isMathVista(said: string, question: MathVistaQuestion, answer: string): boolean {
+  const normal = normaliseMathVista(composed(said), question);
+  return normal !== null && composed(normal) === composed(answer);
 }
 
 interface MathEvaluation extends Evaluation {
@@ -78,7 +85,7 @@ function evaluateMath(answer: Answer, truth: MathTruth): MathEvaluation {
   const { mathVista } = truth;
   return {
     right: isRight(content, truth),
-    ...(mathVista && { mathVista: normaliseMathVista(content ?? '', mathVista) === truth.answer }),
+    ...(mathVista && { mathVista: isMathVista(content ?? '', mathVista, truth.answer) }),
     thinking: boxedFormat(answer) === 1,
     wellFormed: content !== undefined,
   };
@@ -125,36 +132,54 @@ function makeMath(weights: Readonly<Record<string, number>>): Task<MathTruth> {
 /** Another choice, or another number. */
 function wrong({ answer, choices }: MathTruth): string {
   if (choices.length === 0) return sameValue(answer, '0') ? '1' : '0';
-  return letter(choices.findIndex((choice) => choice !== answer));
+  return nameOf(
+    choices.findIndex((choice) => !sameWords(choice, answer)),
+    choices,
+  );
 }
 
 const mathVistaFields = z.object({
   question_type: z.enum(['multi_choice', 'free_form']),
   answer_type: z.enum(['text', 'integer', 'float', 'list']),
-  precision: z.number().nullish(),
+  /** Decimals, which numbers of that precision have at most 15 of. */
+  precision: z.int().min(0).max(15).nullish(),
 });
 
 function parseTruth(sample: Sample): MathTruth {
-  const answer = sample.solution.trim();
-  const { choices = [], ...extra } = sample.extra;
-  if (answer === '') return solutionFault(sample, 'the solution is empty', 'write the answer');
-  const list = choices ?? [];
-  if (!Array.isArray(list) || !list.every((choice) => typeof choice === 'string')) {
-    return solutionFault(sample, '"choices" is not a list of texts', 'write ["a", "b", ...]');
-  }
-  if (list.length > 0 && (!list.includes(answer) || new Set(list).size < 2)) {
+  const solution = sample.solution.trim();
+  const { choices, ...extra } = sample.extra;
+  if (solution === '') return solutionFault(sample, 'the solution is empty', 'write the answer');
+  const list = choicesOf(sample, choices ?? []);
+  const answer = list.find((choice) => sameWords(choice, solution)) ?? solution;
+  if (list.length > 0 && (!list.includes(answer) || list.every((choice) => sameWords(choice, answer)))) {
     return solutionFault(
       sample,
       `the solution ${JSON.stringify(answer)} is not one of several choices`,
       'write the text of a choice, not its letter',
     );
   }
-  const fields = mathVistaFields.safeParse(extra);
-  const mathVista = fields.success && {
-    questionType: fields.data.question_type,
-    answerType: fields.data.answer_type,
-    precision: fields.data.precision ?? 0,
-    choices: list,
-  };
-  return { answer, choices: list, mathVista: mathVista || undefined };
+  const truth = { answer, choices: list, mathVista: mathVistaOf(extra, list) };
+  const content = boxedContent(FORMS[0]!.write(truth, []));
+  if (hasTags(answer) || content === undefined || (list.length === 0 && !sameValue(content, answer))) {
+    return solutionFault(
+      sample,
+      `the solution ${JSON.stringify(answer)} cannot stand in \\boxed{}`,
+      'close every brace, and leave out <think>, <answer> and their ends',
+    );
+  }
+  return truth;
+}
+
+function choicesOf(sample: Sample, choices: unknown): readonly string[] {
+  if (Array.isArray(choices) && choices.every((choice) => typeof choice === 'string')) {
+    return choices.map((choice) => choice.trim());
+  }
+  return solutionFault(sample, '"choices" is not a list of texts', 'write ["a", "b", ...]');
+}
+
+function mathVistaOf(extra: object, choices: readonly string[]): MathVistaQuestion | undefined {
+  const { success, data } = mathVistaFields.safeParse(extra);
+  if (!success) return undefined;
+  const { question_type: questionType, answer_type: answerType, precision } = data;
+  return { questionType, answerType, precision: precision ?? 0, choices };
 }
