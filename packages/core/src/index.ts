@@ -8,7 +8,7 @@
 export { UserError } from './errors.ts';
 export type * from './types.ts';
 
-export { loadConfig, parseConfig } from './config/load.ts';
+export { loadConfig, parseConfig, promptTemplate } from './config/load.ts';
 export type { Config } from './config/schema.ts';
 export { keyUsers, usesKey } from './schedule/keys.ts';
 export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
@@ -26,6 +26,7 @@ export { generate, inspect, score, type AnswerOptions, type Generation, type Ins
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
 export type { Message } from './prompt/template.ts';
 
+export type { MeasureOptions } from './question/measure.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
 export type { ProfileOptions, ProfileSummary } from './profile.ts';

@@ -258,9 +258,16 @@ function absolutePaths(document: Document, base: string): void {
 const absoluteAll = (value: unknown, base: string): unknown[] =>
   [value].flat().map((each: unknown) => (typeof each === 'string' ? path.resolve(base, each) : each));
 
-function promptText(prompt: string | undefined, locate: Locate): string | undefined {
-  if (prompt === undefined || isTemplate(prompt)) return prompt;
-  const where = locate(['data', 'prompt']);
+const promptText = (prompt: string | undefined, locate: Locate): string | undefined =>
+  prompt === undefined ? undefined : promptTemplate(prompt, locate(['data', 'prompt']));
+
+/**
+ * A prompt template: the text itself where it has variables, else what the file of that name holds.
+ * @param where names the option in messages
+ * @throws UserError where neither has a variable
+ */
+export function promptTemplate(prompt: string, where: string): string {
+  if (isTemplate(prompt)) return prompt;
   const remedy = 'A prompt is a text with {Question} in it, or a file that holds one.';
   const text = located(() => readText(prompt), where, remedy);
   if (!isTemplate(text)) throw new UserError(`${prompt} holds no variable such as {Question}`, { where, remedy });

@@ -104,6 +104,7 @@ export function example(command: Command, ...lines: string[]): Command {
   return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  $ ${line}`).join('\n')}`);
 }
 
-function append(value: string, previous: string[]): string[] {
+/** Collects the values of an option that may be repeated. */
+export function append(value: string, previous: string[]): string[] {
   return [...previous, value];
 }

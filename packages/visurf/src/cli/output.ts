@@ -8,6 +8,11 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
+/** Says what needs attention, beside the results. */
+export function warn(message: string): void {
+  console.error(`warning: ${message}`);
+}
+
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Plan } from '@visurf/core';
 import { example, number, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
-import { downloads, formatDuration, print, printJson, table } from './output.ts';
+import { downloads, warn, formatDuration, print, printJson, table } from './output.ts';
 
 interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
   readonly memory?: number;
@@ -34,7 +34,11 @@ export function definePlan(program: Command): void {
       if (device) overrides.push(`device=${device}`);
       if (precision) overrides.push(`precision=${precision}`);
       const limit = memory === undefined ? undefined : memory * 1e9;
-      const result = await plan(loadConfig(file, overrides), { ...given, memory: limit, onProgress: downloads() });
+      const result = await plan(loadConfig(file, overrides, { onWarning: warn }), {
+        ...given,
+        memory: limit,
+        onProgress: downloads(),
+      });
       if (json) printJson(result);
       else print(describe(result));
     },

@@ -1,27 +1,33 @@
 import type { Command } from 'commander';
-import { example, withJson, withModel } from './options.ts';
+import { measureOf, withMeasure } from './measure.ts';
+import type { MeasuredOptions } from './measure.ts';
+import { example, withJson } from './options.ts';
 import type { JsonOption, ModelOptions } from './options.ts';
 import { downloads, formatNumber, print, printJson } from './output.ts';
 
 /** Labels that are listed one by one. */
 const SHOWN = 20;
 
-interface CheckOptions extends ModelOptions, JsonOption {
-  readonly task: string;
-}
+interface CheckOptions extends Partial<ModelOptions>, MeasuredOptions, JsonOption {}
 
 export function defineReward(program: Command): void {
   const reward = program.command('reward').description('look after rewards');
-  const check = withModel(
+  const check = withMeasure(
     reward
       .command('check')
       .description('find labels whose reward is not above that of a wrong answer with a thought')
       .argument('<file.jsonl>', 'one sample per line: image, problem, solution'),
-    'the checkpoint to train, which decides the coordinates of answers',
-  ).option('--task <name>', 'of samples that do not name theirs', 'grounding');
-  withJson(check).action(async (data: string, { json, ...options }: CheckOptions) => {
+  )
+    .option(
+      '--model <dir>',
+      'the checkpoint to train, which decides the coordinates of answers (default: that of --config)',
+    )
+    .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');
+  withJson(check).action(async (data: string, given: CheckOptions) => {
     const { checkReward } = await import('@visurf/core');
-    const { n, losing } = await checkReward(data, { ...options, onProgress: downloads() });
+    const { json, model, revision } = given;
+    const options = { ...(await measureOf(given)), model, revision, onProgress: downloads() };
+    const { n, losing } = await checkReward(data, options);
     const found = losing.map(({ sample: { id, source }, label, rival }) => ({ id, line: source.line, label, rival }));
     if (json) return printJson({ n, losing: found });
     for (const { id, line, label, rival } of found.slice(0, SHOWN)) {

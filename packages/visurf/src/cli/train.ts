@@ -31,11 +31,12 @@ export function defineTrain(program: Command): void {
       const overrides = [...changes];
       if (device) overrides.push(`device=${device}`);
       if (precision) overrides.push(`precision=${precision}`);
-      const config = loadConfig(file, overrides);
+      const warnings: string[] = [];
+      const config = loadConfig(file, overrides, { onWarning: (message) => warnings.push(message) });
       const progress = new Progress();
       const onEvent = (event: TrainEvent) => show(event, progress);
       const result = await interruptible((signal) =>
-        train(config, { resume: resume ?? false, profile, onEvent, signal }),
+        train(config, { resume: resume ?? false, profile, onEvent, signal, warnings }),
       );
       progress.finish();
       const { interrupted, ...summary } = result;
