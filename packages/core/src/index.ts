@@ -26,7 +26,7 @@ export { generate, inspect, score, type AnswerOptions, type Generation, type Ins
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
 export type { Message } from './prompt/template.ts';
 
-export type { MeasureOptions } from './question/measure.ts';
+export { openMeasure, type Measure, type MeasureOptions } from './question/measure.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
 export type { ProfileOptions, ProfileSummary } from './profile.ts';

@@ -13,6 +13,7 @@ import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
 import { makeScorers, type RewardFunction, type Scorer } from '../reward/reward.ts';
 import { taskDefinition, taskNames } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
+import { fillTemplate } from '../tasks/template.ts';
 import type { Frame, Sample } from '../types.ts';
 import { ask, type Encodes, type Question } from './ask.ts';
 import { settle, type GivenSettings, type Settings } from './settings.ts';
@@ -80,12 +81,9 @@ export class Experiment {
     const known = new Set(taskNames());
     for (const [name, own] of Map.groupBy(samples, ({ task }) => task)) {
       if (tasks.has(name) || !known.has(name)) continue;
-      const definition = taskDefinition(name);
-      const parsed = definition.parameters.safeParse(parameters[name] ?? {});
-      if (!parsed.success) throw parameterError(name, parsed.error.issues[0]!);
-      const decided = definition.decide?.(parsed.data, own) ?? parsed.data;
-      tasks.set(name, definition.create(decided, own));
-      parameters[name] = decided as Settings['parameters'][string];
+      const made = makeTask(name, parameters[name], own);
+      tasks.set(name, made.task);
+      parameters[name] = made.parameters;
     }
     return new Experiment({ ...this.settings, parameters }, tasks, this.rewards);
   }
@@ -98,10 +96,14 @@ export class Experiment {
     file: string,
     options: Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'> = {},
   ): Promise<LoadedSamples> {
-    let experiment: Experiment = this;
-    const truths = (samples: readonly Sample[]): Experiment => (experiment = this.decide(samples));
+    const made: Experiment[] = [];
+    const truths = (all: readonly Sample[]): Experiment => {
+      const experiment = this.decide(all);
+      made.push(experiment);
+      return experiment;
+    };
     const samples = await loadDataset(file, { ...options, task: this.settings.task, truths });
-    return { samples, experiment };
+    return { samples, experiment: made.at(-1) ?? this };
   }
 
   /** What a sample's solution says, by its task. @throws UserError where it says nothing that can be read */
@@ -115,6 +117,13 @@ export class Experiment {
     return ask({ policy, scorer: this.scorer, prompt, system }, sample);
   }
 
+  /** The user turn of a question that is in no dataset: that of the task of samples which name none. */
+  userTurn(problem: string): string {
+    const { task: name, parameters, prompt } = this.settings;
+    const task = this.tasks.get(name) ?? makeTask(name, parameters[name], []).task;
+    return fillTemplate(prompt ?? task.template, task.variables(problem));
+  }
+
   /** The same, with other limits on the size of images. */
   withLimits(limits: Pick<Settings, 'minPixels' | 'maxPixels'>): Experiment {
     return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards);
@@ -126,6 +135,19 @@ export class Experiment {
     const { minPixels, maxPixels } = this.settings;
     return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };
   }
+}
+
+/** @throws UserError where there is no such task, or parameters are wrong, or contradict the samples */
+function makeTask(
+  name: string,
+  given: unknown,
+  samples: readonly Sample[],
+): { task: Task; parameters: Settings['parameters'][string] } {
+  const definition = taskDefinition(name);
+  const parsed = definition.parameters.safeParse(given ?? {});
+  if (!parsed.success) throw parameterError(name, parsed.error.issues[0]!);
+  const decided = definition.decide?.(parsed.data, samples) ?? parsed.data;
+  return { task: definition.create(decided, samples), parameters: decided as Settings['parameters'][string] };
 }
 
 /** What is written down of where tasks and rewards came from. */

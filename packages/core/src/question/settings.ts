@@ -96,7 +96,7 @@ export function describeOrigins({ settings, origins }: Settled): string[] {
     if (key === 'parameters') return `parameters of ${Object.keys(settings.parameters).join(', ')}`;
     if (key === 'plugins') return settings.plugins.map((each) => `plugin ${each.name}`).join(', ');
     if (key === 'rewards') return settings.rewards.map((each) => `reward ${each.name}`).join(', ');
-    return key === 'prompt' || key === 'system' ? key : `${key} ${String(value)}`;
+    return typeof value === 'number' || key === 'task' ? `${key} ${value as string | number}` : key;
   };
   const byOrigin = Map.groupBy(origins.keys(), (key) => origins.get(key)!);
   return [...byOrigin].map(([from, keys]) => `from ${from}: ${keys.map(shown).join(', ')}`);

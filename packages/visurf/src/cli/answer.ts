@@ -13,12 +13,13 @@ export interface SamplingOptions {
   readonly seed: number;
 }
 
-export function withSampling(command: Command): Command {
+/** @param longest default of the longest answer; unset: whoever runs the command decides */
+export function withSampling(command: Command, longest?: number): Command {
   const temperature = number('a number, at least 0', (value) => value >= 0);
   const topP = number('a number above 0, at most 1', (value) => value > 0 && value <= 1);
   const penalty = number('a number above 0', (value) => value > 0);
   return command
-    .option('--max-new-tokens <n>', 'the longest answer', wholeNumber(1), 512)
+    .option('--max-new-tokens <n>', 'the longest answer', wholeNumber(1), longest)
     .option('--temperature <t>', '0 takes the likeliest token', temperature, 0)
     .option('--top-p <p>', 'the smallest set of tokens with this probability; 1: all', topP, 1)
     .option('--top-k <k>', 'the k likeliest tokens; 0: all', wholeNumber(0), 0)

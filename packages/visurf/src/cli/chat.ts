@@ -5,14 +5,15 @@ import { samplingOf, streamAnswer, withSampling } from './answer.ts';
 import type { SamplingOptions } from './answer.ts';
 import { Conversation } from './conversation.ts';
 import { isUserError, report } from './errors.ts';
+import { measureOf, withMeasure } from './measure.ts';
+import type { MeasuredOptions } from './measure.ts';
 import { example, withCompute, withImages, withModel } from './options.ts';
 import type { ComputeOptions, ModelOptions } from './options.ts';
 import { downloads } from './output.ts';
 import { Terminal } from './terminal.ts';
 
-interface ChatOptions extends ModelOptions, SamplingOptions, ComputeOptions {
+interface ChatOptions extends ModelOptions, Omit<SamplingOptions, 'maxNewTokens'>, MeasuredOptions, ComputeOptions {
   readonly image: string[];
-  readonly system?: string;
 }
 
 const HELP = `/image FILE  show an image with the next message; may be repeated
@@ -23,15 +24,19 @@ const HELP = `/image FILE  show an image with the next message; may be repeated
 export function defineChat(program: Command): void {
   const command = program
     .command('chat')
-    .description('talk with a model about images, one line a message; lines may come from a pipe');
-  withImages(withModel(command), 'an image, shown with the first message; may be repeated').option(
-    '--system <text>',
-    'the system message',
-  );
+    .description('talk with a model about images, asked as it was trained; one line a message, also from a pipe');
+  withMeasure(withImages(withModel(command), 'an image, shown with the first message; may be repeated'), false);
   withCompute(withSampling(command), true).action(async (options: ChatOptions) => {
-    const { loadPolicy } = await import('@visurf/core');
-    using policy = await loadPolicy(options.model, { ...options, dtype: 'auto', onProgress: downloads() });
-    const chat = new Chat(policy, options);
+    const { loadPolicy, localModel, openMeasure } = await import('@visurf/core');
+    const { model, revision, device, precision } = options;
+    const directory = await localModel(model, { revision, onProgress: downloads() });
+    const { experiment, origins } = await openMeasure([directory], await measureOf(options));
+    for (const line of origins) console.error(line);
+    const { minPixels, maxPixels, maxNewTokens, system } = experiment.settings;
+    using policy = await loadPolicy(directory, { minPixels, maxPixels, device, precision, dtype: 'auto' });
+    // A model that carries no settings is asked what is typed.
+    const put = (text: string): string => (origins.length > 0 ? experiment.userTurn(text) : text);
+    const chat = new Chat(policy, { ...options, maxNewTokens }, new Conversation(system, put));
     for (const image of options.image) await chat.show(image);
     await chat.run();
   });
@@ -41,14 +46,14 @@ export function defineChat(program: Command): void {
 
 class Chat {
   readonly #policy: Policy;
-  readonly #options: ChatOptions;
+  readonly #options: ChatOptions & SamplingOptions;
   readonly #conversation: Conversation;
   #messages = 0;
 
-  constructor(policy: Policy, options: ChatOptions) {
+  constructor(policy: Policy, options: ChatOptions & SamplingOptions, conversation: Conversation) {
     this.#policy = policy;
     this.#options = options;
-    this.#conversation = new Conversation(options.system);
+    this.#conversation = conversation;
   }
 
   /** @throws UserError for a file that is no usable image */

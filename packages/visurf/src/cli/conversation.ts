@@ -4,10 +4,13 @@ import type { Message } from '@visurf/core';
 
 export class Conversation {
   readonly #system: Message[];
+  readonly #put: (text: string) => string;
   #turns: Message[] = [];
   #images: string[] = [];
 
-  constructor(system?: string) {
+  /** @param put makes the user turn of what was typed */
+  constructor(system: string | undefined, put: (text: string) => string) {
+    this.#put = put;
     this.#system = system === undefined ? [] : [{ role: 'system', content: system }];
   }
 
@@ -34,6 +37,6 @@ export class Conversation {
 
   #ask(text: string): Message {
     const images = this.#images.map((image) => ({ type: 'image', image }) as const);
-    return { role: 'user', content: [...images, { type: 'text', text }] };
+    return { role: 'user', content: [...images, { type: 'text', text: this.#put(text) }] };
   }
 }

@@ -9,7 +9,7 @@ type GenerateOptions = PromptOptions & SamplingOptions & ComputeOptions & JsonOp
 
 export function defineGenerate(program: Command): void {
   const command = program.command('generate').description('answer a question about images');
-  withJson(withCompute(withSampling(withPrompt(command)), true)).action(async (options: GenerateOptions) => {
+  withJson(withCompute(withSampling(withPrompt(command), 512), true)).action(async (options: GenerateOptions) => {
     const input = await promptInput(options, command);
     const { generate, loadPolicy } = await import('@visurf/core');
     using policy = await loadPolicy(options.model, { ...options, dtype: 'auto', onProgress: downloads() });

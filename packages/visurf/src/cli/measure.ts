@@ -29,14 +29,14 @@ export function withTasks(command: Command): Command {
     .option('--plugin <file.ts>', 'a module with tasks and rewards; may be repeated', append, []);
 }
 
-/** `withTasks`, and how questions are put and images seen. */
-export function withMeasure(command: Command): Command {
-  return withTasks(command)
+/** `withTasks`, and how questions are put and images seen. @param limits whether the length of answers is among them */
+export function withMeasure(command: Command, limits = true): Command {
+  const measured = withTasks(command)
     .option('--prompt <template>', 'of the user turn: a text with {Question} in it, or a file that holds one')
     .option('--system <text>', 'the system message')
     .option('--max-pixels <n>', 'area that images are scaled down to', wholeNumber(1))
-    .option('--min-pixels <n>', 'area that images are scaled up to', wholeNumber(1))
-    .option('--max-new-tokens <n>', 'the longest answer', wholeNumber(1));
+    .option('--min-pixels <n>', 'area that images are scaled up to', wholeNumber(1));
+  return limits ? measured.option('--max-new-tokens <n>', 'the longest answer', wholeNumber(1)) : measured;
 }
 
 /** What `withMeasure` or `withTasks` read, for the library. */
