@@ -40,11 +40,13 @@ export class Policy {
   readonly encoder: PromptEncoder;
   /** Description of the model's adapter, where it has one. */
   peft: PeftConfig | undefined;
+  readonly #missingIds: readonly number[];
 
   constructor(directory: string, model: QwenVL, encoder: PromptEncoder) {
     this.directory = directory;
     this.model = model;
     this.encoder = encoder;
+    this.#missingIds = encoder.tokenizer.missingIds(model.config.text.vocabularySize);
     this.peft = undefined;
   }
 
@@ -62,12 +64,12 @@ export class Policy {
   }
 
   /**
-   * Samples `group` responses per prompt, [B][G]. Sampling never draws vision or padding tokens; greedy decoding says what
-   * the model finds most likely, whatever it is.
+   * Samples `group` responses per prompt, [B][G]. Ids without a token are never chosen. Sampling never draws vision or
+   * padding tokens either; greedy decoding says what the model finds most likely.
    */
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const { tokenizer } = this.encoder;
-    const forbiddenIds = options.temperature === 0 ? [] : this.encoder.forbiddenIds;
+    const forbiddenIds = [...this.#missingIds, ...(options.temperature === 0 ? [] : this.encoder.forbiddenIds)];
     const groups = await generate(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }

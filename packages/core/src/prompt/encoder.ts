@@ -71,10 +71,12 @@ export class PromptEncoder {
    * @throws UserError where a file is missing, malformed or of another model family
    */
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
+    const model = requireJson(directory, 'config.json', modelConfig);
+    const template = ChatTemplate.load(directory);
     const parts: Parts = {
-      model: requireJson(directory, 'config.json', modelConfig),
-      tokenizer: Tokenizer.load(directory),
-      template: ChatTemplate.load(directory),
+      model,
+      tokenizer: Tokenizer.load(directory, template.turnEnd),
+      template,
       settings: loadImageSettings(directory, options),
       videoSettings: loadVideoSettings(directory, options),
       options,
@@ -145,9 +147,13 @@ export class PromptEncoder {
     };
   }
 
-  /** Ids of a whole response as the policy would have said it: nothing in the text is control, the stop token is added. */
+  /**
+   * Ids of a whole response as the policy would have said it: nothing in the text is control, and it ends as the chat
+   * template ends a turn.
+   */
   encodeResponse(text: string): number[] {
-    return [...this.encodeText(text), this.tokenizer.eosId];
+    const { beforeEos, eosId } = this.tokenizer;
+    return [...this.encodeText(text + beforeEos), eosId];
   }
 
   /** Ids of text in which nothing is control; nothing is added. */
