@@ -11,7 +11,7 @@ import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/eva
 import { isHubId } from './hub/id.ts';
 import type { HubOptions } from './hub/model.ts';
 import type { Precision } from './model/projection.ts';
-import { loadPolicy } from './policy.ts';
+import { loadPolicy, type ModelSource } from './policy.ts';
 import { makeScorers } from './reward/reward.ts';
 import { makeDirectory } from './run/durable.ts';
 import { ask } from './step.ts';
@@ -22,7 +22,7 @@ import type { Sample } from './types.ts';
 type Asking = Partial<Pick<Config['data'], 'system' | 'maxPromptTokens' | 'maxPixels' | 'minPixels'>>;
 
 /** System turn and sizes of images as in training; unset: the model's own. */
-export interface EvaluateOptions extends Pick<HubOptions, 'revision'>, Asking {
+export interface EvaluateOptions extends Pick<ModelSource, 'revision' | 'adapter' | 'base'>, Asking {
   /** Checkpoint in Hugging Face layout, or its name on the hub. */
   readonly model: string;
   /** JSONL file. */

@@ -10,16 +10,19 @@ import { loadDataset } from './data/dataset.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
+import { withPixelLimits } from './export/processor.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
-import { localModel, type DownloadProgress } from './hub/model.ts';
+import type { DownloadProgress } from './hub/model.ts';
 import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
-import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
+import { differences } from './model/lora.ts';
+import { adapterFiles, keepStart, settingsOf } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
-import { loadLocalPolicy, type Policy } from './policy.ts';
+import { loadLocalPolicy, locateModel, type LocatedModel, type Policy } from './policy.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
 import { makeScorers, type RewardFunction, type Scorer } from './reward/reward.ts';
+import { lostLabels } from './reward/survival.ts';
 import { describeStep } from './record.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
@@ -118,7 +121,32 @@ export async function loadData(config: Config): Promise<{ samples: Sample[]; val
   return { samples, validation };
 }
 
-/** What training needs to know of the labels before it starts. */
+/**
+ * Samples to train on, and what to know of their labels before it starts. A label that does not survive the model's
+ * coordinates would teach what its own task marks down: its sample is left out.
+ * @throws UserError where no sample is left
+ */
+function teachable(
+  questions: readonly Question[],
+  scorer: Scorer,
+  config: Config,
+): { readonly taught: Sample[]; readonly warnings: string[] } {
+  const lost = lostLabels(scorer, questions);
+  const lostSamples = new Set(lost.map(({ sample }) => sample));
+  const kept = questions.filter(({ sample }) => !lostSamples.has(sample));
+  const listed = lost
+    .slice(0, 5)
+    .map(({ sample, reason }) => `\n  ${sample.source.file}:${sample.source.line} (${sample.id}): ${reason}`);
+  const more = lost.length > 5 ? `\n  and ${lost.length - 5} more` : '';
+  const message = `${lost.length} of ${questions.length} samples are left out: their labels do not survive the model's coordinates`;
+  const remedy = 'visurf data check FILE --model MODEL says at which size of the image they would.';
+  if (kept.length === 0)
+    throw new UserError(`${message}${listed.join('')}${more}`, { where: config.data.train, remedy });
+  const warnings = lost.length > 0 ? [`${message} (${remedy})${listed.join('')}${more}`] : [];
+  const losing = labelWarning(kept, scorer, config);
+  return { taught: kept.map(({ sample }) => sample), warnings: losing ? [...warnings, losing] : warnings };
+}
+
 function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
   if (!joinsGroups(config)) return undefined;
   const losing = labelsThatCannotWin(scorer, questions, config.label).map(({ sample }) => sample.id);
@@ -145,17 +173,12 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   const trained = new Set(samples.map(({ task }) => task));
   const others = validation.filter(({ task }) => !trained.has(task));
   const scorer = makeScorers(configuredTasks(config, [...samples, ...others]), options.rewards);
-  const model = await localModel(config.model, {
+  const start = await locateModel(config.model, {
+    base: config.base,
     revision: config.revision,
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: (message) => onEvent({ kind: 'warning', message }),
   });
-  if (isAdapterDirectory(model)) {
-    throw new UserError('training starts from a whole model, and this is an adapter', {
-      where: config.model,
-      remedy: 'merge it into its base first: visurf merge',
-    });
-  }
 
   const environment = describeEnvironment({ ...info() });
   const resumed = resume ? await Run.resume(config.output, config, environment) : undefined;
@@ -163,22 +186,18 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   try {
     for (const message of resumed?.warnings ?? []) onEvent({ kind: 'warning', message });
     const checkpoint = resumed?.checkpoint;
-    const { device, precision } = config;
-    // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
-    const dtype = config.train.lora ? 'auto' : 'float32';
-    using policy = loadLocalPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
-    if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
+    using policy = loadStart(start, checkpoint, config);
     const questions = await askAll({ ...config.data, policy, scorer }, [...samples, ...validation]);
-    const warning = labelWarning(questions.slice(0, samples.length), scorer, config);
-    if (warning) onEvent({ kind: 'warning', message: warning });
+    const { taught, warnings } = teachable(questions.slice(0, samples.length), scorer, config);
+    for (const message of warnings) onEvent({ kind: 'warning', message });
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     run ??= Run.start(config.output, config, environment);
-    const local = { ...config, model };
+    const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const data = { config: local, scorer, samples, validation };
+    const data = { config: local, scorer, samples: taught, validation };
     return await trainPolicy({ ...data, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
@@ -203,7 +222,39 @@ interface Training {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The initial policy, for a KL penalty: a second model, or the same with its adapter off. */
+/** What a run begins with, or goes on with: a whole model, or one with an adapter, new or trained before. */
+function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | undefined, config: Config): Policy {
+  const { device, precision } = config;
+  const { lora } = config.train;
+  const usesAdapter = lora !== undefined || adapter !== undefined;
+  // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
+  const options = { ...config.data, device, precision, dtype: usesAdapter ? 'auto' : 'float32' } as const;
+  const saved = checkpoint?.directory;
+  const policy = usesAdapter
+    ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter })
+    : loadLocalPolicy(saved ?? base, options);
+  try {
+    if (adapter === undefined) {
+      if (lora && !saved) policy.addAdapter(lora, config.seed);
+      return policy;
+    }
+    const changed = lora && policy.peft ? differences(policy.model, settingsOf(policy.peft), lora) : [];
+    if (changed.length > 0) {
+      throw new UserError(`the adapter that training goes on from has another ${changed.join(', ')}`, {
+        where: 'train.lora',
+        remedy: 'Leave train.lora out, or merge the adapter into its base first (visurf merge) and train a new one.',
+      });
+    }
+    const { coefficient, reference } = config.objective.kl;
+    if (coefficient > 0 && reference === 'start') keepStart(policy.model, adapter);
+    return policy;
+  } catch (error) {
+    policy[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
 function referenceOf({ model, peft }: Policy, { objective, model: directory, device }: Config): QwenVL | undefined {
   if (objective.kl.coefficient === 0) return undefined;
   return peft ? model : loadModel(directory, { device });
@@ -287,7 +338,9 @@ async function trainPolicy({
     const progress: Progress = { cursor: drawn, forms };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
-      ...(policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model)),
+      ...(policy.peft
+        ? adapterFiles(policy.model, policy.peft)
+        : withPixelLimits(modelFiles(policy.model, config.model), config.data)),
       [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
     };
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);

@@ -107,6 +107,6 @@ test('what does not belong together is refused, and nothing is written', async (
   const another = join(fixtures, 'configurations/qwen2_5-windows/model');
   await refused(['merge', '--model', another, '--adapter', adapter], 'lora_A.weight has shape', 'one of this model');
   await refused(['merge', '--model', tinyModel, '--adapter', tinyModel], 'adapter_config.json');
-  await refused(['merge', '--model', adapter, '--adapter', adapter], 'no config.json');
+  await refused(['merge', '--model', adapter, '--adapter', adapter], 'is an adapter itself');
   await refused(['export', '--model', adapter, '--dtype', 'bfloat16'], 'an adapter is written as it is', 'merge');
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { resizePixels, roundHalfToEven, smartResize, writePatches, type ImageSettings } from './image.ts';
+import { resizePixels, writePatches, type ImageSettings } from './image.ts';
+import { roundHalfToEven, smartResize } from './resize.ts';
 
 const settings: ImageSettings = {
   patchSize: 14,

@@ -20,10 +20,13 @@ export function defineReward(program: Command): void {
     'the checkpoint to train, which decides the coordinates of answers',
   ).option('--task <name>', 'of samples that do not name theirs', 'grounding');
   withJson(check).action(async (data: string, { json, ...options }: CheckOptions) => {
-    const { checkReward } = await import('@visurf/core');
-    const { n, losing } = await checkReward(data, { ...options, onProgress: downloads() });
+    const { checkReward, listFindings } = await import('@visurf/core');
+    const { n, losing, findings } = await checkReward(data, { ...options, onProgress: downloads() });
     const found = losing.map(({ sample: { id, source }, label, rival }) => ({ id, line: source.line, label, rival }));
-    if (json) return printJson({ n, losing: found });
+    if (json) return printJson({ n, losing: found, findings: findings.map(({ id: _, ...finding }) => finding) });
+    if (findings.length > 0) {
+      print(`${findings.length} labels do not survive the model's coordinates:\n${listFindings(findings).join('\n')}`);
+    }
     for (const { id, line, label, rival } of found.slice(0, SHOWN)) {
       print(`${data}:${line} (${id}): the label gets ${formatNumber(label)}, a wrong answer ${formatNumber(rival)}`);
     }

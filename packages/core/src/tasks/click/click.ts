@@ -9,8 +9,8 @@
 import { z } from 'zod';
 import type { Box, Frame, Point, Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
-import { parseAnswer } from '../grounding/answer.ts';
-import { contains } from '../grounding/geometry.ts';
+import { parseAnswer, readPoint } from '../grounding/answer.ts';
+import { contains, toModel } from '../grounding/geometry.ts';
 import { question } from '../grounding/template.ts';
 import { parseTruth as parseBoxes } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
@@ -80,6 +80,7 @@ function makeClick(weights: Readonly<Record<string, number>>): Task<ClickTruth> 
     template: TEMPLATE,
     variables: (problem) => ({ Question: question(problem) }),
     parseTruth: (sample, frames) => parseTruth(sample, frames?.[0]),
+    lost: ({ box }, frames) => lostClick(box, frames[0]!),
     forms: clickForms,
     recognise: recogniseClick,
     parse: (text, frames) => readClicks(text, frames[0]!),
@@ -111,6 +112,13 @@ function parseTruth(sample: Sample, frame: Frame | undefined): ClickTruth {
     );
   }
   return { box: object.box };
+}
+
+/** A control so small that its centre, in whole coordinates of the model, lies beside it. */
+function lostClick(box: Box, frame: Frame): string | undefined {
+  const centre = toModel([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], frame);
+  if (contains(box, readPoint(centre, frame))) return undefined;
+  return `the centre of the box ${JSON.stringify(box)} is written ${JSON.stringify(centre)}, which lies outside`;
 }
 
 /** A corner of the picture that the control does not reach; a control that fills it is always hit. */

@@ -10,6 +10,7 @@ import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
 import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
 import { publishedTerms } from './published.ts';
+import { lostObject } from './survival.ts';
 import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
 import { parseTruth, type GroundingTruth } from './truth.ts';
 import { wrongAnswer } from './wrong.ts';
@@ -34,7 +35,7 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
     return {
       thinking: thinkingFormat(answer),
       format: answerFormat(objects, points),
-      accuracy: accuracy(objects, truth.objects, parameters),
+      accuracy: accuracy(objects, truth.objects, parameters, frame),
       nonRepeat: nonRepeat(beforeAnswer(answer.text)),
     };
   };
@@ -43,6 +44,7 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
     template: points ? BOXES_AND_POINTS : BOXES_ONLY,
     variables: (problem) => ({ Question: question(problem), Answer: exampleAnswer(points) }),
     parseTruth: (sample, frames) => parseTruth(sample, points, frames?.[0]),
+    lost: ({ objects }, frames) => lostObject(objects, parameters, frames[0]!),
     forms: groundingForms(points),
     recognise: (text) => recogniseForm(text, points),
     parse(text, frames) {
@@ -63,6 +65,7 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
       evaluateGrounding(parseAnswer(answer.text, frames[0]!), truth, {
         points,
         thinking: thinkingFormat(answer) === 1,
+        frame: frames[0]!,
       }),
     metrics: (evaluations) => groundingMetrics(evaluations as readonly GroundingEvaluation[]),
   };
