@@ -1,4 +1,4 @@
-/** Checks before a run: is the data usable and plausible, do its labels survive the model's coordinates, can they win? */
+/** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
 import { askAll } from './ask.ts';
 import { readDataset, type ReadDataset } from './data/dataset.ts';
 import type { Finding } from './data/findings.ts';

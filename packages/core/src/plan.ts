@@ -92,7 +92,7 @@ function withAdapter(config: Config, adapter: string): Config {
   const vision = /visual|qkv/.test(JSON.stringify(targets ?? ''));
   return {
     ...config,
-    train: { ...config.train, lora: { ...settingsOf(peft), targets, vision } as Config['train']['lora'] },
+    train: { ...config.train, lora: { ...settingsOf(peft), targets, vision } },
   };
 }
 

@@ -137,7 +137,8 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
   if (beside !== undefined) return { base: beside, adapter: directory };
   const { base_model_name_or_path: named = null, revision } = readPeftConfig(directory);
   // Other programs may have left a path into a cache of downloads, which names the model as well.
-  const remote = named && (hubName(named) ?? (isHubId(named) ? { id: named, revision: revision ?? undefined } : undefined));
+  const remote =
+    named && (hubName(named) ?? (isHubId(named) ? { id: named, revision: revision ?? undefined } : undefined));
   if (!remote) throw missingBase(directory);
   return { base: await find(remote.id, remote.revision), adapter: directory };
 }

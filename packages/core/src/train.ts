@@ -22,7 +22,7 @@ import type { QwenVL } from './model/qwen.ts';
 import { loadLocalPolicy, locateModel, type LocatedModel, type Policy } from './policy.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
 import { makeScorers, type RewardFunction, type Scorer } from './reward/reward.ts';
-import { lostLabels } from './reward/survival.ts';
+import { describeLost, withoutLost } from './reward/survival.ts';
 import { describeStep } from './record.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
@@ -122,29 +122,18 @@ export async function loadData(config: Config): Promise<{ samples: Sample[]; val
 }
 
 /**
- * Samples to train on, and what to know of their labels before it starts. A label that does not survive the model's
- * coordinates would teach what its own task marks down: its sample is left out.
- * @throws UserError where no sample is left
+ * Questions to train on, and what to know of their labels before it starts.
+ * @throws UserError where no question is left
  */
 function teachable(
   questions: readonly Question[],
   scorer: Scorer,
   config: Config,
-): { readonly taught: Sample[]; readonly warnings: string[] } {
-  const lost = lostLabels(scorer, questions);
-  const lostSamples = new Set(lost.map(({ sample }) => sample));
-  const kept = questions.filter(({ sample }) => !lostSamples.has(sample));
-  const listed = lost
-    .slice(0, 5)
-    .map(({ sample, reason }) => `\n  ${sample.source.file}:${sample.source.line} (${sample.id}): ${reason}`);
-  const more = lost.length > 5 ? `\n  and ${lost.length - 5} more` : '';
-  const message = `${lost.length} of ${questions.length} samples are left out: their labels do not survive the model's coordinates`;
-  const remedy = 'visurf data check FILE --model MODEL says at which size of the image they would.';
-  if (kept.length === 0)
-    throw new UserError(`${message}${listed.join('')}${more}`, { where: config.data.train, remedy });
-  const warnings = lost.length > 0 ? [`${message} (${remedy})${listed.join('')}${more}`] : [];
-  const losing = labelWarning(kept, scorer, config);
-  return { taught: kept.map(({ sample }) => sample), warnings: losing ? [...warnings, losing] : warnings };
+): { readonly taught: readonly Question[]; readonly warnings: readonly string[] } {
+  const { taught, lost } = withoutLost(scorer, questions);
+  const message = describeLost(lost, questions.length);
+  if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: config.data.train });
+  return { taught, warnings: [message, labelWarning(taught, scorer, config)].filter((each) => each !== undefined) };
 }
 
 function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
@@ -197,7 +186,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     run ??= Run.start(config.output, config, environment);
     const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const data = { config: local, scorer, samples: taught, validation };
+    const data = { config: local, scorer, samples: taught.map(({ sample }) => sample), validation };
     return await trainPolicy({ ...data, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {

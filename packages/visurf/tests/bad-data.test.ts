@@ -140,7 +140,8 @@ test('the same list comes from data check and from eval', async () => {
     ['image', 'error', 2],
     ['row', 'error', 3],
   ]);
-  for (const each of findings) expect(Object.keys(each).sort()).toEqual(['file', 'kind', 'line', 'message', 'severity']);
+  for (const each of findings)
+    expect(Object.keys(each).sort()).toEqual(['file', 'kind', 'line', 'message', 'severity']);
   expectRefusal(await visurf('eval', '--model', tinyModel, '--data', file, '--json'), ...says);
 });
 

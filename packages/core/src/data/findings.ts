@@ -2,9 +2,9 @@
 import { UserError } from '../errors.ts';
 
 /**
- * `row`: no sample; `id`: one that came before; `image`, `task`, `label`: cannot be used; `outside`: a label beyond its image;
- * `units`: coordinates that look like shares or thousandths; `xywh`: boxes that look like corner, width and height;
- * `rounding`: a label that vanishes or blurs in the model's coordinates; `empty`: no samples.
+ * `row`: no sample; `id`: one that came before; `image`, `task`, `label`: cannot be used; `outside`: a label beyond its
+ * image; `units`: coordinates that look like shares or thousandths; `xywh`: boxes that look like corner, width and
+ * height; `rounding`: a label that vanishes or blurs in the model's coordinates; `empty`: no samples.
  */
 export type FindingKind =
   'row' | 'id' | 'image' | 'task' | 'label' | 'outside' | 'units' | 'xywh' | 'rounding' | 'empty';

@@ -13,6 +13,7 @@ export interface Boxed {
 
 /** Fewer boxes than this say nothing about their units. */
 const TELLING = 3;
+const PIXELS = 'Boxes are in pixels of the original image';
 /** An image with a side that is this long has room beyond 1000. */
 const ROOMY = 1100;
 
@@ -59,16 +60,18 @@ export function implausible(file: string, all: readonly Boxed[]): Finding[] {
   const within = (most: number): boolean => numbers.every((each) => each >= 0 && each <= most);
   if (within(1) && boxed.every(({ frame }) => frame.width > 2 && frame.height > 2)) {
     const shares = numbers.some((each) => !Number.isInteger(each));
-    const message = `${boxesOf(count)} lie within 0..1: shares of the picture? Boxes are in pixels of the original image`;
+    const message = `${boxesOf(count)} lie within 0..1: shares of the picture? ${PIXELS}`;
     return [{ ...found, kind: 'units', severity: shares ? 'error' : 'warning', message }];
   }
   if (within(1000) && count >= TELLING && (boxed.some(isOutside) || boxed.every(isRoomy))) {
-    const message = `${boxesOf(count)} lie within 0..1000: thousandths of the picture? Boxes are in pixels of the original image`;
+    const message = `${boxesOf(count)} lie within 0..1000: thousandths of the picture? ${PIXELS}`;
     return [{ ...found, kind: 'units', severity: 'warning', message }];
   }
   const inverted = boxed.filter(isInverted);
   if (inverted.length > 0 && count >= TELLING && boxed.every(holdsAsSize)) {
-    const message = `${boxesOf(count)} would lie in their images as [x, y, width, height], and some have no area as [x0, y0, x1, y1]`;
+    const message =
+      `${boxesOf(count)} would lie in their images as [x, y, width, height], ` +
+      'and some have no area as [x0, y0, x1, y1]';
     return [{ ...found, kind: 'xywh', severity: 'warning', message }];
   }
   return [];

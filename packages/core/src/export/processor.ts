@@ -16,7 +16,7 @@ const isFields = (value: unknown): value is Fields =>
 const processorFiles = ['preprocessor_config.json', 'video_preprocessor_config.json', 'processor_config.json'];
 
 /**
- * Writers of the same files, of which those of processors state the limits, in the forms in which they state some already.
+ * Writers of the same files, of which those of processors state the limits, in the forms in which they state some.
  * @param files by name, as a checkpoint or an export takes them
  */
 export function withPixelLimits(files: Writers, limits: PixelLimits): Writers {

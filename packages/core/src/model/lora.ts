@@ -138,8 +138,8 @@ export function mergeAdapters(model: nn.Module): void {
 }
 
 /**
- * Runs `body`, which is synchronous, as the reference policy: with the adapters that training started from where they are
- * kept, and as if there were none where they are not.
+ * Runs `body`, which is synchronous, as the reference policy: with the adapters that training started from where they
+ * are kept, and as if there were none where they are not.
  */
 export function asReference<T>(model: nn.Module, body: () => T): T {
   const active = adapters(model).filter(([, adapter]) => adapter._enabled);

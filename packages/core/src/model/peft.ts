@@ -72,8 +72,8 @@ export function readPeftConfig(directory: string): PeftConfig {
 }
 
 /**
- * Directory of the model that an adapter belongs to, as its file names it: relative to the adapter, to the working directory,
- * or absolute; undefined where none of these is a model.
+ * Directory of the model that an adapter belongs to, as its file names it: relative to the adapter, to the working
+ * directory, or absolute; undefined where none of these is a model.
  */
 export function baseDirectory(adapter: string): string | undefined {
   const { base_model_name_or_path: base } = readPeftConfig(adapter);

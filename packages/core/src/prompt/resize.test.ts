@@ -16,7 +16,9 @@ test('a box that vanishes survives at the size that is named', () => {
   const coordinates = { resize, thousandths: false };
   expect(lostIn(box)(frameFor(image, coordinates))).toContain('which has no area');
   const advice = survivingSize(image, coordinates, (frame) => lostIn(box)(frame) === undefined)!;
-  const [, width, height, maxPixels] = /as (\d+) x (\d+) in place of 1148 x 840 \(data.maxPixels: (\d+)\)/.exec(advice)!;
+  const [, width, height, maxPixels] = /as (\d+) x (\d+) in place of 1148 x 840 \(data.maxPixels: (\d+)\)/.exec(
+    advice,
+  )!;
   const size = smartResize(image, { ...resize, maxPixels: Number(maxPixels) });
   expect([size.width, size.height]).toEqual([Number(width), Number(height)]);
   expect(lostIn(box)(frameFor(image, { ...coordinates, resize: { ...resize, maxPixels: Number(maxPixels) } }))).toBe(
@@ -26,10 +28,18 @@ test('a box that vanishes survives at the size that is named', () => {
 
 test('a small image is scaled up; thousandths ask for a part of the image', () => {
   const fine: Box = [10.2, 10.2, 10.8, 20];
-  const small = survivingSize({ width: 56, height: 56 }, { resize, thousandths: false }, (frame) => !lostIn(fine)(frame));
+  const small = survivingSize(
+    { width: 56, height: 56 },
+    { resize, thousandths: false },
+    (frame) => !lostIn(fine)(frame),
+  );
   expect(small).toContain('data.minPixels');
   const thin: Box = [100, 100, 101, 400];
-  const part = survivingSize({ width: 4000, height: 3000 }, { resize, thousandths: true }, (frame) => !lostIn(thin)(frame));
+  const part = survivingSize(
+    { width: 4000, height: 3000 },
+    { resize, thousandths: true },
+    (frame) => !lostIn(thin)(frame),
+  );
   expect(part).toMatch(/in a part of the image of \d+ x \d+ pixels/);
 });
 
@@ -40,7 +50,12 @@ test('what is not lost earns the full mark as it is written; what is lost does n
   let lost = 0;
   fc.assert(
     fc.property(side, side, share, share, extent, extent, fc.boolean(), (width, height, x, y, w, h, thousandths) => {
-      const box: Box = [x * (1 - w) * width, y * (1 - h) * height, (x * (1 - w) + w) * width, (y * (1 - h) + h) * height];
+      const box: Box = [
+        x * (1 - w) * width,
+        y * (1 - h) * height,
+        (x * (1 - w) + w) * width,
+        (y * (1 - h) + h) * height,
+      ];
       fc.pre(box[0] < box[2] && box[1] < box[3]);
       const frame = frameFor({ width, height }, { resize, thousandths });
       const truth = task.parseTruth(sample([{ bbox_2d: box }]));

@@ -1,4 +1,4 @@
-/** The best checkpoint of a run: by its link, or by what its checkpoints say where links did not survive being copied. */
+/** The best checkpoint of a run: by its link, or, where links did not survive, by what its checkpoints say. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { checkpointSteps, stepName } from './checkpoint.ts';
@@ -15,8 +15,8 @@ const isRun = (directory: string): boolean =>
   existsSync(path.join(directory, 'config.yaml')) && existsSync(path.join(directory, 'checkpoints'));
 
 /**
- * The model directory that a path to a run, or to the `best` of one, means; undefined where it is neither. A run without
- * an evaluation means its last checkpoint.
+ * The model directory that a path to a run, or to the `best` of one, means; undefined where it is neither. A run
+ * without an evaluation means its last checkpoint.
  */
 export function checkpointOf(name: string): string | undefined {
   if (isModel(name)) return undefined;

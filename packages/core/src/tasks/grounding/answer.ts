@@ -43,7 +43,7 @@ export function answerJson(text: string): string | undefined {
 export const asList = (value: unknown): unknown =>
   isRecord(value) && ('bbox_2d' in value || 'point_2d' in value) ? [value] : value;
 
-/** The objects of a response in its order; undefined where its answer is not a list of at most 120 items, or an object. */
+/** The objects of a response in its order; undefined where its answer is neither a list of at most 120 items nor one. */
 export function parseAnswer(text: string, frame: Frame): readonly PredictedObject[] | undefined {
   const json = answerJson(text);
   if (json === undefined) return undefined;

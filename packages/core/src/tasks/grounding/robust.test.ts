@@ -13,10 +13,10 @@ const labels = [{ bbox_2d: [10, 20, 300, 400], point_2d: [50, 60] }];
 const asked = { solution: JSON.stringify(labels) };
 
 const tasks: Record<string, Task> = {
-  grounding: grounding.create(grounding.parameters.parse({}), [sample(labels)]) as Task,
-  published: grounding.create(grounding.parameters.parse({ reward: 'published' }), [sample(labels)]) as Task,
-  box: box.create(box.parameters.parse({ points: false }), []) as Task,
-  click: click.create(click.parameters.parse({}), []) as Task,
+  grounding: grounding.create(grounding.parameters.parse({}), [sample(labels)]),
+  published: grounding.create(grounding.parameters.parse({ reward: 'published' }), [sample(labels)]),
+  box: box.create(box.parameters.parse({ points: false }), []),
+  click: click.create(click.parameters.parse({}), []),
 };
 
 const number = fc.oneof(
@@ -113,4 +113,18 @@ test('IoU is measured within the picture, distance as said', () => {
   expect(task.terms(said, truth, [SQUARE])).toMatchObject({ accuracy: 1.5 });
   const only = box.create(box.parameters.parse({}), [whole]);
   expect(only.evaluate(said, truth, [SQUARE])).toMatchObject({ iou: 1, hit: true });
+});
+
+test('the published pattern is the regular expression that it stands for', () => {
+  const pattern = /^<think>.*?<\/think>\s*<answer>.*?<\/answer>$/s;
+  const piece = fc.constantFrom('<think>', '</think>', '<answer>', '</answer>', ' ', '\n', 'a');
+  const truth = tasks.published!.parseTruth(sample(labels, asked));
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 9 }), (pieces) => {
+      const text = pieces.join('');
+      const { thinking } = tasks.published!.terms({ text, stop: 'eos' }, truth, [SQUARE]);
+      expect(thinking).toBe(Number(pattern.test(text)));
+    }),
+    { numRuns: 50_000, seed: 3 },
+  );
 });

@@ -17,8 +17,8 @@ export interface GroundingTruth {
 const EXAMPLE = 'write [{"bbox_2d": [x0, y0, x1, y1]}, ...] in pixels of the original image, or [] if nothing matches';
 
 /**
- * Reads `[{"bbox_2d": [x0, y0, x1, y1], "point_2d": [x, y]}, ...]`, or one such object without the list. A `"label"` beside
- * a box, as Qwen writes it, is read over.
+ * Reads `[{"bbox_2d": [x0, y0, x1, y1], "point_2d": [x, y]}, ...]`, or one such object without the list. A `"label"`
+ * beside a box, as Qwen writes it, is read over.
  * @throws UserError that names the sample and says what is wrong with its solution
  */
 export function parseTruth(sample: Sample, points: boolean, frame?: Frame): GroundingTruth {
