@@ -181,10 +181,10 @@ test('an image outside the folder of the dataset is the choice of its user', asy
 });
 
 test('what looks wrong, and labels that the model cannot write, are named, and nothing is refused', async () => {
-  const solution = [{ bbox_2d: [10, 10, 10.4, 30] }];
+  const solution = [{ bbox_2d: [10, 10, 10.2, 30] }];
   const folder = await makeFolder({ lines: [good, bad({ solution })] });
   const file = join(folder, 'train.jsonl');
-  const says = [`${file}:2 (id bad): the box [10,10,10.4,30] is written`, 'which has no area', 'would survive where'];
+  const says = [`${file}:2 (id bad): the box [10,10,10.2,30] is written`, 'which has no area', 'would survive where'];
   const checked = await visurf('data', 'check', file, '--model', tinyModel, '--json');
   expect(checked.code).toBe(0);
   const { n, findings } = JSON.parse(checked.stdout) as { n: number; findings: Record<string, unknown>[] };
