@@ -8,8 +8,24 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { fixtures, oracleCases, oraclePrompt, tinyModel, type OracleCase } from '../testing/oracle.ts';
 import { loadModel } from './load.ts';
-import { adapterParameters, attachAdapters, chosenModules, mergeAdapters, referencePath, asReference } from './lora.ts';
-import { adapterFiles, baseDirectory, loadAdapter, makePeftConfig, missingBase, readPeftConfig } from './peft.ts';
+import {
+  adapterParameters,
+  adaptersOf,
+  attachAdapters,
+  chosenModules,
+  mergeAdapters,
+  referencePath,
+  asReference,
+} from './lora.ts';
+import {
+  adapterFiles,
+  baseDirectory,
+  keepStart,
+  loadAdapter,
+  makePeftConfig,
+  missingBase,
+  readPeftConfig,
+} from './peft.ts';
 import type { QwenVL } from './qwen.ts';
 
 const adapterOf = (name: string): string => join(fixtures, 'tiny-qwen2_5-vl', 'adapters', name);
@@ -63,6 +79,20 @@ describe.each(['language', 'vision'])('%s', (name) => {
       expect(distance(model, (each, j) => expected[each.name]![j]!.logProbs64)).toBeLessThan(1e-9);
       asReference(model, () => expect(distance(model, (each, j) => each.responses[j]!.logProbs64)).toBeLessThan(1e-9));
     });
+  });
+
+  test('what training started from is kept beside what it makes of it', () => {
+    const expected = expectedOf(name);
+    const before = live().handles;
+    withAdapter(name, 'float64', (model) => {
+      keepStart(model, adapterOf(name));
+      for (const each of adapterParameters(model).values()) scope(() => noGrad(() => each.mul_(0.5)));
+      const fromStart = () => distance(model, (each, j) => expected[each.name]![j]!.logProbs64);
+      expect(asReference(model, fromStart)).toBeLessThan(1e-9);
+      expect(fromStart()).toBeGreaterThan(0.1);
+      for (const adapter of adaptersOf(model).values()) adapter.forgetStart();
+    });
+    expect(live().handles).toBe(before);
   });
 
   test('gradients of A and B, and of nothing else', () => {

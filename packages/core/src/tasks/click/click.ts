@@ -9,13 +9,13 @@
 import { z } from 'zod';
 import type { Box, Frame, Point, Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
-import { parseAnswer, readPoint } from '../grounding/answer.ts';
-import { contains, toModel } from '../grounding/geometry.ts';
+import { parseAnswer } from '../grounding/answer.ts';
+import { contains } from '../grounding/geometry.ts';
 import { question } from '../grounding/template.ts';
 import { parseTruth as parseBoxes } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, Task, TaskDefinition } from '../task.ts';
-import { thinkingFormat } from '../thinking.ts';
+import { answerBlock, thinkingFormat } from '../thinking.ts';
 import { taggedTerms, termWeights } from '../weights.ts';
 import { clickForms, recogniseClick } from './forms.ts';
 
@@ -80,7 +80,6 @@ function makeClick(weights: Readonly<Record<string, number>>): Task<ClickTruth> 
     template: TEMPLATE,
     variables: (problem) => ({ Question: question(problem) }),
     parseTruth: (sample, frames) => parseTruth(sample, frames?.[0]),
-    lost: ({ box }, frames) => lostClick(box, frames[0]!),
     forms: clickForms,
     recognise: recogniseClick,
     parse: (text, frames) => readClicks(text, frames[0]!),
@@ -98,7 +97,15 @@ function makeClick(weights: Readonly<Record<string, number>>): Task<ClickTruth> 
         malformed: mean(all, ({ wellFormed }) => !wellFormed),
       });
     },
+    lost: (truth, frames) => lostClick(truth, frames[0]!),
   };
+}
+
+/** A control so small that its centre, in whole coordinates of the model, lies beside it. */
+function lostClick(truth: ClickTruth, frame: Frame): string | undefined {
+  const label = clickForms[0]!.write(truth, [frame]);
+  if (readClicks(label, frame).points.every((point) => contains(truth.box, point))) return undefined;
+  return `the centre of the box ${JSON.stringify(truth.box)} is written ${answerBlock(label)}, which lies beside it`;
 }
 
 function parseTruth(sample: Sample, frame: Frame | undefined): ClickTruth {
@@ -112,13 +119,6 @@ function parseTruth(sample: Sample, frame: Frame | undefined): ClickTruth {
     );
   }
   return { box: object.box };
-}
-
-/** A control so small that its centre, in whole coordinates of the model, lies beside it. */
-function lostClick(box: Box, frame: Frame): string | undefined {
-  const centre = toModel([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], frame);
-  if (contains(box, readPoint(centre, frame))) return undefined;
-  return `the centre of the box ${JSON.stringify(box)} is written ${JSON.stringify(centre)}, which lies outside`;
 }
 
 /** A corner of the picture that the control does not reach; a control that fills it is always hit. */

@@ -44,7 +44,6 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
     template: points ? BOXES_AND_POINTS : BOXES_ONLY,
     variables: (problem) => ({ Question: question(problem), Answer: exampleAnswer(points) }),
     parseTruth: (sample, frames) => parseTruth(sample, points, frames?.[0]),
-    lost: ({ objects }, frames) => lostObject(objects, parameters, frames[0]!),
     forms: groundingForms(points),
     recognise: (text) => recogniseForm(text, points),
     parse(text, frames) {
@@ -68,6 +67,7 @@ function createGrounding(parameters: GroundingParameters, samples: readonly Samp
         frame: frames[0]!,
       }),
     metrics: (evaluations) => groundingMetrics(evaluations as readonly GroundingEvaluation[]),
+    lost: ({ objects }, frames) => lostObject(objects, parameters, frames[0]!),
   };
 }
 

@@ -100,7 +100,7 @@ describe.each(Object.entries(tasks))('%s', (_, task) => {
     };
     spent(10_000);
     // A quadratic reading of a million characters takes minutes.
-    expect(spent(1_000_000)).toBeLessThan(1000);
+    expect(spent(1_000_000)).toBeLessThan(5000);
   });
 });
 
