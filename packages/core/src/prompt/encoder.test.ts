@@ -197,3 +197,31 @@ test('ids without a token are known', () => {
   expect(tokenizer.missingIds(352)).toEqual([346, 347, 348, 349, 350, 351]);
   expect(tokenizer.missingIds(346)).toEqual([]);
 });
+
+test('an end of turn that is an added token but not declared as special', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-ending-'));
+  cpSync(model, directory, { recursive: true });
+  const file = path.join(directory, 'tokenizer.json');
+  const read = JSON.parse(readFileSync(file, 'utf8')) as { added_tokens: { id: number; special: boolean }[] };
+  for (const each of read.added_tokens) if (each.id === 322) each.special = false;
+  writeFileSync(file, JSON.stringify(read));
+  writeFileSync(path.join(directory, 'tokenizer_config.json'), '{"eos_token": "<|endoftext|>"}');
+  const encoder = PromptEncoder.load(directory);
+  expect(encoder.encodeResponse('[]')).toEqual([58, 60, 322]);
+  expect(new Set(encoder.tokenizer.eosIds)).toEqual(new Set([322, 320]));
+});
+
+test('images of a sample stand at its <image>; elsewhere that is text', async () => {
+  const encoder = PromptEncoder.load(model);
+  const images = [image, `${fixtures}/images/flat-90x60.png`];
+  const problem = 'compare <image> with <image>';
+  const vision = '<|vision_start|><|image_pad|><|vision_end|>';
+  const placed = await encoder.encode({ problem, images, places: true });
+  expect(placed.rendered).toContain(`compare ${vision} with ${vision}<|im_end|>`);
+  expect(placed.images).toEqual(images);
+  const raw = await encoder.encode({ problem, images });
+  expect(raw.rendered).toContain(`${vision}${vision}compare <image> with <image><|im_end|>`);
+  await expect(encoder.encode({ problem, images: [image], places: true }, 'a.jsonl:3')).rejects.toThrow(
+    'a.jsonl:3: the question has 2 <image> for 1 image',
+  );
+});

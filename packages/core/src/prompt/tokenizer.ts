@@ -83,8 +83,8 @@ export class Tokenizer {
     const longestFirst = special.map(({ content }) => content).sort((a, b) => b.length - a.length);
     this.controlPattern = new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join('|') || '(?!)'})`, 'u');
 
-    const [gap = '', turnEnd] = (names.turnEnd ?? '').split(this.controlPattern);
-    this.beforeEos = turnEnd === undefined ? '' : gap;
+    const { before, turnEnd } = this.firstToken(names.turnEnd ?? '');
+    this.beforeEos = before;
     const named = [turnEnd, names.eosToken].map((content) => (content === undefined ? undefined : this.idOf(content)));
     // Files of a model and of its tokenizer may come from different places.
     const configured = names.eosIds?.filter((id) => this.tokenOf(id) !== undefined) ?? [];
@@ -98,6 +98,14 @@ export class Tokenizer {
     this.eosId = eosId;
     this.eosIds = [...new Set([eosId, ...named.filter((id) => id !== undefined), ...configured])];
     this.padId = names.padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
+  }
+
+  /** The first control token of a text and what stands before it; some files do not declare theirs as special. */
+  private firstToken(text: string): { before: string; turnEnd: string | undefined } {
+    const [before = '', turnEnd] = text.split(this.controlPattern);
+    if (turnEnd !== undefined) return { before, turnEnd };
+    const whole = this.file.added_tokens.find(({ content }) => content === text.trim());
+    return { before: whole ? text.slice(0, text.indexOf(whole.content)) : '', turnEnd: whole?.content };
   }
 
   /** Id of a token by its text, undefined where there is none. */
