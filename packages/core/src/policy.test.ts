@@ -93,7 +93,7 @@ test('an adapter names a base of the hub by its name and commit, and finds it ag
   using policy = await loadPolicy(adapter, options);
   const again = exportModel(policy, path.join(folder, 'again')).directory;
   expect(readFileSync(path.join(again, 'adapter_config.json'), 'utf8')).toContain('"owner/tiny-model"');
-  const foreign = `/home/somebody/hub/models--owner--tiny-model/snapshots/${commit}`;
+  const foreign = `/elsewhere/hub/models--owner--tiny-model/snapshots/${commit}`;
   const file = path.join(again, 'adapter_config.json');
   writeFileSync(file, JSON.stringify({ ...config, base_model_name_or_path: foreign, revision: null }));
   expect((await locateModel(again, options)).base).toBe(snapshot);
