@@ -1,20 +1,32 @@
-/** Checks before a run: is the data usable, and can its labels win? */
+/** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
+import type { ReadDataset } from './data/dataset.ts';
+import type { Finding } from './data/findings.ts';
 import { UserError } from './errors.ts';
-import { localModel, type HubOptions } from './hub/model.ts';
 import type { LabelSettings } from './label/control.ts';
+import { locateModel, type ModelSource } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { resolveModel } from './policy.ts';
+import { frameFor, IMAGE_AREA, survivingSize, type Coordinates } from './prompt/resize.ts';
 import { askAll } from './question/ask.ts';
+import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { pixelLimits } from './question/settings.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './reward/labelcheck.ts';
-import type { Sample } from './types.ts';
+import { scorerOf, type Scorer, type Subject } from './reward/reward.ts';
+import { lostLabels } from './reward/survival.ts';
+import type { Frame, Sample } from './types.ts';
 
 export interface DataReport {
+  /** Samples that can be used. */
   readonly n: number;
   readonly images: number;
   /** Samples by task. */
   readonly tasks: Readonly<Record<string, number>>;
+  readonly findings: readonly Finding[];
+}
+
+export interface CheckDataOptions extends ModelSource, MeasureOptions {
+  /** Whose coordinates labels have to survive; unset: that of the configuration, else Qwen2.5-VL's where a limit is given. */
+  readonly model?: string | undefined;
 }
 
 const countBy = (samples: readonly Sample[]): Record<string, number> => {
@@ -23,37 +35,100 @@ const countBy = (samples: readonly Sample[]): Record<string, number> => {
   return counts;
 };
 
-/** @throws UserError that lists every unusable sample. */
-export async function checkData(file: string, options: MeasureOptions = {}): Promise<DataReport> {
-  const { experiment } = await openMeasure([], options);
-  const { samples } = await experiment.load(file);
-  return { n: samples.length, images: new Set(samples.flatMap(({ images }) => images)).size, tasks: countBy(samples) };
+/**
+ * Reads whole datasets, and says what is wrong with them and what looks wrong.
+ * @throws UserError where a file, the task or the model is none
+ */
+export async function checkData(
+  files: string | readonly string[],
+  options: CheckDataOptions = {},
+): Promise<DataReport> {
+  const { model = options.config?.model } = options;
+  const located = model === undefined ? undefined : await locateModel(model, { ...options, weights: false });
+  const directories = [located?.adapter, located?.base];
+  const { experiment: opened } = await openMeasure(directories, options);
+  const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
+  const found: { usable: Sample[]; findings: Finding[] }[] = [];
+  for (const file of [files].flat()) {
+    const { experiment, ...read } = await opened.read(file);
+    const bad = new Set(
+      read.findings.flatMap(({ severity, line, lines }) => (severity === 'error' ? (lines ?? [line ?? 0]) : [])),
+    );
+    const usable = read.samples.filter(({ source }) => !bad.has(source.line));
+    const rounding = coordinates && usable.length > 0 ? roundingOf(experiment, usable, read, coordinates) : [];
+    found.push({ usable, findings: [...read.findings, ...rounding] });
+  }
+  const samples = found.flatMap(({ usable }) => usable);
+  return {
+    n: samples.length,
+    images: new Set(samples.flatMap(({ images }) => images)).size,
+    tasks: countBy(samples),
+    findings: found.flatMap(({ findings }) => findings),
+  };
+}
+
+function coordinatesOf(model: string | undefined, limits: ReturnType<typeof pixelLimits>): Coordinates | undefined {
+  if (model !== undefined) return PromptEncoder.load(model, limits).coordinates;
+  const { minPixels, maxPixels } = limits;
+  if (minPixels === undefined && maxPixels === undefined) return undefined;
+  const area = { minPixels: minPixels ?? IMAGE_AREA.minPixels, maxPixels: maxPixels ?? IMAGE_AREA.maxPixels };
+  return { resize: { patchSize: 14, mergeSize: 2, ...area }, thousandths: false };
+}
+
+function roundingOf(
+  experiment: Experiment,
+  samples: readonly Sample[],
+  { frames }: ReadDataset,
+  coordinates: Coordinates,
+): Finding[] {
+  const subjects = samples.map((sample): Subject => {
+    const own = sample.images.map((file) => frameFor(frames.get(file)!, coordinates));
+    return { sample, frames: own, truth: experiment.parseTruth(sample, own) };
+  });
+  return roundingFindings(experiment.scorer, subjects, coordinates);
+}
+
+/** Labels that do not survive the model's coordinates, and the size of the image at which they would. */
+function roundingFindings(scorer: Scorer, subjects: readonly Subject[], coordinates: Coordinates): Finding[] {
+  return lostLabels(scorer, subjects).map(({ sample, truth, frames, reason }) => {
+    const { task } = scorerOf(scorer, sample);
+    const survives = (frame: Frame): boolean => task.lost?.(truth, [frame, ...frames.slice(1)]) === undefined;
+    const advice = survivingSize(frames[0]!, coordinates, survives) ?? 'no size of the image helps: correct it';
+    const { file, line } = sample.source;
+    return { kind: 'rounding', severity: 'warning', file, line, id: sample.id, message: `${reason}; ${advice}` };
+  });
 }
 
 export interface RewardReport {
   readonly n: number;
   /** Samples whose label ties with, or loses against, a well-formed wrong answer with thinking. */
   readonly losing: readonly LabelThatCannotWin[];
+  /** Labels that would not earn the full mark as the model writes them; training leaves them out. */
+  readonly findings: readonly Finding[];
 }
 
-export interface CheckRewardOptions extends HubOptions, MeasureOptions {
+export interface CheckRewardOptions extends ModelSource, MeasureOptions {
   /** The model to train, which decides the coordinates of answers; unset: that of the configuration. */
   readonly model?: string | undefined;
 }
 
 /** Can the label of every sample win, with the rewards of the experiment? Needs no weights. */
 export async function checkReward(file: string, options: CheckRewardOptions): Promise<RewardReport> {
-  const { model = options.config?.model, config } = options;
+  const { config } = options;
+  const { model = config?.model } = options;
   if (model === undefined) throw new UserError('no model is named', { remedy: 'Name it with --model, or --config.' });
-  const directory = await localModel(model, { ...options, weights: false });
-  const { experiment: opened } = await openMeasure([directory], options);
+  const { adapter, base } = await locateModel(model, { ...options, weights: false });
+  const { experiment: opened } = await openMeasure([adapter, base], options);
   const { samples, experiment } = await opened.load(file);
-  const { minPixels, maxPixels } = experiment.settings;
-  const encoder = PromptEncoder.load(resolveModel(directory).base, pixelLimits(directory, { minPixels, maxPixels }));
+  const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], experiment.settings));
   const questions = await askAll(samples, (sample) => experiment.ask({ encoder }, sample));
-  const settings: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
+  const control: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
     eliminate: 'on',
     thinking: 'eliminate',
   };
-  return { n: samples.length, losing: labelsThatCannotWin(experiment.scorer, questions, settings) };
+  return {
+    n: samples.length,
+    losing: labelsThatCannotWin(experiment.scorer, questions, control),
+    findings: roundingFindings(experiment.scorer, questions, encoder.coordinates),
+  };
 }

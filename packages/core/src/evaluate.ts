@@ -2,31 +2,22 @@
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 
-import type { Device } from '@visurf/torch';
-
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
-import { localModel, type HubOptions } from './hub/model.ts';
-import type { Precision } from './model/projection.ts';
-import { loadPolicy } from './policy.ts';
-import { openMeasure, type MeasureOptions } from './question/measure.ts';
+import { openModel, type OpenOptions } from './opened.ts';
 import { makeDirectory } from './run/durable.ts';
 
-export interface EvaluateOptions extends Pick<HubOptions, 'revision'>, MeasureOptions {
+export interface EvaluateOptions extends Omit<OpenOptions, 'onProgress'> {
   /** Checkpoint in Hugging Face layout, a run, or a name on the hub. */
   readonly model: string;
-  /** Directory of an adapter to put on the model. */
-  readonly adapter?: string | undefined;
   /** JSONL file. */
   readonly data: string;
-  readonly device?: Device | undefined;
-  readonly precision?: Precision | undefined;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
   /** JSONL file for the answer to every sample; unset: `eval/MODEL/DATA.jsonl` here. */
   readonly output?: string | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  readonly onDownload?: HubOptions['onProgress'];
+  readonly onDownload?: OpenOptions['onProgress'];
   /** Hears where settings were taken from, before the model answers. */
   readonly onOrigins?: ((lines: readonly string[]) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -56,16 +47,10 @@ const nameOf = (model: string): string => path.resolve(model).split(path.sep).fi
 
 /** @throws UserError for a bad checkpoint or bad data. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
-  const { model, adapter, revision, data, device, precision, limit, onProgress, onDownload, signal } = options;
-  const directory = await localModel(model, { revision, onProgress: onDownload });
-  const { experiment: opened, origins } = await openMeasure(
-    adapter === undefined ? [directory] : [adapter, directory],
-    options,
-  );
+  const { model, data, limit, onProgress, onDownload, signal } = options;
+  const { policy: loaded, experiment: opened, origins } = await openModel(model, { ...options, onProgress: onDownload });
+  using policy = loaded;
   options.onOrigins?.(origins);
-  const { minPixels, maxPixels, maxPromptTokens } = opened.settings;
-  const seen = { minPixels, maxPixels, maxPromptTokens };
-  using policy = await loadPolicy(directory, { ...seen, adapter, device, precision, dtype: 'auto' });
   const { samples, experiment } = await opened.load(data, { limit });
   const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
   assertWritable(perSample);

@@ -18,7 +18,7 @@ export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition 
 export { defineReward, type RewardFunction } from './reward/reward.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
-export { loadPolicy, Policy, type PolicyOptions } from './policy.ts';
+export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';
 export { requireNewDirectory } from './export/directory.ts';
@@ -26,13 +26,15 @@ export { generate, inspect, score, type AnswerOptions, type Generation, type Ins
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
 export type { Message } from './prompt/template.ts';
 
-export { openMeasure, type Measure, type MeasureOptions } from './question/measure.ts';
+export { openModel, type OpenedModel, type OpenOptions } from './opened.ts';
+export type { MeasureOptions } from './question/measure.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
 export type { ProfileOptions, ProfileSummary } from './profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
 export { loadComparison, type Comparison } from './compare/definition.ts';
-export { checkData, checkReward, type DataReport, type RewardReport } from './check.ts';
+export { checkData, checkReward, type CheckDataOptions, type DataReport, type RewardReport } from './check.ts';
+export { describeFinding, listFindings, unusable, type Finding } from './data/findings.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';
 export { probeMachine, type Machine } from './machine.ts';

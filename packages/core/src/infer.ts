@@ -2,11 +2,10 @@
 import { noGrad, scope } from '@visurf/torch';
 
 import { invariant, UserError } from './errors.ts';
-import { localModel, type HubOptions } from './hub/model.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
 import { TextStream } from './prompt/stream.ts';
 import { pixelLimits } from './question/settings.ts';
-import { resolveModel, type Policy } from './policy.ts';
+import { locateModel, type ModelSource, type Policy } from './policy.ts';
 import { greedy, requireProbabilities, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
 
@@ -29,12 +28,10 @@ export interface Inspection {
 }
 
 /** What a model sees of a prompt; needs no weights. */
-export async function inspect(model: string, input: PromptInput, options: HubOptions = {}): Promise<Inspection> {
-  const directory = await localModel(model, { ...options, weights: false });
-  const { rendered, inputIds, imageGridThw, videoGridThw, positionIds, pixelValues } = await PromptEncoder.load(
-    resolveModel(directory).base,
-    pixelLimits(directory, {}),
-  ).encode(input);
+export async function inspect(model: string, input: PromptInput, options: ModelSource = {}): Promise<Inspection> {
+  const { base, adapter } = await locateModel(model, { ...options, weights: false });
+  const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], {}));
+  const { rendered, inputIds, imageGridThw, videoGridThw, positionIds, pixelValues } = await encoder.encode(input);
   const patches = [...imageGridThw, ...(videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   return {
     rendered,

@@ -65,8 +65,9 @@ export function fingerprints(): Print {
 
 /** What decides a training. Files count by what they hold, so that results are good elsewhere too; validation decides nothing. */
 export async function decisive(config: Config, print: Print): Promise<unknown[]> {
-  const { output: _, threads: __, model, data, ...rest } = config;
-  return [rest, { ...data, train: '', validation: '' }, [await print(model), await print(data.train)]];
+  const { output: _, threads: __, model, base, data, ...rest } = config;
+  const files = [await print(model), await print(data.train), ...(base === undefined ? [] : [await print(base)])];
+  return [rest, { ...data, train: '', validation: '' }, files];
 }
 
 /** Of a file its content, of a model's directory its configuration and the sizes of its weights, of the hub its name. */

@@ -7,10 +7,11 @@ import { ones, scope, setNumThreads } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
 import { statedDtype } from './export/config.ts';
-import { localModel, type HubOptions } from './hub/model.ts';
+import type { HubOptions } from './hub/model.ts';
 import { labelTexts } from './label/align.ts';
 import { productRate } from './machine.ts';
 import { loadModelConfig } from './model/config.ts';
+import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
 import { planMemory, type MemoryPlan } from './plan/memory.ts';
@@ -18,6 +19,7 @@ import type { Part } from './plan/parts.ts';
 import { sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import type { Sizes, Workload } from './plan/workload.ts';
+import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { pixelLimits } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
@@ -52,11 +54,13 @@ export interface Plan {
 const sampled = 64;
 
 /** Predicts peak memory and time of a run. @throws UserError as training would */
-export async function plan(config: Config, options: PlanOptions = {}): Promise<Plan> {
-  if (config.threads !== undefined) setNumThreads(config.threads);
-  const directory = await localModel(config.model, { ...options, revision: config.revision, weights: false });
+export async function plan(asked: Config, options: PlanOptions = {}): Promise<Plan> {
+  if (asked.threads !== undefined) setNumThreads(asked.threads);
+  const { base, revision } = asked;
+  const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
+  const config = adapter === undefined ? asked : withAdapter(asked, adapter);
   const model = loadModelConfig(directory);
-  const workload = await workloadOf(config, directory, options.responseTokens);
+  const workload = await workloadOf(config, { base: directory, adapter }, options.responseTokens);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision };
@@ -81,10 +85,25 @@ export async function plan(config: Config, options: PlanOptions = {}): Promise<P
   };
 }
 
+/** Training that goes on with an adapter is that of a new one like it. */
+function withAdapter(config: Config, adapter: string): Config {
+  const peft = readPeftConfig(adapter);
+  const targets = peft.target_modules ?? undefined;
+  const vision = /visual|qkv/.test(JSON.stringify(targets ?? ''));
+  return {
+    ...config,
+    train: { ...config.train, lora: { ...settingsOf(peft), targets, vision } },
+  };
+}
+
 /** The longest prompts and labels of the dataset's first samples; of every step the one with most to do. */
-async function workloadOf(config: Config, directory: string, responseTokens?: number): Promise<Workload> {
+async function workloadOf(
+  config: Config,
+  { base: directory, adapter }: LocatedModel,
+  responseTokens?: number,
+): Promise<Workload> {
   const { samples, validation, experiment } = await loadData(config);
-  const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits(directory, config.data) });
+  const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {
     const { prompt, truth, frames } = await experiment.ask({ encoder }, sample);

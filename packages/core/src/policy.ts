@@ -1,16 +1,20 @@
 /** A checkpoint ready to answer: weights, tokenizer, chat template, image processing. */
+import { realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
+
 import { info, type Device } from '@visurf/torch';
 
-import { isHubId } from './hub/id.ts';
-import { localModel, type HubOptions } from './hub/model.ts';
+import { hubName, isHubId } from './hub/id.ts';
+import { localModel, type HubOptions, type LocalModelOptions } from './hub/model.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './model/load.ts';
-import { addAdapters, mergeAdapters, type LoraSettings } from './model/lora.ts';
+import { adaptersOf, addAdapters, mergeAdapters, type LoraSettings } from './model/lora.ts';
 import {
   baseDirectory,
   isAdapterDirectory,
   loadAdapter,
   makePeftConfig,
+  missingBase,
   readPeftConfig,
   type PeftConfig,
 } from './model/peft.ts';
@@ -19,6 +23,7 @@ import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { pixelLimits } from './question/settings.ts';
 import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
+import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 
 export interface PolicyOptions extends EncoderOptions {
@@ -41,11 +46,13 @@ export class Policy {
   readonly encoder: PromptEncoder;
   /** Description of the model's adapter, where it has one. */
   peft: PeftConfig | undefined;
+  readonly #missingIds: readonly number[];
 
   constructor(directory: string, model: QwenVL, encoder: PromptEncoder) {
     this.directory = directory;
     this.model = model;
     this.encoder = encoder;
+    this.#missingIds = encoder.tokenizer.missingIds(model.config.text.vocabularySize);
     this.peft = undefined;
   }
 
@@ -53,7 +60,7 @@ export class Policy {
   addAdapter(settings: LoraSettings, seed: number): void {
     if (this.peft) throw new Error('the policy has an adapter already');
     addAdapters(this.model, settings, seed);
-    this.peft = makePeftConfig(this.model, settings, this.directory);
+    this.peft = { ...makePeftConfig(this.model, settings, this.directory), ...nameOf(this.directory) };
   }
 
   /** Adds the adapter to the weights: what is left is a whole model that computes the same. */
@@ -63,12 +70,12 @@ export class Policy {
   }
 
   /**
-   * Samples `group` responses per prompt, [B][G]. Sampling never draws vision or padding tokens; greedy decoding says what
-   * the model finds most likely, whatever it is.
+   * Samples `group` responses per prompt, [B][G]. Sampling never draws vision or padding tokens, nor ids without a token;
+   * greedy decoding says what the model finds most likely, whatever it is.
    */
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const { tokenizer } = this.encoder;
-    const forbiddenIds = options.temperature === 0 ? [] : this.encoder.forbiddenIds;
+    const forbiddenIds = options.temperature === 0 ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
     const groups = await generate(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }
@@ -79,6 +86,7 @@ export class Policy {
   }
 
   [Symbol.dispose](): void {
+    for (const adapter of adaptersOf(this.model).values()) adapter.forgetStart();
     this.model.weightsChanged();
     this.model.dispose();
   }
@@ -89,30 +97,67 @@ export class Policy {
   }
 }
 
-/** The directory of a whole model, and of the adapter to put on it: an adapter's own directory names its base. */
-export function resolveModel(directory: string, adapter?: string): { base: string; adapter: string | undefined } {
-  if (adapter !== undefined) return { base: directory, adapter };
-  if (!isAdapterDirectory(directory)) return { base: directory, adapter: undefined };
-  return { base: baseDirectory(directory), adapter: directory };
+/** Where a model is to be had: a directory, a run, or the hub; and the parts of one that is an adapter. */
+export interface ModelSource extends HubOptions {
+  /** Directory of a LoRA adapter, as PEFT writes it, or its name on the hub, to put on the model. */
+  readonly adapter?: string | undefined;
+  /** The base of a model that is an adapter, where it is not where the adapter's file says. */
+  readonly base?: string | undefined;
+}
+
+/** Directories of a whole model, and of the adapter to put on it. */
+export interface LocatedModel {
+  readonly base: string;
+  readonly adapter: string | undefined;
 }
 
 /**
- * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, or `owner/name`
- * on the hub, which is downloaded once.
+ * The directories that a model's name means: `model` is a directory, a run (its best checkpoint) or `owner/name` on the
+ * hub, whole or an adapter, which names its base.
+ * @throws UserError where one of them cannot be had
+ */
+export async function locateModel(model: string, options: ModelSource & LocalModelOptions = {}): Promise<LocatedModel> {
+  const { adapter, base, ...hub } = options;
+  const find = (name: string, revision?: string): Promise<string> =>
+    localModel(checkpointOf(name) ?? name, { ...hub, revision });
+  const directory = await find(model, options.revision);
+  if (!isAdapterDirectory(directory)) {
+    if (base !== undefined) {
+      throw new UserError('is a whole model, which has no base', { where: model, remedy: 'Leave the base out.' });
+    }
+    return { base: directory, adapter: adapter === undefined ? undefined : await find(adapter) };
+  }
+  if (adapter !== undefined) {
+    throw new UserError('is an adapter itself', {
+      where: model,
+      remedy: 'With an adapter, name the model that it belongs to; two adapters cannot be put on one model.',
+    });
+  }
+  if (base !== undefined) return { base: await find(base), adapter: directory };
+  const beside = baseDirectory(directory);
+  if (beside !== undefined) return { base: beside, adapter: directory };
+  const { base_model_name_or_path: named = null, revision } = readPeftConfig(directory);
+  // Other programs may have left a path into a cache of downloads, which names the model as well.
+  const remote =
+    named && (hubName(named) ?? (isHubId(named) ? { id: named, revision: revision ?? undefined } : undefined));
+  if (!remote) throw missingBase(directory);
+  return { base: await find(remote.id, remote.revision), adapter: directory };
+}
+
+/** The directory whose configuration, tokenizer and processor a model has; its weights are not needed. */
+export const localBase = async (model: string, options: ModelSource): Promise<string> =>
+  (await locateModel(model, { ...options, weights: false })).base;
+
+/**
+ * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
+ * `owner/name` on the hub, which is downloaded once.
  * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
  * @example
  * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
  */
-export async function loadPolicy(model: string, options: PolicyOptions & HubOptions = {}): Promise<Policy> {
-  const directory = await localModel(model, options);
-  if (options.adapter === undefined && isAdapterDirectory(directory)) {
-    const { base_model_name_or_path: base } = readPeftConfig(directory);
-    if (base && isHubId(base)) {
-      const whole = await localModel(base, { ...options, revision: undefined });
-      return loadLocalPolicy(whole, { ...options, adapter: directory });
-    }
-  }
-  return loadLocalPolicy(directory, options);
+export async function loadPolicy(model: string, options: PolicyOptions & ModelSource = {}): Promise<Policy> {
+  const { base, adapter } = await locateModel(model, options);
+  return loadLocalPolicy(base, { ...options, adapter });
 }
 
 /**
@@ -127,11 +172,20 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
       remedy: 'Use device cpu, or see what was found with: visurf doctor',
     });
   }
-  const { base, adapter } = resolveModel(directory, options.adapter);
-  const encoder = PromptEncoder.load(base, { ...options, ...pixelLimits(adapter ?? base, options) });
+  const isAdapter = options.adapter === undefined && isAdapterDirectory(directory);
+  const adapter = isAdapter ? directory : options.adapter;
+  const base = isAdapter ? baseDirectory(directory) : directory;
+  if (base === undefined) throw missingBase(directory);
+  const encoder = PromptEncoder.load(base, { ...options, ...pixelLimits([adapter, base], options) });
   const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : 'float32' });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);
-  if (adapter !== undefined) policy.peft = loadAdapter(model, adapter);
+  if (adapter !== undefined) policy.peft = { ...loadAdapter(model, adapter), ...nameOf(base) };
   return policy;
+}
+
+/** How an adapter's file names a base: as on the hub where it came from there. */
+function nameOf(directory: string): Pick<PeftConfig, 'base_model_name_or_path' | 'revision'> {
+  const { id, revision } = hubName(realpathSync(directory)) ?? {};
+  return { base_model_name_or_path: id ?? resolve(directory), revision: revision ?? null };
 }

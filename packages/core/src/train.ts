@@ -9,14 +9,16 @@ import { DataCursor, type CursorState } from './data/cursor.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
+import { withPixelLimits } from './export/processor.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
-import { localModel, type DownloadProgress } from './hub/model.ts';
+import type { DownloadProgress } from './hub/model.ts';
 import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
-import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
+import { differences } from './model/lora.ts';
+import { adapterFiles, keepStart, settingsOf } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
-import { loadLocalPolicy, type Policy } from './policy.ts';
+import { loadLocalPolicy, locateModel, type LocatedModel, type Policy } from './policy.ts';
 import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
 import { changesOfRewards } from './question/resume.ts';
@@ -24,6 +26,7 @@ import { experimentFile, pixelLimits, readSettings, writeSettings } from './ques
 import { loadData } from './question/training.ts';
 import { labelsThatCannotWin } from './reward/labelcheck.ts';
 import type { RewardFunction, Scorer } from './reward/reward.ts';
+import { describeLost, withoutLost } from './reward/survival.ts';
 import { describeStep } from './record.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
@@ -79,7 +82,21 @@ interface Progress {
 
 const optimizerFile = 'optimizer.safetensors';
 
-/** What training needs to know of the labels before it starts. */
+/**
+ * Questions to train on, and what to know of their labels before it starts.
+ * @throws UserError where no question is left
+ */
+function teachable(
+  questions: readonly Question[],
+  scorer: Scorer,
+  config: Config,
+): { readonly taught: readonly Question[]; readonly warnings: readonly string[] } {
+  const { taught, lost } = withoutLost(scorer, questions);
+  const message = describeLost(lost, questions.length);
+  if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: config.data.train });
+  return { taught, warnings: [message, labelWarning(taught, scorer, config)].filter((each) => each !== undefined) };
+}
+
 function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
   if (!joinsGroups(config)) return undefined;
   const losing = labelsThatCannotWin(scorer, questions, config.label).map(({ sample }) => sample.id);
@@ -113,18 +130,13 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
   let reached = 0;
   warnings.forEach(warn);
   const { samples, validation, experiment: chosen } = await loadData(asked, { rewards, onWarning: warn });
-  const model = await localModel(asked.model, {
+  const start = await locateModel(asked.model, {
+    base: asked.base,
     revision: asked.revision,
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: warn,
   });
-  if (isAdapterDirectory(model)) {
-    throw new UserError('training starts from a whole model, and this is an adapter', {
-      where: asked.model,
-      remedy: 'merge it into its base first: visurf merge',
-    });
-  }
-  const experiment = chosen.withLimits(pixelLimits(model, asked.data));
+  const experiment = chosen.withLimits(pixelLimits([start.adapter, start.base], asked.data));
   const config = experiment.resolve(asked);
 
   const environment = describeEnvironment({ ...info() });
@@ -141,22 +153,18 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     for (const message of resumed?.warnings ?? []) warn(message);
     const before = checkpoint && readSettings(checkpoint.directory);
     if (before) changesOfRewards(before, experiment.settings, config.output).forEach(warn);
-    const { device, precision } = config;
-    // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
-    const dtype = config.train.lora ? 'auto' : 'float32';
-    using policy = loadLocalPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
-    if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
+    using policy = loadStart(start, checkpoint, config);
     const questions = await askAll([...samples, ...validation], (sample) => experiment.ask(policy, sample));
-    const warning = labelWarning(questions.slice(0, samples.length), experiment.scorer, config);
-    if (warning) warn(warning);
+    const { taught, warnings: found } = teachable(questions.slice(0, samples.length), experiment.scorer, config);
+    found.forEach(warn);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     run ??= begin();
-    const local = { ...config, model };
+    const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const data = { config: local, experiment, samples, validation };
+    const data = { config: local, experiment, samples: taught.map(({ sample }) => sample), validation };
     return await trainPolicy({ ...data, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
@@ -181,7 +189,39 @@ interface Training {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The initial policy, for a KL penalty: a second model, or the same with its adapter off. */
+/** What a run begins with, or goes on with: a whole model, or one with an adapter, new or trained before. */
+function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | undefined, config: Config): Policy {
+  const { device, precision } = config;
+  const { lora } = config.train;
+  const usesAdapter = lora !== undefined || adapter !== undefined;
+  // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
+  const options = { ...config.data, device, precision, dtype: usesAdapter ? 'auto' : 'float32' } as const;
+  const saved = checkpoint?.directory;
+  const policy = usesAdapter
+    ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter })
+    : loadLocalPolicy(saved ?? base, options);
+  try {
+    if (adapter === undefined) {
+      if (lora && !saved) policy.addAdapter(lora, config.seed);
+      return policy;
+    }
+    const changed = lora && policy.peft ? differences(policy.model, settingsOf(policy.peft), lora) : [];
+    if (changed.length > 0) {
+      throw new UserError(`the adapter that training goes on from has another ${changed.join(', ')}`, {
+        where: 'train.lora',
+        remedy: 'Leave train.lora out, or merge the adapter into its base first (visurf merge) and train a new one.',
+      });
+    }
+    const { coefficient, reference } = config.objective.kl;
+    if (coefficient > 0 && reference === 'start') keepStart(policy.model, adapter);
+    return policy;
+  } catch (error) {
+    policy[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
 function referenceOf({ model, peft }: Policy, { objective, model: directory, device }: Config): QwenVL | undefined {
   if (objective.kl.coefficient === 0) return undefined;
   return peft ? model : loadModel(directory, { device });
@@ -266,7 +306,9 @@ async function trainPolicy({
     const progress: Progress = { cursor: drawn, forms };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
-      ...(policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model)),
+      ...(policy.peft
+        ? adapterFiles(policy.model, policy.peft)
+        : withPixelLimits(modelFiles(policy.model, config.model), config.data)),
       [experimentFile]: (file: string) => writeSettings(file, experiment.settings),
       [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
     };

@@ -82,7 +82,7 @@ const badLines: readonly (readonly [string, unknown, string])[] = [
   ['has the id of another', bad({ id: 'good' }), 'same id as line 1'],
   ['has two images', bad({ image: ['a.png', 'a.png'] }), 'exactly one image'],
   ['has a solution that is not JSON', bad({ solution: 'red' }), 'the solution is not JSON'],
-  ['has a solution that is no list', bad({ solution: { bbox_2d: [1, 2, 3, 4] } }), 'not a list'],
+  ['has a solution that is no list', bad({ solution: { box: [1, 2, 3, 4] } }), 'not a list'],
   ['has a box of three numbers', bad({ solution: [{ bbox_2d: [1, 2, 3] }] }), '"bbox_2d" is not four numbers'],
   ['has a box without area', bad({ solution: [{ bbox_2d: [9, 2, 3, 4] }] }), 'has no area'],
   ['has a box outside its image', bad({ solution: [{ bbox_2d: [1, 2, 300, 400] }] }), 'outside the image'],
@@ -130,7 +130,18 @@ test('the same list comes from data check and from eval', async () => {
   const folder = await makeFolder({ lines: [good, bad({ image: 'none.png' }), '{'] });
   const file = join(folder, 'train.jsonl');
   const says = ['2 bad samples', `${file}:2 (id bad): image file not found`, `${file}:3: malformed JSON`];
-  expectRefusal(await visurf('data', 'check', file, '--json'), ...says);
+  expectRefusal(await visurf('data', 'check', file), ...says);
+  const checked = await visurf('data', 'check', file, '--json');
+  expect(checked.code).toBe(2);
+  for (const message of says) expect(checked.stderr).toContain(message);
+  const { findings, ...counts } = JSON.parse(checked.stdout) as { findings: Record<string, unknown>[] };
+  expect(counts).toEqual({ n: 1, images: 1, tasks: { grounding: 1 } });
+  expect(findings.map(({ kind, severity, line }) => [kind, severity, line]).sort()).toEqual([
+    ['image', 'error', 2],
+    ['row', 'error', 3],
+  ]);
+  for (const each of findings)
+    expect(Object.keys(each).sort()).toEqual(['file', 'kind', 'line', 'message', 'severity']);
   expectRefusal(await visurf('eval', '--model', tinyModel, '--data', file, '--json'), ...says);
 });
 
@@ -167,4 +178,27 @@ test('an image outside the folder of the dataset is the choice of its user', asy
   const folder = await makeFolder({ lines: [bad({ image: join(tinyModel, '../../images/small-40x40.png') })] });
   const { code } = await visurf('data', 'check', join(folder, 'train.jsonl'));
   expect(code).toBe(0);
+});
+
+test('what looks wrong, and labels that the model cannot write, are named, and nothing is refused', async () => {
+  const solution = [{ bbox_2d: [10, 10, 10.2, 30] }];
+  const folder = await makeFolder({ lines: [good, bad({ solution })] });
+  const file = join(folder, 'train.jsonl');
+  const says = [`${file}:2 (id bad): the box [10,10,10.2,30] is written`, 'which has no area', 'would survive where'];
+  const checked = await visurf('data', 'check', file, '--model', tinyModel, '--json');
+  expect(checked.code).toBe(0);
+  const { n, findings } = JSON.parse(checked.stdout) as { n: number; findings: Record<string, unknown>[] };
+  expect([n, findings.length]).toEqual([2, 1]);
+  expect(findings[0]).toMatchObject({ kind: 'rounding', severity: 'warning', file, line: 2 });
+  const shown = await visurf('data', 'check', file, '--max-pixels', '40000');
+  expect(shown.code).toBe(0);
+  for (const message of says) expect(shown.stdout).toContain(message);
+  const rewards = await visurf('reward', 'check', file, '--model', tinyModel, '--json');
+  expect((JSON.parse(rewards.stdout) as { findings: unknown }).findings).toMatchObject([{ kind: 'rounding', line: 2 }]);
+  const trained = await visurf('train', join(folder, 'config.yaml'));
+  expect(trained.code).toBe(0);
+  expect(trained.stderr).toContain('1 of 2 samples are left out');
+  expect(trained.stderr).toContain('train.jsonl:2 (bad)');
+  writeFileSync(file, linesOf([bad({ solution })]));
+  expectRefusal(await visurf('train', join(folder, 'config.yaml'), 'output=other'), '1 of 1 samples', 'data check');
 });

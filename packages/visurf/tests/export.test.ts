@@ -1,6 +1,6 @@
 /** export and merge: what they write scores as what they were made from. */
 
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
@@ -24,6 +24,30 @@ test('a merged adapter scores as the adapter does, and not as its base', async (
   const [base, adapted, merged] = [await total(tinyModel), await total(adapter), await total(written.directory)];
   expect(merged).toBeCloseTo(adapted, 3);
   expect(Math.abs(merged - base)).toBeGreaterThan(0.1);
+});
+
+test('an adapter is put on a model wherever one is named, and its base is named where it was moved', async () => {
+  const folder = temporaryFolder();
+  const moved = join(folder, 'moved');
+  cpSync(adapter, moved, { recursive: true });
+  const scored = async (...args: string[]): Promise<number> =>
+    (await visurfJson<{ total: number }>('score', ...args, ...question, '--response', 'blue')).total;
+  const adapted = await total(adapter);
+  expect(await scored('--model', tinyModel, '--adapter', moved)).toBe(adapted);
+  expect(await scored('--model', moved, '--base', tinyModel)).toBe(adapted);
+  const lost = ['no directory here', '--base DIR', join(moved, 'adapter_config.json')];
+  expectRefusal(await visurf('score', '--model', moved, ...question, '--response', 'blue', '--json'), ...lost);
+  expectRefusal(await visurf('inspect', '--model', moved, ...question, '--json'), ...lost);
+
+  const short = [...question, '--max-new-tokens', '3'];
+  const said = await visurfJson('generate', '--model', adapter, ...short);
+  expect(await visurfJson('generate', '--model', tinyModel, '--adapter', moved, ...short)).toEqual(said);
+  const seen = await visurfJson('inspect', '--model', tinyModel, ...question);
+  expect(await visurfJson('inspect', '--model', moved, '--base', tinyModel, ...question)).toEqual(seen);
+  const output = join(folder, 'merged');
+  await visurfJson('merge', '--model', moved, '--base', tinyModel, '--output', output, '--max-pixels', '50176');
+  expect(Math.abs((await total(output)) - adapted)).toBeLessThan(1e-3);
+  expect(readFileSync(join(output, 'processor_config.json'), 'utf8')).toContain('"longest_edge": 50176');
 });
 
 test('two models become one', async () => {
@@ -70,6 +94,23 @@ test('an adapter alone', async () => {
   expect(written).toMatchObject({ kind: 'adapter', files: ['adapter_config.json', 'adapter_model.safetensors'] });
 });
 
+test('training goes on with the adapter of a run, and a run is its best checkpoint', async () => {
+  const folder = await makeFolder({});
+  const config = join(folder, 'config.yaml');
+  await visurfJson('train', config, 'train.lora.rank=2', 'optimizer.learningRate=0.1');
+  const run = join(folder, 'run');
+  const adapted = await total(join(run, 'checkpoints/000001'));
+  expect(await total(run)).toBe(adapted);
+  const again = [`model=${join(run, 'checkpoints/000001')}`, `output=${join(folder, 'again')}`];
+  await visurfJson('train', config, ...again, 'optimizer.learningRate=1e-9', 'objective.kl.coefficient=0.1');
+  // A step that changes next to nothing leaves the adapter as it was.
+  expect(await total(join(folder, 'again'))).toBeCloseTo(adapted, 3);
+  const other = await visurf('train', config, ...again.slice(0, 1), 'output=other', 'train.lora.rank=3');
+  expectRefusal(other, 'another rank', 'Leave train.lora out');
+  const { memory } = await visurfJson<{ memory: object }>('plan', config, ...again, '--gflops', '100');
+  expect(memory).toHaveProperty('peak');
+});
+
 test('a checkpoint of a run with LoRA is merged into the model that it started from', async () => {
   const folder = await makeFolder({});
   const lora = ['train.lora.rank=2', 'optimizer.learningRate=0.1', 'steps=2'];
@@ -107,6 +148,6 @@ test('what does not belong together is refused, and nothing is written', async (
   const another = join(fixtures, 'configurations/qwen2_5-windows/model');
   await refused(['merge', '--model', another, '--adapter', adapter], 'lora_A.weight has shape', 'one of this model');
   await refused(['merge', '--model', tinyModel, '--adapter', tinyModel], 'adapter_config.json');
-  await refused(['merge', '--model', adapter, '--adapter', adapter], 'no config.json');
+  await refused(['merge', '--model', adapter, '--adapter', adapter], 'is an adapter itself');
   await refused(['export', '--model', adapter, '--dtype', 'bfloat16'], 'an adapter is written as it is', 'merge');
 });

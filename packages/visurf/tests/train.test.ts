@@ -72,8 +72,8 @@ test('eval gives metrics, and a file with an answer to every sample', async () =
 
 test('data check counts, reward check compares', async () => {
   const data = join(await makeRun(), 'data.jsonl');
-  expect(await visurfJson('data', 'check', data)).toEqual({ n: 4, images: 1, tasks: { grounding: 4 } });
-  expect(await visurfJson('reward', 'check', data, '--model', tinyModel)).toEqual({ n: 4, losing: [] });
+  expect(await visurfJson('data', 'check', data)).toEqual({ n: 4, images: 1, tasks: { grounding: 4 }, findings: [] });
+  expect(await visurfJson('reward', 'check', data, '--model', tinyModel)).toEqual({ n: 4, losing: [], findings: [] });
 });
 
 test('text goes to standard output, progress to standard error', async () => {

@@ -226,7 +226,7 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
   return { path: keys, text, isNew };
 }
 
-const PATHS = [['model'], ['output'], ['data', 'train'], ['data', 'validation'], ['data', 'prompt']];
+const PATHS = [['model'], ['base'], ['output'], ['data', 'train'], ['data', 'validation'], ['data', 'prompt']];
 
 function isPath(keys: readonly string[], value: unknown): value is string {
   if (typeof value !== 'string' || !PATHS.some((known) => known.join('.') === keys.join('.'))) return false;
@@ -236,7 +236,7 @@ function isPath(keys: readonly string[], value: unknown): value is string {
 /** A model may be named as on the hub. */
 function absolute(keys: readonly string[], value: string, base: string): string {
   const resolved = path.resolve(base, value);
-  return keys[0] === 'model' && isHubId(value, resolved) ? value : resolved;
+  return (keys[0] === 'model' || keys[0] === 'base') && isHubId(value, resolved) ? value : resolved;
 }
 
 /** A prompt given as text rather than as a file. */

@@ -121,8 +121,10 @@ const objective = z
     aggregate: aggregate('sum', 'sequence'),
     kl: z
       .strictObject({
-        /** Weight of the k3 penalty towards the initial policy; 0: none, and no reference model is kept. */
+        /** Weight of the k3 penalty towards the reference policy; 0: none, and no reference model is kept. */
         coefficient: z.number().min(0).default(0),
+        /** Towards the policy that training starts from, or the base model without its adapter. */
+        reference: z.enum(['start', 'base']).default('start'),
         /** Whether the penalty covers labels, too. */
         labels: z.boolean().default(false),
       })
@@ -169,8 +171,13 @@ const lora = z.strictObject({
 });
 
 const shape = z.strictObject({
-  /** Policy to start from: a Hugging Face directory, or `owner/name` on the hub. */
+  /**
+   * Policy to start from: a Hugging Face directory, or `owner/name` on the hub. Training goes on from an adapter with that
+   * adapter.
+   */
   model: z.string(),
+  /** The base of a model that is an adapter, where it is not where the adapter's file says. */
+  base: z.string().optional(),
   /** Of a model on the hub: branch, tag or commit; unset: its main branch. */
   revision: z.string().optional(),
   /** Directory of the run. */

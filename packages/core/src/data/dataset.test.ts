@@ -6,7 +6,8 @@ import sharp from 'sharp';
 import { beforeAll, expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import type { Frame, Sample } from '../types.ts';
-import { loadDataset, parseSample } from './dataset.ts';
+import { Experiment } from '../question/experiment.ts';
+import { loadDataset, parseSample, readDataset } from './dataset.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-data-'));
 
@@ -165,4 +166,37 @@ test('the reasoning of a label is a text without tags', () => {
   expect(parsed(undefined)).not.toHaveProperty('thinking');
   expect(parsed('<think>left</think>')).toContain('without <think> or <answer>');
   for (const bad of [' ', 3, null]) expect(parsed(bad)).toBe('thinking must be a text that is not empty');
+});
+
+test('<image> is the place of an image: first ones say nothing new, others stay, their number must be right', async () => {
+  const image = ['images/a.png', 'images/a.png'];
+  const lines = [
+    { ...good, problem: '<image>\nfind the car' },
+    { ...good, image, problem: 'compare <image> with <image>' },
+  ];
+  const samples = await loadDataset(write(...lines), { task: 'grounding' });
+  expect(samples.map(({ problem }) => problem)).toEqual(['find the car', 'compare <image> with <image>']);
+  const message = await faultsOf(write({ ...good, image, problem: '<image> which?' }, { ...good, problem: '<image>' }));
+  expect(message).toContain('train.jsonl:1: the question has 1 <image> for 2 images');
+  expect(message).toContain('train.jsonl:2: problem must be a text');
+});
+
+test('boxes in shares of the picture are refused, once for all lines', async () => {
+  const solution = [{ bbox_2d: [0.1, 0.2, 0.5, 0.9] }];
+  const message = await faultsOf(write({ ...good, solution }, { ...good, solution }));
+  expect(message).toContain('2 bad samples');
+  expect(message).toContain('train.jsonl:1 and 1 more lines: all 2 boxes lie within 0..1: shares of the picture?');
+});
+
+test('a box that fails as corners and holds as corner, width and height is named so', async () => {
+  const truths = (samples: readonly Sample[]) => Experiment.open().decide(samples);
+  const file = write(
+    { ...good, solution: [{ bbox_2d: [12, 2, 5, 6] }] },
+    { ...good, solution: [{ bbox_2d: [5, 6, 3, 9] }] },
+  );
+  const { findings } = await readDataset(file, { task: 'grounding', truths });
+  expect(findings.map(({ kind, line }) => [kind, line])).toEqual([
+    ['xywh', 1],
+    ['label', 2],
+  ]);
 });

@@ -9,10 +9,13 @@
 import path from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
 import { decodeImage, IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
+import { placeFault, withoutLeadingPlaces } from '../prompt/places.ts';
 import type { Frame, Sample } from '../types.ts';
 import { taskNames } from '../tasks/registry.ts';
 import { thinkingFault } from '../tasks/thinking.ts';
+import { emptyFinding, unusable, type Finding } from './findings.ts';
 import { readLines } from './lines.ts';
+import { boxesIn, implausible, labelKind, type Boxed } from './plausible.ts';
 
 export interface DataLimits extends ImageLimits {
   readonly maxLineBytes: number;
@@ -20,9 +23,6 @@ export interface DataLimits extends ImageLimits {
 }
 
 const LIMITS: DataLimits = { ...IMAGE_LIMITS, maxLineBytes: 4 * 2 ** 20, maxSamples: 10_000_000 };
-
-/** Faults listed in full; the others are counted. */
-const SHOWN = 20;
 
 /** Images decoded at the same time. */
 const CHECKED_AT_ONCE = 4;
@@ -44,10 +44,13 @@ export interface TruthReader {
   parseTruth(sample: Sample, frames?: readonly Frame[]): unknown;
 }
 
-interface Fault {
-  readonly line: number;
-  readonly id: string | undefined;
-  readonly reason: string;
+/** A dataset as it was read, whatever is wrong with it. */
+export interface ReadDataset {
+  /** Of every line that is a sample, also where its image or its label cannot be used. */
+  readonly samples: readonly Sample[];
+  readonly findings: readonly Finding[];
+  /** Sizes of the images that could be read, by file. */
+  readonly frames: ReadonlyMap<string, Frame>;
 }
 
 /**
@@ -55,47 +58,65 @@ interface Fault {
  * @throws UserError that lists the bad samples by file:line and id, or says that there are none at all
  */
 export async function loadDataset(file: string, options: DatasetOptions): Promise<Sample[]> {
-  const limits = { ...LIMITS, ...options.limits };
-  const { samples, faults } = await readSamples(file, options, limits);
-  const images = await checkImages(samples, limits, options.onProgress);
-  faults.push(...images.faults);
-  if (samples.length > 0) faults.push(...solutionFaults(samples, images.frames, options));
-  if (faults.length > 0) throw listOf(faults, file);
-  if (samples.length === 0) throw new UserError('holds no samples', { where: file, remedy: EXAMPLE });
-  return samples;
+  const { samples, findings } = await readDataset(file, options);
+  const error = unusable(findings);
+  if (error) throw error;
+  return [...samples];
 }
+
+/** @throws UserError where the file itself cannot be read */
+export async function readDataset(file: string, options: DatasetOptions): Promise<ReadDataset> {
+  const limits = { ...LIMITS, ...options.limits };
+  const { samples, findings } = await readSamples(file, options, limits);
+  if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
+  const images = await checkImages(samples, limits, options.onProgress);
+  findings.push(...images.findings);
+  if (samples.length > 0) findings.push(...solutionFindings(samples, images.frames, options));
+  findings.push(...implausible(file, boxed(samples, images.frames)));
+  return { samples, findings, frames: images.frames };
+}
+
+/** Samples that show one image, which could be read. */
+const boxed = (samples: readonly Sample[], frames: ReadonlyMap<string, Frame>): Boxed[] =>
+  samples.flatMap((sample) => {
+    const frame = frames.get(sample.images[0]!);
+    return frame && sample.images.length === 1 ? [{ sample, frame, boxes: boxesIn(sample) }] : [];
+  });
+
+const errorIn = (sample: Sample, kind: Finding['kind'], message: string): Finding => {
+  const { id, source } = sample;
+  return { kind, severity: 'error', file: source.file, line: source.line, message, id };
+};
 
 /** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
 export async function peekSamples(file: string, task: string): Promise<Sample[]> {
   return (await readSamples(file, { task }, LIMITS)).samples;
 }
 
-const EXAMPLE = 'A sample is a line such as {"image": "a.png", "problem": "the red car", "solution": []}.';
-
 async function readSamples(
   file: string,
   options: DatasetOptions,
   limits: DataLimits,
-): Promise<{ samples: Sample[]; faults: Fault[] }> {
+): Promise<{ samples: Sample[]; findings: Finding[] }> {
   const samples: Sample[] = [];
-  const faults: Fault[] = [];
+  const findings: Finding[] = [];
   const lineOfId = new Map<string, number>();
   for await (const { number, text, fault } of readLines(file, limits.maxLineBytes)) {
     if (samples.length >= (options.limit ?? Infinity)) break;
     if (text?.trim() === '') continue;
     const sample = text === undefined ? (fault ?? '') : parseSample(text, { file, line: number }, options.task);
     if (typeof sample === 'string') {
-      faults.push({ line: number, id: undefined, reason: sample });
+      findings.push({ kind: 'row', severity: 'error', file, line: number, message: sample });
       continue;
     }
     const first = lineOfId.get(sample.id);
-    if (first !== undefined) faults.push({ line: number, id: sample.id, reason: `same id as line ${first}` });
+    if (first !== undefined) findings.push(errorIn(sample, 'id', `same id as line ${first}`));
     lineOfId.set(sample.id, first ?? number);
     samples.push(sample);
     if (samples.length > limits.maxSamples)
       throw new UserError(`more than ${limits.maxSamples} samples`, { where: file });
   }
-  return { samples, faults };
+  return { samples, findings };
 }
 
 /** The sample of a line, or what is wrong with it. */
@@ -116,7 +137,9 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
   if (problem === undefined) return 'missing field problem';
   if (typeof problem !== 'string' || problem.trim() === '') return 'problem must be a text that is not empty';
   if (solution === undefined || solution === null) return 'missing field solution';
-  const fault = thinking === undefined ? undefined : thinkingFault(thinking);
+  const asked = withoutLeadingPlaces(problem);
+  if (asked.trim() === '') return 'problem must be a text that is not empty';
+  const fault = placeFault(problem, images.length) ?? (thinking === undefined ? undefined : thinkingFault(thinking));
   if (fault !== undefined) return fault;
   if (task !== undefined && typeof task !== 'string') return 'task must be a name';
   if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return 'id must be a text or a number';
@@ -124,7 +147,7 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
   return {
     id: id === undefined ? `line-${source.line}` : String(id),
     images: (images as string[]).map((item) => path.resolve(folder, item)),
-    problem,
+    problem: asked,
     solution: typeof solution === 'string' ? solution : JSON.stringify(solution),
     ...(thinking !== undefined && { thinking: thinking as string }),
     task: task ?? defaultTask,
@@ -138,7 +161,7 @@ async function checkImages(
   samples: readonly Sample[],
   limits: DataLimits,
   onProgress: DatasetOptions['onProgress'],
-): Promise<{ frames: Map<string, Frame>; faults: Fault[] }> {
+): Promise<{ frames: Map<string, Frame>; findings: Finding[] }> {
   const files = [...new Set(samples.flatMap(({ images }) => images))];
   const frames = new Map<string, Frame>();
   const reasons = new Map<string, string>();
@@ -156,32 +179,34 @@ async function checkImages(
     }
   };
   await Promise.all(Array.from({ length: CHECKED_AT_ONCE }, worker));
-  const faults = samples.flatMap(({ images, id, source }) =>
-    images.flatMap((file) => {
+  const findings = samples.flatMap((sample) =>
+    sample.images.flatMap((file) => {
       const reason = reasons.get(file);
-      return reason === undefined ? [] : [{ line: source.line, id, reason }];
+      return reason === undefined ? [] : [errorIn(sample, 'image', reason)];
     }),
   );
-  return { frames, faults };
+  return { frames, findings };
 }
 
-function solutionFaults(
+function solutionFindings(
   samples: readonly Sample[],
   frames: ReadonlyMap<string, Frame>,
   { truths }: DatasetOptions,
-): Fault[] {
+): Finding[] {
   const tasks = new Set(taskNames());
   const reader = truths?.(samples);
   return samples.flatMap((sample) => {
-    const fault = (reason: string) => [{ line: sample.source.line, id: sample.id, reason }];
-    if (!tasks.has(sample.task))
-      return fault(`there is no task ${sample.task}: choose one of ${[...tasks].join(', ')}`);
+    if (!tasks.has(sample.task)) {
+      return [errorIn(sample, 'task', `there is no task ${sample.task}: choose one of ${[...tasks].join(', ')}`)];
+    }
     const known = sample.images.flatMap((file) => frames.get(file) ?? []);
     try {
       reader?.parseTruth(sample, known.length === sample.images.length ? known : undefined);
       return [];
     } catch (error) {
-      return fault(reasonOf(error));
+      const [one] = boxed([sample], frames);
+      const { kind, hint } = one ? labelKind(one) : { kind: 'label' as const, hint: undefined };
+      return [errorIn(sample, kind, hint ? `${reasonOf(error)}; ${hint}` : reasonOf(error))];
     }
   });
 }
@@ -190,17 +215,4 @@ function solutionFaults(
 function reasonOf(error: unknown, subject?: string): string {
   if (!(error instanceof UserError)) throw error;
   return [error.reason, subject && `: ${subject}`, error.remedy && ` (${error.remedy})`].filter(Boolean).join('');
-}
-
-function listOf(faults: readonly Fault[], file: string): UserError {
-  const sorted = [...faults].sort((a, b) => a.line - b.line);
-  const lines = sorted.slice(0, SHOWN).map(({ line, id, reason }) => {
-    const name = id === undefined || id === `line-${line}` ? '' : ` (id ${id})`;
-    return `  ${file}:${line}${name}: ${reason}`;
-  });
-  if (sorted.length > SHOWN) lines.push(`  and ${sorted.length - SHOWN} more`);
-  const bad = new Set(sorted.map(({ line }) => line)).size;
-  return new UserError(`${bad} bad ${bad === 1 ? 'sample' : 'samples'}:\n${lines.join('\n')}`, {
-    remedy: 'Correct or remove these lines.',
-  });
 }

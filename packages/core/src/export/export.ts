@@ -1,5 +1,5 @@
 /** Weights for other programs: a directory that transformers and vLLM open as a model, or PEFT as an adapter. */
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
 import { saveShardedSafetensors, scope, type FloatDType, type Tensor } from '@visurf/torch';
 
@@ -10,11 +10,12 @@ import type { QwenVL } from '../model/qwen.ts';
 import { statedDtype } from './config.ts';
 import { writeDirectory } from './directory.ts';
 import { byName, companionFiles } from './huggingface.ts';
+import { withPixelLimits, type PixelLimits } from './processor.ts';
 
 const exportDtypes = ['float32', 'bfloat16', 'float16'] as const;
 export type ExportDtype = (typeof exportDtypes)[number];
 
-export interface ExportOptions {
+export interface ExportOptions extends PixelLimits {
   /** Of full weights; unset: the one that the checkpoint's `config.json` states. */
   readonly dtype?: ExportDtype | undefined;
   /** Full weights of more bytes are cut into several files; 5 GB unless said. */
@@ -50,6 +51,12 @@ export interface Exportable {
 export function exportModel(policy: Exportable, directory: string, options: ExportOptions = {}): Exported {
   const { merge = false } = options;
   if (merge && !policy.peft) throw new UserError('the model has no adapter to merge', { where: policy.directory });
+  if (policy.peft && !merge && (options.minPixels ?? options.maxPixels) !== undefined) {
+    throw new UserError('an adapter has no processor whose limits of pixels could be written', {
+      where: policy.directory,
+      remedy: 'Leave the limits out, or merge the adapter into the weights.',
+    });
+  }
   if (policy.peft && !merge && options.dtype) {
     throw new UserError(`an adapter is written as it is, not in ${options.dtype}`, {
       where: policy.directory,
@@ -58,27 +65,27 @@ export function exportModel(policy: Exportable, directory: string, options: Expo
   }
   const dtype = policy.peft && !merge ? undefined : (options.dtype ?? ownDtype(policy.directory));
   const written = writeDirectory(directory, (aside) => {
-    if (dtype) writeModel(policy, aside, dtype, options.maxShardBytes);
+    if (dtype) writeModel(policy, aside, dtype, options);
     else for (const [name, write] of Object.entries(adapterOf(policy))) write(join(aside, name));
   });
   return { kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), ...written };
 }
 
-function writeModel({ model, directory }: Exportable, target: string, dtype: FloatDType, maxShardBytes?: number): void {
-  for (const [name, write] of Object.entries(companionFiles(model.config.text.tiedHead, directory, dtype)))
-    write(join(target, name));
+function writeModel({ model, directory }: Exportable, target: string, dtype: FloatDType, options: ExportOptions): void {
+  const companions = withPixelLimits(companionFiles(model.config.text.tiedHead, directory, dtype), options);
+  for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each) => cast(each, dtype));
-    saveShardedSafetensors(target, byName(weights), maxShardBytes);
+    saveShardedSafetensors(target, byName(weights), options.maxShardBytes);
   });
 }
 
 const cast = (each: Tensor, dtype: FloatDType): Tensor =>
   each.dtype === dtype && each.device === 'cpu' ? each : each.detach().to({ dtype, device: 'cpu' });
 
-function adapterOf({ model, peft, directory }: Exportable): Record<string, (file: string) => void> {
+function adapterOf({ model, peft }: Exportable): Record<string, (file: string) => void> {
   if (!peft) throw new Error('no adapter');
-  return adapterFiles(model, { ...peft, base_model_name_or_path: resolve(directory) });
+  return adapterFiles(model, peft);
 }
 
 /** The one that a model's `config.json` states. */

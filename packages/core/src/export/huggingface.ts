@@ -25,7 +25,7 @@ const companions = [
   'processor_config.json',
 ];
 
-type Writers = Record<string, (file: string) => void>;
+export type Writers = Record<string, (file: string) => void>;
 
 /** In the order in which `save_pretrained` writes. */
 export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string, Tensor> =>

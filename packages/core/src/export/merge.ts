@@ -25,6 +25,7 @@ import { isAdapterDirectory } from '../model/peft.ts';
 import { writeDirectory } from './directory.ts';
 import { ownDtype, type Exported, type ExportOptions } from './export.ts';
 import { companionFiles } from './huggingface.ts';
+import { withPixelLimits } from './processor.ts';
 
 export type MergeMethod =
   /** `weight` is the share of the second model, t. */
@@ -113,7 +114,7 @@ export function mergeModels(
   models: readonly [string, string],
   how: MergeMethod,
   output: string,
-  options: Pick<ExportOptions, 'dtype' | 'maxShardBytes'> = {},
+  options: Omit<ExportOptions, 'merge'> = {},
 ): Exported {
   const sources: Source[] = [];
   try {
@@ -129,7 +130,8 @@ export function mergeModels(
     });
     const { tiedHead } = loadModelConfig(origin).text;
     const written = writeDirectory(output, (aside) => {
-      for (const [name, write] of Object.entries(companionFiles(tiedHead, origin, dtype))) write(join(aside, name));
+      const companions = withPixelLimits(companionFiles(tiedHead, origin, dtype), options);
+      for (const [name, write] of Object.entries(companions)) write(join(aside, name));
       scope(() => saveShardedSafetensors(aside, new Map(merged), options.maxShardBytes));
     });
     return { kind: 'model', dtype, ...written };

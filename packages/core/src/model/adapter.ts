@@ -27,6 +27,9 @@ export class Adapter extends nn.Module {
   /** Seed of the dropout of the pass that is under way; undefined: nothing is dropped. */
   _seed: number | undefined;
   _casts: Factors | undefined;
+  /** What training started from, where that was an adapter; in use while `_atStart`. */
+  _start: Factors | undefined;
+  _atStart = false;
 
   /** @param weight [out, in] of the layer; where that is kept in bfloat16, A and B are float32 all the same */
   constructor(weight: Tensor, options: AdapterOptions) {
@@ -55,7 +58,8 @@ export class Adapter extends nn.Module {
 
   /** s B A dropout(x), in the dtype of the product. */
   forward(x: Tensor, dtype: DType | undefined): Tensor {
-    const { a, b } = dtype ? this.#cast(dtype) : { a: this.A, b: this.B };
+    const { a, b } =
+      this._atStart && this._start ? this.#startIn(dtype) : dtype ? this.#cast(dtype) : { a: this.A, b: this.B };
     const input = this.#drop(dtype ? x.to(dtype) : x);
     return functional.linear(functional.linear(input, a).mul(this.scale), b);
   }
@@ -63,6 +67,18 @@ export class Adapter extends nn.Module {
   /** s B A: what merging adds to the weight, [out, in]. */
   delta(): Tensor {
     return this.B.matmul(this.A).mul(this.scale);
+  }
+
+  /** Copies of factors that stay as they are while A and B are trained. */
+  keepStart(a: Tensor, b: Tensor): void {
+    this.forgetStart();
+    this._start = { a: keep(a.clone()), b: keep(b.clone()) };
+  }
+
+  forgetStart(): void {
+    this._start?.a.dispose();
+    this._start?.b.dispose();
+    this._start = undefined;
   }
 
   forgetCasts(): void {
@@ -81,6 +97,11 @@ export class Adapter extends nn.Module {
         .to(x.dtype)
         .div(1 - this.dropout),
     );
+  }
+
+  #startIn(dtype: DType | undefined): Factors {
+    const { a, b } = this._start!;
+    return dtype ? { a: a.to(dtype), b: b.to(dtype) } : { a, b };
   }
 
   #cast(dtype: DType): Factors {

@@ -131,19 +131,36 @@ export function mergeAdapters(model: nn.Module): void {
     scope(() => noGrad(() => projection.weight.add_(lora.delta())));
     projection.forgetCasts();
     projection.lora = undefined;
+    lora.forgetStart();
     lora.dispose();
   }
   for (const parameter of model.parameters()) parameter.requiresGrad_();
 }
 
-/** Runs `body`, which is synchronous, as if there were no adapters: the policy that LoRA started from. */
-export function withoutAdapters<T>(model: nn.Module, body: () => T): T {
+/**
+ * Runs `body`, which is synchronous, as the reference policy: with the adapters that training started from where they
+ * are kept, and as if there were none where they are not.
+ */
+export function asReference<T>(model: nn.Module, body: () => T): T {
   const active = adapters(model).filter(([, adapter]) => adapter._enabled);
+  const set = (reference: boolean): void => {
+    for (const [, each] of active) {
+      each._atStart = reference;
+      each._enabled = !reference || each._start !== undefined;
+    }
+  };
   return during(
-    () => active.forEach(([, each]) => (each._enabled = false)),
+    () => set(true),
     body,
-    () => active.forEach(([, each]) => (each._enabled = true)),
+    () => set(false),
   );
+}
+
+/** Settings that new adapters would have and the model's do not, by name; empty where they are alike. */
+export function differences(model: nn.Module, present: LoraSettings, wanted: LoraSettings): string[] {
+  const plain = (['rank', 'alpha', 'dropout', 'rsLora'] as const).filter((name) => present[name] !== wanted[name]);
+  const [mine, theirs] = [[...adaptersOf(model).keys()], chosenModules(model, wanted)];
+  return mine.sort().join() === theirs.sort().join() ? plain : [...plain, 'targets'];
 }
 
 /** Runs `body`, forward and backward, with dropout; the same seed drops the same elements. */

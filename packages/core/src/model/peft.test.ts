@@ -10,13 +10,22 @@ import { fixtures, oracleCases, oraclePrompt, tinyModel, type OracleCase } from 
 import { loadModel } from './load.ts';
 import {
   adapterParameters,
+  adaptersOf,
   attachAdapters,
   chosenModules,
   mergeAdapters,
   referencePath,
-  withoutAdapters,
+  asReference,
 } from './lora.ts';
-import { adapterFiles, baseDirectory, loadAdapter, makePeftConfig, readPeftConfig } from './peft.ts';
+import {
+  adapterFiles,
+  baseDirectory,
+  keepStart,
+  loadAdapter,
+  makePeftConfig,
+  missingBase,
+  readPeftConfig,
+} from './peft.ts';
 import type { QwenVL } from './qwen.ts';
 
 const adapterOf = (name: string): string => join(fixtures, 'tiny-qwen2_5-vl', 'adapters', name);
@@ -68,10 +77,22 @@ describe.each(['language', 'vision'])('%s', (name) => {
     );
     withAdapter(name, 'float64', (model) => {
       expect(distance(model, (each, j) => expected[each.name]![j]!.logProbs64)).toBeLessThan(1e-9);
-      withoutAdapters(model, () =>
-        expect(distance(model, (each, j) => each.responses[j]!.logProbs64)).toBeLessThan(1e-9),
-      );
+      asReference(model, () => expect(distance(model, (each, j) => each.responses[j]!.logProbs64)).toBeLessThan(1e-9));
     });
+  });
+
+  test('what training started from is kept beside what it makes of it', () => {
+    const expected = expectedOf(name);
+    const before = live().handles;
+    withAdapter(name, 'float64', (model) => {
+      keepStart(model, adapterOf(name));
+      for (const each of adapterParameters(model).values()) scope(() => noGrad(() => each.mul_(0.5)));
+      const fromStart = () => distance(model, (each, j) => expected[each.name]![j]!.logProbs64);
+      expect(asReference(model, fromStart)).toBeLessThan(1e-9);
+      expect(fromStart()).toBeGreaterThan(0.1);
+      for (const adapter of adaptersOf(model).values()) adapter.forgetStart();
+    });
+    expect(live().handles).toBe(before);
   });
 
   test('gradients of A and B, and of nothing else', () => {
@@ -240,6 +261,8 @@ describe('hostile or damaged files', () => {
   test('the base is found beside the adapter, or named as missing', () => {
     expect(baseDirectory(adapterOf('vision'))).toBe(tinyModel);
     copy((config) => (config['base_model_name_or_path'] = 'Qwen/Qwen2.5-VL-3B-Instruct'));
-    expect(() => baseDirectory(folder)).toThrow('Qwen/Qwen2.5-VL-3B-Instruct is no directory here');
+    expect(baseDirectory(folder)).toBeUndefined();
+    expect(missingBase(folder).message).toContain('Qwen/Qwen2.5-VL-3B-Instruct is no directory here');
+    expect(missingBase(folder).message).toContain('--base DIR');
   });
 });

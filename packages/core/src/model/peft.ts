@@ -4,14 +4,14 @@
  * The files are untrusted. What is adapted is read from the names of the tensors, so `target_modules`, which may be a
  * regular expression, is carried along and never run. Kinds of adapters that would need more than A and B are refused.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { isAbsolute, join, resolve } from 'node:path';
+import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 
-import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type nn } from '@visurf/torch';
+import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type nn, type Tensor } from '@visurf/torch';
 import { z } from 'zod';
 
 import { messageOf, UserError } from '../errors.ts';
-import { adapterParameters, attachAdapters, isTarget, referencePath, type LoraSettings } from './lora.ts';
+import { adapterParameters, adaptersOf, attachAdapters, isTarget, referencePath, type LoraSettings } from './lora.ts';
 import { projections } from './projection.ts';
 
 export const adapterConfigFile = 'adapter_config.json';
@@ -28,6 +28,8 @@ const none = (what: string) => z.unknown().refine(isNothing, `${what} is not sup
 const configSchema = z.looseObject({
   peft_type: z.literal('LORA', 'only LoRA adapters are supported'),
   base_model_name_or_path: z.string().nullish(),
+  /** Of a base on the hub. */
+  revision: z.string().nullish(),
   r: z.int().positive(),
   lora_alpha: z.number().positive(),
   lora_dropout: z.number().min(0).max(0.999).default(0),
@@ -70,21 +72,33 @@ export function readPeftConfig(directory: string): PeftConfig {
 }
 
 /**
- * Directory of the model that an adapter belongs to: relative to the adapter, or as given.
- * @throws UserError where neither is one.
+ * Directory of the model that an adapter belongs to, as its file names it: relative to the adapter, to the working
+ * directory, or absolute; undefined where none of these is a model.
  */
-export function baseDirectory(adapter: string): string {
+export function baseDirectory(adapter: string): string | undefined {
   const { base_model_name_or_path: base } = readPeftConfig(adapter);
-  const candidates = !base ? [] : isAbsolute(base) ? [base] : [resolve(adapter, base), resolve(base)];
-  const found = candidates.find((each) => existsSync(join(each, 'config.json')));
-  if (found !== undefined) return found;
-  throw new UserError(base ? `its base model ${base} is no directory here` : 'names no base model', {
+  if (!base) return undefined;
+  const real = realpathSync(adapter);
+  // The best checkpoint of a run that was copied without links lies one folder higher than where it was written.
+  const written = basename(real) === 'best' ? [join(dirname(real), 'checkpoints', 'best')] : [];
+  const candidates = isAbsolute(base)
+    ? [base]
+    : [...[real, ...written].map((from) => resolve(from, base)), resolve(base)];
+  return candidates.find((each) => existsSync(join(each, 'config.json')));
+}
+
+/** Why an adapter cannot be put on its base, and what to do. */
+export function missingBase(adapter: string): UserError {
+  const { base_model_name_or_path: base, revision } = readPeftConfig(adapter);
+  const named = base && (revision ? `${base}, revision ${revision},` : base);
+  return new UserError(named ? `its base model ${named} is no directory here` : 'names no base model', {
     where: join(adapter, adapterConfigFile),
-    remedy: 'give the directory of the base model, and this one as its adapter',
+    remedy: 'Say where it is: --base DIR on the command line, base: DIR in a configuration.',
   });
 }
 
-const settingsOf = (config: PeftConfig): LoraSettings => ({
+/** What an adapter was made with; which modules it has, its tensors say. */
+export const settingsOf = (config: PeftConfig): LoraSettings => ({
   rank: config.r,
   alpha: config.lora_alpha,
   dropout: config.lora_dropout,
@@ -138,6 +152,25 @@ export function loadAdapter(model: nn.Module, directory: string): PeftConfig {
   }
 }
 
+/**
+ * Keeps the weights of an adapter's directory beside those of the model's adapters, as what they started from.
+ * @throws UserError where it is the adapter of other modules
+ */
+export function keepStart(model: nn.Module, directory: string): void {
+  const where = join(directory, adapterWeightsFile);
+  using file = new SafetensorsFile(where);
+  const names = new Map(file.names.map((name) => [checkpointPath(name.slice(prefix.length)), name] as const));
+  for (const [path, adapter] of adaptersOf(model)) {
+    const read = (factor: 'lora_A' | 'lora_B', like: Tensor): Tensor => {
+      const name = names.get(`${path}.${factor}.weight`);
+      if (name === undefined)
+        throw new UserError(`tensor ${prefix}${referencePath(path)}.${factor}.weight is missing`, { where });
+      return file.get(name).to({ dtype: like.dtype, device: like.device });
+    };
+    scope(() => noGrad(() => adapter.keepStart(read('lora_A', adapter.A), read('lora_B', adapter.B))));
+  }
+}
+
 /** Before any memory is taken for it. */
 function requireShape(file: SafetensorsFile, name: string, expected: readonly unknown[], where: string): void {
   const shape = file.shapeOf(name).join(', ');
@@ -163,12 +196,15 @@ function requireListed(
   throw new UserError(`tensor ${prefix}${referencePath(missing)}.lora_A.weight is missing`, { where });
 }
 
-/** What PEFT has to read to find the same modules again. */
+/**
+ * What PEFT has to read to find the same modules again.
+ * @param base directory of the model; an adapter's files name it relative to themselves
+ */
 export function makePeftConfig(model: nn.Module, settings: LoraSettings, base: string): PeftConfig {
   const modules = [...projections(model)].flatMap(([path, { lora }]) => (lora ? [referencePath(path)] : []));
   return configSchema.parse({
     auto_mapping: autoMapping(base),
-    base_model_name_or_path: base,
+    base_model_name_or_path: resolve(base),
     bias: 'none',
     fan_in_fan_out: false,
     inference_mode: true,
@@ -212,8 +248,20 @@ export function adapterFiles(model: nn.Module, config: PeftConfig): Record<strin
       const tensors = [...adapterParameters(model)].map(([key, each]) => [prefix + referencePath(key), each] as const);
       saveSafetensors(file, new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))));
     },
-    [adapterConfigFile]: (file) => writeFileSync(file, `${JSON.stringify(sorted(config), null, 2)}\n`),
+    [adapterConfigFile]: (file) => {
+      const { base_model_name_or_path: base } = config;
+      const named = base && isAbsolute(base) ? { ...config, base_model_name_or_path: relativeTo(file, base) } : config;
+      writeFileSync(file, `${JSON.stringify(sorted(named), null, 2)}\n`);
+    },
   };
+}
+
+/** A path that holds wherever both are moved together, and that is no name of a model on the hub. */
+function relativeTo(file: string, base: string): string {
+  const path = relative(realpathSync(dirname(file)), realpathSync(base))
+    .split(sep)
+    .join('/');
+  return path.startsWith('.') ? path : `./${path}`;
 }
 
 const sorted = (config: PeftConfig): unknown =>

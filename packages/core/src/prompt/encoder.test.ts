@@ -1,5 +1,5 @@
 /** Expected values: oracle/fixtures/tiny-qwen2_5-vl, made by transformers. */
-import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
@@ -131,4 +131,97 @@ test('a processor with patches of another size than the model is refused', () =>
   const config = JSON.parse(readFileSync(file, 'utf8')) as { vision_config: object };
   writeFileSync(file, JSON.stringify({ ...config, vision_config: { ...config.vision_config, patch_size: 16 } }));
   expect(() => PromptEncoder.load(directory)).toThrow('are 16, 2, 2 in config.json, but 14, 2, 2 in');
+});
+
+/** A copy of the model whose files say other things of the end. */
+function ending(generation: object | undefined, tokenizerConfig: object, template?: string): PromptEncoder {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-ending-'));
+  cpSync(model, directory, { recursive: true });
+  const edit = (name: string, changes: object): void => {
+    const file = path.join(directory, name);
+    const read = JSON.parse(readFileSync(file, 'utf8'), (key, value: unknown) =>
+      key === 'eos_token_id' ? undefined : value,
+    ) as object;
+    writeFileSync(file, JSON.stringify({ ...read, ...changes }));
+  };
+  edit('config.json', {});
+  edit('tokenizer_config.json', tokenizerConfig);
+  if (generation) edit('generation_config.json', generation);
+  else rmSync(path.join(directory, 'generation_config.json'));
+  if (template !== undefined) writeFileSync(path.join(directory, 'chat_template.jinja'), template);
+  return PromptEncoder.load(directory);
+}
+
+/** 322 is <|im_end|>, 320 <|endoftext|>, 321 <|im_start|>. */
+const generations = [undefined, {}, { eos_token_id: 320 }, { eos_token_id: [320] }, { eos_token_id: [320, 321] }];
+const owners = [{ eos_token: '<|endoftext|>' }, { eos_token: '<|im_end|>' }, { eos_token: null }];
+
+test('a label ends as the template ends a turn; all that ends one is a stop token, whatever the files say', () => {
+  for (const generation of generations) {
+    for (const owner of owners) {
+      const { tokenizer, ...encoder } = ending(generation, owner);
+      const ids = new Set([generation?.eos_token_id ?? []].flat());
+      ids.add(322);
+      if (owner.eos_token === '<|endoftext|>') ids.add(320);
+      expect(new Set(tokenizer.eosIds)).toEqual(ids);
+      expect(tokenizer.eosId).toBe(322);
+      expect(encoder.forbiddenIds.filter((id) => ids.has(id))).toEqual([]);
+    }
+  }
+});
+
+const turns = (end: string): string =>
+  `{% for m in messages %}{{ m.role }}:{% if m.content is string %}{{ m.content }}{% else %}` +
+  `{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}${end}{% endfor %}`;
+
+test('white space before the end of a turn belongs to a label', () => {
+  const encoder = ending({}, { eos_token: '<|endoftext|>' }, turns('{{ "\\n" }}<|im_end|>\n'));
+  expect(encoder.encodeResponse('[]')).toEqual([...encoder.encodeText('[]\n'), 322]);
+  const eosToken = ending({}, { eos_token: '<|endoftext|>' }, turns('{{ eos_token }}'));
+  expect(eosToken.encodeResponse('[]')).toEqual([...eosToken.encodeText('[]'), 320]);
+});
+
+test('a template that ends no turn, or knows no turns of the assistant, leaves it to the other files', () => {
+  expect(ending({ eos_token_id: [321, 320] }, { eos_token: '<|endoftext|>' }, turns('\n')).encodeResponse('')).toEqual([
+    320,
+  ]);
+  const refuses = `{% if messages[-1].role == 'assistant' %}{{ raise_exception('no') }}{% endif %}`;
+  expect(ending({ eos_token_id: [321] }, { eos_token: null }, refuses).encodeResponse('')).toEqual([321]);
+  expect(() => ending({}, { eos_token: null }, refuses)).toThrow('names no token that ends a response');
+  // An id of another tokenizer cannot end anything.
+  expect(ending({ eos_token_id: [151645] }, { eos_token: '<|im_end|>' }, refuses).tokenizer.eosIds).toEqual([322]);
+});
+
+test('ids without a token are known', () => {
+  const { tokenizer } = PromptEncoder.load(model);
+  expect(tokenizer.missingIds(352)).toEqual([346, 347, 348, 349, 350, 351]);
+  expect(tokenizer.missingIds(346)).toEqual([]);
+});
+
+test('an end of turn that is an added token but not declared as special', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-ending-'));
+  cpSync(model, directory, { recursive: true });
+  const file = path.join(directory, 'tokenizer.json');
+  const read = JSON.parse(readFileSync(file, 'utf8')) as { added_tokens: { id: number; special: boolean }[] };
+  for (const each of read.added_tokens) if (each.id === 322) each.special = false;
+  writeFileSync(file, JSON.stringify(read));
+  writeFileSync(path.join(directory, 'tokenizer_config.json'), '{"eos_token": "<|endoftext|>"}');
+  const encoder = PromptEncoder.load(directory);
+  expect(encoder.encodeResponse('[]')).toEqual([58, 60, 322]);
+  expect(new Set(encoder.tokenizer.eosIds)).toEqual(new Set([322, 320]));
+});
+
+test('images of a sample stand at its <image>; elsewhere that is text', async () => {
+  const encoder = PromptEncoder.load(model);
+  const images = [image, `${fixtures}/images/flat-90x60.png`];
+  const problem = 'compare <image> with <image>';
+  const vision = '<|vision_start|><|image_pad|><|vision_end|>';
+  const placed = await encoder.encode({ problem, images, places: true });
+  expect(placed.rendered).toContain(`compare ${vision} with ${vision}<|im_end|>`);
+  expect(placed.images).toEqual(images);
+  const raw = await encoder.encode({ problem, images });
+  expect(raw.rendered).toContain(`${vision}${vision}compare <image> with <image><|im_end|>`);
+  await expect(encoder.encode({ problem, images: [image], places: true }, 'a.jsonl:3')).rejects.toThrow(
+    'a.jsonl:3: the question has 2 <image> for 1 image',
+  );
 });

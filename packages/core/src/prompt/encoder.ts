@@ -9,7 +9,9 @@ import type { Frame, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { requireJson } from './files.ts';
 import { loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
+import { placeImages } from './places.ts';
 import { promptPositions } from './positions.ts';
+import { frameOf, type Coordinates } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { VisualReader, type Visual } from './visuals.ts';
@@ -24,10 +26,16 @@ export interface EncoderOptions {
   readonly imageCacheBytes?: number | undefined;
 }
 
+interface QuestionInput {
+  readonly problem: string;
+  readonly images: readonly string[];
+  readonly system?: string | undefined;
+  /** Images stand where the problem has `<image>`, as datasets write it; otherwise that is text. */
+  readonly places?: boolean;
+}
+
 /** A conversation, or a question: images first, then the text. Image paths are absolute or relative to the process. */
-export type PromptInput =
-  | { readonly messages: readonly Message[] }
-  | { readonly problem: string; readonly images: readonly string[]; readonly system?: string | undefined };
+export type PromptInput = { readonly messages: readonly Message[] } | QuestionInput;
 
 const FAMILIES = ['qwen2_vl', 'qwen2_5_vl'] as const;
 
@@ -63,6 +71,8 @@ export class PromptEncoder {
   readonly tokenizer: Tokenizer;
   /** Vision and padding tokens, which sampling must not choose. */
   readonly forbiddenIds: readonly number[];
+  /** In which the model speaks of images. */
+  readonly coordinates: Coordinates;
   private readonly parts: Parts;
   private readonly visuals: VisualReader;
 
@@ -71,10 +81,12 @@ export class PromptEncoder {
    * @throws UserError where a file is missing, malformed or of another model family
    */
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
+    const model = requireJson(directory, 'config.json', modelConfig);
+    const template = ChatTemplate.load(directory);
     const parts: Parts = {
-      model: requireJson(directory, 'config.json', modelConfig),
-      tokenizer: Tokenizer.load(directory),
-      template: ChatTemplate.load(directory),
+      model,
+      tokenizer: Tokenizer.load(directory, template.turnEnd),
+      template,
       settings: loadImageSettings(directory, options),
       videoSettings: loadVideoSettings(directory, options),
       options,
@@ -86,6 +98,7 @@ export class PromptEncoder {
   constructor(parts: Parts) {
     this.parts = parts;
     this.tokenizer = parts.tokenizer;
+    this.coordinates = { resize: parts.settings, thousandths: parts.model.model_type === 'qwen2_vl' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     this.visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
     const { model, tokenizer } = parts;
@@ -108,7 +121,7 @@ export class PromptEncoder {
    */
   async encode(input: PromptInput, where?: string): Promise<Prompt> {
     const { tokenizer, template, settings, model } = this.parts;
-    const messages = 'messages' in input ? input.messages : conversation(input);
+    const messages = 'messages' in input ? input.messages : conversation(input, where);
     const { rendered, pieces } = template.render(messages, (text) => tokenizer.hasSpecial(text));
     const visuals = await this.visuals.read(messages);
     const images = visuals.filter((each) => each.kind === 'image');
@@ -145,9 +158,13 @@ export class PromptEncoder {
     };
   }
 
-  /** Ids of a whole response as the policy would have said it: nothing in the text is control, the stop token is added. */
+  /**
+   * Ids of a whole response as the policy would have said it: nothing in the text is control, and it ends as the chat
+   * template ends a turn.
+   */
   encodeResponse(text: string): number[] {
-    return [...this.encodeText(text), this.tokenizer.eosId];
+    const { beforeEos, eosId } = this.tokenizer;
+    return [...this.encodeText(text + beforeEos), eosId];
   }
 
   /** Ids of text in which nothing is control; nothing is added. */
@@ -168,15 +185,8 @@ export class PromptEncoder {
     return family === 'qwen2_vl' ? 1 : Math.fround((vision?.tokens_per_second ?? 4) * Math.fround(seconds));
   }
 
-  /** Qwen2.5-VL speaks pixels of the resized image, Qwen2-VL thousandths. */
   private frame({ originalWidth, originalHeight, pixels }: PreparedImage): Frame {
-    const thousandths = this.parts.model.model_type === 'qwen2_vl';
-    return {
-      width: originalWidth,
-      height: originalHeight,
-      modelWidth: thousandths ? 1000 : pixels.width,
-      modelHeight: thousandths ? 1000 : pixels.height,
-    };
+    return frameOf({ width: originalWidth, height: originalHeight }, pixels, this.coordinates.thousandths);
   }
 
   private checkLength(length: number, placeholders: readonly number[], where: string | undefined): void {
@@ -256,19 +266,10 @@ function located(part: Part, locate: (name: string) => string): Part {
   return part;
 }
 
-function conversation({
-  problem,
-  images,
-  system,
-}: {
-  problem: string;
-  images: readonly string[];
-  system?: string | undefined;
-}): Message[] {
-  const content = [
-    ...images.map((image) => ({ type: 'image', image }) as const),
-    { type: 'text', text: problem } as const,
-  ];
+function conversation({ problem, images, system, places }: QuestionInput, where: string | undefined): Message[] {
+  const content: Part[] = places
+    ? placeImages(problem, images, where)
+    : [...images.map((image) => ({ type: 'image', image }) as const), { type: 'text', text: problem }];
   const user: Message = { role: 'user', content };
   return system === undefined ? [user] : [{ role: 'system', content: system }, user];
 }

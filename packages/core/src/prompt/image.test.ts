@@ -1,6 +1,11 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { resizePixels, roundHalfToEven, smartResize, writePatches, type ImageSettings } from './image.ts';
+import { UserError } from '../errors.ts';
+import { loadImageSettings, loadVideoSettings, resizePixels, writePatches, type ImageSettings } from './image.ts';
+import { roundHalfToEven, smartResize } from './resize.ts';
 
 const settings: ImageSettings = {
   patchSize: 14,
@@ -63,4 +68,35 @@ test('resizing keeps a flat colour, and leaves the right size alone', () => {
   expect([width, height, data.length]).toEqual([28, 56, 28 * 56 * 3]);
   expect(data.every((value) => value === 77)).toBe(true);
   expect(resizePixels(flat, { width: 9, height: 7 })).toBe(flat);
+});
+
+const sizes = { shortest_edge: 6272, longest_edge: 50_176 };
+
+test.each<[string, object, string]>([
+  [
+    'preprocessor_config.json',
+    { min_pixels: 9999, max_pixels: 6272 },
+    'minPixels (9999) is more than maxPixels (6272)',
+  ],
+  ['preprocessor_config.json', { size: { shortest_edge: 9999, longest_edge: 6272 } }, 'is more than maxPixels'],
+  ['processor_config.json', { image_processor: { size: { ...sizes, longest_edge: 1 } } }, 'is more than maxPixels'],
+  ['preprocessor_config.json', { min_pixels: -1 }, 'min_pixels'],
+  ['preprocessor_config.json', { max_pixels: '12845056' }, 'max_pixels'],
+  ['preprocessor_config.json', { max_pixels: 0 }, 'max_pixels'],
+  ['preprocessor_config.json', { max_pixels: 1.5 }, 'max_pixels'],
+  ['preprocessor_config.json', { size: { ...sizes, shortest_edge: null, longest_edge: [1] } }, 'longest_edge'],
+])('limits that cannot be are refused: %s %j', (name, content, message) => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-limits-'));
+  writeFileSync(path.join(directory, name), JSON.stringify(content));
+  expect(() => loadImageSettings(directory)).toThrow(UserError);
+  expect(() => loadImageSettings(directory)).toThrow(message);
+  expect(() => loadImageSettings(directory)).toThrow(directory);
+});
+
+test('a limit that is chosen for images holds for videos, too, whatever their least area', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-limits-'));
+  const content = { image_processor: { size: sizes }, video_processor: {} };
+  writeFileSync(path.join(directory, 'processor_config.json'), JSON.stringify(content));
+  expect(loadVideoSettings(directory, { maxPixels: 50_176 })).toMatchObject({ minPixels: 50_176, maxPixels: 50_176 });
+  expect(loadVideoSettings(directory)).toMatchObject({ minPixels: 100_352, maxPixels: 602_112 });
 });

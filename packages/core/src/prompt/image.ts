@@ -9,14 +9,10 @@ import { z } from 'zod';
 import { invariant, UserError } from '../errors.ts';
 import type { Pixels } from './decode.ts';
 import { readJson } from './files.ts';
+import { IMAGE_AREA, type ResizeSettings } from './resize.ts';
 
-export interface ImageSettings {
-  readonly patchSize: number;
+export interface ImageSettings extends ResizeSettings {
   readonly temporalPatchSize: number;
-  readonly mergeSize: number;
-  /** Area that images are scaled up to, and down to. */
-  readonly minPixels: number;
-  readonly maxPixels: number;
   readonly mean: readonly number[];
   readonly std: readonly number[];
   readonly rescaleFactor: number;
@@ -57,6 +53,8 @@ interface AreaLimits {
   readonly maxPixels?: number | undefined;
 }
 
+const VIDEO_AREA = { minPixels: 128 * 28 * 28, maxPixels: 28 * 28 * 768 } as const;
+
 /** From processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
 export function loadImageSettings(directory: string, overrides: AreaLimits = {}): ImageSettings {
   const found =
@@ -68,7 +66,7 @@ export function loadImageSettings(directory: string, overrides: AreaLimits = {})
       remedy: 'The directory must hold the image settings of the checkpoint, too.',
     });
   }
-  return readSettings(found, overrides, { minPixels: 56 * 56, maxPixels: 28 * 28 * 1280 });
+  return readSettings(found, overrides, IMAGE_AREA, directory);
 }
 
 /**
@@ -81,20 +79,29 @@ export function loadVideoSettings(directory: string, overrides: AreaLimits = {})
     readJson(directory, 'video_preprocessor_config.json', settingsFile) ??
     readJson(directory, 'preprocessor_config.json', settingsFile) ??
     settingsFile.parse({});
-  return readSettings(found, overrides, { minPixels: 128 * 28 * 28, maxPixels: 28 * 28 * 768 });
+  // A limit that was chosen for images may lie below the least area of videos.
+  const least = Math.min(
+    overrides.maxPixels ?? Infinity,
+    found.min_pixels ?? found.size?.shortest_edge ?? VIDEO_AREA.minPixels,
+  );
+  return readSettings(found, { ...overrides, minPixels: overrides.minPixels ?? least }, VIDEO_AREA, directory);
 }
 
 function readSettings(
   found: z.output<typeof settingsFile>,
   overrides: AreaLimits,
   defaults: { readonly minPixels: number; readonly maxPixels: number },
+  directory: string,
 ): ImageSettings {
   const minPixels = overrides.minPixels ?? found.min_pixels ?? found.size?.shortest_edge ?? defaults.minPixels;
   const maxPixels = overrides.maxPixels ?? found.max_pixels ?? found.size?.longest_edge ?? defaults.maxPixels;
-  const chosen = overrides.minPixels !== undefined || overrides.maxPixels !== undefined;
-  if (chosen && minPixels > maxPixels) {
+  if (minPixels > maxPixels) {
+    const chosen = overrides.minPixels !== undefined || overrides.maxPixels !== undefined;
     throw new UserError(`minPixels (${minPixels}) is more than maxPixels (${maxPixels})`, {
-      remedy: 'Set data.minPixels and data.maxPixels so that they fit.',
+      where: chosen ? undefined : directory,
+      remedy: chosen
+        ? 'Set data.minPixels and data.maxPixels so that they fit.'
+        : "Correct min_pixels and max_pixels (or size) in the processor's file.",
     });
   }
   return {
@@ -107,35 +114,6 @@ function readSettings(
     std: found.image_std,
     rescaleFactor: found.rescale_factor,
   };
-}
-
-/** The size an image is resized to: sides are multiples of patch * merge, the area within the limits. */
-export function smartResize(
-  { width, height }: { readonly width: number; readonly height: number },
-  { patchSize, mergeSize, minPixels, maxPixels }: ImageSettings,
-): { width: number; height: number } {
-  const factor = patchSize * mergeSize;
-  const rounded = (side: number) => roundHalfToEven(side / factor) * factor;
-  const area = rounded(width) * rounded(height);
-  if (area > maxPixels) {
-    const beta = Math.sqrt((height * width) / maxPixels);
-    const shrunk = (side: number) => Math.max(factor, Math.floor(side / beta / factor) * factor);
-    return { width: shrunk(width), height: shrunk(height) };
-  }
-  if (area < minPixels) {
-    const beta = Math.sqrt(minPixels / (height * width));
-    const grown = (side: number) => Math.ceil((side * beta) / factor) * factor;
-    return { width: grown(width), height: grown(height) };
-  }
-  return { width: rounded(width), height: rounded(height) };
-}
-
-/** Python's `round`. */
-export function roundHalfToEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest !== 0.5) return Math.round(x);
-  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 export function resizePixels(pixels: Pixels, { width, height }: { width: number; height: number }): Pixels {

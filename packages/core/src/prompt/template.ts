@@ -151,6 +151,24 @@ export class ChatTemplate {
     return { rendered, pieces: [{ text: rendered, control: true }] };
   }
 
+  /** What the template writes behind the words of the assistant's turn; empty where it knows prompts only. */
+  get turnEnd(): string {
+    const said = `${marker}0${marker}`;
+    for (const wrap of [asParts, (text: string): string => text]) {
+      const messages: Message[] = [
+        { role: 'user', content: wrap('a') },
+        { role: 'assistant', content: wrap(said) },
+      ];
+      try {
+        const [, after] = this.template.render({ ...this.variables, ...absent, messages }).split(said);
+        if (after !== undefined) return after;
+      } catch {
+        // Some templates take one of the two forms of content, or prompts only.
+      }
+    }
+    return '';
+  }
+
   private run(messages: readonly Message[]): string {
     try {
       return this.template.render({ ...this.variables, ...absent, messages, add_generation_prompt: true });
@@ -159,6 +177,8 @@ export class ChatTemplate {
     }
   }
 }
+
+const asParts = (text: string): readonly Part[] => [{ type: 'text', text }];
 
 /** A noncharacter of Unicode: not for interchange, so no text has a reason to hold it. */
 const marker = '\ufdd0';

@@ -26,10 +26,15 @@ interface Library {
 const Library = LibraryTokenizer as unknown as new (file: object, config: object) => Library;
 
 export class Tokenizer {
-  /** Ids that end a response: those of generation_config.json or config.json, else the tokenizer's own. */
+  /**
+   * Ids that end a response: that of the chat template, the tokenizer's own, and those of generation_config.json (or
+   * config.json), which may all differ.
+   */
   readonly eosIds: readonly number[];
-  /** The one of them that a label ends with. */
+  /** The one of them that a label ends with: the chat template's, where it has one. */
   readonly eosId: number;
+  /** Text that the chat template writes between the words of a turn and its end; mostly none. */
+  readonly beforeEos: string;
   readonly padId: number;
   /** Ids of control tokens. */
   readonly specialIds: ReadonlySet<number>;
@@ -38,8 +43,11 @@ export class Tokenizer {
   private readonly controlPattern: RegExp;
   private plainOnDemand: Library | undefined;
 
-  /** @throws UserError where files are missing or malformed */
-  static load(directory: string): Tokenizer {
+  /**
+   * @param turnEnd what the chat template writes behind an assistant's words
+   * @throws UserError where files are missing or malformed
+   */
+  static load(directory: string, turnEnd = ''): Tokenizer {
     const { file, config } = readTokenizerFiles(directory);
     const model = readJson(directory, 'config.json', modelConfig) ?? {};
     const generation = readJson(directory, 'generation_config.json', idConfig) ?? {};
@@ -49,6 +57,7 @@ export class Tokenizer {
         padToken: config.pad_token ?? undefined,
         eosIds: generation.eos_token_id ?? model.eos_token_id ?? model.text_config?.eos_token_id ?? [],
         padId: generation.pad_token_id ?? model.pad_token_id ?? model.text_config?.pad_token_id ?? undefined,
+        turnEnd,
       });
     } catch (error) {
       throw error instanceof UserError
@@ -64,6 +73,7 @@ export class Tokenizer {
       padToken?: string | undefined;
       eosIds?: readonly number[];
       padId?: number | undefined;
+      turnEnd?: string;
     },
   ) {
     this.file = withReferenceFolding(file);
@@ -73,17 +83,29 @@ export class Tokenizer {
     const longestFirst = special.map(({ content }) => content).sort((a, b) => b.length - a.length);
     this.controlPattern = new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join('|') || '(?!)'})`, 'u');
 
-    const named = names.eosToken === undefined ? undefined : this.idOf(names.eosToken);
-    const eosIds = names.eosIds?.length ? names.eosIds : named === undefined ? [] : [named];
-    const eosId = named !== undefined && eosIds.includes(named) ? named : eosIds[0];
+    const { before, turnEnd } = this.firstToken(names.turnEnd ?? '');
+    this.beforeEos = before;
+    const named = [turnEnd, names.eosToken].map((content) => (content === undefined ? undefined : this.idOf(content)));
+    // Files of a model and of its tokenizer may come from different places.
+    const configured = names.eosIds?.filter((id) => this.tokenOf(id) !== undefined) ?? [];
+    const [ofTurn, own] = named;
+    const eosId = ofTurn ?? (own !== undefined && configured.includes(own) ? own : (configured[0] ?? own));
     if (eosId === undefined) {
       throw new UserError('the tokenizer names no token that ends a response', {
         remedy: 'Set eos_token in tokenizer_config.json, or eos_token_id in generation_config.json.',
       });
     }
     this.eosId = eosId;
-    this.eosIds = [...new Set(eosIds)];
+    this.eosIds = [...new Set([eosId, ...named.filter((id) => id !== undefined), ...configured])];
     this.padId = names.padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
+  }
+
+  /** The first control token of a text and what stands before it; some files do not declare theirs as special. */
+  private firstToken(text: string): { before: string; turnEnd: string | undefined } {
+    const [before = '', turnEnd] = text.split(this.controlPattern);
+    if (turnEnd !== undefined) return { before, turnEnd };
+    const whole = this.file.added_tokens.find(({ content }) => content === text.trim());
+    return { before: whole ? text.slice(0, text.indexOf(whole.content)) : '', turnEnd: whole?.content };
   }
 
   /** Id of a token by its text, undefined where there is none. */
@@ -94,6 +116,11 @@ export class Tokenizer {
   /** Text of one token as it stands in the vocabulary, undefined where there is none. */
   tokenOf(id: number): string | undefined {
     return this.control.id_to_token(id);
+  }
+
+  /** Ids below `size` without a token: embeddings are padded, and no text has these. */
+  missingIds(size: number): number[] {
+    return Array.from({ length: size }, (_, id) => id).filter((id) => this.tokenOf(id) === undefined);
   }
 
   /** Whether text holds what would be a control token. */

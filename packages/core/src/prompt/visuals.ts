@@ -3,15 +3,8 @@ import { UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
 import { decodeImage, type Pixels } from './decode.ts';
-import {
-  gridOf,
-  resizePixels,
-  smartResize,
-  videoGridOf,
-  writePatches,
-  writeVideoPatches,
-  type ImageSettings,
-} from './image.ts';
+import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
+import { smartResize } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
 
 interface StillImage {

@@ -30,7 +30,7 @@ export async function ask({ policy, scorer, prompt: template, system }: Asking, 
   const { prompt: own } = sample.extra;
   const chosen = template ?? (typeof own === 'string' ? own : task.template);
   const problem = fillTemplate(chosen, task.variables(sample.problem));
-  const prompt = await policy.encoder.encode({ problem, images: sample.images, system }, where);
+  const prompt = await policy.encoder.encode({ problem, images: sample.images, system, places: true }, where);
   return { sample, prompt, frames: prompt.frames, truth: task.parseTruth(sample, prompt.frames) };
 }
 

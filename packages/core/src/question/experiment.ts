@@ -6,7 +6,8 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 
 import type { Config } from '../config/schema.ts';
-import { loadDataset, type DatasetOptions } from '../data/dataset.ts';
+import { readDataset, type DatasetOptions, type ReadDataset } from '../data/dataset.ts';
+import { unusable } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
 import { knownPlugin } from '../plugins/known.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
@@ -26,6 +27,8 @@ export interface ExperimentSources {
   /** Hears of a plugin that is not what it was, and of a reward that is missing. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }
+
+type ReadOptions = Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'>;
 
 export interface LoadedSamples {
   readonly samples: Sample[];
@@ -92,18 +95,23 @@ export class Experiment {
    * The samples of a file, all checked, and the experiment with their tasks.
    * @throws UserError that lists what is wrong
    */
-  async load(
-    file: string,
-    options: Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'> = {},
-  ): Promise<LoadedSamples> {
+  async load(file: string, options: ReadOptions = {}): Promise<LoadedSamples> {
+    const { samples, findings, experiment } = await this.read(file, options);
+    const error = unusable(findings);
+    if (error) throw error;
+    return { samples: [...samples], experiment };
+  }
+
+  /** The samples of a file with what is wrong with them, and the experiment with their tasks. */
+  async read(file: string, options: ReadOptions = {}): Promise<ReadDataset & Pick<LoadedSamples, 'experiment'>> {
     const made: Experiment[] = [];
     const truths = (all: readonly Sample[]): Experiment => {
       const experiment = this.decide(all);
       made.push(experiment);
       return experiment;
     };
-    const samples = await loadDataset(file, { ...options, task: this.settings.task, truths });
-    return { samples, experiment: made.at(-1) ?? this };
+    const read = await readDataset(file, { ...options, task: this.settings.task, truths });
+    return { ...read, experiment: made.at(-1) ?? this };
   }
 
   /** What a sample's solution says, by its task. @throws UserError where it says nothing that can be read */

@@ -11,7 +11,7 @@ import { taskDefinition, taskNames } from '../tasks/registry.ts';
 import { Experiment } from './experiment.ts';
 import {
   describeOrigins,
-  readSettings,
+  carriedSettings,
   settingsOf,
   settle,
   type GivenSettings,
@@ -45,9 +45,14 @@ export interface Measure {
  * @param directories of a model, of which the first that carries settings is followed: an adapter, then its base
  * @throws UserError for settings that cannot be used
  */
-export async function openMeasure(directories: readonly string[], options: MeasureOptions): Promise<Measure> {
+export async function openMeasure(
+  directories: readonly (string | undefined)[],
+  options: MeasureOptions,
+): Promise<Measure> {
   const { config, parameters, plugins = [], rewards, onWarning, ...rest } = options;
-  const base = config ? [{ from: 'the configuration', settings: settingsOf(config) }] : carriedBy(directories);
+  const carried = config ? undefined : carriedSettings(directories);
+  const configured = config && { from: 'the configuration', settings: settingsOf(config) };
+  const base: Layer[] = [configured ?? carried].filter((each) => each !== undefined);
   const { task, prompt, system, maxPromptTokens, minPixels, maxPixels, maxNewTokens } = rest;
   const given = { task, prompt, system, maxPromptTokens, minPixels, maxPixels, maxNewTokens };
   const own: Layer = { from: 'this command', settings: given };
@@ -60,14 +65,6 @@ export async function openMeasure(directories: readonly string[], options: Measu
   let experiment = Experiment.open(settled.settings, { plugins: files, rewards, onWarning });
   if (config) experiment = await decideByTraining(experiment, config);
   return { experiment, origins: describeOrigins(settled) };
-}
-
-function carriedBy(directories: readonly string[]): Layer[] {
-  for (const directory of directories) {
-    const settings = readSettings(directory);
-    if (settings) return [{ from: directory, settings }];
-  }
-  return [];
 }
 
 /** What a configuration leaves to `auto` is decided by the data that it trains on, as training decides it. */

@@ -138,11 +138,22 @@ export function writeSettings(file: string, settings: Settings): void {
   writeFileSync(file, `${JSON.stringify({ version: 1, ...settings }, undefined, 2)}\n`);
 }
 
-/** Limits on images: those given, else those that a model's directory carries. */
+/** What the first of a model's directories that carries settings says: an adapter, then its base. */
+export function carriedSettings(
+  directories: readonly (string | undefined)[],
+): { from: string; settings: Settings } | undefined {
+  for (const directory of directories) {
+    const settings = directory === undefined ? undefined : readSettings(directory);
+    if (settings) return { from: directory!, settings };
+  }
+  return undefined;
+}
+
+/** Limits on images: those given, else those that a model's directories carry. */
 export function pixelLimits(
-  directory: string,
-  given: Pick<Settings, 'minPixels' | 'maxPixels'>,
+  directories: readonly (string | undefined)[],
+  given: Pick<GivenSettings, 'minPixels' | 'maxPixels'>,
 ): Pick<Settings, 'minPixels' | 'maxPixels'> {
-  const carried = readSettings(directory);
+  const carried = carriedSettings(directories)?.settings;
   return { minPixels: given.minPixels ?? carried?.minPixels, maxPixels: given.maxPixels ?? carried?.maxPixels };
 }

@@ -20,7 +20,7 @@ import {
 import path from 'node:path';
 import { changedKeys, configHash, configToYaml, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { fileError, UserError } from '../errors.ts';
+import { fileError, hasCode, UserError } from '../errors.ts';
 import {
   checkpointSteps,
   readCheckpoint,
@@ -245,7 +245,14 @@ function pointToBest(directory: string, best: Best | undefined): void {
   }
   const aside = `${link}.tmp`;
   rmSync(aside, { force: true });
-  symlinkSync(path.join('checkpoints', stepName(best.step)), aside);
+  const target = path.join('checkpoints', stepName(best.step));
+  try {
+    symlinkSync(target, aside);
+  } catch (error) {
+    // A file that says the same, where the file system has no links.
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].some((code) => hasCode(error, code))) throw error;
+    writeFileSync(aside, `${target}\n`);
+  }
   renameSync(aside, link);
   sync(directory);
 }

@@ -40,6 +40,12 @@ export interface Task<Truth = unknown> {
    */
   parseTruth(sample: Sample, frames?: readonly Frame[]): Truth;
 
+  /**
+   * Why the label, written in the model's coordinates, would not earn the full mark that it is the measure of; undefined
+   * where it does. Tasks whose labels have no coordinates go without.
+   */
+  lost?(truth: Truth, frames: readonly Frame[]): string | undefined;
+
   /** The first is used where nothing is known about what the rollouts prefer. */
   readonly forms: readonly SurfaceForm<Truth>[];
   /** Name of the form that a well-formed response is written in; undefined where it is malformed or does not tell. */

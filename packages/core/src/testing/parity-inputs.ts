@@ -5,7 +5,8 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 
 import { decodeImage } from '../prompt/decode.ts';
-import { gridOf, resizePixels, smartResize, writePatches, type ImageSettings } from '../prompt/image.ts';
+import { gridOf, resizePixels, writePatches, type ImageSettings } from '../prompt/image.ts';
+import { smartResize } from '../prompt/resize.ts';
 import { ChatTemplate, type Message } from '../prompt/template.ts';
 import { Tokenizer } from '../prompt/tokenizer.ts';
 import type { Comparison } from './comparison.ts';

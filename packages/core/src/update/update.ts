@@ -9,7 +9,7 @@ import { noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
-import { withDropout, withoutAdapters } from '../model/lora.ts';
+import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import {
@@ -28,8 +28,8 @@ import { microBatches, type RowSize } from './microbatch.ts';
 export interface Learner {
   readonly model: QwenVL;
   /**
-   * Frozen initial policy; present where a KL penalty acts. Its adapters are switched off, so with LoRA it is the model
-   * itself.
+   * Frozen reference policy; present where a KL penalty acts. With LoRA it is the model itself: its adapters are switched
+   * off, or are as they were at the start.
    */
   readonly reference: QwenVL | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
@@ -104,7 +104,7 @@ export function logProbs(model: QwenVL, items: readonly PromptWithResponses[]): 
 }
 
 const initialLogProbs = (reference: QwenVL, items: readonly PromptWithResponses[]): Float64Array =>
-  withoutAdapters(reference, () => logProbs(reference, items));
+  asReference(reference, () => logProbs(reference, items));
 
 /** Which step's dropout (LoRA) it is. */
 export interface DropoutKey {

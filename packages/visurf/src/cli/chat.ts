@@ -27,13 +27,17 @@ export function defineChat(program: Command): void {
     .description('talk with a model about images, asked as it was trained; one line a message, also from a pipe');
   withMeasure(withImages(withModel(command), 'an image, shown with the first message; may be repeated'), false);
   withCompute(withSampling(command), true).action(async (options: ChatOptions) => {
-    const { loadPolicy, localModel, openMeasure } = await import('@visurf/core');
-    const { model, revision, device, precision } = options;
-    const directory = await localModel(model, { revision, onProgress: downloads() });
-    const { experiment, origins } = await openMeasure([directory], await measureOf(options));
+    const { openModel } = await import('@visurf/core');
+    const { model, revision, adapter, base, device, precision } = options;
+    const source = { revision, adapter, base, device, precision, onProgress: downloads() };
+    const {
+      policy: loaded,
+      experiment,
+      origins,
+    } = await openModel(model, { ...(await measureOf(options)), ...source });
+    using policy = loaded;
     for (const line of origins) console.error(line);
-    const { minPixels, maxPixels, maxNewTokens, system } = experiment.settings;
-    using policy = await loadPolicy(directory, { minPixels, maxPixels, device, precision, dtype: 'auto' });
+    const { maxNewTokens, system } = experiment.settings;
     // A model that carries no settings is asked what is typed.
     const put = (text: string): string => (origins.length > 0 ? experiment.userTurn(text) : text);
     const chat = new Chat(policy, { ...options, maxNewTokens }, new Conversation(system, put));

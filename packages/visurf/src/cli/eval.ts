@@ -21,12 +21,12 @@ export function defineEval(program: Command): void {
     .option('--output <file.jsonl>', 'where the answer to every sample goes');
   withJson(withCompute(withMeasure(command), true)).action(async (given: EvalOptions) => {
     const { evaluate } = await import('@visurf/core');
-    const { json, model, revision, data, limit, output, device, precision } = given;
+    const { json, model, revision, adapter, base, data, limit, output, device, precision } = given;
     const progress = new Progress();
     const { metrics, n, perSample } = await interruptible(async (signal) =>
       evaluate({
         ...(await measureOf(given)),
-        ...{ model, revision, data, limit, output, device, precision, signal },
+        ...{ model, revision, adapter, base, data, limit, output, device, precision, signal },
         onProgress: (done, total) => progress.update('evaluating', done, total),
         onDownload: (each) => progress.download(each),
         onOrigins: (lines) => lines.forEach((line) => progress.message(line)),

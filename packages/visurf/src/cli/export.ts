@@ -1,20 +1,20 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import type { Exported, ExportOptions } from '@visurf/core';
-import { example, withJson, withModel } from './options.ts';
-import type { JsonOption } from './options.ts';
+import { example, wholeNumber, withJson, withModel } from './options.ts';
+import type { JsonOption, SourceOptions } from './options.ts';
 import { downloads, print, printJson } from './output.ts';
 
-export interface OutputOptions extends JsonOption {
-  readonly revision?: string;
+export interface OutputOptions extends SourceOptions, JsonOption {
   readonly output: string;
   readonly dtype?: ExportOptions['dtype'];
   readonly maxShardSize: number;
+  readonly minPixels?: number;
+  readonly maxPixels?: number;
 }
 
 interface Options extends OutputOptions {
   readonly model: string;
-  readonly adapter?: string;
   readonly merge?: true;
 }
 
@@ -22,11 +22,12 @@ export function defineExport(program: Command): void {
   const command = program
     .command('export')
     .description('write a checkpoint for other programs: a model for transformers and vLLM, or an adapter for PEFT');
-  withModel(command, 'checkpoint of a run, model, or adapter')
-    .option('--adapter <dir>', 'an adapter to put on the model')
-    .option('--merge', 'merge the adapter into the weights; otherwise the adapter alone is written');
-  withOutput(command).action(async ({ model, adapter, merge, ...options }: Options) => {
-    await write(model, adapter, merge ?? false, options);
+  withModel(command, 'checkpoint of a run, model, or adapter').option(
+    '--merge',
+    'merge the adapter into the weights; otherwise the adapter alone is written',
+  );
+  withOutput(command).action(async ({ model, merge, ...options }: Options) => {
+    await write(model, merge ?? false, options);
   });
   example(command, 'visurf export --model runs/cars/best --output cars --dtype bfloat16');
 }
@@ -35,9 +36,12 @@ export function defineExport(program: Command): void {
 export function withOutput(command: Command): Command {
   const dtype = new Option('--dtype <type>', 'of full weights; unless given, that of the checkpoint');
   const size = new Option('--max-shard-size <size>', 'full weights are cut into files of at most this');
+  const pixels = 'written into the processor files: area that images are scaled';
   return withJson(
     command
       .requiredOption('--output <dir>', 'a new or empty directory')
+      .option('--min-pixels <n>', `${pixels} up to (default: as the model's files say)`, wholeNumber(1))
+      .option('--max-pixels <n>', `${pixels} down to (default: as the model's files say)`, wholeNumber(1))
       .addOption(dtype.choices(['float32', 'bfloat16', 'float16']))
       .addOption(size.argParser(bytes).default(5e9, '5GB')),
   );
@@ -45,14 +49,13 @@ export function withOutput(command: Command): Command {
 
 export async function write(
   model: string,
-  adapter: string | undefined,
   merge: boolean,
-  { output, dtype, maxShardSize, revision, json }: OutputOptions,
+  { output, dtype, maxShardSize, minPixels, maxPixels, revision, adapter, base, json }: OutputOptions,
 ): Promise<void> {
   const { exportModel, loadPolicy, requireNewDirectory } = await import('@visurf/core');
   requireNewDirectory(output);
-  using policy = await loadPolicy(model, { adapter, revision, onProgress: downloads() });
-  const result = exportModel(policy, output, { dtype, maxShardBytes: maxShardSize, merge });
+  using policy = await loadPolicy(model, { adapter, base, revision, onProgress: downloads() });
+  const result = exportModel(policy, output, { dtype, maxShardBytes: maxShardSize, merge, minPixels, maxPixels });
   if (json) printJson(result);
   else print(describe(result));
 }

@@ -3,16 +3,14 @@ import type { Command } from 'commander';
 import type { MergeMethod } from '@visurf/core';
 import { describe, withOutput, write } from './export.ts';
 import type { OutputOptions } from './export.ts';
-import { example, number, withModel } from './options.ts';
+import { example, number, withSource } from './options.ts';
 import { print, printJson } from './output.ts';
 
 interface Options extends OutputOptions {
   readonly model: string;
-  readonly adapter?: string;
   readonly with?: string;
   readonly method?: MergeMethod['method'];
   readonly weight?: number;
-  readonly base?: string;
   readonly scale?: number;
 }
 
@@ -20,11 +18,12 @@ export function defineMerge(program: Command): void {
   const command = program
     .command('merge')
     .description('merge a LoRA adapter into the weights of its base model, or two models into one');
-  withModel(
-    command,
-    'checkpoint of a run with LoRA or adapter, which names its base; or the base; or the first of two models',
+  withSource(
+    command.requiredOption(
+      '--model <dir>',
+      'checkpoint of a run with LoRA or adapter, which names its base; or the base; or the first of two models',
+    ),
   )
-    .option('--adapter <dir>', 'the adapter, where the model is the base')
     .option('--with <dir>', 'the second of two models')
     .addOption(
       new Option('--method <name>', 'of merging two models (default: linear)').choices([
@@ -38,19 +37,22 @@ export function defineMerge(program: Command): void {
       'linear and slerp: share of the second model (default: 0.5)',
       number('from 0 to 1', isShare),
     )
-    .option('--base <dir>', 'task-arithmetic: the model that both were trained from')
+    .option(
+      '--base <dir>',
+      'task-arithmetic: the model that both were trained from; otherwise the base of an adapter, where it is not where that says',
+    )
     .option(
       '--scale <s>',
       'task-arithmetic: of what both learned (default: 1)',
       number('a number', () => true),
     );
   withOutput(command).action(async (options: Options) => {
-    const { model, adapter, with: other } = options;
+    const { model, with: other } = options;
     if (other !== undefined) return mergeTwo(options, other, command);
-    for (const name of ['method', 'weight', 'base', 'scale'] as const) {
+    for (const name of ['method', 'weight', 'scale'] as const) {
       if (options[name] !== undefined) command.error(`error: --${name} goes with --with, the second of two models`);
     }
-    await write(model, adapter, true, options);
+    await write(model, true, options);
   });
   example(
     command,
@@ -63,14 +65,18 @@ export function defineMerge(program: Command): void {
 const isShare = (value: number): boolean => value >= 0 && value <= 1;
 
 async function mergeTwo(options: Options, other: string, command: Command): Promise<void> {
-  const { model, adapter, output, dtype, maxShardSize, revision, json } = options;
+  const { model, adapter, output, dtype, maxShardSize, minPixels, maxPixels, revision, json } = options;
   if (adapter !== undefined) command.error('error: --adapter and --with are different merges: do one after the other');
   const how = methodOf(options, command);
-  const { localModel, mergeModels, requireNewDirectory } = await import('@visurf/core');
+  const { locateModel, mergeModels, requireNewDirectory } = await import('@visurf/core');
   requireNewDirectory(output);
-  const models = [await localModel(model, { revision }), await localModel(other)] as const;
-  const based = how.method === 'task-arithmetic' ? { ...how, base: await localModel(how.base) } : how;
-  const result = mergeModels(models, based, output, { dtype, maxShardBytes: maxShardSize });
+  const whole = async (name: string): Promise<string> => {
+    const located = await locateModel(name, name === model ? { revision } : {});
+    return located.adapter ?? located.base;
+  };
+  const models = [await whole(model), await whole(other)] as const;
+  const based = how.method === 'task-arithmetic' ? { ...how, base: await whole(how.base) } : how;
+  const result = mergeModels(models, based, output, { dtype, maxShardBytes: maxShardSize, minPixels, maxPixels });
   if (json) printJson(result);
   else print(describe(result));
 }

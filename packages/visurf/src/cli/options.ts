@@ -14,9 +14,15 @@ export interface ComputeOptions {
   readonly precision: 'float32' | 'bfloat16';
 }
 
-export interface ModelOptions {
-  readonly model: string;
+/** Where the parts of a model come from. */
+export interface SourceOptions {
   readonly revision?: string;
+  readonly adapter?: string;
+  readonly base?: string;
+}
+
+export interface ModelOptions extends SourceOptions {
+  readonly model: string;
 }
 
 export interface PromptOptions extends ModelOptions {
@@ -42,11 +48,20 @@ export function withCompute(command: Command, defaults: boolean): Command {
     .addOption(defaults ? precision.default('float32') : precision);
 }
 
-/** `--model` and `--revision`. */
+/** `--model`, and what says where its parts come from. */
 export function withModel(command: Command, description = 'checkpoint in Hugging Face layout'): Command {
+  const model = `${description}: a directory, a run, or owner/name on the hub`;
+  return withSource(command.requiredOption('--model <dir>', model)).option(
+    '--base <dir>',
+    'the base of a model that is an adapter, where it is not where the adapter says',
+  );
+}
+
+/** What goes with a model, but for `--base`. */
+export function withSource(command: Command): Command {
   return command
-    .requiredOption('--model <dir>', `${description}: a directory, or owner/name on the hub`)
-    .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');
+    .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
+    .option('--adapter <dir>', 'a LoRA adapter to put on the model');
 }
 
 /** `--image`, any number of times. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
-import { example, withJson } from './options.ts';
+import { example, withJson, withSource } from './options.ts';
 import type { JsonOption, ModelOptions } from './options.ts';
 import { downloads, formatNumber, print, printJson } from './output.ts';
 
@@ -22,14 +22,18 @@ export function defineReward(program: Command): void {
       '--model <dir>',
       'the checkpoint to train, which decides the coordinates of answers (default: that of --config)',
     )
-    .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');
+    .option('--base <dir>', 'the base of a model that is an adapter, where it is not where the adapter says');
+  withSource(check);
   withJson(check).action(async (data: string, given: CheckOptions) => {
-    const { checkReward } = await import('@visurf/core');
-    const { json, model, revision } = given;
-    const options = { ...(await measureOf(given)), model, revision, onProgress: downloads() };
-    const { n, losing } = await checkReward(data, options);
+    const { checkReward, listFindings } = await import('@visurf/core');
+    const { json, model, revision, adapter, base } = given;
+    const options = { ...(await measureOf(given)), ...{ model, revision, adapter, base, onProgress: downloads() } };
+    const { n, losing, findings } = await checkReward(data, options);
     const found = losing.map(({ sample: { id, source }, label, rival }) => ({ id, line: source.line, label, rival }));
-    if (json) return printJson({ n, losing: found });
+    if (json) return printJson({ n, losing: found, findings: findings.map(({ id: _, ...finding }) => finding) });
+    if (findings.length > 0) {
+      print(`${findings.length} labels do not survive the model's coordinates:\n${listFindings(findings).join('\n')}`);
+    }
     for (const { id, line, label, rival } of found.slice(0, SHOWN)) {
       print(`${data}:${line} (${id}): the label gets ${formatNumber(label)}, a wrong answer ${formatNumber(rival)}`);
     }

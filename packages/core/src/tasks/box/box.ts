@@ -6,7 +6,7 @@
 import type { Box, Frame, Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
 import { parseAnswer } from '../grounding/answer.ts';
-import { iou } from '../grounding/geometry.ts';
+import { clip, iou } from '../grounding/geometry.ts';
 import { grounding } from '../grounding/grounding.ts';
 import { groundingParameters } from '../grounding/parameters.ts';
 import type { GroundingTruth } from '../grounding/truth.ts';
@@ -68,8 +68,9 @@ function onlyOne(sample: Sample, truth: GroundingTruth): GroundingTruth {
   );
 }
 
+/** What the boxes of an answer cover of the picture. */
 const boxesOf = (text: string, frame: Frame): Box[] =>
-  (parseAnswer(text, frame) ?? []).flatMap((object) => (object.box === undefined ? [] : [object.box]));
+  (parseAnswer(text, frame) ?? []).flatMap(({ box }) => (box === undefined ? [] : [clip(box, frame)]));
 
 const hull = (boxes: readonly Box[]): Box => [
   Math.min(...boxes.map(([x0]) => x0)),

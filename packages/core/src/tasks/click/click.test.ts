@@ -43,3 +43,10 @@ test('coordinates that scaling takes beyond all numbers are no place', () => {
   expect(task.parse(text, [frame])).toEqual({ points: [], boxes: [], wellFormed: false });
   expect(task.terms({ text, stop: 'eos' }, truth, [frame])).toMatchObject({ format: 0, accuracy: 0 });
 });
+
+test('a control whose centre lies beside it in whole coordinates is lost', () => {
+  const frame = { width: 4000, height: 3000, modelWidth: 1000, modelHeight: 1000 };
+  const lost = (x0: number, x1: number) => task.lost!({ box: [x0, 100, x1, 140] }, [frame]);
+  expect(lost(100, 108)).toBeUndefined();
+  expect(lost(101, 103)).toContain('is written [{"point_2d":[26,40]}], which lies beside it');
+});

@@ -15,7 +15,7 @@ import { question } from '../grounding/template.ts';
 import { parseTruth as parseBoxes } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, Task, TaskDefinition } from '../task.ts';
-import { thinkingFormat } from '../thinking.ts';
+import { answerBlock, thinkingFormat } from '../thinking.ts';
 import { taggedTerms, termWeights } from '../weights.ts';
 import { clickForms, recogniseClick } from './forms.ts';
 
@@ -101,7 +101,15 @@ function makeClick(weights: Readonly<Record<string, number>>): Task<ClickTruth> 
         malformed: mean(all, ({ wellFormed }) => !wellFormed),
       });
     },
+    lost: (truth, frames) => lostClick(truth, frames[0]!),
   };
+}
+
+/** A control so small that its centre, in whole coordinates of the model, lies beside it. */
+function lostClick(truth: ClickTruth, frame: Frame): string | undefined {
+  const label = clickForms[0]!.write(truth, [frame]);
+  if (readClicks(label, frame).points.every((point) => contains(truth.box, point))) return undefined;
+  return `the centre of the box ${JSON.stringify(truth.box)} is written ${answerBlock(label)}, which lies beside it`;
 }
 
 function parseTruth(sample: Sample, frame: Frame | undefined): ClickTruth {

@@ -1,7 +1,8 @@
 /** The default reward terms of a grounding answer: answer format, 0 to 2, and accuracy, 0 to 3. */
 import { munkres } from 'munkres';
+import type { Frame } from '../../types.ts';
 import type { PredictedObject } from './answer.ts';
-import { boxDistance, contains, iou, pointDistance } from './geometry.ts';
+import { boxDistance, clip, contains, iou, pointDistance } from './geometry.ts';
 import type { Thresholds } from './parameters.ts';
 import type { TrueObject } from './truth.ts';
 
@@ -23,16 +24,19 @@ export function answerFormat(objects: readonly PredictedObject[] | undefined, po
 /**
  * Best one-to-one matching of predicted and true objects by `matchMark`, summed, divided by max(#predicted, #true).
  * Both empty: the full mark; exactly one empty, or an answer that is not a list: 0.
+ * @param frame where overlaps are measured: what a predicted box covers beside the picture does not count against it
  */
 export function accuracy(
   predicted: readonly PredictedObject[] | undefined,
   truth: readonly TrueObject[],
   thresholds: Thresholds,
+  frame?: Frame,
 ): number {
   if (predicted === undefined) return 0;
   if (predicted.length === 0 && truth.length === 0) return FULL_ACCURACY;
   return (
-    bestMatching(predicted, truth, (p, t) => matchMark(p, t, thresholds)) / Math.max(predicted.length, truth.length)
+    bestMatching(predicted, truth, (p, t) => matchMark(p, t, thresholds, frame)) /
+    Math.max(predicted.length, truth.length)
   );
 }
 
@@ -44,13 +48,19 @@ export function bestMatching<P, T>(predicted: readonly P[], truth: readonly T[],
 }
 
 /**
- * [IoU > threshold] + [mean absolute box error < threshold] + [point distance < threshold and the point lies inside
+ * Of one object, 0 to 3: [IoU > threshold] + [mean absolute box error < threshold] + [point distance < threshold and the point lies inside
  * the predicted box]; for a label without a point the first two, scaled to 3.
  */
-function matchMark(predicted: PredictedObject, truth: TrueObject, thresholds: Thresholds): number {
+export function matchMark(
+  predicted: PredictedObject,
+  truth: TrueObject,
+  thresholds: Thresholds,
+  frame: Frame | undefined,
+): number {
   if (predicted.box === undefined) return 0;
+  const visible = frame ? clip(predicted.box, frame) : predicted.box;
   const hits =
-    Number(iou(predicted.box, truth.box) > thresholds.iouThreshold) +
+    Number(iou(visible, truth.box) > thresholds.iouThreshold) +
     Number(boxDistance(predicted.box, truth.box) < thresholds.boxError);
   if (truth.point === undefined) return (hits * FULL_ACCURACY) / 2;
   if (predicted.point === undefined || !contains(predicted.box, predicted.point)) return hits;

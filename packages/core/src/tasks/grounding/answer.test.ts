@@ -12,6 +12,13 @@ test('reads boxes and points in pixels of the original image', () => {
   ]);
 });
 
+test('reads what Qwen writes: a label beside the box, one object without a list', () => {
+  const expected = [{ box: [1, 2, 3, 4], point: undefined }];
+  expect(parse('```json\n[{"bbox_2d": [1, 2, 3, 4], "label": "car"}]\n```')).toEqual(expected);
+  expect(parse('{"label": "car", "bbox_2d": [1, 2, 3, 4]}')).toEqual(expected);
+  expect(parse('{"point_2d": [1, 2]}')).toEqual([{ box: undefined, point: [1, 2] }]);
+});
+
 test.each([
   '',
   '[]',

@@ -7,6 +7,8 @@ import { toOriginal } from './geometry.ts';
 export const MAX_OBJECTS = 120;
 /** Characters of an answer block; 120 objects in the widest surface form take a third. */
 const MAX_ANSWER_LENGTH = 32_768;
+/** Coordinates of the model further out are kept here: beside any picture, and sums and products of them are finite. */
+const FAR = 1e6;
 
 /** One item of an answer, in pixels of the original image; undefined: absent or not the right count of numbers. */
 export interface PredictedObject {
@@ -37,13 +39,17 @@ export function answerJson(text: string): string | undefined {
     : trimmed;
 }
 
-/** The objects of a response in its order; undefined where its answer is not a list of at most 120 items. */
+/** A single object stands for the list of it. */
+export const asList = (value: unknown): unknown =>
+  isRecord(value) && ('bbox_2d' in value || 'point_2d' in value) ? [value] : value;
+
+/** The objects of a response in its order; undefined where its answer is neither a list of at most 120 items nor one. */
 export function parseAnswer(text: string, frame: Frame): readonly PredictedObject[] | undefined {
   const json = answerJson(text);
   if (json === undefined) return undefined;
   let list: unknown;
   try {
-    list = JSON.parse(json);
+    list = asList(JSON.parse(json));
   } catch {
     return undefined;
   }
@@ -55,10 +61,16 @@ function predictedObject(item: unknown, frame: Frame): PredictedObject {
   const { bbox_2d: box, point_2d: point } = isRecord(item) ? item : {};
   return {
     box: isNumbers<Box>(box, 4)
-      ? [...toOriginal([box[0], box[1]], frame), ...toOriginal([box[2], box[3]], frame)]
+      ? [...readPoint([box[0], box[1]], frame), ...readPoint([box[2], box[3]], frame)]
       : undefined,
-    point: isNumbers<Point>(point, 2) ? toOriginal(point, frame) : undefined,
+    point: isNumbers<Point>(point, 2) ? readPoint(point, frame) : undefined,
   };
+}
+
+/** In pixels of the original image, finite whatever was said. */
+export function readPoint([x, y]: Point, frame: Frame): [number, number] {
+  const within = (value: number): number => Math.min(FAR, Math.max(-FAR, value));
+  return toOriginal([within(x), within(y)], frame);
 }
 
 /** A list in which every item has the fields that are asked for; the empty list is one. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Box } from '../../types.ts';
-import { coveredArea, iou, toModel, toOriginal, unionIou } from './geometry.ts';
+import { clip, coveredArea, iou, toModel, toOriginal, unionIou } from './geometry.ts';
 import { inclusiveIou } from './published.ts';
 
 const SQUARE: Box = [0, 0, 10, 10];
@@ -22,6 +22,13 @@ test.each<[Box, number, number]>([
 test('a box without area overlaps nothing, and is itself by inclusive pixels', () => {
   expect(iou([3, 3, 3, 3], [3, 3, 3, 3])).toBe(0);
   expect(inclusiveIou([3, 3, 3, 3], [3, 3, 3, 3])).toBe(1);
+});
+
+test('what lies beside the picture is cut off', () => {
+  const frame = { width: 100, height: 50 };
+  expect(clip([-5, 10, 120, 60], frame)).toEqual([0, 10, 100, 50]);
+  expect(clip([200, 60, 300, 70], frame)).toEqual([100, 50, 100, 50]);
+  expect(clip([1, 2, 3, 4], frame)).toEqual([1, 2, 3, 4]);
 });
 
 test('the union of boxes counts what overlaps once', () => {

@@ -14,6 +14,12 @@ export function iou(a: Box, b: Box): number {
   return union > 0 ? intersection / union : 0;
 }
 
+/** The part of a box that lies in the picture; of one beside it a box without area, at the edge. */
+export function clip([x0, y0, x1, y1]: Box, { width, height }: Pick<Frame, 'width' | 'height'>): Box {
+  const within = (value: number, most: number): number => Math.min(most, Math.max(0, value));
+  return [within(x0, width), within(y0, height), within(x1, width), within(y1, height)];
+}
+
 /** Mean absolute difference of the four coordinates. */
 export function boxDistance(a: Box, b: Box): number {
   return a.reduce((sum, value, i) => sum + Math.abs(value - b[i]!), 0) / 4;

@@ -10,6 +10,7 @@ import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
 import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
 import { publishedTerms } from './published.ts';
+import { lostObject } from './survival.ts';
 import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
 import { parseTruth, type GroundingTruth } from './truth.ts';
 import { wrongAnswer } from './wrong.ts';
@@ -60,7 +61,7 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
     return {
       thinking: thinkingFormat(answer),
       format: answerFormat(objects, points),
-      accuracy: accuracy(objects, truth.objects, parameters),
+      accuracy: accuracy(objects, truth.objects, parameters, frame),
       nonRepeat: nonRepeat(beforeAnswer(answer.text)),
     };
   };
@@ -89,8 +90,10 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
       evaluateGrounding(parseAnswer(answer.text, frames[0]!), truth, {
         points,
         thinking: thinkingFormat(answer) === 1,
+        frame: frames[0]!,
       }),
     metrics: (evaluations) => groundingMetrics(evaluations as readonly GroundingEvaluation[]),
+    lost: ({ objects }, frames) => lostObject(objects, parameters, frames[0]!),
   };
 }
 

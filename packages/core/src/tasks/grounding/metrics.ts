@@ -1,9 +1,10 @@
 /** What evaluation reports about grounding with absent objects. */
+import type { Frame } from '../../types.ts';
 import { mean, percentages } from '../means.ts';
 import type { Evaluation } from '../task.ts';
 import type { PredictedObject } from './answer.ts';
 import { isWellFormed } from './answer.ts';
-import { unionIou } from './geometry.ts';
+import { clip, unionIou } from './geometry.ts';
 import type { GroundingTruth } from './truth.ts';
 
 export interface GroundingEvaluation extends Evaluation {
@@ -12,7 +13,7 @@ export interface GroundingEvaluation extends Evaluation {
   /** The answer is a well-formed `[]`: what cannot be read is not a statement that nothing is there. */
   readonly saidEmpty: boolean;
   /**
-   * IoU of what the predicted boxes cover together and what the true boxes cover together; without true boxes 1 if
+   * IoU of what the predicted boxes cover of the picture together and what the true boxes cover together; without true boxes 1 if
    * the answer is a well-formed `[]`, else 0.
    */
   readonly iou: number;
@@ -23,11 +24,11 @@ export interface GroundingEvaluation extends Evaluation {
 export function evaluateGrounding(
   objects: readonly PredictedObject[] | undefined,
   truth: GroundingTruth,
-  { points, thinking }: { points: boolean; thinking: boolean },
+  { points, thinking, frame }: { points: boolean; thinking: boolean; frame: Frame },
 ): GroundingEvaluation {
   const present = truth.objects.length > 0;
   const saidEmpty = objects?.length === 0;
-  const boxes = (objects ?? []).flatMap(({ box }) => (box === undefined ? [] : [box]));
+  const boxes = (objects ?? []).flatMap(({ box }) => (box === undefined ? [] : [clip(box, frame)]));
   const covered = unionIou(
     boxes,
     truth.objects.map(({ box }) => box),

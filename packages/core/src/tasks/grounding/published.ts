@@ -8,19 +8,28 @@
 import type { Box, Frame, Terms } from '../../types.ts';
 import { answerBlock, nonRepeat } from '../thinking.ts';
 import { bestMatching } from './accuracy.ts';
-import { isNumbers, isRecord, MAX_OBJECTS } from './answer.ts';
-import { boxDistance, contains, pointDistance, toOriginal } from './geometry.ts';
+import { isNumbers, isRecord, MAX_OBJECTS, readPoint } from './answer.ts';
+import { boxDistance, contains, pointDistance } from './geometry.ts';
 import type { Thresholds } from './parameters.ts';
 import type { GroundingTruth, TrueObject } from './truth.ts';
 
-const PATTERN = /^<think>.*?<\/think>\s*<answer>.*?<\/answer>$/s;
+/**
+ * `^<think>.*?</think>\s*<answer>.*?</answer>$`, in time linear in the text: of all places where a thought may end and an
+ * answer begin, the first leaves most room.
+ */
+function isPattern(text: string): boolean {
+  const [open, close] = ['<think>', '</answer>'];
+  const between = /<\/think>\s*<answer>/.exec(text.slice(open.length));
+  const end = between ? open.length + between.index + between[0].length : Infinity;
+  return text.startsWith(open) && text.endsWith(close) && end + close.length <= text.length;
+}
 
 type Found = TrueObject & { readonly point: NonNullable<TrueObject['point']> };
 
 export function publishedTerms(text: string, truth: GroundingTruth, frame: Frame, thresholds: Thresholds): Terms {
   const list = answerList(text);
   return {
-    thinking: PATTERN.test(text) ? 1 : 0,
+    thinking: Number(isPattern(text)),
     format: publishedFormat(list),
     accuracy: publishedAccuracy(list, truth.objects, frame, thresholds),
     nonRepeat: nonRepeat(text),
@@ -63,8 +72,8 @@ function readObject(item: Record<string, unknown>, frame: Frame): Found | undefi
   const { bbox_2d: box, point_2d: point } = item;
   if (!isNumbers<Box>(box, 4) || !isNumbers<[number, number]>(point, 2)) return undefined;
   return {
-    box: [...toOriginal([box[0], box[1]], frame), ...toOriginal([box[2], box[3]], frame)],
-    point: toOriginal(point, frame),
+    box: [...readPoint([box[0], box[1]], frame), ...readPoint([box[2], box[3]], frame)],
+    point: readPoint(point, frame),
   };
 }
 

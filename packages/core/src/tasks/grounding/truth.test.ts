@@ -12,9 +12,16 @@ test('reads boxes, points and the empty list', () => {
   expect(parseTruth(sample([{ ...box, point_2d: [2, 3] }]), false).objects[0]?.point).toBeUndefined();
 });
 
+test('reads what Qwen writes: a label beside the box, one object without a list', () => {
+  const expected = { objects: [{ box: [1, 2, 3, 4.5], point: undefined }] };
+  expect(parseTruth(sample([{ ...box, label: 'car' }]), false)).toEqual(expected);
+  expect(parseTruth(sample({ ...box, label: 'car' }), false)).toEqual(expected);
+});
+
 test.each<[unknown, string]>([
   ['red', 'not JSON'],
-  ['{"bbox_2d":[1,2,3,4]}', 'not a list'],
+  ['{"box":[1,2,3,4]}', 'not a list'],
+  [[{ ...box, label: 3 }], '"label" is not a text'],
   [[[1, 2, 3, 4]], 'object 1: it is not an object with "bbox_2d"'],
   [[box, { bbox: [1, 2, 3, 4] }], 'object 2: unknown field "bbox"'],
   [[{ bbox_2d: [1, 2, 3] }], 'object 1: "bbox_2d" is not four numbers'],

@@ -1,7 +1,7 @@
 /** Labels of the grounding task: JSON in pixels of the original image, read strictly. */
 import { messageOf, UserError } from '../../errors.ts';
 import type { Box, Frame, Point, Sample } from '../../types.ts';
-import { isNumbers, isRecord, MAX_OBJECTS } from './answer.ts';
+import { asList, isNumbers, isRecord, MAX_OBJECTS } from './answer.ts';
 
 export interface TrueObject {
   readonly box: Box;
@@ -17,7 +17,8 @@ export interface GroundingTruth {
 const EXAMPLE = 'write [{"bbox_2d": [x0, y0, x1, y1]}, ...] in pixels of the original image, or [] if nothing matches';
 
 /**
- * Reads `[{"bbox_2d": [x0, y0, x1, y1], "point_2d": [x, y]}, ...]`.
+ * Reads `[{"bbox_2d": [x0, y0, x1, y1], "point_2d": [x, y]}, ...]`, or one such object without the list. A `"label"`
+ * beside a box, as Qwen writes it, is read over.
  * @throws UserError that names the sample and says what is wrong with its solution
  */
 export function parseTruth(sample: Sample, points: boolean, frame?: Frame): GroundingTruth {
@@ -30,7 +31,7 @@ export function parseTruth(sample: Sample, points: boolean, frame?: Frame): Grou
   }
   let list: unknown;
   try {
-    list = JSON.parse(sample.solution);
+    list = asList(JSON.parse(sample.solution));
   } catch (error) {
     fail(`the solution is not JSON: ${messageOf(error)}`);
   }
@@ -59,7 +60,8 @@ function isInside({ box, point }: TrueObject, { width, height }: Frame): boolean
 
 function trueObject(item: unknown, points: boolean, fail: (reason: string) => never): TrueObject {
   if (!isRecord(item)) return fail('it is not an object with "bbox_2d"');
-  const { bbox_2d: box, point_2d: point, ...others } = item;
+  const { bbox_2d: box, point_2d: point, label, ...others } = item;
+  if (label !== undefined && typeof label !== 'string') return fail('"label" is not a text');
   const [unknownField] = Object.keys(others);
   if (unknownField !== undefined) return fail(`unknown field "${unknownField}"`);
   if (!isNumbers<Box>(box, 4)) return fail('"bbox_2d" is not four numbers');
