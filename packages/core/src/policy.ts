@@ -19,6 +19,7 @@ import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
+import { responseLogProbs } from './update/update.ts';
 
 export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;
@@ -75,6 +76,11 @@ export class Policy {
   /** A text as a response that ends with the stop token: what a label is. */
   write(text: string): Response {
     return { tokens: this.encoder.encodeResponse(text), text, stop: 'eos' };
+  }
+
+  /** log pi of each response to the prompt. */
+  logProbs(prompt: Prompt, responses: readonly Response[]): number[] {
+    return responseLogProbs(this.model, prompt, responses);
   }
 
   [Symbol.dispose](): void {

@@ -10,6 +10,7 @@ import { loadDataset } from './data/dataset.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
+import { formsOfBase } from './forms.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
 import { localModel, type DownloadProgress } from './hub/model.ts';
@@ -18,7 +19,8 @@ import { loadModel } from './model/load.ts';
 import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { loadLocalPolicy, type Policy } from './policy.ts';
-import { labelsThatCannotWin } from './reward/labelcheck.ts';
+import type { ObservePhase } from './phases.ts';
+import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
 import { makeScorers, type RewardFunction, type Scorer } from './reward/reward.ts';
 import { describeStep } from './record.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
@@ -28,15 +30,7 @@ import { readEvents } from './run/events.ts';
 import { requireEmpty, Run } from './run/run.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
 import { askAll } from './ask.ts';
-import {
-  ask,
-  trainStep,
-  type Batch,
-  type ObservePhase,
-  type Question,
-  type StepContext,
-  type StepResult,
-} from './step.ts';
+import { ask, trainStep, type Batch, type Question, type StepContext, type StepResult } from './step.ts';
 import { makeTasks, truthReader, type TaskMix } from './tasks/mix.ts';
 import type { Sample } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
@@ -119,12 +113,10 @@ export async function loadData(config: Config): Promise<{ samples: Sample[]; val
 }
 
 /** What training needs to know of the labels before it starts. */
-function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
-  if (!joinsGroups(config)) return undefined;
-  const losing = labelsThatCannotWin(scorer, questions, config.label).map(({ sample }) => sample.id);
-  if (losing.length === 0) return undefined;
-  const named = `${losing.slice(0, 5).join(', ')}${losing.length > 5 ? ', ...' : ''}`;
-  return `the label of ${losing.length} of ${questions.length} samples cannot win against a wrong answer with thinking (${named}): lower task.weights.thinking`;
+function warnOfLabels(questions: readonly Question[], scorer: Scorer, config: Config): string[] {
+  if (!joinsGroups(config)) return [];
+  const losing = labelsThatCannotWin(scorer, questions, config.label);
+  return labelWarnings(losing, questions.length, config.label);
 }
 
 function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
@@ -144,7 +136,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   const { samples, validation } = await loadData(config);
   const trained = new Set(samples.map(({ task }) => task));
   const others = validation.filter(({ task }) => !trained.has(task));
-  const scorer = makeScorers(configuredTasks(config, [...samples, ...others]), options.rewards);
+  const scorer = makeScorers(configuredTasks(config, [...samples, ...others]), options.rewards, config.thinking);
   const model = await localModel(config.model, {
     revision: config.revision,
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
@@ -169,8 +161,8 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     using policy = loadLocalPolicy(checkpoint?.directory ?? model, { ...config.data, device, precision, dtype });
     if (config.train.lora && !checkpoint) policy.addAdapter(config.train.lora, config.seed);
     const questions = await askAll({ ...config.data, policy, scorer }, [...samples, ...validation]);
-    const warning = labelWarning(questions.slice(0, samples.length), scorer, config);
-    if (warning) onEvent({ kind: 'warning', message: warning });
+    const warnings = warnOfLabels(questions.slice(0, samples.length), scorer, config);
+    for (const message of warnings) onEvent({ kind: 'warning', message });
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
     // A file that cannot be written is refused before there is a run.
@@ -262,7 +254,7 @@ async function trainPolicy({
   };
   const saved = checkpoint?.state as Progress | undefined;
   const cursor = new DataCursor(samples.length, config.seed, saved?.cursor);
-  let forms = saved?.forms ?? [];
+  let forms = saved?.forms ?? (await formsOfBase(context, samples));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};

@@ -8,7 +8,7 @@ import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts'
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
-import { configSchema, keysAt, type Config } from './schema.ts';
+import { configSchema, keysAt, resolveAuto, type Config } from './schema.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
@@ -114,7 +114,7 @@ function check(value: unknown, locate: Locate): Config {
   const parsed = configSchema.safeParse(withParadigmDefaults(values));
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
   if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
-  const config = parsed.data;
+  const config = resolveAuto(parsed.data);
   if (config.data.task in config.tasks) {
     const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;
     throw new UserError(reason, { where: locate(['tasks', config.data.task]) });
