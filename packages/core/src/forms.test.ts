@@ -40,10 +40,10 @@ async function asked(changes: Record<string, unknown>) {
 
 test('steps without rollouts write labels in the form of a few samples of the base', async () => {
   const { forms, calls } = await asked({ paradigm: 'sft', seed: 3 });
-  expect(forms).toEqual([{ 'grounding/compact integer bare': 32, 'anomaly/capital bare': 10 }]);
+  expect(forms).toEqual([{ 'grounding/compact integer bare': 16, 'anomaly/capital bare': 10 }]);
   expect(new Set(calls.map(({ step, seed }) => [step, seed].join()))).toEqual(new Set(['0,3']));
   const places = calls.flatMap(({ promptIds }) => promptIds);
-  expect(new Set(places).size).toBe(21);
+  expect(new Set(places).size).toBe(13);
   expect(await asked({ paradigm: 'sft', seed: 3 })).toEqual({ forms, calls });
   const other = (await asked({ paradigm: 'sft', seed: 4 })).calls.flatMap(({ promptIds }) => promptIds);
   expect(other).not.toEqual(places);

@@ -7,7 +7,7 @@ import { ask, type StepContext } from './step.ts';
 import type { Sample } from './types.ts';
 
 /** Prompts of each task that the base is asked, and answers to each. */
-const [PROMPTS, ANSWERS] = [16, 2];
+const [PROMPTS, ANSWERS] = [8, 2];
 
 /**
  * Counts of a few samples of the policy before its first step, keyed by the seed; none where every label stands beside

@@ -38,11 +38,12 @@ test('labels are counted where they are; only active members have an advantage',
   });
   const metrics = metricsOf([
     group(2, true),
+    group(3.5, true),
     group(-1, true),
     group(0, false),
     groupOf('b', prompt, [sampled([-1], 1)]),
   ]);
-  expect(metrics).toMatchObject({ labelActive: 2 / 3, labelAdvantage: 0.5, labelNegative: 1 / 3, labelLogProb: -3 });
+  expect(metrics).toMatchObject({ labelActive: 3 / 4, labelAdvantage: 1.5, labelNegative: 1 / 4, labelLogProb: -3 });
   expect(metrics).toMatchObject({ noVariance: 1, scored: 0.75, klClamped: 0.25, kl: 0.5, clippedHigh: 0.25 });
   expect(metricsOf([groupOf('b', prompt, [sampled([-1], 1)])])).not.toHaveProperty('labelActive');
 });

@@ -8,8 +8,8 @@ import { groupAdvantages } from '../objective/advantage.ts';
 import { plannedResponses } from '../objective/objective.ts';
 import { groupOf } from '../testing/groups.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
-import type { Group } from '../types.ts';
-import { updatePolicy, type Learner } from './update.ts';
+import type { Group, Label } from '../types.ts';
+import { inactiveLogProb, responseLogProbs, updatePolicy, type Learner } from './update.ts';
 
 const config = (overrides: Record<string, unknown> = {}): ReturnType<typeof parseConfig> =>
   parseConfig({
@@ -168,5 +168,25 @@ test('with KL to a reference equal to the policy nothing is added; to another it
   scope(() => reference.model.norm.weight.detach().mul_(1.1));
   const other = await updatePolicy({ ...learner, reference }, groups, { rl: 1, sft: 0 }, settings, 1e-9);
   expect(other.loss).toBeGreaterThan(0);
+  expect(other.stats.klClamped).toBe(0);
+  // A reference that finds what is said all but impossible: the penalty is bounded, and says so.
+  scope(() => reference.model.norm.weight.detach().mul_(300));
+  const far = await updatePolicy({ ...learner, reference }, groups, { rl: 1, sft: 0 }, settings, 1e-9);
+  expect(far.stats.klClamped).toBeGreaterThan(0);
+  expect(far.stats.klSum / far.stats.tokens).toBeLessThan(Math.exp(10));
   reference.dispose();
+});
+
+test('log pi of labels that control switched off is that of members alone, of as many as asked for', () => {
+  const names = ['two-images', 'small-image', 'text-only'];
+  const groups = names.map((name) => group(name, [1, 0, 0], true));
+  const off = (each: Group, changes: Partial<Label>): Group => ({ ...each, label: { ...each.label!, ...changes } });
+  const total = ({ prompt, label }: Group): number => responseLogProbs(model, prompt, [label!.response])[0]!;
+  const [a, b, c] = groups as [Group, Group, Group];
+  const inactive = [off(a, { active: false }), b, off(c, { active: false })];
+  expect(inactiveLogProb(model, inactive, 8)).toBeCloseTo((total(a) + total(c)) / 2, 8);
+  expect(inactiveLogProb(model, inactive, 1)).toBeCloseTo(total(a), 8);
+  expect(
+    inactiveLogProb(model, [a, off(b, { place: 'aside', active: false }), off(c, { place: 'target' })], 8),
+  ).toBeNaN();
 });
