@@ -1,13 +1,14 @@
 /** The strongest answer that is not right: the label with one thing wrong. */
 import type { Box, Frame, Terms } from '../../types.ts';
 import type { SurfaceForm } from '../task.ts';
+import { FULL_ACCURACY } from './accuracy.ts';
 import { contains } from './geometry.ts';
 import type { Thresholds } from './parameters.ts';
 import type { GroundingTruth, TrueObject } from './truth.ts';
 
 /**
- * A thought, then the label in a form with one object less or one too many, with a box that is not exact, or with a point
- * elsewhere: what of that is most accurate, but not as accurate as the label. Undefined where nothing is to be found.
+ * A thought, then the label in a form with a point elsewhere, with a box that is not exact, or with one object too many or one
+ * less: what of that is most accurate, but not as accurate as the label. Undefined where nothing is to be found.
  */
 export function nearlyRightAnswer(
   truth: GroundingTruth,
@@ -19,27 +20,35 @@ export function nearlyRightAnswer(
   const write = (objects: readonly TrueObject[]): string => `<think> nearly</think>${form.write({ objects }, [frame])}`;
   const accuracyOf = (text: string): number => termsOf(text)['accuracy'] ?? 0;
   const full = accuracyOf(write(truth.objects));
-  return spoiled(truth.objects, frame, thresholds)
-    .map((objects) => ({ text: write(objects), accuracy: accuracyOf(write(objects)) }))
-    .filter(({ accuracy }) => accuracy > 0 && accuracy < full)
-    .toSorted((a, b) => b.accuracy - a.accuracy)[0]?.text;
+  const least = smallestStep(truth.objects);
+  let best = { text: undefined as string | undefined, accuracy: 0 };
+  for (const objects of spoiled(truth.objects, frame, thresholds)) {
+    const text = write(objects);
+    const accuracy = accuracyOf(text);
+    if (accuracy > best.accuracy && accuracy < full) best = { text, accuracy };
+    if (best.accuracy >= full - least - 1e-9) break;
+  }
+  return best.text;
 }
 
-/** The objects with one thing wrong: of the largest one, where it is a box or a point. */
-function spoiled(objects: readonly TrueObject[], frame: Frame, thresholds: Thresholds): (readonly TrueObject[])[] {
-  const [first] = objects;
-  if (first === undefined) return [];
+/** What a single mark of an object is worth: its point or the exactness of its box. Nothing comes nearer than that. */
+const smallestStep = (objects: readonly TrueObject[]): number =>
+  FULL_ACCURACY / (objects[0]?.point === undefined ? 2 : 3) / objects.length;
+
+/** The objects with one thing wrong, likely the strongest first: of the largest one, where it is a box or a point. */
+function* spoiled(
+  objects: readonly TrueObject[],
+  frame: Frame,
+  thresholds: Thresholds,
+): Generator<readonly TrueObject[]> {
+  if (objects.length === 0) return;
   const size = ({ box: [x0, y0, x1, y1] }: TrueObject): number => (x1 - x0) * (y1 - y0);
   const largest = objects.reduce((most, object, place) => (size(object) > size(objects[most]!) ? place : most), 0);
-  const changed = (object: TrueObject): TrueObject[] => objects.with(largest, object);
   const { box, point } = objects[largest]!;
-  const points = point === undefined ? [] : [...cornersOf(box, frame)].map((corner) => changed({ box, point: corner }));
-  return [
-    objects.slice(0, -1),
-    [...objects, { box: [0, 0, 1, 1], point: point && [0, 0] }],
-    ...inexact(box, frame, thresholds).map((moved) => changed({ box: moved, point })),
-    ...points,
-  ];
+  if (point) for (const corner of cornersOf(box, frame)) yield objects.with(largest, { box, point: corner });
+  for (const moved of inexact(box, frame, thresholds)) yield objects.with(largest, { box: moved, point });
+  yield [...objects, { box: [0, 0, 1, 1], point: point && [0, 0] }];
+  yield objects.slice(0, -1);
 }
 
 /** The box with one edge moved so far that it is not exact any more, inwards or outwards. */
