@@ -50,7 +50,7 @@ const configOf = (workload: Workload, paradigm: Paradigm, precision: Precision):
     promptsPerStep: workload.samples.length,
     rollout: { maxNewTokens: workload.maxNewTokens, ...(paradigm !== 'sft' && { group: workload.group }) },
     // The label keeps its advantage, whatever the rollouts do.
-    ...(paradigm === 'visurf' && { label: { align: 'off', smooth: false } }),
+    ...(paradigm === 'visurf' && { label: { align: 'off', smooth: 'off' } }),
     // Supervised batches are small: all at once, as the peer does.
     train: { microBatch: { prompts: paradigm === 'sft' ? workload.samples.length : workload.microBatchPrompts } },
   });
@@ -107,14 +107,15 @@ async function prepare(
       [],
     );
     const { prompt, rollout, reward, update } = result.seconds;
-    const members = result.groups.flatMap((group) => group.members);
-    if (members.some(({ response }) => response.tokens.length !== workload.maxNewTokens)) {
+    const rollouts = result.groups.flatMap((group) => group.rollouts);
+    const labels = result.groups.flatMap(({ label }) => label ?? []);
+    if ([...labels, ...rollouts].some(({ response }) => response.tokens.length !== workload.maxNewTokens)) {
       throw new Error('responses differ in length: not the work that is to be measured');
     }
-    if (result.update.scored !== members.length) {
+    if (result.update.scored !== result.update.responses) {
       throw new Error('a response without advantage was left out: not the work that is to be measured');
     }
-    const sampled = members.filter(({ kind }) => kind === 'rollout').length * workload.maxNewTokens;
+    const sampled = rollouts.length * workload.maxNewTokens;
     const trained = samples.length * (length + workload.maxNewTokens);
     return {
       seconds: kind === 'sft' ? { prepare: prompt, update } : { prepare: prompt, generate: rollout, reward, update },

@@ -41,8 +41,8 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Trai
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-# Steps that `align` remembers.
-REMEMBERED = 16
+# Steps that `align` remembers, and the one at hand.
+REMEMBERED = 16 + 1
 
 
 class Scorer:
@@ -61,7 +61,7 @@ class Scorer:
 
 
 class Forms:
-    """Align: the surface form that the well-formed rollouts of the last steps used most, of equals the first."""
+    """Align: the surface form that well-formed rollouts used most, of equals the first."""
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
@@ -78,8 +78,9 @@ class Forms:
 class Rollouts:
     """TRL's `rollout_func`: G sampled responses of every prompt, then its label."""
 
-    def __init__(self, workload: dict, processor, forms: Forms, phases: protocol.Phases) -> None:
-        self.workload, self.processor, self.forms, self.phases = workload, processor, forms, phases
+    def __init__(self, workload: dict, processor, scorer: Scorer, forms: Forms, phases: protocol.Phases) -> None:
+        self.workload, self.processor, self.scorer = workload, processor, scorer
+        self.forms, self.phases = forms, phases
 
     def __call__(self, prompts: list[list[dict]], trainer: GRPOTrainer) -> dict:
         group = self.workload["group"]
@@ -94,16 +95,18 @@ class Rollouts:
                 raise RuntimeError(f"the prompt of row {row} is not the one that the other program reads")
         with self.phases.time("generate"):
             sampled = self.sample(inputs, rows, trainer)
-        members, labelled = [], []
+        with self.phases.time("reward"):
+            texts = self.processor.batch_decode(sampled, skip_special_tokens=True)
+            answers = [(rows[place // group], text, "eos") for place, text in enumerate(texts)]
+            self.forms.remember([each.get("form") for each in self.scorer(answers)])
+        members = []
         for i, row in enumerate(rows):
             members += [*sampled[i * group : (i + 1) * group], self.label(row)]
-            labelled += [False] * group + [True]
         return {
             "prompt_ids": [ids for ids in prompt_ids for _ in range(group + 1)],
             "completion_ids": members,
             # Of no use here: the policy that samples is the one that is trained.
             "logprobs": None,
-            "is_label": labelled,
         }
 
     def encode(self, prompts: list[list[dict]]):
@@ -140,18 +143,17 @@ class Rewards:
 
     __name__ = "reward"
 
-    def __init__(self, workload: dict, scorer: Scorer, forms: Forms, phases: protocol.Phases) -> None:
-        self.workload, self.scorer, self.forms, self.phases = workload, scorer, forms, phases
+    def __init__(self, workload: dict, scorer: Scorer, phases: protocol.Phases) -> None:
+        self.workload, self.scorer, self.phases = workload, scorer, phases
         self.stop_ids: list[int] = []
         # Of the last step, by group: the rewards with the label's last, and whether the label was active.
         self.groups: list[tuple[list[float], bool]] = []
 
-    def __call__(self, completions, completion_ids, row: list[int], is_label: list[bool], trainer_state, **_):
+    def __call__(self, completions, completion_ids, row: list[int], trainer_state, **_):
         texts = [completion[-1]["content"] for completion in completions]
         stops = ["eos" if ids[-1] in self.stop_ids else "length" for ids in completion_ids]
         with self.phases.time("reward"):
             scored = self.scorer(list(zip(row, texts, stops, strict=True)))
-        self.forms.remember([each.get("form") for each, label in zip(scored, is_label, strict=True) if not label])
         size = self.workload["group"] + 1
         terms = [each["terms"] for each in scored]
         self.groups = [self.control(terms[at : at + size]) for at in range(0, len(terms), size)]
@@ -159,11 +161,11 @@ class Rewards:
 
     def control(self, terms: list[dict[str, float]]) -> tuple[list[float], bool]:
         *rollouts, label = terms
-        accuracy = self.workload["accuracyTerm"]
         rewards = [self.total(each) for each in rollouts]
-        if max(each[accuracy] for each in rollouts) >= label[accuracy]:
+        own = self.total({**label, self.workload["thinkingTerm"]: 0})
+        if max(rewards) >= own:
             return [*rewards, statistics.fmean(rewards)], False
-        return [*rewards, self.total({**label, self.workload["thinkingTerm"]: 0})], True
+        return [*rewards, own], True
 
     def total(self, terms: dict[str, float]) -> float:
         return sum(weight * terms[name] for name, weight in self.workload["weights"].items())
@@ -289,8 +291,8 @@ def make_trainer(workload: dict) -> tuple[GRPOTrainer, Rewards]:
     processor = AutoProcessor.from_pretrained(workload["model"], padding_side="left")
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(workload["model"], dtype=torch.float32)
     phases = protocol.Phases()
-    forms = Forms(list(workload["rows"][0]["labels"]))
-    rewards = Rewards(workload, Scorer(workload["scorer"]), forms, phases)
+    scorer = Scorer(workload["scorer"])
+    rewards = Rewards(workload, scorer, phases)
     report = Reported(phases, rewards)
     trainer = GRPOTrainer(
         model=model,
@@ -298,7 +300,7 @@ def make_trainer(workload: dict) -> tuple[GRPOTrainer, Rewards]:
         args=config(workload),
         train_dataset=dataset(workload),
         processing_class=processor,
-        rollout_func=Rollouts(workload, processor, forms, phases),
+        rollout_func=Rollouts(workload, processor, scorer, Forms(list(workload["rows"][0]["labels"])), phases),
         optimizers=optimizer(workload, model),
         callbacks=[report],
     )

@@ -5,6 +5,7 @@ import type { Config } from '../packages/core/src/config/schema.ts';
 import { loadLocalPolicy } from '../packages/core/src/policy.ts';
 import { stepTerms } from '../packages/core/src/schedule/paradigm.ts';
 import { trainStep } from '../packages/core/src/step.ts';
+import type { Label, ScoredRollout } from '../packages/core/src/types.ts';
 import { makeOptimizer, trainable } from '../packages/core/src/update/optimizer.ts';
 import type { Prepared } from './rival-prepare.ts';
 import type { Replay } from './rival-workload.ts';
@@ -38,6 +39,12 @@ export const faults = (found: Differences): string[] =>
     .filter((name) => !(found[name] <= allowed[name]))
     .map((name) => `${name}: ${found[name]}, more than ${allowed[name]}`);
 
+const replayed = ({ reward, advantage, response: { tokens } }: Label | ScoredRollout) => ({
+  reward,
+  advantage,
+  tokens,
+});
+
 /** Makes one step of ours, as `visurf train` does, and keeps what the rival needs to repeat it. */
 export async function stepOfOurs(
   config: Config,
@@ -57,8 +64,9 @@ export async function stepOfOurs(
   optimizer.dispose();
   return {
     moments,
-    groups: groups.map(({ members }) =>
-      members.map(({ kind, reward, advantage, response: { tokens } }) => ({ kind, reward, advantage, tokens })),
-    ),
+    groups: groups.map(({ label, rollouts }) => [
+      ...(label ? [{ kind: 'label' as const, ...replayed(label) }] : []),
+      ...rollouts.map((rollout) => ({ kind: 'rollout' as const, ...replayed(rollout) })),
+    ]),
   };
 }

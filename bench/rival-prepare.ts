@@ -14,14 +14,14 @@ import type { Sample } from '../packages/core/src/types.ts';
 import type { RivalRow, RivalWorkload } from './rival-workload.ts';
 
 /** Of label and objective the rival has code for the defaults, and for any clip and normalizer. */
-function checkSupported({ paradigm, label, objective }: Config): void {
+function checkSupported({ paradigm, thinking, label, objective }: Config): void {
   const standard = parseConfig({ model: '', output: '', data: { train: '' }, steps: 1 });
   const fixed = ({ clip: _clip, aggregate: { normalizer: _, ...aggregate }, ...rest }: Config['objective']) => ({
     ...rest,
     aggregate,
   });
-  const own = { paradigm, label, objective: fixed(objective) };
-  const known = { paradigm: 'visurf', label: standard.label, objective: fixed(standard.objective) };
+  const own = { paradigm, thinking, label, objective: fixed(objective) };
+  const known = { paradigm: 'visurf', thinking: 'always', label: standard.label, objective: fixed(standard.objective) };
   if (!isDeepStrictEqual(own, known)) throw new Error(`the rival has no code for ${JSON.stringify(own)}`);
 }
 
@@ -43,11 +43,11 @@ export async function prepareRival(config: Config, output: string): Promise<Prep
   const indices = new DataCursor(samples.length, seed).next(steps * promptsPerStep);
   const rows: RivalRow[] = [];
   for (const index of indices) rows.push(await rowOf(samples[index]!, encoder, scorer));
-  const { thinkingTerm, accuracyTerm } = scorer.task;
+  const { thinkingTerm } = scorer.task;
   const workload = {
     ...{ model: config.model, output, seed, rows, steps, promptsPerStep, group: rollout.group },
     ...{ maxNewTokens: rollout.maxNewTokens, forbidden: encoder.forbiddenIds, tasks, weights: scorer.weights },
-    ...{ thinkingTerm, accuracyTerm, clip: objective.clip, normalizer: objective.aggregate.normalizer, optimizer },
+    ...{ thinkingTerm, clip: objective.clip, normalizer: objective.aggregate.normalizer, optimizer },
     microBatchPrompts: Math.min(config.train.microBatch.prompts, promptsPerStep),
     factors: Array.from({ length: steps }, (_, step) => optim.scheduleFactor(step, steps, optimizer)),
   };

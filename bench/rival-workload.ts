@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../packages/core/src/config/schema.ts';
-import type { Frame, Member, Sample } from '../packages/core/src/types.ts';
+import type { Frame, Label, Sample } from '../packages/core/src/types.ts';
 
 export interface RivalRow {
   readonly sample: Sample;
@@ -18,7 +18,8 @@ export interface RivalRow {
 /** A step of ours that the rival repeats: same responses, hence the same gradient. */
 export interface Replay {
   /** In the order of the workload's rows. */
-  readonly groups: readonly (readonly (Pick<Member, 'kind' | 'reward' | 'advantage'> & {
+  readonly groups: readonly (readonly (Pick<Label, 'reward' | 'advantage'> & {
+    readonly kind: 'label' | 'rollout';
     readonly tokens: readonly number[];
   })[])[];
   /** Our optimiser's state after the step. */
@@ -53,7 +54,6 @@ export interface RivalWorkload {
   readonly tasks: Record<string, Record<string, unknown>>;
   readonly weights: Readonly<Record<string, number>>;
   readonly thinkingTerm: string;
-  readonly accuracyTerm: string;
   /** Answers with the reward terms of responses (scorer.ts). */
   readonly scorer: readonly string[];
   /** One step of ours to repeat. */

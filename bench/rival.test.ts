@@ -60,7 +60,7 @@ test('the rival has the rows that our trainer draws, and the scorer gives the re
 
 test('settings that the rival has no code for are refused', async () => {
   await generateDataset(folder, { seed: 3, images: { train: 6, validation: 1, test: 1 } });
-  const config = loadConfig(recipe, [...changes, 'label.smooth=false']);
+  const config = loadConfig(recipe, [...changes, 'label.smooth=off']);
   await expect(prepareRival(config, folder)).rejects.toThrow('no code for');
 });
 

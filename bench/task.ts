@@ -27,6 +27,7 @@ export function measuringTask({ maxNewTokens }: Workload): Task<undefined> {
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: () => '',
+    nearlyRight: () => undefined,
     evaluate: () => ({}),
     metrics: () => ({}),
   };

@@ -48,7 +48,11 @@ const nameOf = (model: string): string => path.resolve(model).split(path.sep).fi
 /** @throws UserError for a bad checkpoint or bad data. */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const { model, data, limit, onProgress, onDownload, signal } = options;
-  const { policy: loaded, experiment: opened, origins } = await openModel(model, { ...options, onProgress: onDownload });
+  const {
+    policy: loaded,
+    experiment: opened,
+    origins,
+  } = await openModel(model, { ...options, onProgress: onDownload });
   using policy = loaded;
   options.onOrigins?.(origins);
   const { samples, experiment } = await opened.load(data, { limit });

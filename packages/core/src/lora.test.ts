@@ -16,6 +16,7 @@ import { loadAdapter } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { loadLocalPolicy } from './policy.ts';
 import { readEvents } from './run/events.ts';
+import { groupOf } from './testing/groups.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel } from './testing/oracle.ts';
 import { train } from './train.ts';
 import type { Group } from './types.ts';
@@ -171,16 +172,8 @@ test('training goes on with an adapter, towards what it was or towards its base,
 
 const group = (j: number): Group => {
   const each = oracleCases[j]!;
-  const source = { file: 'cases.json', line: 1 };
-  const sample = { id: each.name, images: [], problem: '', solution: '', task: 'none', extra: {}, source };
-  const members = each.responses.map(({ tokens, weight }, i) => ({
-    kind: i === 0 ? ('label' as const) : ('rollout' as const),
-    response: { tokens, text: '', stop: 'eos' as const },
-    terms: {},
-    reward: 0,
-    advantage: weight,
-  }));
-  return { sample, prompt: oraclePrompt(each), members, label: { form: 'only', active: true, role: 'member' } };
+  const said = each.responses.map(({ tokens, weight }) => ({ tokens, advantage: weight }));
+  return groupOf(each.name, oraclePrompt(each), said, 'member');
 };
 
 /** Loss and A, B after one update in float64. */

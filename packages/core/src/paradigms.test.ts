@@ -43,6 +43,17 @@ const allRight = defineTask({
   }),
 });
 
+/** Grounding in which every response thinks and is wrong, but for the label. */
+const thinksWrongly = defineTask({
+  name: 'thinks-wrongly',
+  parameters: grounding.parameters,
+  create: (parameters, samples) => ({
+    ...grounding.create(parameters, samples),
+    name: 'thinks-wrongly',
+    terms: ({ text }) => ({ thinking: 1, format: 0, accuracy: text.includes('<answer>') ? 1 : 0, nonRepeat: 0 }),
+  }),
+});
+
 type Values = Record<string, unknown>;
 
 /** A value for a dotted key, where the paradigm uses the key. */
@@ -153,38 +164,71 @@ function leaves(at: readonly string[]): string[] {
 
 test('S-GRPO: the label joins the groups that failed, with the highest reward', async () => {
   await train(config('s-grpo', 'run', { steps: 1, promptsPerStep: 4 }));
-  for (const { label, members } of groupsOf('run', 1)) {
+  for (const { label, rollouts } of groupsOf('run', 1)) {
     // Six tokens of a random model answer nothing right.
-    expect(label).toMatchObject({ role: 'member', active: true });
-    expect(members.map(({ kind }) => kind)).toEqual(['label', 'rollout', 'rollout']);
-    expect(members[0]?.terms['thinking']).toBe(1);
-    expect(members[0]?.advantage).toBeGreaterThan(0);
+    expect(label).toMatchObject({ place: 'member', active: true, terms: { thinking: 1 } });
+    expect(rollouts).toHaveLength(2);
+    expect(label!.advantage).toBeGreaterThan(0);
   }
 });
 
 test('S-GRPO: a group that did not fail does without its label', async () => {
   const data = { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}', task: allRight.name };
   await train(config('s-grpo', 'run', { steps: 1, data }));
-  for (const { label, members } of groupsOf('run', 1)) {
-    expect(label).toMatchObject({ role: 'member', active: false });
-    expect(members.map(({ kind }) => kind)).toEqual(['rollout', 'rollout']);
+  for (const { label, rollouts } of groupsOf('run', 1)) {
+    expect(label).toMatchObject({ place: 'aside', active: false, reachedBy: [0, 1], advantage: 0 });
+    expect(rollouts).toHaveLength(2);
   }
   expect(metricsOf('run')[0]).toMatchObject({ labelActive: 0, loss: 0, shareLabelled: 1 });
   await train(config('visurf', 'always', { steps: 1, data }));
-  expect(groupsOf('always', 1).map(({ members }) => members.length)).toEqual([3, 3]);
+  for (const { label } of groupsOf('always', 1)) expect(label).toMatchObject({ place: 'member', active: false });
 });
 
 test('a label is written with its own reasoning, and keeps its thinking mark where asked to', async () => {
   for (const [output, thinking, mark] of [['kept', 'keep', 1], ['not', 'eliminate', 0]] as const) {
     await train(config('visurf', output, { steps: 1, promptsPerStep: 4, label: { thinking } }));
-    const marks = groupsOf(output, 1).map(({ id, members: [label] }) => [id, label?.terms['thinking'], label?.text]);
-    for (const [id, found, text] of marks) {
-      expect([id, found]).toEqual([id, id === 's1' ? mark : 0]);
-      expect(String(text).startsWith('<think> the left one</think><answer>')).toBe(id === 's1');
+    for (const { id, label } of groupsOf(output, 1)) {
+      expect([id, label?.terms['thinking']]).toEqual([id, id === 's1' ? mark : 0]);
+      expect(label?.text.startsWith('<think> the left one</think><answer>')).toBe(id === 's1');
     }
   } // prettier-ignore
   await train(config('sft', 'sft', { steps: 1, promptsPerStep: 4 }));
-  expect(groupsOf('sft', 1).map(({ members: [label] }) => label?.text.startsWith('<think>'))).toContain(true);
+  expect(groupsOf('sft', 1).map(({ label }) => label?.text.startsWith('<think>'))).toContain(true);
+});
+
+test('thinking: whenCorrect reaches the rewards of a run', async () => {
+  const data = { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}', task: thinksWrongly.name };
+  for (const [thinking, mark] of [['always', 1], ['whenCorrect', 0]] as const) {
+    await train(config('visurf', thinking, { steps: 1, data, thinking }));
+    for (const { label, rollouts } of groupsOf(thinking, 1)) {
+      expect(rollouts.map(({ terms }) => terms['thinking'])).toEqual([mark, mark]);
+      // As it was scored, before eliminate.
+      expect(label!.rewardBefore).toBe(1.5);
+    }
+  } // prettier-ignore
+});
+
+test('the weight of labels and the mask of rollouts that were cut off reach the update', async () => {
+  await train(config('visurf', 'plain', { steps: 1 }));
+  await train(config('visurf', 'light', { steps: 1, label: { weight: 0.25 } }));
+  const [plain, light] = ['plain', 'light'].map((output) => ({
+    groups: groupsOf(output, 1),
+    metrics: metricsOf(output)[0]!,
+  }));
+  plain!.groups.forEach(({ label, rollouts }, i) => {
+    const other = light!.groups[i]!;
+    expect(label!.advantage).toBeGreaterThan(0);
+    expect(other.label).toEqual({ ...label, weight: 0.25, advantage: 0.25 * label!.advantage });
+    expect(other.rollouts).toEqual(rollouts);
+  });
+  const pull = ({ metrics: { labelGradient = NaN } }: NonNullable<typeof plain>) => labelGradient / (1 - labelGradient);
+  expect(pull(light!)).toBeCloseTo(0.25 * pull(plain!), 10);
+
+  // Six tokens of a random model never end by themselves.
+  await train(config('visurf', 'masked', { steps: 1, objective: { truncated: 'mask' } }));
+  expect(plain!.metrics).toMatchObject({ cutOff: 1, masked: 0, scored: 1 });
+  expect(metricsOf('masked')[0]).toMatchObject({ cutOff: 1, masked: 4, scored: 2 / 6, labelGradient: 1 });
+  for (const { rollouts } of groupsOf('masked', 1)) expect(rollouts.every(({ masked }) => masked)).toBe(true);
 });
 
 test('dynamic sampling draws further prompts, and goes on without groups that teach nothing', async () => {

@@ -117,8 +117,8 @@ async function workloadOf(
     );
     labelTokens = Math.max(labelTokens, ...labels);
   }
-  const { rollouts: group, label: role } = busiestPart(config);
-  const labels = role === 'none' ? 0 : 1;
+  const { rollouts: group, label: place } = busiestPart(config);
+  const labels = place === 'none' ? 0 : 1;
   const longest = Math.max(group > 0 ? (responseTokens ?? config.rollout.maxNewTokens) : 0, labels * labelTokens);
   const responses = group + labels;
   const { microBatch } = config.train;

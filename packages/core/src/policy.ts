@@ -25,6 +25,7 @@ import { pixelLimits } from './question/settings.ts';
 import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
 import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
+import { responseLogProbs } from './update/update.ts';
 
 export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;
@@ -83,6 +84,11 @@ export class Policy {
   /** A text as a response that ends with the stop token: what a label is. */
   write(text: string): Response {
     return { tokens: this.encoder.encodeResponse(text), text, stop: 'eos' };
+  }
+
+  /** log pi of each response to the prompt. */
+  logProbs(prompt: Prompt, responses: readonly Response[]): number[] {
+    return responseLogProbs(this.model, prompt, responses);
   }
 
   [Symbol.dispose](): void {

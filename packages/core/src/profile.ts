@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { observeCalls, type optim } from '@visurf/torch';
 
 import { fileError } from './errors.ts';
+import type { ObservePhase } from './phases.ts';
 import { TraceFile } from './run/trace.ts';
-import type { ObservePhase } from './step.ts';
 
 export interface ProfileOptions {
   /** Unset: `trace.json` in the run directory. */

@@ -3,7 +3,7 @@ import { takeoverSigns } from './label/takeover.ts';
 import { scorerOf, type Scorer } from './reward/reward.ts';
 import { promptParts, type StepPart } from './schedule/paradigm.ts';
 import type { StepResult } from './step.ts';
-import type { Group, Member } from './types.ts';
+import type { Group, Response } from './types.ts';
 import type { NewEvent } from './run/events.ts';
 import { groupRecord, type GroupRecord } from './run/groups.ts';
 
@@ -32,41 +32,38 @@ function termMetrics({ terms, sampled, groups }: StepResult): Record<string, num
 /** How the labels fared: share that was active, A_y, log pi_old(y) of those that were scored. */
 function labelMetrics(
   groups: readonly Group[],
-  logProbOf: (member: Member) => number | undefined,
+  logProbOf: (response: Response) => number | undefined,
 ): Record<string, number> {
-  const labelled = groups.flatMap(({ label, members: [first] }) =>
-    label ? [{ label, member: first?.kind === 'label' ? first : undefined }] : [],
-  );
-  if (labelled.length === 0) return {};
-  const active = labelled.filter(({ label }) => label.active);
-  const advantages = active.flatMap(({ label, member }) =>
-    label.role === 'member' && member ? [member.advantage] : [],
-  );
+  const labels = groups.flatMap(({ label }) => label ?? []);
+  if (labels.length === 0) return {};
+  const active = labels.filter((label) => label.active);
+  const advantages = active.flatMap(({ place, advantage }) => (place === 'member' ? [advantage] : []));
   return {
-    labelActive: active.length / labelled.length,
+    labelActive: active.length / labels.length,
     labelAdvantage: mean(advantages),
-    labelNegative: advantages.filter((advantage) => advantage < 0).length / labelled.length,
-    labelLogProb: mean(labelled.flatMap(({ member }) => (member && logProbOf(member)) ?? [])),
+    labelNegative: advantages.filter((advantage) => advantage < 0).length / labels.length,
+    labelLogProb: mean(labels.flatMap(({ response }) => logProbOf(response) ?? [])),
   };
 }
 
 /** Rewards by term, lengths, entropy of what was sampled. */
 function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string, number> {
-  const members = groups.map((group) => group.members.filter(({ kind }) => kind === 'rollout'));
-  const all = members.flat();
+  const all = groups.flatMap(({ rollouts }) => rollouts);
   if (all.length === 0) return {};
   const names = new Set([scorer, ...scorer.others.values()].flatMap(({ weights }) => Object.keys(weights)));
   const terms = [...names].map((name) => [`reward.${name}`, mean(all.map((each) => each.terms[name] ?? 0))] as const);
+  const hasNoVariance = ({ rollouts: [first, ...rest] }: Group): boolean =>
+    rest.every(({ reward }) => reward === first?.reward);
   return {
     reward: mean(all.map(({ reward }) => reward)),
     ...Object.fromEntries(terms),
     length: mean(all.map(({ response }) => response.tokens.length)),
     cutOff: mean(all.map(({ response }) => (response.stop === 'length' ? 1 : 0))),
+    /** Of those, how many the loss left out. */
+    masked: all.filter(({ masked }) => masked).length,
     /** -log pi of a sampled token: an estimate of the policy's entropy in nats. */
-    entropy:
-      -sum(all.flatMap(({ response }) => ('logProbs' in response ? (response.logProbs as number[]) : []))) /
-      sum(all.map(({ response }) => response.tokens.length)),
-    noVariance: mean(members.map((group) => (group.every(({ reward }) => reward === group[0]?.reward) ? 1 : 0))),
+    entropy: -mean(all.flatMap(({ response }) => response.logProbs)),
+    noVariance: mean(groups.map((group) => (hasNoVariance(group) ? 1 : 0))),
   };
 }
 
@@ -77,20 +74,17 @@ export function describeStep(
   learningRate: number,
 ): { event: Extract<NewEvent, { type: 'step' }>; groups: GroupRecord[] } {
   const { groups, update, seconds } = result;
-  const logProbs = new Map<Member, number>();
-  groups.forEach(({ members }, i) => {
-    members.forEach((member, j) => {
-      const values = update.oldLogProbs[i]?.[j];
-      if (values) logProbs.set(member, sum(values));
-    });
-  });
-  const { tokens, clippedLow, clippedHigh, ratioSum, klSum } = update.stats;
+  const logProbOf = (response: Response): number | undefined => {
+    const values = update.oldLogProbs.get(response);
+    return values && sum(values);
+  };
+  const { tokens, clippedLow, clippedHigh, ratioSum, klSum, klClamped } = update.stats;
   const metrics = defined({
     loss: update.loss,
     gradientNorm: update.gradientNorm,
     learningRate,
     ...rolloutMetrics(groups, scorer),
-    ...labelMetrics(groups, (member) => logProbs.get(member)),
+    ...labelMetrics(groups, logProbOf),
     ...takeoverSigns(groups, scorer),
     labelGradient: update.labelGradient,
     labelLogProbInactive: result.inactiveLogProb,
@@ -99,12 +93,13 @@ export function describeStep(
     clippedHigh: clippedHigh / tokens,
     ratio: ratioSum / tokens,
     kl: klSum / tokens,
+    klClamped: klClamped / tokens,
     ...termMetrics(result),
   });
   const records = groups.map((group) =>
     groupRecord(step, group, {
-      marks: ({ response }) => scorerOf(scorer, group.sample).task.parse(response.text, group.prompt.frames),
-      logProb: (member) => logProbs.get(member),
+      marks: ({ text }) => scorerOf(scorer, group.sample).task.parse(text, group.prompt.frames),
+      logProb: logProbOf,
     }),
   );
   return { event: { type: 'step', step, metrics, seconds }, groups: records };

@@ -65,7 +65,7 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
   expect(readdirSync(result.run).sort()).toEqual(['best', 'checkpoints', 'config.yaml', 'events.jsonl', 'groups']);
   expect(steps('run')[0]?.metrics).toMatchObject({ labelActive: 1, ratio: 1, kl: 0 });
   const [group] = readFileSync(path.join(result.run, 'groups', '000001.jsonl'), 'utf8').split('\n');
-  expect((JSON.parse(group ?? '') as { members: unknown[] }).members).toHaveLength(4);
+  expect((JSON.parse(group ?? '') as { rollouts: unknown[] }).rollouts).toHaveLength(3);
   const evaluated = await evaluate({
     model: path.join(result.run, 'checkpoints', '000004'),
     data: path.join(folder, 'train.jsonl'),
@@ -120,8 +120,8 @@ test.each(['likelihood', 'off'])('align: %s', async (align) => {
     .trim()
     .split('\n');
   for (const line of lines) {
-    const { label, members } = JSON.parse(line) as { label: { form: string }; members: { text: string }[] };
+    const { label } = JSON.parse(line) as { label: { form: string; text: string } };
     expect(label.form).not.toBe('');
-    expect(members[0]?.text).toContain('<answer>');
+    expect(label.text).toContain('<answer>');
   }
 });

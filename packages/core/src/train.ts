@@ -10,6 +10,7 @@ import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
 import { withPixelLimits } from './export/processor.ts';
+import { formsOfBase } from './forms.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
 import type { DownloadProgress } from './hub/model.ts';
@@ -18,13 +19,14 @@ import { loadModel } from './model/load.ts';
 import { differences } from './model/lora.ts';
 import { adapterFiles, keepStart, settingsOf } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
+import type { ObservePhase } from './phases.ts';
 import { loadLocalPolicy, locateModel, type LocatedModel, type Policy } from './policy.ts';
 import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
 import { changesOfRewards } from './question/resume.ts';
 import { experimentFile, pixelLimits, readSettings, writeSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
-import { labelsThatCannotWin } from './reward/labelcheck.ts';
+import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
 import type { RewardFunction, Scorer } from './reward/reward.ts';
 import { describeLost, withoutLost } from './reward/survival.ts';
 import { describeStep } from './record.ts';
@@ -34,7 +36,7 @@ import { describeEnvironment } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
 import { requireEmpty, Run } from './run/run.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
-import { trainStep, type Batch, type ObservePhase, type StepContext, type StepResult } from './step.ts';
+import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
 import type { Sample } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
@@ -94,15 +96,14 @@ function teachable(
   const { taught, lost } = withoutLost(scorer, questions);
   const message = describeLost(lost, questions.length);
   if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: config.data.train });
-  return { taught, warnings: [message, labelWarning(taught, scorer, config)].filter((each) => each !== undefined) };
+  return { taught, warnings: [...(message ? [message] : []), ...warnOfLabels(taught, scorer, config)] };
 }
 
-function labelWarning(questions: readonly Question[], scorer: Scorer, config: Config): string | undefined {
-  if (!joinsGroups(config)) return undefined;
-  const losing = labelsThatCannotWin(scorer, questions, config.label).map(({ sample }) => sample.id);
-  if (losing.length === 0) return undefined;
-  const named = `${losing.slice(0, 5).join(', ')}${losing.length > 5 ? ', ...' : ''}`;
-  return `the label of ${losing.length} of ${questions.length} samples cannot win against a wrong answer with thinking (${named}): lower task.weights.thinking`;
+/** What training needs to know of the labels before it starts. */
+function warnOfLabels(questions: readonly Question[], scorer: Scorer, config: Config): string[] {
+  if (!joinsGroups(config)) return [];
+  const losing = labelsThatCannotWin(scorer, questions, config.label);
+  return labelWarnings(losing, questions.length, config.label);
 }
 
 function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
@@ -281,7 +282,7 @@ async function trainPolicy({
   };
   const saved = checkpoint?.state as Progress | undefined;
   const cursor = new DataCursor(samples.length, config.seed, saved?.cursor);
-  let forms = saved?.forms ?? [];
+  let forms = saved?.forms ?? (await formsOfBase(context, samples));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};

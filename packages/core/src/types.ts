@@ -90,34 +90,48 @@ export interface Rollout extends Response {
 /** Raw reward terms of one response, before their weights: `thinking`, `format`, `accuracy`, ... */
 export type Terms = Readonly<Record<string, number>>;
 
-/** One response of a group after reward control. */
-export interface Member {
-  readonly kind: 'label' | 'rollout';
-  readonly response: Response;
+/** A rollout with what it earned. */
+export interface ScoredRollout {
+  readonly response: Rollout;
   readonly terms: Terms;
-  /** Sum over terms of weight * term, after reward control. */
+  /** Sum over terms of weight * term. */
   readonly reward: number;
-  /** Equations 2, 6, 7. */
+  /** Equations 2 and 6. */
   readonly advantage: number;
+  /** Cut off by the limit on its length and left out of the loss; it stays in the statistics of its group. */
+  readonly masked: boolean;
 }
 
-/** What the three reward controls did to the label of one prompt. */
-export interface LabelControl {
+/** `member`: advantages are computed over it, too; `target`: it stands outside of the group and is imitated. */
+export type LabelPlace = 'member' | 'target';
+
+/** The label of one prompt, after everything that was decided about it. */
+export interface Label {
+  /** `aside`: it was to join its group only if that failed, and the group did not fail. */
+  readonly place: LabelPlace | 'aside';
   /** Name of the surface form that align chose. */
   readonly form: string;
-  /** False when smooth switched the external signal off for this prompt, or a label for failures was not needed. */
+  readonly response: Response;
+  /** After eliminate; empty for a target that nothing is compared with. */
+  readonly terms: Terms;
+  /** r(y) as it was scored. */
+  readonly rewardBefore: number;
+  /** r(y) after eliminate and smooth. */
+  readonly reward: number;
+  /** What equation 7 is multiplied by. */
+  readonly weight: number;
+  /** A_y: equation 7, times the weight; 0 where the label is not active, and outside of the group. */
+  readonly advantage: number;
+  /** False where the external signal is off for this prompt. */
   readonly active: boolean;
-  /** `member`: advantages are computed over it, too; `target`: it stands outside of the group and is imitated. */
-  readonly role: LabelRole;
+  /** Places of the rollouts that switched it off, from 0. */
+  readonly reachedBy: readonly number[];
 }
 
-export type LabelRole = 'member' | 'target';
-
-/** A prompt with its responses: what advantages are computed over, and the label. */
+/** A prompt with its rollouts, and the label where it has one. */
 export interface Group {
   readonly sample: Sample;
   readonly prompt: Prompt;
-  /** The label first where it takes part, then the rollouts. */
-  readonly members: readonly Member[];
-  readonly label: LabelControl | undefined;
+  readonly rollouts: readonly ScoredRollout[];
+  readonly label?: Label | undefined;
 }

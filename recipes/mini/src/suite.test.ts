@@ -54,16 +54,53 @@ test('every sample is trained and measured by its own task', async () => {
   );
   const labels = steps
     .flatMap((text) => text.trim().split('\n'))
-    .map(
-      (line) =>
-        JSON.parse(line) as { id: string; members: { kind: string; text: string; terms: { accuracy: number } }[] },
-    )
-    .map(({ id, members: [label] }) => ({ set: id.split('-')[0], ...label }));
+    .map((line) => JSON.parse(line) as { id: string; label: { text: string; terms: { accuracy: number } } })
+    .map(({ id, label }) => ({ set: id.split('-')[0], ...label }));
   expect(new Set(labels.map(({ set }) => set))).toEqual(new Set(TASK_SETS));
   for (const { set, text, terms } of labels) {
-    expect(terms?.accuracy).toBeGreaterThan(0);
+    expect(terms.accuracy).toBeGreaterThan(0);
     if (set === 'sums') expect(text).toMatch(/^\\boxed\{\d+\}$/);
     if (set === 'clicking') expect(text).toMatch(/^<answer>\[\{"point_2d":\[\d+,\d+\]\}\]<\/answer>$/);
     if (set === 'defects') expect(text).toMatch(/^<answer>(yes|no)<\/answer>$/);
   }
 });
+
+const BASE = join(import.meta.dirname, '../base');
+const labelsOf = (run: string, step: number): string[] =>
+  readFileSync(join(folder, run, `groups/00000${step}.jsonl`), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { label: { text: string } }).label.text);
+
+test.each(['sft', 'visurf'])(
+  '%s writes labels in the form that the base speaks, from the first step on',
+  async (paradigm) => {
+    const config = (output: string) =>
+      loadConfig(join(import.meta.dirname, '../config.yaml'), [`output=${output}`, 'threads=1'], {
+        cwd: folder,
+        shared: [
+          ...[
+            `model=${BASE}`,
+            `paradigm=${paradigm}`,
+            'data.train=data/train.jsonl',
+            'eval.every=0',
+            'checkpoint.every=1',
+          ],
+          ...['steps=2', 'promptsPerStep=7', 'rollout.group=2', 'optimizer.warmupSteps=1'],
+        ],
+      });
+    await train(config(`${paradigm}-whole`));
+    const lists = [1, 2]
+      .flatMap((step) => labelsOf(`${paradigm}-whole`, step))
+      .filter((text) => text.includes('bbox_2d'));
+    expect(lists.length).toBeGreaterThan(2);
+    for (const text of lists) expect(text).toMatch(/\[\{"bbox_2d":\[\d+,\d+,\d+,\d+\]\}\]/);
+
+    const stop = new AbortController();
+    const onEvent = ({ kind }: { kind: string }) => kind === 'step' && stop.abort();
+    await train(config(`${paradigm}-stopped`), { signal: stop.signal, onEvent });
+    await train(config(`${paradigm}-stopped`), { resume: true });
+    for (const step of [1, 2])
+      expect(labelsOf(`${paradigm}-stopped`, step)).toEqual(labelsOf(`${paradigm}-whole`, step));
+  },
+);

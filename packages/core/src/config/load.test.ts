@@ -33,7 +33,7 @@ test('a minimal file gets every default, and absolute paths', () => {
   expect(config.data.train).toBe(path.join(directory, 'train.jsonl'));
   expect(config.paradigm).toBe('visurf');
   expect(config.rollout.group).toBe(8);
-  expect(config.objective.aggregate).toEqual({ tokens: 'sum', over: 'sequence', normalizer: 1 });
+  expect(config.objective.aggregate).toEqual({ tokens: 'sum', over: 'sequence', normalizer: 512 });
   expect(config.sft.aggregate).toEqual({ tokens: 'mean', over: 'batch', normalizer: 1 });
   expect(config.data.prompt).toBeUndefined();
 });
@@ -44,14 +44,14 @@ test('overrides are YAML values; their paths are relative to the working directo
     [
       'optimizer.learningRate=1e-5',
       'optimizer.betas=[0.9, 0.99]',
-      'label.smooth=false',
+      'label.smooth=accuracy',
       'label.eliminate=on',
       'model=m',
     ],
     { cwd: '/work' },
   );
   expect(config.optimizer).toMatchObject({ learningRate: 1e-5, betas: [0.9, 0.99] });
-  expect(config.label).toMatchObject({ smooth: false, eliminate: 'on' });
+  expect(config.label).toMatchObject({ smooth: 'accuracy', eliminate: 'on' });
   expect(config.model).toBe('/work/m');
 });
 
@@ -168,16 +168,51 @@ test('a key that the paradigm does not use is refused where it was written, with
   expect(several).toContain('override sft.weighting=uniform: the paradigm rlvr does not use sft.weighting');
 });
 
+test('the normalizer is the longest response unless said, and what is saved says which', () => {
+  const of = (text: string) => loadConfig(write(minimal + text));
+  const normalizers = ({ objective, sft }: ReturnType<typeof of>) =>
+    [objective, sft].map(({ aggregate }) => aggregate.normalizer);
+  expect(normalizers(of('rollout: {maxNewTokens: 48}\n'))).toEqual([48, 1]);
+  expect(normalizers(of('rollout: {maxNewTokens: 48}\nobjective: {aggregate: {normalizer: auto}}\n'))).toEqual([48, 1]);
+  expect(normalizers(of('objective: {aggregate: {normalizer: 18}}\n'))).toEqual([18, 1]);
+  expect(normalizers(of('objective: {aggregate: {tokens: mean, normalizer: auto}}\n'))).toEqual([1, 1]);
+  const sft = 'paradigm: sft\nsft: {aggregate: {tokens: sum, over: sequence}}\nrollout: {maxNewTokens: 48}\n';
+  expect(of(sft).sft.aggregate.normalizer).toBe(48);
+  for (const text of ['rollout: {maxNewTokens: 48}\n', 'objective: {aggregate: {tokens: mean}}\n', sft]) {
+    const config = of(text);
+    const saved = write(configToYaml(config), 'saved.yaml');
+    expect(changedKeys(loadConfig(saved), config)).toEqual([]);
+    expect(configToYaml(loadConfig(saved))).toBe(configToYaml(config));
+  }
+  expect(configToYaml(of(''))).toMatch(/objective:\n(.*\n)*? {4}normalizer: 512\n/);
+  expect(messageFor(`${minimal}objective: {aggregate: {normalizer: 0}}\n`)).toContain('objective.aggregate.normalizer');
+  expect(messageFor(`${minimal}objective: {aggregate: {normalizer: all}}\n`)).toContain(
+    'objective.aggregate.normalizer',
+  );
+});
+
+test('label.smooth: on is the default rule, off is off, and anything else is refused', () => {
+  const of = (value: string) => loadConfig(write(`${minimal}label: {smooth: ${value}}\n`)).label.smooth;
+  expect(['true', 'false', 'reward', 'accuracy', 'off'].map(of)).toEqual([
+    'reward',
+    'off',
+    'reward',
+    'accuracy',
+    'off',
+  ]);
+  expect(messageFor(`${minimal}label: {smooth: sometimes}\n`)).toContain('"reward"|"accuracy"|"off"');
+});
+
 test('a paradigm has defaults of its own, which what is written overrides', () => {
   const of = (text: string) => loadConfig(write(minimal + text));
   expect(of('paradigm: dft\n').sft.weighting).toBe('probability');
   expect(of('paradigm: chord\n').mix).toMatchObject({ curve: 'cosine', weight: { start: 0.9, end: 0.05 } });
   expect(of('paradigm: chord\nmix: {weight: {start: 0.5}}\n').mix.weight).toEqual({ start: 0.5, end: 0.05 });
   expect(of('paradigm: luffy\n').objective.labelShaping).toBe(0.1);
-  const uncontrolled = { align: 'off', eliminate: 'off', smooth: false };
+  const uncontrolled = { align: 'off', eliminate: 'off', smooth: 'off' };
   expect(of('paradigm: s-grpo\n').label).toMatchObject({ ...uncontrolled, inject: 'on-failure' });
   expect(of('paradigm: s-grpo\nlabel: {inject: always}\n').label).toMatchObject({ ...uncontrolled, inject: 'always' });
-  expect(of('').label).toMatchObject({ align: 'format', eliminate: 'on', smooth: true, inject: 'always' });
+  expect(of('').label).toMatchObject({ align: 'format', eliminate: 'on', smooth: 'reward', inject: 'always' });
 });
 
 test.each(PARADIGMS)('%s: what a run saves reads back, and holds what the paradigm uses alone', (paradigm) => {

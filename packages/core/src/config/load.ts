@@ -9,7 +9,7 @@ import { loadPlugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
-import { configSchema, keysAt, type Config } from './schema.ts';
+import { configSchema, keysAt, resolveAuto, type Config } from './schema.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
@@ -63,7 +63,7 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
   for (const { path: keys } of unused) document.deleteIn(keys);
   if (unused.length > 0) {
     const names = unused.map(({ path: keys }) => keys.join('.')).join(', ');
-    onWarning?.(`${file}: the paradigm ${String(values.paradigm ?? 'visurf')} does not use ${names}`);
+    onWarning?.(`${file}: the paradigm ${(values.paradigm as string | undefined) ?? 'visurf'} does not use ${names}`);
   }
   return check(toObject(document, file), (keys) => {
     const override =
@@ -119,7 +119,7 @@ function check(value: unknown, locate: Locate): Config {
   const parsed = configSchema.safeParse(withParadigmDefaults(values));
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
   if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
-  const config = parsed.data;
+  const config = resolveAuto(parsed.data);
   config.plugins.forEach((plugin, i) => located(() => loadPlugin(plugin), locate(['plugins', i])));
   if (config.data.task in config.tasks) {
     const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;

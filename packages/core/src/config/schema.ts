@@ -12,15 +12,16 @@ const count = z.int().positive();
 const fraction = z.number().min(0).max(1);
 
 /**
- * How token terms become one loss: `sum` over a sequence divided by `normalizer` (1: equation 9 as written), `mean` over
- * a sequence (GRPO), or `mean` over all tokens of the batch (DAPO). Sequences and prompts are then averaged.
+ * How token terms become one loss: `sum` over a sequence divided by `normalizer` (1: equation 9 as written; `auto`, which
+ * is the default: the longest response, `rollout.maxNewTokens`, as Dr.GRPO has it), `mean` over a sequence (GRPO), or `mean`
+ * over all tokens of the batch (DAPO). Sequences and prompts are then averaged.
  */
 const aggregate = (tokens: 'sum' | 'mean', over: 'sequence' | 'batch') =>
   z
     .strictObject({
       tokens: z.enum(['sum', 'mean']).default(tokens),
       over: z.enum(['sequence', 'batch']).default(over),
-      normalizer: positive.default(1),
+      normalizer: z.preprocess((value) => (value === 'auto' ? undefined : value), positive.optional()).optional(),
     })
     .prefault({});
 
@@ -88,6 +89,9 @@ const mix = z
   })
   .prefault({});
 
+/** Switches were `true` and `false`: on means the default. */
+const spelledOut = (value: unknown): unknown => (value === true ? 'reward' : value === false ? 'off' : value);
+
 /** The label, and control of its reward where it is a response of the group. */
 const label = z
   .strictObject({
@@ -99,8 +103,8 @@ const label = z
     thinking: z.enum(['eliminate', 'keep']).default('eliminate'),
     /** Whether the label enters every group, or those in which no rollout is as accurate. */
     inject: z.enum(['always', 'on-failure']).default('always'),
-    /** Switch the label off where a rollout is as accurate. */
-    smooth: z.boolean().default(true),
+    /** Switch the label off where a rollout earns as much in all, where one is as accurate, or never. */
+    smooth: z.preprocess(spelledOut, z.enum(['reward', 'accuracy', 'off'])).default('reward'),
     /** What the advantage of the label is multiplied by. */
     weight: positive.default(1),
   })
@@ -129,6 +133,8 @@ const objective = z
         labels: z.boolean().default(false),
       })
       .prefault({}),
+    /** Whether a rollout that was cut off is left out of the loss (`mask`); its reward counts for its group either way. */
+    truncated: z.enum(['keep', 'mask']).default('keep'),
     /** Optimiser steps on each batch of rollouts. */
     updatesPerBatch: count.default(1),
   })
@@ -195,6 +201,8 @@ const shape = z.strictObject({
   task: z.record(z.string(), z.unknown()).prefault({}),
   /** Parameters of further tasks that samples name, by name of the task. */
   tasks: z.record(z.string(), z.record(z.string(), z.unknown())).prefault({}),
+  /** Whether a thought earns its mark `always`, or only beside an answer whose accuracy is above 0. */
+  thinking: z.enum(['always', 'whenCorrect']).default('always'),
   paradigm: z.enum(PARADIGMS).default('visurf'),
   /** Batches of prompts, all phases together. */
   steps: count,
@@ -250,10 +258,34 @@ const shape = z.strictObject({
     .prefault({}),
 });
 
-export type Config = z.output<typeof shape>;
+/** As it is written: what is left to `auto` is open. */
+type Written = z.output<typeof shape>;
+
+/** With a number for the normalizer. */
+type Aggregated<Terms extends { readonly aggregate: Written['sft']['aggregate'] }> = Omit<Terms, 'aggregate'> & {
+  aggregate: Omit<Terms['aggregate'], 'normalizer'> & { normalizer: number };
+};
+
+export type Config = Omit<Written, 'objective' | 'sft'> & {
+  objective: Aggregated<Written['objective']>;
+  sft: Aggregated<Written['sft']>;
+};
+
+/** Gives what was left to `auto` its value. */
+export function resolveAuto(config: Written): Config {
+  const { objective, sft, rollout } = config;
+  const resolved = ({ tokens, over, normalizer }: Written['sft']['aggregate']) => {
+    return { tokens, over, normalizer: normalizer ?? (tokens === 'sum' ? rollout.maxNewTokens : 1) };
+  };
+  return {
+    ...config,
+    objective: { ...objective, aggregate: resolved(objective.aggregate) },
+    sft: { ...sft, aggregate: resolved(sft.aggregate) },
+  };
+}
 
 /** Rules over several keys. */
-function* conflicts(config: Config): Generator<Fault> {
+function* conflicts(config: Written): Generator<Fault> {
   const { rollout, objective, sft } = config;
   yield* paradigmFaults(config);
   const truncated =
@@ -274,7 +306,7 @@ function* conflicts(config: Config): Generator<Fault> {
     [['sft', 'aggregate'], sft.aggregate],
   ] as const) {
     if (tokens === 'sum' && over === 'batch') yield { path, message: 'tokens: sum goes with over: sequence' };
-    if (tokens === 'mean' && normalizer !== 1) {
+    if (tokens === 'mean' && (normalizer ?? 1) !== 1) {
       yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
     }
   }

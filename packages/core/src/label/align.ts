@@ -1,16 +1,22 @@
 /** Align: the label is rewritten in the surface form that the rollouts prefer. */
 import type { Task } from '../tasks/task.ts';
 import { withThinking } from '../tasks/thinking.ts';
-import type { Frame, Sample } from '../types.ts';
+import type { Frame, LabelPlace, Prompt, Response, Sample } from '../types.ts';
 
 /** How often each form was used, by `TASK/FORM`: plain data, part of the checkpoint. */
 export type FormCounts = Readonly<Record<string, number>>;
 
-/** Counts of the last finished steps, the latest last. */
+/** Counts of the last steps that showed some form, the latest last; before them those of the base, where it was asked. */
 export type FormHistory = readonly FormCounts[];
 
 /** Steps that the history remembers. */
 const REMEMBERED = 16;
+
+/**
+ * How labels are written: in the form that rollouts use most (`format`), in that which is most likely for the label at hand,
+ * in the task's first (`off`), or in that which rollouts use least.
+ */
+export type Align = 'format' | 'likelihood' | 'off' | 'rarest';
 
 /** Forms that these responses are written in; malformed ones and those that do not tell are not counted. */
 export function countForms<Truth>(task: Task<Truth>, texts: readonly string[]): FormCounts {
@@ -35,9 +41,9 @@ export function mergeCounts(all: readonly FormCounts[]): FormCounts {
   return sums;
 }
 
-/** The history with a finished step added. */
+/** The history with a step added; one that showed no form (as those of SFT) is not remembered. */
 export function rememberStep(history: FormHistory, counts: FormCounts): FormHistory {
-  return [...history, counts].slice(-REMEMBERED);
+  return Object.keys(counts).length === 0 ? history : [...history, counts].slice(-REMEMBERED);
 }
 
 /** The form used most; of equals the one the task lists first, so without counts its first form. */
@@ -96,4 +102,52 @@ export function mostLikely(labels: readonly LabelText[], logProbs: readonly numb
     throw new Error(`${labels.length} labels and ${logProbs.length} log-probabilities`);
   }
   return labels[logProbs.indexOf(Math.max(...logProbs))]!;
+}
+
+/** What labels are written with: the policy's tokens, and what it finds likely. */
+export interface Pen {
+  write(text: string): Response;
+  /** log pi_old of each response to the prompt. */
+  logProbs(prompt: Prompt, responses: readonly Response[]): readonly number[];
+}
+
+/** A label in its form, as a response, and where it stands. */
+export interface AlignedLabel {
+  readonly place: LabelPlace;
+  readonly form: string;
+  readonly response: Response;
+}
+
+/** Align: the label in the form that the policy prefers; undefined where a prompt has none. */
+export function alignLabel<Truth>(
+  task: Task<Truth>,
+  source: LabelSource<Truth> & { readonly prompt: Prompt },
+  place: LabelPlace | 'none',
+  align: Align,
+  history: FormHistory,
+  pen: Pen,
+): AlignedLabel | undefined {
+  if (place === 'none') return undefined;
+  const { form, text } = align === 'likelihood' ? likeliest(task, source, pen) : inForm(task, source, align, history);
+  return { place, form, response: pen.write(text) };
+}
+
+function inForm<Truth>(
+  task: Task<Truth>,
+  source: LabelSource<Truth>,
+  align: Exclude<Align, 'likelihood'>,
+  history: FormHistory,
+): LabelText {
+  const formOf = align === 'rarest' ? rarestForm : preferredForm;
+  return writeLabel(task, formOf(task, align === 'off' ? [] : history), source);
+}
+
+function likeliest<Truth>(
+  task: Task<Truth>,
+  source: LabelSource<Truth> & { readonly prompt: Prompt },
+  pen: Pen,
+): LabelText {
+  const labels = labelTexts(task, source);
+  const responses = labels.map(({ text }) => pen.write(text));
+  return mostLikely(labels, pen.logProbs(source.prompt, responses));
 }

@@ -2,48 +2,44 @@ import { expect, test } from 'vitest';
 
 import { makeScorer } from '../reward/reward.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
-import { sample } from '../tasks/grounding/testkit.ts';
-import type { Group, Member } from '../types.ts';
+import { groupOf, labelOf, NO_PROMPT } from '../testing/groups.ts';
+import type { Group } from '../types.ts';
 import { TakeoverGuard, takeoverSigns, type TakeoverSigns } from './takeover.ts';
 
 const scorer = makeScorer(grounding.create(grounding.parameters.parse({}), []));
 
-const member = (kind: Member['kind'], text: string, thinking: number, accuracy: number): Member => ({
-  kind,
-  response: { text, tokens: [1], stop: 'eos' },
-  terms: { [scorer.task.thinkingTerm]: thinking, [scorer.task.accuracyTerm]: accuracy },
-  reward: 0,
-  advantage: 0,
-});
-
-const group = (...members: Member[]): Group => ({
-  sample: sample([]),
-  prompt: {
-    rendered: '',
-    inputIds: [],
-    pixelValues: undefined,
-    imageGridThw: [],
-    positionIds: [[], [], []],
-    frames: [],
-  },
-  members,
-  label: { form: 'bare', active: true, role: 'member' },
-});
+const said = (text: string, thinking: number, accuracy: number) => {
+  const { thinkingTerm, accuracyTerm } = scorer.task;
+  return { text, terms: { [thinkingTerm]: thinking, [accuracyTerm]: accuracy } };
+};
+const group = (...all: readonly ReturnType<typeof said>[]): Group => groupOf('a', NO_PROMPT, all, 'member');
 
 test('a copied answer is wrong here and the label of another prompt; thinking is a mean', () => {
   const absent = group(
-    member('label', '<answer>[]</answer>', 0, 2),
-    member('rollout', '<think>a</think><answer>[] </answer>', 1, 2),
-  );
+    said('<answer>[]</answer>', 0, 2),
+    said('<think>a</think><answer>[] </answer>', 1, 2),
+  ); // prettier-ignore
   const present = group(
-    member('label', '<answer>[1]</answer>', 0, 2),
-    member('rollout', '<answer>[]</answer>', 0, 0),
-    member('rollout', '<think>a</think><answer>[2]</answer>', 1, 1),
-    member('rollout', 'nothing', 0, 0),
+    said('<answer>[1]</answer>', 0, 2),
+    said('<answer>[]</answer>', 0, 0),
+    said('<think>a</think><answer>[2]</answer>', 1, 1),
+    said('nothing', 0, 0),
   );
   expect(takeoverSigns([absent, present], scorer)).toEqual({ thinking: 0.5, labelCopied: 0.25 });
-  const unlabelled = takeoverSigns([group(member('rollout', '<answer>[]</answer>', 1, 0))], scorer);
+  const unlabelled = takeoverSigns([groupOf('b', NO_PROMPT, [said('<answer>[]</answer>', 1, 0)])], scorer);
   expect(unlabelled).toEqual({ thinking: 1, labelCopied: NaN });
+});
+
+test("an answer that reads like the prompt's own label is no copy, however wrong it is", () => {
+  // Cut off after the answer, in another case: the marks may differ where the words do not.
+  const own = group(said('<answer>yes</answer>', 0, 1), said('<answer>Yes.</answer>', 0, 0));
+  const other = group(said('<answer>no</answer>', 0, 1), said('<answer>no</answer>', 0, 0.5));
+  expect(takeoverSigns([own, other], scorer).labelCopied).toBe(0);
+  const copying = group(said('<answer>no</answer>', 0, 1), said('<answer>yes</answer>', 0, 0));
+  expect(takeoverSigns([own, copying], scorer).labelCopied).toBe(0.5);
+  // Labels themselves are not among the answers that are counted, nor those that stayed aside among the labels.
+  const aside = { ...own, label: labelOf(said('<answer>yes</answer>', 0, 1), 'aside') };
+  expect(takeoverSigns([aside, copying], scorer).labelCopied).toBe(0);
 });
 
 const watch = (guard: TakeoverGuard, sign: keyof TakeoverSigns, values: readonly number[]): number[] =>

@@ -31,24 +31,23 @@ export function takeoverSigns(
   groups: readonly Group[],
   scorer: Scorer,
 ): Required<Pick<TakeoverSigns, 'thinking' | 'labelCopied'>> {
-  const labels = groups.map(({ members: [first] }) => (first?.kind === 'label' ? first : undefined));
-  const answers = labels.map((label) => label && answerOf(label.response.text));
-  const thinking: number[] = [];
-  const copied: number[] = [];
-  groups.forEach(({ sample, members }, g) => {
-    const { thinkingTerm, accuracyTerm } = scorerOf(scorer, sample).task;
-    const label = labels[g];
-    for (const { kind, terms, response } of members) {
-      if (kind === 'label') continue;
-      thinking.push(terms[thinkingTerm] ?? 0);
-      if (!label) continue;
+  const answers = groups.map(({ label }) =>
+    label && label.place !== 'aside' ? answerOf(label.response.text) : undefined,
+  );
+  const marks = groups.flatMap(({ sample, rollouts }) => {
+    const { thinkingTerm } = scorerOf(scorer, sample).task;
+    return rollouts.map(({ terms }) => terms[thinkingTerm] ?? 0);
+  });
+  const copied = groups.flatMap(({ sample, rollouts, label }, g) => {
+    if (label === undefined || label.place === 'aside') return [];
+    const { accuracyTerm } = scorerOf(scorer, sample).task;
+    return rollouts.map(({ terms, response }): number => {
       const given = answerOf(response.text);
       const isWrong = (terms[accuracyTerm] ?? 0) < (label.terms[accuracyTerm] ?? 0);
-      const isAnothers = given !== undefined && given !== answers[g] && answers.includes(given);
-      copied.push(isWrong && isAnothers ? 1 : 0);
-    }
+      return isWrong && given !== undefined && given !== answers[g] && answers.includes(given) ? 1 : 0;
+    });
   });
-  return { thinking: mean(thinking), labelCopied: mean(copied) };
+  return { thinking: mean(marks), labelCopied: mean(copied) };
 }
 
 /** Steps that are averaged, at the start and now. */

@@ -8,7 +8,7 @@ import {
   evaluateResponse,
   planGroup,
   type ObjectiveConfig,
-  type PlannedMember,
+  type PlannedResponse,
   type SftConfig,
 } from './objective.ts';
 
@@ -25,20 +25,20 @@ const config = (changes: Partial<ObjectiveConfig> = {}): ObjectiveConfig => ({
   ...changes,
 });
 
-const member = (kind: PlannedMember['kind'], tokens: number, advantage: number): PlannedMember => ({
-  kind,
+const member = (as: PlannedResponse['as'], tokens: number, advantage: number): PlannedResponse => ({
+  as,
   tokens,
   advantage,
 });
 
 /** A label of 2 tokens and rollouts of 3 and 1. */
-const GROUP = [member('label', 2, 1.5), member('rollout', 3, -2), member('rollout', 1, 0.5)];
-const plansOf = (members: readonly PlannedMember[], weights = RL_ONLY, settings = config(), sft = SFT) =>
+const GROUP = [member('member', 2, 1.5), member('rollout', 3, -2), member('rollout', 1, 0.5)];
+const plansOf = (members: readonly PlannedResponse[], weights = RL_ONLY, settings = config(), sft = SFT) =>
   planGroup(members, batchTotals([members]), weights, settings, sft);
 
 test('at the old policy the coefficients are -A / (G + 1): equation 9', () => {
   const { label, rollouts } = groupAdvantages({ reward: 5, active: true }, [2.5, 1, 5.5], 'sample');
-  const members = [member('label', 2, label!), ...rollouts.map((advantage) => member('rollout', 4, advantage))];
+  const members = [member('member', 2, label!), ...rollouts.map((advantage) => member('rollout', 4, advantage))];
   for (const [i, plan] of plansOf(members).entries()) {
     const { coefficients, loss } = evaluateResponse(plan, Array<number>(plan.tokens).fill(-0.7));
     for (const c of coefficients) expect(c).toBeCloseTo(-members[i]!.advantage / 4, 14);
@@ -51,7 +51,7 @@ test('for a group of rollouts alone they are -A / G: equation 5', () => {
   expect([...evaluateResponse(plan!, [-1, -2]).coefficients]).toEqual([-1.5, -1.5]);
 });
 
-const AGGREGATES: readonly (readonly [Aggregate, (members: PlannedMember[][]) => number[][]])[] = [
+const AGGREGATES: readonly (readonly [Aggregate, (members: PlannedResponse[][]) => number[][]])[] = [
   [EXACT, (groups) => groups.map((members) => members.map(() => 1 / (members.length * groups.length)))],
   [
     { tokens: 'mean', over: 'sequence' },
@@ -67,7 +67,7 @@ const AGGREGATES: readonly (readonly [Aggregate, (members: PlannedMember[][]) =>
 ];
 
 test.each(AGGREGATES)('weights do not depend on how the batch is cut: %j', (aggregate, expected) => {
-  const groups = [GROUP, [member('rollout', 7, 1), member('rollout', 2, -1)], [member('label', 4, 0)]];
+  const groups = [GROUP, [member('rollout', 7, 1), member('rollout', 2, -1)], [member('member', 4, 0)]];
   const perProcess = [[groups[0]!], [groups[1]!, groups[2]!]].map(batchTotals);
   const totals = addTotals(perProcess[0]!, perProcess[1]!);
   expect(totals).toEqual(batchTotals(groups));
@@ -78,7 +78,7 @@ test.each(AGGREGATES)('weights do not depend on how the batch is cut: %j', (aggr
 });
 
 test('a member without advantage is skipped where no KL acts, and stays in the denominators', () => {
-  const members = [member('label', 2, 0), member('rollout', 3, 0), member('rollout', 1, 1)];
+  const members = [member('member', 2, 0), member('rollout', 3, 0), member('rollout', 1, 1)];
   const withKl = config({ kl: { coefficient: 0.1, labels: false } });
   const withLabelKl = config({ kl: { coefficient: 0.1, labels: true } });
   const needs = (settings: ObjectiveConfig) => plansOf(members, RL_ONLY, settings).map((plan) => plan.needsGradient);
@@ -91,8 +91,21 @@ test('a member without advantage is skipped where no KL acts, and stays in the d
   expect([...skipped.coefficients].map((c) => c + 0)).toEqual([0, 0, 0]);
 });
 
+test.each(AGGREGATES)('a masked rollout has no term: %j', (aggregate) => {
+  const kept = [member('member', 2, 1.5), member('rollout', 3, -2), member('rollout', 4, 0.5)];
+  const masked = kept.map((each, i) => ({ ...each, masked: i === 2 }));
+  const settings = config({ aggregate, kl: { coefficient: 0.1, labels: false } });
+  const [before, after] = [kept, masked].map((members) => plansOf(members, { rl: 1, sft: 0.5 }, settings));
+  expect(after![2]).toMatchObject({ policyWeight: 0, klWeight: 0, likelihoodWeight: 0, needsGradient: false });
+  // It is one of the responses of its group still; only where tokens of the batch are counted, its own are not.
+  const factor = aggregate.over === 'batch' ? 9 / 5 : 1;
+  for (const i of [0, 1]) expect(after![i]!.policyWeight).toBeCloseTo(factor * before![i]!.policyWeight, 14);
+  expect(after![0]!.likelihoodWeight).toBe(before![0]!.likelihoodWeight);
+  expect(plansOf([{ ...member('rollout', 3, 1), masked: true }], RL_ONLY, settings)[0]!.policyWeight).toBe(0);
+});
+
 test('SFT is the mean of -log pi over the tokens of all labels: equation 1', () => {
-  const groups = [[member('label', 2, 0)], [member('label', 3, 0)]];
+  const groups = [[member('member', 2, 0)], [member('member', 3, 0)]];
   const weights = { rl: 0, sft: 1 };
   const losses = groups.map(([label]) => {
     const [plan] = planGroup([label!], batchTotals(groups), weights, config(), SFT);
@@ -144,12 +157,12 @@ test.each(['token', 'sequence'] as const)('coefficients are the derivative of th
     fc.array(token, { minLength: 1, maxLength: 5 }),
     fc.constantFrom(-1.5, 0, 2),
     fc.constantFrom(0, 0.3),
-    fc.constantFrom<PlannedMember['kind']>('label', 'rollout'),
+    fc.constantFrom<PlannedResponse['as']>('member', 'rollout'),
   );
   fc.assert(
-    fc.property(scenario, ([tokens, advantage, coefficient, kind]) => {
+    fc.property(scenario, ([tokens, advantage, coefficient, as]) => {
       const settings = config({ ratio, kl: { coefficient, labels: true } });
-      const members = [member(kind, tokens.length, advantage), member('rollout', 3, 1)];
+      const members = [member(as, tokens.length, advantage), member('rollout', 3, 1)];
       const [plan] = plansOf(members, { rl: 1, sft: 0.7 }, settings);
       const logProbs = tokens.map(([value]) => value);
       const frozen = { old: tokens.map(([v, d]) => v + d), reference: tokens.map(([v, , d]) => v + d) };

@@ -5,11 +5,13 @@
  *        + sft * sum_y v_y sum_t -log pi                                    equation 1
  *
  * r runs over rollouts and over labels that are members of their group, y over all labels; a label that is a mere target
- * of imitation has no part in the first sum and its denominators.
+ * of imitation has no part in the first sum and its denominators. A rollout that is masked (cut off by the limit on its length,
+ * as in DAPO's overlong filtering) has no term: as in TRL its reward counts for its group and it is one of the M responses of
+ * the group, and as in DAPO's code its tokens are not among those of the batch.
  * The weights w and v (aggregate.ts) are fixed before any forward pass. The engine computes log-probabilities,
  * `evaluateResponse` returns coefficients = d loss / d log pi, and the engine runs one backward pass with them.
  */
-import type { Group, Member } from '../types.ts';
+import type { Group, LabelPlace, Response } from '../types.ts';
 import { tokenWeight, type Aggregate, type Totals } from './aggregate.ts';
 import type { Std } from './advantage.ts';
 import { klPenalty } from './kl.ts';
@@ -38,23 +40,31 @@ export interface TermWeights {
   readonly sft: number;
 }
 
-/** What is known of a member of a group before its forward pass. */
-export interface PlannedMember extends Pick<Member, 'advantage'> {
-  /** A `target` is a label outside of its group. */
-  readonly kind: Member['kind'] | 'target';
+/** What is known of a response before its forward pass. */
+export interface PlannedResponse {
+  /** A rollout, or a label by its place. */
+  readonly as: 'rollout' | LabelPlace;
+  readonly advantage: number;
   /** T */
   readonly tokens: number;
+  readonly masked?: boolean | undefined;
 }
 
-export const plannedMembers = ({ members, label }: Pick<Group, 'members' | 'label'>): PlannedMember[] =>
-  members.map(({ kind, advantage, response }) => ({
-    kind: kind === 'label' && label?.role === 'target' ? 'target' : kind,
-    advantage,
-    tokens: response.tokens.length,
-  }));
+/** The responses of a group that the loss knows: the label first, where it has a place, then the rollouts. */
+export function plannedResponses({
+  rollouts,
+  label,
+}: Pick<Group, 'rollouts' | 'label'>): (PlannedResponse & { readonly response: Response })[] {
+  const planned = rollouts.map(({ response, advantage, masked }) => {
+    return { as: 'rollout' as const, response, advantage, masked, tokens: response.tokens.length };
+  });
+  if (label === undefined || label.place === 'aside') return planned;
+  const { place, response, advantage } = label;
+  return [{ as: place, response, advantage, tokens: response.tokens.length }, ...planned];
+}
 
 /** What one response contributes to the loss, per token. */
-export interface ResponsePlan extends PlannedMember {
+export interface ResponsePlan extends PlannedResponse {
   readonly policyWeight: number;
   readonly klWeight: number;
   readonly likelihoodWeight: number;
@@ -72,14 +82,14 @@ export interface BatchTotals {
   readonly sft: Totals;
 }
 
-export function batchTotals(groups: readonly (readonly PlannedMember[])[]): BatchTotals {
-  const totals = (chosen: readonly (readonly PlannedMember[])[]): Totals => ({
-    prompts: chosen.filter((members) => members.length > 0).length,
-    tokens: chosen.flat().reduce((sum, member) => sum + member.tokens, 0),
+export function batchTotals(groups: readonly (readonly PlannedResponse[])[]): BatchTotals {
+  const totals = (chosen: readonly (readonly PlannedResponse[])[]): Totals => ({
+    prompts: chosen.filter((responses) => responses.length > 0).length,
+    tokens: chosen.flat().reduce((sum, { tokens, masked }) => sum + (masked ? 0 : tokens), 0),
   });
   return {
-    rl: totals(groups.map((members) => members.filter(isMember))),
-    sft: totals(groups.map((members) => members.filter(isLabel))),
+    rl: totals(groups.map((responses) => responses.filter(isMember))),
+    sft: totals(groups.map((responses) => responses.filter(isLabel))),
   };
 }
 
@@ -88,39 +98,41 @@ export function addTotals(a: BatchTotals, b: BatchTotals): BatchTotals {
   return { rl: add(a.rl, b.rl), sft: add(a.sft, b.sft) };
 }
 
-const isMember = ({ kind }: PlannedMember): boolean => kind !== 'target';
-const isLabel = ({ kind }: PlannedMember): boolean => kind !== 'rollout';
+const isMember = ({ as }: PlannedResponse): boolean => as !== 'target';
+export const isLabel = ({ as }: PlannedResponse): boolean => as !== 'rollout';
 
 /** Plans a group; `totals` are those of the whole batch, on all processes. */
 export function planGroup(
-  members: readonly PlannedMember[],
+  responses: readonly PlannedResponse[],
   totals: BatchTotals,
   weights: TermWeights,
   config: ObjectiveConfig,
   sft: SftConfig,
 ): ResponsePlan[] {
-  const size = members.filter(isMember).length;
-  return members.map((member): ResponsePlan => {
-    const { kind, advantage, tokens } = member;
-    const policyWeight = isMember(member)
-      ? weights.rl * tokenWeight(config.aggregate, { tokens, members: size }, totals.rl)
-      : 0;
-    const hasKl = kind === 'rollout' || config.kl.labels;
+  const size = responses.filter(isMember).length;
+  return responses.map((response): ResponsePlan => {
+    const { as, advantage, tokens, masked } = response;
+    const policyWeight =
+      isMember(response) && !masked
+        ? weights.rl * tokenWeight(config.aggregate, { tokens, members: size }, totals.rl)
+        : 0;
+    const hasKl = !isLabel(response) || config.kl.labels;
     const klWeight = hasKl ? policyWeight * config.kl.coefficient : 0;
-    const likelihoodWeight = isLabel(member)
+    const likelihoodWeight = isLabel(response)
       ? weights.sft * tokenWeight(sft.aggregate, { tokens, members: 1 }, totals.sft)
       : 0;
     const needsGradient = (policyWeight !== 0 && advantage !== 0) || klWeight !== 0 || likelihoodWeight !== 0;
     return {
-      kind,
+      as,
       advantage,
       tokens,
+      masked,
       policyWeight,
       klWeight,
       likelihoodWeight,
       clip: config.clip,
       ratio: config.ratio,
-      shaping: kind === 'label' ? config.labelShaping : undefined,
+      shaping: as === 'member' ? config.labelShaping : undefined,
       weighting: sft.weighting,
       needsGradient,
     };
@@ -142,6 +154,8 @@ export interface ResponseStats {
   readonly clippedHigh: number;
   readonly ratioSum: number;
   readonly klSum: number;
+  /** Tokens whose k3 was bounded. */
+  readonly klClamped: number;
 }
 
 export interface FrozenLogProbs {
@@ -177,6 +191,7 @@ export function evaluateResponse(
       clippedHigh: policy.clippedHigh,
       ratioSum: policy.ratioSum,
       klSum,
+      klClamped: kl?.clamped ?? 0,
     },
   };
 }

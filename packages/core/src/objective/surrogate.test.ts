@@ -52,6 +52,22 @@ test('k3 is exp(d) - d - 1 with slope 1 - exp(d)', () => {
   expect(derivatives[1]).toBeCloseTo(-2, 12);
 });
 
+test('k3 is bounded: beyond |d| = 10 its value is constant, its slope 0, and it says so', () => {
+  const differences = [-11, -10.5, -9.9, 9.9, 10.5, 700];
+  const at = (d: number) => klPenalty([-d], [0]);
+  const { values, derivatives, clamped } = klPenalty(
+    differences.map((d) => -d),
+    differences.map(() => 0),
+  );
+  expectClose(values, [Math.exp(-10) + 9, Math.exp(-10) + 9, Math.exp(-9.9) + 8.9, Math.exp(9.9) - 10.9, Math.exp(10) - 11, Math.exp(10) - 11]); // prettier-ignore
+  expect(clamped).toBe(4);
+  for (const [t, d] of differences.entries()) {
+    const slope = (at(d - 1e-6).values[0]! - at(d + 1e-6).values[0]!) / 2e-6;
+    expect(Math.abs(derivatives[t]! - slope) / Math.max(1, Math.abs(slope))).toBeLessThan(1e-5);
+  }
+  expect(at(10).clamped).toBe(0);
+});
+
 test('LUFFY: f(p) = p / (p + gamma), steepest by log p where p is gamma, never clipped', () => {
   const gamma = 0.1;
   const { values, derivatives, clippedHigh } = shapedSurrogate([0.1, 0.9, 0.4].map(Math.log), 2, gamma);

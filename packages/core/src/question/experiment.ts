@@ -70,7 +70,7 @@ export class Experiment {
 
   /** The scorer of all tasks. */
   get scorer(): Scorer {
-    return (this.known ??= makeScorers(this.tasks, this.rewards));
+    return (this.known ??= makeScorers(this.tasks, this.rewards, this.settings.thinking));
   }
 
   /**

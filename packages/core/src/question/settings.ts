@@ -33,6 +33,8 @@ const settingsSchema = z.object({
   maxPixels: count.optional(),
   /** Of an answer that is evaluated. */
   maxNewTokens: count,
+  /** Whether a thought earns its mark always, or beside right answers alone. */
+  thinking: z.enum(['always', 'whenCorrect']).default('always'),
   /** Files of tasks and rewards of the user's own. */
   plugins: z.array(z.object({ name, sha256 })),
   /** Rewards beside those of the tasks; `sha256` of what a reward without a file does. */
@@ -52,7 +54,14 @@ export interface Layer {
   readonly settings: GivenSettings;
 }
 
-const defaults: Settings = { task: 'grounding', parameters: {}, maxNewTokens: 512, plugins: [], rewards: [] };
+const defaults: Settings = {
+  task: 'grounding',
+  parameters: {},
+  maxNewTokens: 512,
+  thinking: 'always',
+  plugins: [],
+  rewards: [],
+};
 
 export interface Settled {
   readonly settings: Settings;
@@ -96,18 +105,23 @@ export function describeOrigins({ settings, origins }: Settled): string[] {
     if (key === 'parameters') return `parameters of ${Object.keys(settings.parameters).join(', ')}`;
     if (key === 'plugins') return settings.plugins.map((each) => `plugin ${each.name}`).join(', ');
     if (key === 'rewards') return settings.rewards.map((each) => `reward ${each.name}`).join(', ');
-    return typeof value === 'number' || key === 'task' ? `${key} ${value as string | number}` : key;
+    return typeof value === 'number' || key === 'task' || key === 'thinking'
+      ? `${key} ${value as string | number}`
+      : key;
   };
   const byOrigin = Map.groupBy(origins.keys(), (key) => origins.get(key)!);
   return [...byOrigin].map(([from, keys]) => `from ${from}: ${keys.map(shown).join(', ')}`);
 }
 
 /** What a configuration says of them. */
-export function settingsOf(config: Pick<Config, 'data' | 'task' | 'tasks' | 'eval' | 'rollout'>): GivenSettings {
+export function settingsOf(
+  config: Pick<Config, 'data' | 'task' | 'tasks' | 'thinking' | 'eval' | 'rollout'>,
+): GivenSettings {
   const { task, prompt, system, maxPromptTokens, minPixels, maxPixels } = config.data;
   return {
     ...{ task, prompt, system, maxPromptTokens, minPixels, maxPixels },
     parameters: { ...config.tasks, [task]: config.task },
+    thinking: config.thinking,
     maxNewTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
   };
 }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
-import { labelsThatCannotWin } from './labelcheck.ts';
+import { labelsThatCannotWin, labelWarnings } from './labelcheck.ts';
 import { defineReward, makeScorer, scoreTerms, totalReward } from './reward.ts';
 
 type Input = Parameters<typeof grounding.parameters.parse>[0];
@@ -71,10 +71,64 @@ test('labels that tie with or lose against a wrong answer with thinking are list
   ]);
 });
 
-test('under the published reward no empty label can win', () => {
+test('under the published reward no empty label can win, and a right one ties with a missed point', () => {
   const chosen = taskOf({ reward: 'published', points: true });
   const object = [{ bbox_2d: [10, 10, 90, 90], point_2d: [50, 50] }];
   const subjects = [subjectOf([], chosen), subjectOf(object, chosen)];
   const found = labelsThatCannotWin(makeScorer(chosen), subjects, { eliminate: 'on', thinking: 'eliminate' });
-  expect(found).toEqual([{ sample: subjects[0]!.sample, label: 1, rival: 4 }]);
+  expect(found).toEqual([
+    { sample: subjects[0]!.sample, label: 1, rival: 4, rivalIs: 'wrong' },
+    { sample: subjects[1]!.sample, label: 6, rival: 6, rivalIs: 'nearly right' },
+  ]);
+});
+
+test('labels that nearly right answers with thinking reach are listed: half a mark of three objects is worth a thought', () => {
+  const objects = (n: number) =>
+    subjectOf(Array.from({ length: n }, (_, i) => ({ bbox_2d: [200 * i, 10, 200 * i + 150, 160] })));
+  const control = { eliminate: 'on', thinking: 'eliminate' } as const;
+  const found = (n: number) => labelsThatCannotWin(makeScorer(task), [objects(n)], control);
+  expect([found(1), found(2)]).toEqual([[], []]);
+  expect(found(3)).toMatchObject([{ label: 5, rival: 5, rivalIs: 'nearly right' }]);
+  expect(found(4)).toMatchObject([{ label: 5, rival: 5.125, rivalIs: 'nearly right' }]);
+  expect(found(4)[0]!.rival).toBeGreaterThan(5);
+});
+
+test('training warns of each kind of rival, and says what follows', () => {
+  const lost = (id: string, rivalIs: 'wrong' | 'nearly right') => ({
+    sample: sample([], { id }),
+    label: 5,
+    rival: 5,
+    rivalIs,
+  });
+  const losing = [...['a', 'b', 'c', 'd', 'e', 'f'].map((id) => lost(id, 'nearly right')), lost('g', 'wrong')];
+  const [wrong, nearly, ...none] = labelWarnings(losing, 9, { smooth: 'reward' });
+  expect(wrong).toContain('1 of 9 samples cannot win against a wrong answer with thinking (g)');
+  expect(nearly).toContain(
+    '6 of 9 samples cannot win against a nearly right answer with thinking (a, b, c, d, e, ...)',
+  );
+  expect(nearly).toContain('switch it off');
+  expect(none).toEqual([]);
+  expect(labelWarnings(losing, 9, { smooth: 'accuracy' })[1]).toContain('push it down');
+  expect(labelWarnings([], 9, { smooth: 'reward' })).toEqual([]);
+});
+
+test('thinking: whenCorrect gives no mark to a thought that leads to a wrong answer', () => {
+  const box = [{ bbox_2d: [10, 10, 90, 90] }];
+  const said = (answer: string) => ({ text: `<think> x</think><answer>${answer}</answer>`, stop: 'eos' }) as const;
+  const marks = (thinking: 'always' | 'whenCorrect') => {
+    const scorer = makeScorer(task, [], thinking);
+    const answers = [
+      '[]',
+      '[{"bbox_2d":[300,300,400,400]}]',
+      '[{"bbox_2d":[10,10,90,120]}]',
+      '[{"bbox_2d":[10,10,90,90]}]',
+    ];
+    return answers
+      .map((answer) => scoreTerms(scorer, said(answer), subjectOf(box)))
+      .map((terms) => [terms['thinking'], terms['accuracy']]);
+  };
+  expect(marks('always')).toEqual([[1, 0], [1, 0], [1, 3], [1, 3]]); // prettier-ignore
+  expect(marks('whenCorrect')).toEqual([[0, 0], [0, 0], [1, 3], [1, 3]]); // prettier-ignore
+  const whole = makeScorer(task, [], 'whenCorrect');
+  expect(scoreTerms(whole, said('[]'), subjectOf([]))).toMatchObject({ thinking: 1, accuracy: 3 });
 });

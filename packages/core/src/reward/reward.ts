@@ -34,9 +34,13 @@ export interface Subject<Truth = unknown> {
   readonly frames: readonly Frame[];
 }
 
+/** Whether a thought earns its mark `always`, or only beside an answer whose accuracy is above 0. */
+export type ThinkingMark = 'always' | 'whenCorrect';
+
 /** A task together with the reward functions that the user added, and the scorers of samples that name other tasks. */
 export interface Scorer<Truth = unknown> {
   readonly task: Task<Truth>;
+  readonly thinking: ThinkingMark;
   readonly rewards: readonly RewardFunction[];
   readonly weights: Readonly<Record<string, number>>;
   /** By name of the task. */
@@ -44,18 +48,26 @@ export interface Scorer<Truth = unknown> {
 }
 
 /** @throws UserError where a reward function has the name of another term */
-export function makeScorer<Truth>(task: Task<Truth>, rewards: readonly RewardFunction[] = []): Scorer<Truth> {
+export function makeScorer<Truth>(
+  task: Task<Truth>,
+  rewards: readonly RewardFunction[] = [],
+  thinking: ThinkingMark = 'always',
+): Scorer<Truth> {
   const weights: Record<string, number> = { ...task.weights };
   for (const { name, weight } of rewards) {
     if (Object.hasOwn(weights, name)) throw new UserError(`there already is a reward term named "${name}"`);
     weights[name] = weight;
   }
-  return { task, rewards, weights, others: new Map() };
+  return { task, thinking, rewards, weights, others: new Map() };
 }
 
 /** The scorer of a mix of tasks: that of the first one, with those of the others. */
-export function makeScorers(tasks: ReadonlyMap<string, Task>, rewards: readonly RewardFunction[] = []): Scorer {
-  const scorers = [...tasks].map(([name, task]) => [name, makeScorer(task, rewards)] as const);
+export function makeScorers(
+  tasks: ReadonlyMap<string, Task>,
+  rewards: readonly RewardFunction[] = [],
+  thinking: ThinkingMark = 'always',
+): Scorer {
+  const scorers = [...tasks].map(([name, task]) => [name, makeScorer(task, rewards, thinking)] as const);
   const [first, ...others] = scorers;
   if (first === undefined) throw new Error('there are no samples, hence no tasks');
   return { ...first[1], others: new Map(others) };
@@ -78,12 +90,17 @@ export function scoreTerms<Truth>(scorer: Scorer<Truth>, answer: Answer, subject
       throw termError(sample, `the reward "${name}" failed: ${messageOf(cause)}`, cause);
     }
   };
-  named(scorer.task.name, () => scorer.task.terms(answer, truth, frames));
+  named(scorer.task.name, () => thought(scorer, scorer.task.terms(answer, truth, frames)));
   for (const reward of scorer.rewards) named(reward.name, () => ({ [reward.name]: reward.score(answer, sample) }));
   for (const [name, value] of Object.entries(terms)) {
     if (!Number.isFinite(value)) throw termError(sample, `the reward term "${name}" is ${value}, not a finite number`);
   }
   return terms;
+}
+
+/** The terms of the task, without the mark of a thought that led to a wrong answer where that earns none. */
+function thought<Truth>({ task, thinking }: Scorer<Truth>, terms: Terms): Terms {
+  return thinking === 'whenCorrect' && terms[task.accuracyTerm] === 0 ? { ...terms, [task.thinkingTerm]: 0 } : terms;
 }
 
 function termError(sample: Sample, reason: string, cause?: unknown): UserError {

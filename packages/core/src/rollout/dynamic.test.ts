@@ -1,16 +1,15 @@
 import { expect, test } from 'vitest';
 
-import type { Group, Sample } from '../types.ts';
+import { groupOf, labelOf, NO_PROMPT, rolloutOf } from '../testing/groups.ts';
+import type { Group } from '../types.ts';
 import { sampleDynamically } from './dynamic.ts';
 
-function group(id: string, advantages: readonly number[], role?: 'member' | 'target'): Group {
-  const sample = { id } as Sample;
-  const members = advantages.map((advantage) => {
-    const response = { tokens: [1], text: '', stop: 'eos' as const };
-    return { kind: 'rollout' as const, response, terms: {}, reward: 0, advantage };
-  });
-  return { sample, prompt: {} as never, members, label: role && { form: '', active: true, role } };
-}
+const group = (id: string, advantages: readonly number[]): Group =>
+  groupOf(
+    id,
+    NO_PROMPT,
+    advantages.map((advantage) => ({ advantage })),
+  );
 
 const empty = (id: string): Group => group(id, [0, 0]);
 const full = (id: string): Group => group(id, [1, -1]);
@@ -42,8 +41,12 @@ test('at the limit the step goes on with what it has, and with the first batch w
   expect(ids((await sampleDynamically(none.make, 2)).groups)).toBe('a');
 });
 
-test('a label that is imitated teaches', async () => {
-  const { make, count } = makerOf([group('a', [0], 'target'), group('b', [0, 0], 'target')]);
+test('a label teaches where it is imitated, or has an advantage; a masked rollout does not', async () => {
+  const target = (id: string): Group => groupOf(id, NO_PROMPT, [{}], 'target');
+  const { make, count } = makerOf([target('a'), target('b')]);
   expect(ids((await sampleDynamically(make, 5)).groups)).toBe('ab');
   expect(count()).toBe(1);
+  const masked = { ...empty('c'), rollouts: [rolloutOf({ advantage: 1 }, true)] };
+  const member = { ...empty('d'), label: labelOf({ advantage: 2 }, 'member') };
+  expect(ids((await sampleDynamically(makerOf([masked, member]).make, 2)).groups)).toBe('d');
 });

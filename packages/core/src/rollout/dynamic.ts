@@ -7,9 +7,11 @@
  */
 import type { Group } from '../types.ts';
 
-/** Whether a group has a gradient: some advantage is not 0, or its label is imitated. */
-const teaches = ({ members, label }: Group): boolean =>
-  label?.role === 'target' || members.some(({ advantage }) => advantage !== 0);
+/** Whether a group has a gradient: some advantage in the loss is not 0, or its label is imitated. */
+const teaches = ({ rollouts, label }: Group): boolean =>
+  label?.place === 'target' ||
+  (label?.advantage ?? 0) !== 0 ||
+  rollouts.some(({ advantage, masked }) => advantage !== 0 && !masked);
 
 export interface SampledGroups {
   /** Those of the step: at most as many as a batch has; all of the first batch where no group at all teaches. */

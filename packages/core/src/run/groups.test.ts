@@ -1,58 +1,40 @@
 import { expect, test } from 'vitest';
+import { labelOf, NO_PROMPT, rolloutOf } from '../testing/groups.ts';
 import type { Group } from '../types.ts';
 import { groupRecord } from './groups.ts';
 
+const source = { file: 'train.jsonl', line: 1 };
+const sample = {
+  id: 'a',
+  images: ['/a.png'],
+  problem: 'red circle',
+  solution: '[]',
+  task: 'grounding',
+  extra: {},
+  source,
+};
+const prompt = { ...NO_PROMPT, inputIds: [1], pixelValues: new Float32Array(4) };
+const marks = () => ({ boxes: [[1, 2, 3, 4] as const], points: [] });
+
 test('a record has what was said and what it earned, and no tensors', () => {
-  const group: Group = {
-    sample: {
-      id: 'a',
-      images: ['/a.png'],
-      problem: 'red circle',
-      solution: '[]',
-      task: 'grounding',
-      extra: {},
-      source: { file: 'train.jsonl', line: 1 },
-    },
-    prompt: {
-      rendered: '',
-      inputIds: [1],
-      pixelValues: new Float32Array(4),
-      imageGridThw: [],
-      positionIds: [[0], [0], [0]],
-      frames: [],
-    },
-    members: [
-      {
-        kind: 'label',
-        response: { tokens: [3, 4], text: '<answer>[]</answer>', stop: 'eos' },
-        terms: { accuracy: 1 },
-        reward: 1,
-        advantage: 2.5,
-      },
-    ],
-    label: { form: 'compact', active: true, role: 'member' },
+  const said = { tokens: [3, 4], text: '<answer>[]</answer>', terms: { accuracy: 1 }, reward: 1, advantage: 2.5 };
+  const label = { ...labelOf(said, 'member'), form: 'compact', rewardBefore: 1.5, active: false, reachedBy: [0] };
+  const group: Group = { sample, prompt, label, rollouts: [rolloutOf({ ...said, stop: 'length' }, true)] };
+  const response = {
+    ...{ text: '<answer>[]</answer>', length: 2, logProb: -6, terms: { accuracy: 1 }, reward: 1, advantage: 2.5 },
+    ...{ boxes: [[1, 2, 3, 4]], points: [] },
   };
-  const marks = () => ({ boxes: [[1, 2, 3, 4] as const], points: [] });
   expect(groupRecord(7, group, { marks, logProb: () => -6 })).toEqual({
-    step: 7,
-    id: 'a',
-    images: ['/a.png'],
-    problem: 'red circle',
-    solution: '[]',
-    label: { form: 'compact', active: true, role: 'member' },
-    members: [
-      {
-        kind: 'label',
-        text: '<answer>[]</answer>',
-        stop: 'eos',
-        length: 2,
-        logProb: -6,
-        terms: { accuracy: 1 },
-        reward: 1,
-        advantage: 2.5,
-        boxes: [[1, 2, 3, 4]],
-        points: [],
-      },
-    ],
+    ...{ step: 7, id: 'a', images: ['/a.png'], problem: 'red circle', solution: '[]' },
+    label: {
+      ...{ ...response, stop: 'eos' },
+      ...{ place: 'member', form: 'compact', active: false, rewardBefore: 1.5, weight: 1, reachedBy: [0] },
+    },
+    rollouts: [{ ...response, stop: 'length', masked: true }],
   });
+});
+
+test('a group without a label has none on record', () => {
+  const record = groupRecord(1, { sample, prompt, rollouts: [] }, { marks, logProb: () => undefined });
+  expect(JSON.parse(JSON.stringify(record))).not.toHaveProperty('label');
 });

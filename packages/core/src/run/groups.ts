@@ -1,8 +1,7 @@
 /** What was said in a step: `groups/NNNNNN.jsonl`, one prompt a line with its label and rollouts. */
-import type { Box, Group, LabelControl, Member, Point, StopReason } from '../types.ts';
+import type { Box, Group, Label, Point, Response, StopReason } from '../types.ts';
 
-export interface MemberRecord {
-  readonly kind: 'label' | 'rollout';
+export interface ResponseRecord {
   readonly text: string;
   readonly stop: StopReason;
   /** Number of tokens, the stop token included. */
@@ -16,46 +15,55 @@ export interface MemberRecord {
   readonly points: readonly Point[];
 }
 
+export interface RolloutRecord extends ResponseRecord {
+  /** Left out of the loss, since it was cut off. */
+  readonly masked: boolean;
+}
+
+/** The label's response, and what was decided about it (types.ts says what each field means). */
+export type LabelRecord = ResponseRecord &
+  Pick<Label, 'place' | 'form' | 'active' | 'rewardBefore' | 'weight' | 'reachedBy'>;
+
 export interface GroupRecord {
   readonly step: number;
   readonly id: string;
   readonly images: readonly string[];
   readonly problem: string;
   readonly solution: string;
-  /** Surface form of the label, where it stood, and whether it taught anything; absent where the prompt had no label. */
-  readonly label?: LabelControl | undefined;
-  readonly members: readonly MemberRecord[];
+  /** Absent where the prompt had no label. */
+  readonly label?: LabelRecord | undefined;
+  readonly rollouts: readonly RolloutRecord[];
 }
 
-/** What a group does not hold itself, by member. */
+/** What a group does not hold itself, by response. */
 export interface GroupDetails {
   /** In pixels of the original image. */
-  readonly marks: (member: Member) => { readonly boxes: readonly Box[]; readonly points: readonly Point[] };
-  readonly logProb: (member: Member) => number | undefined;
+  readonly marks: (response: Response) => { readonly boxes: readonly Box[]; readonly points: readonly Point[] };
+  readonly logProb: (response: Response) => number | undefined;
 }
 
-export function groupRecord(step: number, { sample, members, label }: Group, details: GroupDetails): GroupRecord {
+/** A response with what it earned. */
+type Earned = Pick<Label, 'response' | 'terms' | 'reward' | 'advantage'>;
+
+export function groupRecord(step: number, { sample, rollouts, label }: Group, details: GroupDetails): GroupRecord {
+  const record = ({ response, terms, reward, advantage }: Earned): ResponseRecord => {
+    const { boxes, points } = details.marks(response);
+    const { text, stop, tokens } = response;
+    const logProb = details.logProb(response);
+    return { text, stop, length: tokens.length, logProb, terms, reward, advantage, boxes, points };
+  };
   return {
     step,
     id: sample.id,
     images: sample.images,
     problem: sample.problem,
     solution: sample.solution,
-    label,
-    members: members.map((member) => {
-      const { boxes, points } = details.marks(member);
-      return {
-        kind: member.kind,
-        text: member.response.text,
-        stop: member.response.stop,
-        length: member.response.tokens.length,
-        logProb: details.logProb(member),
-        terms: member.terms,
-        reward: member.reward,
-        advantage: member.advantage,
-        boxes,
-        points,
-      };
-    }),
+    label: label && labelRecord(label, record(label)),
+    rollouts: rollouts.map((rollout) => ({ ...record(rollout), masked: rollout.masked })),
   };
 }
+
+const labelRecord = (
+  { place, form, active, rewardBefore, weight, reachedBy }: Label,
+  response: ResponseRecord,
+): LabelRecord => ({ ...response, place, form, active, rewardBefore, weight, reachedBy });

@@ -31,7 +31,7 @@ async function train(run: Run, from: number, to: number, total: number, crashAt 
   for (let step = from + 1; step <= to; step++) {
     total = (total * 31 + step) % 1_000_003;
     run.log({ type: 'step', step, metrics: { total }, seconds: {} });
-    run.writeGroups(step, [{ step, id: String(total), images: [], problem: '', solution: '', members: [] }]);
+    run.writeGroups(step, [{ step, id: String(total), images: [], problem: '', solution: '', rollouts: [] }]);
     if (step % 2 === 0) await save(run, step, total, crashAt);
   }
   return total;
@@ -210,7 +210,7 @@ test('killed again and again at any instant, it ends as if it had never been', {
       step++;
       total = (total * 31 + step) % 1_000_003;
       run.log({ type: 'step', step, metrics: { total }, seconds: {} });
-      run.writeGroups(step, [{ step, id: String(total), images: [], problem: '', solution: '', members: [] }]);
+      run.writeGroups(step, [{ step, id: String(total), images: [], problem: '', solution: '', rollouts: [] }]);
       await pause();
       if (step % 2 !== 0) continue;
       const files = {

@@ -20,6 +20,7 @@ const users: Readonly<Record<string, readonly Paradigm[]>> = {
   'objective.labelShaping': members,
   'objective.kl.labels': members,
   sft: imitates,
+  thinking: samples,
   'mix.round': ['interleaved'],
   'mix.curve': gradual,
   'mix.weight': gradual,
@@ -40,7 +41,7 @@ export function keyUsers(key: string): readonly Paradigm[] {
 
 export const usesKey = (paradigm: Paradigm, key: string): boolean => keyUsers(key).includes(paradigm);
 
-const uncontrolled = { align: 'off', eliminate: 'off', smooth: false } as const;
+const uncontrolled = { align: 'off', eliminate: 'off', smooth: 'off' } as const;
 
 /** What a published method is, as settings of what every paradigm is made of. */
 export const paradigmDefaults: Readonly<Partial<Record<Paradigm, object>>> = {

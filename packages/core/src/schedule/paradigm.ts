@@ -8,7 +8,7 @@
  */
 import { UserError } from '../errors.ts';
 import type { TermWeights } from '../objective/objective.ts';
-import type { LabelRole } from '../types.ts';
+import type { LabelPlace } from '../types.ts';
 import { gradualMix, roundWeight, type MixConfig } from './mix.ts';
 
 export interface ParadigmConfig {
@@ -27,7 +27,7 @@ export interface StepPart {
   readonly prompts: number;
   /** G; 0 where nothing is sampled. */
   readonly rollouts: number;
-  readonly label: LabelRole | 'none';
+  readonly label: LabelPlace | 'none';
 }
 
 /** What one step does. */
@@ -75,7 +75,7 @@ interface Definition {
   readonly schedule: Schedule;
   /** Whether some steps sample rollouts. */
   readonly samples: boolean;
-  readonly label: LabelRole | 'none';
+  readonly label: LabelPlace | 'none';
 }
 
 const definitions = {
@@ -129,12 +129,18 @@ export const stepTerms = (config: ParadigmConfig, step: number): StepTerms =>
 /** Steps looked at to find the busiest: longer schedules repeat, or change slowly. */
 const LOOKED_AT = 10_000;
 
+const allParts = (config: ParadigmConfig): StepPart[] =>
+  Array.from({ length: Math.min(config.steps, LOOKED_AT) }, (_, i) => stepTerms(config, i + 1).parts).flat();
+
 /** The part of all steps that has most responses for a prompt. */
 export function busiestPart(config: ParadigmConfig): StepPart {
   const responses = ({ rollouts, label }: StepPart): number => rollouts + (label === 'none' ? 0 : 1);
-  const steps = Array.from({ length: Math.min(config.steps, LOOKED_AT) }, (_, i) => stepTerms(config, i + 1));
-  return steps.flatMap(({ parts }) => parts).reduce((a, b) => (responses(b) > responses(a) ? b : a));
+  return allParts(config).reduce((a, b) => (responses(b) > responses(a) ? b : a));
 }
+
+/** Whether some step writes labels of prompts for which nothing is sampled, so that no rollouts show a form. */
+export const labelsAlone = (config: ParadigmConfig): boolean =>
+  allParts(config).some(({ rollouts, label }) => rollouts === 0 && label !== 'none');
 
 export interface Fault {
   readonly path: readonly string[];
@@ -156,8 +162,8 @@ export function* paradigmFaults(config: ParadigmConfig): Generator<Fault> {
       yield { path: ['mix', 'share'], message };
     }
   }
-  const { samples, label: role } = definitions[paradigm];
-  const alone = role !== 'member' || label.inject === 'on-failure';
+  const { samples, label: place } = definitions[paradigm];
+  const alone = place !== 'member' || label.inject === 'on-failure';
   if (samples && alone && rollout.group < 2) {
     const message = 'RL compares the rollouts of a prompt: group must be at least 2';
     yield { path: ['rollout', 'group'], message };

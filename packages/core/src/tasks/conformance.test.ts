@@ -1,7 +1,7 @@
 /** What every task promises, checked on all that are registered. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { controlLabel } from '../label/control.ts';
+import { controlLabel, type LabelSettings } from '../label/control.ts';
 import { makeScorer, scoreTerms, totalReward } from '../reward/reward.ts';
 import type { Frame } from '../types.ts';
 import { sample, SQUARE } from './grounding/testkit.ts';
@@ -28,6 +28,10 @@ const CASES: Readonly<Record<string, Case>> = {
   answer: { solutions: ['red', ['two', '2']], bad: ['[]', '[""]'] },
 };
 
+/** Tasks whose answers may be right in part, as their parameters are here. */
+const PARTLY_RIGHT = ['grounding', 'box', 'click'];
+
+const CONTROL: LabelSettings = { inject: 'always', eliminate: 'on', thinking: 'eliminate', smooth: 'reward' };
 const OTHER: Frame = { width: 640, height: 427, modelWidth: 1000, modelHeight: 1000 };
 const eos = (text: string) => ({ text, stop: 'eos' }) as const;
 
@@ -106,11 +110,26 @@ describe.each(taskNames())('%s', (name) => {
       expect(task.parse(wrong, frames).wellFormed).toBe(true);
       expect(rival[task.thinkingTerm]).toBe(1);
       expect(rival[task.accuracyTerm]).toBeLessThan(label[task.accuracyTerm]!);
-      const settings = { eliminate: 'on', thinking: 'eliminate', smooth: true } as const;
-      const { reward, active } = controlLabel(scorer, label, [rival], settings);
+      const { reward, active } = controlLabel(scorer, label, [rival], CONTROL);
       expect(active).toBe(true);
       expect(reward).toBeGreaterThan(totalReward(rival, scorer.weights));
     }
+  });
+
+  test('knows an answer that is nearly right, where one can be', () => {
+    const found = subjects.flatMap((subject) => {
+      const { truth, frames } = subject;
+      const nearly = task.nearlyRight(truth, frames);
+      if (nearly === undefined) return [];
+      const rival = scoreTerms(scorer, eos(nearly), subject);
+      const label = scoreTerms(scorer, eos(task.forms[0]!.write(truth, frames)), subject);
+      expect(task.parse(nearly, frames).wellFormed).toBe(true);
+      expect(rival[task.thinkingTerm]).toBe(1);
+      expect(rival[task.accuracyTerm]).toBeGreaterThan(0);
+      expect(rival[task.accuracyTerm]).toBeLessThan(label[task.accuracyTerm]!);
+      return [nearly];
+    });
+    expect(found.length > 0).toBe(PARTLY_RIGHT.includes(name));
   });
 
   test('reads any text without failing', () => {

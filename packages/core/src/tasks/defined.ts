@@ -5,8 +5,8 @@
 type Kind = 'task' | 'reward';
 
 const key = Symbol.for('visurf.defined');
-const shared = globalThis as { [key]?: WeakMap<object, Kind> };
-const register = (shared[key] ??= new WeakMap());
+const shared: { [key]?: WeakMap<object, Kind> } = globalThis;
+const register = (shared[key] ??= new WeakMap<object, Kind>());
 
 /** Remembers what a value is, and returns it. */
 export function markDefined<T extends object>(value: T, kind: Kind): T {

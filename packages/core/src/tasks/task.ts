@@ -66,6 +66,12 @@ export interface Task<Truth = unknown> {
   /** A response with thinking and a well-formed answer that is as wrong as possible: the label must beat it. */
   wrongButWellFormed(truth: Truth, frames: readonly Frame[]): string;
 
+  /**
+   * A response with thinking and a well-formed answer that is as accurate as one can be without being right: some objects
+   * right, a part of the mark missing. Undefined where an answer is either right or wrong.
+   */
+  nearlyRight(truth: Truth, frames: readonly Frame[]): string | undefined;
+
   evaluate(answer: Answer, truth: Truth, frames: readonly Frame[]): Evaluation;
   /** In percent. A metric that is undefined for these samples is absent. */
   metrics(evaluations: readonly Evaluation[]): Readonly<Record<string, number>>;

@@ -13,6 +13,7 @@ import {
   type TermWeights,
 } from '../objective/objective.ts';
 import type { TokenWeighting } from '../objective/sft.ts';
+import type { LabelPlace } from '../types.ts';
 import { largest, worst, type Comparison } from './comparison.ts';
 
 interface OracleMember {
@@ -86,12 +87,12 @@ function evaluate(
   weights: TermWeights,
   settings: RlSettings,
   sftConfig: SftConfig,
-  labelsAre: 'label' | 'target',
+  place: LabelPlace,
 ): Evaluated {
   const planned = chosen.map((members) => {
-    const advantages = advantagesOf(members, settings, labelsAre === 'label');
+    const advantages = advantagesOf(members, settings, place === 'member');
     return members.map(({ kind, current }, i) => ({
-      kind: kind === 'label' ? labelsAre : kind,
+      as: kind === 'label' ? place : kind,
       advantage: advantages[i]!,
       tokens: current.length,
     }));
@@ -112,7 +113,7 @@ function evaluate(
 /** Largest distance of advantages, loss and coefficients. */
 export function reinforcementDistance({ settings, advantages, loss, coefficients }: RlCase): number {
   const chosen = groups.map((group) => group.filter(({ kind }) => settings.withLabels || kind === 'rollout'));
-  const actual = evaluate(chosen, { rl: 1, sft: 0 }, settings, SFT, 'label');
+  const actual = evaluate(chosen, { rl: 1, sft: 0 }, settings, SFT, 'member');
   return worst([
     largest(actual.advantages, advantages.flat()),
     largest([actual.loss], [loss]),

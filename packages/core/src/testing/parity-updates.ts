@@ -10,10 +10,11 @@ import { scope } from '@visurf/torch';
 import { parseConfig } from '../config/load.ts';
 import { loadModel } from '../model/load.ts';
 import { groupAdvantages } from '../objective/advantage.ts';
-import type { Group, Member } from '../types.ts';
+import type { Group } from '../types.ts';
 import { makeOptimizer } from '../update/optimizer.ts';
 import { updatePolicy } from '../update/update.ts';
 import { largest, worst, type Comparison } from './comparison.ts';
+import { groupOf } from './groups.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel } from './oracle.ts';
 
 interface Golden {
@@ -36,16 +37,10 @@ const groups = Object.entries(golden.rewards).map(([name, [label = 0, ...rollout
   const found = oracleCases.find((each) => each.name === name);
   if (!found) throw new Error(`no case ${name}`);
   const advantages = groupAdvantages({ reward: label, active: true }, rollouts, golden.objective.std);
-  const members = found.responses.map(({ tokens }, j): Member => ({
-    kind: j === 0 ? 'label' : 'rollout',
-    response: { tokens, text: '', stop: 'eos' },
-    terms: {},
-    reward: [label, ...rollouts][j] ?? NaN,
-    advantage: [advantages.label ?? NaN, ...advantages.rollouts][j] ?? NaN,
-  }));
-  const source = { file: '', line: 0 };
-  const sample = { id: name, images: [], problem: '', solution: '', task: '', extra: {}, source };
-  return { sample, prompt: oraclePrompt(found), members, label: { form: '', active: true, role: 'member' } };
+  const said = found.responses.map(({ tokens }, j) => {
+    return { tokens, advantage: [advantages.label ?? NaN, ...advantages.rollouts][j] ?? NaN };
+  });
+  return groupOf(name, oraclePrompt(found), said, 'member');
 });
 
 const relative = (found: number, expected: number): number =>

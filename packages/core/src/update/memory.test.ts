@@ -5,23 +5,16 @@ import { expect, test } from 'vitest';
 import { parseConfig } from '../config/load.ts';
 import { FeatureCache } from '../model/features.ts';
 import { loadModel } from '../model/load.ts';
+import { groupOf } from '../testing/groups.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import type { Group } from '../types.ts';
 import { trainable } from './optimizer.ts';
 import { updatePolicy } from './update.ts';
 
 const groups = oracleCases.map((each): Group => {
-  const source = { file: 'cases.json', line: 1 };
   const prompt = { ...oraclePrompt(each), images: each.imageGridThw.map((_, i) => `${each.name}-${i}`) };
-  const sample = { id: each.name, images: [], problem: '', solution: '', task: 'none', extra: {}, source };
-  const members = each.responses.map(({ tokens }, j) => ({
-    kind: 'rollout' as const,
-    response: { tokens, text: '', stop: 'eos' as const },
-    terms: {},
-    reward: 0,
-    advantage: j - 1,
-  }));
-  return { sample, prompt, members, label: undefined };
+  const said = each.responses.map(({ tokens }, j) => ({ tokens, advantage: j - 1 }));
+  return groupOf(each.name, prompt, said);
 });
 
 async function update(train: Record<string, unknown>, features?: FeatureCache): Promise<Map<string, number[]>> {

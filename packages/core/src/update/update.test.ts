@@ -5,9 +5,11 @@ import { parseConfig } from '../config/load.ts';
 import { loadModel } from '../model/load.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { groupAdvantages } from '../objective/advantage.ts';
+import { plannedResponses } from '../objective/objective.ts';
+import { groupOf } from '../testing/groups.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
-import type { Group, Member } from '../types.ts';
-import { updatePolicy, type Learner } from './update.ts';
+import type { Group, Label } from '../types.ts';
+import { inactiveLogProb, responseLogProbs, updatePolicy, type Learner } from './update.ts';
 
 const config = (overrides: Record<string, unknown> = {}): ReturnType<typeof parseConfig> =>
   parseConfig({
@@ -31,28 +33,8 @@ function group(name: string, rewards: readonly number[], label: boolean): Group 
     'sample',
   );
   const advantages = label ? [labelAdvantage, ...rollouts] : rollouts;
-  const members = found.responses.map(({ tokens }, j): Member => ({
-    kind: label && j === 0 ? 'label' : 'rollout',
-    response: { tokens, text: '', stop: 'eos' },
-    terms: {},
-    reward: rewards[j] ?? 0,
-    advantage: advantages[j] ?? 0,
-  }));
-  const sample = {
-    id: name,
-    images: [],
-    problem: '',
-    solution: '',
-    task: 'grounding',
-    extra: {},
-    source: { file: 'x', line: 1 },
-  };
-  return {
-    sample,
-    prompt: oraclePrompt(found),
-    members,
-    label: label ? { form: 'f', active: true, role: 'member' } : undefined,
-  };
+  const said = found.responses.map(({ tokens }, j) => ({ tokens, advantage: advantages[j] ?? 0 }));
+  return groupOf(name, oraclePrompt(found), said, label ? 'member' : undefined);
 }
 
 let model: QwenVL;
@@ -67,17 +49,19 @@ afterEach(() => model.dispose());
 const weights = (): Map<string, Float64Array> =>
   new Map([...model.namedParameters()].map(([key, each]) => [key, each.toFloat64Array()]));
 
+type Planned = ReturnType<typeof plannedResponses>[number];
+
 /** sum over responses of coefficient * grad log pi(response), each computed alone. */
 function gradientSum(
   groups: readonly Group[],
-  coefficient: (member: Member, group: Group) => number,
+  coefficient: (response: Planned, group: Group) => number,
 ): Map<string, Float64Array> {
   for (const each of groups) {
-    for (const member of each.members) {
+    for (const planned of plannedResponses(each)) {
       scope(() => {
-        const { hidden, targets } = model.hidden([{ prompt: each.prompt, responses: [member.response.tokens] }]);
+        const { hidden, targets } = model.hidden([{ prompt: each.prompt, responses: [planned.response.tokens] }]);
         hidden.backward(
-          model.score(hidden, targets).pullback(new Float64Array(targets.length).fill(coefficient(member, each))),
+          model.score(hidden, targets).pullback(new Float64Array(targets.length).fill(coefficient(planned, each))),
         );
       });
     }
@@ -110,12 +94,14 @@ describe('equation 10: at pi = pi_old the gradient of (8) is that of rollouts an
   ] as const)('%s', async (_, label) => {
     const groups = [group('two-images', [1, 0, 0], label), group('small-image', [2, 0.5, 3], label)];
     const before = weights();
-    const expected = gradientSum(groups, (member, { members }) => -member.advantage / members.length / groups.length);
+    const expected = gradientSum(groups, ({ advantage }) => -advantage / 3 / groups.length);
     const result = await updatePolicy(learner, groups, { rl: 1, sft: 0 }, config(), 1);
     expectMoved(before, expected);
     expect(result.scored).toBe(6);
     const found = oracleCases.find(({ name }) => name === 'two-images')?.responses[0]?.logProbs64 ?? [];
-    found.forEach((value, t) => expect(result.oldLogProbs[0]?.[0]?.[t]).toBeCloseTo(value, 8));
+    found.forEach((value, t) =>
+      expect(result.oldLogProbs.get(plannedResponses(groups[0]!)[0]!.response)?.[t]).toBeCloseTo(value, 8),
+    );
   });
 
   test('micro-batches of one prompt give the same update; zero advantages are skipped and stay in the denominators', async () => {
@@ -125,7 +111,7 @@ describe('equation 10: at pi = pi_old the gradient of (8) is that of rollouts an
       group('small-image', [2, 0.5, 3], true),
     ];
     const before = weights();
-    const expected = gradientSum(groups, (member) => -member.advantage / 9);
+    const expected = gradientSum(groups, ({ advantage }) => -advantage / 9);
     const result = await updatePolicy(
       learner,
       groups,
@@ -141,9 +127,9 @@ describe('equation 10: at pi = pi_old the gradient of (8) is that of rollouts an
 test('equation 1: SFT is the mean negative log-likelihood over the tokens of the labels', async () => {
   const groups = [group('two-images', [0, 0, 0], true), group('small-image', [0, 0, 0], true)].map((each) => ({
     ...each,
-    members: each.members.slice(0, 1),
+    rollouts: [],
   }));
-  const tokens = groups.reduce((sum, { members }) => sum + (members[0]?.response.tokens.length ?? 0), 0);
+  const tokens = groups.reduce((sum, { label }) => sum + (label?.response.tokens.length ?? 0), 0);
   const before = weights();
   const expected = gradientSum(groups, () => -1 / tokens);
   await updatePolicy(learner, groups, { rl: 0, sft: 1 }, config(), 1);
@@ -182,5 +168,25 @@ test('with KL to a reference equal to the policy nothing is added; to another it
   scope(() => reference.model.norm.weight.detach().mul_(1.1));
   const other = await updatePolicy({ ...learner, reference }, groups, { rl: 1, sft: 0 }, settings, 1e-9);
   expect(other.loss).toBeGreaterThan(0);
+  expect(other.stats.klClamped).toBe(0);
+  // A reference that finds what is said all but impossible: the penalty is bounded, and says so.
+  scope(() => reference.model.norm.weight.detach().mul_(300));
+  const far = await updatePolicy({ ...learner, reference }, groups, { rl: 1, sft: 0 }, settings, 1e-9);
+  expect(far.stats.klClamped).toBeGreaterThan(0);
+  expect(far.stats.klSum / far.stats.tokens).toBeLessThan(Math.exp(10));
   reference.dispose();
+});
+
+test('log pi of labels that control switched off is that of members alone, of as many as asked for', () => {
+  const names = ['two-images', 'small-image', 'text-only'];
+  const groups = names.map((name) => group(name, [1, 0, 0], true));
+  const off = (each: Group, changes: Partial<Label>): Group => ({ ...each, label: { ...each.label!, ...changes } });
+  const total = ({ prompt, label }: Group): number => responseLogProbs(model, prompt, [label!.response])[0]!;
+  const [a, b, c] = groups as [Group, Group, Group];
+  const inactive = [off(a, { active: false }), b, off(c, { active: false })];
+  expect(inactiveLogProb(model, inactive, 8)).toBeCloseTo((total(a) + total(c)) / 2, 8);
+  expect(inactiveLogProb(model, inactive, 1)).toBeCloseTo(total(a), 8);
+  expect(
+    inactiveLogProb(model, [a, off(b, { place: 'aside', active: false }), off(c, { place: 'target' })], 8),
+  ).toBeNaN();
 });

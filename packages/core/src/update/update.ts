@@ -15,14 +15,15 @@ import type { QwenVL } from '../model/qwen.ts';
 import {
   batchTotals,
   evaluateResponse,
+  isLabel,
   planGroup,
-  plannedMembers,
+  plannedResponses,
   type ResponsePlan,
   type ResponseStats,
   type TermWeights,
 } from '../objective/objective.ts';
 import { philox } from '../rollout/philox.ts';
-import type { Group, Member } from '../types.ts';
+import type { Group, Prompt, Response } from '../types.ts';
 import { microBatches, type RowSize } from './microbatch.ts';
 
 export interface Learner {
@@ -40,8 +41,8 @@ export interface UpdateResult {
   readonly loss: number;
   /** Global norm of the gradient before clipping, of the last inner update. */
   readonly gradientNorm: number;
-  /** log pi_old of every member that was scored, [groups][members][T]. */
-  readonly oldLogProbs: readonly (readonly (Float64Array | undefined)[])[];
+  /** log pi_old of the tokens of every response that was scored. */
+  readonly oldLogProbs: ReadonlyMap<Response, Float64Array>;
   /** Responses that went through the model, of all. */
   readonly scored: number;
   readonly responses: number;
@@ -50,9 +51,9 @@ export interface UpdateResult {
   readonly labelGradient: number;
 }
 
-/** A member together with its plan and what is known of its log-probabilities. */
+/** A response together with its plan and what is known of its log-probabilities. */
 interface Item {
-  readonly member: Member;
+  readonly response: Response;
   readonly plan: ResponsePlan;
   old: Float64Array | undefined;
   reference: Float64Array | undefined;
@@ -63,13 +64,14 @@ interface Work {
   readonly items: readonly Item[];
 }
 
-const noStats: ResponseStats = { tokens: 0, clippedLow: 0, clippedHigh: 0, ratioSum: 0, klSum: 0 };
+const noStats: ResponseStats = { tokens: 0, clippedLow: 0, clippedHigh: 0, ratioSum: 0, klSum: 0, klClamped: 0 };
 const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
   tokens: a.tokens + b.tokens,
   clippedLow: a.clippedLow + b.clippedLow,
   clippedHigh: a.clippedHigh + b.clippedHigh,
   ratioSum: a.ratioSum + b.ratioSum,
   klSum: a.klSum + b.klSum,
+  klClamped: a.klClamped + b.klClamped,
 });
 
 /** The row that a prompt and those of its responses that are scored become. */
@@ -82,7 +84,7 @@ const rowOf = ({ group, items }: Work): RowSize => ({
 const packable = (work: readonly Work[]): PromptWithResponses[] =>
   work.map(({ group, items }) => ({
     prompt: group.prompt,
-    responses: items.map(({ member }) => member.response.tokens),
+    responses: items.map(({ response }) => response.tokens),
   }));
 
 /** Cuts flat log-probabilities [N] into those of each item, in order. */
@@ -101,6 +103,25 @@ export function logProbs(model: QwenVL, items: readonly PromptWithResponses[]): 
       return model.score(hidden, targets).logProbs;
     }),
   );
+}
+
+/** log pi of each response to one prompt. */
+export function responseLogProbs(model: QwenVL, prompt: Prompt, responses: readonly Response[]): number[] {
+  const flat = Array.from(logProbs(model, [{ prompt, responses: responses.map(({ tokens }) => tokens) }]));
+  return responses.map(({ tokens }) => flat.splice(0, tokens.length).reduce((a, b) => a + b, 0));
+}
+
+/**
+ * Mean log pi of labels that control switched off, NaN without any: of some, as many as are in memory at once, so that
+ * watching costs little.
+ */
+export function inactiveLogProb(model: QwenVL, groups: readonly Group[], atOnce: number): number {
+  const inactive = groups.flatMap(({ prompt, label }) =>
+    label?.place === 'member' && !label.active ? [{ prompt, responses: [label.response.tokens] }] : [],
+  );
+  const watched = inactive.slice(0, atOnce);
+  if (watched.length === 0) return NaN;
+  return logProbs(model, watched).reduce((a, b) => a + b, 0) / watched.length;
 }
 
 const initialLogProbs = (reference: QwenVL, items: readonly PromptWithResponses[]): Float64Array =>
@@ -132,13 +153,13 @@ export async function updatePolicy(
 ): Promise<UpdateResult> {
   const { model, reference, parameters, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
-  const planned = groups.map(plannedMembers);
+  const planned = groups.map(plannedResponses);
   const totals = batchTotals(planned);
   const all = groups.map((group, i): Work => {
-    const plans = planGroup(planned[i] ?? [], totals, weights, config.objective, config.sft);
-    const items = group.members.flatMap((member, j): Item[] => {
-      const plan = plans[j];
-      return plan ? [{ member, plan, old: undefined, reference: undefined }] : [];
+    const responses = planned[i] ?? [];
+    const plans = planGroup(responses, totals, weights, config.objective, config.sft);
+    const items = plans.map((plan, j): Item => {
+      return { response: responses[j]!.response, plan, old: undefined, reference: undefined };
     });
     return { group, items };
   });
@@ -181,9 +202,11 @@ export async function updatePolicy(
   return {
     loss,
     gradientNorm,
-    oldLogProbs: all.map(({ items }) => items.map(({ old }) => old)),
+    oldLogProbs: new Map(
+      work.flatMap(({ items }) => items.flatMap(({ response, old }) => (old ? [[response, old]] : []))),
+    ),
     scored: work.reduce((sum, { items }) => sum + items.length, 0),
-    responses: planned.reduce((sum, members) => sum + members.length, 0),
+    responses: planned.flat().length,
     stats,
     labelGradient: pull.labels / pull.all,
   };
@@ -209,7 +232,7 @@ function accumulateGradient(
       at += values.length;
       const own = response.coefficients.reduce((sum, each) => sum + Math.abs(each), 0);
       pull.all += own;
-      if (item.member.kind === 'label') pull.labels += own;
+      if (isLabel(item.plan)) pull.labels += own;
       item.old ??= values.slice();
       loss += response.loss;
       stats = addStats(stats, response.stats);

@@ -15,7 +15,7 @@ export function defineReward(program: Command): void {
   const check = withMeasure(
     reward
       .command('check')
-      .description('find labels whose reward is not above that of a wrong answer with a thought')
+      .description('find labels whose reward is not above that of a wrong or nearly right answer with a thought')
       .argument('<file.jsonl>', 'one sample per line: image, problem, solution'),
   )
     .option(
@@ -29,16 +29,19 @@ export function defineReward(program: Command): void {
     const { json, model, revision, adapter, base } = given;
     const options = { ...(await measureOf(given)), ...{ model, revision, adapter, base, onProgress: downloads() } };
     const { n, losing, findings } = await checkReward(data, options);
-    const found = losing.map(({ sample: { id, source }, label, rival }) => ({ id, line: source.line, label, rival }));
+    const found = losing.map(({ sample: { id, source }, ...rest }) => ({ id, line: source.line, ...rest }));
     if (json) return printJson({ n, losing: found, findings: findings.map(({ id: _, ...finding }) => finding) });
     if (findings.length > 0) {
       print(`${findings.length} labels do not survive the model's coordinates:\n${listFindings(findings).join('\n')}`);
     }
-    for (const { id, line, label, rival } of found.slice(0, SHOWN)) {
-      print(`${data}:${line} (${id}): the label gets ${formatNumber(label)}, a wrong answer ${formatNumber(rival)}`);
+    for (const { id, line, label, rival, rivalIs } of found.slice(0, SHOWN)) {
+      const rewards = `the label gets ${formatNumber(label)}, a ${rivalIs} answer ${formatNumber(rival)}`;
+      print(`${data}:${line} (${id}): ${rewards}`);
     }
     if (found.length > SHOWN) print(`... and ${found.length - SHOWN} more`);
-    print(`${n - found.length} of ${n} labels win against a wrong answer with a thought`);
+    const wrong = found.filter(({ rivalIs }) => rivalIs === 'wrong').length;
+    print(`${n - wrong} of ${n} labels win against a wrong answer with a thought`);
+    print(`${n - found.length} of ${n} win against a nearly right one, too`);
   });
   example(check, 'visurf reward check train.jsonl --model DIR');
 }

@@ -139,7 +139,9 @@ function look(
 ): Seen {
   const { task } = scorerOf(scorers, sample);
   const accuracy = (text: string): number => task.terms({ text, stop: 'eos' }, truth, frames)[task.accuracyTerm] ?? NaN;
-  const label = task.forms[0]?.write(truth, frames) ?? '';
+  // The base speaks the compact form of lists, and the first form of what is no list.
+  const form = task.forms.find(({ name }) => name.startsWith('compact')) ?? task.forms[0]!;
+  const label = form.write(truth, frames);
   const { set, kind } = sample.extra as { set: SetName; kind?: string };
   return {
     set,

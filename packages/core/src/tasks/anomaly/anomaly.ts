@@ -76,6 +76,7 @@ function makeAnomaly(weights: Readonly<Record<string, number>>): Task<AnomalyTru
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: ({ anomalous }) => `<think> wrong</think><answer>${word(!anomalous)}</answer>`,
+    nearlyRight: () => undefined,
     evaluate(answer, { anomalous }): AnomalyEvaluation {
       const said = verdict(answer.text);
       return {

@@ -72,6 +72,7 @@ function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: (truth) => `<think> wrong</think><answer>${wrong(truth)}</answer>`,
+    nearlyRight: (truth) => nearlyRight(truth, matchOf),
     evaluate: (said, truth): AnswerEvaluation => ({
       match: matchOf(said, truth),
       thinking: thinkingFormat(said) === 1,
@@ -86,6 +87,15 @@ function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
       });
     },
   };
+}
+
+/** One letter too many, which is nearly right by edit distance; undefined where that is right or wrong. */
+function nearlyRight(truth: AnswerTruth, matchOf: (said: Answer, truth: AnswerTruth) => number): string | undefined {
+  const texts = ['x', 'q'].map((letter) => `<think> nearly</think><answer>${truth.answers[0]!}${letter}</answer>`);
+  return texts.find((text) => {
+    const match = matchOf({ text, stop: 'eos' }, truth);
+    return match > 0 && match < 1;
+  });
 }
 
 function parseTruth(sample: Sample): AnswerTruth {

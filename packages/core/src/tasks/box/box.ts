@@ -17,7 +17,7 @@ import { thinkingFormat } from '../thinking.ts';
 export const box: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'box',
   parameters: groundingParameters,
-  decide: grounding.decide!,
+  decide: (parameters, samples) => grounding.decide!(parameters, samples),
   create: (parameters, samples) => makeBox(grounding.create(parameters, samples)),
 };
 

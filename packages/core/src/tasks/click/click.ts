@@ -7,10 +7,10 @@
  * many points are no way to hit.
  */
 import { z } from 'zod';
-import type { Box, Frame, Point, Sample } from '../../types.ts';
+import type { Box, Frame, Point, Sample, Terms } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
 import { parseAnswer } from '../grounding/answer.ts';
-import { contains } from '../grounding/geometry.ts';
+import { contains, toModel } from '../grounding/geometry.ts';
 import { question } from '../grounding/template.ts';
 import { parseTruth as parseBoxes } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
@@ -92,6 +92,8 @@ function makeClick(weights: Readonly<Record<string, number>>): Task<ClickTruth> 
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: ({ box }, frames) => wrongClick(box, frames[0]!),
+    nearlyRight: (truth, frames) =>
+      nearlyRight(truth, frames[0]!, (text) => terms({ text, stop: 'eos' }, truth, frames)),
     evaluate: (answer, truth, frames) => evaluateClick(answer, truth, frames[0]!),
     metrics(evaluations) {
       const all = evaluations as readonly ClickEvaluation[];
@@ -125,11 +127,23 @@ function parseTruth(sample: Sample, frame: Frame | undefined): ClickTruth {
   return { box: object.box };
 }
 
-/** A corner of the picture that the control does not reach; a control that fills it is always hit. */
-function wrongClick(box: Box, { width, height, modelWidth, modelHeight }: Frame): string {
+/** A corner of the picture that the control does not reach, in the model's coordinates; a control that fills it is always hit. */
+function corner(box: Box, { width, height, modelWidth, modelHeight }: Frame): Point {
   const corners = [0, 1].flatMap((right) => [0, 1].map((down) => [right, down] as const));
   const [x, y] = corners.find(([right, down]) => !contains(box, [right * width, down * height])) ?? [0, 0];
-  return `<think> wrong</think><answer>[{"point_2d":[${x * modelWidth},${y * modelHeight}]}]</answer>`;
+  return [x * modelWidth, y * modelHeight];
+}
+
+const written = (thought: string, ...points: readonly Point[]): string =>
+  `<think> ${thought}</think><answer>[${points.map((point) => `{"point_2d":[${point.join(',')}]}`).join(',')}]</answer>`;
+
+const wrongClick = (box: Box, frame: Frame): string => written('wrong', corner(box, frame));
+
+/** A point in the control and one that is not. */
+function nearlyRight({ box }: ClickTruth, frame: Frame, termsOf: (text: string) => Terms): string | undefined {
+  const centre = toModel([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], frame);
+  const text = written('nearly', centre, corner(box, frame));
+  return termsOf(text)['accuracy'] === 0.5 ? text : undefined;
 }
 
 function evaluateClick(answer: Answer, { box }: ClickTruth, frame: Frame): ClickEvaluation {

@@ -41,7 +41,7 @@ test.each([true, false])('every form is recognised as itself, whatever comes bef
   );
 });
 
-test('names are unique, and the first form is the plainest', () => {
+test('names are unique, and the first form is that of the published prompt', () => {
   for (const points of [true, false]) {
     const names = groundingForms(points).map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
@@ -49,7 +49,7 @@ test('names are unique, and the first form is the plainest', () => {
   }
   const [first] = groundingForms(false);
   const truth = { objects: [{ box: [10, 20, 30, 40] as const, point: undefined }] };
-  expect(first!.write(truth, [SQUARE])).toBe('<answer>[{"bbox_2d":[10,20,30,40]}]</answer>');
+  expect(first!.write(truth, [SQUARE])).toBe('<answer>[{"bbox_2d": [10, 20, 30, 40]}]</answer>');
 });
 
 test('an empty list and spacing that no form has tell nothing', () => {

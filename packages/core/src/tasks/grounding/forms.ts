@@ -10,6 +10,8 @@ import { answerBlock } from '../thinking.ts';
 import { toModel } from './geometry.ts';
 import type { GroundingTruth, TrueObject } from './truth.ts';
 
+/** The published prompt and its authors write numbers with spaces between them, so that form stands first. */
+const SPACING_ORDER = ['spaced', 'compact', 'tight-lists'] as const satisfies readonly Spacing[];
 const ORDERS = ['box-first', 'point-first'] as const;
 const NUMBERS = ['integer', 'decimal'] as const;
 interface Axes {
@@ -23,12 +25,12 @@ interface Axes {
 const nameOf = ({ spacing, order, numbers, wrap }: Axes, points: boolean): string =>
   (points ? [spacing, order, numbers, wrap] : [spacing, numbers, wrap]).join(' ');
 
-/** The forms of answers with or without points, the plainest first. */
+/** The forms of answers with or without points, that of the published prompt first. */
 export function groundingForms(points: boolean): readonly SurfaceForm<GroundingTruth>[] {
   const orders = points ? ORDERS : ORDERS.slice(0, 1);
   return keysOf(WRAPS).flatMap((wrap) =>
     NUMBERS.flatMap((numbers) =>
-      orders.flatMap((order) => keysOf(SPACINGS).map((spacing) => form({ spacing, order, numbers, wrap }, points))),
+      orders.flatMap((order) => SPACING_ORDER.map((spacing) => form({ spacing, order, numbers, wrap }, points))),
     ),
   );
 }

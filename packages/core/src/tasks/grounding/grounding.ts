@@ -8,6 +8,7 @@ import { accuracy, answerFormat } from './accuracy.ts';
 import { isWellFormed, parseAnswer } from './answer.ts';
 import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
+import { nearlyRightAnswer } from './nearly.ts';
 import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
 import { publishedTerms } from './published.ts';
 import { lostObject } from './survival.ts';
@@ -65,12 +66,13 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
       nonRepeat: nonRepeat(beforeAnswer(answer.text)),
     };
   };
+  const forms = groundingForms(points);
   return {
     name: 'grounding',
     template: points ? BOXES_AND_POINTS : BOXES_ONLY,
     variables: (problem) => ({ Question: question(problem), Answer: exampleAnswer(points) }),
     parseTruth: (sample, frames) => parseTruth(sample, points, frames?.[0]),
-    forms: groundingForms(points),
+    forms,
     recognise: (text) => recogniseForm(text, points),
     parse(text, frames) {
       const objects = parseAnswer(text, frames[0]!);
@@ -86,6 +88,10 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
     accuracyTerm: 'accuracy',
     wrongButWellFormed: (truth, frames) =>
       wrongAnswer(frames[0]!, points, (text) => terms({ text, stop: 'eos' }, truth, frames)),
+    nearlyRight: (truth, frames) =>
+      nearlyRightAnswer(truth, frames[0]!, forms[0]!, parameters, (text) =>
+        terms({ text, stop: 'eos' }, truth, frames),
+      ),
     evaluate: (answer, truth, frames) =>
       evaluateGrounding(parseAnswer(answer.text, frames[0]!), truth, {
         points,

@@ -113,6 +113,7 @@ function makeMath(weights: Readonly<Record<string, number>>): Task<MathTruth> {
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: (truth) => `<think> wrong</think>\\boxed{${wrong(truth)}}`,
+    nearlyRight: () => undefined,
     evaluate: evaluateMath,
     metrics(evaluations) {
       const all = evaluations as readonly MathEvaluation[];
