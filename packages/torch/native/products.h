@@ -9,10 +9,14 @@
 
 namespace visurf {
 
+// Wider than the registers of an instruction set, vectors live in memory, at a fiftieth of the rate; so none is wider
+// than AVX2's.
+constexpr int64_t kVectorBytes = 32;
+
 template <class T>
 struct Lanes {
-  typedef T Vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
-  static constexpr int64_t size = 64 / sizeof(T);
+  typedef T Vector __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+  static constexpr int64_t size = kVectorBytes / sizeof(T);
   static constexpr int64_t fill(int64_t count) { return (count + size - 1) / size * size; }
 };
 
