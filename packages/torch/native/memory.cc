@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "levels.h"
 #include "state.h"
 
 namespace visurf {
@@ -168,6 +169,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   result.Set("version", TORCH_VERSION);
   result.Set("threads", at::get_num_threads());
   result.Set("cpuCapability", at::get_cpu_capability());
+  result.Set("kernels", level().name);
   result.Set("cuda", at::hasCUDA());
   result.Set("cudaDevices", at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0);
   result.Set("mkl", at::hasMKL());

@@ -1,6 +1,7 @@
 // The choice of the next token.
 #pragma once
 
+#include <cstring>
 #include <limits>
 
 #include "vectors.h"
@@ -9,15 +10,15 @@ namespace visurf {
 
 namespace {
 
-// Weights exp(scale (x - shift)) of logits, 0 where `allowed` is -infinity, however small an exponential can get; `all`
-// is their sum with those, the result without.
+// Weights exp(scale (x - shift)), 0 where they are -infinity before, however small an exponential can get; `all` is
+// their sum with those, the result without. The arrays must not overlap: such loops do not vectorise.
 template <class T>
-__attribute__((noinline)) T weigh(const T* x, const T* allowed, int64_t count, T scale, T shift, T* weights, T* all) {
+__attribute__((noinline)) T weigh(const T* x, int64_t count, T scale, T shift, T* weights, T* all) {
   T part = 0, mass = 0;
   for (int64_t i = 0; i < count; ++i) {
     const T weight = exponential(scale * (x[i] - shift));
     part += weight;
-    weights[i] = allowed[i] == -std::numeric_limits<T>::infinity() ? 0 : weight;
+    weights[i] = weights[i] == -std::numeric_limits<T>::infinity() ? 0 : weight;
     mass += weights[i];
   }
   *all = part;
@@ -34,17 +35,18 @@ int64_t sampleRow(const T* logits, const T* forbidden, T temperature, double noi
   // One exponential serves both distributions where they are the same but for what is forbidden.
   const bool same = temperature == 1 && largest - allowed < 40;
   const T inverse = 1 / temperature;
-  T unused[kMassBlock];
+  T block[kMassBlock];
   double all = 0, total = 0;
   for (int64_t begin = 0; begin < size; begin += kMassBlock) {
-    const int64_t end = smaller(begin + kMassBlock, size);
-    T part, mass;
+    const int64_t count = smaller(kMassBlock, size - begin);
+    T part, mass, rest;
     if (same) {
-      mass = weigh<T>(logits + begin, weights + begin, end - begin, 1, largest, weights + begin, &part);
+      mass = weigh<T>(logits + begin, count, 1, largest, weights + begin, &part);
     } else {
-      weigh<T>(logits + begin, logits + begin, end - begin, 1, largest, unused, &part);
-      T rest;
-      mass = weigh<T>(weights + begin, weights + begin, end - begin, inverse, allowed, weights + begin, &rest);
+      std::memcpy(block, logits + begin, count * sizeof(T));
+      part = exponentials<T>(block, count, 1, largest);
+      std::memcpy(block, weights + begin, count * sizeof(T));
+      mass = weigh<T>(block, count, inverse, allowed, weights + begin, &rest);
     }
     all += part;
     total += mass;
