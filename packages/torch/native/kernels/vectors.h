@@ -70,9 +70,23 @@ inline T smaller(T a, T b) {
   return b < a ? b : a;
 }
 
+// The largest of `largest` and the numbers that are comparable. Written in vectors: where NaN has a meaning, compilers
+// keep the plain loop scalar.
 template <class T>
 inline T largestOf(const T* x, int64_t count, T largest) {
-  for (int64_t i = 0; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+  using V = Vector<T, kVectorBytes>;
+  constexpr int64_t lanes = kVectorBytes / sizeof(T);
+  V most[4];
+  for (auto& each : most) each = V{} + largest;
+  int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+    for (int j = 0; j < 4; ++j) {
+      const V next = reinterpret_cast<const V*>(x + i)[j];
+      most[j] = next > most[j] ? next : most[j];
+    }
+  for (const auto& each : most)
+    for (int lane = 0; lane < lanes; ++lane) largest = each[lane] > largest ? each[lane] : largest;
+  for (; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
   return largest;
 }
 
