@@ -77,12 +77,18 @@ struct Scratch {
   }
 };
 
+// Rows of scores hold the prompt's keys, and from the next whole line on the response's.
+template <class T>
+inline int64_t ownColumn(const Block& block) {
+  return fill<T>(block.shared);
+}
+
 // c [rows, shared | own] = a [rows, size] times both parts of a transposed matrix
 template <class T>
 void againstKeys(Left<T> a, const Block& block, int64_t size, const Transposed<T>& x, const Scratch<T>& m, T* c) {
   multiply<T>(a, x.shared, m.prefixWidth, c, m.width, block.count, size, fill<T>(block.shared), false);
   if (block.own > 0)
-    multiply<T>(a, x.own, m.ownWidth, c + m.prefixWidth, m.width, block.count, size, fill<T>(block.own), false);
+    multiply<T>(a, x.own, m.ownWidth, c + ownColumn<T>(block), m.width, block.count, size, fill<T>(block.own), false);
 }
 
 // c [rows, size] = weights [rows, shared | own] times the rows of x [places, size]
@@ -91,8 +97,8 @@ void againstRows(const T* weights, const Block& block, int64_t size, const T* x,
                  T* c, int64_t ldc) {
   multiply<T>({weights, m.width}, x, stride, c, ldc, block.count, block.shared, size, false);
   if (block.own > 0)
-    multiply<T>({weights + m.prefixWidth, m.width}, x + block.ownPlace * stride, stride, c, ldc, block.count, block.own,
-                size, true);
+    multiply<T>({weights + ownColumn<T>(block), m.width}, x + block.ownPlace * stride, stride, c, ldc, block.count,
+                block.own, size, true);
 }
 
 // x [places, size] += weights^T times y [rows, size]
@@ -101,47 +107,54 @@ void addTransposed(const T* weights, const Block& block, int64_t size, const T* 
                    T* x, int64_t stride) {
   multiply<T>({weights, 1, m.width}, y, yStride, x, stride, block.shared, block.count, size, true);
   if (block.own > 0)
-    multiply<T>({weights + m.prefixWidth, 1, m.width}, y, yStride, x + block.ownPlace * stride, stride, block.own,
+    multiply<T>({weights + ownColumn<T>(block), 1, m.width}, y, yStride, x + block.ownPlace * stride, stride, block.own,
                 block.count, size, true);
 }
 
-// A row of scores has two parts, keys of the prompt and of the response: columns [first, seen) count, those up to `end`
-// do not.
-struct Part {
-  int64_t first, seen, end;
-};
-
+// What one query sees: columns [0, shared) and [ownColumn, ownColumn + own). Loops run to `line`, so that none has an
+// end of its own for what fills no vector; later products read to `end`.
 template <class T>
-inline void partsOf(const Block& block, int64_t r, const Scratch<T>& m, Part (&parts)[2]) {
-  const bool ofPrompt = block.own == 0;
-  parts[0] = {0, ofPrompt ? block.seen + r : block.shared, fill<T>(block.shared)};
-  parts[1] = {m.prefixWidth, m.prefixWidth + (ofPrompt ? 0 : block.seen + r), m.prefixWidth + fill<T>(block.own)};
-}
+struct Row {
+  int64_t shared, ownColumn, own, line, end;
+
+  Row(const Block& block, int64_t r) {
+    const bool ofPrompt = block.own == 0;
+    shared = ofPrompt ? block.seen + r : block.shared;
+    ownColumn = fill<T>(shared);
+    own = ofPrompt ? 0 : block.seen + r;
+    line = ownColumn + fill<T>(own);
+    end = fill<T>(block.shared) + fill<T>(block.own);
+  }
+
+  // What is not seen, up to `to`, becomes `value`.
+  void hide(T* row, int64_t to, T value) const {
+    for (int64_t i = shared; i < ownColumn; ++i) row[i] = value;
+    for (int64_t i = ownColumn + own; i < to; ++i) row[i] = value;
+  }
+};
 
 template <class T>
 void attendHead(const Layout& s, const Head<T>& head, T* scratch, T* out, T* logSums) {
   Scratch<T> m(s, scratch);
   m.keys.fillShared(s, head.k, head.kStride);
   forEachBlock(s, head.length, [&](const Block& block) {
+    T factors[kQueries];
     m.keys.fillOwn(s, head.k, head.kStride, block);
     againstKeys<T>({head.q + block.query * head.qStride, head.qStride}, block, s.size, m.keys, m, m.weights);
     for (int64_t r = 0; r < block.count; ++r) {
       T* row = m.weights + r * m.width;
-      T largest = -std::numeric_limits<T>::infinity(), total = 0;
-      Part parts[2];
-      partsOf(block, r, m, parts);
-      for (const auto& part : parts) largest = largestOf(row + part.first, part.seen - part.first, largest);
-      for (const auto& part : parts) {
-        total += exponentials(row + part.first, part.seen - part.first, head.scale, largest);
-        for (int64_t i = part.seen; i < part.end; ++i) row[i] = 0;
-      }
-      const T factor = 1 / total;
-      for (const auto& part : parts)
-        for (int64_t i = part.first; i < part.seen; ++i) row[i] *= factor;
+      const Row<T> seen(block, r);
+      seen.hide(row, seen.line, -std::numeric_limits<T>::infinity());
+      const T largest = largestOf(row, seen.line);
+      const T total = exponentials(row, seen.line, head.scale, largest);
+      seen.hide(row, seen.end, 0);
+      factors[r] = 1 / total;
       logSums[block.query + r] = head.scale * largest + std::log(total);
     }
-    againstRows<T>(m.weights, block, s.size, head.v, head.vStride, m, out + block.query * head.outStride,
-                   head.outStride);
+    T* y = out + block.query * head.outStride;
+    againstRows<T>(m.weights, block, s.size, head.v, head.vStride, m, y, head.outStride);
+    for (int64_t r = 0; r < block.count; ++r)
+      for (int64_t i = 0; i < s.size; ++i) y[r * head.outStride + i] *= factors[r];
   });
 }
 
@@ -165,15 +178,13 @@ void attendHeadBackward(const Layout& s, const Head<T>& head, T* scratch, const 
       const T logSum = logSums[block.query + r];
       T dot = 0;
       for (int64_t i = 0; i < s.size; ++i) dot += y[i] * d[i];
-      Part parts[2];
-      partsOf(block, r, m, parts);
-      for (const auto& part : parts) {
-        for (int64_t i = part.first; i < part.seen; ++i) {
-          w[i] = exponential(head.scale * w[i] - logSum);
-          g[i] = head.scale * w[i] * (g[i] - dot);
-        }
-        for (int64_t i = part.seen; i < part.end; ++i) w[i] = g[i] = 0;
+      const Row<T> seen(block, r);
+      for (int64_t i = 0; i < seen.line; ++i) {
+        w[i] = exponential(head.scale * w[i] - logSum);
+        g[i] = head.scale * w[i] * (g[i] - dot);
       }
+      seen.hide(w, seen.end, 0);
+      seen.hide(g, seen.end, 0);
     }
     againstRows<T>(m.gradients, block, s.size, head.k, head.kStride, m, dq + block.query * stride, stride);
     addTransposed<T>(m.gradients, block, s.size, query, head.qStride, m, dk, stride);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstring>
-#include <limits>
 
 #include "products.h"
 #include "rows.h"
@@ -23,7 +22,7 @@ void rotateHead(const T* x, const T* cos, const T* sin, T* y, int64_t size, int6
 
 template <class T>
 void softmax(T* scores, int64_t count) {
-  const T largest = largestOf(scores, count, -std::numeric_limits<T>::infinity());
+  const T largest = largestOf(scores, count);
   const T factor = 1 / exponentials<T>(scores, count, 1, largest);
   for (int64_t i = 0; i < count; ++i) scores[i] *= factor;
 }

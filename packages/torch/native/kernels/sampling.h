@@ -28,10 +28,9 @@ __attribute__((noinline)) T weigh(const T* x, int64_t count, T scale, T shift, T
 template <class T>
 int64_t sampleRow(const T* logits, const T* forbidden, T temperature, double noise, int64_t size, T* weights,
                   double* masses, double* logProb) {
-  constexpr T lowest = -std::numeric_limits<T>::infinity();
-  const T largest = largestOf(logits, size, lowest);
+  const T largest = largestOf(logits, size);
   for (int64_t i = 0; i < size; ++i) weights[i] = forbidden ? logits[i] + forbidden[i] : logits[i];
-  const T allowed = largestOf(weights, size, lowest);
+  const T allowed = largestOf(weights, size);
   // One exponential serves both distributions where they are the same but for what is forbidden.
   const bool same = temperature == 1 && largest - allowed < 40;
   const T inverse = 1 / temperature;

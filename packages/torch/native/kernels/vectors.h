@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 
 #include "kernels.h"
 
@@ -35,6 +37,7 @@ template <class T, int bytes>
 using Vector = typename VectorOf<T, bytes>::type;
 
 // exp within a few units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial).
+// NaN passes the bounds, which are comparisons with it, and all that follows.
 // The multiple of log 2 is rounded by adding 1.5 * 2^23, in whose bits it then stands: SSE2 rounds in no other way.
 inline float exponential(float x) {
   constexpr float shift = 12582912;
@@ -50,7 +53,7 @@ inline float exponential(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1;
-  return x == x ? p * std::bit_cast<float>((power + 127) << 23) : x;
+  return p * std::bit_cast<float>((power + 127) << 23);
 }
 inline double exponential(double x) { return std::exp(x); }
 
@@ -70,22 +73,29 @@ inline T smaller(T a, T b) {
   return b < a ? b : a;
 }
 
-// The largest of `largest` and the numbers that are comparable. Written in vectors: where NaN has a meaning, compilers
-// keep the plain loop scalar.
+// The largest of numbers; NaN is passed over. Written in vectors: where NaN has a meaning, compilers keep the plain
+// loop scalar.
 template <class T>
-inline T largestOf(const T* x, int64_t count, T largest) {
+inline T largestOf(const T* x, int64_t count) {
   using V = Vector<T, kVectorBytes>;
   constexpr int64_t lanes = kVectorBytes / sizeof(T);
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
   V most[4];
-  for (auto& each : most) each = V{} + largest;
+  for (auto& each : most) each = V{} + lowest;
+  const auto take = [&](int j, V next) { most[j] = next > most[j] ? next : most[j]; };
   int64_t i = 0;
   for (; i + 4 * lanes <= count; i += 4 * lanes)
-    for (int j = 0; j < 4; ++j) {
-      const V next = reinterpret_cast<const V*>(x + i)[j];
-      most[j] = next > most[j] ? next : most[j];
-    }
-  for (const auto& each : most)
-    for (int lane = 0; lane < lanes; ++lane) largest = each[lane] > largest ? each[lane] : largest;
+    for (int j = 0; j < 4; ++j) take(j, reinterpret_cast<const V*>(x + i)[j]);
+  for (; i + lanes <= count; i += lanes) take(0, *reinterpret_cast<const V*>(x + i));
+  take(0, most[1]);
+  take(2, most[3]);
+  take(0, most[2]);
+  T left[lanes];
+  std::memcpy(left, &most[0], sizeof(left));
+  for (int64_t half = lanes / 2; half > 0; half /= 2)
+    for (int64_t lane = 0; lane < half; ++lane)
+      left[lane] = left[lane + half] > left[lane] ? left[lane + half] : left[lane];
+  T largest = left[0];
   for (; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
   return largest;
 }
