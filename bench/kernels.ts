@@ -295,7 +295,7 @@ function fastest(bodies: readonly (() => unknown)[], budget: number): number[] {
       for (let n = 0; n < counts[i]!; n++) scope(() => void body());
       const each = (performance.now() - begin) / counts[i]!;
       best[i] = Math.min(best[i]!, each / 1000);
-      counts[i] = Math.max(1, Math.round(3 / each));
+      counts[i] = Math.min(1000, Math.max(1, Math.round(1 / each)));
     });
   }
   return best;

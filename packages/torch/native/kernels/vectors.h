@@ -37,7 +37,7 @@ template <class T, int bytes>
 using Vector = typename VectorOf<T, bytes>::type;
 
 // exp within a few units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial).
-// NaN passes the bounds, which are comparisons with it, and all that follows.
+// NaN would pass without being asked for, but GCC then leaves the loops of SSE2 scalar.
 // The multiple of log 2 is rounded by adding 1.5 * 2^23, in whose bits it then stands: SSE2 rounds in no other way.
 inline float exponential(float x) {
   constexpr float shift = 12582912;
@@ -53,7 +53,7 @@ inline float exponential(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1;
-  return p * std::bit_cast<float>((power + 127) << 23);
+  return x == x ? p * std::bit_cast<float>((power + 127) << 23) : x;
 }
 inline double exponential(double x) { return std::exp(x); }
 
