@@ -9,7 +9,7 @@ import type { Config } from './config/schema.ts';
 import { statedDtype } from './export/config.ts';
 import { localModel, type HubOptions } from './hub/model.ts';
 import { labelTexts } from './label/align.ts';
-import { productRate } from './machine.ts';
+import { precisionWarning, productRate } from './machine.ts';
 import { loadModelConfig } from './model/config.ts';
 import type { Precision } from './model/projection.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
@@ -46,6 +46,8 @@ export interface Plan {
   readonly dominant: Part;
   /** What would lower the peak. */
   readonly advice: readonly Advice[];
+  /** What makes a run needlessly slow here. */
+  readonly warnings: readonly string[];
 }
 
 /** Samples that stand for the dataset. */
@@ -66,6 +68,7 @@ export async function plan(config: Config, options: PlanOptions = {}): Promise<P
     subject,
     options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops),
   );
+  const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
   const available = options.memory ?? availableMemory() + program;
   return {
     memory,
@@ -78,6 +81,7 @@ export async function plan(config: Config, options: PlanOptions = {}): Promise<P
     fits: memory.peak <= available,
     dominant: dominant(memory),
     advice: advise(subject, program),
+    warnings: warning === undefined ? [] : [warning],
   };
 }
 

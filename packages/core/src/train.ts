@@ -13,6 +13,7 @@ import { modelFiles } from './export/huggingface.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
 import { localModel, type DownloadProgress } from './hub/model.ts';
+import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
 import { adapterFiles, isAdapterDirectory } from './model/peft.ts';
@@ -176,6 +177,11 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     run ??= Run.start(config.output, config, environment);
+    const slow = precisionWarning(precision, device);
+    if (slow) {
+      run.log({ type: 'warning', step: checkpoint?.step ?? 0, message: slow });
+      onEvent({ kind: 'warning', message: slow });
+    }
     const local = { ...config, model };
     using profile = named ?? record();
     const data = { config: local, scorer, samples, validation };
