@@ -302,7 +302,7 @@ function fastest(bodies: readonly (() => unknown)[], budget: number): number[] {
 }
 
 function measure(each: Case, level: Level): Row {
-  const [own, chain, yardstick] = fastest([each.body, each.chain, each.yardstick.body], 250) as [
+  const [own, chain, yardstick] = fastest([each.body, each.chain, each.yardstick.body], 500) as [
     number,
     number,
     number,

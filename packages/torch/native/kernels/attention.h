@@ -77,18 +77,19 @@ struct Scratch {
   }
 };
 
-// Rows of scores hold the prompt's keys, and from the next whole line on the response's.
+// Rows of scores hold the prompt's keys, and from the next whole vector on the response's.
 template <class T>
 inline int64_t ownColumn(const Block& block) {
-  return fill<T>(block.shared);
+  return wholeVectors<T>(block.shared);
 }
 
 // c [rows, shared | own] = a [rows, size] times both parts of a transposed matrix
 template <class T>
 void againstKeys(Left<T> a, const Block& block, int64_t size, const Transposed<T>& x, const Scratch<T>& m, T* c) {
-  multiply<T>(a, x.shared, m.prefixWidth, c, m.width, block.count, size, fill<T>(block.shared), false);
+  multiply<T>(a, x.shared, m.prefixWidth, c, m.width, block.count, size, wholeVectors<T>(block.shared), false);
   if (block.own > 0)
-    multiply<T>(a, x.own, m.ownWidth, c + ownColumn<T>(block), m.width, block.count, size, fill<T>(block.own), false);
+    multiply<T>(a, x.own, m.ownWidth, c + ownColumn<T>(block), m.width, block.count, size, wholeVectors<T>(block.own),
+                false);
 }
 
 // c [rows, size] = weights [rows, shared | own] times the rows of x [places, size]
@@ -111,19 +112,19 @@ void addTransposed(const T* weights, const Block& block, int64_t size, const T* 
                 block.count, size, true);
 }
 
-// What one query sees: columns [0, shared) and [ownColumn, ownColumn + own). Loops run to `line`, so that none has an
-// end of its own for what fills no vector; later products read to `end`.
+// What one query sees: columns [0, shared) and [ownColumn, ownColumn + own). Loops run to `filled`, so that none has
+// an end of its own for what fills no vector; later products read to `end`.
 template <class T>
 struct Row {
-  int64_t shared, ownColumn, own, line, end;
+  int64_t shared, ownColumn, own, filled, end;
 
   Row(const Block& block, int64_t r) {
     const bool ofPrompt = block.own == 0;
     shared = ofPrompt ? block.seen + r : block.shared;
-    ownColumn = fill<T>(shared);
+    ownColumn = wholeVectors<T>(shared);
     own = ofPrompt ? 0 : block.seen + r;
-    line = ownColumn + fill<T>(own);
-    end = fill<T>(block.shared) + fill<T>(block.own);
+    filled = ownColumn + wholeVectors<T>(own);
+    end = wholeVectors<T>(block.shared) + wholeVectors<T>(block.own);
   }
 
   // What is not seen, up to `to`, becomes `value`.
@@ -144,9 +145,9 @@ void attendHead(const Layout& s, const Head<T>& head, T* scratch, T* out, T* log
     for (int64_t r = 0; r < block.count; ++r) {
       T* row = m.weights + r * m.width;
       const Row<T> seen(block, r);
-      seen.hide(row, seen.line, -std::numeric_limits<T>::infinity());
-      const T largest = largestOf(row, seen.line);
-      const T total = exponentials(row, seen.line, head.scale, largest);
+      seen.hide(row, seen.filled, -std::numeric_limits<T>::infinity());
+      const T largest = largestOf(row, seen.filled);
+      const T total = exponentials(row, seen.filled, head.scale, largest);
       seen.hide(row, seen.end, 0);
       factors[r] = 1 / total;
       logSums[block.query + r] = head.scale * largest + std::log(total);
@@ -179,7 +180,7 @@ void attendHeadBackward(const Layout& s, const Head<T>& head, T* scratch, const 
       T dot = 0;
       for (int64_t i = 0; i < s.size; ++i) dot += y[i] * d[i];
       const Row<T> seen(block, r);
-      for (int64_t i = 0; i < seen.line; ++i) {
+      for (int64_t i = 0; i < seen.filled; ++i) {
         w[i] = exponential(head.scale * w[i] - logSum);
         g[i] = head.scale * w[i] * (g[i] - dot);
       }

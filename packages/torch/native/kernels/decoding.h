@@ -20,10 +20,12 @@ void rotateHead(const T* x, const T* cos, const T* sin, T* y, int64_t size, int6
   }
 }
 
+// Over whole vectors, the last of which is filled up with what weighs nothing.
 template <class T>
 void softmax(T* scores, int64_t count) {
-  const T largest = largestOf(scores, count);
-  const T factor = 1 / exponentials<T>(scores, count, 1, largest);
+  const int64_t filled = wholeVectors<T>(count);
+  for (int64_t i = count; i < filled; ++i) scores[i] = -std::numeric_limits<T>::infinity();
+  const T factor = 1 / exponentials<T>(scores, filled, 1, largestOf(scores, filled));
   for (int64_t i = 0; i < count; ++i) scores[i] *= factor;
 }
 
@@ -32,7 +34,7 @@ void attendToken(const Attention<T>& s, int64_t prompt, int64_t kv, int64_t firs
   const int64_t groups = s.heads / s.kvHeads, rows = count * groups, length = s.at + 1;
   // Scores against places of the cache that are still empty are computed where that fills a vector, and not read.
   const int64_t own = smaller(fill<T>(length), s.capacity);
-  const int64_t width = s.prefix + own;
+  const int64_t width = fill<T>(s.prefix + own);
   T *query = scratch, *result = query + rows * s.size, *scores = result + rows * s.size;
   const int64_t shared = prompt * s.kvHeads + kv;
   const T* prefixKeys = s.prefixKeys + shared * s.size * s.prefix;

@@ -64,7 +64,7 @@ VISURF_INLINE int64_t together(const Attention<T>& s) {
 
 template <class T>
 VISURF_INLINE int64_t decodingScratch(const Attention<T>& s) {
-  return together(s) * (s.heads / s.kvHeads) * (2 * s.size + s.prefix + fill<T>(s.at + 1));
+  return together(s) * (s.heads / s.kvHeads) * (2 * s.size + fill<T>(s.prefix + fill<T>(s.at + 1)));
 }
 
 // A whole layer. Matrices are [in, out]. Scratch has as many rows as there are tokens.

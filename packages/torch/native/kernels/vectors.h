@@ -36,6 +36,12 @@ struct VectorOf<T, sizeof(T)> {
 template <class T, int bytes>
 using Vector = typename VectorOf<T, bytes>::type;
 
+template <class T>
+inline int64_t wholeVectors(int64_t count) {
+  constexpr int64_t lanes = kVectorBytes / sizeof(T);
+  return (count + lanes - 1) / lanes * lanes;
+}
+
 // exp within a few units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial).
 // NaN would pass without being asked for, but GCC then leaves the loops of SSE2 scalar.
 // The multiple of log 2 is rounded by adding 1.5 * 2^23, in whose bits it then stands: SSE2 rounds in no other way.
