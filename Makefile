@@ -3,13 +3,14 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit bench oracle parity pack format clean
+.PHONY: help setup demo test types lint unit arm bench oracle parity pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
 	@echo 'make demo [QUICK=1]   train a small model with ViSurf and see what it learned'
 	@echo 'make test             types, lint, unit and end-to-end tests'
 	@echo 'make lint             eslint, prettier, knip, clang-format'
+	@echo 'make arm              compile the kernels for ARM and test them under emulation (where a cross compiler and qemu are)'
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
@@ -39,8 +40,11 @@ lint: setup
 unit: setup
 	@vitest run --project unit $(FILES)
 
-# ONLY=load, ONLY=plan, ONLY=rival, or workloads of bench.ts; everything unless said.
-MEASURED = $(if $(filter load plan rival,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan))
+arm:
+	@scripts/arm.sh
+
+# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, or workloads of bench.ts; everything unless said.
+MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done

@@ -9,7 +9,7 @@ import type { Config } from './config/schema.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
 import { labelTexts } from './label/align.ts';
-import { productRate } from './machine.ts';
+import { precisionWarning, productRate } from './machine.ts';
 import { loadModelConfig } from './model/config.ts';
 import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
@@ -48,6 +48,8 @@ export interface Plan {
   readonly dominant: Part;
   /** What would lower the peak. */
   readonly advice: readonly Advice[];
+  /** What makes a run needlessly slow here. */
+  readonly warnings: readonly string[];
 }
 
 /** Samples that stand for the dataset. */
@@ -70,6 +72,7 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
     subject,
     options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops),
   );
+  const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
   const available = options.memory ?? availableMemory() + program;
   return {
     memory,
@@ -82,6 +85,7 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
     fits: memory.peak <= available,
     dominant: dominant(memory),
     advice: advise(subject, program),
+    warnings: warning === undefined ? [] : [warning],
   };
 }
 

@@ -14,6 +14,7 @@ import { formsOfBase } from './forms.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
 import type { DownloadProgress } from './hub/model.ts';
+import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
 import { loadModel } from './model/load.ts';
 import { differences } from './model/lora.ts';
@@ -154,6 +155,8 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     for (const message of resumed?.warnings ?? []) warn(message);
     const before = checkpoint && readSettings(checkpoint.directory);
     if (before) changesOfRewards(before, experiment.settings, config.output).forEach(warn);
+    const slow = precisionWarning(config.precision, config.device);
+    if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
     const questions = await askAll([...samples, ...validation], (sample) => experiment.ask(policy, sample));
     const { taught, warnings: found } = teachable(questions.slice(0, samples.length), experiment.scorer, config);

@@ -73,20 +73,22 @@ void setErrorClass(const Napi::CallbackInfo& info) {
   State::of(info.Env()).torchError = Napi::Persistent(info[0].As<Napi::Function>());
 }
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
+napi_value init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new State(env));
-  exports.Set("resolve", Napi::Function::New<resolve>(env));
-  exports.Set("results", Napi::Function::New<results>(env));
-  exports.Set("call", Napi::Function::New<call>(env));
-  exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env));
-  registerAllocator(env, exports);
-  registerAutograd(env, exports);
-  registerMemory(env, exports);
+  expose<resolve>(exports, "resolve");
+  expose<results>(exports, "results");
+  expose<call>(exports, "call");
+  expose<setErrorClass>(exports, "setErrorClass");
+  registerAllocator(exports);
+  registerAutograd(exports);
+  registerMemory(exports);
   return exports;
 }
 
 }  // namespace
 
-NODE_API_MODULE(visurf_torch, init)
-
 }  // namespace visurf
+
+NAPI_MODULE_INIT() {
+  return visurf::contained(env, [&] { return visurf::init(env, Napi::Object(env, exports)); });
+}

@@ -79,7 +79,7 @@ void resetPeakAllocated(const Napi::CallbackInfo& info) { highestInUse = bytesIn
 
 }  // namespace
 
-void registerAllocator(Napi::Env env, Napi::Object exports) {
+void registerAllocator(Napi::Object exports) {
   static std::once_flag once;
   std::call_once(once, [] {
 #ifdef __GLIBC__
@@ -91,8 +91,8 @@ void registerAllocator(Napi::Env env, Napi::Object exports) {
 #endif
     c10::SetCPUAllocator(new Allocator, 1);
   });
-  exports.Set("allocated", Napi::Function::New<allocated>(env));
-  exports.Set("resetPeakAllocated", Napi::Function::New<resetPeakAllocated>(env));
+  expose<allocated>(exports, "allocated");
+  expose<resetPeakAllocated>(exports, "resetPeakAllocated");
 }
 
 }  // namespace visurf

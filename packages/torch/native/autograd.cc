@@ -109,7 +109,8 @@ void enterInferenceMode(const Napi::CallbackInfo& info) {
 }
 
 void exitInferenceMode(const Napi::CallbackInfo& info) {
-  State::of(info.Env()).inferenceModes.pop_back();
+  auto& modes = State::of(info.Env()).inferenceModes;
+  if (!modes.empty()) modes.pop_back();
   switchMode();
 }
 
@@ -146,21 +147,21 @@ void clearAutocastCache(const Napi::CallbackInfo&) { at::autocast::clear_cache()
 
 }  // namespace
 
-void registerAutograd(Napi::Env env, Napi::Object exports) {
-  exports.Set("backward", Napi::Function::New<backward>(env));
-  exports.Set("grad", Napi::Function::New<grad>(env));
-  exports.Set("gradOf", Napi::Function::New<gradOf>(env));
-  exports.Set("setGradOf", Napi::Function::New<setGradOf>(env));
-  exports.Set("accumulateGrad", Napi::Function::New<accumulateGrad>(env));
-  exports.Set("requiresGrad", Napi::Function::New<requiresGrad>(env));
-  exports.Set("setRequiresGrad", Napi::Function::New<setRequiresGrad>(env));
-  exports.Set("setGradEnabled", Napi::Function::New<setGradEnabled>(env));
-  exports.Set("isGradEnabled", Napi::Function::New<isGradEnabled>(env));
-  exports.Set("enterInferenceMode", Napi::Function::New<enterInferenceMode>(env));
-  exports.Set("exitInferenceMode", Napi::Function::New<exitInferenceMode>(env));
-  exports.Set("enterAutocast", Napi::Function::New<enterAutocast>(env));
-  exports.Set("exitAutocast", Napi::Function::New<exitAutocast>(env));
-  exports.Set("clearAutocastCache", Napi::Function::New<clearAutocastCache>(env));
+void registerAutograd(Napi::Object exports) {
+  expose<backward>(exports, "backward");
+  expose<grad>(exports, "grad");
+  expose<gradOf>(exports, "gradOf");
+  expose<setGradOf>(exports, "setGradOf");
+  expose<accumulateGrad>(exports, "accumulateGrad");
+  expose<requiresGrad>(exports, "requiresGrad");
+  expose<setRequiresGrad>(exports, "setRequiresGrad");
+  expose<setGradEnabled>(exports, "setGradEnabled");
+  expose<isGradEnabled>(exports, "isGradEnabled");
+  expose<enterInferenceMode>(exports, "enterInferenceMode");
+  expose<exitInferenceMode>(exports, "exitInferenceMode");
+  expose<enterAutocast>(exports, "enterAutocast");
+  expose<exitAutocast>(exports, "exitAutocast");
+  expose<clearAutocastCache>(exports, "clearAutocastCache");
 }
 
 }  // namespace visurf

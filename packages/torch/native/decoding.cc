@@ -5,95 +5,14 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include <cstring>
-#include <limits>
 #include <utility>
 #include <vector>
 
-#include "kernels.h"
-#include "products.h"
+#include "levels.h"
 
 namespace visurf {
 
 namespace {
-
-// ---- One new token of K responses per prompt attends to the prompt's keys, which they share, and to its own
-
-template <class T>
-struct Attention {
-  int64_t responses, heads, kvHeads, size, prefix, capacity, at;
-  const T *q, *k, *v, *cos, *sin, *prefixKeys, *prefixValues, *padding;
-  T *ownKeys, *ownValues, *out;
-  int64_t queryStride, keyStride, valueStride;  // from token to token
-  T scale;
-};
-
-// y = x cos + roll(x, size / 2) sin, element by element at `stride`
-template <class T>
-VISURF_INLINE void rotateHead(const T* x, const T* cos, const T* sin, T* y, int64_t size, int64_t stride, T scale) {
-  const int64_t half = size / 2;
-  for (int64_t i = 0; i < half; ++i) {
-    y[i * stride] = scale * (x[i] * cos[i] + x[i + half] * sin[i]);
-    y[(i + half) * stride] = scale * (x[i + half] * cos[i + half] + x[i] * sin[i + half]);
-  }
-}
-
-template <class T>
-VISURF_INLINE void softmax(T* scores, int64_t count) {
-  T largest = -std::numeric_limits<T>::infinity();
-  for (int64_t i = 0; i < count; ++i) largest = scores[i] > largest ? scores[i] : largest;
-  T total = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    scores[i] = exponential(scores[i] - largest);
-    total += scores[i];
-  }
-  const T factor = 1 / total;
-  for (int64_t i = 0; i < count; ++i) scores[i] *= factor;
-}
-
-// Responses [first, first + count) of one prompt, for one key head and the query heads that share it.
-template <class T>
-VISURF_KERNEL void attend(const Attention<T>& s, int64_t prompt, int64_t kv, int64_t first, int64_t count,
-                          std::vector<T>& memory, std::vector<T>& panel) {
-  const int64_t groups = s.heads / s.kvHeads, rows = count * groups, length = s.at + 1;
-  // Scores against places of the cache that are still empty are computed where that fills a vector, and not read.
-  const int64_t filled = Lanes<T>::fill(length), own = filled <= s.capacity ? filled : length;
-  const int64_t width = s.prefix + own;
-  memory.resize(rows * (2 * s.size + width));
-  T *query = memory.data(), *result = query + rows * s.size, *scores = result + rows * s.size;
-  const int64_t shared = prompt * s.kvHeads + kv;
-  const T* prefixKeys = s.prefixKeys + shared * s.size * s.prefix;
-  const T* prefixValues = s.prefixValues + shared * s.size * s.prefix;
-  const T *cos = s.cos + prompt * s.size, *sin = s.sin + prompt * s.size;
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t token = prompt * s.responses + first + r;
-    T* keys = s.ownKeys + (shared * s.responses + first + r) * s.size * s.capacity;
-    T* values = s.ownValues + (shared * s.responses + first + r) * s.size * s.capacity;
-    for (int64_t g = 0; g < groups; ++g)
-      rotateHead<T>(s.q + token * s.queryStride + (kv * groups + g) * s.size, cos, sin,
-                    query + (r * groups + g) * s.size, s.size, 1, s.scale);
-    rotateHead<T>(s.k + token * s.keyStride + kv * s.size, cos, sin, keys + s.at, s.size, s.capacity, 1);
-    std::memcpy(values + s.at * s.size, s.v + token * s.valueStride + kv * s.size, s.size * sizeof(T));
-    multiply<T>({query + r * groups * s.size, s.size}, keys, s.capacity, scores + r * groups * width + s.prefix, width,
-                groups, s.size, own, false, panel);
-  }
-  multiply<T>({query, s.size}, prefixKeys, s.prefix, scores, width, rows, s.size, s.prefix, false, panel);
-  for (int64_t row = 0; row < rows; ++row) {
-    T* each = scores + row * width;
-    if (s.padding)
-      for (int64_t i = 0; i < s.prefix; ++i) each[i] += s.padding[prompt * s.prefix + i];
-    softmax<T>(each, s.prefix + length);
-  }
-  multiply<T>({scores, width}, prefixValues, s.size, result, s.size, rows, s.prefix, s.size, false, panel);
-  for (int64_t r = 0; r < count; ++r) {
-    const T* values = s.ownValues + (shared * s.responses + first + r) * s.size * s.capacity;
-    T* mine = result + r * groups * s.size;
-    multiply<T>({scores + r * groups * width + s.prefix, width}, values, s.size, mine, s.size, groups, length, s.size,
-                true, panel);
-    std::memcpy(s.out + ((prompt * s.responses + first + r) * s.heads + kv * groups) * s.size, mine,
-                groups * s.size * sizeof(T));
-  }
-}
 
 // The tensor itself where its tokens lie at one stride, else a contiguous copy.
 at::Tensor asTokens(const at::Tensor& x, at::ScalarType type) {
@@ -157,12 +76,6 @@ struct Context {
   }
 };
 
-// Responses of a prompt that go together, as many as make eight rows: they read the same keys.
-template <class T>
-int64_t together(const Attention<T>& s) {
-  return std::max<int64_t>(1, 8 * s.kvHeads / s.heads);
-}
-
 // q [B, K, H, d], k and v [B, K, KV, d] before rotation; see Context for the others. Returns [B, K, H * d].
 at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
                            const at::Tensor& sin, const at::Tensor& prefixKeys, const at::Tensor& prefixValues,
@@ -185,61 +98,21 @@ at::Tensor decodeAttention(const at::Tensor& q, const at::Tensor& k, const at::T
     const int64_t most = together(shape), blocks = (responses + most - 1) / most;
     const int64_t work = most * (heads / shape.kvHeads) * (shape.prefix + at + 1) * size;
     at::parallel_for(0, batch * shape.kvHeads * blocks, grainRows(work / 8), [&](int64_t begin, int64_t end) {
-      std::vector<scalar_t> memory, panel;
+      std::vector<scalar_t> scratch(decodingScratch(shape));
       for (int64_t task = begin; task < end; ++task) {
         const int64_t first = task % blocks * most, pair = task / blocks;
-        attend<scalar_t>(shape, pair / shape.kvHeads, pair % shape.kvHeads, first, std::min(most, responses - first),
-                         memory, panel);
+        kernels<scalar_t>().attendToken(shape, pair / shape.kvHeads, pair % shape.kvHeads, first,
+                                        std::min(most, responses - first), scratch.data());
       }
     });
   });
   return out;
 }
 
-// ---- A whole layer on those tokens. Rows do not need each other, so a thread takes some of them from start to end:
-// one start and one end per layer for all threads, and what a row needs next is still in the cache.
+// ---- Whole layers on those tokens. Rows do not need each other, so a thread takes some of them from start to end: one
+// start and one end per layer for all threads, and what a row needs next is still in the cache.
 
 constexpr int64_t kBlockRows = 64;
-
-// Matrices are [in, out]. Scratch has as many rows as there are tokens.
-template <class T>
-struct Layer {
-  Attention<T> attention;
-  at::Tensor mask;  // what attention.padding points to
-  int64_t width, joint, inner;
-  const T *inputNorm, *qkv, *bias, *output, *postNorm, *gateUp, *down;
-  T *x, *normed, *projected, *attended, *gates, *gated;
-  T eps;
-};
-
-// x += output(attention(norm(x))), x += down(swiglu(norm(x))) for rows [begin, end).
-template <class T>
-VISURF_KERNEL void decodeRows(const Layer<T>& l, int64_t begin, int64_t end) {
-  const Attention<T>& s = l.attention;
-  const int64_t rows = end - begin, heads = s.heads * s.size;
-  std::vector<T> memory, panel;
-  T *x = l.x + begin * l.width, *normed = l.normed + begin * l.width, *projected = l.projected + begin * l.joint;
-  for (int64_t r = 0; r < rows; ++r) {
-    normRow<T>(x + r * l.width, l.inputNorm, normed + r * l.width, l.width, l.eps);
-    std::memcpy(projected + r * l.joint, l.bias, l.joint * sizeof(T));
-  }
-  multiply<T>({normed, l.width}, l.qkv, l.joint, projected, l.joint, rows, l.width, l.joint, true, panel);
-  for (int64_t row = begin; row < end;) {
-    const int64_t first = row % s.responses;
-    const int64_t count = std::min({together(s), s.responses - first, end - row});
-    for (int64_t kv = 0; kv < s.kvHeads; ++kv) attend<T>(s, row / s.responses, kv, first, count, memory, panel);
-    row += count;
-  }
-  multiply<T>({l.attended + begin * heads, heads}, l.output, l.width, x, l.width, rows, heads, l.width, true, panel);
-  for (int64_t r = 0; r < rows; ++r) normRow<T>(x + r * l.width, l.postNorm, normed + r * l.width, l.width, l.eps);
-  T *gates = l.gates + begin * 2 * l.inner, *gated = l.gated + begin * l.inner;
-  multiply<T>({normed, l.width}, l.gateUp, 2 * l.inner, gates, 2 * l.inner, rows, l.width, 2 * l.inner, false, panel);
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* gate = gates + r * 2 * l.inner;
-    gateRow<T>(gate, gate + l.inner, gated + r * l.inner, l.inner);
-  }
-  multiply<T>({gated, l.inner}, l.down, l.width, x, l.width, rows, l.inner, l.width, true, panel);
-}
 
 // x [.., D], a row per response. For every layer of the stack: its caches, see Context for them and the others, and
 // seven weights, one layer after the other: norm [D], q, k and v [D, (H + 2 KV) d] with bias, output [H d, D], norm
@@ -275,6 +148,7 @@ at::Tensor decodeLayers(const at::Tensor& input, const at::Tensor& cos, const at
     layer.gated = take(inner);
     layer.eps = static_cast<scalar_t>(eps);
     std::vector<Layer<scalar_t>> layers(count, layer);
+    std::vector<at::Tensor> masks;  // what the layers point to
     for (size_t i = 0; i < count; ++i) {
       const Context context(cos, sin, prefixKeys[i], prefixValues[i], ownKeys[i], ownValues[i], at, padding);
       const int64_t size = context.size(), kvHeads = context.kvHeads();
@@ -296,7 +170,7 @@ at::Tensor decodeLayers(const at::Tensor& input, const at::Tensor& cos, const at
       each.postNorm = weight(4);
       each.gateUp = weight(5);
       each.down = weight(6);
-      each.mask = context.mask;
+      masks.push_back(context.mask);
       auto& attention = each.attention = context.attention<scalar_t>(heads / size);
       attention.q = layer.projected;
       attention.k = attention.q + heads;
@@ -307,8 +181,12 @@ at::Tensor decodeLayers(const at::Tensor& input, const at::Tensor& cos, const at
     const int64_t share = (rows + at::get_num_threads() - 1) / at::get_num_threads();
     const int64_t block = std::min(kBlockRows, (share + 3) / 4 * 4);
     at::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
+      int64_t most = 0;
+      for (const auto& each : layers) most = std::max(most, decodingScratch(each.attention));
+      std::vector<scalar_t> scratch(most);
       for (int64_t task = begin; task < end; ++task)
-        for (const auto& each : layers) decodeRows<scalar_t>(each, task * block, std::min((task + 1) * block, rows));
+        for (const auto& each : layers)
+          kernels<scalar_t>().decodeRows(each, task * block, std::min((task + 1) * block, rows), scratch.data());
     });
   });
   return x;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "levels.h"
 #include "state.h"
 
 namespace visurf {
@@ -168,6 +169,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   result.Set("version", TORCH_VERSION);
   result.Set("threads", at::get_num_threads());
   result.Set("cpuCapability", at::get_cpu_capability());
+  result.Set("kernels", level().name);
   result.Set("cuda", at::hasCUDA());
   result.Set("cudaDevices", at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0);
   result.Set("mkl", at::hasMKL());
@@ -177,23 +179,23 @@ Napi::Value info(const Napi::CallbackInfo& call) {
 
 }  // namespace
 
-void registerMemory(Napi::Env env, Napi::Object exports) {
-  exports.Set("fromBytes", Napi::Function::New<fromBytes>(env));
-  exports.Set("toBytes", Napi::Function::New<toBytes>(env));
-  exports.Set("toNumbers", Napi::Function::New<toNumbers>(env));
-  exports.Set("shape", Napi::Function::New<shape>(env));
-  exports.Set("dtype", Napi::Function::New<dtype>(env));
-  exports.Set("device", Napi::Function::New<device>(env));
-  exports.Set("dispose", Napi::Function::New<dispose>(env));
-  exports.Set("disposeAll", Napi::Function::New<disposeAll>(env));
-  exports.Set("live", Napi::Function::New<live>(env));
-  exports.Set("newGenerator", Napi::Function::New<newGenerator>(env));
-  exports.Set("generatorState", Napi::Function::New<generatorState>(env));
-  exports.Set("setGeneratorState", Napi::Function::New<setGeneratorState>(env));
-  exports.Set("releaseGenerator", Napi::Function::New<releaseGenerator>(env));
-  exports.Set("manualSeed", Napi::Function::New<manualSeed>(env));
-  exports.Set("setNumThreads", Napi::Function::New<setNumThreads>(env));
-  exports.Set("info", Napi::Function::New<info>(env));
+void registerMemory(Napi::Object exports) {
+  expose<fromBytes>(exports, "fromBytes");
+  expose<toBytes>(exports, "toBytes");
+  expose<toNumbers>(exports, "toNumbers");
+  expose<shape>(exports, "shape");
+  expose<dtype>(exports, "dtype");
+  expose<device>(exports, "device");
+  expose<dispose>(exports, "dispose");
+  expose<disposeAll>(exports, "disposeAll");
+  expose<live>(exports, "live");
+  expose<newGenerator>(exports, "newGenerator");
+  expose<generatorState>(exports, "generatorState");
+  expose<setGeneratorState>(exports, "setGeneratorState");
+  expose<releaseGenerator>(exports, "releaseGenerator");
+  expose<manualSeed>(exports, "manualSeed");
+  expose<setNumThreads>(exports, "setNumThreads");
+  expose<info>(exports, "info");
 }
 
 }  // namespace visurf

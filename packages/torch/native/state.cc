@@ -1,5 +1,6 @@
 #include "state.h"
 
+#include <ATen/autocast_mode.h>
 #include <node_api.h>
 
 #include <sstream>
@@ -10,6 +11,13 @@ namespace {
 // V8 is told of native memory in steps: every call may start a garbage collection.
 constexpr int64_t kReportStep = 16 << 20;
 }  // namespace
+
+// Also where a thread was ended amid its work: guards end in the order opposite to their beginnings, and what autocast
+// has cast, which all threads share, does not outlive the weights.
+State::~State() {
+  while (!inferenceModes.empty()) inferenceModes.pop_back();
+  at::autocast::clear_cache();
+}
 
 void State::account(int64_t bytes) {
   liveBytes += bytes;
@@ -132,6 +140,21 @@ void throwTorchError(Napi::Env env, const std::string& message, const std::strin
   Napi::Value error = state.torchError.New(
       {Napi::String::New(env, message), Napi::String::New(env, op), Napi::String::New(env, shapes.str())});
   throw Napi::Error(env, error);
+}
+
+void raise(napi_env env) noexcept {
+  try {
+    throw;
+  } catch (const Napi::Error& error) {
+    try {
+      error.ThrowAsJavaScriptException();
+    } catch (...) {
+    }
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, messageOf(error));
+  } catch (...) {
+    napi_throw_error(env, nullptr, "an exception that is no std::exception");
+  }
 }
 
 }  // namespace visurf

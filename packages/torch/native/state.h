@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace visurf {
@@ -50,6 +51,7 @@ struct Operator {
 class State {
  public:
   explicit State(Napi::Env env) : env_(env) {}
+  ~State();
   static State& of(Napi::Env env) { return *env.GetInstanceData<State>(); }
 
   // Handle 0 stands for "no tensor".
@@ -121,8 +123,43 @@ auto guarded(Napi::Env env, const char* where, Body&& body) {
   }
 }
 
-void registerAllocator(Napi::Env env, Napi::Object exports);
-void registerAutograd(Napi::Env env, Napi::Object exports);
-void registerMemory(Napi::Env env, Napi::Object exports);
+// Tells JavaScript of the exception that is being handled. An environment that is going down takes none, and that is no
+// failure: nobody is left to be told.
+void raise(napi_env env) noexcept;
+
+// What is called from outside runs in here: the caller is no C++, and no exception may reach it.
+template <class Body>
+napi_value contained(napi_env env, Body&& body) noexcept {
+  try {
+    return body();
+  } catch (...) {
+    raise(env);
+    return nullptr;
+  }
+}
+
+template <auto body>
+napi_value entry(napi_env env, napi_callback_info info) noexcept {
+  return contained(env, [&]() -> napi_value {
+    const Napi::CallbackInfo call(env, info);
+    if constexpr (std::is_void_v<decltype(body(call))>)
+      return body(call), nullptr;
+    else
+      return body(call);
+  });
+}
+
+// The only way in which functions are exported.
+template <auto body>
+void expose(Napi::Object exports, const char* name) {
+  napi_value function = nullptr;
+  if (napi_create_function(exports.Env(), name, NAPI_AUTO_LENGTH, entry<body>, nullptr, &function) != napi_ok)
+    throw Napi::Error::New(exports.Env());
+  exports.Set(name, function);
+}
+
+void registerAllocator(Napi::Object exports);
+void registerAutograd(Napi::Object exports);
+void registerMemory(Napi::Object exports);
 
 }  // namespace visurf

@@ -42,9 +42,18 @@ function isFresh() {
 /** A hash over the native sources and the versions of the headers they are compiled with. */
 function hashSources() {
   const hash = createHash('sha256');
-  for (const name of readdirSync(native).sort()) hash.update(name).update(readFileSync(join(native, name)));
+  for (const entry of readdirSync(native, { recursive: true, withFileTypes: true }).sort(byPath))
+    if (entry.isFile()) hash.update(entry.name).update(readFileSync(join(entry.parentPath, entry.name)));
   for (const name of ['node-addon-api', 'node-api-headers']) hash.update(JSON.stringify(packageJson(name).version));
   return hash.digest('hex');
+}
+
+/**
+ * @param {import('node:fs').Dirent} a
+ * @param {import('node:fs').Dirent} b
+ */
+function byPath(a, b) {
+  return join(a.parentPath, a.name) < join(b.parentPath, b.name) ? -1 : 1;
 }
 
 async function buildAddon() {

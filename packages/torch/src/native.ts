@@ -30,6 +30,8 @@ export interface TorchInfo {
   readonly threads: number;
   /** The widest vector instructions libtorch uses, e.g. `AVX512`. */
   readonly cpuCapability: string;
+  /** Those that our own kernels use: the same, where they are compiled for them. */
+  readonly kernels: string;
   readonly cuda: boolean;
   readonly cudaDevices: number;
   readonly mkl: boolean;

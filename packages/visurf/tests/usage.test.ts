@@ -95,12 +95,15 @@ test('a model that is none, and an image that is none', async () => {
 test('doctor says what was found', async () => {
   const found = await visurfJson<{
     node: string;
-    torch: { version: string };
+    torch: { version: string; kernels: string };
+    kernels: { float32: number; levels: string[] };
     libtorchPath: string;
     optional: unknown[];
   }>('doctor');
   expect(found.node).toBe(process.version);
   expect(Number(found.torch.version.split('.')[1])).toBeGreaterThanOrEqual(9);
   expect(found.libtorchPath).toContain('libtorch');
+  expect(found.kernels.levels).toContain(found.torch.kernels.toLowerCase());
+  expect(found.kernels.float32).toBeGreaterThan(0);
   expect(found.optional).toContainEqual(expect.objectContaining({ name: 'GPU', found: expect.any(Boolean) }));
 });

@@ -5,7 +5,7 @@
 type Kind = 'task' | 'reward';
 
 const key = Symbol.for('visurf.defined');
-const shared: { [key]?: WeakMap<object, Kind> } = globalThis;
+const shared = globalThis as unknown as Record<symbol, WeakMap<object, Kind> | undefined>;
 const register = (shared[key] ??= new WeakMap<object, Kind>());
 
 /** Remembers what a value is, and returns it. */

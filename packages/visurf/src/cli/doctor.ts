@@ -52,7 +52,7 @@ function optionalParts(machine: Machine | undefined): OptionalPart[] {
     },
     {
       name: 'fast bfloat16',
-      found: machine !== undefined && machine.gemm.bfloat16 > machine.gemm.float32,
+      found: machine !== undefined && hasFastHalf(machine.gemm),
       gives: 'faster steps with precision: bfloat16 (a CPU with AVX512-BF16 or AMX, or a GPU)',
     },
     {
@@ -84,14 +84,26 @@ function describe(host: Host, machine: Machine | string, parts: readonly Optiona
   return table(['', 'found'], rows) + optional;
 }
 
-function describeMachine({ torch, libtorchPath, gemm }: Machine, cores: number): string[][] {
+function describeMachine({ torch, libtorchPath, gemm, kernels }: Machine, cores: number): string[][] {
   const gpus = torch.cuda ? `${torch.cudaDevices} with CUDA` : 'none';
   return [
     ['libtorch', `${torch.version} in ${libtorchPath ?? 'an unknown place'}`],
     ['threads', `${torch.threads} of ${cores} cores`],
     ['instructions', `${torch.cpuCapability}${torch.mkl ? ', with MKL' : ''}`],
     ['float32', `${gemm.float32.toFixed(0)} GFLOP/s (1024^3 matrix product)`],
-    ['bfloat16', `${gemm.bfloat16.toFixed(0)} GFLOP/s`],
+    [
+      'bfloat16',
+      `${gemm.bfloat16.toFixed(0)} GFLOP/s${hasFastHalf(gemm) ? '' : ': precision: float32 is the better choice'}`,
+    ],
+    ['our kernels', `${describeLevel(torch, kernels)}, ${kernels.float32.toFixed(0)} GFLOP/s (attention in training)`],
     ['GPU', gpus],
   ];
+}
+
+const hasFastHalf = ({ float32, bfloat16 }: Machine['gemm']): boolean => bfloat16 > float32;
+
+/** The instruction set of our kernels, and the one that they could have. */
+function describeLevel({ kernels: level }: Machine['torch'], { levels }: Machine['kernels']): string {
+  const widest = levels.at(-1)?.toUpperCase() ?? level;
+  return widest === level ? level : `${level} of ${widest} (ATEN_CPU_CAPABILITY, or libtorch, holds them back)`;
 }

@@ -60,6 +60,7 @@ function describe({
   available,
   fits,
   advice,
+  warnings,
   ...rest
 }: Plan): string {
   const share = (bytes: number) => `${Math.round((100 * bytes) / memory.peak)}%`;
@@ -75,6 +76,7 @@ function describe({
       `${steps} steps: ${formatDuration(total)}, without evaluation, if answers are that long`,
     '',
   ];
+  for (const warning of warnings) lines.push(`Warning: ${warning}.`, '');
   if (fits) lines.push(`It fits: ${gigabytes(available)} are available.`);
   else lines.push(`It does not fit: ${gigabytes(available)} are available. Most goes to: ${rest.dominant}.`);
   if (advice.length > 0 && !fits) {

@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-#include "kernels.h"
+#include "levels.h"
 
 namespace visurf {
 
@@ -16,32 +16,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// ---- RMSNorm: y = x / sqrt(mean(x^2) + eps) * w
-
-template <class T>
-VISURF_KERNEL void normRows(const T* x, const T* w, T* y, T* scale, int64_t begin, int64_t end, int64_t width, T eps) {
-  for (int64_t row = begin; row < end; ++row) scale[row] = normRow<T>(x + row * width, w, y + row * width, width, eps);
-}
-
-// dx = s (g w - x s^2 mean(g w x)); dw += g x s
-template <class T>
-VISURF_KERNEL void normRowsBackward(const T* g, const T* x, const T* w, const T* scale, T* dx, T* dw, int64_t begin,
-                                    int64_t end, int64_t width) {
-  for (int64_t row = begin; row < end; ++row) {
-    const T* grad = g + row * width;
-    const T* in = x + row * width;
-    T* out = dx + row * width;
-    const T s = scale[row];
-    T dot = 0;
-    for (int64_t i = 0; i < width; ++i) dot += grad[i] * w[i] * in[i];
-    const T shift = dot * s * s * s / width;
-    for (int64_t i = 0; i < width; ++i) {
-      out[i] = grad[i] * w[i] * s - in[i] * shift;
-      dw[i] += grad[i] * in[i] * s;
-    }
-  }
-}
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps) {
@@ -56,7 +30,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       auto* out = y.mutable_data_ptr<scalar_t>();
       auto* s = scale.mutable_data_ptr<scalar_t>();
       at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
-        normRows<scalar_t>(in, w, out, s, begin, end, width, static_cast<scalar_t>(eps));
+        kernels<scalar_t>().normRows(in, w, out, s, begin, end, width, static_cast<scalar_t>(eps));
       });
     });
     context->save_for_backward({x, weight, scale});
@@ -83,34 +57,13 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       auto* dw = partial.mutable_data_ptr<scalar_t>();
       at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t b = begin; b < end; ++b)
-          normRowsBackward<scalar_t>(g, in, w, s, out, dw + b * width, b * block, std::min(rows, (b + 1) * block),
-                                     width);
+          kernels<scalar_t>().normRowsBackward(g, in, w, s, out, dw + b * width, b * block,
+                                               std::min(rows, (b + 1) * block), width);
       });
     });
     return {dx, partial.sum(0), at::Tensor()};
   }
 };
-
-// ---- Rotary positions: y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin for the halves of each head
-
-template <class T>
-VISURF_KERNEL void rotateTokens(const T* x, const T* cos, const T* sin, T* y, int64_t begin, int64_t end, int64_t heads,
-                                int64_t size, int64_t tokenStride, int64_t headStride, T sign) {
-  const int64_t half = size / 2;
-  for (int64_t token = begin; token < end; ++token) {
-    const T* c = cos + token * size;
-    const T* s = sin + token * size + half;  // the second half carries the plain sine
-    for (int64_t head = 0; head < heads; ++head) {
-      const T* in = x + token * tokenStride + head * headStride;
-      T* out = y + (token * heads + head) * size;
-      for (int64_t i = 0; i < half; ++i) {
-        const T a = in[i], b = in[i + half], sine = sign * s[i];
-        out[i] = a * c[i] - b * sine;
-        out[i + half] = b * c[i] + a * sine;
-      }
-    }
-  }
-}
 
 // x [.., heads, size] with tokens at a constant stride; cos and sin [.., 1, size], contiguous
 at::Tensor rotateImpl(const at::Tensor& input, const at::Tensor& cos, const at::Tensor& sin, double sign) {
@@ -132,8 +85,8 @@ at::Tensor rotateImpl(const at::Tensor& input, const at::Tensor& cos, const at::
     auto* out = y.mutable_data_ptr<scalar_t>();
     const int64_t tokenStride = x.dim() > 2 ? x.stride(-3) : heads * size;
     at::parallel_for(0, tokens, grainRows(heads * size), [&](int64_t begin, int64_t end) {
-      rotateTokens<scalar_t>(in, c, s, out, begin, end, heads, size, tokenStride, x.stride(-2),
-                             static_cast<scalar_t>(sign));
+      kernels<scalar_t>().rotateTokens(in, c, s, out, begin, end, heads, size, tokenStride, x.stride(-2),
+                                       static_cast<scalar_t>(sign));
     });
   });
   return y;
@@ -150,32 +103,6 @@ struct Rotate : torch::autograd::Function<Rotate> {
     return {rotateImpl(gradients[0], saved[0], saved[1], -1), at::Tensor(), at::Tensor()};
   }
 };
-
-// ---- SwiGLU: y = silu(gate) up
-
-// Rows at a stride: gate and up may be two parts of one wider product.
-template <class T>
-VISURF_KERNEL void gateRows(const T* gate, const T* up, T* y, int64_t begin, int64_t end, int64_t width,
-                            int64_t gateStride, int64_t upStride) {
-  for (int64_t row = begin; row < end; ++row)
-    gateRow<T>(gate + row * gateStride, up + row * upStride, y + row * width, width);
-}
-
-template <class T>
-VISURF_KERNEL void gateRowsBackward(const T* grad, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin,
-                                    int64_t end, int64_t width, int64_t gateStride, int64_t upStride,
-                                    int64_t gradStride) {
-  for (int64_t row = begin; row < end; ++row) {
-    const T *dy = grad + row * width, *g = gate + row * gateStride, *u = up + row * upStride;
-    T *dg = dGate + row * gradStride, *du = dUp + row * gradStride;
-    for (int64_t i = 0; i < width; ++i) {
-      const T sigmoid = 1 / (1 + exponential(-g[i]));
-      const T silu = g[i] * sigmoid;
-      du[i] = dy[i] * silu;
-      dg[i] = dy[i] * u[i] * (sigmoid + silu * (1 - sigmoid));
-    }
-  }
-}
 
 // The tensor itself where its rows lie at one stride, else a contiguous copy.
 at::Tensor asRows(const at::Tensor& x) {
@@ -200,7 +127,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
       const auto *g = gate.const_data_ptr<scalar_t>(), *u = up.const_data_ptr<scalar_t>();
       auto* out = y.mutable_data_ptr<scalar_t>();
       at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
-        gateRows<scalar_t>(g, u, out, begin, end, width, rowStride(gate), rowStride(up));
+        kernels<scalar_t>().gateRows(g, u, out, begin, end, width, rowStride(gate), rowStride(up));
       });
     });
     context->save_for_backward({gate, up});
@@ -223,8 +150,8 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
                  *u = up.const_data_ptr<scalar_t>();
       auto *dg = dGate.mutable_data_ptr<scalar_t>(), *du = dUp.mutable_data_ptr<scalar_t>();
       at::parallel_for(0, rows, grainRows(width), [&](int64_t begin, int64_t end) {
-        gateRowsBackward<scalar_t>(dy, g, u, dg, du, begin, end, width, rowStride(gate), rowStride(up),
-                                   rowStride(dGate));
+        kernels<scalar_t>().gateRowsBackward(dy, g, u, dg, du, begin, end, width, rowStride(gate), rowStride(up),
+                                             rowStride(dGate));
       });
     });
     return joint ? variable_list{both, at::Tensor()} : variable_list{dGate, dUp};

@@ -1,0 +1,270 @@
+/**
+ * Our kernels against the chains of libtorch's operators that they replace, forward and backward, at sizes that fill no
+ * vector. vitest.config.ts runs this file once per instruction set of the machine.
+ */
+import { describe, expect, test } from 'vitest';
+
+import { cat, functional, Generator, grad, info, randn, tensor, type DType, type Tensor } from './index.ts';
+
+const { decodeAttention, decodeLayers, packedAttention, rmsNorm, rotate, sample, swiglu } = functional;
+
+test('the level is the one that was asked for', () => {
+  const asked = process.env['ATEN_CPU_CAPABILITY'];
+  expect(info().cpuCapability.toLowerCase()).toBe(asked);
+  expect(info().kernels.toLowerCase()).toBe(asked);
+});
+
+const generator = new Generator(17);
+const dtypes = ['float32', 'float64'] as const;
+const tolerance = { float32: 3e-5, float64: 1e-11 } as const;
+const make = (dtype: DType, ...shape: number[]): Tensor => randn(shape, { dtype, generator });
+/** A view of part of a wider tensor, with another stride than its own shape has. */
+const cut = (dtype: DType, ...shape: number[]): Tensor =>
+  make(dtype, ...shape.slice(0, -1), shape.at(-1)! + 3).narrow(-1, 2, shape.at(-1)!);
+
+function expectSame(got: Tensor, expected: Tensor, dtype: (typeof dtypes)[number]): void {
+  expect(got.shape).toEqual(expected.shape);
+  const largest = Math.max(1, expected.abs().max().item());
+  expect(got.sub(expected).abs().max().item() / largest).toBeLessThan(tolerance[dtype]);
+}
+
+/** Both give the same values, and the same gradients by `inputs` for a random one by the result. */
+function expectSameWithGradients(
+  kernel: (...inputs: Tensor[]) => Tensor,
+  chain: (...inputs: Tensor[]) => Tensor,
+  inputs: Tensor[],
+  dtype: (typeof dtypes)[number],
+): void {
+  for (const each of inputs) each.requiresGrad_();
+  const [got, expected] = [kernel(...inputs), chain(...inputs)];
+  expectSame(got.detach(), expected.detach(), dtype);
+  const direction = make(dtype, ...expected.shape);
+  const of = (y: Tensor) => grad([y], inputs, { gradOutputs: [direction] }) as Tensor[];
+  const [ours, theirs] = [of(got), of(expected)];
+  ours.forEach((each, i) => {
+    expectSame(each, theirs[i]!, dtype);
+  });
+}
+
+const normChain = (x: Tensor, w: Tensor): Tensor => x.mul(x.square().mean(-1, true).add(1e-6).rsqrt()).mul(w);
+const gateChain = (gate: Tensor, up: Tensor): Tensor => gate.silu().mul(up);
+const turnChain = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => {
+  const half = x.size(-1) / 2;
+  const rolled = cat([x.narrow(-1, half, half), x.narrow(-1, 0, half)], -1);
+  return x.mul(cos).add(rolled.mul(sin));
+};
+function rotation(dtype: DType, ...shape: number[]): { cos: Tensor; sin: Tensor } {
+  const angles = make(dtype, ...shape.slice(0, -1), shape.at(-1)! / 2);
+  return { cos: cat([angles.cos(), angles.cos()], -1), sin: cat([angles.sin().neg(), angles.sin()], -1) };
+}
+
+describe.each(dtypes)('in %s', (dtype) => {
+  test.each([1, 2, 7, 16, 31, 67, 128, 257])('norm and gate of rows of %i', (width) => {
+    for (const rows of [1, 5, 70]) {
+      const inputs = [make(dtype, rows, width), make(dtype, width)];
+      expectSameWithGradients(
+        (x, w) => rmsNorm(x, w, 1e-6),
+        (x, w) => normChain(x, w),
+        inputs,
+        dtype,
+      );
+      const halves = [cut(dtype, rows, width), make(dtype, rows, width)];
+      expectSameWithGradients(
+        (a, b) => swiglu(a, b),
+        (a, b) => gateChain(a, b),
+        halves,
+        dtype,
+      );
+      const split = (x: Tensor): Tensor[] => [x.narrow(-1, 0, width), x.narrow(-1, width, width)];
+      const joint = (x: Tensor): Tensor => gateChain(split(x)[0]!, split(x)[1]!);
+      expectSameWithGradients(
+        (x) => swiglu(x),
+        (x) => joint(x),
+        [make(dtype, rows, 2 * width)],
+        dtype,
+      );
+    }
+  });
+
+  test.each([2, 6, 10, 32, 34, 80])('rotation of heads of %i', (size) => {
+    for (const [batch, tokens, heads] of [
+      [1, 1, 1],
+      [2, 19, 3],
+    ] as const) {
+      const { cos, sin } = rotation(dtype, batch, tokens, 1, size);
+      const x = make(dtype, batch, tokens, heads + 2, size).narrow(2, 1, heads);
+      expectSameWithGradients(
+        (a) => rotate(a, cos, sin),
+        (a) => turnChain(a, cos, sin),
+        [x],
+        dtype,
+      );
+    }
+  });
+
+  test.each([
+    { size: 3, lengths: [1], responses: 0, tokens: 0, from: 0, heads: 1, kvHeads: 1 },
+    { size: 17, lengths: [49, 30], responses: 3, tokens: 13, from: 0, heads: 4, kvHeads: 2 },
+    { size: 32, lengths: [16], responses: 2, tokens: 51, from: 15, heads: 2, kvHeads: 2 },
+    { size: 65, lengths: [97, 5, 96], responses: 1, tokens: 1, from: 40, heads: 3, kvHeads: 1 },
+  ])('packed attention: $lengths, $responses x $tokens, from $from, size $size', (shape) => {
+    const { size, lengths, responses, tokens, from, heads, kvHeads } = shape;
+    const [batch, prefix] = [lengths.length, Math.max(...lengths)];
+    const places = prefix + responses * tokens;
+    const sees = (b: number, query: number, key: number): boolean => {
+      if (query < prefix || key >= prefix) {
+        const responseOf = (place: number): number => (place < prefix ? -1 : Math.floor((place - prefix) / tokens));
+        return key <= query && responseOf(key) === responseOf(query);
+      }
+      return key < lengths[b]!;
+    };
+    const mask = Array.from({ length: batch * places * places }, (_, i) => {
+      const [b, rest] = [Math.floor(i / places ** 2), i % places ** 2];
+      return sees(b, Math.floor(rest / places), rest % places) ? 0 : -Infinity;
+    });
+    const hidden = tensor(mask, { shape: [batch, 1, places, places], dtype }).narrow(2, from, places - from);
+    const chain = (q: Tensor, k: Tensor, v: Tensor): Tensor => {
+      const repeat = (x: Tensor): Tensor => x.transpose(1, 2).repeatInterleave(heads / kvHeads, 1);
+      const scores = q.transpose(1, 2).matmul(repeat(k).transpose(2, 3)).div(Math.sqrt(size)).add(hidden);
+      const out = scores.softmax(-1).matmul(repeat(v));
+      return out.transpose(1, 2).reshape(batch, places - from, heads * size);
+    };
+    const inputs = [
+      make(dtype, batch, places - from, heads + 1, size).narrow(2, 0, heads),
+      make(dtype, batch, places, kvHeads, size),
+      make(dtype, batch, places, kvHeads, size),
+    ];
+    const kernel = (q: Tensor, k: Tensor, v: Tensor): Tensor => packedAttention([q, k, v], lengths, responses, tokens);
+    expectSameWithGradients(
+      (q, k, v) => kernel(q, k, v),
+      (q, k, v) => chain(q, k, v),
+      inputs,
+      dtype,
+    );
+  });
+
+  describe.each([
+    { batch: 1, responses: 1, heads: 1, kvHeads: 1, size: 2, prefix: 1, capacity: 1, at: 0, width: 5, inner: 3 },
+    { batch: 2, responses: 5, heads: 6, kvHeads: 2, size: 10, prefix: 37, capacity: 21, at: 17, width: 33, inner: 47 },
+    { batch: 3, responses: 45, heads: 4, kvHeads: 2, size: 32, prefix: 64, capacity: 40, at: 31, width: 64, inner: 70 },
+    {
+      batch: 1,
+      responses: 17,
+      heads: 9,
+      kvHeads: 1,
+      size: 66,
+      prefix: 13,
+      capacity: 16,
+      at: 15,
+      width: 67,
+      inner: 129,
+    },
+  ])('decoding $responses responses of $batch prompts, heads of $size', (shape) => {
+    const { batch, responses, heads, kvHeads, size, prefix, capacity, at, width, inner } = shape;
+    const setUp = () => {
+      const own = {
+        keys: make(dtype, batch, kvHeads, responses, size, capacity),
+        values: make(dtype, batch, kvHeads, responses, capacity, size),
+      };
+      return {
+        own,
+        copy: { keys: own.keys.clone(), values: own.values.clone() },
+        shared: { keys: make(dtype, batch, kvHeads, size, prefix), values: make(dtype, batch, kvHeads, prefix, size) },
+        turn: rotation(dtype, batch, 1, 1, size),
+        padding: make(dtype, batch, prefix),
+      };
+    };
+    type Parts = ReturnType<typeof setUp>;
+    /** [B, K, H d]; keys and values of the new tokens go to `copy`. */
+    const attendChain = ([q, k, v]: Tensor[], { copy, shared, turn, padding }: Parts): Tensor => {
+      const [groups, length] = [heads / kvHeads, at + 1];
+      copy.keys.select(4, at).copy_(turnChain(k!, turn.cos, turn.sin).transpose(1, 2));
+      copy.values.select(3, at).copy_(v!.transpose(1, 2));
+      const queries = turnChain(q!, turn.cos, turn.sin)
+        .div(Math.sqrt(size))
+        .reshape(batch, responses, kvHeads, groups, size)
+        .permute(0, 2, 1, 3, 4);
+      const onPrefix = queries.matmul(shared.keys.unsqueeze(2)).add(padding.view(batch, 1, 1, 1, prefix));
+      const onOwn = queries.matmul(copy.keys.narrow(4, 0, length));
+      const [a, b] = cat([onPrefix, onOwn], -1).softmax(-1).split([prefix, length], -1) as [Tensor, Tensor];
+      const out = a.matmul(shared.values.unsqueeze(2)).add(b.matmul(copy.values.narrow(3, 0, length)));
+      return out.permute(0, 2, 1, 3, 4).reshape(batch, responses, heads * size);
+    };
+    const expectSameCaches = ({ own, copy }: Parts): void => {
+      expectSame(own.keys, copy.keys, dtype);
+      expectSame(own.values, copy.values, dtype);
+    };
+
+    test('attention', () => {
+      const parts = setUp();
+      const joint = make(dtype, batch, responses, heads + 2 * kvHeads, size);
+      const qkv = joint.split([heads, kvHeads, kvHeads], 2) as [Tensor, Tensor, Tensor];
+      const got = decodeAttention(qkv, parts.turn, parts.shared, parts.own, at, parts.padding);
+      expectSame(got, attendChain(qkv, parts), dtype);
+      expectSameCaches(parts);
+    });
+
+    test('whole layers', () => {
+      const matrix = (rows: number, columns: number): Tensor => make(dtype, rows, columns).div(Math.sqrt(rows));
+      const split = [heads * size, kvHeads * size, kvHeads * size];
+      const joint = (heads + 2 * kvHeads) * size;
+      const layers = [setUp(), setUp()].map((parts) => ({
+        ...parts,
+        weights: {
+          inputNorm: make(dtype, width),
+          qkv: matrix(width, joint),
+          bias: make(dtype, joint),
+          output: matrix(heads * size, width),
+          postNorm: make(dtype, width),
+          gateUp: matrix(width, 2 * inner),
+          down: matrix(inner, width),
+        },
+      }));
+      const { turn, padding } = layers[0]!;
+      const x = make(dtype, batch, responses, width);
+      const stack = layers.map(({ weights, shared, own }) => ({ weights, prefix: shared, own }));
+      const got = decodeLayers(x, turn, stack, at, padding, 1e-6);
+      let stream = x;
+      for (const { weights, ...parts } of layers) {
+        const projected = normChain(stream, weights.inputNorm).matmul(weights.qkv).add(weights.bias);
+        const qkv = projected.split(split, -1).map((each) => each.reshape(batch, responses, -1, size));
+        stream = stream.add(attendChain(qkv, { ...parts, turn, padding }).matmul(weights.output));
+        const [gate, up] = normChain(stream, weights.postNorm).matmul(weights.gateUp).split([inner, inner], -1);
+        stream = stream.add(gateChain(gate!, up!).matmul(weights.down));
+      }
+      expectSame(got, stream, dtype);
+      layers.forEach(expectSameCaches);
+    });
+  });
+
+  test.each([1, 9, 255, 257, 1031])('sampling from %i tokens', (size) => {
+    for (const [temperature, banned] of [
+      [1, false],
+      [1, true],
+      [0.6, true],
+      [2, false],
+    ] as const) {
+      // prettier-ignore
+      const rows = 23;
+      const logits = make(dtype, rows, size).mul(3);
+      const noise = Array.from({ length: rows }, (_, i) => (i + 0.5) / rows);
+      const ban = Array.from({ length: size }, (_, i) => (banned && i % 3 === 1 ? -Infinity : 0));
+      const forbidden = banned ? tensor(ban, { dtype }) : undefined;
+      const [tokens, logProbs] = sample(logits, tensor(noise, { dtype: 'float64' }), forbidden, temperature);
+      const exact = logits.to('float64');
+      const masses = exact
+        .add(tensor(ban, { dtype: 'float64' }))
+        .div(temperature)
+        .softmax(-1);
+      const chosen = tokens.unsqueeze(-1);
+      expectSame(logProbs, exact.logSoftmax(-1).gather(-1, chosen).squeeze(-1), dtype);
+      const after = masses.cumsum(-1).gather(-1, chosen).squeeze(-1).toArray();
+      const own = masses.gather(-1, chosen).squeeze(-1).toArray();
+      noise.forEach((each, row) => {
+        expect(own[row]).toBeGreaterThan(0);
+        expect(after[row]).toBeGreaterThan(each - 1e-5);
+        expect(after[row]! - own[row]!).toBeLessThan(each + 1e-5);
+      });
+    }
+  });
+});
