@@ -128,7 +128,7 @@ export async function checkReward(file: string, options: CheckRewardOptions): Pr
   };
   return {
     n: samples.length,
-    losing: labelsThatCannotWin(experiment.scorer, questions, control),
+    losing: await labelsThatCannotWin(experiment.scorer, questions, control),
     findings: roundingFindings(experiment.scorer, questions, encoder.coordinates),
   };
 }

@@ -15,7 +15,7 @@ export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 
 export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
 export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
-export { defineReward, type RewardFunction } from './reward/reward.ts';
+export { defineReward, skip, type JudgedAnswer, type RewardContext, type RewardFunction } from './reward/reward.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
 export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';

@@ -94,6 +94,7 @@ export function describeStep(
     ratio: ratioSum / tokens,
     kl: klSum / tokens,
     klClamped: klClamped / tokens,
+    skipped: sum(groups.map((group) => group.skipped)),
     ...termMetrics(result),
   });
   const records = groups.map((group) =>

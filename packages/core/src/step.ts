@@ -16,11 +16,11 @@ import { makeGroup } from './label/group.ts';
 import { Stopwatch, type ObservePhase, type Seconds } from './phases.ts';
 import type { Policy } from './policy.ts';
 import { ask, type Question } from './question/ask.ts';
-import { scorerOf, scoreTerms, type Scorer } from './reward/reward.ts';
+import { scoreGroups, scorerOf, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
 import { sampleGroups } from './rollout/groups.ts';
 import { promptParts, type StepPart, type StepTerms } from './schedule/paradigm.ts';
-import type { Group, Response, Rollout, Sample } from './types.ts';
+import type { Group, Rollout, Sample } from './types.ts';
 import { inactiveLogProb, updatePolicy, type Learner, type UpdateResult } from './update/update.ts';
 
 /** Everything that a step reads. */
@@ -79,7 +79,7 @@ export async function trainStep(
     watch.lap('rollout');
     counts = mergeCounts([counts, ...questions.map((question, i) => formsOf(scorer, question, rollouts[i]!))]);
     const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
-    const groups = questions.map((question, i) => judge(context, question, rollouts[i]!, labels[i]));
+    const groups = await judge(context, questions, rollouts, labels);
     watch.lap('reward');
     return groups;
   };
@@ -104,18 +104,24 @@ const labelOf = (
   alignLabel(scorerOf(scorer, question.sample).task, question, place, config.label.align, forms, policy);
 
 /** r of every response, then label control and advantages. A label that nothing is compared with is not scored. */
-function judge(
-  { config, scorer: scorers }: StepContext,
-  question: Question,
-  rollouts: readonly Rollout[],
-  label: AlignedLabel | undefined,
-): Group {
-  const scorer = scorerOf(scorers, question.sample);
-  const score = <Said extends Response>(response: Said) => ({
-    response,
-    terms: scoreTerms(scorer, response, question),
+async function judge(
+  { config, scorer }: StepContext,
+  questions: readonly Question[],
+  rollouts: readonly (readonly Rollout[])[],
+  labels: readonly (AlignedLabel | undefined)[],
+): Promise<Group[]> {
+  const scorers = questions.map(({ sample }) => scorerOf(scorer, sample));
+  const answers = rollouts.map((own, i) => {
+    const isCompared = labels[i]?.place === 'member' || own.length > 0;
+    return [...own, ...(labels[i] && isCompared ? [{ ...labels[i].response, isLabel: true }] : [])];
   });
-  const isCompared = label?.place === 'member' || rollouts.length > 0;
-  const scored = label && { terms: {}, ...label, ...(isCompared && score(label.response)) };
-  return makeGroup(question, scorer, rollouts.map(score), scored, config);
+  const scored = await scoreGroups(
+    questions.map((subject, i) => ({ scorer: scorers[i]!, subject, answers: answers[i]! })),
+  );
+  return questions.map((question, i) => {
+    const [own, label, terms] = [rollouts[i]!, labels[i], scored[i]!];
+    const said = own.map((response, j) => ({ response, terms: terms[j] }));
+    const written = label && { ...label, terms: terms.length > own.length ? terms.at(-1) : {} };
+    return makeGroup(question, scorers[i]!, said, written, config);
+  });
 }

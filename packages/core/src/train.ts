@@ -92,19 +92,23 @@ const optimizerFile = 'optimizer.safetensors';
 function teachable(
   questions: readonly Question[],
   scorer: Scorer,
-  config: Config,
-): { readonly taught: readonly Question[]; readonly warnings: readonly string[] } {
+  { data }: Config,
+): { readonly taught: readonly Question[]; readonly message: string | undefined } {
   const { taught, lost } = withoutLost(scorer, questions);
   const message = describeLost(lost, questions.length);
-  if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: config.data.train });
-  return { taught, warnings: [...(message ? [message] : []), ...warnOfLabels(taught, scorer, config)] };
+  if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: data.train });
+  return { taught, message };
 }
 
+/** Samples whose labels are looked at where rewards of the user's own, which may be slow, judge them. */
+const lookedAt = 64;
+
 /** What training needs to know of the labels before it starts. */
-function warnOfLabels(questions: readonly Question[], scorer: Scorer, config: Config): string[] {
+async function warnOfLabels(questions: readonly Question[], scorer: Scorer, config: Config): Promise<string[]> {
   if (!joinsGroups(config)) return [];
-  const losing = labelsThatCannotWin(scorer, questions, config.label);
-  return labelWarnings(losing, questions.length, config.label);
+  const looked = scorer.rewards.length > 0 ? questions.slice(0, lookedAt) : questions;
+  const losing = await labelsThatCannotWin(scorer, looked, config.label);
+  return labelWarnings(losing, looked.length, config.label);
 }
 
 function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
@@ -159,8 +163,9 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
     const questions = await askAll([...samples, ...validation], (sample) => experiment.ask(policy, sample));
-    const { taught, warnings: found } = teachable(questions.slice(0, samples.length), experiment.scorer, config);
-    found.forEach(warn);
+    const { taught, message: lost } = teachable(questions.slice(0, samples.length), experiment.scorer, config);
+    if (lost) warn(lost);
+    (await warnOfLabels(taught, experiment.scorer, config)).forEach(warn);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
     // A file that cannot be written is refused before there is a run.

@@ -134,4 +134,6 @@ export interface Group {
   readonly prompt: Prompt;
   readonly rollouts: readonly ScoredRollout[];
   readonly label?: Label | undefined;
+  /** Responses that a reward could not judge, and that left the group. */
+  readonly skipped: number;
 }

@@ -41,9 +41,9 @@ test.each<readonly [string, Setting, readonly (string | RegExp)[]]>([
   ['a prompt that is no template', { args: ['data.prompt=find it'] }, ['no such file', '{Question}']],
   ['keys that contradict each other', { args: ['paradigm=rlvr', 'rollout.group=1'] }, ['group must be at least 2']],
   [
-    'a key that the paradigm does not use',
-    { args: ['paradigm=sft'] },
-    [/config\.yaml:7: the paradigm sft does not use rollout\.group; used by: visurf, rlvr, /],
+    'a change that the paradigm does not use',
+    { args: ['paradigm=sft', 'rollout.group=3'] },
+    [/override rollout\.group=3: the paradigm sft does not use rollout\.group; used by: visurf, rlvr, /],
   ],
   ['evaluation without data', { args: ['eval.every=1'] }, ['evaluation needs data.validation']],
   ['a device that is not there', { args: ['--device', 'cuda'] }, ['no CUDA GPU', 'Use device cpu']],

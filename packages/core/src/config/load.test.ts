@@ -94,7 +94,6 @@ test('several mistakes come in one message', () => {
 test.each([
   ['paradigm: rlvr\nrollout: {group: 1}\n', '/a.yaml:7: rollout.group: RL compares'],
   ['rollout:\n  temperature: 0.7\n', '/a.yaml:6: rollout: the loss takes rollouts'],
-  ['sftSteps: 3\n', '/a.yaml:6: the paradigm visurf does not use sftSteps; used by: sft-then-rlvr'],
   ['objective: {baseline: leave-one-out}\n', '/a.yaml:6: objective.baseline: leave-one-out goes with std: none'],
   ['promptsPerStep: 1\nparadigm: data-mixing\n', 'mix.share: of 1 prompts a step 1 are for SFT'],
   ['paradigm: sft-then-rlvr\n', '/a.yaml:6: paradigm: sft-then-rlvr needs sftSteps'],
@@ -155,17 +154,26 @@ test('a model may be named as on the hub; a directory of that name comes first',
   rmSync(folder, { recursive: true });
 });
 
-test('a key that the paradigm does not use is refused where it was written, with the paradigms that use it', () => {
-  expect(messageFor(`${minimal}paradigm: sft\nrollout:\n  group: 8\n`)).toBe(
-    '/a.yaml:8: the paradigm sft does not use rollout.group; used by: visurf, rlvr, sft-then-rlvr, interleaved, progressive, data-mixing, s-grpo, luffy, chord',
+test('what the paradigm does not use of the file is left out with a warning; an override that it does not use is refused', () => {
+  const warnings: string[] = [];
+  const onWarning = (message: string) => warnings.push(message.replaceAll(directory, ''));
+  const text = `${minimal}paradigm: sft\nrollout:\n  group: 8\n  maxNewTokens: 9\nlabel: {smooth: off}\n`;
+  const config = loadConfig(write(text), [], { onWarning });
+  expect(config).toMatchObject({ paradigm: 'sft', rollout: { maxNewTokens: 9 } });
+  expect(warnings).toEqual(['/a.yaml: the paradigm sft does not use rollout.group, label.smooth']);
+  const rlvr = loadConfig(write(text), ['paradigm=rlvr'], { onWarning });
+  expect(rlvr.rollout.group).toBe(8);
+  expect(warnings.at(-1)).toBe('/a.yaml: the paradigm rlvr does not use label.smooth');
+
+  const overridden = messageFor(text, ['paradigm=rlvr', 'sft.weighting=uniform', 'label.smooth=reward']);
+  expect(overridden).toContain('2 mistakes');
+  expect(overridden).toContain('override sft.weighting=uniform: the paradigm rlvr does not use sft.weighting');
+  expect(overridden).toContain(
+    'override label.smooth=reward: the paradigm rlvr does not use label.smooth; used by: visurf',
   );
-  const several = messageFor(`${minimal}paradigm: rlvr\nlabel:\n  smooth: true\n  smoth: true\n`, [
-    'sft.weighting=uniform',
-  ]);
-  expect(several).toContain('3 mistakes');
-  expect(several).toContain('/a.yaml:8: the paradigm rlvr does not use label.smooth; used by: visurf, s-grpo, luffy');
-  expect(several).toContain('/a.yaml:9: unknown key label.smoth (Did you mean label.smooth?)');
-  expect(several).toContain('override sft.weighting=uniform: the paradigm rlvr does not use sft.weighting');
+  expect(messageFor(`${minimal}paradigm: rlvr\nlabel:\n  smoth: off\n`)).toBe(
+    '/a.yaml:8: unknown key label.smoth\n  Did you mean label.smooth?',
+  );
 });
 
 test('the normalizer is the longest response unless said, and what is saved says which', () => {

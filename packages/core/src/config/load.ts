@@ -250,8 +250,9 @@ function absolutePaths(document: Document, base: string): void {
     const value = document.getIn(keys);
     if (isPath(keys, value)) document.setIn(keys, absolute(keys, value, base));
   }
-  const plugins = (document.toJS() as Record<string, unknown> | null)?.plugins;
-  if (plugins !== undefined) document.set('plugins', absoluteAll(plugins, base));
+  if (!document.has('plugins')) return;
+  const { plugins } = toObject(document, base) as Record<string, unknown>;
+  document.set('plugins', absoluteAll(plugins, base));
 }
 
 /** One path, or a list of them. */

@@ -11,7 +11,7 @@ import type { Encodes } from '../question/ask.ts';
 import type { Experiment } from '../question/experiment.ts';
 import { scorerOf } from '../reward/reward.ts';
 import type { Prompt, Response, Rollout, Sample } from '../types.ts';
-import { evaluateAnswer, summariseSets, type EvaluatedResponse } from './summary.ts';
+import { evaluateAnswers, summariseSets, type EvaluatedResponse } from './summary.ts';
 
 export interface EvaluatedSample extends EvaluatedResponse {
   readonly sample: Sample;
@@ -64,19 +64,15 @@ export async function evaluatePolicy(
       promptIds: prompts.map((_, i) => start + i),
     };
     const answers = await policy.sample(prompts, { ...options, ...(signal && { signal }) });
-    questions.forEach((question, i) => {
+    const answered = questions.map((subject, i) => {
       const [answer] = answers[i] ?? [];
-      if (!answer) throw new Error(`no answer to ${question.sample.id}`);
-      const { text, stop } = answer;
-      const own = scorerOf(scorer, question.sample);
-      const { boxes, points } = own.task.parse(text, question.frames);
-      results.push({
-        ...evaluateAnswer(own, answer, question),
-        sample: question.sample,
-        response: { text, stop },
-        boxes,
-        points,
-      });
+      if (!answer) throw new Error(`no answer to ${subject.sample.id}`);
+      return { answer, subject };
+    });
+    const evaluated = await evaluateAnswers(scorer, answered);
+    answered.forEach(({ answer: { text, stop }, subject: { sample, frames } }, i) => {
+      const { boxes, points } = scorerOf(scorer, sample).task.parse(text, frames);
+      results.push({ ...evaluated[i]!, sample, response: { text, stop }, boxes, points });
     });
     onProgress?.(results.length, samples.length);
   }

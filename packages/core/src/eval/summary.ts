@@ -1,29 +1,40 @@
 /** From the responses of an evaluation to its metrics. */
 import { average } from '../objective/advantage.ts';
-import { scorerOf, scoreTerms, totalReward, type Scorer, type Subject } from '../reward/reward.ts';
+import { scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from '../reward/reward.ts';
 import type { Answer, Evaluation } from '../tasks/task.ts';
 import type { Sample, Terms } from '../types.ts';
 
 /** What is recorded of one evaluated response. */
 export interface EvaluatedResponse {
   readonly terms: Terms;
-  /** Sum of weight * term. */
-  readonly reward: number;
+  /** Sum of weight * term; undefined where a reward skipped the response. */
+  readonly reward: number | undefined;
   readonly evaluation: Evaluation;
 }
 
-export function evaluateAnswer<Truth>(
-  scorer: Scorer<Truth>,
-  answer: Answer,
-  subject: Subject<Truth>,
-): EvaluatedResponse {
-  const terms = scoreTerms(scorer, answer, subject);
-  return {
-    terms,
-    reward: totalReward(terms, scorer.weights),
-    evaluation: scorer.task.evaluate(answer, subject.truth, subject.frames),
-  };
+/** Answers to different prompts, judged beside each other. */
+export async function evaluateAnswers(
+  scorers: Scorer,
+  answered: readonly { readonly answer: Answer; readonly subject: Subject }[],
+): Promise<EvaluatedResponse[]> {
+  const groups = answered.map(({ answer, subject }) => ({
+    scorer: scorerOf(scorers, subject.sample),
+    subject,
+    answers: [answer],
+  }));
+  const scored = await scoreGroups(groups);
+  return answered.map(({ answer, subject: { truth, frames } }, i) => {
+    const { task, weights } = groups[i]!.scorer;
+    const terms = scored[i]![0];
+    const reward = terms && totalReward(terms, weights);
+    return { terms: terms ?? {}, reward, evaluation: task.evaluate(answer, truth, frames) };
+  });
 }
+
+const meanReward = (responses: readonly EvaluatedResponse[]): Record<string, number> => {
+  const rewards = responses.flatMap(({ reward }) => reward ?? []);
+  return rewards.length > 0 ? { reward: average(rewards) } : {};
+};
 
 /** The task's metrics, in percent, and the mean reward; empty without responses. */
 export function summarise<Truth>(
@@ -33,7 +44,7 @@ export function summarise<Truth>(
   if (responses.length === 0) return {};
   return {
     ...task.metrics(responses.map(({ evaluation }) => evaluation)),
-    reward: average(responses.map(({ reward }) => reward)),
+    ...meanReward(responses),
   };
 }
 
@@ -55,5 +66,5 @@ export function summariseSets(
   const named = summaries.flatMap(({ set, metrics }) =>
     Object.entries(metrics).map(([name, value]) => [`${set}.${name}`, value] as const),
   );
-  return { ...Object.fromEntries(named), reward: average(responses.map(({ reward }) => reward)) };
+  return { ...Object.fromEntries(named), ...meanReward(responses) };
 }

@@ -18,15 +18,15 @@ export interface GroupSettings {
   };
 }
 
-/** A response with its reward terms. */
+/** A response with its reward terms; undefined where a reward could not judge it, so that it leaves the group. */
 export interface Scored<Said extends Response> {
   readonly response: Said;
-  readonly terms: Terms;
+  readonly terms: Terms | undefined;
 }
 
 /** A label with its reward terms; none where nothing is compared with it. */
 export interface ScoredLabel extends AlignedLabel {
-  readonly terms: Terms;
+  readonly terms: Terms | undefined;
 }
 
 /** Inject, eliminate and smooth, then advantages over {y, o_1 .. o_G}, or over {o_1 .. o_G} (equations 2, 6, 7). */
@@ -37,8 +37,12 @@ export function makeGroup(
   label: ScoredLabel | undefined,
   { label: settings, objective }: GroupSettings,
 ): Group {
-  const said = rollouts.map((rollout) => ({ ...rollout, reward: totalReward(rollout.terms, scorer.weights) }));
-  const controlled = label && controlledLabel(scorer, label, rollouts, settings);
+  const said = rollouts.flatMap(({ response, terms }) =>
+    terms ? [{ response, terms, reward: totalReward(terms, scorer.weights) }] : [],
+  );
+  // A label that cannot be judged is no member; it can be imitated all the same.
+  const joins = label && (label.terms !== undefined || label.place === 'target');
+  const controlled = joins ? controlledLabel(scorer, label, said, settings) : undefined;
   const advantages = groupAdvantages(
     controlled?.place === 'member' ? controlled : undefined,
     said.map(({ reward }) => reward),
@@ -54,13 +58,14 @@ export function makeGroup(
       masked: objective.truncated === 'mask' && rollout.response.stop === 'length',
     })),
     label: controlled && { ...controlled, advantage: controlled.weight * (advantages.label ?? 0) },
+    skipped: [...rollouts, ...(label ? [label] : [])].filter(({ terms }) => terms === undefined).length,
   };
 }
 
 /** The label before its advantage is known. */
 function controlledLabel(
   scorer: Pick<Scorer, 'task' | 'weights'>,
-  { place, form, response, terms }: ScoredLabel,
+  { place, form, response, terms = {} }: ScoredLabel,
   rollouts: readonly { readonly terms: Terms }[],
   settings: GroupSettings['label'],
 ): Omit<Label, 'advantage'> {

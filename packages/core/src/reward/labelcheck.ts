@@ -5,8 +5,8 @@
  */
 import { controlLabel, type LabelSettings } from '../label/control.ts';
 import { withThinking } from '../tasks/thinking.ts';
-import type { Sample } from '../types.ts';
-import { scorerOf, scoreTerms, totalReward, type Scorer, type Subject } from './reward.ts';
+import type { Sample, Terms } from '../types.ts';
+import { scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from './reward.ts';
 
 /** Both are well formed, with a thought. */
 export type Rival = 'wrong' | 'nearly right';
@@ -21,27 +21,36 @@ export interface LabelThatCannotWin {
 }
 
 /** The samples whose label ties with, or loses against, a wrong answer or else a nearly right one. */
-export function labelsThatCannotWin(
+export async function labelsThatCannotWin(
   scorers: Scorer,
   subjects: readonly Subject[],
   settings: Pick<LabelSettings, 'eliminate' | 'thinking'>,
-): LabelThatCannotWin[] {
-  return subjects.flatMap((subject) => {
+): Promise<LabelThatCannotWin[]> {
+  const matches = subjects.map((subject) => {
     const { sample, truth, frames } = subject;
     const scorer = scorerOf(scorers, sample);
     const { task } = scorer;
-    const score = (text: string) => scoreTerms(scorer, { text, stop: 'eos' }, subject);
-    const labelTerms = score(withThinking(sample.thinking, task.forms[0]!.write(truth, frames)));
-    const lost = (rivalIs: Rival, text: string | undefined): LabelThatCannotWin[] => {
-      if (text === undefined) return [];
-      const rivalTerms = score(text);
+    const label = withThinking(sample.thinking, task.forms[0]!.write(truth, frames));
+    return { scorer, subject, texts: [label, task.wrongButWellFormed(truth, frames), task.nearlyRight(truth, frames)] };
+  });
+  const groups = matches.flatMap(({ scorer, subject, texts }) =>
+    texts.map((text, i) => {
+      const answers = text === undefined ? [] : [{ text, stop: 'eos', isLabel: i === 0 } as const];
+      return { scorer, subject, answers };
+    }),
+  );
+  const scored = await scoreGroups(groups);
+  return matches.flatMap(({ scorer, subject: { sample } }, i) => {
+    const [label, wrong, nearly] = scored.slice(3 * i, 3 * i + 3).map(([terms]) => terms);
+    const beaten = (rivalIs: Rival, rivalTerms: Terms | undefined): LabelThatCannotWin[] => {
+      if (!label || !rivalTerms) return [];
       const control = { ...settings, smooth: 'off', inject: 'always' } as const;
-      const label = controlLabel(scorer, labelTerms, [rivalTerms], control).reward;
+      const { reward } = controlLabel(scorer, label, [rivalTerms], control);
       const rival = totalReward(rivalTerms, scorer.weights);
-      return label > rival ? [] : [{ sample, label, rival, rivalIs }];
+      return reward > rival ? [] : [{ sample, label: reward, rival, rivalIs }];
     };
-    const wrong = lost('wrong', task.wrongButWellFormed(truth, frames));
-    return wrong.length > 0 ? wrong : lost('nearly right', task.nearlyRight(truth, frames));
+    const lost = beaten('wrong', wrong);
+    return lost.length > 0 ? lost : beaten('nearly right', nearly);
   });
 }
 

@@ -19,7 +19,7 @@ const marks = () => ({ boxes: [[1, 2, 3, 4] as const], points: [] });
 test('a record has what was said and what it earned, and no tensors', () => {
   const said = { tokens: [3, 4], text: '<answer>[]</answer>', terms: { accuracy: 1 }, reward: 1, advantage: 2.5 };
   const label = { ...labelOf(said, 'member'), form: 'compact', rewardBefore: 1.5, active: false, reachedBy: [0] };
-  const group: Group = { sample, prompt, label, rollouts: [rolloutOf({ ...said, stop: 'length' }, true)] };
+  const group: Group = { sample, prompt, label, rollouts: [rolloutOf({ ...said, stop: 'length' }, true)], skipped: 0 };
   const response = {
     ...{ text: '<answer>[]</answer>', length: 2, logProb: -6, terms: { accuracy: 1 }, reward: 1, advantage: 2.5 },
     ...{ boxes: [[1, 2, 3, 4]], points: [] },
@@ -35,6 +35,6 @@ test('a record has what was said and what it earned, and no tensors', () => {
 });
 
 test('a group without a label has none on record', () => {
-  const record = groupRecord(1, { sample, prompt, rollouts: [] }, { marks, logProb: () => undefined });
+  const record = groupRecord(1, { sample, prompt, rollouts: [], skipped: 0 }, { marks, logProb: () => undefined });
   expect(JSON.parse(JSON.stringify(record))).not.toHaveProperty('label');
 });

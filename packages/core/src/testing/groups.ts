@@ -36,5 +36,5 @@ export function groupOf(id: string, prompt: Prompt, said: readonly Said[], place
   const sample = { id, images: [], problem: '', solution: '', task: 'grounding', extra: {}, source };
   const [first = {}, ...rest] = said;
   const rollouts = (place ? rest : said).map((each) => rolloutOf(each));
-  return { sample, prompt, rollouts, label: place && labelOf(first, place) };
+  return { sample, prompt, rollouts, label: place && labelOf(first, place), skipped: 0 };
 }
