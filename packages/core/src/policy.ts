@@ -150,10 +150,6 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
   return { base: await find(remote.id, remote.revision), adapter: directory };
 }
 
-/** The directory whose configuration, tokenizer and processor a model has; its weights are not needed. */
-export const localBase = async (model: string, options: ModelSource): Promise<string> =>
-  (await locateModel(model, { ...options, weights: false })).base;
-
 /**
  * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
  * `owner/name` on the hub, which is downloaded once.

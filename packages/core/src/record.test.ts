@@ -54,5 +54,5 @@ test('masked rollouts are counted', () => {
     ...groupOf('a', prompt, []),
     rollouts: [rolloutOf(cut, true), rolloutOf(cut), rolloutOf(sampled([-1], 1))],
   };
-  expect(metricsOf([group])).toMatchObject({ masked: 1, cutOff: 2 / 3 });
+  expect(metricsOf([group])).toMatchObject({ masked: 1 / 3, cutOff: 2 / 3 });
 });

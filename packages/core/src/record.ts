@@ -60,7 +60,7 @@ function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string
     length: mean(all.map(({ response }) => response.tokens.length)),
     cutOff: mean(all.map(({ response }) => (response.stop === 'length' ? 1 : 0))),
     /** Of those, how many the loss left out. */
-    masked: all.filter(({ masked }) => masked).length,
+    masked: mean(all.map(({ masked }) => (masked ? 1 : 0))),
     /** -log pi of a sampled token: an estimate of the policy's entropy in nats. */
     entropy: -mean(all.flatMap(({ response }) => response.logProbs)),
     noVariance: mean(groups.map((group) => (hasNoVariance(group) ? 1 : 0))),

@@ -36,6 +36,7 @@ import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
 import { requireEmpty, Run } from './run/run.ts';
+import { SilenceGuard } from './run/silence.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
 import type { Sample } from './types.ts';
@@ -294,7 +295,8 @@ async function trainPolicy({
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
-  const guard = new TakeoverGuard(checkpoint ? stepMetrics(run.directory) : []);
+  const past = checkpoint ? stepMetrics(run.directory) : [];
+  const guards = [new TakeoverGuard(past), new SilenceGuard(past)];
 
   // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
   const pull = (): Batch & { readonly after: CursorState } => {
@@ -342,10 +344,9 @@ async function trainPolicy({
       run.log(described.event);
       run.writeGroups(step, described.groups);
       onEvent({ kind: 'step', step, steps: config.steps, metrics });
-      const takeover = guard.observe(metrics);
-      if (takeover) {
-        run.log({ type: 'warning', step, message: takeover });
-        onEvent({ kind: 'warning', message: `step ${step}: ${takeover}` });
+      for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
+        run.log({ type: 'warning', step, message });
+        onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
       }
 
       const last = step === config.steps;

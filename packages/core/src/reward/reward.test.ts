@@ -24,7 +24,10 @@ test('a reward is the weighted sum of its terms', () => {
 });
 
 /** What the user's rewards make of answers to one prompt. */
-async function scored(rewards: readonly RewardFunction[], answers: readonly Answer[] = [ANSWER]): Promise<(Terms | undefined)[]> {
+async function scored(
+  rewards: readonly RewardFunction[],
+  answers: readonly Answer[] = [ANSWER],
+): Promise<(Terms | undefined)[]> {
   const [own] = await scoreGroups([{ scorer: makeScorer(task, rewards), subject: subjectOf([]), answers }]);
   return own!;
 }

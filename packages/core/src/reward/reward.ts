@@ -160,7 +160,7 @@ async function scoreGroup({ scorer, subject, answers }: Responses): Promise<(Ter
     scorer.rewards.map(async (reward) => {
       const values = await attempt(reward.name, sample, () =>
         reward.score
-          ? Promise.all(judged.map((answer) => reward.score(answer, sample, context)))
+          ? Promise.all(judged.map(async (answer) => reward.score(answer, sample, context)))
           : reward.scoreGroup(judged, sample, context),
       );
       if (!Array.isArray(values) || values.length !== answers.length) {
