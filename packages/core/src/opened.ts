@@ -25,8 +25,8 @@ export interface OpenedModel extends Measure {
 export async function openModel(model: string, options: OpenOptions = {}): Promise<OpenedModel> {
   const { device, precision } = options;
   const { base, adapter } = await locateModel(model, options);
-  const { experiment, origins } = await openMeasure([adapter, base], options);
-  const { minPixels, maxPixels, maxPromptTokens } = experiment.settings;
+  const measure = await openMeasure([adapter, base], options);
+  const { minPixels, maxPixels, maxPromptTokens } = measure.experiment.settings;
   const seen = { minPixels, maxPixels, maxPromptTokens };
-  return { policy: loadLocalPolicy(base, { ...seen, adapter, device, precision, dtype: 'auto' }), experiment, origins };
+  return { ...measure, policy: loadLocalPolicy(base, { ...seen, adapter, device, precision, dtype: 'auto' }) };
 }

@@ -37,8 +37,10 @@ export interface MeasureOptions extends Pick<
 
 export interface Measure {
   readonly experiment: Experiment;
-  /** A line for each place that settings were taken from. */
+  /** A line for each place that settings were taken from, but for the options themselves. */
   readonly origins: readonly string[];
+  /** False where nothing says how a question is put: neither the model, nor a configuration, nor the options. */
+  readonly isGuided: boolean;
 }
 
 /**
@@ -64,7 +66,12 @@ export async function openMeasure(
   const files = [...(config?.plugins ?? []), ...plugins];
   let experiment = Experiment.open(settled.settings, { plugins: files, rewards, onWarning });
   if (config) experiment = await decideByTraining(experiment, config);
-  return { experiment, origins: describeOrigins(settled) };
+  const isGuided = base.length > 0 || prompt !== undefined || task !== undefined;
+  return {
+    experiment,
+    origins: describeOrigins(settled, own.from),
+    isGuided,
+  };
 }
 
 /** What a configuration leaves to `auto` is decided by the data that it trains on, as training decides it. */

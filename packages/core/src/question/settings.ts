@@ -98,8 +98,8 @@ function merge(
   return { ...below, ...Object.fromEntries(merged) };
 }
 
-/** A line per origin, such as `from runs/cars/best: prompt, maxPixels 3136`. */
-export function describeOrigins({ settings, origins }: Settled): string[] {
+/** A line per origin but one, such as `from runs/cars/best: prompt, maxPixels 3136`. */
+export function describeOrigins({ settings, origins }: Settled, known: string): string[] {
   const shown = (key: keyof Settings): string => {
     const value = settings[key];
     if (key === 'parameters') return `parameters of ${Object.keys(settings.parameters).join(', ')}`;
@@ -110,6 +110,7 @@ export function describeOrigins({ settings, origins }: Settled): string[] {
       : key;
   };
   const byOrigin = Map.groupBy(origins.keys(), (key) => origins.get(key)!);
+  byOrigin.delete(known);
   return [...byOrigin].map(([from, keys]) => `from ${from}: ${keys.map(shown).join(', ')}`);
 }
 

@@ -30,16 +30,13 @@ export function defineChat(program: Command): void {
     const { openModel } = await import('@visurf/core');
     const { model, revision, adapter, base, device, precision } = options;
     const source = { revision, adapter, base, device, precision, onProgress: downloads() };
-    const {
-      policy: loaded,
-      experiment,
-      origins,
-    } = await openModel(model, { ...(await measureOf(options)), ...source });
+    const opened = await openModel(model, { ...(await measureOf(options)), ...source });
+    const { policy: loaded, experiment, origins, isGuided } = opened;
     using policy = loaded;
     for (const line of origins) console.error(line);
     const { maxNewTokens, system } = experiment.settings;
-    // A model that carries no settings is asked what is typed.
-    const put = (text: string): string => (origins.length > 0 ? experiment.userTurn(text) : text);
+    // Where nothing says how a question is put, what is typed is the question.
+    const put = (text: string): string => (isGuided ? experiment.userTurn(text) : text);
     const chat = new Chat(policy, { ...options, maxNewTokens }, new Conversation(system, put));
     for (const image of options.image) await chat.show(image);
     await chat.run();
