@@ -150,13 +150,13 @@ describe('score', () => {
 describe('generate', () => {
   const twelve = ['--max-new-tokens', '12'];
 
-  // The other cases hold an id without a token or an image token, which the reference may say and we never do.
+  // The other two cases begin with an image token, which the reference may say and we never do.
   test.each([
     ['one-image', '1.05'],
     ['two-images', '1'],
     ['text-only', '1'],
     ['text-only', '1.05'],
-    ['two-images', '1.05'],
+    ['small-image', '1'],
   ])('is greedy unless said, whatever generation_config.json says: %s, penalty %s', async (name, penalty) => {
     const reference = cases[name]!;
     const said = await visurfJson<Said>(
