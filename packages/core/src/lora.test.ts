@@ -68,7 +68,14 @@ test('a run trains the adapter, saves it alone, opens again, and resumes to the 
 
   const checkpoint = path.join(whole.run, 'checkpoints', '000004');
   expect(readdirSync(checkpoint).sort()).toEqual(
-    ['adapter_config.json', 'adapter_model.safetensors', 'experiment.json', 'manifest.json', 'optimizer.safetensors', 'state.json'].sort(),
+    [
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'experiment.json',
+      'manifest.json',
+      'optimizer.safetensors',
+      'state.json',
+    ].sort(),
   );
   const described = JSON.parse(readFileSync(path.join(checkpoint, 'adapter_config.json'), 'utf8')) as object;
   const base = path.relative(checkpoint, tinyModel);

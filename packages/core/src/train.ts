@@ -6,6 +6,7 @@ import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, ty
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
+import { dataChange, printOf, type DataPrint } from './data/print.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
@@ -63,6 +64,8 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
   /** Reward terms of one's own, added to those of the task. */
   readonly rewards?: readonly RewardFunction[];
+  /** Go on with data that is not what the run began with. */
+  readonly changedData?: boolean;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
@@ -82,6 +85,8 @@ export interface TrainResult {
 interface Progress {
   readonly cursor: CursorState;
   readonly forms: FormHistory;
+  /** Absent in checkpoints of earlier versions. */
+  readonly data?: { readonly train: DataPrint; readonly validation?: DataPrint | undefined } | undefined;
 }
 
 const optimizerFile = 'optimizer.safetensors';
@@ -148,7 +153,13 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
 
   const environment = describeEnvironment({ ...info() });
   try {
-    const resumed = resume ? await Run.resume(config.output, config, environment) : undefined;
+    const changes: string[] = [];
+    const check = (checkpoint: Checkpoint): void => {
+      const before = readSettings(checkpoint.directory);
+      if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
+      if (!options.changedData) requireSameData(checkpoint.state as Progress, { samples, validation, config });
+    };
+    const resumed = resume ? await Run.resume(config.output, config, environment, check) : undefined;
     const checkpoint = resumed?.checkpoint;
     reached = checkpoint?.step ?? 0;
     const begin = (): Run => {
@@ -158,8 +169,7 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     };
     if (resumed) run = begin();
     for (const message of resumed?.warnings ?? []) warn(message);
-    const before = checkpoint && readSettings(checkpoint.directory);
-    if (before) changesOfRewards(before, experiment.settings, config.output).forEach(warn);
+    changes.forEach(warn);
     const slow = precisionWarning(config.precision, config.device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
@@ -175,7 +185,8 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     const local = { ...config, model: start.base };
     using profile = named ?? record();
     const data = { config: local, experiment, samples: taught.map(({ sample }) => sample), validation };
-    return await trainPolicy({ ...data, policy, run, checkpoint, profile, onEvent, signal });
+    const prints = printsOf({ config, samples, validation });
+    return await trainPolicy({ ...data, prints, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
       where: config.output,
@@ -186,12 +197,43 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
   }
 }
 
+interface Data {
+  readonly config: Config;
+  readonly samples: readonly Sample[];
+  readonly validation: readonly Sample[];
+}
+
+/** @throws UserError that names the file and what changed, where a run goes on with other data */
+function requireSameData({ data: before }: Progress, { config: { data, ...config }, samples, validation }: Data): void {
+  // Another number of validation samples is what `eval.limit` and `eval.every` may ask for.
+  const isLimited = config.eval.limit !== undefined || validation.length === 0;
+  const held = isLimited && validation.length !== before?.validation?.samples ? undefined : before?.validation;
+  const sets = [
+    [data.train, before?.train, samples],
+    [data.validation, held, validation],
+  ] as const;
+  for (const [file, print, now] of sets) {
+    const change = print && dataChange(print, now);
+    if (change === undefined) continue;
+    throw new UserError(`the data is not what the run was trained with: ${change}`, {
+      where: file ?? print!.file,
+      remedy: 'Bring the data back, or go on with it as it is: --changed-data.',
+    });
+  }
+}
+
+const printsOf = ({ config: { data }, samples, validation }: Data): Progress['data'] => ({
+  train: printOf(data.train, samples),
+  validation: validation.length > 0 && data.validation ? printOf(data.validation, validation) : undefined,
+});
+
 interface Training {
   readonly config: Config;
   readonly policy: Policy;
   readonly experiment: Experiment;
   readonly samples: readonly Sample[];
   readonly validation: readonly Sample[];
+  readonly prints: Progress['data'];
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
   readonly profile: Profile | undefined;
@@ -268,6 +310,7 @@ async function trainPolicy({
   experiment,
   samples,
   validation,
+  prints,
   run,
   checkpoint,
   profile,
@@ -314,7 +357,7 @@ async function trainPolicy({
   };
 
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
-    const progress: Progress = { cursor: drawn, forms };
+    const progress: Progress = { cursor: drawn, forms, data: prints };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...(policy.peft

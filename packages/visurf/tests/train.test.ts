@@ -135,3 +135,24 @@ test.runIf(process.platform === 'linux')('a full disk ends the run, which goes o
   const resumed = await visurfJson<Summary>('train', config, '--resume');
   expect(resumed.steps).toBe(2);
 });
+
+test('a run does not go on with other data unless told, and is left as it is', async () => {
+  const folder = await makeRun();
+  const [config, data, log] = ['config.yaml', 'data.jsonl', 'run/events.jsonl'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await visurfJson('train', config);
+  const before = readFileSync(log, 'utf8');
+  writeFileSync(data, readFileSync(data, 'utf8') + linesOf([sample('late', [])]));
+  const again = ['train', config, 'steps=3', '--resume', '--json'];
+  expectRefusal(
+    await visurf(...again),
+    'data.jsonl: the data is not what',
+    '1 samples were appended',
+    '--changed-data',
+  );
+  expect(readFileSync(log, 'utf8')).toBe(before);
+  expect((await visurfJson<Summary>(...again.slice(0, -1), '--changed-data')).steps).toBe(3);
+});

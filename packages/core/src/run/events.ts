@@ -3,6 +3,7 @@
  * Trainer, studio and other tools share these types; readers skip types they do not know.
  */
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 
 interface Stamped {
   /** Milliseconds since 1970. */
@@ -55,8 +56,24 @@ export type RunEvent = StartEvent | StepEvent | EvalEvent | CheckpointEvent | Wa
 /** An event as its writer gives it: the run adds the time. */
 export type NewEvent = RunEvent extends infer Event ? (Event extends RunEvent ? Omit<Event, 'time'> : never) : never;
 
-/** Events of a run, finished or not; the half-written last line of a killed process is left out. */
-export function readEvents(file: string): RunEvent[] {
+/**
+ * Events of a run, finished or not; the half-written last line of a killed process is left out.
+ * @param onDamage hears of lines that are no events, which are left out as well: `events.jsonl:LINE ...`
+ */
+export function readEvents(file: string, onDamage: (message: string) => void = () => undefined): RunEvent[] {
   const complete = readFileSync(file, 'utf8').split('\n').slice(0, -1);
-  return complete.map((line) => JSON.parse(line) as RunEvent);
+  return complete.flatMap((line, i): RunEvent[] => {
+    const event = eventOf(line);
+    if (!event) onDamage(`${path.basename(file)}:${i + 1} is damaged, and left out`);
+    return event ? [event] : [];
+  });
+}
+
+function eventOf(line: string): RunEvent | undefined {
+  try {
+    const event = JSON.parse(line) as Partial<RunEvent> | null;
+    return typeof event?.type === 'string' && typeof event.step === 'number' ? (event as RunEvent) : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -73,7 +74,9 @@ function contents(directory: string): unknown {
     groups,
     best,
     files: (manifest as { files: unknown }).files,
-    checkpoints: readdirSync(path.join(directory, 'checkpoints')).sort(),
+    checkpoints: readdirSync(path.join(directory, 'checkpoints'))
+      .filter((name) => /^\d/.test(name))
+      .sort(),
   };
 }
 
@@ -126,9 +129,54 @@ test('a damaged checkpoint is passed over with a warning', async () => {
   expect(again.warnings[0]).toContain(
     'checkpoint 6 is damaged and was passed over: model.safetensors has another size',
   );
+  expect(readdirSync(path.join(directory, 'checkpoints'))).toContain('damaged-000006');
   await train(again.run, 4, 10, again.total);
   again.run.close();
   expect(contents(directory)).toEqual(await uninterrupted());
+});
+
+test('a damaged line of the log is named and left out', async () => {
+  const directory = fresh();
+  const run = Run.start(directory, configOf(), {});
+  await train(run, 0, 4, 0);
+  run.close();
+  const log = path.join(directory, 'events.jsonl');
+  const lines = readFileSync(log, 'utf8').split('\n');
+  // As long as it was: a disk that forgets leaves zeros.
+  writeFileSync(log, lines.with(2, '\0'.repeat(lines[2]!.length)).join('\n'));
+  const damages: string[] = [];
+  expect(readEvents(log, (message) => damages.push(message))).toHaveLength(lines.length - 2);
+  expect(damages).toEqual(['events.jsonl:3 is damaged, and left out']);
+  const again = await resume(directory);
+  expect(again.step).toBe(4);
+  expect(again.warnings).toContain('events.jsonl:3 is damaged, and left out');
+  again.run.close();
+});
+
+test('a run whose checkpoints are gone is not begun anew', async () => {
+  const directory = fresh();
+  const run = Run.start(directory, configOf(), {});
+  await train(run, 0, 4, 0);
+  run.close();
+  renameSync(path.join(directory, 'checkpoints'), path.join(directory, 'elsewhere'));
+  const log = readFileSync(path.join(directory, 'events.jsonl'), 'utf8');
+  await expect(resume(directory)).rejects.toThrow('no checkpoints any more: the logs of 4 steps would be lost');
+  expect(readFileSync(path.join(directory, 'events.jsonl'), 'utf8')).toBe(log);
+});
+
+test('what a resume is refused for leaves the run as it is', async () => {
+  const directory = fresh();
+  const run = Run.start(directory, configOf(), {});
+  await train(run, 0, 5, 0);
+  run.close();
+  const read = () => readFileSync(path.join(directory, 'events.jsonl'), 'utf8');
+  const before = read();
+  const refuse = (): never => {
+    throw new Error('other data');
+  };
+  await expect(Run.resume(directory, configOf(), {}, refuse)).rejects.toThrow('other data');
+  expect(read()).toBe(before);
+  expect(existsSync(path.join(directory, 'lock'))).toBe(false);
 });
 
 test('where every checkpoint is damaged nothing is thrown away', async () => {

@@ -34,7 +34,7 @@ import {
 } from './checkpoint.ts';
 import { AppendOnly, assertCreatable, makeDirectory, replaceFile, sync } from './durable.ts';
 import { environmentChanges, type Environment } from './environment.ts';
-import { readEvents, type NewEvent } from './events.ts';
+import { readEvents, type NewEvent, type RunEvent } from './events.ts';
 import type { GroupRecord } from './groups.ts';
 import { lockRun } from './lock.ts';
 
@@ -77,9 +77,15 @@ export class Run {
 
   /**
    * Goes on with a run that was stopped or killed.
+   * @param check looks at the checkpoint before anything is changed, and throws where the run cannot go on from it
    * @throws UserError where there is none, it is in use, or the configuration is another
    */
-  static async resume(directory: string, config: Config, environment: Environment): Promise<Resumed> {
+  static async resume(
+    directory: string,
+    config: Config,
+    environment: Environment,
+    check: (checkpoint: Checkpoint) => void = () => undefined,
+  ): Promise<Resumed> {
     const written = path.join(directory, 'config.yaml');
     if (!existsSync(written)) {
       throw new UserError('there is no run to resume', { where: directory, remedy: 'Start it without resuming.' });
@@ -94,6 +100,11 @@ export class Run {
     const release = lockRun(directory);
     try {
       const { checkpoint, warnings } = await latestCheckpoint(path.join(directory, 'checkpoints'));
+      const log = path.join(directory, EVENTS);
+      const events = existsSync(log) ? readEvents(log, (message) => warnings.push(message)) : [];
+      if (checkpoint) check(checkpoint);
+      else requireNothingToLose(directory, events);
+      setAside(directory, checkpoint?.step ?? 0);
       cutBack(directory, checkpoint);
       replaceFile(written, configToYaml(config));
       const run = new Run(directory, config, environment, release, checkpoint?.manifest.best);
@@ -210,7 +221,9 @@ async function latestCheckpoint(folder: string): Promise<{ checkpoint: Checkpoin
   for (const step of checkpointSteps(folder).reverse()) {
     const found = await readCheckpoint(folder, step);
     if (!('fault' in found)) return { checkpoint: found, warnings };
-    warnings.push(`checkpoint ${step} is damaged and was passed over: ${found.fault}`);
+    warnings.push(
+      `checkpoint ${step} is damaged and was passed over: ${found.fault}; it is kept as damaged-${stepName(step)}`,
+    );
   }
   if (warnings.length === 0) return { checkpoint: undefined, warnings };
   throw new UserError(`no checkpoint is whole:\n  ${warnings.join('\n  ')}`, {
@@ -219,12 +232,34 @@ async function latestCheckpoint(folder: string): Promise<{ checkpoint: Checkpoin
   });
 }
 
+/**
+ * A run that was killed before its first checkpoint begins anew. One that had checkpoints, which are gone, does not.
+ * @throws UserError that says what would be lost
+ */
+function requireNothingToLose(directory: string, events: readonly RunEvent[]): void {
+  const saved = events.findLast(({ type }) => type === 'checkpoint');
+  if (!saved) return;
+  throw new UserError(`there are no checkpoints any more: the logs of ${saved.step} steps would be lost`, {
+    where: directory,
+    remedy: 'Bring back the folder checkpoints, or start a run with another output.',
+  });
+}
+
+/** Keeps damaged checkpoints under another name, so that nothing that could be mended is lost. */
+function setAside(directory: string, step: number): void {
+  const folder = path.join(directory, 'checkpoints');
+  for (const later of checkpointSteps(folder).filter((each) => each > step)) {
+    const aside = path.join(folder, `damaged-${stepName(later)}`);
+    rmSync(aside, { recursive: true, force: true });
+    renameSync(path.join(folder, stepName(later)), aside);
+  }
+}
+
 /** Removes what the run wrote after a checkpoint (after its beginning, where there is none). */
 function cutBack(directory: string, checkpoint: Checkpoint | undefined): void {
   const step = checkpoint?.step ?? 0;
   const folder = path.join(directory, 'checkpoints');
   removeLeftovers(folder);
-  for (const later of checkpointSteps(folder)) if (later > step) removeCheckpoint(folder, later);
   const groups = path.join(directory, 'groups');
   for (const name of existsSync(groups) ? readdirSync(groups) : []) {
     if (Number.parseInt(name, 10) > step) rmSync(path.join(groups, name));

@@ -7,6 +7,7 @@ import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from 
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
+  readonly changedData?: true;
   readonly profile?: string | true;
   readonly profileSteps?: number;
 }
@@ -18,6 +19,7 @@ export function defineTrain(program: Command): void {
     .argument('<config.yaml>', 'the configuration')
     .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
     .option('--resume', 'go on from the last checkpoint in the output directory')
+    .option('--changed-data', 'with --resume: go on although the data is not what it was')
     .option(
       '--profile [file.json]',
       'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
@@ -25,7 +27,7 @@ export function defineTrain(program: Command): void {
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withJson(withCompute(command, false)).action(
     async (file: string, changes: readonly string[], given: TrainOptions) => {
-      const { json, resume, device, precision } = given;
+      const { json, resume = false, changedData = false, device, precision } = given;
       const { loadConfig, train } = await import('@visurf/core');
       const profile = profileOf(given, command);
       const overrides = [...changes];
@@ -36,7 +38,7 @@ export function defineTrain(program: Command): void {
       const progress = new Progress();
       const onEvent = (event: TrainEvent) => show(event, progress);
       const result = await interruptible((signal) =>
-        train(config, { resume: resume ?? false, profile, onEvent, signal, warnings }),
+        train(config, { resume, changedData, profile, onEvent, signal, warnings }),
       );
       progress.finish();
       const { interrupted, ...summary } = result;
