@@ -6,7 +6,6 @@ import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, ty
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
-import { dataChange, printOf, type DataPrint } from './data/print.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
@@ -17,21 +16,19 @@ import { TakeoverGuard } from './label/takeover.ts';
 import type { DownloadProgress } from './hub/model.ts';
 import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
-import { loadModel } from './model/load.ts';
-import { differences } from './model/lora.ts';
-import { adapterFiles, keepStart, settingsOf } from './model/peft.ts';
-import type { QwenVL } from './model/qwen.ts';
+import { adapterFiles } from './model/peft.ts';
 import type { ObservePhase } from './phases.ts';
-import { loadLocalPolicy, locateModel, type LocatedModel, type Policy } from './policy.ts';
+import { locateModel, type Policy } from './policy.ts';
 import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
-import { changesOfRewards } from './question/resume.ts';
+import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './question/resume.ts';
 import { experimentFile, pixelLimits, readSettings, writeSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
 import type { RewardFunction, Scorer } from './reward/reward.ts';
 import { describeLost, withoutLost } from './reward/survival.ts';
 import { describeStep } from './record.ts';
+import { loadStart, referenceOf } from './start.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
@@ -85,8 +82,7 @@ export interface TrainResult {
 interface Progress {
   readonly cursor: CursorState;
   readonly forms: FormHistory;
-  /** Absent in checkpoints of earlier versions. */
-  readonly data?: { readonly train: DataPrint; readonly validation?: DataPrint | undefined } | undefined;
+  readonly data?: DataPrints | undefined;
 }
 
 const optimizerFile = 'optimizer.safetensors';
@@ -157,7 +153,7 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     const check = (checkpoint: Checkpoint): void => {
       const before = readSettings(checkpoint.directory);
       if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
-      if (!options.changedData) requireSameData(checkpoint.state as Progress, { samples, validation, config });
+      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { samples, validation, config });
     };
     const resumed = resume ? await Run.resume(config.output, config, environment, check) : undefined;
     const checkpoint = resumed?.checkpoint;
@@ -197,86 +193,18 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
   }
 }
 
-interface Data {
-  readonly config: Config;
-  readonly samples: readonly Sample[];
-  readonly validation: readonly Sample[];
-}
-
-/** @throws UserError that names the file and what changed, where a run goes on with other data */
-function requireSameData({ data: before }: Progress, { config: { data, ...config }, samples, validation }: Data): void {
-  // Another number of validation samples is what `eval.limit` and `eval.every` may ask for.
-  const isLimited = config.eval.limit !== undefined || validation.length === 0;
-  const held = isLimited && validation.length !== before?.validation?.samples ? undefined : before?.validation;
-  const sets = [
-    [data.train, before?.train, samples],
-    [data.validation, held, validation],
-  ] as const;
-  for (const [file, print, now] of sets) {
-    const change = print && dataChange(print, now);
-    if (change === undefined) continue;
-    throw new UserError(`the data is not what the run was trained with: ${change}`, {
-      where: file ?? print!.file,
-      remedy: 'Bring the data back, or go on with it as it is: --changed-data.',
-    });
-  }
-}
-
-const printsOf = ({ config: { data }, samples, validation }: Data): Progress['data'] => ({
-  train: printOf(data.train, samples),
-  validation: validation.length > 0 && data.validation ? printOf(data.validation, validation) : undefined,
-});
-
 interface Training {
   readonly config: Config;
   readonly policy: Policy;
   readonly experiment: Experiment;
   readonly samples: readonly Sample[];
   readonly validation: readonly Sample[];
-  readonly prints: Progress['data'];
+  readonly prints: DataPrints;
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
   readonly profile: Profile | undefined;
   readonly onEvent: (event: TrainEvent) => void;
   readonly signal: AbortSignal | undefined;
-}
-
-/** What a run begins with, or goes on with: a whole model, or one with an adapter, new or trained before. */
-function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | undefined, config: Config): Policy {
-  const { device, precision } = config;
-  const { lora } = config.train;
-  const usesAdapter = lora !== undefined || adapter !== undefined;
-  // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
-  const options = { ...config.data, device, precision, dtype: usesAdapter ? 'auto' : 'float32' } as const;
-  const saved = checkpoint?.directory;
-  const policy = usesAdapter
-    ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter })
-    : loadLocalPolicy(saved ?? base, options);
-  try {
-    if (adapter === undefined) {
-      if (lora && !saved) policy.addAdapter(lora, config.seed);
-      return policy;
-    }
-    const changed = lora && policy.peft ? differences(policy.model, settingsOf(policy.peft), lora) : [];
-    if (changed.length > 0) {
-      throw new UserError(`the adapter that training goes on from has another ${changed.join(', ')}`, {
-        where: 'train.lora',
-        remedy: 'Leave train.lora out, or merge the adapter into its base first (visurf merge) and train a new one.',
-      });
-    }
-    const { coefficient, reference } = config.objective.kl;
-    if (coefficient > 0 && reference === 'start') keepStart(policy.model, adapter);
-    return policy;
-  } catch (error) {
-    policy[Symbol.dispose]();
-    throw error;
-  }
-}
-
-/** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
-function referenceOf({ model, peft }: Policy, { objective, model: directory, device }: Config): QwenVL | undefined {
-  if (objective.kl.coefficient === 0) return undefined;
-  return peft ? model : loadModel(directory, { device });
 }
 
 /** What a resumed run had reached. */

@@ -1,0 +1,50 @@
+/** The models that a run begins with: the policy, and the reference of a KL penalty. */
+import type { Config } from './config/schema.ts';
+import { UserError } from './errors.ts';
+import { loadModel } from './model/load.ts';
+import { differences } from './model/lora.ts';
+import { keepStart, settingsOf } from './model/peft.ts';
+import type { QwenVL } from './model/qwen.ts';
+import { loadLocalPolicy, type LocatedModel, type Policy } from './policy.ts';
+import type { Checkpoint } from './run/checkpoint.ts';
+
+/** What a run begins with, or goes on with: a whole model, or one with an adapter, new or trained before. */
+export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | undefined, config: Config): Policy {
+  const { device, precision } = config;
+  const { lora } = config.train;
+  const usesAdapter = lora !== undefined || adapter !== undefined;
+  // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
+  const options = { ...config.data, device, precision, dtype: usesAdapter ? 'auto' : 'float32' } as const;
+  const saved = checkpoint?.directory;
+  const policy = usesAdapter
+    ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter })
+    : loadLocalPolicy(saved ?? base, options);
+  try {
+    if (adapter === undefined) {
+      if (lora && !saved) policy.addAdapter(lora, config.seed);
+      return policy;
+    }
+    const changed = lora && policy.peft ? differences(policy.model, settingsOf(policy.peft), lora) : [];
+    if (changed.length > 0) {
+      throw new UserError(`the adapter that training goes on from has another ${changed.join(', ')}`, {
+        where: 'train.lora',
+        remedy: 'Leave train.lora out, or merge the adapter into its base first (visurf merge) and train a new one.',
+      });
+    }
+    const { coefficient, reference } = config.objective.kl;
+    if (coefficient > 0 && reference === 'start') keepStart(policy.model, adapter);
+    return policy;
+  } catch (error) {
+    policy[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
+export function referenceOf(
+  { model, peft }: Policy,
+  { objective, model: directory, device }: Config,
+): QwenVL | undefined {
+  if (objective.kl.coefficient === 0) return undefined;
+  return peft ? model : loadModel(directory, { device });
+}
