@@ -317,20 +317,15 @@ function measure(each: Case, level: Level): Row {
 /** Slower than the chain, or multiplying at less than half the rate of libtorch's product. */
 const isFault = ({ share, chain, unit }: Row): boolean => chain < 1 || (unit === 'GFLOP/s' && share < 0.5);
 
-function printTable(rows: readonly Row[]): void {
+function tableOf(rows: readonly Row[]): string {
   const lines = rows.map((row) => [
     ...[row.level, row.name, row.shape, `${row.gflops.toFixed(1)} ${row.unit}`, `${(100 * row.share).toFixed(0)}%`],
     ...[`${row.chain.toFixed(2)}x`, isFault(row) ? 'FAULT' : ''],
   ]);
   const all = [['level', 'kernel', 'shape', 'rate', 'of the yardstick', 'chain / kernel', ''], ...lines];
   const widths = all[0]!.map((_, i) => Math.max(...all.map((line) => line[i]!.length)));
-  for (const line of all)
-    console.error(
-      line
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    );
+  const padded = all.map((line) => line.map((cell, i) => cell.padEnd(widths[i]!)).join('  '));
+  return padded.map((line) => line.trimEnd()).join('\n');
 }
 
 const { values: options } = parseArgs({
@@ -349,9 +344,10 @@ if (options.level === undefined) {
     const stdio = ['ignore', 'pipe', 'inherit'] as const;
     return JSON.parse(execFileSync(process.execPath, command, { env, encoding: 'utf8', stdio: [...stdio] })) as Row[];
   });
-  printTable(rows);
   const tidy = (_: string, value: unknown): unknown =>
     typeof value === 'number' ? Number(value.toPrecision(4)) : value;
+  const write = options.json ? console.error : console.log;
+  write(tableOf(rows));
   if (options.json) console.log(JSON.stringify(rows, tidy, 1));
 } else {
   const level = machineLevels().find((each) => each === options.level && info().kernels.toLowerCase() === each);

@@ -129,8 +129,11 @@ struct Row {
 
   // What is not seen, up to `to`, becomes `value`.
   void hide(T* row, int64_t to, T value) const {
-    for (int64_t i = shared; i < ownColumn; ++i) row[i] = value;
-    for (int64_t i = ownColumn + own; i < to; ++i) row[i] = value;
+    using V = Vector<T, kVectorBytes>;
+    fillUp(row, shared, value);
+    if (own > 0) fillUp(row + ownColumn, own, value);
+    for (auto* next = reinterpret_cast<V*>(row + filled); next < reinterpret_cast<V*>(row + to); ++next)
+      *next = V{} + value;
   }
 };
 

@@ -24,7 +24,7 @@ void rotateHead(const T* x, const T* cos, const T* sin, T* y, int64_t size, int6
 template <class T>
 void softmax(T* scores, int64_t count) {
   const int64_t filled = wholeVectors<T>(count);
-  for (int64_t i = count; i < filled; ++i) scores[i] = -std::numeric_limits<T>::infinity();
+  fillUp(scores, count, -std::numeric_limits<T>::infinity());
   const T factor = 1 / exponentials<T>(scores, filled, 1, largestOf(scores, filled));
   for (int64_t i = 0; i < count; ++i) scores[i] *= factor;
 }

@@ -42,6 +42,18 @@ inline int64_t wholeVectors(int64_t count) {
   return (count + lanes - 1) / lanes * lanes;
 }
 
+// What follows `count` numbers (at least one) in the last of their vectors becomes `value`.
+template <class T>
+inline void fillUp(T* x, int64_t count, T value) {
+  using V = Vector<T, kVectorBytes>;
+  constexpr int64_t lanes = kVectorBytes / sizeof(T);
+  V places;
+  for (int64_t lane = 0; lane < lanes; ++lane) places[lane] = lane;
+  const int64_t before = wholeVectors<T>(count) - lanes;
+  auto* last = reinterpret_cast<V*>(x + before);
+  *last = places < V{} + static_cast<T>(count - before) ? *last : V{} + value;
+}
+
 // exp within a few units in the last place, written so that loops over it vectorise (Cephes' reduction and polynomial).
 // NaN would pass without being asked for, but GCC then leaves the loops of SSE2 scalar.
 // The multiple of log 2 is rounded by adding 1.5 * 2^23, in whose bits it then stands: SSE2 rounds in no other way.
