@@ -40,9 +40,9 @@ const causalPairs = (length: number): number => (length * (length + 1)) / 2;
 /** Forward operations of the vision tower on one image. */
 export function visionOperations(config: ModelConfig, grid: Grid): number {
   const { vision } = config;
-  const { family, depth, hiddenSize, intermediateSize, outHiddenSize, spatialMergeSize } = vision;
+  const { isGated, depth, hiddenSize, intermediateSize, outHiddenSize, spatialMergeSize } = vision;
   const patches = grid[0] * grid[1] * grid[2];
-  const matrices = family === 'qwen2_vl' ? 2 : 3;
+  const matrices = isGated ? 3 : 2;
   const block = 4 * hiddenSize ** 2 + matrices * hiddenSize * intermediateSize;
   const pixels = vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2;
   const unit = spatialMergeSize ** 2;

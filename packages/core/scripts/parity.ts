@@ -48,16 +48,15 @@ function plainTable(comparisons: readonly Comparison[]): string {
 
 function describe(name: string): string[] {
   const { model } = openConfiguration(name);
-  const { vision, text } = loadModelConfig(model);
-  const family = vision.family === 'qwen2_vl' ? 'Qwen2-VL' : 'Qwen2.5-VL';
+  const { family, vision, text } = loadModelConfig(model);
   const full = [...vision.fullAttentionBlocks];
   const windows =
-    vision.family === 'qwen2_vl'
+    vision.windowSize === Infinity
       ? 'none'
       : `${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`;
   return [
     name,
-    family,
+    family.title,
     `${text.heads} / ${text.keyValueHeads}`,
     windows,
     text.tiedHead ? 'yes' : 'no',

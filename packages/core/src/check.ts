@@ -2,10 +2,11 @@
 import type { ReadDataset } from './data/dataset.ts';
 import type { Finding } from './data/findings.ts';
 import { UserError } from './errors.ts';
+import { families } from './families/index.ts';
 import type { LabelSettings } from './label/control.ts';
 import { locateModel, type ModelSource } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { frameFor, IMAGE_AREA, survivingSize, type Coordinates } from './prompt/resize.ts';
+import { frameFor, survivingSize, type Coordinates } from './prompt/resize.ts';
 import { askAll } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
@@ -25,7 +26,7 @@ export interface DataReport {
 }
 
 export interface CheckDataOptions extends ModelSource, MeasureOptions {
-  /** Whose coordinates labels have to survive; unset: that of the configuration, else Qwen2.5-VL's where a limit is given. */
+  /** Whose coordinates labels have to survive; unset: that of the configuration, else those of the first family where a limit is given. */
   readonly model?: string | undefined;
 }
 
@@ -71,8 +72,10 @@ function coordinatesOf(model: string | undefined, limits: ReturnType<typeof pixe
   if (model !== undefined) return PromptEncoder.load(model, limits).coordinates;
   const { minPixels, maxPixels } = limits;
   if (minPixels === undefined && maxPixels === undefined) return undefined;
-  const area = { minPixels: minPixels ?? IMAGE_AREA.minPixels, maxPixels: maxPixels ?? IMAGE_AREA.maxPixels };
-  return { resize: { patchSize: 14, mergeSize: 2, ...area }, thousandths: false };
+  const [{ processor, coordinates }] = families;
+  const { patchSize, mergeSize, image } = processor;
+  const area = { minPixels: minPixels ?? image.minPixels, maxPixels: maxPixels ?? image.maxPixels };
+  return { resize: { patchSize, mergeSize, ...area }, thousandths: coordinates === 'thousandths' };
 }
 
 function roundingOf(

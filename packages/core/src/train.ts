@@ -16,6 +16,7 @@ import { TakeoverGuard } from './label/takeover.ts';
 import type { DownloadProgress } from './hub/model.ts';
 import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
+import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
 import type { ObservePhase } from './phases.ts';
 import { locateModel, type Policy } from './policy.ts';
@@ -250,7 +251,7 @@ async function trainPolicy({
   const optimizer = makeOptimizer(parameters, config.optimizer);
   if (checkpoint) loadOptimizer(optimizer, join(checkpoint.directory, optimizerFile));
   const reference = referenceOf(policy, config);
-  if (![...parameters.keys()].some((key) => key.startsWith('visual.'))) {
+  if (![...parameters.keys()].some(isVision)) {
     const features = new FeatureCache(featureBytes);
     for (const model of [policy.model, reference]) if (model) model._features = features;
   }

@@ -35,7 +35,7 @@ export interface Sample {
 
 /**
  * How pixels of the original image relate to the coordinates the model speaks
- * (Qwen2.5-VL: pixels of the resized image; Qwen2-VL: 0 to 1000).
+ * (by family: pixels of the resized image, or 0 to 1000).
  */
 export interface Frame {
   readonly width: number;

@@ -93,8 +93,8 @@ test.each([
 test('recomputation inside of a region has the gradients of the plain computation', () => {
   const layer = layerOfOnes();
   autocast('bfloat16', () => {
-    const { pull } = recompute((input) => layer.forward(input), x, layer.parameters());
-    pull(ones([1, 1], { dtype: 'bfloat16' }));
+    const { pull } = recompute(([input]) => [layer.forward(input)], [x], layer.parameters());
+    pull([ones([1, 1], { dtype: 'bfloat16' })]);
   });
   expect(layer.weight.grad?.toArray()).toEqual([1, 1, 1, 1]);
 });

@@ -123,12 +123,13 @@ describe('recomputation', () => {
 
     let input: Tensor = x;
     const pulls = blocks.map((block) => {
-      const { output, pull } = recompute(forward(block), input, block.parameters());
-      expect(output.requiresGrad).toBe(false);
-      input = output;
+      const { outputs, pull } = recompute(([each]) => [forward(block)(each)], [input], block.parameters());
+      [input] = outputs;
+      expect(input.requiresGrad).toBe(false);
       return pull;
     });
-    const gradX = pulls.reduceRight((gradient, pull) => pull(gradient), ones([1, 3], { dtype: 'float64' }));
+    const last = ones([1, 3], { dtype: 'float64' });
+    const gradX = pulls.reduceRight<Tensor | undefined>((gradient, pull) => pull([gradient])[0], last);
     expect([gradX, ...parameters.map((each) => each.grad)].map((each) => each?.toArray())).toEqual(expected);
   });
 
@@ -138,10 +139,10 @@ describe('recomputation', () => {
     scope(() =>
       noGrad(() => {
         const x = ones([1, 2]);
-        const { pull } = recompute((input) => layer.forward(input), x, layer.parameters());
+        const { pull } = recompute(([input]) => [layer.forward(input)], [x], layer.parameters());
         const gradOutput = ones([1, 2]);
         const { handles } = live();
-        pull(gradOutput).dispose();
+        pull([gradOutput])[0]?.dispose();
         expect(live().handles).toBe(handles);
       }),
     );
@@ -151,12 +152,26 @@ describe('recomputation', () => {
   test("a gradient that is somebody else's memory is copied, not taken", () => {
     const p = leaf(1, 1);
     const gradOutput = ones([2]);
-    const { pull } = recompute((x) => x.add(p), ones([2]), [p]);
-    pull(gradOutput);
-    pull(gradOutput);
+    const { pull } = recompute(([x]) => [x.add(p)], [ones([2])], [p]);
+    pull([gradOutput]);
+    pull([gradOutput]);
     expect(p.grad?.toArray()).toEqual([2, 2]);
     expect(gradOutput.toArray()).toEqual([1, 1]);
     accumulate(p, undefined);
     expect(p.grad?.toArray()).toEqual([2, 2]);
+  });
+
+  test('what travels beside the stream: taken up later, handed on as it is, or without a gradient', () => {
+    const p = leaf(2, 3);
+    const [x, y, ids] = [leaf(1, 4), leaf(5, 6), tensor([1, 0], { dtype: 'int64' })];
+    const first = recompute(([s, a, i]) => [s.mul(p), a!, i!], [x, y, ids], [p], { ofInputs: [true, true, false] });
+    expect(first.outputs.slice(1)).toEqual([y, ids]);
+    const second = recompute(([s, a, i]) => [s.add(a!.mul(s)).indexSelect(0, i!)], first.outputs, [], {
+      ofInputs: [true, true, false],
+    });
+    const gradients = first.pull(second.pull([tensor([1, 10])]));
+    // d / dx of x p (1 + y), in the order of ids: the weight 10 belongs to the first element.
+    expect(gradients.map((each) => each?.toArray())).toEqual([[120, 21], [20, 12], undefined]);
+    expect(p.grad?.toArray()).toEqual([60, 28]);
   });
 });

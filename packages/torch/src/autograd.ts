@@ -69,49 +69,53 @@ export function autocast<T>(dtype: 'bfloat16' | 'float16', body: () => T, device
 export const clearAutocastCache = (): void => native.clearAutocastCache();
 
 /**
- * A block whose activations are not kept: `run()` computes it without a graph, `pull(gradOutput)` computes it again,
- * adds the gradients of its parameters to their `.grad` and returns that of its input.
+ * A block whose activations are not kept: computed at once without a graph, and by `pull(gradOutputs)` again, which adds the
+ * gradients of its parameters to their `.grad` and returns those of its inputs.
  * The engine never calls back into JavaScript: the caller walks the blocks in reverse.
  *
+ * The first of several inputs and outputs is the stream, which a block must depend on; gradients may be `undefined` for the
+ * others, which the block may hand on as they are.
+ *
  * @param parameters those that take a gradient
- * @param options.ofInput false where the input takes none (it may be of integers then): `pull` returns `undefined`
+ * @param options.ofInputs which inputs take a gradient (others may be of integers); all of them unless said
  * @example
- * const { output, pull } = recompute((x) => block.forward(x), x, block.parameters());
- * const gradX = pull(gradOutput);
+ * const { outputs, pull } = recompute(([x]) => [block.forward(x)], [x], block.parameters());
+ * const [gradX] = pull([gradOutput]);
  */
-export function recompute(block: Block, x: Tensor, parameters: readonly Tensor[]): Recomputed<Tensor>;
 export function recompute(
-  block: Block,
-  x: Tensor,
+  block: (inputs: Several) => Several,
+  inputs: Several,
   parameters: readonly Tensor[],
-  options: { readonly ofInput: boolean },
-): Recomputed<Tensor | undefined>;
-export function recompute(
-  block: Block,
-  x: Tensor,
-  parameters: readonly Tensor[],
-  { ofInput }: { readonly ofInput: boolean } = { ofInput: true },
-): Recomputed<Tensor | undefined> {
-  const output = scope(() => noGrad(() => block(x)));
-  const pull = (gradOutput: Tensor): Tensor | undefined =>
+  { ofInputs = inputs.map(() => true) }: { readonly ofInputs?: readonly boolean[] } = {},
+): Recomputed {
+  const outputs = scope(() => noGrad(() => block(inputs)));
+  const pull = (gradOutputs: readonly (Tensor | undefined)[]): (Tensor | undefined)[] =>
     scope(() => {
-      const leaf = ofInput ? [x.detach().requiresGrad_()] : [];
-      const again = enableGrad(() => block(leaf[0] ?? x));
-      const gradients = grad([again], [...leaf, ...parameters], { gradOutputs: [gradOutput] });
-      const gradX = ofInput ? gradients.shift() : undefined;
-      if (ofInput && !gradX) throw new Error('the block does not depend on its input');
+      const leaves = inputs.map((x, i) => (ofInputs[i] ? x.detach().requiresGrad_() : x));
+      const again = enableGrad(() => block(leaves as unknown as Several));
+      const asked = again.flatMap((output, i) => {
+        const gradient = gradOutputs[i];
+        return gradient ? [{ output, gradient }] : [];
+      });
+      const gradients = grad(
+        asked.map(({ output }) => output),
+        [...leaves.filter((_, i) => ofInputs[i]), ...parameters],
+        { gradOutputs: asked.map(({ gradient }) => gradient) },
+      );
+      const ofLeaves = leaves.map((_, i) => (ofInputs[i] ? gradients.shift() : undefined));
+      if (ofInputs[0] && !ofLeaves[0]) throw new Error('the block does not depend on its input');
       parameters.forEach((parameter, i) => {
         accumulate(parameter, gradients[i]);
       });
-      return gradX;
+      return ofLeaves;
     });
-  return { output, pull };
+  return { outputs, pull };
 }
 
-type Block = (x: Tensor) => Tensor;
-interface Recomputed<Gradient> {
-  readonly output: Tensor;
-  readonly pull: (gradOutput: Tensor) => Gradient;
+type Several = readonly [Tensor, ...Tensor[]];
+interface Recomputed {
+  readonly outputs: Several;
+  readonly pull: (gradOutputs: readonly (Tensor | undefined)[]) => (Tensor | undefined)[];
 }
 
 /** parameter.grad += gradient. The memory of a first gradient is taken over only where nothing else refers to it. */

@@ -16,7 +16,7 @@ const ids = {
   baddbmm: op('baddbmm'), bmm: op('bmm'), clamp: op('clamp'), clone: op('clone'), contiguous: op('contiguous'),
   copy_: op('copy_'), cumsum: op('cumsum'), detach: op('detach'), expand: op('expand'), fill_: op('fill_.Scalar'),
   flip: op('flip'), gather: op('gather'), gelu: op('gelu'), index: op('index.Tensor'), indexAdd_: op('index_add_'),
-  indexCopy: op('index_copy'),
+  indexAdd: op('index_add'), indexCopy: op('index_copy'),
   indexCopy_: op('index_copy_'), indexSelect: op('index_select'), isfinite: op('isfinite'), item: op('item'),
   logSoftmax: op('log_softmax.int'), logicalAnd: op('logical_and'), logsumexp: op('logsumexp'),
   maskedFill: op('masked_fill.Scalar'), matmul: op('matmul'), max: op('max'), maxDim: op('max.dim'), mean: op('mean'),
@@ -328,6 +328,9 @@ export class Tensor {
   }
 
   /** self with the rows of `source` at `index` along `dim`. */
+  indexAdd(dim: number, index: Tensor, source: Tensor): Tensor {
+    return one(ids.indexAdd, this.handle, dim, index.handle, source.handle);
+  }
   indexCopy(dim: number, index: Tensor, source: Tensor): Tensor {
     return one(ids.indexCopy, this.handle, dim, index.handle, source.handle);
   }

@@ -59,11 +59,7 @@ function combination(how: MergeMethod): Combine {
   }
 }
 
-/** The name of a tensor whichever prefix its file gives it. */
-const canonical = (name: string): string =>
-  name.replace(/^model\.visual\./, 'visual.').replace(/^model\.language_model\./, 'model.');
-
-/** An open model, with its tensors under their canonical names. */
+/** An open model, with its tensors under our names, whichever its file has. */
 interface Source {
   readonly directory: string;
   readonly weights: SafetensorsIndex;
@@ -79,7 +75,8 @@ function open(directory: string): Source {
   }
   try {
     const weights = openSafetensors(directory);
-    return { directory, weights, names: new Map(weights.names.map((name) => [canonical(name), name])) };
+    const { own } = loadModelConfig(directory).family.keys;
+    return { directory, weights, names: new Map(weights.names.map((name) => [own(name), name])) };
   } catch (error) {
     if (!(error instanceof TorchError)) throw error;
     throw new UserError(error.message, { where: directory, remedy: 'Give directories of whole models.', cause: error });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadImageSettings, loadVideoSettings } from '../prompt/image.ts';
+import { clipProcessor } from '../prompt/processor.ts';
 import { fixtures } from '../testing/oracle.ts';
 import { companionFiles } from './huggingface.ts';
 import { withPixelLimits, type PixelLimits } from './processor.ts';
@@ -31,15 +32,15 @@ const models = [
 test.each(models)('limits come back from the files that %s has, in the form that they have', (origin) => {
   const both = written(origin, { minPixels: 6272, maxPixels: 50_176 });
   for (const read of [loadImageSettings, loadVideoSettings]) {
-    expect(read(both)).toEqual({ ...read(origin), minPixels: 6272, maxPixels: 50_176 });
+    expect(read(both, clipProcessor)).toEqual({ ...read(origin, clipProcessor), minPixels: 6272, maxPixels: 50_176 });
   }
   // Below the least area that videos have in some files.
   const most = written(origin, { maxPixels: 50_176 });
-  const { minPixels } = loadImageSettings(origin);
-  expect(loadImageSettings(most)).toMatchObject({ minPixels, maxPixels: 50_176 });
-  expect(loadVideoSettings(most).maxPixels).toBe(50_176);
+  const { minPixels } = loadImageSettings(origin, clipProcessor);
+  expect(loadImageSettings(most, clipProcessor)).toMatchObject({ minPixels, maxPixels: 50_176 });
+  expect(loadVideoSettings(most, clipProcessor).maxPixels).toBe(50_176);
   const none = written(origin, {});
-  expect(loadImageSettings(none)).toEqual(loadImageSettings(origin));
+  expect(loadImageSettings(none, clipProcessor)).toEqual(loadImageSettings(origin, clipProcessor));
   for (const name of ['preprocessor_config.json', 'processor_config.json']) {
     const keys = (directory: string): unknown => {
       try {

@@ -29,13 +29,14 @@ const hub = {
 };
 
 test('the layout of the hub', () => {
-  const { text, vision, imageTokenId, videoTokenId } = parseModelConfig(hub);
+  const { family, text, vision, imageTokenId, videoTokenId } = parseModelConfig(hub);
+  expect(family.title).toBe('Qwen2.5-VL');
   expect(text).toEqual({
     layers: 36, hiddenSize: 2048, heads: 16, keyValueHeads: 2, headSize: 128, intermediateSize: 11008,
     vocabularySize: 151936, rmsNormEps: 1e-6, ropeTheta: 1e6, mropeSection: [16, 24, 24], tiedHead: true,
   }); // prettier-ignore
   expect(vision).toEqual({
-    family: 'qwen2_5_vl', depth: 32, hiddenSize: 1280, heads: 16, intermediateSize: 3420, outHiddenSize: 2048,
+    depth: 32, hiddenSize: 1280, heads: 16, intermediateSize: 3420, isGated: true, outHiddenSize: 2048,
     inChannels: 3, patchSize: 14, temporalPatchSize: 2, spatialMergeSize: 2, windowSize: 112,
     fullAttentionBlocks: new Set([7, 15, 23, 31]), ropeTheta: 10000, tokensPerSecond: 2,
   }); // prettier-ignore
@@ -72,13 +73,13 @@ test.each([
 });
 
 test('Qwen2-VL names its widths differently', () => {
-  const { vision } = parseModelConfig({
+  const { family, vision } = parseModelConfig({
     ...hub,
     model_type: 'qwen2_vl',
     vision_config: { embed_dim: 1280, hidden_size: 2048, mlp_ratio: 4, num_heads: 16, in_chans: 3 },
   });
-  expect(vision).toMatchObject({ family: 'qwen2_vl', hiddenSize: 1280, intermediateSize: 5120, outHiddenSize: 2048 });
-  expect(vision.windowSize).toBe(Infinity);
+  expect(vision).toMatchObject({ hiddenSize: 1280, intermediateSize: 5120, isGated: false, outHiddenSize: 2048 });
+  expect([family.title, vision.windowSize]).toEqual(['Qwen2-VL', Infinity]);
 });
 
 test('what would compute other numbers is refused', () => {

@@ -2,7 +2,8 @@
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import { decodeAttention, packedAttention, type KeyValues, type Layout } from './attention.ts';
-import type { TextConfig } from './config.ts';
+import type { ModelConfig, TextConfig } from './config.ts';
+import type { Kept } from './kept.ts';
 import { Projection, projectGated, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
@@ -118,12 +119,50 @@ class Mlp extends nn.Module {
   }
 }
 
-export class DecoderLayer extends nn.Module {
+/** A layer as the decoder runs it. */
+export interface DecoderBlock extends nn.Module {
+  /**
+   * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
+   * where nobody asks for them.
+   */
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues];
+  /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
+  packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor;
+  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
+  decode(
+    x: Tensor,
+    rotation: Rotation,
+    prefix: functional.DecodingCache,
+    own: functional.DecodingCache,
+    at: number,
+    padding: Tensor | undefined,
+  ): Tensor;
+  /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
+  readonly _whole: functional.DecoderWeights | undefined;
+  /**
+   * To be called before many passes of `decode`, with weights that stay as they are until `endDecoding`.
+   * @param pack whether weights are packed for few rows, where the layer does not decode in one call
+   */
+  startDecoding(pack: boolean): void;
+  endDecoding(): void;
+}
+
+/**
+ * What a layer keeps beside its attention, per token: the stream before both norms and rotated queries; what products read
+ * (normed streams, cast for each of q, k, v, gate, up where they are in bfloat16; the output of attention; gate and up
+ * together), gate and up.
+ */
+export function keptByLayer(config: TextConfig, isHalf: boolean): Kept {
+  const { hiddenSize: width, intermediateSize: inner, heads, headSize } = config;
+  const queries = heads * headSize;
+  return { stream: 2 * width + queries, products: (isHalf ? 5 : 2) * width + queries + 3 * inner };
+}
+
+export class DecoderLayer extends nn.Module implements DecoderBlock {
   readonly input_layernorm: nn.RMSNorm;
   readonly self_attn: SelfAttention;
   readonly post_attention_layernorm: nn.RMSNorm;
   readonly mlp: Mlp;
-  /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
   _whole: functional.DecoderWeights | undefined;
 
   constructor(config: TextConfig) {
@@ -134,15 +173,10 @@ export class DecoderLayer extends nn.Module {
     this.mlp = new Mlp(config);
   }
 
-  /**
-   * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
-   * where nobody asks for them.
-   */
   prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
     const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, layout, from);
     return [this.#feedForward(placesFrom(x, from).add(attended)), cache];
   }
-  /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
   packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor {
     const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, from);
     return this.#feedForward(placesFrom(x, from).add(attended));
@@ -159,10 +193,6 @@ export class DecoderLayer extends nn.Module {
     return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
   }
 
-  /**
-   * To be called before many passes of `decode`, with weights that stay as they are until `endDecoding`.
-   * @param pack whether weights are packed for few rows, where the layer does not decode in one call
-   */
   startDecoding(pack: boolean): void {
     const { q_proj, k_proj, v_proj, o_proj } = this.self_attn;
     const { gate_proj, up_proj, down_proj } = this.mlp;
@@ -200,13 +230,13 @@ export class DecoderLayer extends nn.Module {
 
 export class Decoder extends nn.Module {
   readonly embed_tokens: nn.Embedding;
-  readonly layers: readonly DecoderLayer[];
+  readonly layers: readonly DecoderBlock[];
   readonly norm: nn.RMSNorm;
 
-  constructor(config: TextConfig) {
+  constructor({ family, text: config }: ModelConfig) {
     super();
     this.embed_tokens = new nn.Embedding(config.vocabularySize, config.hiddenSize);
-    this.layers = Array.from({ length: config.layers }, () => new DecoderLayer(config));
+    this.layers = Array.from({ length: config.layers }, (_, i) => family.layer(config, i));
     this.norm = new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
   }
 

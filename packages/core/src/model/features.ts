@@ -1,11 +1,17 @@
-/** Image tokens of a frozen vision tower by image, least recently used ones dropped when a budget of bytes is full. */
-import { keep, type Tensor } from '@visurf/torch';
+/**
+ * Image tokens of a frozen vision tower, and what goes with them, by image; least recently used ones are dropped when a
+ * budget of bytes is full.
+ */
+import { keep } from '@visurf/torch';
 
-const bytesOf = (x: Tensor): number => x.numel * (x.dtype === 'float64' ? 8 : 4);
+import type { Flow } from './stage.ts';
+
+const bytesOf = (features: Flow): number =>
+  features.reduce((sum, { numel, dtype }) => sum + numel * (dtype === 'float64' ? 8 : 4), 0);
 
 export class FeatureCache {
   readonly #budget: number;
-  readonly #entries = new Map<string, Tensor>();
+  readonly #entries = new Map<string, Flow>();
   #bytes = 0;
   /** How often features were asked for, and how often they had to be computed. */
   readonly uses = { asked: 0, computed: 0 };
@@ -15,13 +21,13 @@ export class FeatureCache {
     this.#budget = budget;
   }
 
-  /** @param key everything that the features depend on. @returns a handle that belongs to the caller */
-  get(key: string, compute: () => Tensor): Tensor {
+  /** @param key everything that the features depend on. @returns handles that belong to the caller */
+  get(key: string, compute: () => Flow): Flow {
     this.uses.asked++;
     const found = this.#entries.get(key) ?? this.#add(compute);
     this.#entries.delete(key);
     this.#entries.set(key, found);
-    const mine = found.detach();
+    const mine = found.map((each) => each.detach()) as unknown as Flow;
     for (const [oldest, features] of this.#entries) {
       if (this.#bytes <= this.#budget) break;
       this.#drop(oldest, features);
@@ -38,15 +44,16 @@ export class FeatureCache {
     for (const [key, features] of this.#entries) this.#drop(key, features);
   }
 
-  #add(compute: () => Tensor): Tensor {
+  #add(compute: () => Flow): Flow {
     this.uses.computed++;
-    const features = keep(compute());
+    const features = compute();
+    features.forEach(keep);
     this.#bytes += bytesOf(features);
     return features;
   }
-  #drop(key: string, features: Tensor): void {
+  #drop(key: string, features: Flow): void {
     this.#entries.delete(key);
     this.#bytes -= bytesOf(features);
-    features.dispose();
+    for (const each of features) each.dispose();
   }
 }

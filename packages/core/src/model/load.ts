@@ -31,19 +31,12 @@ export interface LoadOptions {
 const head = 'lm_head.weight';
 const embedding = 'model.embed_tokens.weight';
 
-/** In memory the reference says `model.language_model.*` and `model.visual.*`; files usually say the shorter names. */
-function fileKeys(key: string): string[] {
-  if (key.startsWith('visual.')) return [key, `model.${key}`];
-  if (key.startsWith('model.')) return [key, `model.language_model.${key.slice('model.'.length)}`];
-  return [key];
-}
-
 /**
  * As in the reference, weights have the last word about a tied head: a file that holds both matrices with different
  * values is untied whatever its config says, and either of them alone serves for both.
  */
 function withHeadOf(weights: SafetensorsIndex, config: ModelConfig): ModelConfig {
-  const embedded = fileKeys(embedding).find((each) => weights.has(each));
+  const embedded = config.family.keys.inFile(embedding).find((each) => weights.has(each));
   if (!config.text.tiedHead || embedded === undefined || !weights.has(head)) return config;
   const equal = scope(() => {
     const [a, b] = [weights.get(embedded), weights.get(head)];
@@ -88,12 +81,14 @@ const printed = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
 /** The name in the file of every parameter's tensor; everything is checked before the first is read. */
 function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): Map<string, string> {
-  const tied = model.config.text.tiedHead;
+  const { text, family } = model.config;
+  const tied = text.tiedHead;
   const unused = new Set(weights.names.filter((name) => !isBuffer(name)));
   const names = new Map<string, string>();
   const missing: string[] = [];
   for (const [key, { shape }] of model.namedParameters()) {
-    const possible = key === embedding && tied ? [...fileKeys(key), head] : fileKeys(key);
+    const inFile = family.keys.inFile(key);
+    const possible = key === embedding && tied ? [...inFile, head] : inFile;
     const name = possible.find((each) => weights.has(each));
     if (name === undefined) {
       missing.push(key);

@@ -9,7 +9,9 @@ import { Generator, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import { nearest, UserError } from '../errors.ts';
 import { Adapter } from './adapter.ts';
+import { isVision } from './keys.ts';
 import { projections } from './projection.ts';
+import type { QwenVL } from './qwen.ts';
 
 export interface LoraSettings {
   /** r */
@@ -24,12 +26,6 @@ export interface LoraSettings {
   readonly vision: boolean;
 }
 
-/** The path that the reference has in memory for one in the checkpoint. */
-export function referencePath(path: string): string {
-  if (path.startsWith('visual.')) return `model.${path}`;
-  return path.startsWith('model.') ? `model.language_model.${path.slice('model.'.length)}` : path;
-}
-
 /** Whether PEFT's rule chooses the module of that path. */
 export function isTarget(path: string, targets: string | readonly string[]): boolean {
   if (typeof targets === 'string') return new RegExp(`^(?:${targets})$`).test(path);
@@ -40,15 +36,13 @@ export function isTarget(path: string, targets: string | readonly string[]): boo
  * Paths in the checkpoint of the projections that settings choose, in the order of the model.
  * @throws UserError where a name meets nothing.
  */
-export function chosenModules(
-  model: nn.Module,
-  { targets, vision }: Pick<LoraSettings, 'targets' | 'vision'>,
-): string[] {
+export function chosenModules(model: QwenVL, { targets, vision }: Pick<LoraSettings, 'targets' | 'vision'>): string[] {
+  const { reference } = model.config.family.keys;
   const all = [...projections(model).keys()];
-  const allowed = all.filter((path) => vision || !path.startsWith('visual.'));
+  const allowed = all.filter((path) => vision || !isVision(path));
   if (targets === undefined) return allowed.filter((path) => /^(model\.layers|visual\.blocks)\./.test(path));
   const meets = (paths: readonly string[], wanted: string | readonly string[]): string[] =>
-    paths.filter((path) => isTarget(referencePath(path), wanted));
+    paths.filter((path) => isTarget(reference(path), wanted));
   for (const each of typeof targets === 'string' ? [targets] : targets) {
     const wanted = typeof targets === 'string' ? each : [each];
     if (meets(allowed, wanted).length > 0) continue;
@@ -85,7 +79,7 @@ export function attachAdapters(model: nn.Module, modules: readonly string[], set
 }
 
 /** New adapters on the modules that settings choose; the seed draws A. Returns the modules' paths. */
-export function addAdapters(model: nn.Module, settings: LoraSettings, seed: number): string[] {
+export function addAdapters(model: QwenVL, settings: LoraSettings, seed: number): string[] {
   const modules = chosenModules(model, settings);
   attachAdapters(model, modules, settings);
   const generator = new Generator(seed);
@@ -157,7 +151,7 @@ export function asReference<T>(model: nn.Module, body: () => T): T {
 }
 
 /** Settings that new adapters would have and the model's do not, by name; empty where they are alike. */
-export function differences(model: nn.Module, present: LoraSettings, wanted: LoraSettings): string[] {
+export function differences(model: QwenVL, present: LoraSettings, wanted: LoraSettings): string[] {
   const plain = (['rank', 'alpha', 'dropout', 'rsLora'] as const).filter((name) => present[name] !== wanted[name]);
   const [mine, theirs] = [[...adaptersOf(model).keys()], chosenModules(model, wanted)];
   return mine.sort().join() === theirs.sort().join() ? plain : [...plain, 'targets'];

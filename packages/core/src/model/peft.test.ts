@@ -8,15 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { fixtures, oracleCases, oraclePrompt, tinyModel, type OracleCase } from '../testing/oracle.ts';
 import { loadModel } from './load.ts';
-import {
-  adapterParameters,
-  adaptersOf,
-  attachAdapters,
-  chosenModules,
-  mergeAdapters,
-  referencePath,
-  asReference,
-} from './lora.ts';
+import { adapterParameters, adaptersOf, attachAdapters, chosenModules, mergeAdapters, asReference } from './lora.ts';
 import {
   adapterFiles,
   baseDirectory,
@@ -106,14 +98,15 @@ describe.each(['language', 'vision'])('%s', (name) => {
         });
       }
       const trained = adapterParameters(model);
+      const { reference } = model.config.family.keys;
       using expected = new SafetensorsFile(join(adapterOf(name), 'gradients.safetensors'));
-      expect([...trained.keys()].map((key) => `base_model.model.${referencePath(key)}`).sort()).toEqual(
+      expect([...trained.keys()].map((key) => `base_model.model.${reference(key)}`).sort()).toEqual(
         expected.names.sort(),
       );
       scope(() => {
         for (const [key, { grad }] of trained) {
           const mine = grad?.toFloat64Array() ?? [];
-          const theirs = expected.get(`base_model.model.${referencePath(key)}`).toFloat64Array();
+          const theirs = expected.get(`base_model.model.${reference(key)}`).toFloat64Array();
           const scale = theirs.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
           expect(largest(mine, theirs) / scale, key).toBeLessThan(1e-8);
         }

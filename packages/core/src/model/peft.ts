@@ -7,12 +7,13 @@
 import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 
-import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type nn, type Tensor } from '@visurf/torch';
+import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type Tensor } from '@visurf/torch';
 import { z } from 'zod';
 
 import { messageOf, UserError } from '../errors.ts';
-import { adapterParameters, adaptersOf, attachAdapters, isTarget, referencePath, type LoraSettings } from './lora.ts';
+import { adapterParameters, adaptersOf, attachAdapters, isTarget, type LoraSettings } from './lora.ts';
 import { projections } from './projection.ts';
+import type { QwenVL } from './qwen.ts';
 
 export const adapterConfigFile = 'adapter_config.json';
 export const adapterWeightsFile = 'adapter_model.safetensors';
@@ -106,15 +107,12 @@ export const settingsOf = (config: PeftConfig): LoraSettings => ({
   vision: true,
 });
 
-/** A module of the file by its path in our checkpoints; older transformers had other paths in memory. */
-const checkpointPath = (module: string): string =>
-  module.replace(/^model\.language_model\./, 'model.').replace(/^model\.visual\./, 'visual.');
-
 /**
  * Puts the adapter of a directory on a model and freezes all other weights.
  * @throws UserError naming tensors that are missing, extra or misshapen.
  */
-export function loadAdapter(model: nn.Module, directory: string): PeftConfig {
+export function loadAdapter(model: QwenVL, directory: string): PeftConfig {
+  const { own, reference } = model.config.family.keys;
   const config = readPeftConfig(directory);
   const where = join(directory, adapterWeightsFile);
   if (!existsSync(where)) {
@@ -129,7 +127,8 @@ export function loadAdapter(model: nn.Module, directory: string): PeftConfig {
     const tensors = new Map<string, { name: string; module: string }>();
     for (const name of file.names) {
       const [, module = '', factor = ''] = /^base_model\.model\.(.+)\.(lora_[AB])\.weight$/.exec(name) ?? [];
-      const path = checkpointPath(module);
+      // Older transformers had other paths in memory.
+      const path = own(module);
       const projection = known.get(path);
       if (!projection) throw new UserError(`the model has no place for tensor ${name}`, { where });
       const [outputs, inputs] = projection.weight.shape;
@@ -138,11 +137,11 @@ export function loadAdapter(model: nn.Module, directory: string): PeftConfig {
     }
     const modules = new Set([...tensors.values()].map(({ module }) => module));
     if (modules.size === 0) throw new UserError('the adapter is empty', { where });
-    requireListed(config, [...known.keys()], modules, where);
+    requireListed(config, new Map([...known.keys()].map((path) => [path, reference(path)])), modules, where);
     attachAdapters(model, [...modules], settingsOf(config));
     for (const [key, parameter] of adapterParameters(model)) {
       const name = tensors.get(key)?.name;
-      if (name === undefined) throw new UserError(`tensor ${prefix}${referencePath(key)} is missing`, { where });
+      if (name === undefined) throw new UserError(`tensor ${prefix}${reference(key)} is missing`, { where });
       scope(() => noGrad(() => parameter.copy_(file.get(name))));
     }
     return config;
@@ -156,15 +155,16 @@ export function loadAdapter(model: nn.Module, directory: string): PeftConfig {
  * Keeps the weights of an adapter's directory beside those of the model's adapters, as what they started from.
  * @throws UserError where it is the adapter of other modules
  */
-export function keepStart(model: nn.Module, directory: string): void {
+export function keepStart(model: QwenVL, directory: string): void {
+  const { own, reference } = model.config.family.keys;
   const where = join(directory, adapterWeightsFile);
   using file = new SafetensorsFile(where);
-  const names = new Map(file.names.map((name) => [checkpointPath(name.slice(prefix.length)), name] as const));
+  const names = new Map(file.names.map((name) => [own(name.slice(prefix.length)), name] as const));
   for (const [path, adapter] of adaptersOf(model)) {
     const read = (factor: 'lora_A' | 'lora_B', like: Tensor): Tensor => {
       const name = names.get(`${path}.${factor}.weight`);
       if (name === undefined)
-        throw new UserError(`tensor ${prefix}${referencePath(path)}.${factor}.weight is missing`, { where });
+        throw new UserError(`tensor ${prefix}${reference(path)}.${factor}.weight is missing`, { where });
       return file.get(name).to({ dtype: like.dtype, device: like.device });
     };
     scope(() => noGrad(() => adapter.keepStart(read('lora_A', adapter.A), read('lora_B', adapter.B))));
@@ -181,27 +181,31 @@ function requireShape(file: SafetensorsFile, name: string, expected: readonly un
   });
 }
 
-/** A name in a list of target modules that meets the language model must have brought tensors with it. */
+/**
+ * A name in a list of target modules that meets the language model must have brought tensors with it.
+ * @param paths of the reference, by ours
+ */
 function requireListed(
   { target_modules: targets, exclude_modules: excluded, layers_to_transform: layers }: PeftConfig,
-  paths: readonly string[],
+  paths: ReadonlyMap<string, string>,
   modules: ReadonlySet<string>,
   where: string,
 ): void {
   if (!Array.isArray(targets) || excluded || layers) return;
-  const missing = paths.find(
-    (path) => path.startsWith('model.') && !modules.has(path) && isTarget(referencePath(path), targets),
+  const missing = [...paths].find(
+    ([path, name]) => path.startsWith('model.') && !modules.has(path) && isTarget(name, targets),
   );
   if (missing === undefined) return;
-  throw new UserError(`tensor ${prefix}${referencePath(missing)}.lora_A.weight is missing`, { where });
+  throw new UserError(`tensor ${prefix}${missing[1]}.lora_A.weight is missing`, { where });
 }
 
 /**
  * What PEFT has to read to find the same modules again.
  * @param base directory of the model; an adapter's files name it relative to themselves
  */
-export function makePeftConfig(model: nn.Module, settings: LoraSettings, base: string): PeftConfig {
-  const modules = [...projections(model)].flatMap(([path, { lora }]) => (lora ? [referencePath(path)] : []));
+export function makePeftConfig(model: QwenVL, settings: LoraSettings, base: string): PeftConfig {
+  const { reference } = model.config.family.keys;
+  const modules = [...projections(model)].flatMap(([path, { lora }]) => (lora ? [reference(path)] : []));
   return configSchema.parse({
     auto_mapping: autoMapping(base),
     base_model_name_or_path: resolve(base),
@@ -221,10 +225,9 @@ export function makePeftConfig(model: nn.Module, settings: LoraSettings, base: s
 }
 
 /** The shortest list that PEFT expands to these modules and no others: names where they suffice, else whole paths. */
-function shortNames(model: nn.Module, modules: string[], targets: LoraSettings['targets']): string[] {
-  const all = new Set(
-    [...model.namedParameters().keys()].map((key) => referencePath(key.replace(/\.(lora\.)?\w+$/, ''))),
-  );
+function shortNames(model: QwenVL, modules: string[], targets: LoraSettings['targets']): string[] {
+  const { reference } = model.config.family.keys;
+  const all = new Set([...model.namedParameters().keys()].map((key) => reference(key.replace(/\.(lora\.)?\w+$/, ''))));
   const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
   const names = Array.isArray(targets) ? [...(targets as string[])] : [...new Set(modules.map(last))];
   const met = [...all].filter((path) => isTarget(path, names));
@@ -242,10 +245,11 @@ function autoMapping(base: string): Record<string, string> | null {
 }
 
 /** Writers of the two files, by name, as a checkpoint takes them. */
-export function adapterFiles(model: nn.Module, config: PeftConfig): Record<string, (file: string) => void> {
+export function adapterFiles(model: QwenVL, config: PeftConfig): Record<string, (file: string) => void> {
+  const { reference } = model.config.family.keys;
   return {
     [adapterWeightsFile]: (file) => {
-      const tensors = [...adapterParameters(model)].map(([key, each]) => [prefix + referencePath(key), each] as const);
+      const tensors = [...adapterParameters(model)].map(([key, each]) => [prefix + reference(key), each] as const);
       saveSafetensors(file, new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))));
     },
     [adapterConfigFile]: (file) => {

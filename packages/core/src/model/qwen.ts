@@ -1,5 +1,5 @@
 /**
- * Qwen2-VL and Qwen2.5-VL: vision tower and decoder, one set of weights behind three passes. `hidden` runs prompts and
+ * A model: vision tower and decoder of its family, one set of weights behind three passes. `hidden` runs prompts and
  * responses packed together (training, log-probabilities), `prefill` and `decode` are the two phases of the same
  * computation (generation). Field names are the checkpoint's keys.
  */
@@ -24,8 +24,8 @@ import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation } from './rope.ts';
-import { freeingInputs, keepingInputs, Tape, type RunStage } from './stage.ts';
-import { planVision, VisionTower } from './vision.ts';
+import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
+import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
@@ -48,7 +48,7 @@ export interface Hidden {
 
 /** What an observer of the packed forward sees; the tensors live until it returns. */
 export interface States {
-  /** Stream of the vision tower after its last block, [patches, D], in window order. */
+  /** Stream of the vision tower after its last block, [patches, D], in its own order. */
   readonly patches: Tensor | undefined;
   /** Tokens of images and videos, [features, D], in reading order. */
   readonly features: Tensor | undefined;
@@ -59,6 +59,13 @@ export interface States {
 
 /** Rows from which packed weights are worth a copy of them. */
 export const packFrom = 4;
+
+/** Adds the first of what travels beside the stream [B, S, D] to the places of images. */
+function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
+  if (!first) return [stream];
+  const flat = stream.reshape(-1, stream.size(-1));
+  return [flat.indexAdd(0, places, first.to(flat.dtype)).view(...stream.shape), ...later];
+}
 
 function concatenate(arrays: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
@@ -72,7 +79,7 @@ function concatenate(arrays: readonly Float32Array[]): Float32Array {
 
 export class QwenVL extends nn.Module {
   readonly model: Decoder;
-  readonly visual: VisionTower;
+  readonly visual: Tower;
   /** Absent when the head is tied to the embeddings. */
   readonly lm_head: { readonly weight: Tensor } | undefined;
   readonly _config: ModelConfig;
@@ -85,8 +92,8 @@ export class QwenVL extends nn.Module {
   constructor(config: ModelConfig) {
     super();
     this._config = config;
-    this.model = new Decoder(config.text);
-    this.visual = new VisionTower(config.vision);
+    this.model = new Decoder(config);
+    this.visual = config.family.tower(config.vision);
     this.lm_head = config.text.tiedHead
       ? undefined
       : new nn.Linear(config.text.hiddenSize, config.text.vocabularySize, {
@@ -173,20 +180,23 @@ export class QwenVL extends nn.Module {
       items.map(({ prompt }) => prompt),
       run,
     );
-    let x = this.#embed(packed.ids, packed.imagePlaces, images?.features, run, [batch, row]);
+    const imagePlaces = this.#indices(packed.imagePlaces);
+    let flow = this.#embed(packed.ids, imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
     // Of the last layer only the places that predict something are asked for; observers see all.
     const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
     this.model.layers.forEach((layer, i) => {
       const first = i === this.model.layers.length - 1 ? from : 0;
-      x = run((stream) => layer.packed(stream, rotation, layout, first), x, [layer]);
-      if (observe) layers.push(x);
+      const body = onStream((x) => layer.packed(x, rotation, layout, first));
+      flow = run((before) => takeUp(body(before), imagePlaces), flow, [layer]);
+      if (observe) layers.push(flow[0]);
     });
-    observe?.({ patches: images?.patches, features: images?.features, layers, packed });
+    observe?.({ patches: images?.patches, features: images?.features[0], layers, packed });
     const places = this.#indices(packed.predictors.map((place) => place - from * (1 + Math.floor(place / row))));
     const last = (stream: Tensor): Tensor =>
       this.model.norm.forward(stream.view(batch * (row - from), -1).indexSelect(0, places));
-    return { hidden: run(last, x, [this.model.norm]), targets: packed.targets };
+    const [hidden] = run(onStream(last), flow, [this.model.norm]);
+    return { hidden, targets: packed.targets };
   }
 
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
@@ -204,23 +214,26 @@ export class QwenVL extends nn.Module {
     return scope(() => {
       const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
       const features = this.#encodeImages(prompts, freeingInputs)?.features;
-      let x = this.#embed(ids, imagePlaces, features, freeingInputs, [batch, length]);
+      const places = this.#indices(imagePlaces);
+      let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
       const lengths = prompts.map(({ inputIds }) => inputIds.length);
       const from = Math.min(...lengths) - 1;
       const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
         const first = i === this.model.layers.length - 1 ? from : 0;
         const [next, cache] = scope(() => {
+          const [x, ...beside] = flow;
           const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-          return [stream, { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() }] as const;
+          const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
+          return [takeUp([stream, ...beside], places), own] as const;
         });
-        x.dispose();
-        x = next;
+        disposeBut(next, flow);
+        flow = next;
         return cache;
       });
       const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
       return {
         caches,
-        last: this.model.norm.forward(x.view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
+        last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
         padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
         nextPositions: prompts.map(nextPosition),
       };
@@ -277,34 +290,32 @@ export class QwenVL extends nn.Module {
 
   /** Tokens of the prompts' images and videos in the order in which they appear, [features, D]; undefined without. */
   imageFeatures(prompts: readonly Prompt[]): Tensor | undefined {
-    return scope(() => this.#encodeImages(prompts, freeingInputs)?.features);
+    return scope(() => this.#encodeImages(prompts, freeingInputs)?.features[0]);
   }
 
-  #encodeImages(
-    prompts: readonly Prompt[],
-    run: RunStage,
-  ): { patches: Tensor | undefined; features: Tensor } | undefined {
+  #encodeImages(prompts: readonly Prompt[], run: RunStage): (Partial<Encoded> & Pick<Encoded, 'features'>) | undefined {
     const grids = prompts.flatMap((prompt) => visualGrids(prompt, this._config));
     if (grids.length === 0) return undefined;
     const cache = this._features;
     if (cache && run !== keepingInputs) {
       const each = noGrad(() => prompts.flatMap((prompt) => this.#cachedFeatures(prompt, cache)));
-      return { patches: undefined, features: each.length === 1 ? each[0]! : cat(each) };
+      const [first] = each;
+      return {
+        features:
+          each.length === 1 ? first! : (first!.map((_, i) => cat(each.map((own) => own[i]!))) as unknown as Flow),
+      };
     }
     return this.#encode(concatenate(prompts.flatMap(({ pixelValues }) => pixelValues ?? [])), grids, run);
   }
 
-  #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): { patches: Tensor; features: Tensor } {
-    const plan = planVision(grids, this._config, this.dtype);
+  #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): Encoded {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    const values = this.#place(tensor(pixels, { shape: [pixels.length / width, width] }));
-    const patches = this.visual.hidden(values, plan, undefined, run);
-    return { patches, features: run((stream) => this.visual.merge(stream, plan), patches, [this.visual.merger]) };
+    return this.visual.encode(this.#place(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
   }
 
   /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
-  #cachedFeatures(prompt: Prompt, cache: FeatureCache): Tensor[] {
+  #cachedFeatures(prompt: Prompt, cache: FeatureCache): Flow[] {
     const { images, pixelValues, videoGridThw } = prompt;
     const grids = visualGrids(prompt, this._config);
     const total = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
@@ -312,41 +323,36 @@ export class QwenVL extends nn.Module {
     return grids.map((grid, i) => {
       const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
       const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
-      const compute = (): Tensor => scope(() => this.#encode(pixels, [grid], freeingInputs).features);
+      const compute = (): Flow => scope(() => this.#encode(pixels, [grid], freeingInputs).features);
       const file = videoGridThw ? undefined : images?.[i];
       return file === undefined ? compute() : cache.get(`${grid.join('x')} ${file}`, compute);
     });
   }
 
-  /** The stream that enters the decoder, [B, S, D]. */
+  /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */
   #embed(
     ids: Int32Array,
-    imagePlaces: readonly number[],
-    features: Tensor | undefined,
+    imagePlaces: Tensor,
+    features: Flow | undefined,
     run: RunStage,
     shape: readonly [number, number],
-  ): Tensor {
+  ): Flow {
     const { embed_tokens: table } = this.model;
     const words = this.#indices(Array.from(ids));
+    const embed = (tokens: Tensor): Tensor => table.forward(tokens).to(this.dtype);
     if (!features)
       return run(
-        (tokens) =>
-          table
-            .forward(tokens)
-            .to(this.dtype)
-            .view(...shape, -1),
-        words,
+        onStream((tokens) => embed(tokens).view(...shape, -1)),
+        [words],
         [table],
       );
-    if (features.size(0) !== imagePlaces.length) {
-      throw new Error(`${imagePlaces.length} image placeholders, but ${features.size(0)} image features`);
-    }
-    const places = this.#indices(imagePlaces);
+    const [count, places] = [features[0].size(0), imagePlaces.size(0)];
+    if (count !== places) throw new Error(`${places} image placeholders, but ${count} image features`);
     const place = (images: Tensor): Tensor => {
-      const embedded = table.forward(words).to(this.dtype);
-      return embedded.indexCopy(0, places, images.to(embedded.dtype)).view(...shape, -1);
+      const embedded = embed(words);
+      return embedded.indexCopy(0, imagePlaces, images.to(embedded.dtype)).view(...shape, -1);
     };
-    return run(place, features, [table]);
+    return run(onStream(place), features, [table]);
   }
 
   #indices(values: readonly number[]): Tensor {

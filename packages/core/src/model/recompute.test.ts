@@ -1,11 +1,12 @@
-import { live, scope, type Tensor } from '@visurf/torch';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { live, scope } from '@visurf/torch';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { FeatureCache } from './features.ts';
 import { loadModel } from './load.ts';
 import type { PromptWithResponses } from './pack.ts';
 import type { QwenVL } from './qwen.ts';
+import { onStream, type Flow } from './stage.ts';
 
 let model: QwenVL;
 beforeEach(() => {
@@ -68,6 +69,62 @@ test('parameters that are not trained get no gradient, and the tower is then lef
   expectEqual(recomputed, gradients(all, false));
 });
 
+/** Has the tower's features join the stream after the first two layers as well, the second time as their own stages left them. */
+function injectFeatures(): void {
+  const encode = model.visual.encode.bind(model.visual);
+  vi.spyOn(model.visual, 'encode').mockImplementation((pixels, grids, run) => {
+    const { patches, features } = encode(pixels, grids, run);
+    const split = run!(([x]) => [x.mul(1), x.tanh(), x.mul(0.5)], features, []);
+    return {
+      patches,
+      features: run!(
+        onStream((x) => x.mul(2)),
+        split,
+        [],
+      ),
+    };
+  });
+}
+
+test('what travels beside the stream is taken up by the first layers, with its gradient', () => {
+  const without = gradients(all, false);
+  injectFeatures();
+  const expected = gradients(all, false);
+  expect(largest(expected.logProbs.map((value, i) => value - without.logProbs[i]!))).toBeGreaterThan(0.01);
+  expectEqual(gradients(all, true), expected);
+  const before = live();
+  gradients(all, true);
+  expect(live()).toEqual(before);
+  // Prompts alone see it, too.
+  const prompts = all.map(({ prompt }) => prompt);
+  const firsts = scope(() => {
+    const scored = all.map(({ prompt, responses }) => {
+      const [token = 0] = responses[0] ?? [];
+      return Array.from(model.score(model.hidden([{ prompt, responses: [[token]] }]).hidden, [token]).logProbs);
+    });
+    return scored.flat();
+  });
+  const ofPrefill = scope(() => {
+    const { last } = model.prefill(prompts);
+    return Array.from(
+      model.score(
+        last,
+        all.map(({ responses }) => responses[0]?.[0] ?? 0),
+      ).logProbs,
+    );
+  });
+  expect(largest(ofPrefill.map((value, i) => value - firsts[i]!))).toBeLessThan(1e-12);
+});
+
+test('a frozen tower and what it gives beside its features are remembered', () => {
+  injectFeatures();
+  for (const [key, each] of model.namedParameters()) each.requiresGrad_(!key.startsWith('visual.'));
+  const expected = gradients(all, false);
+  model._features = new FeatureCache(1e6);
+  expectEqual(gradients(all, false), expected);
+  expectEqual(gradients(all, true), expected);
+});
+
 test('nothing stays alive after the backward pass', () => {
   gradients(all, true);
   const before = live();
@@ -98,12 +155,12 @@ test('features of a frozen tower are computed once per image, and give the same 
 test('the cache keeps within its budget, and drops what was not used for longest', () => {
   const cache = new FeatureCache(3 * 8 * 4);
   const computed: string[] = [];
-  const ask = (key: string): Tensor =>
+  const ask = (key: string): Flow =>
     cache.get(key, () => {
       computed.push(key);
-      return scope(() => model.model.norm.weight.detach().narrow(0, 0, 4).clone());
+      return scope(() => [model.model.norm.weight.detach().narrow(0, 0, 4).clone()]);
     });
-  for (const key of ['a', 'b', 'c', 'a', 'd', 'b', 'a']) ask(key).dispose();
+  for (const key of ['a', 'b', 'c', 'a', 'd', 'b', 'a']) ask(key)[0].dispose();
   expect(computed.join('')).toBe('abcdb');
   expect(cache.bytes).toBe(3 * 8 * 4);
   cache.clear();

@@ -1,7 +1,7 @@
 /** Rotary position embeddings: 2-D for the vision tower, three axes (M-RoPE) for the decoder. */
 import { arange, callOp, cat, functional, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
 
-import type { ModelConfig, TextConfig } from './config.ts';
+import type { ModelConfig, TextConfig, VisionConfig } from './config.ts';
 import { scaleFrequencies } from './rope-scaling.ts';
 
 /** What `rotate` takes: broadcast over heads. Angles are float32 values whatever the dtype of the model. */
@@ -45,7 +45,7 @@ export const rotate = (x: Tensor, { cos, sin }: Rotation): Tensor => functional.
  */
 export function visionRotation(
   positions: readonly (readonly [number, number])[],
-  { vision }: ModelConfig,
+  vision: VisionConfig,
   dtype: DType,
 ): Rotation {
   const half = vision.hiddenSize / vision.heads / 2;

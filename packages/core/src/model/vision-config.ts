@@ -1,18 +1,16 @@
-/** The shape of a vision tower, read from `vision_config`. The two families name their widths differently. */
+/** The shape of a vision tower, read from `vision_config`; families name their widths differently. */
 import { z } from 'zod';
 
 import { UserError } from '../errors.ts';
 
-/** Which blocks a vision tower is made of. */
-export type VisionFamily = 'qwen2_vl' | 'qwen2_5_vl';
-
 export interface VisionConfig {
-  readonly family: VisionFamily;
   readonly depth: number;
   /** Width of the tower's stream. */
   readonly hiddenSize: number;
   readonly heads: number;
   readonly intermediateSize: number;
+  /** Whether the feed-forward layers have a gate: three matrices, not two. */
+  readonly isGated: boolean;
   /** Width of the text decoder that the merger feeds. */
   readonly outHiddenSize: number;
   readonly inChannels: number;
@@ -29,8 +27,8 @@ export interface VisionConfig {
 
 const count = z.int().positive();
 
-/** What both families have, by the names and defaults of the files. */
-const common = {
+/** What files of several families say, by their names and defaults. */
+export const visionFields = {
   depth: count.default(32),
   num_heads: count.default(16),
   in_channels: count.optional(),
@@ -42,9 +40,9 @@ const common = {
   rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
 };
 
-type Common = z.output<z.ZodObject<typeof common>>;
+type Fields = z.output<z.ZodObject<typeof visionFields>>;
 
-function readCommon(file: Common, width: number) {
+export function readCommon(file: Fields, width: number) {
   if (width % (4 * file.num_heads) !== 0) {
     throw new UserError(`${file.num_heads} heads of the vision tower do not fit a width of ${width}`);
   }
@@ -59,52 +57,3 @@ function readCommon(file: Common, width: number) {
     ropeTheta: file.rope_parameters?.rope_theta ?? file.rope_theta ?? 10_000,
   };
 }
-
-/** Every block sees whole frames; `hidden_size` is the width of the decoder. */
-const qwen2 = z
-  .looseObject({
-    ...common,
-    embed_dim: count.default(1280),
-    hidden_size: count.default(3584),
-    mlp_ratio: z.number().positive().default(4),
-    hidden_act: z.literal('quick_gelu').default('quick_gelu'),
-  })
-  .transform((file): VisionConfig => ({
-    ...readCommon(file, file.embed_dim),
-    family: 'qwen2_vl',
-    intermediateSize: Math.floor(file.embed_dim * file.mlp_ratio),
-    outHiddenSize: file.hidden_size,
-    windowSize: Infinity,
-    fullAttentionBlocks: new Set(),
-    tokensPerSecond: undefined,
-  }));
-
-const qwen25 = z
-  .looseObject({
-    ...common,
-    hidden_size: count.default(3584),
-    intermediate_size: count.default(3420),
-    out_hidden_size: count.default(3584),
-    window_size: count.default(112),
-    fullatt_block_indexes: z.array(z.int()).default([7, 15, 23, 31]),
-    tokens_per_second: z.number().positive().default(4),
-    hidden_act: z.literal('silu').default('silu'),
-  })
-  .transform((file): VisionConfig => {
-    const common = readCommon(file, file.hidden_size);
-    const unit = common.patchSize * common.spatialMergeSize;
-    if (file.window_size < unit) {
-      throw new UserError(`windows of ${file.window_size} pixels hold no merged patch of ${unit} pixels`);
-    }
-    return {
-      ...common,
-      family: 'qwen2_5_vl',
-      intermediateSize: file.intermediate_size,
-      outHiddenSize: file.out_hidden_size,
-      windowSize: file.window_size,
-      fullAttentionBlocks: new Set(file.fullatt_block_indexes),
-      tokensPerSecond: file.tokens_per_second,
-    };
-  });
-
-export const visionSchemas = { qwen2_vl: qwen2, qwen2_5_vl: qwen25 } satisfies Record<VisionFamily, unknown>;

@@ -1,13 +1,30 @@
-/** The vision tower: patch embedding, windowed and full attention, patch merger. */
+/** A vision tower: patch embedding, windowed and full attention, patch merger. Field names are the checkpoint's keys. */
 import { cat, functional, nn, tensor, type DType, type Tensor } from '@visurf/torch';
 
 import type { Grid } from '../types.ts';
-import type { ModelConfig, VisionConfig } from './config.ts';
+import type { Kept } from './kept.ts';
 import { Projection } from './projection.ts';
 import { rotate, visionRotation, type Rotation } from './rope.ts';
-import { keepingInputs, type RunStage } from './stage.ts';
-import { visionParts, type Layer } from './vision-family.ts';
+import { keepingInputs, onStream, type RunStage } from './stage.ts';
+import type { Encoded, Tower } from './tower.ts';
+import type { VisionConfig } from './vision-config.ts';
 import { bucketByLength, invert, planWindows } from './windows.ts';
+
+interface Layer extends nn.Module {
+  forward(x: Tensor): Tensor;
+}
+
+/** In which towers of this build differ. */
+export interface TowerParts {
+  readonly norm: (width: number) => Layer;
+  readonly mlp: (config: VisionConfig) => Layer;
+}
+
+/** What a block keeps, per patch: the stream before both norms, q, k, v; what products read; the feed-forward layer. */
+export const keptByBlock = ({ hiddenSize: width, intermediateSize: inner }: VisionConfig): Kept => ({
+  stream: 6 * width,
+  products: 4 * width + 3 * inner,
+});
 
 const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
 
@@ -47,8 +64,8 @@ function segments(lengths: readonly number[]): Segments {
   };
 }
 
-export function planVision(grids: readonly Grid[], config: ModelConfig, dtype: DType): VisionPlan {
-  const plan = planWindows(grids, config.vision);
+export function planVision(grids: readonly Grid[], config: VisionConfig, dtype: DType): VisionPlan {
+  const plan = planWindows(grids, config);
   return {
     order: indices(plan.order),
     inverse: indices(invert(plan.order)),
@@ -122,9 +139,8 @@ class VisionBlock extends nn.Module {
   readonly attn: Attention;
   readonly mlp: Layer;
 
-  constructor(config: VisionConfig) {
+  constructor(config: VisionConfig, { norm, mlp }: TowerParts) {
     super();
-    const { norm, mlp } = visionParts[config.family];
     this.norm1 = norm(config.hiddenSize);
     this.norm2 = norm(config.hiddenSize);
     this.attn = new Attention(config);
@@ -143,10 +159,10 @@ class PatchMerger extends nn.Module {
   readonly mlp: readonly [Projection, undefined, Projection];
   readonly _width: number;
 
-  constructor({ family, hiddenSize, outHiddenSize, spatialMergeSize }: VisionConfig) {
+  constructor({ hiddenSize, outHiddenSize, spatialMergeSize }: VisionConfig, { norm }: TowerParts) {
     super();
     this._width = hiddenSize * spatialMergeSize ** 2;
-    this.ln_q = visionParts[family].norm(hiddenSize);
+    this.ln_q = norm(hiddenSize);
     this.mlp = [new Projection(this._width, this._width), undefined, new Projection(this._width, outHiddenSize)];
   }
   /** [N, D] to [N / unit, out] */
@@ -156,47 +172,39 @@ class PatchMerger extends nn.Module {
   }
 }
 
-export class VisionTower extends nn.Module {
+export class VisionTower extends nn.Module implements Tower {
   readonly patch_embed: PatchEmbed;
   readonly blocks: readonly VisionBlock[];
   readonly merger: PatchMerger;
   readonly _config: VisionConfig;
 
-  constructor(config: VisionConfig) {
+  constructor(config: VisionConfig, parts: TowerParts) {
     super();
     this._config = config;
     this.patch_embed = new PatchEmbed(config);
-    this.blocks = Array.from({ length: config.depth }, () => new VisionBlock(config));
-    this.merger = new PatchMerger(config);
+    this.blocks = Array.from({ length: config.depth }, () => new VisionBlock(config, parts));
+    this.merger = new PatchMerger(config, parts);
   }
 
-  /**
-   * The stream after the last block, in window order: patches [N, channels * frames * side * side] to [N, D].
-   * @param onBlock sees the stream after each block; with a `run` that frees inputs, only until it returns
-   */
-  hidden(
-    patches: Tensor,
-    plan: VisionPlan,
-    onBlock?: (index: number, x: Tensor) => void,
-    run: RunStage = keepingInputs,
-  ): Tensor {
-    const embed = (pixels: Tensor): Tensor => {
+  /** The stream after the last block is in window order. */
+  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs): Encoded {
+    const plan = planVision(grids, this._config, pixels.dtype);
+    const embed = (patches: Tensor): Tensor => {
       const unit = this._config.spatialMergeSize ** 2;
-      const embedded = this.patch_embed.forward(pixels);
+      const embedded = this.patch_embed.forward(patches);
       const width = embedded.size(1);
       return embedded.view(-1, unit, width).indexSelect(0, plan.order).view(-1, width);
     };
-    let x = run(embed, patches, [this.patch_embed]);
+    let flow = run(onStream(embed), [pixels], [this.patch_embed]);
     this.blocks.forEach((block, i) => {
       const rows = this._config.fullAttentionBlocks.has(i) ? plan.frames : plan.windows;
-      x = run((stream) => block.forward(stream, plan.rotation, rows), x, [block]);
-      onBlock?.(i, x);
+      flow = run(
+        onStream((x) => block.forward(x, plan.rotation, rows)),
+        flow,
+        [block],
+      );
     });
-    return x;
-  }
-
-  /** Image tokens in reading order, [N / unit, out], of the stream after the last block. */
-  merge(hidden: Tensor, plan: VisionPlan): Tensor {
-    return this.merger.forward(hidden).indexSelect(0, plan.inverse);
+    const merge = (x: Tensor): Tensor => this.merger.forward(x).indexSelect(0, plan.inverse);
+    return { patches: flow[0], features: run(onStream(merge), flow, [this.merger]) };
   }
 }

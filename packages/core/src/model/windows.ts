@@ -4,7 +4,7 @@
  * cross images or frames. Plain arrays: no tensors here.
  */
 import type { Grid } from '../types.ts';
-import type { VisionConfig } from './config.ts';
+import type { VisionConfig } from './vision-config.ts';
 
 export interface WindowPlan {
   /** [N / unit]: the merge unit that stands at each place of the window order. */

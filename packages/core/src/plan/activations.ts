@@ -28,15 +28,13 @@ export interface Layer {
 
 /** A layer of the decoder, for one micro-batch. */
 export function decoderLayer(subject: Subject): Layer {
-  const { text } = subject.model;
+  const { family, text } = subject.model;
   const { microBatch, promptTokens, responses, responseTokens } = subject.workload;
   const tokens = packedTokens(subject.workload);
   const [width, inner, item] = [text.hiddenSize, text.intermediateSize, itemOf(subject)];
   const [queries, keys] = [text.heads * text.headSize, text.keyValueHeads * text.headSize];
-  // Inputs of products are cast for each: q, k, v, gate, up.
-  const normed = item === half ? 5 : 2;
-  // The stream before both norms, rotated queries; what products read: normed streams, the output of attention, gate and up together; gate, up.
-  const onTokens = tokens * (float * (2 * width + queries) + item * (normed * width + queries + 3 * inner));
+  const held = family.kept.layer(text, item === half);
+  const onTokens = tokens * (float * held.stream + item * held.products);
   const feedForward = tokens * (3 * inner * item + 2 * width * float);
   if (subject.config.device === 'cpu') {
     // Our kernel keeps keys, values, a number per query and head, and its output before it is cast.
@@ -56,8 +54,9 @@ export function decoderLayer(subject: Subject): Layer {
 
 /** What a block of the vision tower keeps of `patches`. */
 export function visionBlock(subject: Subject, patches: number): number {
-  const { hiddenSize: width, intermediateSize: inner } = subject.model.vision;
-  return patches * (float * 6 * width + itemOf(subject) * (4 * width + 3 * inner));
+  const { family, vision } = subject.model;
+  const { stream, products } = family.kept.tower(vision);
+  return patches * (float * stream + itemOf(subject) * products);
 }
 
 /** Of the matrix of the head, where it is trained. */

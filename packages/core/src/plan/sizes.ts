@@ -3,6 +3,7 @@ import { nn, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import type { ModelConfig } from '../model/config.ts';
+import { isVision } from '../model/keys.ts';
 import { isMatrix } from '../model/load.ts';
 import { chosenModules } from '../model/lora.ts';
 import { projections } from '../model/projection.ts';
@@ -11,7 +12,6 @@ import type { Sizes } from './workload.ts';
 
 const count = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
 
-const isVision = (key: string): boolean => key.startsWith('visual.');
 const isTable = (key: string): boolean => key === 'lm_head.weight' || key === 'model.embed_tokens.weight';
 
 /**

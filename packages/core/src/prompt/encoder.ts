@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
 import { fileError, UserError } from '../errors.ts';
+import { familyOf, type Family } from '../families/index.ts';
 import type { Frame, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { requireJson } from './files.ts';
@@ -37,33 +38,32 @@ interface QuestionInput {
 /** A conversation, or a question: images first, then the text. Image paths are absolute or relative to the process. */
 export type PromptInput = { readonly messages: readonly Message[] } | QuestionInput;
 
-const FAMILIES = ['qwen2_vl', 'qwen2_5_vl'] as const;
+const familyFile = z.looseObject({ model_type: z.unknown().optional() });
 
-const modelConfig = z.looseObject({
-  model_type: z.enum(FAMILIES, {
-    error: ({ input }) => `${JSON.stringify(input)} is not supported, only ${FAMILIES.join(' and ')}`,
-  }),
-  image_token_id: z.int().default(151655),
-  video_token_id: z.int().default(151656),
-  vision_start_token_id: z.int().optional(),
-  vision_end_token_id: z.int().optional(),
-  vision_config: z
-    .looseObject({
-      tokens_per_second: z.number().positive().optional(),
-      patch_size: z.int().default(14),
-      temporal_patch_size: z.int().default(2),
-      spatial_merge_size: z.int().default(2),
-    })
-    .nullish(),
-});
-type ModelConfig = z.output<typeof modelConfig>;
+const modelSchema = ({ tokens, processor }: Family) =>
+  z.looseObject({
+    image_token_id: z.int().default(tokens.image),
+    video_token_id: z.int().default(tokens.video),
+    vision_start_token_id: z.int().optional(),
+    vision_end_token_id: z.int().optional(),
+    vision_config: z
+      .looseObject({
+        tokens_per_second: z.number().positive().optional(),
+        patch_size: z.int().default(processor.patchSize),
+        temporal_patch_size: z.int().default(processor.temporalPatchSize),
+        spatial_merge_size: z.int().default(processor.mergeSize),
+      })
+      .nullish(),
+  });
+type ModelFile = z.output<ReturnType<typeof modelSchema>>;
 
 interface Parts {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly settings: ImageSettings;
   readonly videoSettings: ImageSettings;
-  readonly model: ModelConfig;
+  readonly family: Family;
+  readonly model: ModelFile;
   readonly options: EncoderOptions;
 }
 
@@ -81,14 +81,16 @@ export class PromptEncoder {
    * @throws UserError where a file is missing, malformed or of another model family
    */
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
-    const model = requireJson(directory, 'config.json', modelConfig);
-    const template = ChatTemplate.load(directory);
+    const { model_type: type } = requireJson(directory, 'config.json', familyFile);
+    const family = familyOf(type, path.join(directory, 'config.json'));
+    const template = ChatTemplate.load(directory, family.template);
     const parts: Parts = {
-      model,
+      family,
+      model: requireJson(directory, 'config.json', modelSchema(family)),
       tokenizer: Tokenizer.load(directory, template.turnEnd),
       template,
-      settings: loadImageSettings(directory, options),
-      videoSettings: loadVideoSettings(directory, options),
+      settings: loadImageSettings(directory, family.processor, options),
+      videoSettings: loadVideoSettings(directory, family.processor, options),
       options,
     };
     requireOnePatch(parts.model, parts.settings, directory);
@@ -98,13 +100,13 @@ export class PromptEncoder {
   constructor(parts: Parts) {
     this.parts = parts;
     this.tokenizer = parts.tokenizer;
-    this.coordinates = { resize: parts.settings, thousandths: parts.model.model_type === 'qwen2_vl' };
+    this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     this.visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
-    const named = ['<|vision_start|>', '<|vision_end|>', '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>'];
-    const ids = [...vision, ...named.map((name) => tokenizer.idOf(name)), tokenizer.padId];
+    const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
+    const ids = [...vision, ...named, tokenizer.padId];
     this.forbiddenIds = [...new Set(ids)].filter(
       (id) => id !== undefined && !tokenizer.eosIds.includes(id),
     ) as number[];
@@ -176,13 +178,10 @@ export class PromptEncoder {
     return this.tokenizer.decode(tokens, options);
   }
 
-  /**
-   * Positions between two temporal patches: Qwen2.5-VL counts `tokens_per_second`, Qwen2-VL counts patches. In float32, as
-   * the reference.
-   */
+  /** Positions between two temporal patches. */
   private interval({ seconds }: { readonly seconds: number }): number {
-    const { model_type: family, vision_config: vision } = this.parts.model;
-    return family === 'qwen2_vl' ? 1 : Math.fround((vision?.tokens_per_second ?? 4) * Math.fround(seconds));
+    const { family, model } = this.parts;
+    return family.interval(seconds, model.vision_config?.tokens_per_second);
   }
 
   private frame({ originalWidth, originalHeight, pixels }: PreparedImage): Frame {
@@ -201,7 +200,7 @@ export class PromptEncoder {
 }
 
 /** Both files of a checkpoint name the size of its patches; a model with one size reads patches of another as noise. */
-function requireOnePatch(model: ModelConfig, settings: ImageSettings, where: string | undefined): void {
+function requireOnePatch(model: ModelFile, settings: ImageSettings, where: string | undefined): void {
   const vision = model.vision_config;
   if (!vision) return;
   const wanted = [vision.patch_size, vision.temporal_patch_size, vision.spatial_merge_size].join(', ');

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import { loadImageSettings, loadVideoSettings, resizePixels, writePatches, type ImageSettings } from './image.ts';
+import { clipProcessor } from './processor.ts';
 import { roundHalfToEven, smartResize } from './resize.ts';
 
 const settings: ImageSettings = {
@@ -88,15 +89,18 @@ test.each<[string, object, string]>([
 ])('limits that cannot be are refused: %s %j', (name, content, message) => {
   const directory = mkdtempSync(path.join(tmpdir(), 'visurf-limits-'));
   writeFileSync(path.join(directory, name), JSON.stringify(content));
-  expect(() => loadImageSettings(directory)).toThrow(UserError);
-  expect(() => loadImageSettings(directory)).toThrow(message);
-  expect(() => loadImageSettings(directory)).toThrow(directory);
+  expect(() => loadImageSettings(directory, clipProcessor)).toThrow(UserError);
+  expect(() => loadImageSettings(directory, clipProcessor)).toThrow(message);
+  expect(() => loadImageSettings(directory, clipProcessor)).toThrow(directory);
 });
 
 test('a limit that is chosen for images holds for videos, too, whatever their least area', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'visurf-limits-'));
   const content = { image_processor: { size: sizes }, video_processor: {} };
   writeFileSync(path.join(directory, 'processor_config.json'), JSON.stringify(content));
-  expect(loadVideoSettings(directory, { maxPixels: 50_176 })).toMatchObject({ minPixels: 50_176, maxPixels: 50_176 });
-  expect(loadVideoSettings(directory)).toMatchObject({ minPixels: 100_352, maxPixels: 602_112 });
+  expect(loadVideoSettings(directory, clipProcessor, { maxPixels: 50_176 })).toMatchObject({
+    minPixels: 50_176,
+    maxPixels: 50_176,
+  });
+  expect(loadVideoSettings(directory, clipProcessor)).toMatchObject({ minPixels: 100_352, maxPixels: 602_112 });
 });

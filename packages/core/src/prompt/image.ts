@@ -1,15 +1,16 @@
 /**
  * Images as the vision tower takes them: resized, normalised, cut into patches, by the checkpoint's own settings.
  *
- * Follows the reference's default image processor of Qwen2-VL and Qwen2.5-VL, bit for bit: bicubic antialiased resize
- * on bytes by the same libtorch operator, float32 arithmetic in the same order.
+ * Follows the reference's default image processor bit for bit: bicubic antialiased resize on bytes by the same libtorch
+ * operator, float32 arithmetic in the same order.
  */
 import { functional, scope, tensor } from '@visurf/torch';
 import { z } from 'zod';
 import { invariant, UserError } from '../errors.ts';
+import type { PixelArea, Processor } from '../families/family.ts';
 import type { Pixels } from './decode.ts';
 import { readJson } from './files.ts';
-import { IMAGE_AREA, type ResizeSettings } from './resize.ts';
+import type { ResizeSettings } from './resize.ts';
 
 export interface ImageSettings extends ResizeSettings {
   readonly temporalPatchSize: number;
@@ -22,75 +23,75 @@ export interface ImageSettings extends ResizeSettings {
 const perChannel = (value: z.ZodNumber) =>
   z.union([z.array(value).length(3), value.transform((each) => [each, each, each])]);
 
-const settingsFile = z.looseObject({
-  patch_size: z.int().positive().default(14),
-  temporal_patch_size: z.int().positive().default(2),
-  merge_size: z.int().positive().default(2),
-  min_pixels: z.int().positive().nullish(),
-  max_pixels: z.int().positive().nullish(),
-  size: z
-    .looseObject({ shortest_edge: z.int().positive().nullish(), longest_edge: z.int().positive().nullish() })
-    .nullish(),
-  image_mean: perChannel(z.number()).default([0.48145466, 0.4578275, 0.40821073]),
-  image_std: perChannel(z.number().positive()).default([0.26862954, 0.26130258, 0.27577711]),
-  rescale_factor: z
-    .number()
-    .positive()
-    .default(1 / 255),
-  do_resize: z.literal(true).default(true),
-  do_rescale: z.literal(true).default(true),
-  do_normalize: z.literal(true).default(true),
-  resample: z.literal(3).default(3),
-});
+const settingsFile = ({ patchSize, temporalPatchSize, mergeSize, mean, std }: Processor) =>
+  z.looseObject({
+    patch_size: z.int().positive().default(patchSize),
+    temporal_patch_size: z.int().positive().default(temporalPatchSize),
+    merge_size: z.int().positive().default(mergeSize),
+    min_pixels: z.int().positive().nullish(),
+    max_pixels: z.int().positive().nullish(),
+    size: z
+      .looseObject({ shortest_edge: z.int().positive().nullish(), longest_edge: z.int().positive().nullish() })
+      .nullish(),
+    image_mean: perChannel(z.number()).default([...mean]),
+    image_std: perChannel(z.number().positive()).default([...std]),
+    rescale_factor: z
+      .number()
+      .positive()
+      .default(1 / 255),
+    do_resize: z.literal(true).default(true),
+    do_rescale: z.literal(true).default(true),
+    do_normalize: z.literal(true).default(true),
+    resample: z.literal(3).default(3),
+  });
+type SettingsFile = z.output<ReturnType<typeof settingsFile>>;
 
-const nestedFile = z.looseObject({
-  image_processor: settingsFile.optional(),
-  video_processor: settingsFile.optional(),
-});
+const nestedFile = (schema: ReturnType<typeof settingsFile>) =>
+  z.looseObject({ image_processor: schema.optional(), video_processor: schema.optional() });
 
 interface AreaLimits {
   readonly minPixels?: number | undefined;
   readonly maxPixels?: number | undefined;
 }
 
-const VIDEO_AREA = { minPixels: 128 * 28 * 28, maxPixels: 28 * 28 * 768 } as const;
-
 /** From processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
-export function loadImageSettings(directory: string, overrides: AreaLimits = {}): ImageSettings {
+export function loadImageSettings(directory: string, processor: Processor, overrides: AreaLimits = {}): ImageSettings {
+  const schema = settingsFile(processor);
   const found =
-    readJson(directory, 'processor_config.json', nestedFile)?.image_processor ??
-    readJson(directory, 'preprocessor_config.json', settingsFile);
+    readJson(directory, 'processor_config.json', nestedFile(schema))?.image_processor ??
+    readJson(directory, 'preprocessor_config.json', schema);
   if (found === undefined) {
     throw new UserError('no preprocessor_config.json', {
       where: directory,
       remedy: 'The directory must hold the image settings of the checkpoint, too.',
     });
   }
-  return readSettings(found, overrides, IMAGE_AREA, directory);
+  return readSettings(found, overrides, processor.image, directory);
 }
 
 /**
  * For the frames of videos: from processor_config.json (`video_processor`), video_preprocessor_config.json, or the settings
  * of images.
  */
-export function loadVideoSettings(directory: string, overrides: AreaLimits = {}): ImageSettings {
+export function loadVideoSettings(directory: string, processor: Processor, overrides: AreaLimits = {}): ImageSettings {
+  const schema = settingsFile(processor);
   const found =
-    readJson(directory, 'processor_config.json', nestedFile)?.video_processor ??
-    readJson(directory, 'video_preprocessor_config.json', settingsFile) ??
-    readJson(directory, 'preprocessor_config.json', settingsFile) ??
-    settingsFile.parse({});
+    readJson(directory, 'processor_config.json', nestedFile(schema))?.video_processor ??
+    readJson(directory, 'video_preprocessor_config.json', schema) ??
+    readJson(directory, 'preprocessor_config.json', schema) ??
+    schema.parse({});
   // A limit that was chosen for images may lie below the least area of videos.
   const least = Math.min(
     overrides.maxPixels ?? Infinity,
-    found.min_pixels ?? found.size?.shortest_edge ?? VIDEO_AREA.minPixels,
+    found.min_pixels ?? found.size?.shortest_edge ?? processor.video.minPixels,
   );
-  return readSettings(found, { ...overrides, minPixels: overrides.minPixels ?? least }, VIDEO_AREA, directory);
+  return readSettings(found, { ...overrides, minPixels: overrides.minPixels ?? least }, processor.video, directory);
 }
 
 function readSettings(
-  found: z.output<typeof settingsFile>,
+  found: SettingsFile,
   overrides: AreaLimits,
-  defaults: { readonly minPixels: number; readonly maxPixels: number },
+  defaults: PixelArea,
   directory: string,
 ): ImageSettings {
   const minPixels = overrides.minPixels ?? found.min_pixels ?? found.size?.shortest_edge ?? defaults.minPixels;

@@ -1,5 +1,5 @@
 /**
- * M-RoPE positions of a prompt (Qwen2-VL, section 2.1; `get_rope_index` of the reference).
+ * M-RoPE positions of a prompt (arXiv 2409.12191, section 2.1; `get_rope_index` of the reference).
  *
  * Text counts up in all three axes. An image that begins at position p has, for the token in row i and column j of its
  * merged grid, time p, height p + i, width p + j; a video in addition time p + floor(k interval) in its temporal patch k.

@@ -3,9 +3,10 @@ import fc from 'fast-check';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample } from '../tasks/grounding/testkit.ts';
 import type { Box, Frame } from '../types.ts';
-import { frameFor, IMAGE_AREA, smartResize, survivingSize } from './resize.ts';
+import { clipProcessor } from './processor.ts';
+import { frameFor, smartResize, survivingSize } from './resize.ts';
 
-const resize = { patchSize: 14, mergeSize: 2, ...IMAGE_AREA };
+const resize = { patchSize: 14, mergeSize: 2, ...clipProcessor.image };
 const task = grounding.create(grounding.parameters.parse({}), []);
 
 const lostIn = (box: Box) => (frame: Frame) => task.lost?.({ objects: [{ box, point: undefined }] }, [frame]);

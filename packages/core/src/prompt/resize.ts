@@ -14,9 +14,6 @@ export interface ResizeSettings {
   readonly maxPixels: number;
 }
 
-/** Where files and options say nothing. */
-export const IMAGE_AREA = { minPixels: 56 * 56, maxPixels: 28 * 28 * 1280 } as const;
-
 /** The size an image is resized to: sides are multiples of patch * merge, the area within the limits. */
 export function smartResize({ width, height }: Size, settings: ResizeSettings): Size {
   const { patchSize, mergeSize, minPixels, maxPixels } = settings;
@@ -44,7 +41,7 @@ export function roundHalfToEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** Qwen2.5-VL speaks pixels of the resized image, Qwen2-VL thousandths. */
+/** Coordinates are pixels of the resized image, or thousandths of its sides. */
 export function frameOf(original: Size, resized: Size, thousandths: boolean): Frame {
   const { width, height } = original;
   return {

@@ -98,15 +98,18 @@ function namedTokens(directory: string): Record<string, string> {
 /** What templates may ask for, which we do not have. */
 const absent = { tools: null, documents: null };
 
+type Variables = Readonly<Record<string, string | boolean>>;
+
 export class ChatTemplate {
   private readonly template: Template;
-  private readonly variables: Readonly<Record<string, string>>;
+  private readonly variables: Variables;
 
   /**
    * Looks in processor_config.json, chat_template.json, chat_template.jinja, tokenizer_config.json: the order in which the
    * reference lets one of them win.
+   * @param settings what the family's templates are to know beside the names of tokens
    */
-  static load(directory: string): ChatTemplate {
+  static load(directory: string, settings: Variables = {}): ChatTemplate {
     const held = (file: string) => readJson(directory, file, templateHolder)?.chat_template;
     const source =
       held('processor_config.json') ??
@@ -120,14 +123,14 @@ export class ChatTemplate {
       });
     }
     try {
-      return new ChatTemplate(source, namedTokens(directory));
+      return new ChatTemplate(source, { ...namedTokens(directory), ...settings });
     } catch (error) {
       throw new UserError(`the chat template does not parse: ${messageOf(error)}`, { where: directory });
     }
   }
 
   /** @param variables what the template may name beside the messages */
-  constructor(source: string, variables: Readonly<Record<string, string>> = {}) {
+  constructor(source: string, variables: Variables = {}) {
     this.template = new Template(source);
     this.variables = variables;
   }

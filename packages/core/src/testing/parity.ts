@@ -67,7 +67,7 @@ function byKind(
 export function compareInputs({ configuration, prompts, expected }: Subject, model: QwenVL): Comparison[] {
   const count = (measure: (case_: ExpectedCase, prompt: Prompt) => number): number =>
     configuration.cases.reduce((sum, each, i) => sum + measure(each, prompts[i]!), 0);
-  const settings = loadImageSettings(configuration.model);
+  const settings = loadImageSettings(configuration.model, model.config.family.processor);
   const kinds = ['image', 'video'] as const;
   const { inChannels, temporalPatchSize, patchSize } = model.config.vision;
   const width = inChannels * temporalPatchSize * patchSize ** 2;

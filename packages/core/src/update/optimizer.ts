@@ -2,6 +2,7 @@
 import { optim, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
+import { isVision } from '../model/keys.ts';
 import { adapterParameters } from '../model/lora.ts';
 import type { QwenVL } from '../model/qwen.ts';
 
@@ -14,7 +15,7 @@ export function trainable(model: QwenVL, { freezeVision }: Pick<Config['train'],
   if (adapters.size > 0) return adapters;
   const named = model.namedParameters();
   for (const [key, parameter] of named) {
-    const frozen = freezeVision && key.startsWith('visual.');
+    const frozen = freezeVision && isVision(key);
     parameter.requiresGrad_(!frozen);
     if (frozen) named.delete(key);
   }

@@ -36,25 +36,23 @@ export interface Sight {
 
 /** The vision tower alone. */
 export function see(model: QwenVL, prompts: readonly Prompt[]): Sight {
-  const plan = planVision(
-    prompts.map(() => GRID),
-    model.config,
-    'float32',
-  );
   const pixels = prompts.map(({ pixelValues = new Float32Array() }) => pixelValues);
   const width = (pixels[0]?.length ?? 0) / PATCH_CELLS.length;
   const all = new Float32Array(pixels.length * PATCH_CELLS.length * width);
   pixels.forEach((each, i) => {
     all.set(each, i * each.length);
   });
-  const stream = model.visual.hidden(tensor(all, { shape: [pixels.length * PATCH_CELLS.length, width] }), plan);
-  return { patches: inReadingOrder(model, stream), tokens: model.visual.merge(stream, plan) };
+  const { patches, features } = model.visual.encode(
+    tensor(all, { shape: [pixels.length * PATCH_CELLS.length, width] }),
+    prompts.map(() => GRID),
+  );
+  return { patches: inReadingOrder(model, patches), tokens: features[0] };
 }
 
 /** Undoes the window order of the tower's stream, [B * 64, D]. */
 export function inReadingOrder(model: QwenVL, stream: Tensor): Tensor {
   const count = stream.size(0) / PATCH_CELLS.length;
-  const { inverse } = planVision(Array<typeof GRID>(count).fill(GRID), model.config, 'float32');
+  const { inverse } = planVision(Array<typeof GRID>(count).fill(GRID), model.config.vision, 'float32');
   const width = stream.size(1);
   return stream
     .view(-1, MERGE * MERGE, width)

@@ -32,7 +32,7 @@ export function pretrain(directory: string, { plan = PLAN, ...options }: Pretrai
   const { vision, text } = model.config;
   const heads = new Heads(vision.hiddenSize, text.hiddenSize);
   initialize(model, plan.seed, NUMBER_IDS);
-  const parts: Parts = { model, heads, plan, settings: loadImageSettings(directory) };
+  const parts: Parts = { model, heads, plan, settings: loadImageSettings(directory, model.config.family.processor) };
   const { stages } = plan;
   return runPretraining(
     directory,

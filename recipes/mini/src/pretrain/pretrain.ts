@@ -35,7 +35,13 @@ export function pretrain(directory: string, plan: PretrainPlan, options: Pretrai
   const { vision, text } = model.config;
   const heads = new Heads(vision.hiddenSize, text.hiddenSize, vocabulary);
   initialize(model, plan.seed, vocabulary.numberIds);
-  const parts: Parts = { model, heads, vocabulary, plan, settings: loadImageSettings(directory) };
+  const parts: Parts = {
+    model,
+    heads,
+    vocabulary,
+    plan,
+    settings: loadImageSettings(directory, model.config.family.processor),
+  };
   const { stages } = plan;
   return runPretraining(
     directory,

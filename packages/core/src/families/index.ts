@@ -1,0 +1,24 @@
+/** The families by name. */
+import { UserError } from '../errors.ts';
+import type { Family } from './family.ts';
+import { qwen25Vl } from './qwen2_5_vl/index.ts';
+import { qwen2Vl } from './qwen2_vl/index.ts';
+
+export type { Family } from './family.ts';
+
+/** All of them; the first one's coordinates are meant where no model is named. */
+export const families: readonly [Family, ...Family[]] = [qwen25Vl, qwen2Vl];
+
+/**
+ * The family of a `model_type`.
+ * @throws UserError naming the known ones; no family is ever taken for another
+ */
+export function familyOf(type: unknown, where?: string): Family {
+  const family = families.find(({ name }) => name === type);
+  if (family) return family;
+  const known = families.map(({ name }) => name).sort();
+  throw new UserError(type === undefined ? 'model_type is missing' : `model_type is ${JSON.stringify(type)}`, {
+    where,
+    remedy: `supported: ${known.join(', ')}`,
+  });
+}
