@@ -52,13 +52,17 @@ export type TrainEvent =
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
   | ({ readonly kind: 'profile' } & ProfileSummary)
   | { readonly kind: 'warning'; readonly message: string }
+  | { readonly kind: 'prepare'; readonly what: 'images' | 'samples'; readonly done: number; readonly total: number }
   | { readonly kind: 'download'; readonly progress: DownloadProgress };
 
 export interface TrainOptions {
   /** Continue the run in `config.output` from its last checkpoint. */
   readonly resume?: boolean;
   readonly onEvent?: (event: TrainEvent) => void;
-  /** When aborted, the step in progress is dropped, a checkpoint of the last finished one is written, and `train` returns. */
+  /**
+   * When aborted, the step in progress is dropped, a checkpoint of the last finished one is written, and `train` returns;
+   * before the first step nothing is written.
+   */
   readonly signal?: AbortSignal;
   /** Reward terms of one's own, added to those of the task. */
   readonly rewards?: readonly RewardFunction[];
@@ -123,7 +127,18 @@ function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
  * Trains as the config says.
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
-export async function train(asked: Config, options: TrainOptions = {}): Promise<TrainResult> {
+export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  try {
+    return await prepareAndTrain(config, options);
+  } catch (error) {
+    const { signal } = options;
+    // Stopped before the first step.
+    if (!signal?.aborted || error !== signal.reason) throw error;
+    return { run: config.output, steps: 0, metrics: {}, interrupted: true };
+  }
+}
+
+async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
@@ -137,8 +152,13 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     onEvent({ kind: 'warning', message });
   };
   let reached = 0;
+  const prepared = (what: 'images' | 'samples') => (done: number, total: number) => {
+    signal?.throwIfAborted();
+    onEvent({ kind: 'prepare', what, done, total });
+  };
   warnings.forEach(warn);
-  const { samples, validation, experiment: chosen } = await loadData(asked, { rewards, onWarning: warn });
+  const sources = { rewards, onWarning: warn, onProgress: prepared('images') };
+  const { samples, validation, experiment: chosen } = await loadData(asked, sources);
   const start = await locateModel(asked.model, {
     base: asked.base,
     revision: asked.revision,
@@ -170,7 +190,11 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     const slow = precisionWarning(config.precision, config.device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
-    const questions = await askAll([...samples, ...validation], (sample) => experiment.ask(policy, sample));
+    const questions = await askAll(
+      [...samples, ...validation],
+      (sample) => experiment.ask(policy, sample),
+      prepared('samples'),
+    );
     const { taught, message: lost } = teachable(questions.slice(0, samples.length), experiment.scorer, config);
     if (lost) warn(lost);
     (await warnOfLabels(taught, experiment.scorer, config)).forEach(warn);

@@ -92,7 +92,7 @@ test('Ctrl-C stops at a checkpoint, and says how to go on; a run in use is left 
     expectRefusal(await visurf(...args, '--resume'), 'run: this run is in use by process', 'Wait for it');
   });
   expect(stopped.code).toBe(130);
-  expect(stopped.stderr).toMatch(/^stopping after this step; press Ctrl-C again to stop at once$/m);
+  expect(stopped.stderr).toMatch(/^stopping at the next safe point; press Ctrl-C again to stop at once$/m);
   const again = /^stopped\. To go on: .*visurf (train .* --resume)$/m.exec(stopped.stderr)?.[1] ?? '';
   expect(again).toBe([...args, 'precision=float32', '--resume'].join(' '));
 
@@ -101,6 +101,17 @@ test('Ctrl-C stops at a checkpoint, and says how to go on; a run in use is left 
   expect(eventsOf(run).at(-1)).toEqual({ type: 'end', step: steps, reason: 'interrupted' });
   const resumed = await visurfJson<Summary>(...again.split(' '), `steps=${steps + 1}`);
   expect(resumed.steps).toBe(steps + 1);
+});
+
+test('a signal before the first step ends the command at once, and leaves nothing', async () => {
+  const folder = await makeRun();
+  const args = ['train', join(folder, 'config.yaml')];
+  for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) {
+    const { code, stderr } = await signalAt('checking images', signal, args);
+    expect([code, existsSync(join(folder, 'run/checkpoints'))]).toEqual([130, false]);
+    expect(stderr).toMatch(/^stopped\. To start again: /m);
+  }
+  expect((await visurfJson<Summary>(...args)).steps).toBe(2);
 });
 
 test('a run that was killed goes on to the numbers of one that was not', async () => {

@@ -43,6 +43,7 @@ const shown = 20;
 export async function askAll(
   samples: readonly Sample[],
   asked: (sample: Sample) => Promise<Question>,
+  onProgress: (done: number, total: number) => void = () => undefined,
 ): Promise<Question[]> {
   const questions: Question[] = [];
   const faults: UserError[] = [];
@@ -54,6 +55,7 @@ export async function askAll(
       if (!(error instanceof UserError)) throw error;
       faults.push(error);
     }
+    onProgress(questions.length + faults.length, samples.length);
   }
   if (faults.length === 0) return questions;
   const lines = faults.slice(0, shown).map(({ where, reason }) => `${where ?? 'unknown place'}: ${reason}`);

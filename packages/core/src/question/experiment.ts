@@ -28,7 +28,7 @@ export interface ExperimentSources {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-type ReadOptions = Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'>;
+export type ReadOptions = Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'>;
 
 export interface LoadedSamples {
   readonly samples: Sample[];

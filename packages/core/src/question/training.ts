@@ -2,7 +2,7 @@
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import type { Sample } from '../types.ts';
-import { Experiment, type ExperimentSources, type LoadedSamples } from './experiment.ts';
+import { Experiment, type ExperimentSources, type LoadedSamples, type ReadOptions } from './experiment.ts';
 import { settingsOf } from './settings.ts';
 
 export interface TrainingData {
@@ -12,13 +12,16 @@ export interface TrainingData {
 }
 
 /** Both files are read before one of them is complained about. @throws UserError that lists what is wrong */
-export async function loadData(config: Config, sources: ExperimentSources = {}): Promise<TrainingData> {
+export async function loadData(
+  config: Config,
+  { onProgress, ...sources }: ExperimentSources & Pick<ReadOptions, 'onProgress'> = {},
+): Promise<TrainingData> {
   const { data, eval: evaluation } = config;
   const opened = Experiment.open(settingsOf(config), { ...sources, plugins: config.plugins });
   const faults = new Set<string>();
   const load = async (experiment: Experiment, file: string, limit?: number): Promise<LoadedSamples> => {
     try {
-      return await experiment.load(file, { limit });
+      return await experiment.load(file, { limit, onProgress });
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       faults.add(error.message);

@@ -207,12 +207,12 @@ export function requireEmpty(directory: string): void {
   });
 }
 
-/** True for a run that ended with an error before its first checkpoint. */
+/** True for a run that ended with an error before its first checkpoint, or before its first step. */
 function hasFailedEarly(directory: string): boolean {
   const file = path.join(directory, EVENTS);
   if (checkpointSteps(path.join(directory, 'checkpoints')).length > 0 || !existsSync(file)) return false;
   const last = readEvents(file).at(-1);
-  return last?.type === 'end' && last.reason === 'failed';
+  return last?.type === 'end' && (last.reason === 'failed' || last.step === 0);
 }
 
 /** @throws UserError where there are checkpoints, but none is whole */

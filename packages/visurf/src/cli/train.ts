@@ -45,7 +45,9 @@ export function defineTrain(program: Command): void {
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
-      console.error(`stopped. To go on: ${PROGRAM} train ${[file, ...overrides].join(' ')} --resume`);
+      const line = `${PROGRAM} train ${[file, ...overrides].join(' ')}`;
+      const isBegun = result.steps > 0 || resume;
+      console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
       process.exitCode = INTERRUPTED;
     },
   );
@@ -73,6 +75,8 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
 
 function show(event: TrainEvent, progress: Progress): void {
   switch (event.kind) {
+    case 'prepare':
+      return progress.update(`checking ${event.what}`, event.done, event.total);
     case 'step':
       return progress.update('training', event.step, event.steps, shortly(event.metrics));
     case 'eval':
