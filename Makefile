@@ -32,7 +32,7 @@ types: setup
 
 lint: setup
 	@eslint .
-	@prettier --check --log-level warn .
+	@git ls-files -z | xargs -0 prettier --check --log-level warn --ignore-unknown
 	@knip
 	@scripts/clang-format.sh --dry-run --Werror
 
@@ -60,7 +60,7 @@ pack: setup
 
 format: setup
 	@eslint --fix .
-	@prettier --write --log-level warn .
+	@git ls-files -z | xargs -0 prettier --write --log-level warn --ignore-unknown
 	@scripts/clang-format.sh -i
 
 clean:

@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 
 export const root = resolve(import.meta.dirname, '..');
 
@@ -15,13 +15,16 @@ export interface Import {
   readonly typeOnly: boolean;
 }
 
-/** Tracked files, and untracked ones that git does not ignore. */
+/** Tracked files, and untracked ones that git does not ignore, but for directories of runs. */
 export function repositoryFiles(): string[] {
-  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root });
-  return listed
-    .toString()
-    .split('\n')
-    .filter((file) => file !== '' && existsSync(join(root, file)));
+  const list = (...which: string[]): string[] =>
+    execFileSync('git', ['ls-files', ...which], { cwd: root })
+      .toString()
+      .split('\n')
+      .filter((file) => file !== '' && existsSync(join(root, file)));
+  const untracked = list('--others', '--exclude-standard');
+  const runs = untracked.filter((file) => basename(file) === 'events.jsonl').map((file) => `${dirname(file)}/`);
+  return [...list('--cached'), ...untracked.filter((file) => !runs.some((run) => file.startsWith(run)))];
 }
 
 /** Every import of a TypeScript file, static and dynamic. */
