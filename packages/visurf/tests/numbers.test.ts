@@ -2,7 +2,7 @@
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate } from '@visurf/core';
+import { evaluate, loadConfig } from '@visurf/core';
 import { generateSuite } from '@visurf/mini';
 import { expect, test } from 'vitest';
 import { root, temporaryFolder, visurf, visurfJson } from './cli.ts';
@@ -24,31 +24,37 @@ data:
   train: data/train.jsonl
   validation: held.jsonl
   task: answer
-  prompt: prompt.txt
-  system: find blue
-  maxPixels: 9408
 plugins: [reward.ts]
 task: { match: relaxed, weights: { thinking: 0.25 } }
 tasks: { grounding: { iouThreshold: 0.05 } }
 thinking: whenCorrect
 steps: 1
-promptsPerStep: 2
+promptsPerStep: 8
 rollout: { group: 2, maxNewTokens: 32 }
 optimizer: { learningRate: 1.0e-4 }
 eval: { every: 1, maxNewTokens: 24 }
 `;
 
+/** Of how questions are put: all tasks then have other numbers. */
+const asked = (folder: string): Record<string, string | number> => ({
+  'data.prompt': join(folder, 'prompt.txt'),
+  'data.system': 'find blue',
+  'data.maxPixels': 9408,
+  'optimizer.learningRate': 0.003,
+});
+
 /** The same without a configuration; that thoughts count beside right answers alone is no option. */
-const flags = ({ folder }: { folder: string }): string[] => [
+const flags = (folder: string): string[] => [
   ...['--task', 'answer', '--task', 'match=relaxed', '--task', 'weights.thinking=0.25'],
   ...['--task', 'grounding.iouThreshold=0.05', '--task', 'grounding.points=false'],
   ...['--prompt', join(folder, 'prompt.txt'), '--system', 'find blue', '--max-pixels', '9408'],
   ...['--max-new-tokens', '24', '--plugin', join(folder, 'reward.ts')],
 ];
 
-const comparison =
+const comparison = (folder: string): string =>
   'config: config.yaml\noutput: compared\ndata: { held: held.jsonl }\n' +
-  'runs: { all: { paradigm: visurf }, adapter: { paradigm: visurf, train.lora.rank: 4 } }\nreference: all\n';
+  'runs: { all: { paradigm: visurf }, adapter: ' +
+  `${JSON.stringify({ paradigm: 'visurf', 'train.lora.rank': 4, ...asked(folder) })} }\nreference: all\n`;
 
 /** Samples that all are held out, some without a task of their own; what they show is not quite the true answer. */
 async function makeData(folder: string): Promise<void> {
@@ -69,7 +75,7 @@ async function makeData(folder: string): Promise<void> {
   writeFileSync(join(folder, 'prompt.txt'), 'find {Question}\n');
   writeFileSync(join(folder, 'reward.ts'), plugin);
   writeFileSync(join(folder, 'config.yaml'), config);
-  writeFileSync(join(folder, 'comparison.yaml'), comparison);
+  writeFileSync(join(folder, 'comparison.yaml'), comparison(folder));
 }
 
 test('training, eval, compare and the library say one number, of full weights, adapters, merged and exported', async () => {
@@ -87,8 +93,15 @@ test('training, eval, compare and the library say one number, of full weights, a
   const written = (command: string, model: string, output: string): Promise<unknown> =>
     visurfJson(command, '--model', at(model), '--output', at(output));
   const all = await trained('all');
-  const adapter = await trained('adapter', 'train.lora.rank=4');
-  expect(adapter).not.toEqual(all);
+  const changes = Object.entries(asked(folder)).map(([key, value]) => `${key}=${value}`);
+  const adapter = await trained('adapter', 'train.lora.rank=4', ...changes);
+  expect(all).toMatchObject({ 'reading.accuracy': 100 });
+  expect(await evaluated('all', '--task', 'match=exact')).toMatchObject({ 'reading.accuracy': 0 });
+  for (const [run, metrics] of Object.entries({ all, adapter })) {
+    const base = { model: BASE, data: at('held.jsonl'), output: at('answers.jsonl') };
+    expect((await evaluate({ ...base, config: loadConfig(at(`${run}/config.yaml`)) })).metrics).not.toEqual(metrics);
+  }
+  expect(adapter['relational.gIoU']).not.toBe(all['relational.gIoU']);
 
   expect(await evaluated('all')).toEqual(all);
   expect(await evaluated('all', '--config', at('config.yaml'))).toEqual(all);
@@ -106,9 +119,9 @@ test('training, eval, compare and the library say one number, of full weights, a
   cpSync(BASE, at('bare'), { recursive: true });
   cpSync(at('all/checkpoints/000001/model.safetensors'), at('bare/model.safetensors'));
   expect(await evaluated('bare', '--config', at('config.yaml'))).toEqual(all);
-  const usual = await visurfJson<{ metrics: Metrics }>('train', at('config.yaml'), `output=${at('usual')}`, 'thinking=always'); // prettier-ignore
+  const usual = await visurfJson<{ metrics: Metrics }>('train', at('config.yaml'), `output=${at('usual')}`, 'thinking=always', ...changes); // prettier-ignore
   cpSync(at('usual/checkpoints/000001/model.safetensors'), at('bare/model.safetensors'));
-  expect(await evaluated('bare', ...flags({ folder }))).toEqual(usual.metrics);
+  expect(await evaluated('bare', ...flags(folder))).toEqual(usual.metrics);
 
   const table = await visurfJson<{ values: Record<string, Record<string, { mean: number }>> }>('compare', at('comparison.yaml')); // prettier-ignore
   for (const [run, metrics] of Object.entries({ all, adapter })) {

@@ -6,6 +6,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import {
   compare,
@@ -183,11 +184,11 @@ plugins: [task.ts]
 steps: 1
 promptsPerStep: 2
 rollout: { group: 2, maxNewTokens: 32 }
-optimizer: { learningRate: 1.0e-4 }
+optimizer: { learningRate: 5.0e-4 }
 eval: { every: 1 }
 `;
 
-const KINDS = { weights: [], adapter: ['train.lora={rank: 4}'] };
+const KINDS = { weights: [], adapter: ['train.lora={rank: 4}', 'optimizer.learningRate=0.01'] };
 type Kind = keyof typeof KINDS;
 /** By kind and run. */
 const compared = new Map<string, Compared>();
@@ -216,8 +217,8 @@ const trained = (kind: Kind, name: string): Metrics =>
   readEvents(join(runOf(kind, name), 'events.jsonl')).findLast((event) => event.type === 'eval')!.metrics;
 
 /** What `compare` kept. */
-function stored(kind: Kind, name: string): Metrics {
-  const text = readFileSync(at(`${kind}-${name}/results/${name}-seed-0.json`), 'utf8');
+function stored(kind: Kind, name: string, policy = name): Metrics {
+  const text = readFileSync(at(`${kind}-${name}/results/${policy}-seed-0.json`), 'utf8');
   return (JSON.parse(text) as { metrics: { held: Metrics } }).metrics.held;
 }
 
@@ -289,9 +290,12 @@ describe.each(NAMES)('%s', (name) => {
   });
 });
 
-test('numbers are not trivial', () => {
+test('numbers are not trivial, and those of what was learned', () => {
+  for (const kind of ['weights', 'adapter'] as const) {
+    const learned = NAMES.filter((name) => !isDeepStrictEqual(trained(kind, name), stored(kind, name, 'baseline')));
+    expect(learned).toContain('scores');
+  }
   const metrics = trained('weights', 'scores');
-  if (process.env.SHOW) console.log(NAMES.map((name) => [name, trained('weights', name)]));
-  expect(metrics).toMatchObject({ 'counting.answers': 2, 'sums.accuracy': 50, 'lesions.boxAccuracy': 50 });
+  expect(metrics).toMatchObject({ 'counting.answers': 2 });
   expect(metrics['relational.gIoU']).toBeGreaterThan(10);
 });
