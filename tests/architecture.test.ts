@@ -31,7 +31,7 @@ const FOLDERS: Record<string, string[]> = {
   model: ['families'],
   plan: ['config', 'model'],
   rollout: ['model', 'prompt'],
-  export: ['model'],
+  export: ['model', 'question'],
   report: ['config', 'run', 'tasks', 'prompt'],
   update: ['config', 'model', 'objective', 'rollout'],
   compare: ['config', 'schedule', 'run', 'tasks', 'eval', 'rollout'],

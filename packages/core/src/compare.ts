@@ -7,6 +7,7 @@ import path from 'node:path';
 
 import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
+import { peekSamples } from './data/dataset.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { setOf } from './eval/summary.ts';
 import { evaluate } from './evaluate.ts';
@@ -115,6 +116,7 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
 export async function compare(asked: Comparison, options: CompareOptions = {}): Promise<Compared> {
+  await requireOneReading(asked);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
   makeDirectory(asked.results);
   const comparison = await withBudgets(asked, options);
@@ -251,6 +253,27 @@ function secondsOf(events: readonly RunEvent[]): Record<string, number> {
     for (const [phase, seconds] of Object.entries(event.seconds)) totals[phase] = (totals[phase] ?? 0) + seconds;
   }
   return totals;
+}
+
+/** @throws UserError where runs take a held-out sample for different tasks: their answers would have no metric in common */
+async function requireOneReading(comparison: Comparison): Promise<void> {
+  const { runs, seeds, data } = comparison;
+  const [first, ...others] = runs.map((run) => ({
+    name: run.name,
+    task: configOf(comparison, run, seeds[0]!).data.task,
+  }));
+  for (const { name, task } of others.filter((other) => other.task !== first!.task)) {
+    for (const file of data.values()) {
+      const samples = await peekSamples(file, { task });
+      const before = await peekSamples(file, { task: first!.task });
+      const unnamed = samples.find((sample, i) => sample.task !== before[i]!.task);
+      if (unnamed === undefined) continue;
+      throw new UserError(`names no task: the run ${first!.name} takes it for ${first!.task}, ${name} for ${task}`, {
+        where: `${file}:${unnamed.source.line}`,
+        remedy: 'Name the task of every sample, or give all runs one data.task.',
+      });
+    }
+  }
 }
 
 /** The tasks of each held-out file, for their metrics. */

@@ -7,8 +7,10 @@ import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { isHubId } from './hub/id.ts';
 import { sha256 } from './run/durable.ts';
+import { said, saidOfQuestions } from './compare/decisive.ts';
 import { BASELINE, configOf, type Comparison, type MergeDefinition } from './compare/definition.ts';
 import { readResult, type StoredResult } from './compare/result.ts';
+import { dataOf } from './question/training.ts';
 
 /** A policy that is to be measured. */
 export interface Job {
@@ -30,8 +32,9 @@ export async function jobsOf(comparison: Comparison): Promise<Job[]> {
   );
   const fileOf = (run: string, seed: number): string => path.join(results, `${run}-seed-${seed}.json`);
   const job = async (run: string, seed: number, config: Config): Promise<Job> => {
-    const own = run === BASELINE ? [await print(config.model)] : await decisive(config, print);
-    const hash = hashOf([own, held, maxNewTokens ?? config.rollout.maxNewTokens]);
+    const own = await (run === BASELINE ? decisiveOfBaseline : decisive)(config, print);
+    const answers = maxNewTokens ?? config.eval.maxNewTokens ?? config.rollout.maxNewTokens;
+    const hash = hashOf([own, held, answers]);
     return { run, seed, config, hash, file: fileOf(run, seed) };
   };
   const first = configOf(comparison, runs[0]!, seeds[0]!);
@@ -63,11 +66,27 @@ export function fingerprints(): Print {
   };
 }
 
-/** What decides a training. Files count by what they hold, so that results are good elsewhere too; validation decides nothing. */
+/** What decides a training. Files count by what they hold, so that results are good elsewhere too. */
 export async function decisive(config: Config, print: Print): Promise<unknown[]> {
-  const { output: _, threads: __, model, base, data, ...rest } = config;
-  const files = [await print(model), await print(data.train), ...(base === undefined ? [] : [await print(base)])];
-  return [rest, { ...data, train: '', validation: '' }, files];
+  return [said(config), await filesOf(config, print)];
+}
+
+/** What decides the answers of the model before training: it is asked as the training of this configuration asks. */
+async function decisiveOfBaseline(config: Config, print: Print): Promise<unknown[]> {
+  return [saidOfQuestions(config), await filesOf(config, print)];
+}
+
+/** Validation data decide what parameters of tasks leave to `auto`, as training data do. */
+async function filesOf(config: Config, print: Print): Promise<Record<string, string[]>> {
+  const all = {
+    model: [config.model, ...(config.base === undefined ? [] : [config.base])],
+    data: dataOf(config).map(({ file }) => file),
+    plugins: config.plugins,
+  };
+  const printed = Object.entries(all).map(
+    async ([kind, files]) => [kind, await Promise.all(files.map(print))] as const,
+  );
+  return Object.fromEntries(await Promise.all(printed));
 }
 
 /** Of a file its content, of a model's directory its configuration and the sizes of its weights, of the hub its name. */

@@ -21,7 +21,7 @@ import {
 import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
-import { pixelLimits } from './question/settings.ts';
+import { carriedSettings, pixelLimits, type Settings } from './question/settings.ts';
 import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
 import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
@@ -47,6 +47,8 @@ export class Policy {
   readonly encoder: PromptEncoder;
   /** Description of the model's adapter, where it has one. */
   peft: PeftConfig | undefined;
+  /** What it was trained by, where it carries that. */
+  settings: Settings | undefined;
   readonly #missingIds: readonly number[];
 
   constructor(directory: string, model: QwenVL, encoder: PromptEncoder) {
@@ -55,6 +57,7 @@ export class Policy {
     this.encoder = encoder;
     this.#missingIds = encoder.tokenizer.missingIds(model.config.text.vocabularySize);
     this.peft = undefined;
+    this.settings = undefined;
   }
 
   /** Puts a new LoRA adapter on the model, which changes nothing yet, and freezes all other weights. */
@@ -182,6 +185,7 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
   const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : 'float32' });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);
+  policy.settings = carriedSettings([adapter, base])?.settings;
   if (adapter !== undefined) policy.peft = { ...loadAdapter(model, adapter), ...nameOf(base) };
   return policy;
 }

@@ -70,6 +70,7 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
     model: path.join(result.run, 'checkpoints', '000004'),
     data: path.join(folder, 'train.jsonl'),
     maxNewTokens: 4,
+    output: path.join(folder, 'answers.jsonl'),
   });
   expect(evaluated.n).toBe(6);
   expect(evaluated.metrics.malformed).toBe(100);

@@ -8,8 +8,8 @@ import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
+import { withExperiment } from './export/experiment.ts';
 import { modelFiles } from './export/huggingface.ts';
-import { withPixelLimits } from './export/processor.ts';
 import { formsOfBase } from './forms.ts';
 import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
@@ -23,7 +23,7 @@ import { locateModel, type Policy } from './policy.ts';
 import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
 import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './question/resume.ts';
-import { experimentFile, pixelLimits, readSettings, writeSettings } from './question/settings.ts';
+import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
 import type { RewardFunction, Scorer } from './reward/reward.ts';
@@ -313,10 +313,10 @@ async function trainPolicy({
     const progress: Progress = { cursor: drawn, forms, data: prints };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
-      ...(policy.peft
-        ? adapterFiles(policy.model, policy.peft)
-        : withPixelLimits(modelFiles(policy.model, config.model), config.data)),
-      [experimentFile]: (file: string) => writeSettings(file, experiment.settings),
+      ...withExperiment(
+        policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
+        experiment.settings,
+      ),
       [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
     };
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);

@@ -169,3 +169,15 @@ test.each([
     ...messages,
   );
 });
+
+test('runs that take a sample for different tasks are not compared', async () => {
+  const folder = await makeComparison(
+    'config: config.yaml\noutput: out\ndata: { test: test.jsonl }\n' +
+      'runs: { a: { paradigm: sft, data.task: anomaly }, b: { paradigm: sft, data.task: answer } }\n',
+  );
+  for (const name of ['train', 'test'])
+    writeFileSync(join(folder, `${name}.jsonl`), linesOf([sample('a', 'yes', 'all')]));
+  const outcome = await visurf('compare', join(folder, 'comparison.yaml'), '--json');
+  expectRefusal(outcome, /test\.jsonl:1: names no task: the run a takes it for anomaly, b for answer/);
+  expect(existsSync(join(folder, 'out'))).toBe(false);
+});

@@ -51,7 +51,7 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
   const { cwd = process.cwd(), shared = [], onWarning } = options;
   const { document, lines } = readYaml(file);
-  absolutePaths(document, path.dirname(path.resolve(file)));
+  absolutePaths(document, path.dirname(path.resolve(file)), file);
   const apply = (override: string) => applyOverride(document, override, cwd);
   const common = shared.map(apply);
   const own = overrides.map(apply);
@@ -80,7 +80,7 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
 export function parseConfig(value: unknown): Config {
   const document = parseDocument(stringify(value));
   if (!isMap(document.contents)) throw new UserError('a configuration must be an object');
-  absolutePaths(document, process.cwd());
+  absolutePaths(document, process.cwd(), 'configuration');
   return check(document.toJS(), (keys) => keys.join('.') || 'configuration');
 }
 
@@ -244,14 +244,14 @@ function isTemplate(prompt: string): boolean {
   return prompt.includes('{');
 }
 
-function absolutePaths(document: Document, base: string): void {
+function absolutePaths(document: Document, base: string, where: string): void {
   for (const keys of PATHS) {
     if (!document.hasIn(keys)) continue;
     const value = document.getIn(keys);
     if (isPath(keys, value)) document.setIn(keys, absolute(keys, value, base));
   }
   if (!document.has('plugins')) return;
-  const { plugins } = toObject(document, base) as Record<string, unknown>;
+  const { plugins } = toObject(document, where) as Record<string, unknown>;
   document.set('plugins', absoluteAll(plugins, base));
 }
 

@@ -89,8 +89,8 @@ const errorIn = (sample: Sample, kind: Finding['kind'], message: string): Findin
 };
 
 /** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
-export async function peekSamples(file: string, task: string): Promise<Sample[]> {
-  return (await readSamples(file, { task }, LIMITS)).samples;
+export async function peekSamples(file: string, options: Pick<DatasetOptions, 'task' | 'limit'>): Promise<Sample[]> {
+  return (await readSamples(file, options, LIMITS)).samples;
 }
 
 async function readSamples(

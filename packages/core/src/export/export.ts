@@ -7,10 +7,12 @@ import { UserError } from '../errors.ts';
 import { mergedParameters } from '../model/lora.ts';
 import { adapterFiles, type PeftConfig } from '../model/peft.ts';
 import type { QwenVL } from '../model/qwen.ts';
+import type { Settings } from '../question/settings.ts';
 import { statedDtype } from './config.ts';
 import { writeDirectory } from './directory.ts';
-import { byName, companionFiles } from './huggingface.ts';
-import { withPixelLimits, type PixelLimits } from './processor.ts';
+import { byName, companionFiles, type Writers } from './huggingface.ts';
+import { withExperiment } from './experiment.ts';
+import type { PixelLimits } from './processor.ts';
 
 const exportDtypes = ['float32', 'bfloat16', 'float16'] as const;
 export type ExportDtype = (typeof exportDtypes)[number];
@@ -39,6 +41,8 @@ export interface Exportable {
   readonly directory: string;
   readonly model: QwenVL;
   readonly peft: PeftConfig | undefined;
+  /** What it was trained by: what is exported is measured as it was. */
+  readonly settings?: Settings | undefined;
 }
 
 /**
@@ -71,8 +75,9 @@ export function exportModel(policy: Exportable, directory: string, options: Expo
   return { kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), ...written };
 }
 
-function writeModel({ model, directory }: Exportable, target: string, dtype: FloatDType, options: ExportOptions): void {
-  const companions = withPixelLimits(companionFiles(model.config.text.tiedHead, directory, dtype), options);
+function writeModel(policy: Exportable, target: string, dtype: FloatDType, options: ExportOptions): void {
+  const { model, directory, settings } = policy;
+  const companions = withExperiment(companionFiles(model.config.text.tiedHead, directory, dtype), settings, options);
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each) => cast(each, dtype));
@@ -83,9 +88,9 @@ function writeModel({ model, directory }: Exportable, target: string, dtype: Flo
 const cast = (each: Tensor, dtype: FloatDType): Tensor =>
   each.dtype === dtype && each.device === 'cpu' ? each : each.detach().to({ dtype, device: 'cpu' });
 
-function adapterOf({ model, peft }: Exportable): Record<string, (file: string) => void> {
+function adapterOf({ model, peft, settings }: Exportable): Writers {
   if (!peft) throw new Error('no adapter');
-  return adapterFiles(model, peft);
+  return withExperiment(adapterFiles(model, peft), settings);
 }
 
 /** The one that a model's `config.json` states. */

@@ -22,10 +22,11 @@ import {
 import { UserError } from '../errors.ts';
 import { loadModelConfig } from '../model/config.ts';
 import { isAdapterDirectory } from '../model/peft.ts';
+import { carriedSettings } from '../question/settings.ts';
 import { writeDirectory } from './directory.ts';
 import { ownDtype, type Exported, type ExportOptions } from './export.ts';
 import { companionFiles } from './huggingface.ts';
-import { withPixelLimits } from './processor.ts';
+import { withExperiment } from './experiment.ts';
 
 export type MergeMethod =
   /** `weight` is the share of the second model, t. */
@@ -102,7 +103,7 @@ function checkAlike([first, ...others]: readonly Source[]): void {
 
 /**
  * Merges two models of the same architecture, given as directories, into a new one that has the tokenizer and the
- * configuration of the first.
+ * configuration of the first, and is measured as the first of them that was trained.
  * @throws UserError where the output is not empty, a model is none, or the models are not alike
  * @example
  * mergeModels(['runs/sft/best', 'runs/rlvr/best'], { method: 'slerp', weight: 0.5 }, 'merged');
@@ -127,7 +128,8 @@ export function mergeModels(
     });
     const { tiedHead } = loadModelConfig(origin).text;
     const written = writeDirectory(output, (aside) => {
-      const companions = withPixelLimits(companionFiles(tiedHead, origin, dtype), options);
+      const { settings } = carriedSettings(models) ?? {};
+      const companions = withExperiment(companionFiles(tiedHead, origin, dtype), settings, options);
       for (const [name, write] of Object.entries(companions)) write(join(aside, name));
       scope(() => saveShardedSafetensors(aside, new Map(merged), options.maxShardBytes));
     });

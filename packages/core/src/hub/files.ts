@@ -10,7 +10,7 @@ export interface RemoteFile {
 }
 
 const settings =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|preprocessor_config|video_preprocessor_config|processor_config|adapter_config)\.json$|^merges\.txt$|^chat_template\.jinja$/;
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|preprocessor_config|video_preprocessor_config|processor_config|adapter_config|experiment)\.json$|^merges\.txt$|^chat_template\.jinja$/;
 const singleFile = 'model.safetensors';
 const indexFile = 'model.safetensors.index.json';
 const shard = /^model-\d{5}-of-\d{5}\.safetensors$/;

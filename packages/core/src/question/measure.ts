@@ -18,6 +18,7 @@ import {
   type Layer,
   type Settings,
 } from './settings.ts';
+import { dataOf } from './training.ts';
 
 /** What a user says of an experiment; what is left out is as the model was trained. */
 export interface MeasureOptions extends Pick<
@@ -74,12 +75,12 @@ export async function openMeasure(
   };
 }
 
-/** What a configuration leaves to `auto` is decided by the data that it trains on, as training decides it. */
-async function decideByTraining(experiment: Experiment, { data }: Config): Promise<Experiment> {
+/** What a configuration leaves to `auto` is decided by the data that it trains on, as `loadData` decides it. */
+async function decideByTraining(experiment: Experiment, config: Config): Promise<Experiment> {
+  const { task } = config.data;
   let decided = experiment;
-  for (const file of [data.train, data.validation]) {
-    if (file === undefined || !existsSync(file)) continue;
-    decided = decided.decide(await peekSamples(file, data.task));
+  for (const { file, limit } of dataOf(config)) {
+    if (existsSync(file)) decided = decided.decide(await peekSamples(file, { task, limit }));
   }
   return decided;
 }

@@ -11,15 +11,26 @@ export interface TrainingData {
   readonly experiment: Experiment;
 }
 
+interface DataFile {
+  readonly file: string;
+  readonly limit?: number | undefined;
+}
+
+/** The files that decide what a training asks: the one that it learns from, then the one that it evaluates on. */
+export function dataOf({ data, eval: { every, limit } }: Config): readonly [DataFile, ...DataFile[]] {
+  const held = every > 0 ? data.validation : undefined;
+  return [{ file: data.train }, ...(held === undefined ? [] : [{ file: held, limit }])];
+}
+
 /** Both files are read before one of them is complained about. @throws UserError that lists what is wrong */
 export async function loadData(
   config: Config,
   { onProgress, ...sources }: ExperimentSources & Pick<ReadOptions, 'onProgress'> = {},
 ): Promise<TrainingData> {
-  const { data, eval: evaluation } = config;
+  const [learned, held] = dataOf(config);
   const opened = Experiment.open(settingsOf(config), { ...sources, plugins: config.plugins });
   const faults = new Set<string>();
-  const load = async (experiment: Experiment, file: string, limit?: number): Promise<LoadedSamples> => {
+  const load = async (experiment: Experiment, { file, limit }: DataFile): Promise<LoadedSamples> => {
     try {
       return await experiment.load(file, { limit, onProgress });
     } catch (error) {
@@ -28,10 +39,9 @@ export async function loadData(
       return { samples: [], experiment };
     }
   };
-  const { samples, experiment: trained } = await load(opened, data.train);
-  const held = evaluation.every > 0 ? data.validation : undefined;
+  const { samples, experiment: trained } = await load(opened, learned);
   const { samples: validation, experiment } =
-    held === undefined ? { samples: [], experiment: trained } : await load(trained, held, evaluation.limit);
+    held === undefined ? { samples: [], experiment: trained } : await load(trained, held);
   if (faults.size > 0) throw new UserError([...faults].join('\n'));
   return { samples, validation, experiment };
 }

@@ -20,7 +20,6 @@ const users: Readonly<Record<string, readonly Paradigm[]>> = {
   'objective.labelShaping': members,
   'objective.kl.labels': members,
   sft: imitates,
-  thinking: samples,
   'mix.round': ['interleaved'],
   'mix.curve': gradual,
   'mix.weight': gradual,

@@ -1,0 +1,131 @@
+/**
+ * What decides the result of a configuration: everything in which it differs from the values below, so that results which
+ * are kept stay those of their configuration when the schema grows.
+ */
+import { onlyUsed } from '../config/paradigm.ts';
+import type { Config } from '../config/schema.ts';
+import { taskDefinition } from '../tasks/registry.ts';
+
+const WEIGHTS = { 'weights.thinking': 0.5, 'weights.format': 1, 'weights.accuracy': 1, 'weights.nonRepeat': 0 };
+const PLACES = { points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 };
+
+/**
+ * Values that go without saying, by key. A new key gets a line here, with the value under which everything is as it was
+ * before it. A line never changes: a default that does makes another result, and is said from then on.
+ */
+const UNSAID: Readonly<Record<string, unknown>> = {
+  seed: 0,
+  device: 'cpu',
+  precision: 'float32',
+  'data.task': 'grounding',
+  'data.maxPromptTokens': 4096,
+  thinking: 'always',
+  paradigm: 'visurf',
+  promptsPerStep: 32,
+  'rollout.group': 8,
+  'rollout.temperature': 1,
+  'rollout.topP': 1,
+  'rollout.topK': 0,
+  'rollout.repetitionPenalty': 1,
+  'rollout.maxNewTokens': 512,
+  'rollout.dynamicSampling': 1,
+  'rollout.allowTruncatedSampling': false,
+  'label.align': 'format',
+  'label.eliminate': 'on',
+  'label.thinking': 'eliminate',
+  'label.inject': 'always',
+  'label.smooth': 'reward',
+  'label.weight': 1,
+  'objective.clip.low': 0.2,
+  'objective.clip.high': 0.2,
+  'objective.std': 'sample',
+  'objective.baseline': 'mean',
+  'objective.ratio': 'token',
+  'objective.aggregate.tokens': 'sum',
+  'objective.aggregate.over': 'sequence',
+  'objective.kl.coefficient': 0,
+  'objective.kl.reference': 'start',
+  'objective.kl.labels': false,
+  'objective.truncated': 'keep',
+  'objective.updatesPerBatch': 1,
+  'sft.aggregate.tokens': 'mean',
+  'sft.aggregate.over': 'batch',
+  'sft.aggregate.normalizer': 1,
+  'sft.weighting': 'uniform',
+  'mix.round.sft': 1,
+  'mix.round.rl': 1,
+  'mix.curve': 'linear',
+  'mix.weight.start': 1,
+  'mix.weight.end': 0,
+  'mix.labelRate.start': 1,
+  'mix.labelRate.end': 0,
+  'mix.warmupSteps': 0,
+  'mix.share': 0.5,
+  'optimizer.name': 'adamw',
+  'optimizer.learningRate': 1e-6,
+  'optimizer.betas': [0.9, 0.999],
+  'optimizer.weightDecay': 0,
+  'optimizer.clipNorm': 1,
+  'optimizer.warmupSteps': 0,
+  'optimizer.decay': 'constant',
+  'optimizer.floor': 0,
+  'train.freezeVision': false,
+  'train.lora.rsLora': false,
+  'train.lora.dropout': 0,
+  'train.lora.vision': false,
+  'train.microBatch.prompts': 4,
+  'train.checkpointActivations': false,
+  'eval.every': 0,
+  'checkpoint.every': 50,
+  'checkpoint.keep': 2,
+  ...under('tasks.grounding', PLACES),
+  ...under('tasks.box', PLACES),
+  ...under('tasks.click', WEIGHTS),
+  ...under('tasks.anomaly', WEIGHTS),
+  ...under('tasks.math', WEIGHTS),
+  ...under('tasks.answer', { ...WEIGHTS, match: 'exact' }),
+};
+
+/** Keys of where things are: files count by what they hold (`jobs.ts`), threads by nothing. */
+const PLACED = ['model', 'base', 'output', 'threads', 'plugins', 'data.train', 'data.validation'];
+
+function under(prefix: string, values: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [`${prefix}.${key}`, value]));
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Every leaf (a list is one) by dotted key. */
+function leaves(values: object, prefix = ''): [string, unknown][] {
+  return Object.entries(values).flatMap(([key, value]: [string, unknown]): [string, unknown][] => {
+    if (value === undefined) return [];
+    return isObject(value) ? leaves(value, `${prefix}${key}.`) : [[prefix + key, value]];
+  });
+}
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** What is said of parameters of a task; of one that a plugin holds, whose content counts, all but its defaults. */
+function saidOfTask(name: string, parameters: object): [string, unknown][] {
+  const { data } = taskDefinition(name).parameters.safeParse({});
+  const defaults = new Map(isObject(data) ? leaves(data, `tasks.${name}.`) : []);
+  const isKnown = Object.keys(UNSAID).some((key) => key.startsWith(`tasks.${name}.`));
+  return leaves(parameters, `tasks.${name}.`).filter(
+    ([key, value]) => !same(value, isKnown ? UNSAID[key] : defaults.get(key)),
+  );
+}
+
+/** Keys and values that decide what comes of a configuration, of those that its paradigm uses; in the order of the keys. */
+export function said(config: Config): (readonly [string, unknown])[] {
+  const { task, tasks, ...rest } = config;
+  const keys = leaves(onlyUsed(rest)).filter(([key, value]) => !PLACED.includes(key) && !same(value, UNSAID[key]));
+  const parameters = Object.entries({ ...tasks, [config.data.task]: task }).flatMap(([name, given]) =>
+    saidOfTask(name, given),
+  );
+  return [...keys, ...parameters].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** Of them those that decide what is asked and how answers are scored, but for the length of answers. */
+export const saidOfQuestions = (config: Config): (readonly [string, unknown])[] =>
+  said(config).filter(([key]) => /^(data|tasks)\.|^(thinking|device|precision)$/.test(key));
