@@ -9,7 +9,7 @@ import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { peekSamples } from './data/dataset.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
-import { setOf } from './eval/summary.ts';
+import { bySet, setOf } from './eval/summary.ts';
 import { evaluate } from './evaluate.ts';
 import { mergeModels } from './export/merge.ts';
 import { localModel } from './hub/model.ts';
@@ -286,7 +286,7 @@ async function loadTasks(comparison: Comparison, config: Config): Promise<Readon
 
 /** Samples of a file that are measured together: all, or those of a set where there are several. */
 function groupsOf(name: string, answers: readonly Answered[]): Map<string, number[]> {
-  const sets = Map.groupBy(answers.keys(), (i) => answers[i]!.set);
+  const sets = bySet(answers);
   if (sets.size <= 1) return new Map([[name, [...answers.keys()]]]);
   return new Map([...sets].map(([set, places]) => [`${name}.${set}`, places]));
 }

@@ -58,3 +58,19 @@ test('a response that a reward skips has no part in the mean reward', async () =
   expect(responses.map(({ reward }) => reward)).toEqual([6, undefined]);
   expect(summarise(judged, responses)).toMatchObject({ nAcc: 50, reward: 6 });
 });
+
+test('a set of several tasks is summarised task by task', async () => {
+  const samples = [
+    sample('7', { task: 'math', extra: { set: 'mix' } }),
+    sample('red', { task: 'answer', extra: { set: 'mix' } }),
+    sample([], { extra: { set: 'other' } }),
+  ];
+  const { scorer: scorers } = Experiment.open().decide(samples);
+  const texts = ['\\boxed{7}', '<answer>blue</answer>', '<answer>[]</answer>'];
+  const subjects = samples.map((each) => {
+    return { sample: each, truth: scorerOf(scorers, each).task.parseTruth(each), frames: [SQUARE] };
+  });
+  const answered = await evaluateAnswers(scorers, subjects.map((subject, i) => ({ answer: eos(texts[i]!), subject }))); // prettier-ignore
+  const metrics = summariseSets(scorers, answered.map((each, i) => ({ sample: samples[i]!, ...each }))); // prettier-ignore
+  expect(metrics).toMatchObject({ 'mix.math.accuracy': 100, 'mix.answer.accuracy': 0, 'other.nAcc': 100 });
+});

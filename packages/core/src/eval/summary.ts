@@ -52,15 +52,25 @@ export function summarise<Truth>(
 export const setOf = ({ extra, task }: Pick<Sample, 'extra' | 'task'>): string =>
   typeof extra.set === 'string' ? extra.set : task;
 
+/** Places of what is summarised together, by the name of the set; a set of several tasks is as many: `SET.TASK`. */
+export function bySet(all: readonly { readonly set: string; readonly task: string }[]): Map<string, number[]> {
+  const tasks = new Map<string, Set<string>>();
+  for (const { set, task } of all) tasks.set(set, (tasks.get(set) ?? new Set()).add(task));
+  return Map.groupBy(all.keys(), (i) => {
+    const { set, task } = all[i]!;
+    return tasks.get(set)!.size > 1 ? `${set}.${task}` : set;
+  });
+}
+
 /** `summarise` of every set, its metrics named `SET.METRIC`, and the mean reward of all; of one set alone, as it is. */
 export function summariseSets(
   scorer: Scorer,
   responses: readonly (EvaluatedResponse & { readonly sample: Sample })[],
 ): Readonly<Record<string, number>> {
-  const sets = Map.groupBy(responses, ({ sample }) => `${setOf(sample)} ${sample.task}`);
-  const summaries = [...sets.values()].map((own) => {
-    const { sample } = own[0]!;
-    return { set: setOf(sample), metrics: summarise(scorerOf(scorer, sample), own) };
+  const sets = bySet(responses.map(({ sample }) => ({ set: setOf(sample), task: sample.task })));
+  const summaries = [...sets].map(([set, places]) => {
+    const own = places.map((i) => responses[i]!);
+    return { set, metrics: summarise(scorerOf(scorer, own[0]!.sample), own) };
   });
   if (summaries.length <= 1) return summaries[0]?.metrics ?? {};
   const named = summaries.flatMap(({ set, metrics }) =>
