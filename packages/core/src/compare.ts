@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Config } from './config/schema.ts';
+import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { setOf } from './eval/summary.ts';
@@ -115,6 +116,7 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
 export async function compare(asked: Comparison, options: CompareOptions = {}): Promise<Compared> {
+  for (const run of asked.runs) resolveDevice(configOf(asked, run, asked.seeds[0]!).device);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
   makeDirectory(asked.results);
   const comparison = await withBudgets(asked, options);

@@ -6,6 +6,7 @@ import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, ty
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
+import { resolveDevice } from './device.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { modelFiles } from './export/huggingface.ts';
@@ -121,6 +122,7 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
   const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
+  const device = resolveDevice(asked.device);
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const said: string[] = [];
   let run: Run | undefined;
@@ -156,7 +158,7 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     for (const message of resumed?.warnings ?? []) warn(message);
     const before = checkpoint && readSettings(checkpoint.directory);
     if (before) changesOfRewards(before, experiment.settings, config.output).forEach(warn);
-    const slow = precisionWarning(config.precision, config.device);
+    const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
     const questions = await askAll([...samples, ...validation], (sample) => experiment.ask(policy, sample));
@@ -227,9 +229,9 @@ function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | und
 }
 
 /** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
-function referenceOf({ model, peft }: Policy, { objective, model: directory, device }: Config): QwenVL | undefined {
+function referenceOf({ model, peft }: Policy, { objective, model: directory }: Config): QwenVL | undefined {
   if (objective.kl.coefficient === 0) return undefined;
-  return peft ? model : loadModel(directory, { device });
+  return peft ? model : loadModel(directory, { device: model.device });
 }
 
 /** What a resumed run had reached. */
