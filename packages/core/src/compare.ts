@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Config } from './config/schema.ts';
+import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { peekSamples } from './data/dataset.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
@@ -117,6 +118,7 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  */
 export async function compare(asked: Comparison, options: CompareOptions = {}): Promise<Compared> {
   await requireOneReading(asked);
+  for (const run of asked.runs) resolveDevice(configOf(asked, run, asked.seeds[0]!).device);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
   makeDirectory(asked.results);
   const comparison = await withBudgets(asked, options);

@@ -46,7 +46,7 @@ function attentionRate(): number {
   const pairs = (prefix * (prefix + 1)) / 2 + responses * tokens * (prefix + (tokens + 1) / 2);
   return scope(() =>
     noGrad(() => {
-      const x = ones([1, prefix + responses * tokens, heads, size]);
+      const x = ones([1, prefix + responses * tokens, heads, size], { device: 'cpu' });
       const attend = () => functional.packedAttention([x, x, x], [prefix], responses, tokens).dispose();
       return (4 * pairs * heads * size) / (fastest(attend) * 1e6);
     }),
@@ -74,7 +74,7 @@ export function productRate(dtype: 'float32' | 'bfloat16', rows: number): number
   return scope(() =>
     noGrad(() => {
       const values = Float32Array.from({ length: size * size }, (_, i) => (i % 7) - 3);
-      const matrix = tensor(values, { shape: [size, size] }).to(dtype);
+      const matrix = tensor(values, { shape: [size, size], device: 'cpu' }).to(dtype);
       const left = matrix.narrow(0, 0, rows);
       return (2 * rows * size ** 2) / (fastest(() => left.matmul(matrix).dispose()) * 1e6);
     }),

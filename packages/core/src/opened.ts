@@ -1,6 +1,7 @@
 /** A model with the experiment that it is measured by. */
 import type { Device } from '@visurf/torch';
 
+import { resolveDevice } from './device.ts';
 import type { Precision } from './model/projection.ts';
 import { loadLocalPolicy, locateModel, type ModelSource, type Policy } from './policy.ts';
 import { openMeasure, type Measure, type MeasureOptions } from './question/measure.ts';
@@ -23,7 +24,8 @@ export interface OpenedModel extends Measure {
  * const { policy, experiment } = await openModel('runs/cars');
  */
 export async function openModel(model: string, options: OpenOptions = {}): Promise<OpenedModel> {
-  const { device, precision } = options;
+  const { precision } = options;
+  const device = resolveDevice(options.device ?? 'cpu');
   const { base, adapter } = await locateModel(model, options);
   const measure = await openMeasure([adapter, base], options);
   const { minPixels, maxPixels, maxPromptTokens } = measure.experiment.settings;

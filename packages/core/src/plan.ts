@@ -6,6 +6,7 @@ import path from 'node:path';
 import { ones, scope, setNumThreads } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
+import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
 import { labelTexts } from './label/align.ts';
@@ -60,7 +61,9 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
   const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
-  const config = adapter === undefined ? asked : withAdapter(asked, adapter);
+  const trained = adapter === undefined ? asked : withAdapter(asked, adapter);
+  // A GPU that is not here can be planned for all the same.
+  const config = asked.device === 'auto' ? { ...trained, device: resolveDevice('auto') } : trained;
   const model = loadModelConfig(directory);
   const workload = await workloadOf(config, { base: directory, adapter }, options.responseTokens);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
@@ -178,7 +181,7 @@ function measuredRates(precision: Precision): Rates {
 /** Of a small operator. */
 function callSeconds(): number {
   return scope(() => {
-    const x = ones([64, 64]);
+    const x = ones([64, 64], { device: 'cpu' });
     const calls = 2000;
     const start = performance.now();
     for (let i = 0; i < calls; i++) x.add(x).dispose();

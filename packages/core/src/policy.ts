@@ -2,10 +2,11 @@
 import { realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 
-import { info, type Device } from '@visurf/torch';
+import type { Device } from '@visurf/torch';
 
 import { hubName, isHubId } from './hub/id.ts';
 import { localModel, type HubOptions, type LocalModelOptions } from './hub/model.ts';
+import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './model/load.ts';
 import { adaptersOf, addAdapters, mergeAdapters, type LoraSettings } from './model/lora.ts';
@@ -161,8 +162,9 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
  * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
  */
 export async function loadPolicy(model: string, options: PolicyOptions & ModelSource = {}): Promise<Policy> {
+  const device = resolveDevice(options.device ?? 'cpu');
   const { base, adapter } = await locateModel(model, options);
-  return loadLocalPolicy(base, { ...options, adapter });
+  return loadLocalPolicy(base, { ...options, adapter, device });
 }
 
 /**
@@ -170,13 +172,8 @@ export async function loadPolicy(model: string, options: PolicyOptions & ModelSo
  * @throws UserError when a file or a tensor is missing or does not fit.
  */
 export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {
-  const { device = 'cpu', precision = 'float32' } = options;
-  if (device === 'cuda' && !info().cuda) {
-    throw new UserError('libtorch finds no CUDA GPU here', {
-      where: 'device cuda',
-      remedy: 'Use device cpu, or see what was found with: visurf doctor',
-    });
-  }
+  const { precision = 'float32' } = options;
+  const device = resolveDevice(options.device ?? 'cpu');
   const isAdapter = options.adapter === undefined && isAdapterDirectory(directory);
   const adapter = isAdapter ? directory : options.adapter;
   const base = isAdapter ? baseDirectory(directory) : directory;

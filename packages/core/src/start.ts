@@ -41,10 +41,7 @@ export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoin
 }
 
 /** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
-export function referenceOf(
-  { model, peft }: Policy,
-  { objective, model: directory, device }: Config,
-): QwenVL | undefined {
+export function referenceOf({ model, peft }: Policy, { objective, model: directory }: Config): QwenVL | undefined {
   if (objective.kl.coefficient === 0) return undefined;
-  return peft ? model : loadModel(directory, { device });
+  return peft ? model : loadModel(directory, { device: model.device });
 }

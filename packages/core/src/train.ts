@@ -6,6 +6,7 @@ import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, ty
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
+import { resolveDevice } from './device.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { withExperiment } from './export/experiment.ts';
@@ -142,6 +143,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
+  const device = resolveDevice(asked.device);
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const said: string[] = [];
   let run: Run | undefined;
@@ -187,7 +189,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     if (resumed) run = begin();
     for (const message of resumed?.warnings ?? []) warn(message);
     changes.forEach(warn);
-    const slow = precisionWarning(config.precision, config.device);
+    const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
     const questions = await askAll(

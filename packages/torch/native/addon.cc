@@ -55,6 +55,7 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     std::vector<c10::IValue> stack;
     stack.reserve(op.parameters.size() + 1);
     pushArguments(state, op, info, 1, stack);
+    requireOneDevice(op, stack);
     op.handle.callBoxed(stack);
     if (stack.empty()) return info.Env().Undefined();
     if (stack.size() == 1) return toJavaScript(info.Env(), state, stack[0]);
@@ -82,6 +83,7 @@ napi_value init(Napi::Env env, Napi::Object exports) {
   registerAllocator(exports);
   registerAutograd(exports);
   registerMemory(exports);
+  registerStandIn(exports);
   return exports;
 }
 

@@ -29,13 +29,13 @@ void State::account(int64_t bytes) {
   }
 }
 
-// A storage counts once, however many handles look at it.
+// A storage counts once, however many handles look at it; one on a device is none of the host's memory.
 const c10::StorageImpl* State::hold(const at::Tensor& tensor) {
   if (!tensor.has_storage()) return nullptr;
   const auto* storage = tensor.storage().unsafeGetStorageImpl();
   auto& holding = storages_[storage];
   if (holding.handles++ == 0) {
-    holding.bytes = static_cast<int64_t>(storage->nbytes());
+    holding.bytes = tensor.is_cpu() ? static_cast<int64_t>(storage->nbytes()) : 0;
     account(holding.bytes);
   }
   return storage;

@@ -161,5 +161,9 @@ void expose(Napi::Object exports, const char* name) {
 void registerAllocator(Napi::Object exports);
 void registerAutograd(Napi::Object exports);
 void registerMemory(Napi::Object exports);
+void registerStandIn(Napi::Object exports);
+
+// Kernels of ours read memory themselves: throws where it is not that of the CPU, or of one device.
+void requireOneDevice(const Operator& op, const std::vector<c10::IValue>& arguments);
 
 }  // namespace visurf

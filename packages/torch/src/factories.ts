@@ -1,4 +1,8 @@
-/** New tensors. The dtype is float32 unless said: an integral JavaScript number would make int64 otherwise. */
+/**
+ * New tensors. The dtype is float32 unless said: an integral JavaScript number would make int64 otherwise. The device is that
+ * of `withDevice` unless said.
+ */
+import { currentDevice } from './device.ts';
 import { arrayTypes, dtypeCode, dtypeOfArray, isFloat, type DType, type TypedArray } from './dtype.ts';
 import { native, op } from './native.ts';
 import { many, one, Tensor, type Device } from './tensor.ts';
@@ -22,7 +26,7 @@ const ids = {
   meshgrid: op('meshgrid.indexing'),
 };
 
-const place = ({ dtype = 'float32', device = 'cpu' }: Options): [number, null, string] => [
+const place = ({ dtype = 'float32', device = currentDevice() }: Options): [number, null, string] => [
   dtypeCode(dtype),
   null,
   device,
@@ -57,7 +61,7 @@ function checkIntegers(values: Float64Array, dtype: DType): void {
  * @example tensor(new Float32Array(6), { shape: [2, 3] })
  */
 export function tensor(data: TypedArray | Nested, options: Options & { shape?: readonly number[] } = {}): Tensor {
-  const { device } = options;
+  const { device = currentDevice() } = options;
   let result: Tensor;
   if (ArrayBuffer.isView(data)) {
     const dtype = options.dtype ?? dtypeOfArray(data);
@@ -76,7 +80,7 @@ export function tensor(data: TypedArray | Nested, options: Options & { shape?: r
       doubles.dispose();
     }
   }
-  if (device === undefined || device === 'cpu') return result;
+  if (device === 'cpu') return result;
   const moved = result.to({ device });
   result.dispose();
   return moved;
@@ -119,12 +123,23 @@ export class Generator {
   }
 }
 
+type RandomOptions = Options & { readonly generator?: Generator };
+
+/** A generator's numbers are drawn on the CPU, and are the same on every device. */
+function random(operator: number, shape: readonly number[], { generator, ...options }: RandomOptions): Tensor {
+  const { device = currentDevice() } = options;
+  if (!generator || device === 'cpu') return one(operator, shape, generator?.id ?? null, ...place(options));
+  const drawn = one(operator, shape, generator.id, ...place({ ...options, device: 'cpu' }));
+  const moved = drawn.to({ device });
+  drawn.dispose();
+  return moved;
+}
+
 /** Standard normal numbers. */
-export const randn = (shape: readonly number[], options: Options & { generator?: Generator } = {}): Tensor =>
-  one(ids.randn, shape, options.generator?.id ?? null, ...place(options));
+export const randn = (shape: readonly number[], options: RandomOptions = {}): Tensor =>
+  random(ids.randn, shape, options);
 /** Uniform numbers in [0, 1). */
-export const rand = (shape: readonly number[], options: Options & { generator?: Generator } = {}): Tensor =>
-  one(ids.rand, shape, options.generator?.id ?? null, ...place(options));
+export const rand = (shape: readonly number[], options: RandomOptions = {}): Tensor => random(ids.rand, shape, options);
 
 const handles = (tensors: readonly Tensor[]): number[] => tensors.map((each) => each.handle);
 

@@ -32,7 +32,7 @@ export function packWeight(weight: Tensor): Tensor | undefined {
   const { device, dtype } = weight;
   if (device !== 'cpu' || (dtype !== 'float32' && dtype !== 'bfloat16')) return undefined;
   canPack[dtype] ??= succeeds(() => {
-    const small = randn([16, 16]).to(dtype);
+    const small = randn([16, 16], { device: 'cpu' }).to(dtype);
     linearPacked(small, one(op('mkldnn::_reorder_linear_weight'), small.handle, null), undefined);
   });
   return canPack[dtype] ? one(op('mkldnn::_reorder_linear_weight'), weight.handle, null) : undefined;

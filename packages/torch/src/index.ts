@@ -11,6 +11,7 @@ export {
 export { machineLevels, type Level } from './levels.ts';
 export { type DType, type FloatDType, type TypedArray } from './dtype.ts';
 export { Tensor, type Device } from './tensor.ts';
+export { withDevice } from './device.ts';
 export * from './factories.ts';
 export * as functional from './functional.ts';
 export * from './autograd.ts';

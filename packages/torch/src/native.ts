@@ -82,6 +82,8 @@ interface Native {
   releaseGenerator(id: number): void;
   manualSeed(seed: bigint): void;
   setNumThreads(threads: number): void;
+  startStandIn(): void;
+  standInKernels(): string[];
   info(): TorchInfo;
 }
 
@@ -116,6 +118,7 @@ function load(): Native {
 export const native = load();
 
 const operatorIds = new Map<string, number>();
+const operatorNames = new Map<number, string>();
 
 /** The id of an ATen operator, e.g. `op('add.Tensor')`. */
 export function op(name: string): number {
@@ -125,6 +128,7 @@ export function op(name: string): number {
   const base = dot < 0 ? name : name.slice(0, dot);
   const id = native.resolve(base.includes('::') ? base : `aten::${base}`, dot < 0 ? '' : name.slice(dot + 1));
   operatorIds.set(name, id);
+  operatorNames.set(id, name);
   return id;
 }
 
@@ -137,7 +141,6 @@ export type ObserveCall = (operator: string, start: number, duration: number) =>
  */
 export function observeCalls(observe: ObserveCall): () => void {
   const { call, backward, grad } = native;
-  const names = new Map([...operatorIds].map(([name, id]) => [id, name]));
   const timed = <T>(name: string, body: () => T): T => {
     const start = performance.now();
     try {
@@ -146,7 +149,7 @@ export function observeCalls(observe: ObserveCall): () => void {
       observe(name, start, performance.now() - start);
     }
   };
-  native.call = (id, ...values) => timed(names.get(id) ?? `operator ${id}`, () => call(id, ...values));
+  native.call = (id, ...values) => timed(operatorNames.get(id) ?? `operator ${id}`, () => call(id, ...values));
   native.backward = (...values) => timed('backward', () => backward(...values));
   native.grad = (...values) => timed('grad', () => grad(...values));
   return () => Object.assign(native, { call, backward, grad });

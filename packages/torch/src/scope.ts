@@ -83,7 +83,7 @@ export function keep<T extends Tensor>(tensor: T): T {
   return tensor;
 }
 
-/** Handles that are alive in this thread, and the bytes of the storages that came into being with them. */
+/** Handles that are alive in this thread, and the bytes of the storages on the CPU that came into being with them. */
 export const live = (): { handles: number; bytes: number } => native.live();
 
 /**

@@ -46,6 +46,7 @@ const table: readonly [string, () => Result, number[], number[]][] = [
   ['gather', () => x.gather(1, i64(2, 0).view(2, 1)), [2, 1], [3, 4]],
   ['split', () => x.split([1, 2], 1), [2, 1], [1, 4, 2, 3, 5, 6]],
   ['unbind', () => x.unbind(1), [2], [1, 4, 2, 5, 3, 6]],
+  ['indexAdd', () => v.indexAdd(0, i64(1, 1), tensor([9, 1])), [3], [3, 11, 2]],
   ['indexCopy', () => v.indexCopy(0, i64(1), tensor([9])), [3], [3, 9, 2]],
   ['searchsorted', () => tensor([1, 3, 3, 5]).searchsorted(tensor([3, 6]), true), [2], [3, 4]],
 

@@ -1,8 +1,9 @@
-/** For tests: gradients against finite differences. */
+/** For tests: gradients against finite differences, and a device that stands in for a GPU. */
 import { grad, noGrad } from './autograd.ts';
 import { tensor } from './factories.ts';
+import { native } from './native.ts';
 import { scope } from './scope.ts';
-import type { Tensor } from './tensor.ts';
+import type { Device, Tensor } from './tensor.ts';
 
 export interface GradcheckOptions {
   /** Half the distance of the central difference; its error is of the order of step^2. */
@@ -26,7 +27,7 @@ export function gradcheck(
   const loss = (): Tensor => {
     const result = f(...inputs);
     const weights = Array.from({ length: result.numel }, (_, i) => Math.cos(1 + i));
-    return result.mul(tensor(weights, { shape: result.shape, dtype: 'float64' })).sum();
+    return result.mul(tensor(weights, { shape: result.shape, dtype: 'float64', device: result.device })).sum();
   };
   scope(() => {
     const analytic = grad([loss()], inputs).map((each) => each?.toFloat64Array());
@@ -46,3 +47,17 @@ export function gradcheck(
     });
   });
 }
+
+/**
+ * A device whose tensors lie in the host's memory and whose numbers are the CPU's, but which refuses what a GPU refuses:
+ * operands on another device, and kernels of ours that only the CPU has.
+ * @returns its name
+ */
+export function standInDevice(): Device {
+  native.startStandIn();
+  return 'stand_in:0';
+}
+
+/** Names of the kernels that were asked of the stand-in since the last call, those of backward passes included. */
+export const standInKernels = (): readonly string[] =>
+  native.standInKernels().map((name) => name.replace(/^aten::/, ''));

@@ -47,6 +47,12 @@ test.each<readonly [string, Setting, readonly (string | RegExp)[]]>([
   ],
   ['evaluation without data', { args: ['eval.every=1'] }, ['evaluation needs data.validation']],
   ['a device that is not there', { args: ['--device', 'cuda'] }, ['no CUDA GPU', 'Use device cpu']],
+  ['a GPU by number that is not there', { args: ['device=cuda:1'] }, ['device cuda:1', 'no CUDA GPU']],
+  ...['gpu', 'cuda:', 'cuda:-1', 'CPU', 'cuda:01', '0'].map((name): [string, Setting, string[]] => [
+    `the device ${name}`,
+    { args: [`device=${name}`] },
+    [`override device=${name}`, 'cpu, cuda, cuda:N, auto'],
+  ]),
   [
     'several mistakes',
     { config: 'model: m\nstepps: 3\n' },

@@ -6,10 +6,12 @@
  */
 import { z } from 'zod';
 import { PARADIGMS, paradigmFaults, type Fault } from '../schedule/paradigm.ts';
+import { deviceNames, isDeviceName } from './device.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
 const fraction = z.number().min(0).max(1);
+const deviceError = { error: `expected one of ${deviceNames}` };
 
 /**
  * How token terms become one loss: `sum` over a sequence divided by `normalizer` (1: equation 9 as written; `auto`, which
@@ -189,7 +191,8 @@ const shape = z.strictObject({
   /** Directory of the run. */
   output: z.string(),
   seed: z.int().min(0).max(0xffffffff).default(0),
-  device: z.enum(['cpu', 'cuda']).default('cpu'),
+  /** `auto`: a CUDA GPU where there is one, else the CPU. */
+  device: z.string(deviceError).refine(isDeviceName, deviceError).default('cpu'),
   /** `bfloat16`: products in bfloat16, master weights in float32. */
   precision: z.enum(['float32', 'bfloat16']).default('float32'),
   /** Threads of the tensor library; unset: its own choice. */

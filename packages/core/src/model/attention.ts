@@ -41,7 +41,7 @@ function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
 function causalMask(asked: number, length: number, { dtype, device }: Tensor): Tensor {
   const values = new Float32Array(asked * length);
   for (let i = 0; i < asked; i++) values.fill(-Infinity, i * length + length - asked + i + 1, (i + 1) * length);
-  return tensor(values, { shape: [asked, length] }).to({ dtype, device });
+  return tensor(values, { shape: [asked, length], device }).to(dtype);
 }
 
 /**
@@ -91,7 +91,7 @@ function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Te
       values.fill(-Infinity, row + prefix + t + 1, row + width);
     }
   }
-  return tensor(values, { shape: [batch, 1, 1, 1, tokens, width] }).to({ dtype, device });
+  return tensor(values, { shape: [batch, 1, 1, 1, tokens, width], device }).to(dtype);
 }
 
 /**
@@ -162,7 +162,7 @@ export function decodeAttention(
   at: number,
   padding: Tensor | undefined,
 ): Tensor {
-  if (rotation.cos.device === 'cpu') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
+  if (qkv[0].device === 'cpu') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
   const [q, k] = [rotate(qkv[0], rotation), rotate(qkv[1], rotation)];
   own.keys.select(4, at).copy_(k.transpose(1, 2));
   own.values.select(3, at).copy_(qkv[2].transpose(1, 2));

@@ -31,6 +31,7 @@ export function scoreTokens(
   elements = chunkElements,
 ): ScoredTokens {
   const rows = targets.length;
+  const { device } = hidden;
   const step = Math.max(1, Math.floor(elements / weight.size(0)));
   const starts = Array.from({ length: Math.ceil(rows / step) }, (_, i) => i * step);
   const cast = (x: Tensor): Tensor => (precision === 'bfloat16' ? x.to('bfloat16') : x);
@@ -39,11 +40,7 @@ export function scoreTokens(
   const chunk = (start: number): { states: Tensor; logProbs: Tensor; index: Tensor } => {
     const length = Math.min(step, rows - start);
     const states = cast(hidden.narrow(0, start, length));
-    const index = tensor(targets.slice(start, start + length), {
-      dtype: 'int64',
-    })
-      .to({ device: hidden.device })
-      .unsqueeze(1);
+    const index = tensor(targets.slice(start, start + length), { dtype: 'int64', device }).unsqueeze(1);
     return {
       states,
       index,
@@ -69,7 +66,7 @@ export function scoreTokens(
     scope(() =>
       noGrad(() => {
         // Made before the chunks: what outlives one must not lie among their memory, where no other would fit then.
-        const gradient = empty(hidden.shape, { dtype: hidden.dtype, device: hidden.device });
+        const gradient = empty(hidden.shape, { dtype: hidden.dtype, device });
         if (weight.requiresGrad) weight.grad ??= zeros(weight.shape, { dtype: weight.dtype, device: weight.device });
         const { grad } = weight;
         for (const start of starts) {
@@ -77,12 +74,8 @@ export function scoreTokens(
             const { states, index, logProbs: scores } = only ?? chunk(start);
             const length = states.size(0);
             const dtype = scores.dtype;
-            const factors = tensor(coefficients.subarray(start, start + length), {
-              dtype: 'float64',
-              device: hidden.device,
-            })
-              .to(dtype)
-              .unsqueeze(1);
+            const chosen = coefficients.subarray(start, start + length);
+            const factors = tensor(chosen, { dtype: 'float64', device }).to(dtype).unsqueeze(1);
             const gradLogits = cast(scores.exp().mul_(factors.neg()).scatterAdd_(1, index, factors));
             if (weight.requiresGrad) addProduct(grad!, gradLogits.t(), states);
             gradient.narrow(0, start, length).copy_(gradLogits.mm(cast(weight)));

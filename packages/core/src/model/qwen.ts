@@ -11,6 +11,7 @@ import {
   noGrad,
   scope,
   tensor,
+  withDevice,
   type Device,
   type DType,
   type Tensor,
@@ -146,7 +147,7 @@ export class QwenVL extends nn.Module {
    * @returns [N, D] after the final norm
    */
   hidden(items: readonly PromptWithResponses[], observe?: (states: States) => void): Hidden {
-    return scope(() => this.#packed(items, observe ? keepingInputs : freeingInputs, observe));
+    return scope(() => this.#here(() => this.#packed(items, observe ? keepingInputs : freeingInputs, observe)));
   }
 
   /**
@@ -165,7 +166,8 @@ export class QwenVL extends nn.Module {
       };
     }
     const tape = new Tape();
-    return { ...this.#packed(items, tape.run), backward: (gradient) => tape.backward(gradient) };
+    const pass = this.#here(() => this.#packed(items, tape.run));
+    return { ...pass, backward: (gradient) => this.#here(() => tape.backward(gradient)) };
   }
 
   /** Leaves what it makes to the scope of the caller: a tape needs it until its backward pass is done. */
@@ -206,38 +208,39 @@ export class QwenVL extends nn.Module {
 
   /** Runs prompts through the decoder once and keeps their keys and values. */
   prefill(prompts: readonly Prompt[]): Prefilled {
+    return scope(() => this.#here(() => this.#prefill(prompts)));
+  }
+  #prefill(prompts: readonly Prompt[]): Prefilled {
     this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
     const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
     const length = layout.prefix;
     requireVisible(length, this._config);
-    return scope(() => {
-      const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
-      const features = this.#encodeImages(prompts, freeingInputs)?.features;
-      const places = this.#indices(imagePlaces);
-      let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-      const lengths = prompts.map(({ inputIds }) => inputIds.length);
-      const from = Math.min(...lengths) - 1;
-      const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
-        const first = i === this.model.layers.length - 1 ? from : 0;
-        const [next, cache] = scope(() => {
-          const [x, ...beside] = flow;
-          const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-          const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
-          return [takeUp([stream, ...beside], places), own] as const;
-        });
-        disposeBut(next, flow);
-        flow = next;
-        return cache;
+    const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
+    const features = this.#encodeImages(prompts, freeingInputs)?.features;
+    const places = this.#indices(imagePlaces);
+    let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
+    const lengths = prompts.map(({ inputIds }) => inputIds.length);
+    const from = Math.min(...lengths) - 1;
+    const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
+      const first = i === this.model.layers.length - 1 ? from : 0;
+      const [next, cache] = scope(() => {
+        const [x, ...beside] = flow;
+        const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
+        const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
+        return [takeUp([stream, ...beside], places), own] as const;
       });
-      const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
-      return {
-        caches,
-        last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
-        padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
-        nextPositions: prompts.map(nextPosition),
-      };
+      disposeBut(next, flow);
+      flow = next;
+      return cache;
     });
+    const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
+    return {
+      caches,
+      last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
+      padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
+      nextPositions: prompts.map(nextPosition),
+    };
   }
 
   /**
@@ -255,13 +258,14 @@ export class QwenVL extends nn.Module {
   ): Tensor {
     const batch = tokens.length / responses;
     requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
-    return scope(() => {
+    const step = (): Tensor => {
       const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
       const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
       const embedded = words.to(this.dtype).view(batch, responses, -1);
       const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
       return this.model.norm.forward(x.view(batch * responses, -1));
-    });
+    };
+    return scope(() => this.#here(step));
   }
 
   /** [N, V] in at least float32 of hidden states [N, D]. */
@@ -290,7 +294,7 @@ export class QwenVL extends nn.Module {
 
   /** Tokens of the prompts' images and videos in the order in which they appear, [features, D]; undefined without. */
   imageFeatures(prompts: readonly Prompt[]): Tensor | undefined {
-    return scope(() => this.#encodeImages(prompts, freeingInputs)?.features[0]);
+    return scope(() => this.#here(() => this.#encodeImages(prompts, freeingInputs)?.features[0]));
   }
 
   #encodeImages(prompts: readonly Prompt[], run: RunStage): (Partial<Encoded> & Pick<Encoded, 'features'>) | undefined {
@@ -355,13 +359,14 @@ export class QwenVL extends nn.Module {
     return run(onStream(place), features, [table]);
   }
 
+  /** Everything of a pass is made where the weights are. */
+  #here<T>(body: () => T): T {
+    return withDevice(this.device, body);
+  }
   #indices(values: readonly number[]): Tensor {
-    return this.#move(tensor(values, { dtype: 'int64' }));
+    return tensor(values, { dtype: 'int64' });
   }
   #place(values: Tensor): Tensor {
-    return this.#move(values.to(this.dtype));
-  }
-  #move(values: Tensor): Tensor {
-    return this.device === 'cpu' ? values : values.to({ device: this.device });
+    return values.to(this.dtype);
   }
 }

@@ -24,12 +24,12 @@ function rotation(angles: Float32Array, shape: readonly number[], dtype: DType, 
   });
 }
 
-/** theta^(-2 i / size) for i in 0 .. size / 2, in float32 as the reference has it. */
+/** theta^(-2 i / size) for i in 0 .. size / 2, in float32 as the reference has it, on the CPU on every device. */
 export function inverseFrequencies(size: number, theta: number): Float32Array {
   return scope(() => {
-    const exponents = arange(0, size, 2).to('float32').div(size);
+    const exponents = arange(0, size, 2, { device: 'cpu' }).to('float32').div(size);
     const powers = callOp('pow.Scalar', theta, exponents) as Tensor;
-    return ones([size / 2])
+    return ones([size / 2], { device: 'cpu' })
       .div(powers)
       .toFloat32Array();
   });

@@ -120,7 +120,8 @@ function readSettings(
 export function resizePixels(pixels: Pixels, { width, height }: { width: number; height: number }): Pixels {
   if (width === pixels.width && height === pixels.height) return pixels;
   const resized = scope(() => {
-    const channelsFirst = tensor(pixels.data, { shape: [1, pixels.height, pixels.width, 3] }).permute(0, 3, 1, 2);
+    const shape = [1, pixels.height, pixels.width, 3];
+    const channelsFirst = tensor(pixels.data, { shape, device: 'cpu' }).permute(0, 3, 1, 2);
     return functional.resizeBicubic(channelsFirst, height, width).permute(0, 2, 3, 1).contiguous();
   });
   const data = resized.toTypedArray() as Uint8Array;

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, type functional, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
 
 import { cacheCapacity } from '../budgets.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
@@ -71,6 +71,9 @@ class Batch {
 
   /** Keeps prompts that still grow, with as many rows each as the prompt with most of them needs. */
   compact(): Batch {
+    return withDevice(this.prefill.last.device, () => this.#compact());
+  }
+  #compact(): Batch {
     const byPrompt = Array.from({ length: this.rows.length / this.responses }, (_, b) =>
       Array.from({ length: this.responses }, (_, k) => b * this.responses + k).filter((at) => !this.rows[at]?.done),
     );
@@ -87,7 +90,7 @@ class Batch {
     const rows = places.flatMap((at) => this.rows[at] ?? []);
     const next = scope(() => {
       const keptPrompts = tensor(prompts, { dtype: 'int64' });
-      const choosePrompts = (x: Tensor): Tensor => keep(x.indexSelect(0, keptPrompts.to({ device: x.device })));
+      const choosePrompts = (x: Tensor): Tensor => keep(x.indexSelect(0, keptPrompts));
       const within = places.map((at) => at % this.responses);
       const chooseRows = (x: Tensor): Tensor => {
         const [, heads, , ...cache] = x.shape as [number, number, number, number, number];
@@ -96,7 +99,7 @@ class Batch {
             within.slice(i * responses, (i + 1) * responses).map((k) => (b * heads + h) * this.responses + k),
           ).flat(),
         );
-        const flat = x.view(-1, ...cache).indexSelect(0, tensor(index, { dtype: 'int64' }).to({ device: x.device }));
+        const flat = x.view(-1, ...cache).indexSelect(0, tensor(index, { dtype: 'int64' }));
         return keep(flat.view(prompts.length, heads, responses, ...cache));
       };
       const both = (
@@ -241,5 +244,5 @@ export async function generate(
 function forbid(ids: readonly number[], model: QwenVL): Tensor {
   const values = new Float32Array(model.config.text.vocabularySize);
   for (const id of ids) values[id] = -Infinity;
-  return scope(() => tensor(values).to({ device: model.device, dtype: model.dtype }));
+  return scope(() => tensor(values, { device: model.device }).to(model.dtype));
 }

@@ -2,7 +2,7 @@
  * From logits to the next token. The order is the reference's: repetition penalty, temperature, top-k, top-p.
  * Log-probabilities are always those of the raw logits over the full vocabulary at temperature 1.
  */
-import { callOp, functional, scope, tensor, type Tensor } from '@visurf/torch';
+import { callOp, functional, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
 
@@ -71,7 +71,7 @@ export function sampleTokens(
   forbidden: Tensor | undefined,
   seen: readonly ReadonlySet<number>[],
 ): Chosen {
-  return scope(() => {
+  const choose = (): Chosen => {
     const { temperature, topK, topP, repetitionPenalty } = sampling;
     if (isPlain(sampling, logits)) return drawPlain(logits, noise, forbidden, temperature);
     const raw = logits.logSoftmax(-1);
@@ -81,7 +81,8 @@ export function sampleTokens(
     const logProbs = raw.gather(1, chosen.unsqueeze(1)).toFloat64Array();
     requireProbabilities(logProbs);
     return { tokens: chosen.toArray(), logProbs };
-  });
+  };
+  return scope(() => withDevice(logits.device, choose));
 }
 
 /** Whether a kernel of ours does it all: sampling from the softmax, on the CPU. */
@@ -112,7 +113,7 @@ const warp = (scores: Tensor, temperature: number, topK: number, topP: number): 
 function draw(scores: Tensor, noise: readonly number[]): Tensor {
   const cumulative = scores.softmax(-1).to('float64').cumsum(-1);
   const total = cumulative.narrow(1, cumulative.size(1) - 1, 1);
-  const thresholds = tensor(noise, { dtype: 'float64' }).to({ device: scores.device }).unsqueeze(1).mul(total);
+  const thresholds = tensor(noise, { dtype: 'float64' }).unsqueeze(1).mul(total);
   // Past the end only where scores are NaN, which the caller finds in the log-probabilities.
   return cumulative
     .searchsorted(thresholds, true)

@@ -151,7 +151,7 @@ export async function updatePolicy(
   learningRate: number,
   key: DropoutKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
-  const { model, reference, parameters, optimizer } = learner;
+  const { model, reference, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
   const planned = groups.map(plannedResponses);
   const totals = batchTotals(planned);
@@ -176,49 +176,81 @@ export async function updatePolicy(
     await setImmediate();
   }
 
-  let [loss, gradientNorm, stats] = [0, 0, noStats];
-  let pull = { labels: 0, all: 0 };
+  let gradientNorm = 0;
+  let pass = noPass;
   for (let update = 0; update < updatesPerBatch; update++) {
     optimizer.zeroGrad();
-    [loss, stats] = [0, noStats];
-    pull = { labels: 0, all: 0 };
-    for (const [i, micro] of micros.entries()) {
-      const result = withDropout(model, dropoutSeed(key, update, i), () =>
-        accumulateGradient(model, micro, updatesPerBatch > 1, config.train.checkpointActivations),
-      );
-      loss += result.loss;
-      stats = addStats(stats, result.stats);
-      pull = { labels: pull.labels + result.pull.labels, all: pull.all + result.pull.all };
-      await setImmediate();
-    }
+    pass = await forwardBackward(model, micros, updatesPerBatch > 1, config.train.checkpointActivations, (i) =>
+      dropoutSeed(key, update, i),
+    );
     if (work.length === 0) break;
-    gradientNorm = optim.clipGradNorm(parameters.values(), config.optimizer.clipNorm);
-    assertFinite(gradientNorm, 'the gradient', work);
-    optimizer.learningRate = learningRate;
-    optimizer.step();
-    model.weightsChanged();
+    gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
   }
   optimizer.zeroGrad();
   return {
-    loss,
+    loss: pass.loss,
     gradientNorm,
     oldLogProbs: new Map(
       work.flatMap(({ items }) => items.flatMap(({ response, old }) => (old ? [[response, old]] : []))),
     ),
     scored: work.reduce((sum, { items }) => sum + items.length, 0),
     responses: planned.flat().length,
-    stats,
-    labelGradient: pull.labels / pull.all,
+    stats: pass.stats,
+    labelGradient: pass.pull.labels / pass.pull.all,
   };
 }
 
-/** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
-function accumulateGradient(
+/** What a pass over micro-batches adds up to. */
+interface Pass {
+  readonly loss: number;
+  readonly stats: ResponseStats;
+  /** sum |d loss / d log pi| over tokens of labels, and of all responses. */
+  readonly pull: { readonly labels: number; readonly all: number };
+}
+
+const noPass: Pass = { loss: 0, stats: noStats, pull: { labels: 0, all: 0 } };
+const addPass = (a: Pass, b: Pass): Pass => ({
+  loss: a.loss + b.loss,
+  stats: addStats(a.stats, b.stats),
+  pull: { labels: a.pull.labels + b.pull.labels, all: a.pull.all + b.pull.all },
+});
+
+/** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters. */
+async function forwardBackward(
   model: QwenVL,
-  micro: readonly Work[],
+  micros: readonly (readonly Work[])[],
   frozenOld: boolean,
   recomputed: boolean,
-): { loss: number; stats: ResponseStats; pull: { labels: number; all: number } } {
+  dropout: (micro: number) => number,
+): Promise<Pass> {
+  let sum = noPass;
+  for (const [i, micro] of micros.entries()) {
+    sum = addPass(
+      sum,
+      withDropout(model, dropout(i), () => accumulateGradient(model, micro, frozenOld, recomputed)),
+    );
+    await setImmediate();
+  }
+  return sum;
+}
+
+/** Clips the gradient that has been added up, and moves the parameters. @returns its norm before clipping */
+function optimizerStep(
+  { model, parameters, optimizer }: Learner,
+  clipNorm: number,
+  learningRate: number,
+  work: readonly Work[],
+): number {
+  const norm = optim.clipGradNorm(parameters.values(), clipNorm);
+  assertFinite(norm, 'the gradient', work);
+  optimizer.learningRate = learningRate;
+  optimizer.step();
+  model.weightsChanged();
+  return norm;
+}
+
+/** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
+function accumulateGradient(model: QwenVL, micro: readonly Work[], frozenOld: boolean, recomputed: boolean): Pass {
   return scope(() => {
     const pass = model.trained(packable(micro), recomputed);
     const scored = model.score(pass.hidden, pass.targets);

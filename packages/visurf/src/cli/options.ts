@@ -10,7 +10,7 @@ export interface JsonOption {
 }
 
 export interface ComputeOptions {
-  readonly device: 'cpu' | 'cuda';
+  readonly device: string;
   readonly precision: 'float32' | 'bfloat16';
 }
 
@@ -38,7 +38,7 @@ export function withJson(command: Command): Command {
 
 /** `--device` and `--precision`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
-  const device = new Option('--device <device>', 'where the model runs').choices(['cpu', 'cuda']);
+  const device = new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
   const precision = new Option('--precision <type>', 'of products; weights are float32').choices([
     'float32',
     'bfloat16',
@@ -46,6 +46,12 @@ export function withCompute(command: Command, defaults: boolean): Command {
   return command
     .addOption(defaults ? device.default('cpu') : device)
     .addOption(defaults ? precision.default('float32') : precision);
+}
+
+/** As `device` in a configuration. */
+function deviceName(text: string): string {
+  if (/^(cpu|cuda(:(0|[1-9]\d*))?|auto)$/.test(text)) return text;
+  throw new InvalidArgumentError('Allowed choices are cpu, cuda, cuda:N, auto.');
 }
 
 /** `--model`, and what says where its parts come from. */

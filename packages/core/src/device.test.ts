@@ -1,0 +1,146 @@
+/** Steps on a device that is not the CPU: nothing lies elsewhere, and every kernel is one that CUDA has. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { standInDevice } from '@visurf/torch/testing';
+import { describe, expect, onTestFinished, test } from 'vitest';
+
+import type { Config } from './config/schema.ts';
+import { resolveDevice } from './device.ts';
+import { UserError } from './errors.ts';
+import { families } from './families/index.ts';
+import { modelFiles } from './export/huggingface.ts';
+import { loadModel } from './model/load.ts';
+import { adapterFiles, keepStart, loadAdapter } from './model/peft.ts';
+import { Policy } from './policy.ts';
+import { PromptEncoder } from './prompt/encoder.ts';
+import { generate } from './rollout/generate.ts';
+import { greedy } from './rollout/sampler.ts';
+import { configurationNames, openConfiguration } from './testing/configurations.ts';
+import { tinyModel } from './testing/oracle.ts';
+import { openSubject } from './testing/parity.ts';
+import { smallModel, variants, wholeStep } from './testing/whole-step.ts';
+import { makeOptimizer, trainable } from './update/optimizer.ts';
+import { logProbs } from './update/update.ts';
+
+const device = standInDevice();
+const asked = new Set<string>();
+const adamw = {
+  name: 'adamw',
+  learningRate: 1e-3,
+  betas: [0.9, 0.99],
+  weightDecay: 0,
+} as unknown as Config['optimizer'];
+describe.each(families)('$title', (family) => {
+  const model = smallModel(family);
+
+  test('has the numbers of the CPU', async () => {
+    const [here, there] = [
+      await wholeStep(model, 'cpu', {}, { dtype: 'float64' }),
+      await wholeStep(model, device, {}, { dtype: 'float64', asked }),
+    ];
+    const said = ({ groups }: typeof here) =>
+      groups.map(({ rollouts }) => rollouts.map(({ response }) => response.tokens));
+    expect(said(there)).toEqual(said(here));
+    expect(there.update.loss).toBeCloseTo(here.update.loss, 10);
+    expect(there.update.gradientNorm).toBeCloseTo(here.update.gradientNorm, 10);
+    for (const [key, values] of Object.entries(here.parameters)) {
+      const distance = values.map((value, i) => Math.abs(value - there.parameters[key]![i]!));
+      expect(Math.max(...distance), key).toBeLessThan(1e-7);
+    }
+  });
+
+  test.each(Object.entries(variants))('%s: every operand lies there', async (_, variant) => {
+    const { update } = await wholeStep(model, device, variant, { asked });
+    expect(update.loss).toBeTypeOf('number');
+    expect(update.gradientNorm).toBeGreaterThan(0);
+  });
+});
+
+describe.each(configurationNames)('%s', (name) => {
+  test('images, videos and text: log-probabilities and greedy answers are those of the CPU', async () => {
+    const { configuration, prompts } = await openSubject(openConfiguration(name));
+    const found = [];
+    for (const each of ['cpu', device]) {
+      const model = loadModel(configuration.model, { device: each, dtype: 'float64' });
+      const items = prompts.map((prompt, i) => ({
+        prompt,
+        responses: configuration.cases[i]!.responses.map(({ tokens }) => tokens),
+      }));
+      const sampling = { ...greedy, repetitionPenalty: 1.1, group: 1, maxNewTokens: 4, seed: 1, step: 0 };
+      const ids = { stopIds: [], forbiddenIds: [], promptIds: prompts.map((_, i) => i) };
+      const answers = await generate(model, prompts, { ...sampling, ...ids });
+      found.push({ scores: logProbs(model, items), answers: answers.flat().map(({ tokens }) => tokens) });
+      model.dispose();
+    }
+    const [here, there] = found as [(typeof found)[0], (typeof found)[0]];
+    expect(there.answers).toEqual(here.answers);
+    expect(Math.max(...here.scores.map((value, i) => Math.abs(value - there.scores[i]!)))).toBeLessThan(1e-9);
+  });
+});
+
+test('checkpoints and adapters that are written there are read here, and the other way round', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'visurf-device-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const settings = { rank: 2, alpha: 4, dropout: 0, rsLora: false, vision: true };
+  const write = (files: Record<string, (file: string) => void>, name: string): string => {
+    const directory = path.join(folder, name);
+    mkdirSync(directory);
+    for (const [file, make] of Object.entries(files)) make(path.join(directory, file));
+    return directory;
+  };
+  for (const [from, to] of [
+    [device, 'cpu'],
+    ['cpu', device],
+  ] as const) {
+    using first = new Policy(tinyModel, loadModel(tinyModel, { device: from }), PromptEncoder.load(tinyModel));
+    const whole = write(modelFiles(first.model, tinyModel), `whole-${to}`);
+    first.addAdapter(settings, 3);
+    const adapter = write(adapterFiles(first.model, first.peft!), `adapter-${to}`);
+    using second = new Policy(whole, loadModel(whole, { device: to }), first.encoder);
+    loadAdapter(second.model, adapter);
+    keepStart(second.model, adapter);
+    expect(second.model.device).toBe(to);
+    const [mine, theirs] = [first.model.namedParameters(), second.model.namedParameters()];
+    expect([...theirs.keys()]).toEqual([...mine.keys()]);
+    for (const [key, each] of theirs) expect(each.toArray(), key).toEqual(mine.get(key)!.toArray());
+    const state = makeOptimizer(trainable(first.model, { freezeVision: false }), adamw);
+    makeOptimizer(trainable(second.model, { freezeVision: false }), adamw).loadState(state.state());
+  }
+});
+
+/** Made by oracle/cuda_operators.py from the dispatch tables of a CUDA build. */
+const table = JSON.parse(readFileSync(new URL('testing/cuda-operators.json', import.meta.url), 'utf8')) as {
+  readonly operators: Readonly<Record<string, 'CUDA' | 'composite' | 'ours' | 'none'>>;
+};
+
+test('libtorch has a kernel for CUDA, or a composition of such, for everything that a step asks for', () => {
+  const wanted = [...asked].sort();
+  expect(wanted.length).toBeGreaterThan(100);
+  expect(wanted.filter((name) => table.operators[name] === undefined)).toEqual([]);
+  expect(wanted.filter((name) => table.operators[name] === 'none')).toEqual([]);
+});
+
+describe('names', () => {
+  test.each([
+    ['cpu', 0, 'cpu'],
+    ['cpu', 2, 'cpu'],
+    ['auto', 0, 'cpu'],
+    ['auto', 1, 'cuda'],
+    ['cuda', 1, 'cuda'],
+    ['cuda:1', 2, 'cuda:1'],
+  ])('%s with %d GPUs is %s', (name, count, expected) => expect(resolveDevice(name, count)).toBe(expected));
+
+  test.each([
+    ['cuda', 0, 'no CUDA GPU'],
+    ['cuda:0', 0, 'no CUDA GPU'],
+    ['cuda:2', 2, 'no such GPU'],
+    ...['', 'gpu', 'CUDA', 'cuda:', 'cuda:-1', 'cuda:1.5', 'cuda:01', ' cpu', 'cpu\n', 'meta', 'stand_in:0'].map(
+      (name): [string, number, string] => [name, 4, 'cpu, cuda, cuda:N, auto'],
+    ),
+  ])('%j with %d GPUs is refused', (name, count, message) => {
+    expect(() => resolveDevice(name, count)).toThrow(UserError);
+    expect(() => resolveDevice(name, count)).toThrow(message);
+  });
+});

@@ -1,0 +1,105 @@
+/** A whole step of training on a device: prompts, prefill, decoding, sampling, rewards, scores, backward, optimiser. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { observeCalls, type Device, type FloatDType } from '@visurf/torch';
+import { standInKernels } from '@visurf/torch/testing';
+
+import { parseConfig } from '../config/load.ts';
+import type { Family } from '../families/index.ts';
+import { loadModelConfig } from '../model/config.ts';
+import { loadModel } from '../model/load.ts';
+import { Policy } from '../policy.ts';
+import { PromptEncoder } from '../prompt/encoder.ts';
+import { loadData } from '../question/training.ts';
+import { stepTerms } from '../schedule/paradigm.ts';
+import { trainStep, type StepResult } from '../step.ts';
+import { makeOptimizer, trainable } from '../update/optimizer.ts';
+import { configurationNames, openConfiguration } from './configurations.ts';
+import { fixtures, tinyModel } from './oracle.ts';
+
+const checkpoints = [tinyModel, ...configurationNames.map((name) => openConfiguration(name).model)];
+
+/** A small checkpoint of a family. */
+export function smallModel(family: Family): string {
+  const found = checkpoints.find((each) => loadModelConfig(each).family === family);
+  if (found === undefined) throw new Error(`${family.title} has no checkpoint among the fixtures`);
+  return found;
+}
+
+/** Settings whose step takes other ways through the engine. */
+export const variants: Readonly<Record<string, Record<string, unknown>>> = {
+  plain: {},
+  LoRA: { train: { lora: { rank: 2, dropout: 0.1, vision: true } } },
+  'frozen tower': { train: { freezeVision: true } },
+  recomputed: { train: { checkpointActivations: true } },
+  bfloat16: { precision: 'bfloat16' },
+  'several updates': { objective: { updatesPerBatch: 2, kl: { coefficient: 0.1 } } },
+  'other sampling': {
+    rollout: { topP: 0.9, topK: 20, repetitionPenalty: 1.1, allowTruncatedSampling: true },
+    optimizer: { name: 'sgd' },
+  },
+};
+
+const sample = (image: string, i: number) => ({
+  id: `sample-${i}`,
+  image: path.join(fixtures, 'images', image),
+  problem: i === 0 ? 'the red circle' : 'the other one, which is blue',
+  solution: i === 0 ? [{ bbox_2d: [2, 3, 20, 30] }] : [],
+});
+
+/**
+ * @param asked takes the names of all operators that the step asks of the stand-in
+ * @returns what the step found, and every parameter afterwards
+ */
+export async function wholeStep(
+  model: string,
+  device: Device,
+  variant: Record<string, unknown>,
+  { dtype, asked }: { readonly dtype?: FloatDType; readonly asked?: Set<string> } = {},
+): Promise<StepResult & { readonly parameters: Record<string, number[]> }> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'visurf-step-'));
+  try {
+    const train = path.join(folder, 'train.jsonl');
+    const lines = ['small-40x40.png', 'flat-90x60.png'].map((image, i) => JSON.stringify(sample(image, i)));
+    writeFileSync(train, lines.join('\n'));
+    const { rollout, ...changes } = variant as { rollout?: object };
+    const config = parseConfig({
+      ...{ model, output: path.join(folder, 'run'), steps: 1, promptsPerStep: 2 },
+      data: { train, prompt: 'find {Question}' },
+      rollout: { group: 3, maxNewTokens: 6, ...rollout },
+      ...changes,
+    });
+    const { samples, experiment } = await loadData(config);
+    const load = () => loadModel(model, { device, dtype });
+    using policy = new Policy(model, load(), PromptEncoder.load(model));
+    policy.model.precision = config.precision;
+    if (config.train.lora) policy.addAdapter(config.train.lora, 1);
+    const parameters = trainable(policy.model, config.train);
+    const optimizer = makeOptimizer(parameters, config.optimizer);
+    using reference = config.objective.kl.coefficient > 0 ? new Policy(model, load(), policy.encoder) : undefined;
+    const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
+    const context = { config, policy, learner, scorer: experiment.scorer };
+    const draw = () => ({ samples, indices: samples.map((_, i) => i) });
+    const step = () => trainStep(context, draw, 1, stepTerms(config, 1), 1e-3, []);
+    const result = asked ? await observed(asked, step) : await step();
+    const after = [...parameters].map(([key, each]) => [key, each.toArray()] as const);
+    optimizer.dispose();
+    return { ...result, parameters: Object.fromEntries(after) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Operators as we call them, and kernels that they and their gradients come down to. */
+async function observed<T>(asked: Set<string>, body: () => Promise<T>): Promise<T> {
+  standInKernels();
+  const stop = observeCalls((operator) => operator !== 'backward' && operator !== 'grad' && asked.add(operator));
+  try {
+    return await body();
+  } finally {
+    stop();
+    for (const each of standInKernels()) asked.add(each);
+  }
+}
