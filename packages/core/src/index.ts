@@ -8,9 +8,9 @@
 export { UserError } from './errors.ts';
 export type * from './types.ts';
 
+export { keyUsers, usesKey } from './config/keys.ts';
 export { loadConfig, parseConfig, promptTemplate } from './config/load.ts';
 export type { Config } from './config/schema.ts';
-export { keyUsers, usesKey } from './schedule/keys.ts';
 export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 
 export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';

@@ -1,16 +1,8 @@
 /** Equal budgets: how many updates every run has, so that all see as many prompts as the reference, or train as long. */
+import { LEAVES, valueAt } from '../config/keys.ts';
 import type { Config } from '../config/schema.ts';
 import { stepTerms } from '../schedule/paradigm.ts';
 import { configOf, type Comparison, type RunDefinition } from './definition.ts';
-
-/** Keys that count updates: they keep their share of the run, and so it has as many evaluations. */
-const SCALED = {
-  sftSteps: ({ sftSteps }: Config) => sftSteps,
-  'mix.warmupSteps': ({ mix }: Config) => mix.warmupSteps,
-  'mix.decaySteps': ({ mix }: Config) => mix.decaySteps,
-  'eval.every': (config: Config) => config.eval.every,
-  'checkpoint.every': ({ checkpoint }: Config) => checkpoint.every,
-};
 
 /**
  * The same with changes to the updates of the runs; as it is with `equal: updates`.
@@ -36,11 +28,11 @@ function withSteps(run: RunDefinition, config: Config, wanted: number): RunDefin
   return { ...run, changes: [...run.changes, `steps=${steps}`, ...scaled(config, steps)] };
 }
 
-/** Changes of the keys that are set. */
+/** Changes of the keys that count updates and are set: they keep their share of the run, and so it has as many evaluations. */
 function scaled(config: Config, steps: number): string[] {
-  return Object.entries(SCALED).flatMap(([key, valueOf]) => {
-    const value = valueOf(config);
-    if (!value) return [];
+  return LEAVES.flatMap(({ key, scales }) => {
+    const value = scales && valueAt(config, key);
+    if (typeof value !== 'number' || value === 0) return [];
     const most = key === 'sftSteps' ? steps - 1 : Infinity;
     return [`${key}=${Math.min(most, Math.max(1, Math.round((value * steps) / config.steps)))}`];
   });

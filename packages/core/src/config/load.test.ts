@@ -94,7 +94,6 @@ test('several mistakes come in one message', () => {
 test.each([
   ['paradigm: rlvr\nrollout: {group: 1}\n', '/a.yaml:7: rollout.group: RL compares'],
   ['rollout:\n  temperature: 0.7\n', '/a.yaml:6: rollout: the loss takes rollouts'],
-  ['sftSteps: 3\n', '/a.yaml:6: the paradigm visurf does not use sftSteps; used by: sft-then-rlvr'],
   ['objective: {baseline: leave-one-out}\n', '/a.yaml:6: objective.baseline: leave-one-out goes with std: none'],
   ['promptsPerStep: 1\nparadigm: data-mixing\n', 'mix.share: of 1 prompts a step 1 are for SFT'],
   ['paradigm: sft-then-rlvr\n', '/a.yaml:6: paradigm: sft-then-rlvr needs sftSteps'],
@@ -155,17 +154,33 @@ test('a model may be named as on the hub; a directory of that name comes first',
   rmSync(folder, { recursive: true });
 });
 
-test('a key that the paradigm does not use is refused where it was written, with the paradigms that use it', () => {
-  expect(messageFor(`${minimal}paradigm: sft\nrollout:\n  group: 8\n`)).toBe(
-    '/a.yaml:8: the paradigm sft does not use rollout.group; used by: visurf, rlvr, sft-then-rlvr, interleaved, progressive, data-mixing, s-grpo, luffy, chord',
+test('what the paradigm does not use of a file is left out, with a warning', () => {
+  const warnings: string[] = [];
+  const file = write(`${minimal}sftSteps: 3\nlabel: {weight: 2}\nparadigm: sft\n`);
+  const config = loadConfig(file, [], { onWarning: (message) => warnings.push(message) });
+  expect([config.sftSteps, config.label.weight]).toEqual([undefined, 1]);
+  expect(warnings).toEqual([`${file}: the paradigm sft does not use sftSteps, label.weight`]);
+});
+
+test('an override or a value that the paradigm does not use is refused, with the paradigms that use it', () => {
+  expect(messageFor(`${minimal}paradigm: sft\n`, ['rollout.group=8'])).toBe(
+    'override rollout.group=8: the paradigm sft does not use rollout.group; used by: visurf, rlvr, sft-then-rlvr, interleaved, progressive, data-mixing, s-grpo, luffy, chord',
   );
-  const several = messageFor(`${minimal}paradigm: rlvr\nlabel:\n  smooth: true\n  smoth: true\n`, [
+  const several = messageFor(`${minimal}paradigm: rlvr\nlabel:\n  smoth: true\n`, [
+    'label.smooth=true',
     'sft.weighting=uniform',
   ]);
   expect(several).toContain('3 mistakes');
-  expect(several).toContain('/a.yaml:8: the paradigm rlvr does not use label.smooth; used by: visurf, s-grpo, luffy');
-  expect(several).toContain('/a.yaml:9: unknown key label.smoth (Did you mean label.smooth?)');
+  expect(several).toContain('label.smooth; used by: visurf, s-grpo, luffy');
+  expect(several).toContain('/a.yaml:8: unknown key label.smoth (Did you mean label.smooth?)');
   expect(several).toContain('override sft.weighting=uniform: the paradigm rlvr does not use sft.weighting');
+  expect(() => parseConfig({ ...(parse(minimal) as object), sftSteps: 3 })).toThrow('does not use sftSteps');
+});
+
+test('aliases stand for what they name, also where it is a path', () => {
+  const config = loadConfig(write(`${minimal.replace('train: ', 'train: &t ')}  validation: *t\n`));
+  expect(config.data.validation).toBe(path.join(directory, 'train.jsonl'));
+  expect(messageFor(`${minimal}seed: *x\n`)).toContain('/a.yaml');
 });
 
 test('the normalizer is the longest response unless said, and what is saved says which', () => {

@@ -2,20 +2,19 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { isMap, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
+import { isMap, isNode, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts';
 import { loadPlugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
+import { keysAt, type KeyFacts } from './facts.ts';
+import { LEAVES, leafOf } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
-import { configSchema, keysAt, resolveAuto, type Config } from './schema.ts';
+import { configSchema, resolveAuto, type Config } from './schema.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
-
-/** Keys that may differ when a run is resumed: they do not change the numbers of a step. Plugins are compared by content. */
-const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\./, /^plugins$/];
 
 export interface LoadOptions {
   /** What relative paths in overrides are relative to; unset: the working directory. */
@@ -37,6 +36,12 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
   }
   document.contents ??= document.createNode({}) as never;
   if (!isMap(document.contents)) throw new UserError('must hold keys and values', { where: `${file}:1` });
+  try {
+    document.toJS();
+  } catch (error) {
+    // Aliases of nothing, and of too much.
+    throw new UserError(messageOf(error), { where: file });
+  }
   return { document, lines };
 }
 
@@ -58,14 +63,14 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
   const overridden = [...common, ...own];
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-  const values = toObject(document, file) as Record<string, unknown>;
+  const values = document.toJS() as Record<string, unknown>;
   const unused = unusedKeys(values).filter(({ path: keys }) => isKnown(keys) && !isOverridden(keys));
   for (const { path: keys } of unused) document.deleteIn(keys);
   if (unused.length > 0) {
     const names = unused.map(({ path: keys }) => keys.join('.')).join(', ');
     onWarning?.(`${file}: the paradigm ${(values.paradigm as string | undefined) ?? 'visurf'} does not use ${names}`);
   }
-  return check(toObject(document, file), (keys) => {
+  return check(document.toJS(), (keys) => {
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
       overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
@@ -98,18 +103,10 @@ export function configHash(config: Config): string {
 export function changedKeys(before: Config, after: Config): string[] {
   const [a, b] = [leaves(before), leaves(after)];
   const differing = [...new Set([...a.keys(), ...b.keys()])].filter((key) => a.get(key) !== b.get(key));
-  return differing.filter((key) => !RESUMABLE.some((pattern) => pattern.test(key))).sort();
+  return differing.filter((key) => leafOf(key)?.effect !== 'harmless').sort();
 }
 
 const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
-
-function toObject(document: Document, file: string): unknown {
-  try {
-    return document.toJS();
-  } catch (error) {
-    throw new UserError(messageOf(error), { where: file });
-  }
-}
 
 function check(value: unknown, locate: Locate): Config {
   const values = value as Record<string, unknown>;
@@ -220,23 +217,17 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
     if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
     else if (!isMap(parent)) throw new UserError(`${keys.slice(0, depth).join('.')} has no keys below it`, { where });
   }
-  const isPlugins = keys.join('.') === 'plugins';
-  const resolved = isPath(keys, value) ? absolute(keys, value, cwd) : value;
-  document.setIn(keys, isPlugins ? absoluteAll(value, cwd) : resolved);
+  const kind = leafOf(keys.join('.'))?.path;
+  document.setIn(keys, kind ? absolute(kind, value, cwd) : value);
   return { path: keys, text, isNew };
 }
 
-const PATHS = [['model'], ['base'], ['output'], ['data', 'train'], ['data', 'validation'], ['data', 'prompt']];
-
-function isPath(keys: readonly string[], value: unknown): value is string {
-  if (typeof value !== 'string' || !PATHS.some((known) => known.join('.') === keys.join('.'))) return false;
-  return keys.at(-1) !== 'prompt' || !isTemplate(value);
-}
-
-/** A model may be named as on the hub. */
-function absolute(keys: readonly string[], value: string, base: string): string {
+/** A path, or a list of them, which is relative to `base`. A model may be named as on the hub, a template be a text. */
+function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
+  if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
+  if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
   const resolved = path.resolve(base, value);
-  return (keys[0] === 'model' || keys[0] === 'base') && isHubId(value, resolved) ? value : resolved;
+  return kind === 'model' && isHubId(value, resolved) ? value : resolved;
 }
 
 /** A prompt given as text rather than as a file. */
@@ -245,18 +236,13 @@ function isTemplate(prompt: string): boolean {
 }
 
 function absolutePaths(document: Document, base: string): void {
-  for (const keys of PATHS) {
-    if (!document.hasIn(keys)) continue;
+  for (const { key, path: kind } of LEAVES) {
+    const keys = key.split('.');
+    if (kind === undefined || !document.hasIn(keys)) continue;
     const value = document.getIn(keys);
-    if (isPath(keys, value)) document.setIn(keys, absolute(keys, value, base));
+    document.setIn(keys, absolute(kind, isNode(value) ? value.toJS(document) : value, base));
   }
-  const plugins = (document.toJS() as Record<string, unknown> | null)?.plugins;
-  if (plugins !== undefined) document.set('plugins', absoluteAll(plugins, base));
 }
-
-/** One path, or a list of them. */
-const absoluteAll = (value: unknown, base: string): unknown[] =>
-  [value].flat().map((each: unknown) => (typeof each === 'string' ? path.resolve(base, each) : each));
 
 const promptText = (prompt: string | undefined, locate: Locate): string | undefined =>
   prompt === undefined ? undefined : promptTemplate(prompt, locate(['data', 'prompt']));

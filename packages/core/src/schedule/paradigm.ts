@@ -4,7 +4,7 @@
  * Paradigms differ in two things only: mu, the share of SFT in the loss of a step (mix.ts), and where the label stands.
  * A `target` is imitated beside the group, a `member` is one of the responses that advantages are computed over. What
  * else tells published methods apart are settings of label control and of the objective, which a paradigm has defaults
- * for (keys.ts).
+ * for (config/schema.ts).
  */
 import { UserError } from '../errors.ts';
 import type { TermWeights } from '../objective/objective.ts';

@@ -1,0 +1,66 @@
+/** Makes the tables of docs/configuration.md of what the schema says of its keys: `make docs`. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
+import { PARADIGMS } from '../packages/core/src/schedule/paradigm.ts';
+
+const file = join(import.meta.dirname, '../docs/configuration.md');
+
+/** A table stands between these: keys of some sections, or those that are in none. */
+const TABLE = /(?<=<!-- keys(?:: (?<sections>[\w ]+))? -->\n)[^]*?(?=<!-- end -->)/g;
+
+const RESUME = { harmless: 'free', course: '', breaks: 'fixed' } as const;
+
+/** The page with its tables as the schema has them. @throws where a key is in no table, or in two */
+export function withTables(page: string): string {
+  const shown: string[] = [];
+  const made = page.replace(TABLE, (...found) => {
+    const { sections } = found.at(-1) as { sections: string | undefined };
+    const leaves = LEAVES.filter(({ key }) =>
+      sections === undefined ? !key.includes('.') : sections.split(' ').includes(key.split('.')[0]!),
+    ).filter(({ key }) => key.includes('.') === (sections !== undefined));
+    shown.push(...leaves.map(({ key }) => key));
+    return table(leaves);
+  });
+  const wrong = LEAVES.map(({ key }) => key).filter((key) => shown.filter((each) => each === key).length !== 1);
+  if (wrong.length > 0) throw new Error(`docs/configuration.md has not one table each for ${wrong.join(', ')}`);
+  return made;
+}
+
+function table(leaves: readonly Leaf[]): string {
+  const rows = leaves.map((leaf) =>
+    [`\`${leaf.key}\``, defaultOf(leaf), usersOf(leaf), RESUME[leaf.effect], leaf.meaning].join(' | '),
+  );
+  const titles = 'key | default | used by | resume | meaning';
+  return `\n${[`| ${titles} |`, '|---|---|---|---|---|', ...rows.map((row) => `| ${row} |`)].join('\n')}\n\n`;
+}
+
+/** The default, and in brackets those of paradigms that have another. */
+function defaultOf({ schema, unset = '', defaults = {} }: Leaf): string {
+  const found = schema.safeParse(undefined);
+  const common = found.success && !isEmpty(found.data) ? written(found.data) : unset;
+  const others = [...Map.groupBy(Object.entries(defaults), ([, value]) => written(value))].map(
+    ([value, owners]) => `${owners.map(([owner]) => `\`${owner}\``).join(', ')}: ${value}`,
+  );
+  return [common, ...(others.length > 0 ? [`[${others.join('; ')}]`] : [])].join(' ').trim();
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || (typeof value === 'object' && Object.keys(value ?? {}).length === 0);
+
+function written(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(written).join(', ')}]`;
+  return typeof value === 'number' && value > 0 && value < 1e-3
+    ? value.toExponential()
+    : `${value as string | number | boolean}`;
+}
+
+/** Nothing for all; else those that do, or those that do not, whoever are fewer. */
+function usersOf({ users }: Leaf): string {
+  const others = PARADIGMS.filter((each) => !users.includes(each));
+  if (others.length === 0) return '';
+  const list = (names: readonly string[]): string => names.map((each) => `\`${each}\``).join(', ');
+  return others.length < users.length ? `all but ${list(others)}` : list(users);
+}
+
+if (import.meta.main) writeFileSync(file, withTables(readFileSync(file, 'utf8')));
