@@ -14,7 +14,7 @@ help:
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
-	@echo 'make docs             the tables of docs/configuration.md, of the schema'
+	@echo 'make docs             the tables of docs/ that follow from the configuration's schema'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'
@@ -57,7 +57,7 @@ parity: setup
 	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
 
 docs: setup
-	@node scripts/configuration.ts
+	@node scripts/docs.ts
 
 pack: setup
 	@node scripts/pack.ts

@@ -3,16 +3,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { withTables } from '../scripts/configuration.ts';
+import { MADE } from '../scripts/docs.ts';
 import { repositoryFiles, root } from './sources.ts';
 
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 /** Those that generated pages are made of lie elsewhere, with links as in docs/. */
 const pages = repositoryFiles().filter((file) => file.endsWith('.md') && !file.endsWith('/page.md'));
 
-test('docs/configuration.md is what make docs makes of the schema', () => {
-  const page = read('docs/configuration.md');
-  expect(page).toBe(withTables(page));
+test.each(Object.entries(MADE))('%s is what make docs makes of it', (page, make) => {
+  expect(read(page)).toBe(make(read(page)));
 });
 
 test('links lead to files', () => {

@@ -11,6 +11,7 @@ import { isHubId } from '../hub/id.ts';
 import { keysAt, type KeyFacts } from './facts.ts';
 import { LEAVES, leafOf } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
+import { unusedOfPreset, withPreset } from './presets.ts';
 import { configSchema, resolveAuto, type Config } from './schema.ts';
 
 /** Says where a path of keys was written. */
@@ -64,11 +65,15 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
   const values = document.toJS() as Record<string, unknown>;
-  const unused = unusedKeys(values).filter(({ path: keys }) => isKnown(keys) && !isOverridden(keys));
-  for (const { path: keys } of unused) document.deleteIn(keys);
-  if (unused.length > 0) {
-    const names = unused.map(({ path: keys }) => keys.join('.')).join(', ');
-    onWarning?.(`${file}: the paradigm ${(values.paradigm as string | undefined) ?? 'visurf'} does not use ${names}`);
+  const unused = unusedKeys(values).flatMap(({ path: keys }) => (isKnown(keys) && !isOverridden(keys) ? [keys] : []));
+  for (const keys of unused) document.deleteIn(keys);
+  const names = [
+    ...unused.map((keys) => keys.join('.')),
+    ...unusedOfPreset(values).map((key) => `${key} of its preset`),
+  ];
+  if (names.length > 0) {
+    const paradigm = (values.paradigm as string | undefined) ?? 'visurf';
+    onWarning?.(`${file}: the paradigm ${paradigm} does not use ${names.join(', ')}`);
   }
   return check(document.toJS(), (keys) => {
     const override =
@@ -113,7 +118,7 @@ function check(value: unknown, locate: Locate): Config {
   const unused = unusedKeys(values).flatMap(({ path: keys, reason }) =>
     isKnown(keys) ? [{ where: locate(keys), reason }] : [],
   );
-  const parsed = configSchema.safeParse(withParadigmDefaults(values));
+  const parsed = configSchema.safeParse(withParadigmDefaults(withPreset(values)));
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
   if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
   const config = resolveAuto(parsed.data);

@@ -268,6 +268,9 @@ const lora = section(
   { effect: 'breaks' },
 );
 
+const PRESETS = ['grpo', 'drgrpo', 'dapo', 'gspo', 'rloo'] as const;
+export type Preset = (typeof PRESETS)[number];
+
 const shape = z.strictObject({
   model: key(
     'checkpoint to start from: a directory in Hugging Face layout, or `owner/name` on the hub; training goes on from an ' +
@@ -316,6 +319,12 @@ const shape = z.strictObject({
   paradigm: key(
     `${PARADIGMS.map((each) => `\`${each}\``).join(', ')} ([paradigms.md](paradigms.md))`,
     z.enum(PARADIGMS).default('visurf'),
+  ),
+  preset: key(
+    'a published variant of GRPO: `grpo`, `drgrpo`, `dapo`, `gspo` or `rloo` fills in what ' +
+      '[paradigms.md](paradigms.md#variants-of-grpo) says, under what is written; the run has the result in its place',
+    z.enum(PRESETS).optional(),
+    { users: samples, unset: 'none' },
   ),
   steps: key('batches of prompts, all phases together', count, { effect: 'harmless' }),
   sftSteps: key('how many of the steps are SFT, before RLVR', count.optional(), {
@@ -396,19 +405,20 @@ type Aggregated<Terms extends { readonly aggregate: Written['sft']['aggregate'] 
   aggregate: Omit<Terms['aggregate'], 'normalizer'> & { normalizer: number };
 };
 
-export type Config = Omit<Written, 'objective' | 'sft'> & {
+export type Config = Omit<Written, 'preset' | 'objective' | 'sft'> & {
   objective: Aggregated<Written['objective']>;
   sft: Aggregated<Written['sft']>;
 };
 
-/** Gives what was left to `auto` its value. */
+/** Gives what was left to `auto` its value. A preset has filled in what it stands for, and is gone. */
 export function resolveAuto(config: Written): Config {
-  const { objective, sft, rollout } = config;
+  const { preset: _, ...rest } = config;
+  const { objective, sft, rollout } = rest;
   const resolved = ({ tokens, over, normalizer }: Written['sft']['aggregate']) => {
     return { tokens, over, normalizer: normalizer ?? (tokens === 'sum' ? rollout.maxNewTokens : 1) };
   };
   return {
-    ...config,
+    ...rest,
     objective: { ...objective, aggregate: resolved(objective.aggregate) },
     sft: { ...sft, aggregate: resolved(sft.aggregate) },
   };

@@ -1,18 +1,17 @@
-/** Makes the tables of docs/configuration.md of what the schema says of its keys: `make docs`. */
+/** Makes the tables of docs/ that say what the schema of the configuration and its presets say: `make docs`. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
+import { presets } from '../packages/core/src/config/presets.ts';
 import { PARADIGMS } from '../packages/core/src/schedule/paradigm.ts';
 
-const file = join(import.meta.dirname, '../docs/configuration.md');
-
-/** A table stands between these: keys of some sections, or those that are in none. */
+/** A table of keys stands between these: of some sections, or those that are in none. */
 const TABLE = /(?<=<!-- keys(?:: (?<sections>[\w ]+))? -->\n)[^]*?(?=<!-- end -->)/g;
 
 const RESUME = { harmless: 'free', course: '', breaks: 'fixed' } as const;
 
-/** The page with its tables as the schema has them. @throws where a key is in no table, or in two */
-export function withTables(page: string): string {
+/** docs/configuration.md with its tables as the schema has them. @throws where a key is in no table, or in two */
+function withKeys(page: string): string {
   const shown: string[] = [];
   const made = page.replace(TABLE, (...found) => {
     const { sections } = found.at(-1) as { sections: string | undefined };
@@ -20,19 +19,27 @@ export function withTables(page: string): string {
       sections === undefined ? !key.includes('.') : sections.split(' ').includes(key.split('.')[0]!),
     ).filter(({ key }) => key.includes('.') === (sections !== undefined));
     shown.push(...leaves.map(({ key }) => key));
-    return table(leaves);
+    return keyTable(leaves);
   });
   const wrong = LEAVES.map(({ key }) => key).filter((key) => shown.filter((each) => each === key).length !== 1);
   if (wrong.length > 0) throw new Error(`docs/configuration.md has not one table each for ${wrong.join(', ')}`);
   return made;
 }
 
-function table(leaves: readonly Leaf[]): string {
-  const rows = leaves.map((leaf) =>
-    [`\`${leaf.key}\``, defaultOf(leaf), usersOf(leaf), RESUME[leaf.effect], leaf.meaning].join(' | '),
-  );
-  const titles = 'key | default | used by | resume | meaning';
-  return `\n${[`| ${titles} |`, '|---|---|---|---|---|', ...rows.map((row) => `| ${row} |`)].join('\n')}\n\n`;
+function keyTable(leaves: readonly Leaf[]): string {
+  const rows = leaves.map((leaf) => [
+    `\`${leaf.key}\``,
+    defaultOf(leaf),
+    usersOf(leaf),
+    RESUME[leaf.effect],
+    leaf.meaning,
+  ]);
+  return tableOf(['key', 'default', 'used by', 'resume', 'meaning'], rows);
+}
+
+function tableOf(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [titles, titles.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
+  return `\n${lines.join('\n')}\n\n`;
 }
 
 /** The default, and in brackets those of paradigms that have another. */
@@ -63,4 +70,28 @@ function usersOf({ users }: Leaf): string {
   return others.length < users.length ? `all but ${list(others)}` : list(users);
 }
 
-if (import.meta.main) writeFileSync(file, withTables(readFileSync(file, 'utf8')));
+/** docs/paradigms.md with what each preset sets. */
+function withPresets(page: string): string {
+  const rows = Object.entries(presets).map(([name, { settings, source }]) => [
+    `\`${name}\``,
+    Object.entries(settings)
+      .map(([key, value]) => `\`${key}=${written(value)}\``)
+      .join(', '),
+    source,
+  ]);
+  const made = tableOf(['preset', 'settings', 'source'], rows);
+  return page.replace(/(?<=<!-- presets -->\n)[^]*?(?=<!-- end -->)/, () => made);
+}
+
+/** Pages with tables that are made, and what makes them. */
+export const MADE: Readonly<Record<string, (page: string) => string>> = {
+  'docs/configuration.md': withKeys,
+  'docs/paradigms.md': withPresets,
+};
+
+if (import.meta.main) {
+  for (const [page, make] of Object.entries(MADE)) {
+    const file = join(import.meta.dirname, '..', page);
+    writeFileSync(file, make(readFileSync(file, 'utf8')));
+  }
+}
