@@ -139,7 +139,8 @@ export async function train(asked: Config, options: TrainOptions = {}): Promise<
     onWarning: warn,
   });
   const experiment = chosen.withLimits(pixelLimits([start.adapter, start.base], asked.data));
-  const config = experiment.resolve(asked);
+  const config = experiment.resolve(asked, samples.length);
+  checkParadigm(config);
 
   const environment = describeEnvironment({ ...info() });
   try {

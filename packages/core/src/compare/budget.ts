@@ -1,8 +1,22 @@
 /** Equal budgets: how many updates every run has, so that all see as many prompts as the reference, or train as long. */
 import { LEAVES, valueAt } from '../config/keys.ts';
-import type { Config } from '../config/schema.ts';
+import { resolveSteps, type Config } from '../config/schema.ts';
 import { stepTerms } from '../schedule/paradigm.ts';
 import { configOf, type Comparison, type RunDefinition } from './definition.ts';
+
+/** The same with steps in place of the epochs of its runs. @param count of the training samples of a configuration */
+export async function withoutEpochs(
+  comparison: Comparison,
+  count: (config: Config) => Promise<number>,
+): Promise<Comparison> {
+  const runs: RunDefinition[] = [];
+  for (const run of comparison.runs) {
+    const config = configOf(comparison, run, comparison.seeds[0]!);
+    const { steps } = config.epochs === undefined ? config : resolveSteps(config, await count(config));
+    runs.push(config.epochs === undefined ? run : { ...run, changes: [...run.changes, 'epochs=', `steps=${steps}`] });
+  }
+  return { ...comparison, runs };
+}
 
 /**
  * The same with changes to the updates of the runs; as it is with `equal: updates`.

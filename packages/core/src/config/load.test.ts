@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import { PARADIGMS } from '../schedule/paradigm.ts';
+import { resolveSteps } from './schema.ts';
 import { changedKeys, configHash, configToYaml, loadConfig, parseConfig } from './load.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-config-'));
@@ -246,4 +247,49 @@ test('every task of a mix has its parameters, each under its own key', () => {
   expect(messageFor(`${minimal}tasks: {click: {weight: 1}}\n`)).toContain('Did you mean tasks.click.weights?');
   expect(messageFor(`${minimal}tasks: {clock: {}}\n`)).toContain('there is no task named "clock"');
   expect(messageFor(`${minimal}tasks: {grounding: {}}\n`)).toContain('belong under task');
+});
+
+test('steps or epochs, and not both; on the command line a key without a value is taken out', () => {
+  const open = minimal.replace('steps: 10', 'epochs: 1.5');
+  expect(loadConfig(write(open))).toMatchObject({ steps: Infinity, epochs: 1.5 });
+  expect(messageFor(`${minimal}epochs: 2\n`)).toBe(
+    '/a.yaml:6: steps and epochs both say how long training is\n' +
+      '  Leave one of them out; on the command line, epochs= or steps= takes it out of the file.',
+  );
+  expect(messageFor(open, ['steps=3'])).toContain('steps and epochs both');
+  expect(loadConfig(write(open), ['epochs=', 'steps=3'])).toMatchObject({ steps: 3 });
+  expect(loadConfig(write(minimal), ['steps=', 'epochs=0.25']).epochs).toBe(0.25);
+  expect(messageFor(minimal, ['steps='])).toContain(
+    'missing key steps\n  Add it: steps (batches of prompts), or epochs',
+  );
+  for (const epochs of ['0', '-1', '.inf', 'many'])
+    expect(messageFor(minimal, ['steps=', `epochs=${epochs}`])).toContain('epochs: ');
+  expect(loadConfig(write(`${minimal}train: {lora: {rank: 4}}\n`), ['train.lora=']).train.lora).toBeUndefined();
+});
+
+test('epochs come to steps: ceil(epochs x samples / promptsPerStep)', () => {
+  const steps = (epochs: number, samples: number, promptsPerStep: number) => {
+    const { epochs: left, steps: made } = resolveSteps(
+      loadConfig(write(minimal), ['steps=', `epochs=${epochs}`, `promptsPerStep=${promptsPerStep}`]),
+      samples,
+    );
+    expect(left).toBeUndefined();
+    return made;
+  };
+  expect(steps(1, 6, 2)).toBe(3);
+  expect(steps(1, 7, 2)).toBe(4);
+  expect(steps(0.5, 6, 2)).toBe(2);
+  expect(steps(0.01, 6, 2)).toBe(1);
+  // In binary 0.07 x 100 is a little more than 7.
+  expect(steps(0.07, 100, 1)).toBe(7);
+  const whole = fc.integer({ min: 1, max: 1e5 });
+  fc.assert(
+    fc.property(whole, whole, fc.integer({ min: 1, max: 512 }), (hundredths, samples, prompts) => {
+      const exact = (BigInt(hundredths) * BigInt(samples) + BigInt(100 * prompts) - 1n) / BigInt(100 * prompts);
+      expect(steps(hundredths / 100, samples, prompts)).toBe(Number(exact));
+    }),
+    { numRuns: 30 },
+  );
+  const settled = loadConfig(write(minimal));
+  expect(resolveSteps(settled, 5)).toBe(settled);
 });

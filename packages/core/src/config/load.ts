@@ -120,7 +120,8 @@ function check(value: unknown, locate: Locate): Config {
   );
   const parsed = configSchema.safeParse(withParadigmDefaults(withPreset(values)));
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
-  if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
+  const wrong = [...unused, ...lengthFault(values, locate), ...mistakes];
+  if (!parsed.success || wrong.length > 0) throw listOf(wrong);
   const config = resolveAuto(parsed.data);
   config.plugins.forEach((plugin, i) => located(() => loadPlugin(plugin), locate(['plugins', i])));
   if (config.data.task in config.tasks) {
@@ -137,6 +138,18 @@ function check(value: unknown, locate: Locate): Config {
     tasks: Object.fromEntries(tasks),
     data: { ...config.data, prompt: promptText(config.data.prompt, locate) },
   };
+}
+
+/** `steps` or `epochs` say how long training is. */
+function lengthFault(values: Readonly<Record<string, unknown>>, locate: Locate): Mistake[] {
+  const given = ['steps', 'epochs'].filter((key) => values[key] !== undefined);
+  if (given.length === 1) return [];
+  if (given.length === 0) {
+    const remedy = 'Add it: steps (batches of prompts), or epochs (passes over the training data).';
+    return [{ where: locate(['steps']), reason: 'missing key steps', remedy }];
+  }
+  const remedy = 'Leave one of them out; on the command line, epochs= or steps= takes it out of the file.';
+  return [{ where: locate(['epochs']), reason: 'steps and epochs both say how long training is', remedy }];
 }
 
 /** Parameters of a task that is named at `where`, and that stand under `keys`. */
@@ -202,7 +215,7 @@ interface Override {
   readonly isNew: boolean;
 }
 
-/** Sets one dotted key of the document to a value written as in YAML. */
+/** Sets one dotted key of the document to a value written as in YAML; no value takes the key out. */
 function applyOverride(document: Document, text: string, cwd: string): Override {
   const split = text.indexOf('=');
   const keys = text.slice(0, Math.max(split, 0)).split('.');
@@ -221,6 +234,10 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
     const parent = document.getIn(keys.slice(0, depth));
     if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
     else if (!isMap(parent)) throw new UserError(`${keys.slice(0, depth).join('.')} has no keys below it`, { where });
+  }
+  if (value === null) {
+    if (document.hasIn(keys)) document.deleteIn(keys);
+    return { path: keys, text, isNew };
   }
   const kind = leafOf(keys.join('.'))?.path;
   document.setIn(keys, kind ? absolute(kind, value, cwd) : value);

@@ -326,7 +326,15 @@ const shape = z.strictObject({
     z.enum(PRESETS).optional(),
     { users: samples, unset: 'none' },
   ),
-  steps: key('batches of prompts, all phases together', count, { effect: 'harmless' }),
+  steps: key('batches of prompts, all phases together; or say `epochs`', count.optional(), {
+    effect: 'harmless',
+    unset: '',
+  }),
+  epochs: key(
+    'passes over the training data, in place of `steps`: steps = ceil(epochs x samples / promptsPerStep); the run has their number',
+    positive.optional(),
+    { effect: 'harmless', unset: '' },
+  ),
   sftSteps: key('how many of the steps are SFT, before RLVR', count.optional(), {
     users: ['sft-then-rlvr'],
     unset: '',
@@ -405,7 +413,9 @@ type Aggregated<Terms extends { readonly aggregate: Written['sft']['aggregate'] 
   aggregate: Omit<Terms['aggregate'], 'normalizer'> & { normalizer: number };
 };
 
-export type Config = Omit<Written, 'preset' | 'objective' | 'sft'> & {
+export type Config = Omit<Written, 'preset' | 'steps' | 'objective' | 'sft'> & {
+  /** Infinite where `epochs` stand for a number that the data have not decided yet (`resolveSteps`). */
+  steps: number;
   objective: Aggregated<Written['objective']>;
   sft: Aggregated<Written['sft']>;
 };
@@ -419,15 +429,25 @@ export function resolveAuto(config: Written): Config {
   };
   return {
     ...rest,
+    steps: rest.steps ?? Infinity,
     objective: { ...objective, aggregate: resolved(objective.aggregate) },
     sft: { ...sft, aggregate: resolved(sft.aggregate) },
   };
 }
 
+/** With the steps that `epochs` come to. @param samples of the training data */
+export function resolveSteps(config: Config, samples: number): Config {
+  const { epochs, ...rest } = config;
+  if (epochs === undefined) return config;
+  const batches = (epochs * samples) / config.promptsPerStep;
+  // 0.07 x 100 is 7, whatever binary fractions make of it.
+  return { ...rest, steps: Math.ceil(Number(batches.toPrecision(12))) };
+}
+
 /** Rules over several keys. */
 function* conflicts(config: Written): Generator<Fault> {
   const { rollout, objective, sft } = config;
-  yield* paradigmFaults(config);
+  yield* paradigmFaults({ ...config, steps: config.steps ?? Infinity });
   const truncated =
     rollout.temperature !== 1 || rollout.topP !== 1 || rollout.topK !== 0 || rollout.repetitionPenalty !== 1;
   if (truncated && !rollout.allowTruncatedSampling) {
