@@ -42,8 +42,8 @@ test.each<readonly [string, Setting, readonly (string | RegExp)[]]>([
   ['keys that contradict each other', { args: ['paradigm=rlvr', 'rollout.group=1'] }, ['group must be at least 2']],
   [
     'a key that the paradigm does not use',
-    { args: ['paradigm=sft'] },
-    [/config\.yaml:7: the paradigm sft does not use rollout\.group; used by: visurf, rlvr, /],
+    { args: ['paradigm=sft', 'rollout.group=2'] },
+    [/override rollout\.group=2: the paradigm sft does not use rollout\.group; used by: visurf, rlvr, /],
   ],
   ['evaluation without data', { args: ['eval.every=1'] }, ['evaluation needs data.validation']],
   ['a device that is not there', { args: ['--device', 'cuda'] }, ['no CUDA GPU', 'Use device cpu']],

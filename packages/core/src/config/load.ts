@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isMap, isNode, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import { loadPlugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
@@ -13,6 +13,7 @@ import { LEAVES, leafOf } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
 import { unusedOfPreset, withPreset } from './presets.ts';
 import { configSchema, resolveAuto, type Config } from './schema.ts';
+import { suggestKey, suggestValue } from './suggest.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
@@ -118,7 +119,7 @@ function check(value: unknown, locate: Locate): Config {
   const unused = unusedKeys(values).flatMap(({ path: keys, reason }) =>
     isKnown(keys) ? [{ where: locate(keys), reason }] : [],
   );
-  const parsed = configSchema.safeParse(withParadigmDefaults(withPreset(values)));
+  const parsed = configSchema.safeParse(withParadigmDefaults(withPreset(values)), { reportInput: true });
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
   const wrong = [...unused, ...lengthFault(values, locate), ...mistakes];
   if (!parsed.success || wrong.length > 0) throw listOf(wrong);
@@ -182,10 +183,10 @@ export function mistakesOf(
   return issues.flatMap((issue) => {
     const at = [...prefix, ...issue.path];
     if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
+    const input = issue.input as Readonly<Record<string, unknown>> | undefined;
     return issue.keys.map((key) => {
       const full = [...at, key];
-      const suggestion = nearest(key, keysAt(schema, issue.path));
-      const remedy = suggestion && `Did you mean ${[...at, suggestion].join('.')}?`;
+      const remedy = suggestKey(key, input?.[key], schema, issue.path, prefix);
       return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
     });
   });
@@ -205,7 +206,8 @@ function describe(issue: z.core.$ZodIssue, at: PropertyKey[]): { reason: string;
   if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) {
     return { reason: `missing key ${key}`, remedy: `Add it: ${key} (${issue.expected}).` };
   }
-  return { reason: `${key}: ${issue.message}`, remedy: undefined };
+  const remedy = issue.code === 'invalid_value' ? suggestValue(key, issue.input, issue.values) : undefined;
+  return { reason: `${key}: ${issue.message}`, remedy };
 }
 
 interface Override {
