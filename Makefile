@@ -14,7 +14,7 @@ help:
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
-	@echo 'make docs             the tables of docs/ that follow from the configuration's schema'
+	@echo 'make docs             what of docs/ follows from the schema of the configuration and from examples'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'

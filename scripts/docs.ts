@@ -1,9 +1,11 @@
-/** Makes the tables of docs/ that say what the schema of the configuration and its presets say: `make docs`. */
+/** Makes the parts of docs/ that say what the schema of the configuration, presets and examples say: `make docs`. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
 import { presets } from '../packages/core/src/config/presets.ts';
 import { PARADIGMS } from '../packages/core/src/schedule/paradigm.ts';
+
+const root = join(import.meta.dirname, '..');
 
 /** A table of keys stands between these: of some sections, or those that are in none. */
 const TABLE = /(?<=<!-- keys(?:: (?<sections>[\w ]+))? -->\n)[^]*?(?=<!-- end -->)/g;
@@ -83,15 +85,22 @@ function withPresets(page: string): string {
   return page.replace(/(?<=<!-- presets -->\n)[^]*?(?=<!-- end -->)/, () => made);
 }
 
-/** Pages with tables that are made, and what makes them. */
+/** docs/extending.md with the examples that the tests run. */
+const withExamples = (page: string): string =>
+  page.replace(/(?<=<!-- example: ([\w./-]+) -->\n```ts\n)[^]*?(?=```\n)/g, (_, example: string) =>
+    readFileSync(join(root, example), 'utf8'),
+  );
+
+/** Pages with parts that are made, and what makes them. */
 export const MADE: Readonly<Record<string, (page: string) => string>> = {
   'docs/configuration.md': withKeys,
   'docs/paradigms.md': withPresets,
+  'docs/extending.md': withExamples,
 };
 
 if (import.meta.main) {
   for (const [page, make] of Object.entries(MADE)) {
-    const file = join(import.meta.dirname, '..', page);
+    const file = join(root, page);
     writeFileSync(file, make(readFileSync(file, 'utf8')));
   }
 }

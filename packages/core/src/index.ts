@@ -15,6 +15,11 @@ export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 
 export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
 export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
+export { solutionFault } from './tasks/fault.ts';
+export { mean, percentages } from './tasks/means.ts';
+export { answerText, aroundOf, normalised, sameWords, textForms } from './tasks/text.ts';
+export { answerBlock, hasTags, thinkingFormat, withThinking } from './tasks/thinking.ts';
+export { taggedTerms, termWeights } from './tasks/weights.ts';
 export { defineReward, type RewardFunction } from './reward/reward.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
