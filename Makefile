@@ -14,7 +14,7 @@ help:
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
-	@echo 'make docs             what of docs/ follows from the schema of the configuration and from examples'
+	@echo 'make docs             what of docs/ follows from code (keys, presets, examples), and its lines'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'
@@ -49,12 +49,14 @@ MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),b
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done
+	@node scripts/docs.ts
 
 oracle: setup
 	@oracle/run.sh
 
 parity: setup
 	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
+	@node scripts/docs.ts
 
 docs: setup
 	@node scripts/docs.ts

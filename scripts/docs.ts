@@ -1,9 +1,13 @@
-/** Makes the parts of docs/ that say what the schema of the configuration, presets and examples say: `make docs`. */
-import { readFileSync, writeFileSync } from 'node:fs';
+/**
+ * Makes the parts of docs/ that say what the schema of the configuration, presets and examples say, and wraps its prose:
+ * `make docs`.
+ */
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
 import { presets } from '../packages/core/src/config/presets.ts';
 import { PARADIGMS } from '../packages/core/src/schedule/paradigm.ts';
+import { wrapped } from './prose.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -99,8 +103,9 @@ export const MADE: Readonly<Record<string, (page: string) => string>> = {
 };
 
 if (import.meta.main) {
-  for (const [page, make] of Object.entries(MADE)) {
+  for (const page of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', ...globSync('docs/*.md', { cwd: root })]) {
     const file = join(root, page);
-    writeFileSync(file, make(readFileSync(file, 'utf8')));
+    const text = readFileSync(file, 'utf8');
+    writeFileSync(file, wrapped((MADE[page] ?? String)(text)));
   }
 }
