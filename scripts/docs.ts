@@ -1,6 +1,6 @@
 /**
- * Makes the parts of docs/ that say what the schema of the configuration, presets and examples say, and wraps its prose:
- * `make docs`.
+ * Makes the parts of docs/ that say what the schema of the configuration, presets and examples say, and wraps its
+ * prose: `make docs`.
  */
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -2,15 +2,15 @@
 
 const WIDTH = 120;
 
-/** What begins a block of its own, so that no line of a paragraph may begin with it. */
+/** Words that begin a block of their own, so that no line of a paragraph may begin with it. */
 const BLOCK = /^(?:[-+*]|#+|\d+[.)]|[>|].*)$/;
 
 /** Words, with inline code in one piece where it is no longer than half a line. */
 const WORDS = /(?:`[^`]{0,60}`|\S)+/g;
 
 /**
- * Markdown whose paragraphs and items have no line above 120 characters; those that have none stay as they are, and so do code,
- * tables, headings and comments.
+ * Markdown whose paragraphs and items have no line above 120 characters; those that have none stay as they are, and so
+ * do code, tables, headings and comments.
  */
 export function wrapped(page: string): string {
   const lines = page.split('\n');

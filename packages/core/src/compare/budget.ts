@@ -4,7 +4,7 @@ import { resolveSteps, type Config } from '../config/schema.ts';
 import { stepTerms } from '../schedule/paradigm.ts';
 import { configOf, type Comparison, type RunDefinition } from './definition.ts';
 
-/** The same with steps in place of the epochs of its runs. @param count of the training samples of a configuration */
+/** A comparison with steps in place of the epochs of its runs. @param count of the training samples of a configuration */
 export async function withoutEpochs(
   comparison: Comparison,
   count: (config: Config) => Promise<number>,
@@ -19,7 +19,7 @@ export async function withoutEpochs(
 }
 
 /**
- * The same with changes to the updates of the runs; as it is with `equal: updates`.
+ * A comparison with changes to the updates of the runs; as it is with `equal: updates`.
  * @param pace seconds per update by run, which `equal: time` needs
  */
 export function equalised(comparison: Comparison, pace: ReadonlyMap<string, number> = new Map()): Comparison {
@@ -42,7 +42,7 @@ function withSteps(run: RunDefinition, config: Config, wanted: number): RunDefin
   return { ...run, changes: [...run.changes, `steps=${steps}`, ...scaled(config, steps)] };
 }
 
-/** Changes of the keys that count updates and are set: they keep their share of the run, and so it has as many evaluations. */
+/** Changes of the keys that count updates and are set: they keep their share, and so a run has as many evaluations. */
 function scaled(config: Config, steps: number): string[] {
   return LEAVES.flatMap(({ key, scales }) => {
     const value = scales && valueAt(config, key);

@@ -1,13 +1,13 @@
 /**
- * What is known of a key of the configuration beside its type and its default: said once, where the schema has the key, and
+ * Facts of a key of the configuration beside its type and its default: said once, where the schema has the key, and
  * asked for everywhere else (keys.ts).
  */
 import { z } from 'zod';
 import type { Paradigm } from '../schedule/paradigm.ts';
 
 /**
- * What another value does to a run that goes on: its steps stay the numbers they would have been (`harmless`), it takes another
- * `course`, or what it saved does not fit any more (`breaks`).
+ * The effect of another value on a run that goes on: its steps stay the numbers they would have been (`harmless`), it
+ * takes another `course`, or what it saved does not fit any more (`breaks`).
  */
 export type Effect = 'harmless' | 'course' | 'breaks';
 
@@ -18,9 +18,9 @@ export interface KeyFacts {
   readonly users?: readonly Paradigm[];
   /** Paradigms whose published form has another default. */
   readonly defaults?: Readonly<Partial<Record<Paradigm, unknown>>>;
-  /** What holds where nothing is said, of a key without a default. */
+  /** Words for what holds where nothing is said, of a key without a default. */
   readonly unset?: string;
-  /** The value names a file or folder, a `model`, which may be one of the hub, or a file that a `template` stands for. */
+  /** The value names a file or folder, a `model`, which may be one of the hub, or a file that holds a `template`. */
   readonly path?: 'file' | 'model' | 'template';
   /** Unset: that of the section, else `course`. */
   readonly effect?: Effect;
@@ -49,7 +49,7 @@ export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape, facts
   return z.strictObject(shape).register(registry, facts);
 }
 
-/** What was said of a schema or of what it wraps, without the sections around it. */
+/** Facts of a schema or of what it wraps, without those of the sections around it. */
 export const ownFacts = (schema: z.ZodType): Partial<KeyFacts> =>
   registry.get(schema) ?? registry.get(unwrapped(schema)) ?? {};
 

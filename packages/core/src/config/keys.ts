@@ -1,4 +1,4 @@
-/** What the schema says of each key: who uses it, what a change of it does, which paths it holds. */
+/** The keys of the configuration with their facts: who uses them, what a change does, which hold paths. */
 import type { z } from 'zod';
 import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
 import { fieldsOf, ownFacts, type KeyFacts } from './facts.ts';
@@ -26,7 +26,7 @@ function leavesOf(schema: z.ZodType, prefix: string, around: Around): Leaf[] {
   });
 }
 
-/** In the order of the schema. */
+/** All of them, in the order of the schema. */
 export const LEAVES: readonly Leaf[] = leavesOf(configSchema, '', { users: PARADIGMS, effect: 'course' });
 
 const byKey = new Map(LEAVES.map((leaf) => [leaf.key, leaf]));

@@ -19,7 +19,7 @@ import { suggestKey, suggestValue } from './suggest.ts';
 type Locate = (path: readonly PropertyKey[]) => string;
 
 export interface LoadOptions {
-  /** What relative paths in overrides are relative to; unset: the working directory. */
+  /** Directory that relative paths in overrides are relative to; unset: the working directory. */
   readonly cwd?: string;
   /** Overrides that several paradigms share, and that come before the others: they count as part of the file. */
   readonly shared?: readonly string[];
@@ -50,8 +50,8 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
 /**
  * Reads a configuration. Relative paths in the file are relative to it, those in overrides to `cwd`; the result has
  * absolute paths only, and the text of the prompt template where the file named a file.
- * What the paradigm does not use of the file is left out, so that one file serves several; an override that it does not use
- * is a mistake.
+ * Keys of the file that the paradigm does not use are left out, so that one file serves several; an override that it
+ * does not use is a mistake.
  * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
  * @throws UserError with every mistake found
  */
@@ -95,7 +95,7 @@ export function parseConfig(value: unknown): Config {
   return check(document.toJS(), (keys) => keys.join('.') || 'configuration');
 }
 
-/** What the paradigm uses, so that it reads back. */
+/** YAML of what the paradigm uses, which reads back. */
 export function configToYaml(config: Config): string {
   return stringify(onlyUsed(config));
 }

@@ -1,4 +1,4 @@
-/** What a paradigm makes of a configuration: keys that it has no use for are refused, and its own defaults fill in. */
+/** A paradigm's part in a configuration: keys that it has no use for are refused, and its own defaults fill in. */
 import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
 import { keyUsers, LEAVES, usesKey } from './keys.ts';
 
@@ -32,7 +32,7 @@ export function unusedKeys(values: Values): UnusedKey[] {
   });
 }
 
-/** What a published method is, as settings of what every paradigm is made of: dotted keys and their values. */
+/** Dotted keys and values that make a published method of what every paradigm is made of. */
 export const paradigmDefaults = (paradigm: Paradigm): [key: string, value: unknown][] =>
   LEAVES.flatMap(({ key, defaults = {} }) => (paradigm in defaults ? [[key, defaults[paradigm]]] : []));
 

@@ -1,12 +1,13 @@
 /**
- * Names that other trainers have for our keys: TRL, verl, EasyR1, ms-swift, LLaMA-Factory, OpenRLHF, PEFT. They are no aliases:
- * whoever brings one is told ours, and what differs. This file imports nothing: the command line asks it without the library.
+ * Names that other trainers have for our keys: TRL, verl, EasyR1, ms-swift, LLaMA-Factory, OpenRLHF, PEFT. They are no
+ * aliases: whoever brings one is told ours, and what differs. This file imports nothing: the command line asks it
+ * without the library.
  */
 
 export interface PeerHint {
   /** Our key; unset where another thing stands for it, which the note says. */
   readonly key?: string;
-  /** What differs, or is needed beside it. */
+  /** A word on what differs, or is needed beside it. */
   readonly note?: string;
 }
 
@@ -14,7 +15,7 @@ const PROMPTS = 'It counts prompts of a step, all devices and accumulation toget
 const ADAPTERS = 'train.lora: {} trains adapters; without it all weights are trained.';
 const REWARDS = 'A reward of your own is a module under plugins; task.weights weighs the terms of the task.';
 
-/** By our key: names with underscores, where needed with the section they stand in. */
+/** Names with underscores, where needed with the section they stand in, and what they are here. */
 const NAMES: readonly (readonly [names: string, hint: PeerHint])[] = [
   ['model_name_or_path model_path model_name model_id pretrain', { key: 'model' }],
   ['output_dir default_local_dir save_path save_checkpoint_path', { key: 'output' }],
@@ -122,7 +123,7 @@ const HINTS = new Map(
 /** All of them. */
 export const peerNames: readonly string[] = NAMES.flatMap(([names]) => names.split(' '));
 
-/** What another trainer's key is here, told by as much of its dotted path as is known. */
+/** The meaning here of another trainer's key, told by as much of its dotted path as is known. */
 export function peerHint(path: readonly string[]): PeerHint | undefined {
   const plain = path.map(plainName);
   for (let from = 0; from < plain.length; from++) {
@@ -138,13 +139,13 @@ export const hintText = ({ key, note }: PeerHint): string =>
 
 const PRESETS: readonly string[] = ['grpo', 'drgrpo', 'dapo', 'gspo', 'rloo'];
 
-/** Values by our key. */
+/** Their values of our keys. */
 const VALUES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   precision: { bf16: 'bfloat16', fp32: 'float32', float: 'float32' },
   device: { gpu: 'cuda' },
 };
 
-/** What another trainer's value of one of our keys is here. */
+/** The meaning here of another trainer's value of one of our keys. */
 export function peerValue(key: string, value: string): string | undefined {
   const plain = plainName(value);
   if (key === 'paradigm' && PRESETS.includes(plain)) {

@@ -6,7 +6,7 @@ import type { Preset } from './schema.ts';
 
 interface Variant {
   readonly source: string;
-  /** By dotted key. */
+  /** Values by dotted key. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
@@ -28,7 +28,7 @@ export const presets: Readonly<Record<Preset, Variant>> = {
       'objective.std': 'none',
     },
   },
-  // Without its overlong filtering, which is `objective.truncated: mask`, and its soft punishment, which is a reward.
+  // Its overlong filtering is `objective.truncated: mask`, and its soft punishment a reward: neither is among these.
   dapo: {
     source: 'arXiv 2503.14476, equations 8 to 12',
     settings: {

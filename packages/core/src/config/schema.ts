@@ -1,13 +1,14 @@
 /**
- * The configuration of a run: every key, its default, and all that is known of it, once. docs/configuration.md is made of this
- * (`make docs`).
+ * The configuration of a run: every key, its default, and all that is known of it, once. docs/configuration.md is made
+ * of this (`make docs`).
  *
  * The parameters under `task` belong to the task that `data.task` names, those under `tasks.NAME` to task NAME: its own
  * schema checks them.
  */
 import { z } from 'zod';
-import { PARADIGMS, paradigmFaults, paradigmsWith, type Fault, type Paradigm } from '../schedule/paradigm.ts';
+import { PARADIGMS, paradigmsWith, type Paradigm } from '../schedule/paradigm.ts';
 import { key, section, type KeyFacts } from './facts.ts';
+import { conflicts } from './rules.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
@@ -51,7 +52,8 @@ const rollout = section(
       users: PARADIGMS,
     }),
     dynamicSampling: key(
-      'batches of prompts that a step samples at most, until it is full of groups whose rewards differ; 1: groups as they come',
+      'batches of prompts that a step samples at most, until it is full of groups whose rewards ' +
+        'differ; 1: groups as they come',
       count.default(1),
       { users: ['rlvr', 'sft-then-rlvr', 'interleaved', ...members] },
     ),
@@ -78,8 +80,8 @@ interface Range {
 }
 
 /**
- * How SFT and RL share the steps. CHORD: mu falls from 0.9 to 0.05, and tokens of labels weigh p (1 - p) (arXiv 2508.11408,
- * equation 5 and appendix A.1).
+ * How SFT and RL share the steps. CHORD: mu falls from 0.9 to 0.05, and tokens of labels weigh p (1 - p) (arXiv
+ * 2508.11408, equation 5 and appendix A.1).
  */
 const mix = section({
   round: section(
@@ -122,16 +124,16 @@ const mix = section({
 const spelledOut = (value: unknown): unknown => (value === true ? 'reward' : value === false ? 'off' : value);
 
 /**
- * The label, and control of its reward where it is a response of the group. S-GRPO: the label enters groups that failed, with the
- * highest reward (arXiv 2604.16557).
+ * The label, and control of its reward where it is a response of the group. S-GRPO: the label enters groups that
+ * failed, with the highest reward (arXiv 2604.16557).
  */
 const label = section(
   {
     align: key(
-      'the label is written in the form that rollouts use most (`format`), the most likely one (`likelihood`), or the ' +
-        "task's first (`off`); `rarest`, the one that rollouts use least, is for measuring what the others are worth. " +
-        'Rollouts of the step itself count, with those of the last 16 steps; where a step has labels and no rollouts, a ' +
-        'few samples of the base do, drawn before training',
+      'the label is written in the form that rollouts use most (`format`), the most likely one (`likelihood`), or ' +
+        "the task's first (`off`); `rarest`, the one that rollouts use least, is for measuring what the others are " +
+        'worth. Rollouts of the step itself count, with those of the last 16 steps; where a step has labels and no ' +
+        'rollouts, a few samples of the base do, drawn before training',
       z.enum(['format', 'likelihood', 'off', 'rarest']).default('format'),
       { users: [...members, ...imitates], defaults: uncontrolled },
     ),
@@ -141,8 +143,8 @@ const label = section(
       { defaults: uncontrolled },
     ),
     thinking: key(
-      'thinking mark of a label with reasoning of its own: as `label.eliminate` says (`eliminate`), or the one that it ' +
-        'earns (`keep`)',
+      'thinking mark of a label with reasoning of its own: as `label.eliminate` says (`eliminate`), or the one that ' +
+        'it earns (`keep`)',
       z.enum(['eliminate', 'keep']).default('eliminate'),
     ),
     inject: key(
@@ -151,8 +153,9 @@ const label = section(
       { defaults: { 's-grpo': 'on-failure' } },
     ),
     smooth: key(
-      'the label is switched off where a rollout earns as much in all as the label does after `eliminate` (`reward`), or ' +
-        'where one is as accurate (`accuracy`), or never (`off`). `true` means `reward`, and `false` `off`',
+      'the label is switched off where a rollout earns as much in all as the label does after `eliminate` ' +
+        '(`reward`), or where one is as accurate (`accuracy`), or never (`off`). `true` means ' +
+        '`reward`, and `false` `off`',
       z.preprocess(spelledOut, z.enum(['reward', 'accuracy', 'off'])).default('reward'),
       { defaults: uncontrolled },
     ),
@@ -188,8 +191,8 @@ const objective = section(
       z.enum(['sample', 'population', 'none']).default('sample'),
     ),
     baseline: key(
-      'what a reward is compared to: the `mean` of its group, or that of the other responses (`leave-one-out`, RLOO, with ' +
-        '`std: none`)',
+      'what a reward is compared to: the `mean` of its group, or that of the other responses (`leave-one-out`, RLOO, ' +
+        'with `std: none`)',
       z.enum(['mean', 'leave-one-out']).default('mean'),
     ),
     ratio: key(
@@ -209,8 +212,8 @@ const objective = section(
     ]),
     kl: section({
       coefficient: key(
-        'weight of the k3 penalty towards the reference policy, the difference of log-probabilities clamped to 10; 0: ' +
-          'none, and no reference model is kept',
+        'weight of the k3 penalty towards the reference policy, the difference of log-probabilities clamped to 10; ' +
+          '0: none, and no reference model is kept',
         z.number().min(0).default(0),
       ),
       reference: key(
@@ -253,13 +256,14 @@ const lora = section(
     alpha: key('the adapter is scaled by alpha / rank', positive.default(32)),
     rsLora: key('scale by alpha / sqrt(rank) instead', flag.default(false)),
     dropout: key(
-      "share of an adapter's inputs that are dropped while training; drawn anew for every micro-batch, by seed and step",
+      "share of an adapter's inputs that are dropped while training; drawn anew for every " +
+        'micro-batch, by seed and step',
       z.number().min(0).lt(1).default(0),
       { effect: 'course' },
     ),
     targets: key(
-      "layers with an adapter, as PEFT's `target_modules`: names that a layer's path ends with, or one regular expression " +
-        'for whole paths such as `model.language_model.layers.0.self_attn.q_proj`',
+      "layers with an adapter, as PEFT's `target_modules`: names that a layer's path ends with, or one regular " +
+        'expression for whole paths such as `model.language_model.layers.0.self_attn.q_proj`',
       z.union([z.string(), z.array(z.string()).min(1)]).optional(),
       { unset: "all linear layers of the decoder, and with `vision` of the vision tower's blocks" },
     ),
@@ -273,8 +277,8 @@ export type Preset = (typeof PRESETS)[number];
 
 const shape = z.strictObject({
   model: key(
-    'checkpoint to start from: a directory in Hugging Face layout, or `owner/name` on the hub; training goes on from an ' +
-      'adapter with that adapter',
+    'checkpoint to start from: a directory in Hugging Face layout, or `owner/name` on the hub; training goes on from ' +
+      'an adapter with that adapter',
     z.string(),
     { path: 'model', effect: 'breaks' },
   ),
@@ -331,7 +335,8 @@ const shape = z.strictObject({
     unset: '',
   }),
   epochs: key(
-    'passes over the training data, in place of `steps`: steps = ceil(epochs x samples / promptsPerStep); the run has their number',
+    'passes over the training data, in place of `steps`: steps = ceil(epochs x samples / ' +
+      'promptsPerStep); the run has their number',
     positive.optional(),
     { effect: 'harmless', unset: '' },
   ),
@@ -353,8 +358,8 @@ const shape = z.strictObject({
       ]),
       // DFT: tokens weigh p (arXiv 2508.05629, equation 9).
       weighting: key(
-        'what the loss of a token is multiplied by: 1 (`uniform`), its probability p (`probability`, DFT), or p (1 - p) ' +
-          '(`uncertainty`, CHORD); no gradient flows through it',
+        'what the loss of a token is multiplied by: 1 (`uniform`), its probability p (`probability`, DFT), or p (1 - ' +
+          'p) (`uncertainty`, CHORD); no gradient flows through it',
         z.enum(['uniform', 'probability', 'uncertainty']).default('uniform'),
         { defaults: { dft: 'probability', chord: 'uncertainty' } },
       ),
@@ -372,7 +377,8 @@ const shape = z.strictObject({
     lora: lora.optional(),
     microBatch: section({
       prompts: key(
-        'prompts, with all their responses, whose activations are in memory at once, at most; changes no number but rounding',
+        'prompts, with all their responses, whose activations are in memory at once, at most; ' +
+          'changes no number but rounding',
         count.default(4),
       ),
       tokens: key(
@@ -405,10 +411,10 @@ const shape = z.strictObject({
   ).prefault({}),
 });
 
-/** As it is written: what is left to `auto` is open. */
-type Written = z.output<typeof shape>;
+/** A configuration as it is written: what is left to `auto`, to a preset or to epochs is open. */
+export type Written = z.output<typeof shape>;
 
-/** With a number for the normalizer. */
+/** Terms with a number for the normalizer. */
 type Aggregated<Terms extends { readonly aggregate: Written['sft']['aggregate'] }> = Omit<Terms, 'aggregate'> & {
   aggregate: Omit<Terms['aggregate'], 'normalizer'> & { normalizer: number };
 };
@@ -435,66 +441,13 @@ export function resolveAuto(config: Written): Config {
   };
 }
 
-/** With the steps that `epochs` come to. @param samples of the training data */
+/** The configuration with the steps that `epochs` come to. @param samples of the training data */
 export function resolveSteps(config: Config, samples: number): Config {
   const { epochs, ...rest } = config;
   if (epochs === undefined) return config;
   const batches = (epochs * samples) / config.promptsPerStep;
   // 0.07 x 100 is 7, whatever binary fractions make of it.
   return { ...rest, steps: Math.ceil(Number(batches.toPrecision(12))) };
-}
-
-/** Rules over several keys. */
-function* conflicts(config: Written): Generator<Fault> {
-  const { rollout, objective, sft } = config;
-  yield* paradigmFaults({ ...config, steps: config.steps ?? Infinity });
-  const truncated =
-    rollout.temperature !== 1 || rollout.topP !== 1 || rollout.topK !== 0 || rollout.repetitionPenalty !== 1;
-  if (truncated && !rollout.allowTruncatedSampling) {
-    yield {
-      path: ['rollout'],
-      message:
-        'the loss takes rollouts for samples of the policy itself, so training needs temperature 1, topP 1, topK 0 and ' +
-        'repetitionPenalty 1 (rollout.allowTruncatedSampling: true trains from others anyway)',
-    };
-  }
-  if (objective.baseline === 'leave-one-out' && objective.std !== 'none') {
-    yield { path: ['objective', 'baseline'], message: 'leave-one-out goes with std: none' };
-  }
-  for (const [path, { tokens, over, normalizer }] of [
-    [['objective', 'aggregate'], objective.aggregate],
-    [['sft', 'aggregate'], sft.aggregate],
-  ] as const) {
-    if (tokens === 'sum' && over === 'batch') yield { path, message: 'tokens: sum goes with over: sequence' };
-    if (tokens === 'mean' && (normalizer ?? 1) !== 1) {
-      yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
-    }
-  }
-  yield* loraConflicts(config.train);
-  if (config.eval.every > 0 && config.data.validation === undefined) {
-    yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
-  }
-  const { minPixels, maxPixels } = config.data;
-  if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
-    yield { path: ['data', 'minPixels'], message: `minPixels is more than maxPixels (${maxPixels})` };
-  }
-}
-
-function* loraConflicts({ lora, freezeVision }: Config['train']): Generator<Fault> {
-  if (lora?.vision && freezeVision) {
-    yield { path: ['train', 'lora', 'vision'], message: 'freezeVision leaves nothing of the vision tower to adapt' };
-  }
-  if (typeof lora?.targets === 'string' && !isPattern(lora.targets)) {
-    yield { path: ['train', 'lora', 'targets'], message: 'is no regular expression' };
-  }
-}
-
-function isPattern(text: string): boolean {
-  try {
-    return Boolean(new RegExp(text));
-  } catch {
-    return false;
-  }
 }
 
 export const configSchema = shape.superRefine((config, context) => {

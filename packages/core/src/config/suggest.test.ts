@@ -28,7 +28,7 @@ function remedyFor(changes: object, overrides: string[] = []): string | undefine
 
 const keys = new Set(LEAVES.flatMap(({ key }) => key.split('.').map((_, i, parts) => parts.slice(0, i + 1).join('.'))));
 
-test('every name of another trainer is unknown here, and has a key that exists, or a word on what takes its place', () => {
+test('every name of another trainer is unknown here, and leads to a key that exists, or to what takes its place', () => {
   expect(new Set(peerNames).size).toBe(peerNames.length);
   for (const name of peerNames) {
     expect(keys.has(name), name).toBe(false);

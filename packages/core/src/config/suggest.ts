@@ -1,4 +1,4 @@
-/** What somebody may have meant by a key, or a value, that there is not. */
+/** Guesses at what somebody meant by a key, or a value, that there is not. */
 import type { z } from 'zod';
 import { editDistance, nearest } from '../errors.ts';
 import { keysAt } from './facts.ts';
@@ -7,14 +7,14 @@ import { written } from './paradigm.ts';
 import { hintText, peerHint, peerValue, plainName } from './peers.ts';
 import { configSchema } from './schema.ts';
 
-/** Keys of the configuration by the last part of their name; those that share it are left out, and short ones, which say little. */
+/** Keys by the last part of their name; those that share it are left out, and short ones, which say little. */
 const BY_LAST_PART = new Map(
   [...Map.groupBy(LEAVES, ({ key }) => plainName(key.slice(key.lastIndexOf('.') + 1)))].flatMap(([name, leaves]) =>
     leaves.length === 1 && name.length > 4 ? [[name, leaves[0]!.key] as const] : [],
   ),
 );
 
-/** What a key of the configuration is that stands where it does not belong, or that another trainer calls so. */
+/** The key that was meant by one which stands where it does not belong, or which another trainer calls so. */
 function elsewhere(path: readonly string[]): string | undefined {
   const hint = peerHint(path);
   if (hint) return hintText(hint);
@@ -23,7 +23,8 @@ function elsewhere(path: readonly string[]): string | undefined {
 }
 
 /**
- * For an unknown key: a slip of the pen, another trainer's name, ours of another place, something near.
+ * The key that was meant by an unknown one: a slip of the pen, another trainer's name, ours of another place, something
+ * near.
  * @param schema of the object that has it, or of one around that
  * @param inner path of the object in the schema
  * @param prefix path of the schema in the file
@@ -50,7 +51,7 @@ export function suggestKey(
   return meant;
 }
 
-/** For a value that is none of a key's choices. */
+/** The value that was meant by one that is none of a key's choices. */
 export function suggestValue(key: string, value: unknown, choices: readonly unknown[]): string | undefined {
   if (typeof value !== 'string') return undefined;
   const peer = peerValue(key, value);
