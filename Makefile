@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm bench oracle parity pack format clean
+.PHONY: help setup demo test types lint unit arm bench oracle parity docs pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
+	@echo 'make docs             what of docs/ follows from code (keys, presets, examples), and its lines'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'
@@ -48,12 +49,17 @@ MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),b
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done
+	@node scripts/docs.ts
 
 oracle: setup
 	@oracle/run.sh
 
 parity: setup
 	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
+	@node scripts/docs.ts
+
+docs: setup
+	@node scripts/docs.ts
 
 pack: setup
 	@node scripts/pack.ts

@@ -19,11 +19,12 @@ import { plan } from './plan.ts';
 import { loadPolicy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
+import { loadData } from './question/training.ts';
 import { checkpointSteps, stepName } from './run/checkpoint.ts';
 import { makeDirectory, replaceFile } from './run/durable.ts';
 import { readEvents, type RunEvent } from './run/events.ts';
 import { train, type TrainEvent } from './train.ts';
-import { equalised } from './compare/budget.ts';
+import { equalised, withoutEpochs } from './compare/budget.ts';
 import { curvesOf } from './compare/curves.ts';
 import { BASELINE, columnDefinitions, configOf, type Comparison } from './compare/definition.ts';
 import { comparisonFigures } from './figures.ts';
@@ -76,7 +77,8 @@ export interface Outlook {
 }
 
 /** @throws UserError for a configuration or data that training would refuse, before anything is trained */
-export async function outlook(asked: Comparison): Promise<Outlook> {
+export async function outlook(given: Comparison): Promise<Outlook> {
+  const asked = await withoutEpochs(given, trainingSamples);
   const pace =
     asked.equal === 'time' ? ((await knownPace(asked, pilotHash())) ?? (await predictedPace(asked))) : undefined;
   const comparison = equalised(asked, pace);
@@ -94,6 +96,8 @@ export async function outlook(asked: Comparison): Promise<Outlook> {
     updates: new Map(jobs.flatMap((job) => (job.run === BASELINE ? [] : [[job.run, stepsOf(job)] as const]))),
   };
 }
+
+const trainingSamples = async (config: Config): Promise<number> => (await loadData(config)).samples.length;
 
 /** With the updates that every run has, for which pilots are run where it needs them. */
 async function withBudgets(comparison: Comparison, options: CompareOptions): Promise<Comparison> {
@@ -116,7 +120,8 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  * @throws UserError for bad input; for results of another configuration
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
-export async function compare(asked: Comparison, options: CompareOptions = {}): Promise<Compared> {
+export async function compare(given: Comparison, options: CompareOptions = {}): Promise<Compared> {
+  const asked = await withoutEpochs(given, trainingSamples);
   await requireOneReading(asked);
   for (const run of asked.runs) resolveDevice(configOf(asked, run, asked.seeds[0]!).device);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));

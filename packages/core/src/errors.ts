@@ -65,27 +65,34 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new Error(`bug in visurf: ${message}`);
 }
 
-/** The candidate closest to a word by edit distance, or undefined when none is close enough to be a likely typo. */
+/**
+ * The candidate closest to a word by edit distance, or undefined when none is close enough to be a likely typo: one slip in
+ * three letters at most, and something left of both.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 2)) + 1;
+  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+    const shorter = Math.min(word.length, candidate.length);
+    if (distance < Math.min(bestDistance, shorter)) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }
 
-/** Levenshtein distance. */
+/** Insertions, deletions, substitutions and swaps of neighbours that turn one word into the other, none of them edited twice. */
 export function editDistance(a: string, b: string): number {
+  let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const current = [i];
     for (let j = 1; j <= b.length; j++) {
       const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(substitution, previous[j]! + 1, current[j - 1]! + 1));
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = isSwap ? beforePrevious[j - 2]! + 1 : Infinity;
+      current.push(Math.min(substitution, swap, previous[j]! + 1, current[j - 1]! + 1));
     }
-    previous = current;
+    [beforePrevious, previous] = [previous, current];
   }
   return previous[b.length]!;
 }

@@ -8,14 +8,19 @@
 export { UserError } from './errors.ts';
 export type * from './types.ts';
 
+export { keyUsers, usesKey } from './config/keys.ts';
 export { loadConfig, parseConfig, promptTemplate } from './config/load.ts';
 export type { Config } from './config/schema.ts';
-export { keyUsers, usesKey } from './schedule/keys.ts';
 export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 
 export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
 export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
 export { defineReward, skip, type JudgedAnswer, type RewardContext, type RewardFunction } from './reward/reward.ts';
+export { solutionFault } from './tasks/fault.ts';
+export { mean, percentages } from './tasks/means.ts';
+export { answerText, aroundOf, normalised, sameWords, textForms } from './tasks/text.ts';
+export { answerBlock, hasTags, thinkingFormat, withThinking } from './tasks/thinking.ts';
+export { taggedTerms, termWeights } from './tasks/weights.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
 export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';

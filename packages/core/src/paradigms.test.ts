@@ -6,12 +6,12 @@ import path from 'node:path';
 import { live } from '@visurf/torch';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { keyUsers, LEAVES, usesKey } from './config/keys.ts';
 import { parseConfig } from './config/load.ts';
-import { configSchema, keysAt, type Config } from './config/schema.ts';
+import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
 import type { GroupRecord } from './run/groups.ts';
-import { keyUsers, usesKey } from './schedule/keys.ts';
 import { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 import { grounding } from './tasks/grounding/grounding.ts';
 import { defineTask } from './tasks/registry.ts';
@@ -139,7 +139,7 @@ describe.each(PARADIGMS)('%s', (paradigm) => {
   });
 
   test('refuses every key that it does not use, and names those that do', () => {
-    const unused = leaves([]).filter((key) => !usesKey(paradigm, key));
+    const unused = LEAVES.map(({ key }) => key).filter((key) => !usesKey(paradigm, key));
     for (const key of unused) {
       const values = key.split('.').reduceRight<unknown>((leaf, part) => ({ [part]: leaf }), 1) as Values;
       const attempt = (): Config => parseConfig({ ...base, paradigm, ...values });
@@ -154,13 +154,6 @@ describe.each(PARADIGMS)('%s', (paradigm) => {
 });
 
 const base = { model: tinyModel, output: 'o', steps: 2, data: { train: 't' } };
-
-function leaves(at: readonly string[]): string[] {
-  return keysAt(configSchema, at).flatMap((key) => {
-    const below = leaves([...at, key]);
-    return below.length > 0 ? below : [[...at, key].join('.')];
-  });
-}
 
 test('S-GRPO: the label joins the groups that failed, with the highest reward', async () => {
   await train(config('s-grpo', 'run', { steps: 1, promptsPerStep: 4 }));

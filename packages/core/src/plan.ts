@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import { ones, scope, setNumThreads } from '@visurf/torch';
 
-import type { Config } from './config/schema.ts';
+import { resolveSteps, type Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
@@ -25,7 +25,7 @@ import { PromptEncoder } from './prompt/encoder.ts';
 import { pixelLimits } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
 import { busiestPart } from './schedule/paradigm.ts';
-import { loadData } from './question/training.ts';
+import { loadData, type TrainingData } from './question/training.ts';
 
 export interface PlanOptions extends HubOptions {
   /** Bytes of memory to fit in; unset: what is free here. */
@@ -61,11 +61,13 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
   const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
-  const trained = adapter === undefined ? asked : withAdapter(asked, adapter);
+  const data = await loadData(asked);
+  const counted = resolveSteps(asked, data.samples.length);
+  const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
   // A GPU that is not here can be planned for all the same.
   const config = asked.device === 'auto' ? { ...trained, device: resolveDevice('auto') } : trained;
   const model = loadModelConfig(directory);
-  const workload = await workloadOf(config, { base: directory, adapter }, options.responseTokens);
+  const workload = await workloadOf(config, data, { base: directory, adapter }, options.responseTokens);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision };
@@ -106,10 +108,10 @@ function withAdapter(config: Config, adapter: string): Config {
 /** The longest prompts and labels of the dataset's first samples; of every step the one with most to do. */
 async function workloadOf(
   config: Config,
+  { samples, validation, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
   responseTokens?: number,
 ): Promise<Workload> {
-  const { samples, validation, experiment } = await loadData(config);
   const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {

@@ -126,3 +126,22 @@ test.each(['likelihood', 'off'])('align: %s', async (align) => {
     expect(label.text).toContain('<answer>');
   }
 });
+
+test('epochs are steps once the data are known, also where a run goes on', async () => {
+  // 6 samples make 3 batches of 2.
+  const asked = { steps: undefined, epochs: 1 };
+  const stop = new AbortController();
+  const first = await train(config('run', asked), {
+    signal: stop.signal,
+    onEvent: (event) => event.kind === 'step' && event.step === 2 && stop.abort(),
+  });
+  expect(first).toMatchObject({ steps: 2, interrupted: true });
+  const saved = readFileSync(path.join(first.run, 'config.yaml'), 'utf8');
+  expect(saved).toMatch(/^steps: 3$/m);
+  expect(saved).not.toContain('epochs');
+  expect(await train(config('run', asked), { resume: true })).toMatchObject({ steps: 3, interrupted: false });
+  expect(await train(config('run', { ...asked, epochs: 1.2 }), { resume: true })).toMatchObject({ steps: 4 });
+  expect(steps('run')).toHaveLength(4);
+  const short = { ...asked, paradigm: 'sft-then-rlvr', sftSteps: 3 };
+  await expect(train(config('short', short))).rejects.toThrow('sftSteps must be less than steps (3)');
+});

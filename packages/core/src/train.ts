@@ -168,7 +168,8 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onWarning: warn,
   });
   const experiment = chosen.withLimits(pixelLimits([start.adapter, start.base], asked.data));
-  const config = experiment.resolve(asked);
+  const config = experiment.resolve(asked, samples.length);
+  checkParadigm(config);
 
   const environment = describeEnvironment({ ...info() });
   try {

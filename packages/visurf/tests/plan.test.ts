@@ -77,3 +77,9 @@ test('what training would refuse is refused', async () => {
   expectRefusal(await visurf('plan', config, 'model=nowhere'), 'nowhere');
   expectRefusal(await visurf('plan', config, '--memory', '0'), 'a number above 0');
 });
+
+test('epochs are counted with the data', async () => {
+  const config = join(await makeFolder({ lines: [good, { ...good, id: 'other' }] }), 'config.yaml');
+  const changes = ['steps=', 'epochs=3', 'promptsPerStep=4', '--gflops', '100'];
+  expect(await visurfJson<{ steps: number }>('plan', config, ...changes)).toMatchObject({ steps: 2 });
+});

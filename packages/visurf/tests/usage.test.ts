@@ -35,6 +35,13 @@ test.each([
   [['nothing'], "unknown command 'nothing'"],
   [['data', 'chekc', 'x'], 'Did you mean check?'],
   [['train'], "missing required argument 'config.yaml'"],
+  [['train', '--config', 'config.yaml'], 'The configuration is an argument: visurf train config.yaml'],
+  [
+    ['train', 'config.yaml', '--learning_rate', '1'],
+    'Did you mean optimizer.learningRate? Keys are given as key=value.',
+  ],
+  [['plan', 'config.yaml', '--num-generations=8'], 'Did you mean rollout.group?'],
+  [['train', 'config.yaml', '--resume_from_checkpoint'], 'A run goes on with --resume'],
   [['train', 'config.yaml', '--resum'], 'Did you mean --resume?'],
   [['eval', '--model', tinyModel], "required option '--data <file.jsonl>'"],
   [['generate', '--model', tinyModel, '--json'], 'one of --prompt and --messages'],

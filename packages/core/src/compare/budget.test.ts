@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 
 import type { Config } from '../config/schema.ts';
-import { equalised, paceOf, pilotOf } from './budget.ts';
+import { equalised, paceOf, pilotOf, withoutEpochs } from './budget.ts';
 import { configOf, loadComparison, type Comparison } from './definition.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'budget-'));
@@ -70,4 +70,32 @@ test('a pilot has every kind of update, and the pace is that of the whole run', 
   expect(staged!([9, 1, 1, 5, 6, 7])).toBeCloseTo(0.8 * 1 + 0.2 * 6);
   expect(interleaved!([9, 6, 1, 6, 1, 6])).toBeCloseTo(3.5);
   expect(visurf!([9, 1, 2, 3, 4, 5])).toBeCloseTo(3);
+});
+
+test('epochs come to the updates that the data of a run make them, whatever is equal', async () => {
+  writeFileSync(
+    path.join(folder, 'epochs.yaml'),
+    'model: m\noutput: o\ndata: { train: t.jsonl }\nepochs: 2\npromptsPerStep: 8\n',
+  );
+  const runs = { sft: { promptsPerStep: 16 }, rlvr: { 'data.train': 'other.jsonl' }, visurf: {} };
+  const file = path.join(folder, 'comparison.yaml');
+  const load = (equal: string, changes: object = {}): Comparison => {
+    const all = { ...runs, ...changes };
+    const text = { config: 'epochs.yaml', output: 'out', data: { test: 'd.jsonl' }, equal, runs: all };
+    writeFileSync(file, JSON.stringify(text));
+    return loadComparison(file);
+  };
+  const count = ({ data }: Config) => Promise.resolve(data.train.endsWith('other.jsonl') ? 20 : 100);
+  const stepsOf = (comparison: Comparison) => Object.values(configsOf(comparison)).map(({ steps }) => steps);
+
+  expect(stepsOf(await withoutEpochs(load('updates'), count))).toEqual([13, 5, 25]);
+  expect(stepsOf(equalised(await withoutEpochs(load('samples'), count)))).toEqual([13, 25, 25]);
+  const pace = new Map(Object.entries({ sft: 1, rlvr: 5, visurf: 5 }));
+  const timed = await withoutEpochs(load('time'), count);
+  expect(stepsOf(equalised(timed, pace))).toEqual([125, 25, 25]);
+  expect(configOf(timed, pilotOf(timed, timed.runs[2]!), 0).steps).toBe(6);
+
+  const mixed = await withoutEpochs(load('updates', { short: { paradigm: 'sft', epochs: null, steps: 4 } }), count);
+  expect(stepsOf(mixed).at(-1)).toBe(4);
+  expect(() => load('time', { rlvr: { epochs: 1 } })).toThrow('run rlvr has epochs of its own');
 });

@@ -1,19 +1,25 @@
 /** Equal budgets: how many updates every run has, so that all see as many prompts as the reference, or train as long. */
-import type { Config } from '../config/schema.ts';
+import { LEAVES, valueAt } from '../config/keys.ts';
+import { resolveSteps, type Config } from '../config/schema.ts';
 import { stepTerms } from '../schedule/paradigm.ts';
 import { configOf, type Comparison, type RunDefinition } from './definition.ts';
 
-/** Keys that count updates: they keep their share of the run, and so it has as many evaluations. */
-const SCALED = {
-  sftSteps: ({ sftSteps }: Config) => sftSteps,
-  'mix.warmupSteps': ({ mix }: Config) => mix.warmupSteps,
-  'mix.decaySteps': ({ mix }: Config) => mix.decaySteps,
-  'eval.every': (config: Config) => config.eval.every,
-  'checkpoint.every': ({ checkpoint }: Config) => checkpoint.every,
-};
+/** A comparison with steps in place of the epochs of its runs. @param count of the training samples of a configuration */
+export async function withoutEpochs(
+  comparison: Comparison,
+  count: (config: Config) => Promise<number>,
+): Promise<Comparison> {
+  const runs: RunDefinition[] = [];
+  for (const run of comparison.runs) {
+    const config = configOf(comparison, run, comparison.seeds[0]!);
+    const { steps } = config.epochs === undefined ? config : resolveSteps(config, await count(config));
+    runs.push(config.epochs === undefined ? run : { ...run, changes: [...run.changes, 'epochs=', `steps=${steps}`] });
+  }
+  return { ...comparison, runs };
+}
 
 /**
- * The same with changes to the updates of the runs; as it is with `equal: updates`.
+ * A comparison with changes to the updates of the runs; as it is with `equal: updates`.
  * @param pace seconds per update by run, which `equal: time` needs
  */
 export function equalised(comparison: Comparison, pace: ReadonlyMap<string, number> = new Map()): Comparison {
@@ -36,11 +42,11 @@ function withSteps(run: RunDefinition, config: Config, wanted: number): RunDefin
   return { ...run, changes: [...run.changes, `steps=${steps}`, ...scaled(config, steps)] };
 }
 
-/** Changes of the keys that are set. */
+/** Changes of the keys that count updates and are set: they keep their share, and so a run has as many evaluations. */
 function scaled(config: Config, steps: number): string[] {
-  return Object.entries(SCALED).flatMap(([key, valueOf]) => {
-    const value = valueOf(config);
-    if (!value) return [];
+  return LEAVES.flatMap(({ key, scales }) => {
+    const value = scales && valueAt(config, key);
+    if (typeof value !== 'number' || value === 0) return [];
     const most = key === 'sftSteps' ? steps - 1 : Infinity;
     return [`${key}=${Math.min(most, Math.max(1, Math.round((value * steps) / config.steps)))}`];
   });

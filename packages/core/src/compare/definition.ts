@@ -175,9 +175,10 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
   };
   for (const run of comparison.runs) {
     const where = locate(['runs', run.name]);
-    if (equal !== 'updates' && run.changes.some((change) => change.startsWith('steps='))) {
-      throw new UserError(`run ${run.name} has steps of its own, which equal: ${equal} is to set`, {
-        where: locate(['runs', run.name, 'steps']),
+    const own = ['steps', 'epochs'].find((key) => run.changes.some((change) => change.startsWith(`${key}=`)));
+    if (equal !== 'updates' && own !== undefined) {
+      throw new UserError(`run ${run.name} has ${own} of its own, which equal: ${equal} is to set`, {
+        where: locate(['runs', run.name, own]),
         remedy: 'Remove them from the run, or compare with equal: updates.',
       });
     }

@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import { PARADIGMS } from '../schedule/paradigm.ts';
+import { resolveSteps } from './schema.ts';
 import { changedKeys, configHash, configToYaml, loadConfig, parseConfig } from './load.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-config-'));
@@ -154,26 +155,33 @@ test('a model may be named as on the hub; a directory of that name comes first',
   rmSync(folder, { recursive: true });
 });
 
-test('what the paradigm does not use of the file is left out with a warning; an override that it does not use is refused', () => {
+test('what the paradigm does not use of a file is left out, with a warning', () => {
   const warnings: string[] = [];
-  const onWarning = (message: string) => warnings.push(message.replaceAll(directory, ''));
-  const text = `${minimal}paradigm: sft\nrollout:\n  group: 8\n  maxNewTokens: 9\nlabel: {smooth: off}\n`;
-  const config = loadConfig(write(text), [], { onWarning });
-  expect(config).toMatchObject({ paradigm: 'sft', rollout: { maxNewTokens: 9 } });
-  expect(warnings).toEqual(['/a.yaml: the paradigm sft does not use rollout.group, label.smooth']);
-  const rlvr = loadConfig(write(text), ['paradigm=rlvr'], { onWarning });
-  expect(rlvr.rollout.group).toBe(8);
-  expect(warnings.at(-1)).toBe('/a.yaml: the paradigm rlvr does not use label.smooth');
+  const file = write(`${minimal}sftSteps: 3\nlabel: {weight: 2}\nparadigm: sft\n`);
+  const config = loadConfig(file, [], { onWarning: (message) => warnings.push(message) });
+  expect([config.sftSteps, config.label.weight]).toEqual([undefined, 1]);
+  expect(warnings).toEqual([`${file}: the paradigm sft does not use sftSteps, label.weight`]);
+});
 
-  const overridden = messageFor(text, ['paradigm=rlvr', 'sft.weighting=uniform', 'label.smooth=reward']);
-  expect(overridden).toContain('2 mistakes');
-  expect(overridden).toContain('override sft.weighting=uniform: the paradigm rlvr does not use sft.weighting');
-  expect(overridden).toContain(
-    'override label.smooth=reward: the paradigm rlvr does not use label.smooth; used by: visurf',
+test('an override or a value that the paradigm does not use is refused, with the paradigms that use it', () => {
+  expect(messageFor(`${minimal}paradigm: sft\n`, ['rollout.group=8'])).toBe(
+    'override rollout.group=8: the paradigm sft does not use rollout.group; used by: visurf, rlvr, sft-then-rlvr, interleaved, progressive, data-mixing, s-grpo, luffy, chord',
   );
-  expect(messageFor(`${minimal}paradigm: rlvr\nlabel:\n  smoth: off\n`)).toBe(
-    '/a.yaml:8: unknown key label.smoth\n  Did you mean label.smooth?',
-  );
+  const several = messageFor(`${minimal}paradigm: rlvr\nlabel:\n  smoth: true\n`, [
+    'label.smooth=true',
+    'sft.weighting=uniform',
+  ]);
+  expect(several).toContain('3 mistakes');
+  expect(several).toContain('label.smooth; used by: visurf, s-grpo, luffy');
+  expect(several).toContain('/a.yaml:8: unknown key label.smoth (Did you mean label.smooth?)');
+  expect(several).toContain('override sft.weighting=uniform: the paradigm rlvr does not use sft.weighting');
+  expect(() => parseConfig({ ...(parse(minimal) as object), sftSteps: 3 })).toThrow('does not use sftSteps');
+});
+
+test('aliases stand for what they name, also where it is a path', () => {
+  const config = loadConfig(write(`${minimal.replace('train: ', 'train: &t ')}  validation: *t\n`));
+  expect(config.data.validation).toBe(path.join(directory, 'train.jsonl'));
+  expect(messageFor(`${minimal}seed: *x\n`)).toContain('/a.yaml');
 });
 
 test('the normalizer is the longest response unless said, and what is saved says which', () => {
@@ -239,4 +247,49 @@ test('every task of a mix has its parameters, each under its own key', () => {
   expect(messageFor(`${minimal}tasks: {click: {weight: 1}}\n`)).toContain('Did you mean tasks.click.weights?');
   expect(messageFor(`${minimal}tasks: {clock: {}}\n`)).toContain('there is no task named "clock"');
   expect(messageFor(`${minimal}tasks: {grounding: {}}\n`)).toContain('belong under task');
+});
+
+test('steps or epochs, and not both; on the command line a key without a value is taken out', () => {
+  const open = minimal.replace('steps: 10', 'epochs: 1.5');
+  expect(loadConfig(write(open))).toMatchObject({ steps: Infinity, epochs: 1.5 });
+  expect(messageFor(`${minimal}epochs: 2\n`)).toBe(
+    '/a.yaml:6: steps and epochs both say how long training is\n' +
+      '  Leave one of them out; on the command line, epochs= or steps= takes it out of the file.',
+  );
+  expect(messageFor(open, ['steps=3'])).toContain('steps and epochs both');
+  expect(loadConfig(write(open), ['epochs=', 'steps=3'])).toMatchObject({ steps: 3 });
+  expect(loadConfig(write(minimal), ['steps=', 'epochs=0.25']).epochs).toBe(0.25);
+  expect(messageFor(minimal, ['steps='])).toContain(
+    'missing key steps\n  Add it: steps (batches of prompts), or epochs',
+  );
+  for (const epochs of ['0', '-1', '.inf', 'many'])
+    expect(messageFor(minimal, ['steps=', `epochs=${epochs}`])).toContain('epochs: ');
+  expect(loadConfig(write(`${minimal}train: {lora: {rank: 4}}\n`), ['train.lora=']).train.lora).toBeUndefined();
+});
+
+test('epochs come to steps: ceil(epochs x samples / promptsPerStep)', () => {
+  const steps = (epochs: number, samples: number, promptsPerStep: number) => {
+    const { epochs: left, steps: made } = resolveSteps(
+      loadConfig(write(minimal), ['steps=', `epochs=${epochs}`, `promptsPerStep=${promptsPerStep}`]),
+      samples,
+    );
+    expect(left).toBeUndefined();
+    return made;
+  };
+  expect(steps(1, 6, 2)).toBe(3);
+  expect(steps(1, 7, 2)).toBe(4);
+  expect(steps(0.5, 6, 2)).toBe(2);
+  expect(steps(0.01, 6, 2)).toBe(1);
+  // In binary 0.07 x 100 is a little more than 7.
+  expect(steps(0.07, 100, 1)).toBe(7);
+  const whole = fc.integer({ min: 1, max: 1e5 });
+  fc.assert(
+    fc.property(whole, whole, fc.integer({ min: 1, max: 512 }), (hundredths, samples, prompts) => {
+      const exact = (BigInt(hundredths) * BigInt(samples) + BigInt(100 * prompts) - 1n) / BigInt(100 * prompts);
+      expect(steps(hundredths / 100, samples, prompts)).toBe(Number(exact));
+    }),
+    { numRuns: 30 },
+  );
+  const settled = loadConfig(write(minimal));
+  expect(resolveSteps(settled, 5)).toBe(settled);
 });

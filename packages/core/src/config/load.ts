@@ -2,23 +2,24 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { isMap, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
+import { isMap, isNode, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, nearest, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import { loadPlugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
+import { keysAt, type KeyFacts } from './facts.ts';
+import { LEAVES, leafOf } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
-import { configSchema, keysAt, resolveAuto, type Config } from './schema.ts';
+import { unusedOfPreset, withPreset } from './presets.ts';
+import { configSchema, resolveAuto, type Config } from './schema.ts';
+import { suggestKey, suggestValue } from './suggest.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
 
-/** Keys that may differ when a run is resumed: they do not change the numbers of a step. Plugins are compared by content. */
-const RESUMABLE = [/^steps$/, /^output$/, /^threads$/, /^eval\./, /^checkpoint\./, /^plugins$/];
-
 export interface LoadOptions {
-  /** What relative paths in overrides are relative to; unset: the working directory. */
+  /** Directory that relative paths in overrides are relative to; unset: the working directory. */
   readonly cwd?: string;
   /** Overrides that several paradigms share, and that come before the others: they count as part of the file. */
   readonly shared?: readonly string[];
@@ -37,35 +38,45 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
   }
   document.contents ??= document.createNode({}) as never;
   if (!isMap(document.contents)) throw new UserError('must hold keys and values', { where: `${file}:1` });
+  try {
+    document.toJS();
+  } catch (error) {
+    // Aliases of nothing, and of too much.
+    throw new UserError(messageOf(error), { where: file });
+  }
   return { document, lines };
 }
 
 /**
  * Reads a configuration. Relative paths in the file are relative to it, those in overrides to `cwd`; the result has
  * absolute paths only, and the text of the prompt template where the file named a file.
- * What the paradigm does not use of the file is left out, so that one file serves several; an override that it does not use
- * is a mistake.
+ * Keys of the file that the paradigm does not use are left out, so that one file serves several; an override that it
+ * does not use is a mistake.
  * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
  * @throws UserError with every mistake found
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
   const { cwd = process.cwd(), shared = [], onWarning } = options;
   const { document, lines } = readYaml(file);
-  absolutePaths(document, path.dirname(path.resolve(file)), file);
+  absolutePaths(document, path.dirname(path.resolve(file)));
   const apply = (override: string) => applyOverride(document, override, cwd);
   const common = shared.map(apply);
   const own = overrides.map(apply);
   const overridden = [...common, ...own];
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-  const values = toObject(document, file) as Record<string, unknown>;
-  const unused = unusedKeys(values).filter(({ path: keys }) => isKnown(keys) && !isOverridden(keys));
-  for (const { path: keys } of unused) document.deleteIn(keys);
-  if (unused.length > 0) {
-    const names = unused.map(({ path: keys }) => keys.join('.')).join(', ');
-    onWarning?.(`${file}: the paradigm ${(values.paradigm as string | undefined) ?? 'visurf'} does not use ${names}`);
+  const values = document.toJS() as Record<string, unknown>;
+  const unused = unusedKeys(values).flatMap(({ path: keys }) => (isKnown(keys) && !isOverridden(keys) ? [keys] : []));
+  for (const keys of unused) document.deleteIn(keys);
+  const names = [
+    ...unused.map((keys) => keys.join('.')),
+    ...unusedOfPreset(values).map((key) => `${key} of its preset`),
+  ];
+  if (names.length > 0) {
+    const paradigm = (values.paradigm as string | undefined) ?? 'visurf';
+    onWarning?.(`${file}: the paradigm ${paradigm} does not use ${names.join(', ')}`);
   }
-  return check(toObject(document, file), (keys) => {
+  return check(document.toJS(), (keys) => {
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
       overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
@@ -80,11 +91,11 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
 export function parseConfig(value: unknown): Config {
   const document = parseDocument(stringify(value));
   if (!isMap(document.contents)) throw new UserError('a configuration must be an object');
-  absolutePaths(document, process.cwd(), 'configuration');
+  absolutePaths(document, process.cwd());
   return check(document.toJS(), (keys) => keys.join('.') || 'configuration');
 }
 
-/** What the paradigm uses, so that it reads back. */
+/** YAML of what the paradigm uses, which reads back. */
 export function configToYaml(config: Config): string {
   return stringify(onlyUsed(config));
 }
@@ -98,27 +109,20 @@ export function configHash(config: Config): string {
 export function changedKeys(before: Config, after: Config): string[] {
   const [a, b] = [leaves(before), leaves(after)];
   const differing = [...new Set([...a.keys(), ...b.keys()])].filter((key) => a.get(key) !== b.get(key));
-  return differing.filter((key) => !RESUMABLE.some((pattern) => pattern.test(key))).sort();
+  return differing.filter((key) => leafOf(key)?.effect !== 'harmless').sort();
 }
 
 const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
-
-function toObject(document: Document, file: string): unknown {
-  try {
-    return document.toJS();
-  } catch (error) {
-    throw new UserError(messageOf(error), { where: file });
-  }
-}
 
 function check(value: unknown, locate: Locate): Config {
   const values = value as Record<string, unknown>;
   const unused = unusedKeys(values).flatMap(({ path: keys, reason }) =>
     isKnown(keys) ? [{ where: locate(keys), reason }] : [],
   );
-  const parsed = configSchema.safeParse(withParadigmDefaults(values));
+  const parsed = configSchema.safeParse(withParadigmDefaults(withPreset(values)), { reportInput: true });
   const mistakes = parsed.success ? [] : mistakesOf(parsed.error.issues, configSchema, [], locate);
-  if (!parsed.success || unused.length > 0) throw listOf([...unused, ...mistakes]);
+  const wrong = [...unused, ...lengthFault(values, locate), ...mistakes];
+  if (!parsed.success || wrong.length > 0) throw listOf(wrong);
   const config = resolveAuto(parsed.data);
   config.plugins.forEach((plugin, i) => located(() => loadPlugin(plugin), locate(['plugins', i])));
   if (config.data.task in config.tasks) {
@@ -135,6 +139,18 @@ function check(value: unknown, locate: Locate): Config {
     tasks: Object.fromEntries(tasks),
     data: { ...config.data, prompt: promptText(config.data.prompt, locate) },
   };
+}
+
+/** `steps` or `epochs` say how long training is. */
+function lengthFault(values: Readonly<Record<string, unknown>>, locate: Locate): Mistake[] {
+  const given = ['steps', 'epochs'].filter((key) => values[key] !== undefined);
+  if (given.length === 1) return [];
+  if (given.length === 0) {
+    const remedy = 'Add it: steps (batches of prompts), or epochs (passes over the training data).';
+    return [{ where: locate(['steps']), reason: 'missing key steps', remedy }];
+  }
+  const remedy = 'Leave one of them out; on the command line, epochs= or steps= takes it out of the file.';
+  return [{ where: locate(['epochs']), reason: 'steps and epochs both say how long training is', remedy }];
 }
 
 /** Parameters of a task that is named at `where`, and that stand under `keys`. */
@@ -167,10 +183,10 @@ export function mistakesOf(
   return issues.flatMap((issue) => {
     const at = [...prefix, ...issue.path];
     if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
+    const input = issue.input as Readonly<Record<string, unknown>> | undefined;
     return issue.keys.map((key) => {
       const full = [...at, key];
-      const suggestion = nearest(key, keysAt(schema, issue.path));
-      const remedy = suggestion && `Did you mean ${[...at, suggestion].join('.')}?`;
+      const remedy = suggestKey(key, input?.[key], schema, issue.path, prefix);
       return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
     });
   });
@@ -186,11 +202,12 @@ export function listOf(found: readonly Mistake[]): UserError {
 
 function describe(issue: z.core.$ZodIssue, at: PropertyKey[]): { reason: string; remedy: string | undefined } {
   const key = at.join('.') || 'configuration';
-  if (issue.code === 'custom') return { reason: `${key}: ${issue.message}`, remedy: undefined };
+  if (issue.code === 'custom') return { reason: `${key}: ${issue.message}`, remedy: suggestValue(key, issue.input, []) };
   if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) {
     return { reason: `missing key ${key}`, remedy: `Add it: ${key} (${issue.expected}).` };
   }
-  return { reason: `${key}: ${issue.message}`, remedy: undefined };
+  const remedy = issue.code === 'invalid_value' ? suggestValue(key, issue.input, issue.values) : undefined;
+  return { reason: `${key}: ${issue.message}`, remedy };
 }
 
 interface Override {
@@ -200,7 +217,7 @@ interface Override {
   readonly isNew: boolean;
 }
 
-/** Sets one dotted key of the document to a value written as in YAML. */
+/** Sets one dotted key of the document to a value written as in YAML; no value takes the key out. */
 function applyOverride(document: Document, text: string, cwd: string): Override {
   const split = text.indexOf('=');
   const keys = text.slice(0, Math.max(split, 0)).split('.');
@@ -220,23 +237,21 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
     if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
     else if (!isMap(parent)) throw new UserError(`${keys.slice(0, depth).join('.')} has no keys below it`, { where });
   }
-  const isPlugins = keys.join('.') === 'plugins';
-  const resolved = isPath(keys, value) ? absolute(keys, value, cwd) : value;
-  document.setIn(keys, isPlugins ? absoluteAll(value, cwd) : resolved);
+  if (value === null) {
+    if (document.hasIn(keys)) document.deleteIn(keys);
+    return { path: keys, text, isNew };
+  }
+  const kind = leafOf(keys.join('.'))?.path;
+  document.setIn(keys, kind ? absolute(kind, value, cwd) : value);
   return { path: keys, text, isNew };
 }
 
-const PATHS = [['model'], ['base'], ['output'], ['data', 'train'], ['data', 'validation'], ['data', 'prompt']];
-
-function isPath(keys: readonly string[], value: unknown): value is string {
-  if (typeof value !== 'string' || !PATHS.some((known) => known.join('.') === keys.join('.'))) return false;
-  return keys.at(-1) !== 'prompt' || !isTemplate(value);
-}
-
-/** A model may be named as on the hub. */
-function absolute(keys: readonly string[], value: string, base: string): string {
+/** A path, or a list of them, which is relative to `base`. A model may be named as on the hub, a template be a text. */
+function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
+  if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
+  if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
   const resolved = path.resolve(base, value);
-  return (keys[0] === 'model' || keys[0] === 'base') && isHubId(value, resolved) ? value : resolved;
+  return kind === 'model' && isHubId(value, resolved) ? value : resolved;
 }
 
 /** A prompt given as text rather than as a file. */
@@ -244,20 +259,14 @@ function isTemplate(prompt: string): boolean {
   return prompt.includes('{');
 }
 
-function absolutePaths(document: Document, base: string, where: string): void {
-  for (const keys of PATHS) {
-    if (!document.hasIn(keys)) continue;
+function absolutePaths(document: Document, base: string): void {
+  for (const { key, path: kind } of LEAVES) {
+    const keys = key.split('.');
+    if (kind === undefined || !document.hasIn(keys)) continue;
     const value = document.getIn(keys);
-    if (isPath(keys, value)) document.setIn(keys, absolute(keys, value, base));
+    document.setIn(keys, absolute(kind, isNode(value) ? value.toJS(document) : value, base));
   }
-  if (!document.has('plugins')) return;
-  const { plugins } = toObject(document, where) as Record<string, unknown>;
-  document.set('plugins', absoluteAll(plugins, base));
 }
-
-/** One path, or a list of them. */
-const absoluteAll = (value: unknown, base: string): unknown[] =>
-  [value].flat().map((each: unknown) => (typeof each === 'string' ? path.resolve(base, each) : each));
 
 const promptText = (prompt: string | undefined, locate: Locate): string | undefined =>
   prompt === undefined ? undefined : promptTemplate(prompt, locate(['data', 'prompt']));

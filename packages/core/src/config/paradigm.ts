@@ -1,17 +1,17 @@
-/** What a paradigm makes of a configuration: keys that it has no use for are refused, and its own defaults fill in. */
-import { keyUsers, paradigmDefaults, usesKey } from '../schedule/keys.ts';
+/** A paradigm's part in a configuration: keys that it has no use for are refused, and its own defaults fill in. */
 import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
+import { keyUsers, LEAVES, usesKey } from './keys.ts';
 
-type Values = Readonly<Record<string, unknown>>;
+export type Values = Readonly<Record<string, unknown>>;
 
 const isValues = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const paradigmOf = ({ paradigm = 'visurf' }: Values): Paradigm | undefined =>
+export const paradigmOf = ({ paradigm = 'visurf' }: Values): Paradigm | undefined =>
   PARADIGMS.find((each) => each === paradigm);
 
 /** Paths of everything that is written in a configuration. */
-const written = (values: Values, path: readonly string[] = []): (readonly string[])[] =>
+export const written = (values: Values, path: readonly string[] = []): (readonly string[])[] =>
   Object.entries(values).flatMap(([key, value]) =>
     isValues(value) ? written(value, [...path, key]) : [[...path, key]],
   );
@@ -32,18 +32,24 @@ export function unusedKeys(values: Values): UnusedKey[] {
   });
 }
 
+/** Dotted keys and values that make a published method of what every paradigm is made of. */
+export const paradigmDefaults = (paradigm: Paradigm): [key: string, value: unknown][] =>
+  LEAVES.flatMap(({ key, defaults = {} }) => (paradigm in defaults ? [[key, defaults[paradigm]]] : []));
+
 /** The values, and under them the paradigm's defaults. */
 export function withParadigmDefaults(values: Values): Values {
   const paradigm = paradigmOf(values);
-  return (paradigm && merge(values, (paradigmDefaults[paradigm] ?? {}) as Values)) ?? values;
+  return paradigm === undefined ? values : withDefaults(values, paradigmDefaults(paradigm));
 }
 
-function merge(values: Values, defaults: Values): Values {
-  const filled = Object.entries(defaults).map(([key, value]) => {
-    const own = values[key];
-    return [key, isValues(own) && isValues(value) ? merge(own, value) : (own ?? value)] as const;
-  });
-  return { ...values, ...Object.fromEntries(filled) };
+/** The values, and under them those of dotted keys that nobody wrote. */
+export const withDefaults = (values: Values, defaults: readonly (readonly [key: string, value: unknown])[]): Values =>
+  defaults.reduce((all, [key, value]) => withDefault(all, key.split('.'), value), values);
+
+function withDefault(values: Values, [first = '', ...rest]: readonly string[], value: unknown): Values {
+  const own = Object.hasOwn(values, first) ? values[first] : undefined;
+  if (rest.length === 0) return own === undefined ? { ...values, [first]: value } : values;
+  return own === undefined || isValues(own) ? { ...values, [first]: withDefault(own ?? {}, rest, value) } : values;
 }
 
 /** A resolved configuration without what its paradigm has no use for. */

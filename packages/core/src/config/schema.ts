@@ -1,361 +1,459 @@
 /**
- * The configuration of a run: every key, its default and its meaning, once.
+ * The configuration of a run: every key, its default, and all that is known of it, once. docs/configuration.md is made
+ * of this (`make docs`).
  *
  * The parameters under `task` belong to the task that `data.task` names, those under `tasks.NAME` to task NAME: its own
  * schema checks them.
  */
 import { z } from 'zod';
-import { PARADIGMS, paradigmFaults, type Fault } from '../schedule/paradigm.ts';
+import { PARADIGMS, paradigmsWith, type Paradigm } from '../schedule/paradigm.ts';
 import { deviceNames, isDeviceName } from './device.ts';
+import { key, section, type KeyFacts } from './facts.ts';
+import { conflicts } from './rules.ts';
 
 const positive = z.number().positive();
 const count = z.int().positive();
+const whole = z.int().min(0);
 const fraction = z.number().min(0).max(1);
+const flag = z.boolean();
 const deviceError = { error: `expected one of ${deviceNames}` };
 
-/**
- * How token terms become one loss: `sum` over a sequence divided by `normalizer` (1: equation 9 as written; `auto`, which
- * is the default: the longest response, `rollout.maxNewTokens`, as Dr.GRPO has it), `mean` over a sequence (GRPO), or `mean`
- * over all tokens of the batch (DAPO). Sequences and prompts are then averaged.
- */
-const aggregate = (tokens: 'sum' | 'mean', over: 'sequence' | 'batch') =>
-  z
-    .strictObject({
-      tokens: z.enum(['sum', 'mean']).default(tokens),
-      over: z.enum(['sequence', 'batch']).default(over),
-      normalizer: z.preprocess((value) => (value === 'auto' ? undefined : value), positive.optional()).optional(),
-    })
-    .prefault({});
+const samples = paradigmsWith((each) => each.samples);
+const members = paradigmsWith(({ label }) => label === 'member');
+const imitates = paradigmsWith(({ label }) => label === 'target');
+const gradual = ['progressive', 'chord'] as const;
+
+/** Label control of methods that publish none. */
+const uncontrolled: KeyFacts['defaults'] = { 's-grpo': 'off', luffy: 'off' };
 
 const data = z.strictObject({
-  /** JSONL file of training samples. */
-  train: z.string(),
-  /** JSONL file of held-out samples, for evaluation during training. */
-  validation: z.string().optional(),
-  /** How answers are read, written and rewarded. */
-  task: z.string().default('grounding'),
-  /** Template of the user turn in place of the task's own: text with `{Question}`, or a file that holds it. */
-  prompt: z.string().optional(),
-  /** System turn; unset: the chat template's own. */
-  system: z.string().optional(),
-  /** A sample with a longer prompt is refused. */
-  maxPromptTokens: count.default(4096),
-  /** Area in pixels that an image is scaled down to; unset: as the model's own files say. */
-  maxPixels: count.optional(),
-  /** Area in pixels that an image is scaled up to; unset: as the model's own files say. */
-  minPixels: count.optional(),
+  train: key('JSONL file of training samples', z.string(), { path: 'file', effect: 'breaks' }),
+  validation: key('JSONL file of held-out samples, for evaluation during training', z.string().optional(), {
+    path: 'file',
+  }),
+  task: key('how answers are read, written and rewarded ([tasks.md](tasks.md))', z.string().default('grounding')),
+  prompt: key('template of the user turn: text with `{Question}`, or a file that holds it', z.string().optional(), {
+    path: 'template',
+    unset: "the task's",
+  }),
+  system: key('system turn', z.string().optional(), { unset: "the chat template's" }),
+  maxPromptTokens: key('a sample with a longer prompt is refused', count.default(4096)),
+  maxPixels: key('area in pixels that an image is scaled down to', count.optional(), { unset: "the model's" }),
+  minPixels: key('area in pixels that an image is scaled up to', count.optional(), { unset: "the model's" }),
 });
 
-/** Sampling of the responses that training learns from. */
-const rollout = z
-  .strictObject({
-    /** Responses per prompt, G. */
-    group: count.default(8),
-    temperature: positive.default(1),
-    /** Nucleus; 1 keeps all tokens. */
-    topP: positive.max(1).default(1),
-    /** Most likely tokens kept; 0 keeps all. */
-    topK: z.int().min(0).default(0),
-    repetitionPenalty: positive.default(1),
-    maxNewTokens: count.default(512),
-    /**
-     * Batches of prompts that a step samples at most, until it is full of groups that teach (DAPO's dynamic sampling);
-     * 1: it takes the groups as they come.
-     */
-    dynamicSampling: count.default(1),
-    /** Train from other sampling than temperature 1 without truncation, which the loss then takes for the policy's own. */
-    allowTruncatedSampling: z.boolean().default(false),
-  })
-  .prefault({});
+const rollout = section(
+  {
+    group: key('responses per prompt, G', count.default(8)),
+    temperature: key('of the sampling', positive.default(1)),
+    topP: key('nucleus; 1 keeps all tokens', positive.max(1).default(1)),
+    topK: key('most likely tokens kept; 0 keeps all', whole.default(0)),
+    repetitionPenalty: key('logits of tokens that were said are divided by it; 1: none', positive.default(1)),
+    // Evaluation has it for its default.
+    maxNewTokens: key('longer responses are cut off; also the default of evaluation', count.default(512), {
+      users: PARADIGMS,
+    }),
+    dynamicSampling: key(
+      'batches of prompts that a step samples at most, until it is full of groups whose rewards ' +
+        'differ; 1: groups as they come',
+      count.default(1),
+      { users: ['rlvr', 'sft-then-rlvr', 'interleaved', ...members] },
+    ),
+    allowTruncatedSampling: key(
+      "train from other sampling than the defaults, which the loss then takes for the policy's own",
+      flag.default(false),
+    ),
+  },
+  { users: samples },
+).prefault({});
 
-const range = (start: number, end: number) =>
-  z.strictObject({ start: fraction.default(start), end: fraction.default(end) }).prefault({});
+const range = (meaning: string, before: Range, published: Partial<Record<Paradigm, Range>> = {}) => {
+  const of = (end: keyof Range) =>
+    Object.fromEntries(Object.entries(published).map(([paradigm, values]) => [paradigm, values[end]]));
+  return {
+    start: key(`${meaning}, before its change`, fraction.default(before.start), { defaults: of('start') }),
+    end: key(`${meaning}, after it`, fraction.default(before.end), { defaults: of('end') }),
+  };
+};
 
-/** How SFT and RL share the steps. */
-const mix = z
-  .strictObject({
-    /** Steps of SFT and then of RL, over and over. */
-    round: z.strictObject({ sft: count.default(1), rl: count.default(1) }).prefault({}),
-    /** Along which the weight and the label rate change. */
-    curve: z.enum(['linear', 'cosine']).default('linear'),
-    /** Weight of SFT, mu; RL weighs 1 - mu. */
-    weight: range(1, 0),
-    /** Share of the prompts that carry a label. */
-    labelRate: range(1, 0),
-    /** Steps over which the weight rises from 0 to its start. */
-    warmupSteps: z.int().min(0).default(0),
-    /** Steps that the change takes; unset: all after the warm-up. */
-    decaySteps: count.optional(),
-    /** Share of the prompts of a batch that are for SFT. */
-    share: fraction.default(0.5),
-  })
-  .prefault({});
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * How SFT and RL share the steps. CHORD: mu falls from 0.9 to 0.05, and tokens of labels weigh p (1 - p) (arXiv
+ * 2508.11408, equation 5 and appendix A.1).
+ */
+const mix = section({
+  round: section(
+    {
+      sft: key('steps of SFT, before those of RL, over and over', count.default(1)),
+      rl: key('steps of RL', count.default(1)),
+    },
+    { users: ['interleaved'] },
+  ).prefault({}),
+  curve: key(
+    '`linear` or `cosine`: along which the weight and the label rate change',
+    z.enum(['linear', 'cosine']).default('linear'),
+    {
+      users: gradual,
+      defaults: { chord: 'cosine' },
+    },
+  ),
+  weight: section(
+    range('weight of SFT, mu (RL weighs 1 - mu)', { start: 1, end: 0 }, { chord: { start: 0.9, end: 0.05 } }),
+    {
+      users: gradual,
+    },
+  ).prefault({}),
+  labelRate: section(range('share of the prompts that carry a label', { start: 1, end: 0 }), {
+    users: ['progressive'],
+  }).prefault({}),
+  warmupSteps: key('steps over which the weight rises from 0 to its start', whole.default(0), {
+    users: gradual,
+    scales: true,
+  }),
+  decaySteps: key('steps that the change takes after the warm-up', count.optional(), {
+    users: gradual,
+    unset: 'all that are left',
+    scales: true,
+  }),
+  share: key('share of the prompts of a batch that are for SFT', fraction.default(0.5), { users: ['data-mixing'] }),
+}).prefault({});
 
 /** Switches were `true` and `false`: on means the default. */
 const spelledOut = (value: unknown): unknown => (value === true ? 'reward' : value === false ? 'off' : value);
 
-/** The label, and control of its reward where it is a response of the group. */
-const label = z
-  .strictObject({
-    /** Surface form: the one rollouts use most, the most likely one, the task's first, or the one rollouts use least. */
-    align: z.enum(['format', 'likelihood', 'off', 'rarest']).default('format'),
-    /** Thinking mark of the label: none (on), full (off), or the mean of its rollouts (neutral). */
-    eliminate: z.enum(['on', 'off', 'neutral']).default('on'),
-    /** Of a label with reasoning of its own: the same (eliminate), or the thinking mark that it earns (keep). */
-    thinking: z.enum(['eliminate', 'keep']).default('eliminate'),
-    /** Whether the label enters every group, or those in which no rollout is as accurate. */
-    inject: z.enum(['always', 'on-failure']).default('always'),
-    /** Switch the label off where a rollout earns as much in all, where one is as accurate, or never. */
-    smooth: z.preprocess(spelledOut, z.enum(['reward', 'accuracy', 'off'])).default('reward'),
-    /** What the advantage of the label is multiplied by. */
-    weight: positive.default(1),
-  })
-  .prefault({});
+/**
+ * The label, and control of its reward where it is a response of the group. S-GRPO: the label enters groups that
+ * failed, with the highest reward (arXiv 2604.16557).
+ */
+const label = section(
+  {
+    align: key(
+      'the label is written in the form that rollouts use most (`format`), the most likely one (`likelihood`), or ' +
+        "the task's first (`off`); `rarest`, the one that rollouts use least, is for measuring what the others are " +
+        'worth. Rollouts of the step itself count, with those of the last 16 steps; where a step has labels and no ' +
+        'rollouts, a few samples of the base do, drawn before training',
+      z.enum(['format', 'likelihood', 'off', 'rarest']).default('format'),
+      { users: [...members, ...imitates], defaults: uncontrolled },
+    ),
+    eliminate: key(
+      'thinking mark of the label: none (`on`), full (`off`), the mean of its rollouts (`neutral`)',
+      z.enum(['on', 'off', 'neutral']).default('on'),
+      { defaults: uncontrolled },
+    ),
+    thinking: key(
+      'thinking mark of a label with reasoning of its own: as `label.eliminate` says (`eliminate`), or the one that ' +
+        'it earns (`keep`)',
+      z.enum(['eliminate', 'keep']).default('eliminate'),
+    ),
+    inject: key(
+      'the label enters every group (`always`), or those in which no rollout is as accurate (`on-failure`)',
+      z.enum(['always', 'on-failure']).default('always'),
+      { defaults: { 's-grpo': 'on-failure' } },
+    ),
+    smooth: key(
+      'the label is switched off where a rollout earns as much in all as the label does after `eliminate` ' +
+        '(`reward`), or where one is as accurate (`accuracy`), or never (`off`). `true` means ' +
+        '`reward`, and `false` `off`',
+      z.preprocess(spelledOut, z.enum(['reward', 'accuracy', 'off'])).default('reward'),
+      { defaults: uncontrolled },
+    ),
+    weight: key('what the advantage of the label is multiplied by', positive.default(1)),
+  },
+  { users: members },
+).prefault({});
 
-const objective = z
-  .strictObject({
-    /** The importance ratio is kept in [1 - low, 1 + high]. */
-    clip: z.strictObject({ low: fraction.default(0.2), high: positive.default(0.2) }).prefault({}),
-    /** What an advantage is divided by: a standard deviation of the group's rewards, or nothing (Dr.GRPO). */
-    std: z.enum(['sample', 'population', 'none']).default('sample'),
-    /** What a reward is compared to: the mean of its group, or of the other responses (RLOO). */
-    baseline: z.enum(['mean', 'leave-one-out']).default('mean'),
-    /** Importance ratio of every token, or of the whole response (GSPO). */
-    ratio: z.enum(['token', 'sequence']).default('token'),
-    /** Gamma of the ratio p / (p + gamma) that a label has in LUFFY; unset: its ratio is that of a rollout. */
-    labelShaping: positive.optional(),
-    aggregate: aggregate('sum', 'sequence'),
-    kl: z
-      .strictObject({
-        /** Weight of the k3 penalty towards the reference policy; 0: none, and no reference model is kept. */
-        coefficient: z.number().min(0).default(0),
-        /** Towards the policy that training starts from, or the base model without its adapter. */
-        reference: z.enum(['start', 'base']).default('start'),
-        /** Whether the penalty covers labels, too. */
-        labels: z.boolean().default(false),
-      })
-      .prefault({}),
-    /** Whether a rollout that was cut off is left out of the loss (`mask`); its reward counts for its group either way. */
-    truncated: z.enum(['keep', 'mask']).default('keep'),
-    /** Optimiser steps on each batch of rollouts. */
-    updatesPerBatch: count.default(1),
-  })
-  .prefault({});
+/** How token terms become one loss; sequences and prompts are then averaged. */
+const aggregate = (
+  tokens: 'sum' | 'mean',
+  over: 'sequence' | 'batch',
+  [ofTokens, ofOver, ofNormalizer]: readonly [string, string, string],
+) =>
+  section({
+    tokens: key(ofTokens, z.enum(['sum', 'mean']).default(tokens)),
+    over: key(ofOver, z.enum(['sequence', 'batch']).default(over)),
+    normalizer: key(
+      ofNormalizer,
+      z.preprocess((value) => (value === 'auto' ? undefined : value), positive.optional()).optional(),
+      { unset: 'auto' },
+    ),
+  }).prefault({});
 
-const optimizer = z
-  .strictObject({
-    name: z.enum(['adamw', 'sgd']).default('adamw'),
-    learningRate: positive.default(1e-6),
-    betas: z.tuple([fraction, fraction]).default([0.9, 0.999]),
-    weightDecay: z.number().min(0).default(0),
-    /** Largest global norm of the gradient. */
-    clipNorm: positive.default(1),
-    /** Steps over which the learning rate rises linearly to its full value. */
-    warmupSteps: z.int().min(0).default(0),
-    decay: z.enum(['linear', 'cosine', 'constant']).default('constant'),
-    /** Where decay ends, as a fraction of the learning rate. */
-    floor: fraction.default(0),
-  })
-  .prefault({});
+const objective = section(
+  {
+    clip: section({
+      low: key('the importance ratio is at least 1 - low', fraction.default(0.2)),
+      high: key('the importance ratio is at most 1 + high', positive.default(0.2)),
+    }).prefault({}),
+    std: key(
+      'what advantages are divided by: `sample` or `population` standard deviation of the group, or `none` (Dr.GRPO)',
+      z.enum(['sample', 'population', 'none']).default('sample'),
+    ),
+    baseline: key(
+      'what a reward is compared to: the `mean` of its group, or that of the other responses (`leave-one-out`, RLOO, ' +
+        'with `std: none`)',
+      z.enum(['mean', 'leave-one-out']).default('mean'),
+    ),
+    ratio: key(
+      'importance ratio of every `token`, or of the whole response (`sequence`, GSPO)',
+      z.enum(['token', 'sequence']).default('token'),
+    ),
+    // The label is taken as sampled with probability 1; gamma as in arXiv 2504.14945, section 3.2.
+    labelShaping: key(
+      'gamma of the ratio p / (p + gamma) that a label has in place of the importance ratio (LUFFY)',
+      positive.optional(),
+      { users: members, defaults: { luffy: 0.1 }, unset: 'none' },
+    ),
+    aggregate: aggregate('sum', 'sequence', [
+      'tokens become a loss by their `sum` over a response divided by the normalizer (Dr.GRPO), or by their `mean`',
+      'a mean is taken over each `sequence` (GRPO), or over all tokens of the `batch` (DAPO)',
+      '`auto` is `rollout.maxNewTokens` for a sum, else 1 (1 is equation 9 as written); the run has the number',
+    ]),
+    kl: section({
+      coefficient: key(
+        'weight of the k3 penalty towards the reference policy, the difference of log-probabilities clamped to 10; ' +
+          '0: none, and no reference model is kept',
+        z.number().min(0).default(0),
+      ),
+      reference: key(
+        'the reference policy: what training starts from (`start`), or of an adapter its base (`base`)',
+        z.enum(['start', 'base']).default('start'),
+      ),
+      labels: key('whether the penalty covers labels, too', flag.default(false), { users: members }),
+    }).prefault({}),
+    truncated: key(
+      'a rollout that was cut off at `rollout.maxNewTokens` is taken for any other (`keep`), or left out of the loss ' +
+        '(`mask`); its reward counts for its group either way',
+      z.enum(['keep', 'mask']).default('keep'),
+    ),
+    updatesPerBatch: key('optimiser steps on each batch of rollouts', count.default(1), { users: PARADIGMS }),
+  },
+  { users: samples },
+).prefault({});
+
+const optimizer = section({
+  name: key('`adamw` or `sgd`', z.enum(['adamw', 'sgd']).default('adamw'), { effect: 'breaks' }),
+  learningRate: key('of all weights that are trained', positive.default(1e-6)),
+  betas: key('of Adam', z.tuple([fraction, fraction]).default([0.9, 0.999])),
+  weightDecay: key('decoupled', z.number().min(0).default(0)),
+  clipNorm: key('largest global norm of the gradient', positive.default(1)),
+  warmupSteps: key('steps over which the learning rate rises linearly to its full value', whole.default(0)),
+  decay: key(
+    'after that: `linear`, `cosine` or `constant`',
+    z.enum(['linear', 'cosine', 'constant']).default('constant'),
+  ),
+  floor: key('where decay ends, as a fraction of the learning rate', fraction.default(0)),
+}).prefault({});
 
 /** Low-rank adapters in place of full training; unset: all weights are trained. */
-const lora = z.strictObject({
-  /** r */
-  rank: count.default(16),
-  /** The adapter is scaled by alpha / rank. */
-  alpha: positive.default(32),
-  /** Scale by alpha / sqrt(rank) instead. */
-  rsLora: z.boolean().default(false),
-  /** Share of the inputs of an adapter that are dropped while training. */
-  dropout: z.number().min(0).lt(1).default(0),
-  /**
-   * Layers with an adapter, as PEFT's `target_modules`: names that a layer's path ends with, or one regular expression
-   * for whole paths such as `model.language_model.layers.0.self_attn.q_proj`. Unset: all linear layers of the decoder,
-   * and with `vision` of the vision tower's blocks.
-   */
-  targets: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
-  /** Whether layers of the vision tower are met, too. */
-  vision: z.boolean().default(false),
-});
+const lora = section(
+  {
+    rank: key(
+      'r; low-rank adapters ([lora.md](lora.md)) in place of all weights, where `train.lora` is given',
+      count.default(16),
+    ),
+    alpha: key('the adapter is scaled by alpha / rank', positive.default(32)),
+    rsLora: key('scale by alpha / sqrt(rank) instead', flag.default(false)),
+    dropout: key(
+      "share of an adapter's inputs that are dropped while training; drawn anew for every " +
+        'micro-batch, by seed and step',
+      z.number().min(0).lt(1).default(0),
+      { effect: 'course' },
+    ),
+    targets: key(
+      "layers with an adapter, as PEFT's `target_modules`: names that a layer's path ends with, or one regular " +
+        'expression for whole paths such as `model.language_model.layers.0.self_attn.q_proj`',
+      z.union([z.string(), z.array(z.string()).min(1)]).optional(),
+      { unset: "all linear layers of the decoder, and with `vision` of the vision tower's blocks" },
+    ),
+    vision: key('whether layers of the vision tower are met, too', flag.default(false)),
+  },
+  { effect: 'breaks' },
+);
+
+const PRESETS = ['grpo', 'drgrpo', 'dapo', 'gspo', 'rloo'] as const;
+export type Preset = (typeof PRESETS)[number];
 
 const shape = z.strictObject({
-  /**
-   * Policy to start from: a Hugging Face directory, or `owner/name` on the hub. Training goes on from an adapter with that
-   * adapter.
-   */
-  model: z.string(),
-  /** The base of a model that is an adapter, where it is not where the adapter's file says. */
-  base: z.string().optional(),
-  /** Of a model on the hub: branch, tag or commit; unset: its main branch. */
-  revision: z.string().optional(),
-  /** Directory of the run. */
-  output: z.string(),
-  seed: z.int().min(0).max(0xffffffff).default(0),
-  /** `auto`: a CUDA GPU where there is one, else the CPU. */
-  device: z.string(deviceError).refine(isDeviceName, deviceError).default('cpu'),
-  /** `bfloat16`: products in bfloat16, master weights in float32. */
-  precision: z.enum(['float32', 'bfloat16']).default('float32'),
-  /** Threads of the tensor library; unset: its own choice. */
-  threads: count.optional(),
-  /** Modules of one's own with tasks and rewards. */
-  plugins: z.array(z.string()).default([]),
+  model: key(
+    'checkpoint to start from: a directory in Hugging Face layout, or `owner/name` on the hub; training goes on from ' +
+      'an adapter with that adapter',
+    z.string(),
+    { path: 'model', effect: 'breaks' },
+  ),
+  base: key(
+    "the base of a `model` that is an adapter, where it is not where the adapter's file says",
+    z.string().optional(),
+    {
+      path: 'model',
+      effect: 'breaks',
+    },
+  ),
+  revision: key('branch, tag or commit of a model on the hub', z.string().optional(), {
+    unset: 'main',
+    effect: 'breaks',
+  }),
+  output: key('the run directory', z.string(), { path: 'file', effect: 'harmless' }),
+  seed: key('of the order of the data and of sampling', whole.max(0xffffffff).default(0)),
+  device: key(
+    '`cpu`, `cuda`, `cuda:N` (the N-th GPU, from 0), or `auto`: a GPU where there is one',
+    z.string(deviceError).refine(isDeviceName, deviceError).default('cpu'),
+  ),
+  precision: key(
+    '`float32`, or `bfloat16`: products in bfloat16, master weights in float32',
+    z.enum(['float32', 'bfloat16']).default('float32'),
+  ),
+  threads: key('of the tensor library', count.optional(), { unset: 'its own choice', effect: 'harmless' }),
+  // Compared by what they hold, where a run is resumed.
+  plugins: key(
+    "modules of one's own with tasks and rewards ([extending.md](extending.md))",
+    z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(z.string())).default([]),
+    { path: 'file', effect: 'harmless', unset: 'none' },
+  ),
   data,
-  /** Parameters of the task: weights, thresholds, reward. */
-  task: z.record(z.string(), z.unknown()).prefault({}),
-  /** Parameters of further tasks that samples name, by name of the task. */
-  tasks: z.record(z.string(), z.record(z.string(), z.unknown())).prefault({}),
-  /** Whether a thought earns its mark `always`, or only beside an answer whose accuracy is above 0. */
-  thinking: z.enum(['always', 'whenCorrect']).default('always'),
-  paradigm: z.enum(PARADIGMS).default('visurf'),
-  /** Batches of prompts, all phases together. */
-  steps: count,
-  /** How many of the steps are SFT, before RLVR. */
-  sftSteps: count.optional(),
-  promptsPerStep: count.default(32),
+  task: key('parameters of the task that `data.task` names', z.record(z.string(), z.unknown()).prefault({})),
+  tasks: key(
+    'parameters of further tasks that samples name, by name of the task',
+    z.record(z.string(), z.record(z.string(), z.unknown())).prefault({}),
+  ),
+  thinking: key(
+    'of every task: whether a thought earns its mark `always`, or only beside an answer whose accuracy is above 0 ' +
+      '(`whenCorrect`)',
+    z.enum(['always', 'whenCorrect']).default('always'),
+  ),
+  paradigm: key(
+    `${PARADIGMS.map((each) => `\`${each}\``).join(', ')} ([paradigms.md](paradigms.md))`,
+    z.enum(PARADIGMS).default('visurf'),
+  ),
+  preset: key(
+    'a published variant of GRPO: `grpo`, `drgrpo`, `dapo`, `gspo` or `rloo` fills in what ' +
+      '[paradigms.md](paradigms.md#variants-of-grpo) says, under what is written; the run has the result in its place',
+    z.enum(PRESETS).optional(),
+    { users: samples, unset: 'none' },
+  ),
+  steps: key('batches of prompts, all phases together; or say `epochs`', count.optional(), {
+    effect: 'harmless',
+    unset: '',
+  }),
+  epochs: key(
+    'passes over the training data, in place of `steps`: steps = ceil(epochs x samples / ' +
+      'promptsPerStep); the run has their number',
+    positive.optional(),
+    { effect: 'harmless', unset: '' },
+  ),
+  sftSteps: key('how many of the steps are SFT, before RLVR', count.optional(), {
+    users: ['sft-then-rlvr'],
+    unset: '',
+    scales: true,
+  }),
+  promptsPerStep: key('prompts of a batch', count.default(32)),
   rollout,
   label,
   objective,
-  sft: z
-    .strictObject({
-      aggregate: aggregate('mean', 'batch'),
-      /** What the loss of a token is multiplied by: 1, its probability p (DFT), or p (1 - p) (CHORD). */
-      weighting: z.enum(['uniform', 'probability', 'uncertainty']).default('uniform'),
-    })
-    .prefault({}),
+  sft: section(
+    {
+      aggregate: aggregate('mean', 'batch', [
+        '`sum` over a label divided by the normalizer, or `mean`',
+        'a mean is taken over each `sequence`, or over all tokens of the `batch`',
+        'as for `objective`',
+      ]),
+      // DFT: tokens weigh p (arXiv 2508.05629, equation 9).
+      weighting: key(
+        'what the loss of a token is multiplied by: 1 (`uniform`), its probability p (`probability`, DFT), or p (1 - ' +
+          'p) (`uncertainty`, CHORD); no gradient flows through it',
+        z.enum(['uniform', 'probability', 'uncertainty']).default('uniform'),
+        { defaults: { dft: 'probability', chord: 'uncertainty' } },
+      ),
+    },
+    { users: imitates },
+  ).prefault({}),
   mix,
   optimizer,
-  train: z
-    .strictObject({
-      /** Leave the vision tower as it is; the tokens of an image are then computed once and remembered. */
-      freezeVision: z.boolean().default(false),
-      lora: lora.optional(),
-      microBatch: z
-        .strictObject({
-          /** Prompts, with all their responses, whose activations are in memory at once, at most. */
-          prompts: count.default(4),
-          /** Their tokens, padding included, at most: rows of like length go together. */
-          tokens: count.optional(),
-        })
-        .prefault({}),
-      /** Compute activations again in the backward pass: less memory, about a third more time. */
-      checkpointActivations: z.boolean().default(false),
-    })
-    .prefault({}),
-  eval: z
-    .strictObject({
-      /** Steps between evaluations on `data.validation`; 0: none. */
-      every: z.int().min(0).default(0),
-      /** Samples used, from the start of the file; unset: all. */
-      limit: count.optional(),
-      /** Unset: as in `rollout`. */
-      maxNewTokens: count.optional(),
-    })
-    .prefault({}),
-  checkpoint: z
-    .strictObject({
-      /** Steps between checkpoints. */
-      every: count.default(50),
-      /** Latest checkpoints kept; the best one stays as well. */
-      keep: count.default(2),
-    })
-    .prefault({}),
+  train: section({
+    freezeVision: key(
+      'leave the vision tower as it is; the tokens of an image are then computed once and remembered',
+      flag.default(false),
+      { effect: 'breaks' },
+    ),
+    lora: lora.optional(),
+    microBatch: section({
+      prompts: key(
+        'prompts, with all their responses, whose activations are in memory at once, at most; ' +
+          'changes no number but rounding',
+        count.default(4),
+      ),
+      tokens: key(
+        'their tokens, padding included, at most: rows of like length go together, as many as fit',
+        count.optional(),
+        {
+          unset: 'no limit',
+        },
+      ),
+    }).prefault({}),
+    checkpointActivations: key(
+      'compute activations again in the backward pass: less memory, about a third more time',
+      flag.default(false),
+    ),
+  }).prefault({}),
+  eval: section(
+    {
+      every: key('steps between evaluations on `data.validation`; 0: none', whole.default(0), { scales: true }),
+      limit: key('samples used, from the start of the file', count.optional(), { unset: 'all' }),
+      maxNewTokens: key('longest answer', count.optional(), { unset: '`rollout.maxNewTokens`' }),
+    },
+    { effect: 'harmless' },
+  ).prefault({}),
+  checkpoint: section(
+    {
+      every: key('steps between checkpoints', count.default(50), { scales: true }),
+      keep: key('latest checkpoints kept; the best one stays as well', count.default(2)),
+    },
+    { effect: 'harmless' },
+  ).prefault({}),
 });
 
-/** As it is written: what is left to `auto` is open. */
-type Written = z.output<typeof shape>;
+/** A configuration as it is written: what is left to `auto`, to a preset or to epochs is open. */
+export type Written = z.output<typeof shape>;
 
-/** With a number for the normalizer. */
+/** Terms with a number for the normalizer. */
 type Aggregated<Terms extends { readonly aggregate: Written['sft']['aggregate'] }> = Omit<Terms, 'aggregate'> & {
   aggregate: Omit<Terms['aggregate'], 'normalizer'> & { normalizer: number };
 };
 
-export type Config = Omit<Written, 'objective' | 'sft'> & {
+export type Config = Omit<Written, 'preset' | 'steps' | 'objective' | 'sft'> & {
+  /** Infinite where `epochs` stand for a number that the data have not decided yet (`resolveSteps`). */
+  steps: number;
   objective: Aggregated<Written['objective']>;
   sft: Aggregated<Written['sft']>;
 };
 
-/** Gives what was left to `auto` its value. */
+/** Gives what was left to `auto` its value. A preset has filled in what it stands for, and is gone. */
 export function resolveAuto(config: Written): Config {
-  const { objective, sft, rollout } = config;
+  const { preset: _, ...rest } = config;
+  const { objective, sft, rollout } = rest;
   const resolved = ({ tokens, over, normalizer }: Written['sft']['aggregate']) => {
     return { tokens, over, normalizer: normalizer ?? (tokens === 'sum' ? rollout.maxNewTokens : 1) };
   };
   return {
-    ...config,
+    ...rest,
+    steps: rest.steps ?? Infinity,
     objective: { ...objective, aggregate: resolved(objective.aggregate) },
     sft: { ...sft, aggregate: resolved(sft.aggregate) },
   };
 }
 
-/** Rules over several keys. */
-function* conflicts(config: Written): Generator<Fault> {
-  const { rollout, objective, sft } = config;
-  yield* paradigmFaults(config);
-  const truncated =
-    rollout.temperature !== 1 || rollout.topP !== 1 || rollout.topK !== 0 || rollout.repetitionPenalty !== 1;
-  if (truncated && !rollout.allowTruncatedSampling) {
-    yield {
-      path: ['rollout'],
-      message:
-        'the loss takes rollouts for samples of the policy itself, so training needs temperature 1, topP 1, topK 0 and ' +
-        'repetitionPenalty 1 (rollout.allowTruncatedSampling: true trains from others anyway)',
-    };
-  }
-  if (objective.baseline === 'leave-one-out' && objective.std !== 'none') {
-    yield { path: ['objective', 'baseline'], message: 'leave-one-out goes with std: none' };
-  }
-  for (const [path, { tokens, over, normalizer }] of [
-    [['objective', 'aggregate'], objective.aggregate],
-    [['sft', 'aggregate'], sft.aggregate],
-  ] as const) {
-    if (tokens === 'sum' && over === 'batch') yield { path, message: 'tokens: sum goes with over: sequence' };
-    if (tokens === 'mean' && (normalizer ?? 1) !== 1) {
-      yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
-    }
-  }
-  yield* loraConflicts(config.train);
-  if (config.eval.every > 0 && config.data.validation === undefined) {
-    yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
-  }
-  const { minPixels, maxPixels } = config.data;
-  if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
-    yield { path: ['data', 'minPixels'], message: `minPixels is more than maxPixels (${maxPixels})` };
-  }
-}
-
-function* loraConflicts({ lora, freezeVision }: Config['train']): Generator<Fault> {
-  if (lora?.vision && freezeVision) {
-    yield { path: ['train', 'lora', 'vision'], message: 'freezeVision leaves nothing of the vision tower to adapt' };
-  }
-  if (typeof lora?.targets === 'string' && !isPattern(lora.targets)) {
-    yield { path: ['train', 'lora', 'targets'], message: 'is no regular expression' };
-  }
-}
-
-function isPattern(text: string): boolean {
-  try {
-    return Boolean(new RegExp(text));
-  } catch {
-    return false;
-  }
+/** The configuration with the steps that `epochs` come to. @param samples of the training data */
+export function resolveSteps(config: Config, samples: number): Config {
+  const { epochs, ...rest } = config;
+  if (epochs === undefined) return config;
+  const batches = (epochs * samples) / config.promptsPerStep;
+  // 0.07 x 100 is 7, whatever binary fractions make of it.
+  return { ...rest, steps: Math.ceil(Number(batches.toPrecision(12))) };
 }
 
 export const configSchema = shape.superRefine((config, context) => {
   for (const { path, message } of conflicts(config)) context.addIssue({ code: 'custom', path: [...path], message });
 });
-
-/** Keys of the object at a path, for suggestions; empty where there is no object with known keys. */
-export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
-  let current: unknown = schema;
-  for (const part of path) current = fields(current)?.[String(part)];
-  return Object.keys(fields(current) ?? {});
-}
-
-/** Fields of an object schema under any number of wrappers (default, prefault, optional). */
-function fields(schema: unknown): Record<string, unknown> | undefined {
-  let current = schema;
-  while (current instanceof z.ZodDefault || current instanceof z.ZodPrefault || current instanceof z.ZodOptional) {
-    current = current.unwrap();
-  }
-  return current instanceof z.ZodObject ? current.shape : undefined;
-}

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 
-import type { Config } from '../config/schema.ts';
+import { resolveSteps, type Config } from '../config/schema.ts';
 import { readDataset, type DatasetOptions, type ReadDataset } from '../data/dataset.ts';
 import { unusable } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
@@ -137,8 +137,9 @@ export class Experiment {
     return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards);
   }
 
-  /** A configuration with everything that its samples and its model decided. */
-  resolve(config: Config): Config {
+  /** A configuration with everything that its samples, which are so many, and its model decided. */
+  resolve(asked: Config, samples: number): Config {
+    const config = resolveSteps(asked, samples);
     const { [config.data.task]: task = config.task, ...tasks } = this.settings.parameters;
     const { minPixels, maxPixels } = this.settings;
     return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };

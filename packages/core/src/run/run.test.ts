@@ -196,6 +196,9 @@ test('resuming asks for the same configuration, but lets a run grow longer', asy
   const directory = fresh();
   Run.start(directory, configOf(), {}).close();
   await expect(resume(directory, configOf({ seed: 3 }))).rejects.toThrow('differs from that of the run in: seed');
+  await expect(resume(directory, configOf({ seed: 3, train: { lora: {} } }))).rejects.toThrow(
+    'does not fit another train.lora.alpha, train.lora.rank, train.lora.rsLora, train.lora.vision:',
+  );
   const { run } = await resume(directory, configOf({ steps: 20 }));
   run.close();
   expect(readFileSync(path.join(directory, 'config.yaml'), 'utf8')).toContain('steps: 20');

@@ -18,6 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { leafOf } from '../config/keys.ts';
 import { changedKeys, configHash, configToYaml, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { fileError, hasCode, UserError } from '../errors.ts';
@@ -92,9 +93,13 @@ export class Run {
     }
     const changed = changedKeys(loadConfig(written), config);
     if (changed.length > 0) {
+      const fixed = changed.filter((key) => leafOf(key)?.effect === 'breaks');
       throw new UserError(`the configuration differs from that of the run in: ${changed.join(', ')}`, {
         where: directory,
-        remedy: 'Resume with the same values, or start a run with another output.',
+        remedy:
+          fixed.length > 0
+            ? `What the run saved does not fit another ${fixed.join(', ')}: start a run with another output.`
+            : 'Resume with the same values, or start a run with another output.',
       });
     }
     const release = lockRun(directory);

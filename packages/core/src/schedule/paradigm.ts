@@ -4,7 +4,7 @@
  * Paradigms differ in two things only: mu, the share of SFT in the loss of a step (mix.ts), and where the label stands.
  * A `target` is imitated beside the group, a `member` is one of the responses that advantages are computed over. What
  * else tells published methods apart are settings of label control and of the objective, which a paradigm has defaults
- * for (keys.ts).
+ * for (config/schema.ts).
  */
 import { UserError } from '../errors.ts';
 import type { TermWeights } from '../objective/objective.ts';
@@ -30,9 +30,9 @@ export interface StepPart {
   readonly label: LabelPlace | 'none';
 }
 
-/** What one step does. */
+/** The work of one step. */
 export interface StepTerms extends TermWeights {
-  /** In the order of the batch; parts without prompts are left out. */
+  /** Parts in the order of the batch; those without prompts are left out. */
   readonly parts: readonly StepPart[];
 }
 
@@ -61,7 +61,7 @@ function mixed({ rollout, promptsPerStep }: ParadigmConfig, mu: number, labelRat
 const joined: Schedule = ({ rollout, promptsPerStep }) =>
   terms({ rl: 1, sft: 0 }, [{ prompts: promptsPerStep, rollouts: rollout.group, label: 'member' }]);
 
-/** Of a batch some prompts are for SFT, the others for RL; every prompt weighs the same. */
+/** Some prompts of a batch are for SFT, the others for RL; every prompt weighs the same. */
 const divided: Schedule = ({ rollout, promptsPerStep, mix }) => {
   const sft = Math.round(mix.share * promptsPerStep);
   const share = sft / promptsPerStep;
@@ -147,7 +147,7 @@ export interface Fault {
   readonly message: string;
 }
 
-/** What the paradigm lacks. */
+/** Faults of a configuration: what its paradigm lacks. */
 export function* paradigmFaults(config: ParadigmConfig): Generator<Fault> {
   const { paradigm, steps, sftSteps, rollout, label, promptsPerStep, mix } = config;
   if (paradigm === 'sft-then-rlvr' && sftSteps === undefined) {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Plan } from '@visurf/core';
+import { withKeyHints } from './hints.ts';
 import { example, number, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { downloads, warn, formatDuration, print, printJson, table } from './output.ts';
@@ -27,7 +28,7 @@ export function definePlan(program: Command): void {
       number('a number above 0', (n) => n > 0),
     )
     .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
-  withJson(withCompute(command, false)).action(
+  withKeyHints(withJson(withCompute(command, false))).action(
     async (file: string, changes: readonly string[], { json, device, precision, memory, ...given }: PlanOptions) => {
       const { loadConfig, plan } = await import('@visurf/core');
       const overrides = [...changes];

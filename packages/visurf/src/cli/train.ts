@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { withKeyHints } from './hints.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from './output.ts';
@@ -25,7 +26,7 @@ export function defineTrain(program: Command): void {
       'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
     )
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
-  withJson(withCompute(command, false)).action(
+  withKeyHints(withJson(withCompute(command, false))).action(
     async (file: string, changes: readonly string[], given: TrainOptions) => {
       const { json, resume = false, changedData = false, device, precision } = given;
       const { loadConfig, train } = await import('@visurf/core');

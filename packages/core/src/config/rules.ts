@@ -1,0 +1,56 @@
+/** Rules over several keys of a configuration. */
+import { paradigmFaults, type Fault } from '../schedule/paradigm.ts';
+import type { Written } from './schema.ts';
+
+/** What contradicts itself in a configuration whose keys are right one by one. */
+export function* conflicts(config: Written): Generator<Fault> {
+  const { rollout, objective, sft } = config;
+  yield* paradigmFaults({ ...config, steps: config.steps ?? Infinity });
+  const truncated =
+    rollout.temperature !== 1 || rollout.topP !== 1 || rollout.topK !== 0 || rollout.repetitionPenalty !== 1;
+  if (truncated && !rollout.allowTruncatedSampling) {
+    yield {
+      path: ['rollout'],
+      message:
+        'the loss takes rollouts for samples of the policy itself, so training needs temperature 1, topP 1, topK 0 ' +
+        'and repetitionPenalty 1 (rollout.allowTruncatedSampling: true trains from others anyway)',
+    };
+  }
+  if (objective.baseline === 'leave-one-out' && objective.std !== 'none') {
+    yield { path: ['objective', 'baseline'], message: 'leave-one-out goes with std: none' };
+  }
+  for (const [path, { tokens, over, normalizer }] of [
+    [['objective', 'aggregate'], objective.aggregate],
+    [['sft', 'aggregate'], sft.aggregate],
+  ] as const) {
+    if (tokens === 'sum' && over === 'batch') yield { path, message: 'tokens: sum goes with over: sequence' };
+    if (tokens === 'mean' && (normalizer ?? 1) !== 1) {
+      yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
+    }
+  }
+  yield* loraConflicts(config.train);
+  if (config.eval.every > 0 && config.data.validation === undefined) {
+    yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
+  }
+  const { minPixels, maxPixels } = config.data;
+  if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
+    yield { path: ['data', 'minPixels'], message: `minPixels is more than maxPixels (${maxPixels})` };
+  }
+}
+
+function* loraConflicts({ lora, freezeVision }: Written['train']): Generator<Fault> {
+  if (lora?.vision && freezeVision) {
+    yield { path: ['train', 'lora', 'vision'], message: 'freezeVision leaves nothing of the vision tower to adapt' };
+  }
+  if (typeof lora?.targets === 'string' && !isPattern(lora.targets)) {
+    yield { path: ['train', 'lora', 'targets'], message: 'is no regular expression' };
+  }
+}
+
+function isPattern(text: string): boolean {
+  try {
+    return Boolean(new RegExp(text));
+  } catch {
+    return false;
+  }
+}
