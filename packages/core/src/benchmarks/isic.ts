@@ -1,0 +1,64 @@
+/**
+ * ISIC 2018, task 1: one lesion in a picture. Official: the Jaccard index, 0 where it is below 0.65 (`thresholdedJaccard`).
+ * `boxAccuracy` is the published ViSurf column: the true box is that of the mask's outermost pixels.
+ */
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { percent, unparsable, type Benchmark, type Item, type LoadOptions } from './benchmark.ts';
+import { requirePlace } from './files.ts';
+import { maskBox } from './masks.ts';
+import { readMask } from './pictures.ts';
+import { markRegion, regionNotes, type RegionMarks } from './regions.ts';
+
+const FOLDERS: Readonly<Record<string, string>> = { test: 'Test', validation: 'Validation', train: 'Training' };
+const END = '_segmentation.png';
+const LEAST = 0.65;
+
+export interface IsicTruth {
+  /** File of the mask. */
+  readonly mask: string;
+}
+
+function load(folder: string, { split }: LoadOptions): Item<IsicTruth>[] {
+  const [inputs, truths] = [`ISIC2018_Task1-2_${FOLDERS[split]}_Input`, `ISIC2018_Task1_${FOLDERS[split]}_GroundTruth`];
+  const download = `${inputs}.zip and ${truths}.zip from the challenge's page, unpacked`;
+  const source = { name: 'ISIC 2018', download };
+  const [images, masks] = [requirePlace(folder, [inputs], source), requirePlace(folder, [truths], source)];
+  const names = readdirSync(images).filter((name) => /^ISIC_\d+\.jpg$/.test(name));
+  if (names.length === 0) requirePlace(images, ['ISIC_0000000.jpg'], source);
+  return names.sort().map((name) => {
+    const id = name.replace(/\.jpg$/, '');
+    return {
+      id,
+      images: [path.join(images, name)],
+      problem: 'skin lesion',
+      truth: { mask: requirePlace(masks, [`${id}${END}`], source) },
+    };
+  });
+}
+
+export const isic2018: Benchmark<IsicTruth, RegionMarks> = {
+  name: 'isic2018',
+  splits: Object.keys(FOLDERS),
+  task: () => 'box',
+  load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
+  async mark(said, { mask: file }, protocol) {
+    const mask = await readMask(file);
+    const box = maskBox(mask);
+    const { width, height } = mask;
+    return markRegion(said, { width, height, boxes: box ? [box] : [], mask: () => mask }, protocol);
+  },
+  summarise: (marks, protocol) => ({
+    metrics: {
+      boxAccuracy: percent(marks, ({ boxHit }) => boxHit),
+      jaccard: percent(marks, ({ iou }) => iou),
+      thresholdedJaccard: percent(marks, ({ iou }) => (iou >= LEAST ? iou : 0)),
+      unparsable: unparsable(marks),
+      ...(protocol === 'visurf' && { 'jaccard.strict': percent(marks, ({ strict }) => strict?.iou ?? 0) }),
+    },
+    notes: [
+      ...regionNotes(marks, protocol),
+      'The published wording of the question is not known: "skin lesion" is asked for.',
+    ],
+  }),
+};
