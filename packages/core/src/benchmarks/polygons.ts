@@ -65,40 +65,68 @@ function runsBetween(places: readonly number[]): number[] {
 const ONE = 2 ** 16;
 
 /**
- * Paints a polygon and its outline, one pixel wide, as OpenCV does (`fillPoly`, then `polylines`); points are cut to whole
- * pixels.
+ * Paints a polygon and its outline, one pixel wide, as OpenCV does (`polylines`, then `fillPoly`); points are cut to whole
+ * pixels, and edges that leave the picture are cut at its border.
  */
 export function paintPolygon(mask: Mask, points: readonly Point[], value: number): void {
   const corners = points.map(([x, y]): Point => [Math.trunc(x), Math.trunc(y)]);
-  const edges = corners.map((corner, i): readonly [Point, Point] => [corner, corners[(i + 1) % corners.length]!]);
-  for (const [from, to] of edges) paintLine(mask, from, to, value);
-  const slanted = edges.flatMap(([a, b]) => {
-    if (a[1] === b[1]) return [];
-    const [top, bottom] = a[1] < b[1] ? [a, b] : [b, a];
-    const slope = Math.trunc(((bottom[0] - top[0]) * ONE) / (bottom[1] - top[1]));
-    return [{ top: top[1], bottom: bottom[1], start: top[0] * ONE + ONE / 2, slope }];
+  const edges = corners.map((corner, i): readonly [Point, Point] => [corners.at(i - 1)!, corner]);
+  const slanted = edges.flatMap(([from, to]) => {
+    const { ends, isSeen } = cut([from, to], mask);
+    if (isSeen) paintLine(mask, ends, value);
+    if (from[1] === to[1]) return [];
+    const [start, end] = ends[0][1] === ends[1][1] ? [from, to] : ends;
+    const slope = Math.trunc(((ends[1][0] - ends[0][0]) * ONE) / (end[1] - start[1]));
+    const [top, bottom, own] = from[1] < to[1] ? [from[1], to[1], 0] : [to[1], from[1], 1];
+    return [{ top, bottom, slope, start: ends[own][0] * ONE + (top - [start, end][own]![1]) * slope }];
   });
   for (let y = 0; y < mask.height; y++) {
     const crossings = slanted
       .filter(({ top, bottom }) => top <= y && y < bottom)
-      .map(({ top, start, slope }) => Math.floor((start + (y - top) * slope) / ONE))
+      .map(({ top, start, slope }) => start + (y - top) * slope)
       .sort((a, b) => a - b);
     for (let i = 0; i + 1 < crossings.length; i += 2) {
-      const [x0, x1] = [Math.max(0, crossings[i]!), Math.min(mask.width - 1, crossings[i + 1]!)];
-      if (x0 <= x1) mask.data.fill(value, y * mask.width + x0, y * mask.width + x1 + 1);
+      const first = Math.max(0, Math.ceil(crossings[i]! / ONE));
+      const last = Math.min(mask.width - 1, Math.floor(crossings[i + 1]! / ONE));
+      if (first <= last) mask.data.fill(value, y * mask.width + first, y * mask.width + last + 1);
     }
   }
 }
 
+type Line = readonly [Point, Point];
+
+/** The part of a line in the picture (OpenCV, `clipLine`), in whole pixels. */
+function cut(line: Line, { width, height }: Mask): { readonly ends: Line; readonly isSeen: boolean } {
+  const ends: [[number, number], [number, number]] = [[...line[0]], [...line[1]]];
+  const most = [width - 1, height - 1];
+  const side = (end: number, axis: number): number =>
+    Number(ends[end]![axis]! > most[axis]!) - Number(ends[end]![axis]! < 0);
+  const isBeyond = (): boolean => [0, 1].some((axis) => side(0, axis) !== 0 && side(0, axis) === side(1, axis));
+  for (const axis of [1, 0]) {
+    for (const end of [0, 1]) {
+      if (isBeyond()) return { ends, isSeen: false };
+      const where = side(end, axis);
+      if (where === 0) continue;
+      const border = where < 0 ? 0 : most[axis]!;
+      const [a, b] = ends;
+      const other = 1 - axis;
+      const slope = b[other]! - a[other]!;
+      ends[end]![other]! += Math.trunc(((border - ends[end]![axis]!) * slope) / (b[axis]! - a[axis]!));
+      ends[end]![axis] = border;
+    }
+  }
+  return { ends, isSeen: true };
+}
+
 /** Bresenham's line from left to right, both ends included. */
-function paintLine({ width, height, data }: Mask, from: Point, to: Point, value: number): void {
+function paintLine({ width, data }: Mask, [from, to]: Line, value: number): void {
   const [[x0, y0], [x1, y1]] = from[0] <= to[0] ? [from, to] : [to, from];
   const [dx, dy] = [x1 - x0, Math.abs(y1 - y0)];
   const [long, short] = [Math.max(dx, dy), Math.min(dx, dy)];
   const down = y1 < y0 ? -1 : 1;
   let [x, y, error] = [x0, y0, long - 2 * short];
   for (let step = 0; step <= long; step++) {
-    if (x >= 0 && x < width && y >= 0 && y < height) data[y * width + x] = value;
+    data[y * width + x] = value;
     const turns = error < 0;
     error += (turns ? 2 * long : 0) - 2 * short;
     if (dx >= dy || turns) x += 1;

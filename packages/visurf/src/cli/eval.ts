@@ -97,7 +97,8 @@ async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise
   const asked = { benchmark, data, split, protocol, limit };
   if (questions !== undefined) {
     const n = await writeQuestions({ ...asked, questions });
-    json ? printJson({ questions, n }) : print(`${n} questions are in ${questions}`);
+    if (json) printJson({ questions, n });
+    else print(`${n} questions are in ${questions}`);
     return;
   }
   const progress = new Progress();
