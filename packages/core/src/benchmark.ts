@@ -189,6 +189,9 @@ function keptAnswers(file: string): Map<string, Kept> {
   return new Map(kept.map((each) => [each.asked, each]));
 }
 
+/** The longest answer of the published evaluation. */
+const PUBLISHED_TOKENS = 2048;
+
 /** A name for the answers of a model: the end of its path. */
 const nameOf = (model: string): string => path.resolve(model).split(path.sep).filter(Boolean).slice(-2).join('-');
 
@@ -214,6 +217,7 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   } = await openModel(model, {
     ...options,
     task: options.task ?? benchmark.task(protocol),
+    maxNewTokens: options.maxNewTokens ?? (protocol === 'visurf' ? PUBLISHED_TOKENS : undefined),
     parameters: [...published, ...(options.parameters ?? [])],
     onProgress: onDownload,
   });

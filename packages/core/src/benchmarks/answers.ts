@@ -13,6 +13,9 @@ export interface Pointing {
   readonly points: readonly Point[];
 }
 
+/** More things than any picture has; to measure what they cover takes time. */
+const MOST = 1000;
+
 const NOTHING: Pointing = { parsed: false, boxes: [], points: [] };
 
 export function readPointing(text: string, frame: Frame, protocol: Protocol): Pointing {
@@ -42,6 +45,7 @@ function readPublished(text: string, frame: Frame): Pointing {
     return NOTHING;
   }
   if (!Array.isArray(list)) return NOTHING;
+  if (list.length > MOST) return NOTHING;
   const items: readonly unknown[] = list;
   const boxes = items.map((item) => numbersOf(item, 'bbox_2d', 4));
   const points = items.map((item) => numbersOf(item, 'point_2d', 2));

@@ -1,5 +1,5 @@
 /** Files of a benchmark's folder, and what to say where one is missing. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
 import { fileError, messageOf, UserError } from '../errors.ts';
@@ -26,18 +26,36 @@ export function requirePlace(folder: string, places: readonly string[], { name, 
   });
 }
 
+/**
+ * Names of the files in a folder that end in `end`, sorted.
+ * @throws UserError where there are none
+ */
+export function namesIn(folder: string, end: string, source: Source): string[] {
+  try {
+    const names = readdirSync(folder).filter((name) => name.endsWith(end));
+    if (names.length === 0) requirePlace(folder, [`NAME${end}`], source);
+    return names.sort();
+  } catch (error) {
+    throw fileError(error, { where: folder, remedy: `Download ${source.download}.` });
+  }
+}
+
 /** @throws UserError where the file cannot be read, or is not what its authors publish */
 export function readAnnotations<Schema extends z.ZodType>(file: string, schema: Schema): z.output<Schema> {
   return checked(parseJson(readText(file), file), schema, file);
 }
 
-function readText(file: string): string {
+/** @throws UserError where it cannot be read */
+export function readBytes(file: string): Buffer {
   try {
-    return readFileSync(file, 'utf8');
+    return readFileSync(file);
   } catch (error) {
     throw fileError(error, { where: file });
   }
 }
+
+/** @throws UserError where it cannot be read */
+export const readText = (file: string): string => readBytes(file).toString();
 
 /** @throws UserError */
 export function parseJson(text: string, file: string): unknown {

@@ -2,10 +2,9 @@
  * ISIC 2018, task 1: one lesion in a picture. Official: the Jaccard index, 0 where it is below 0.65 (`thresholdedJaccard`).
  * `boxAccuracy` is the published ViSurf column: the true box is that of the mask's outermost pixels.
  */
-import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { percent, unparsable, type Benchmark, type Item, type LoadOptions } from './benchmark.ts';
-import { requirePlace } from './files.ts';
+import { namesIn, requirePlace } from './files.ts';
 import { maskBox } from './masks.ts';
 import { readMask } from './pictures.ts';
 import { markRegion, regionNotes, type RegionMarks } from './regions.ts';
@@ -24,9 +23,7 @@ function load(folder: string, { split }: LoadOptions): Item<IsicTruth>[] {
   const download = `${inputs}.zip and ${truths}.zip from the challenge's page, unpacked`;
   const source = { name: 'ISIC 2018', download };
   const [images, masks] = [requirePlace(folder, [inputs], source), requirePlace(folder, [truths], source)];
-  const names = readdirSync(images).filter((name) => /^ISIC_\d+\.jpg$/.test(name));
-  if (names.length === 0) requirePlace(images, ['ISIC_0000000.jpg'], source);
-  return names.sort().map((name) => {
+  return namesIn(images, '.jpg', source).map((name) => {
     const id = name.replace(/\.jpg$/, '');
     return {
       id,

@@ -7,14 +7,14 @@
  * distance d to the box and its diagonal mu; K of keys that differ; W of what is written, 1 - BLEU-2 over characters. Names
  * are lower-cased, so that only `click` is scored by its place, as published.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { contains } from '../tasks/grounding/geometry.ts';
 import type { Box, Point } from '../types.ts';
 import { percent, ratio, unparsable, type Benchmark, type Item, type LoadOptions, type Marks } from './benchmark.ts';
 import { markClick } from './clicks.ts';
-import { checked, inside, parseJson, readAnnotations, requirePlace } from './files.ts';
+import { checked, inside, parseJson, readAnnotations, readText, requirePlace } from './files.ts';
 import { publishedQuestion } from './referring.ts';
 
 export interface Action {
@@ -159,10 +159,10 @@ function load(folder: string, { split, protocol }: LoadOptions): Item<OmniactTru
     const [taskFile, boxFile] = [task, box].map((place) => inside(folder, place, index));
     for (const file of [taskFile!, boxFile!])
       if (!existsSync(file)) requirePlace(folder, [path.relative(path.resolve(folder), file)], SOURCE);
-    const text = readFileSync(taskFile!, 'utf8');
-    const boxes = Object.values(
-      checked(parseJson(readFileSync(boxFile!, 'utf8'), boxFile!), boxesSchema, boxFile!),
-    ).map(({ top_left: from, bottom_right: to }): Box => [...from, ...to]);
+    const text = readText(taskFile!);
+    const boxes = Object.values(checked(parseJson(readText(boxFile!), boxFile!), boxesSchema, boxFile!)).map(
+      ({ top_left: from, bottom_right: to }): Box => [...from, ...to],
+    );
     const script = readScript(text);
     const target = script.length === 1 && script[0]!.name === 'click' ? boxAt(placeOf(script[0]!), boxes) : undefined;
     const question = /^\s*Task:\s*(.*)/i.exec(text)?.[1]?.trim() ?? '';

@@ -77,8 +77,8 @@ export function paintPolygon(mask: Mask, points: readonly Point[], value: number
     if (from[1] === to[1]) return [];
     const [start, end] = ends[0][1] === ends[1][1] ? [from, to] : ends;
     const slope = Math.trunc(((ends[1][0] - ends[0][0]) * ONE) / (end[1] - start[1]));
-    const [top, bottom, own] = from[1] < to[1] ? [from[1], to[1], 0] : [to[1], from[1], 1];
-    return [{ top, bottom, slope, start: ends[own][0] * ONE + (top - [start, end][own]![1]) * slope }];
+    const [top, bottom, own] = from[1] < to[1] ? ([from[1], to[1], 0] as const) : ([to[1], from[1], 1] as const);
+    return [{ top, bottom, slope, start: ends[own][0] * ONE + (top - (own === 0 ? start : end)[1]) * slope }];
   });
   for (let y = 0; y < mask.height; y++) {
     const crossings = slanted

@@ -1,10 +1,9 @@
 /** POPE: is an object in the picture? Three files of questions; figures are the means over the files. */
 import { z } from 'zod';
-import { readFileSync } from 'node:fs';
 import { normalised } from '../tasks/text.ts';
 import { spoken } from './answers.ts';
 import { percent, unparsable, type Benchmark, type Item, type LoadOptions, type Marks } from './benchmark.ts';
-import { checked, inside, parseJson, requirePlace } from './files.ts';
+import { checked, inside, parseJson, readText, requirePlace } from './files.ts';
 import { popeVerdict } from './texts.ts';
 
 const schema = z.looseObject({
@@ -36,7 +35,7 @@ function load(folder: string, { split }: LoadOptions): Item<PopeTruth>[] {
   return FILES.filter((name) => split === 'all' || split === name).flatMap((name) => {
     const places = ['', 'output/coco/', 'coco/'].map((below) => `${below}coco_pope_${name}.json`);
     const file = requirePlace(folder, places, source);
-    const lines = readFileSync(file, 'utf8').split('\n');
+    const lines = readText(file).split('\n');
     return lines.flatMap((line, i): Item<PopeTruth>[] => {
       if (line.trim() === '') return [];
       const where = `${file}:${i + 1}`;

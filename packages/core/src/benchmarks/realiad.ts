@@ -3,7 +3,6 @@
  * probability of "yes" where predictions have one, else the answer itself. visurf: the answer points at defects, the score is
  * whether it has any, and the area is over all pictures together.
  */
-import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { rocAuc } from '../tasks/anomaly/auc.ts';
@@ -19,7 +18,7 @@ import {
   type Marks,
   type Said,
 } from './benchmark.ts';
-import { inside, readAnnotations, requirePlace } from './files.ts';
+import { inside, namesIn, readAnnotations, requirePlace } from './files.ts';
 import { readMask } from './pictures.ts';
 
 const sample = z.looseObject({
@@ -58,9 +57,7 @@ const SOURCE = {
 function load(folder: string, { split, protocol }: LoadOptions): Item<IadTruth>[] {
   const jsons = requirePlace(folder, ['realiad_jsons', 'realiad_jsons_sv'], SOURCE);
   const images = requirePlace(folder, ['realiad_1024', 'realiad_raw', 'realiad_512', 'realiad_256'], SOURCE);
-  const names = readdirSync(jsons).filter((name) => name.endsWith('.json'));
-  if (names.length === 0) requirePlace(jsons, ['CATEGORY.json'], SOURCE);
-  return names.sort().flatMap((name) => {
+  return namesIn(jsons, '.json', SOURCE).flatMap((name) => {
     const file = path.join(jsons, name);
     const { meta, ...splits } = readAnnotations(file, schema);
     return splits[split === 'train' ? 'train' : 'test'].map((each): Item<IadTruth> => {

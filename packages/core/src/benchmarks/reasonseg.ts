@@ -3,9 +3,7 @@
  * the sums carry LISA's small constants. visurf: as the mirror that the published figures were computed on has it, regions to
  * be ignored are part of the target, and plain means.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import sharp from 'sharp';
 import { z } from 'zod';
 import type { Point } from '../types.ts';
 import {
@@ -18,10 +16,11 @@ import {
   type LoadOptions,
   type Protocol,
 } from './benchmark.ts';
-import { checked, parseJson, requirePlace } from './files.ts';
+import { checked, namesIn, parseJson, readBytes, requirePlace } from './files.ts';
 import { emptyMask, maskBox, type Mask } from './masks.ts';
 import { paintPolygon } from './polygons.ts';
 import { publishedQuestion } from './referring.ts';
+import { sizeOf } from './pictures.ts';
 import { markRegion, regionNotes, type Region, type RegionMarks } from './regions.ts';
 
 const point = z.tuple([z.number(), z.number()]);
@@ -75,14 +74,12 @@ const decode = (bytes: Buffer): string => {
 async function load(folder: string, { split, protocol }: LoadOptions): Promise<Item<ReasonSegTruth>[]> {
   const source = { name: 'ReasonSeg', download: `${split}.zip of ReasonSeg (from LISA's page), unpacked` };
   const directory = requirePlace(folder, [split, `ReasonSeg/${split}`], source);
-  const names = readdirSync(directory).filter((file) => file.endsWith('.json'));
-  if (names.length === 0) requirePlace(directory, ['NAME.json'], source);
   const items: Item<ReasonSegTruth>[] = [];
-  for (const name of names.sort()) {
+  for (const name of namesIn(directory, '.json', source)) {
     const file = path.join(directory, name);
-    const { text, shapes, is_sentence: isLong } = checked(parseJson(decode(readFileSync(file)), file), schema, file);
+    const { text, shapes, is_sentence: isLong } = checked(parseJson(decode(readBytes(file)), file), schema, file);
     const picture = requirePlace(directory, [name.replace(/\.json$/, '.jpg')], source);
-    const { width, height } = await sharp(picture).metadata();
+    const { width, height } = await sizeOf(picture);
     const region = regionOf(shapes, width, height, protocol);
     const questions = split === 'train' ? [text].flat() : [text].flat().slice(0, 1);
     questions.forEach((question, i) =>

@@ -39,20 +39,25 @@ const instancesSchema = z.looseObject({
   annotations: z.array(annotationSchema),
 });
 
+/** Coordinates far beyond any picture would be walked along, step by step. */
+const coordinate = z.number().min(-1e5).max(1e5);
 const runs = z.looseObject({ counts: z.union([z.string(), z.array(z.number())]) });
+const shapes = z.union([z.array(z.array(coordinate)), runs]);
 
 /** Adds what an annotation covers: polygons, of which those that are none are left out, or runs. */
-function addAnnotation(mask: Mask, { segmentation }: CocoAnnotation): void {
-  if (Array.isArray(segmentation)) {
-    for (const polygon of segmentation as unknown[]) {
-      const numbers = Array.isArray(polygon) ? (polygon as number[]) : [];
-      if (numbers.length >= 6 && numbers.length % 2 === 0) addCocoPolygon(mask, numbers);
-    }
-    return;
+function addAnnotation(mask: Mask, { id, segmentation }: CocoAnnotation): void {
+  const { success, data, error } = shapes.safeParse(segmentation);
+  try {
+    if (!success)
+      throw new UserError(`its segmentation is neither polygons nor run lengths (${error.issues[0]!.message})`);
+    if (Array.isArray(data)) data.filter(isPolygon).forEach((polygon) => addCocoPolygon(mask, polygon));
+    else addRuns(mask, typeof data.counts === 'string' ? decodeCounts(data.counts) : data.counts);
+  } catch (cause) {
+    throw cause instanceof UserError ? new UserError(`annotation ${id}: ${cause.reason}`) : cause;
   }
-  const { success, data } = runs.safeParse(segmentation);
-  if (success) addRuns(mask, typeof data.counts === 'string' ? decodeCounts(data.counts) : data.counts);
 }
+
+const isPolygon = (numbers: readonly number[]): boolean => numbers.length >= 6 && numbers.length % 2 === 0;
 
 /** What annotations of a picture cover together; crowds do not count. */
 export function regionOf(annotations: readonly CocoAnnotation[], width: number, height: number): Region {

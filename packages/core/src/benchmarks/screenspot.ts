@@ -1,11 +1,10 @@
 /** ScreenSpot and ScreenSpot-Pro: a click into the control that an instruction names. */
-import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import type { Box } from '../types.ts';
 import { byGroup, percent, unparsable, type Benchmark, type Item, type Summary } from './benchmark.ts';
 import { markClick, type ClickMarks } from './clicks.ts';
-import { inside, readAnnotations, requirePlace } from './files.ts';
+import { inside, namesIn, readAnnotations, requirePlace } from './files.ts';
 import { publishedQuestion } from './referring.ts';
 
 const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
@@ -116,9 +115,7 @@ export const screenspotPro: Benchmark<SpotTruth, SpotMarks> = {
         requirePlace(folder, ['annotations'], source),
         requirePlace(folder, ['images'], source),
       ];
-      const files = readdirSync(annotations).filter((file) => file.endsWith('.json'));
-      if (files.length === 0) requirePlace(annotations, ['NAME.json'], source);
-      return files.sort().flatMap((name) => {
+      return namesIn(annotations, '.json', source).flatMap((name) => {
         const file = path.join(annotations, name);
         return readAnnotations(file, proSchema).map(
           ({ id, img_filename: picture, instruction, bbox, ui_type: type, group }, i): Item<SpotTruth> => ({
