@@ -6,6 +6,7 @@ import { z } from 'zod';
 
 import { benchmarkOf } from './benchmarks/registry.ts';
 import type { Benchmark, Item, Marks, Protocol } from './benchmarks/benchmark.ts';
+import { loadMirror, mirrorFiles } from './benchmarks/mirror.ts';
 import { inLine, readPredictions, requireComplete, saidBy } from './benchmarks/predictions.ts';
 import { evaluatedTogether } from './budgets.ts';
 import { fileError, UserError } from './errors.ts';
@@ -82,16 +83,30 @@ async function open({
     const remedy = `Choose one of: ${benchmark.splits.join(', ')}.`;
     throw new UserError(`${name} has no split "${split}"`, { where: '--split', remedy });
   }
-  const items = await benchmark.load(data, { split, protocol });
+  const files = mirrorFiles(data, split);
+  const items =
+    files.length > 0
+      ? await loadMirror(files, benchmark, { split, protocol }, path.resolve('eval', `${name}-${split}-pictures`))
+      : await benchmark.load(data, { split, protocol });
   if (items.length === 0) throw new UserError(`there is no question of the split ${split}`, { where: data });
   const ids = new Set(items.map(({ id }) => id));
   if (ids.size < items.length) throw new UserError('two questions have one id', { where: data });
-  const asked = items.filter(({ truth }) => benchmark.asks?.(truth, protocol) ?? true);
+  const asked = items.filter(({ truth }) => typeof truth === 'function' || (benchmark.asks?.(truth, protocol) ?? true));
   return { benchmark, split, protocol, items, asked: asked.slice(0, limit) };
 }
 
-/** @throws UserError that names the first picture that is not there */
-function requireImages(asked: readonly Item[]): void {
+/** What marks an answer, read now where it was not kept. */
+const truthOf = async (truth: Item['truth']): Promise<unknown> =>
+  typeof truth === 'function' ? await (truth as () => Promise<unknown>)() : truth;
+
+/** Pictures of a mirror are written out. @throws UserError that names the first picture that is not there */
+async function requireImages(asked: readonly Item[]): Promise<void> {
+  for (const { images, picture } of asked) {
+    const [file] = images;
+    if (!picture || file === undefined || existsSync(file)) continue;
+    makeDirectory(path.dirname(file));
+    writeFileSync(file, await picture());
+  }
   const missing = new Set(asked.flatMap(({ images }) => images).filter((file) => !existsSync(file)));
   const [first] = missing;
   if (first === undefined) return;
@@ -120,7 +135,7 @@ const linesOf = (lines: readonly unknown[]): string => lines.map((line) => `${JS
  */
 export async function writeQuestions(options: BenchmarkOptions & { readonly questions: string }): Promise<number> {
   const { benchmark, protocol, asked } = await open(options);
-  requireImages(asked);
+  await requireImages(asked);
   const file = path.resolve(options.questions);
   const task = benchmark.task(protocol);
   writableLines(
@@ -144,7 +159,7 @@ export async function scorePredictions(options: PredictionOptions): Promise<Benc
   for (const [i, { id, truth }] of asked.entries()) {
     const prediction = given[i]!;
     try {
-      marks.push(await benchmark.mark(saidBy(prediction), truth, protocol));
+      marks.push(await benchmark.mark(saidBy(prediction), await truthOf(truth), protocol));
     } catch (error) {
       throw inLine(error, `${prediction.where} (${id})`);
     }
@@ -204,7 +219,7 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   const { model, resume = false, onProgress, onDownload, signal } = options;
   const loaded = await open(options);
   const { benchmark, split, protocol, asked } = loaded;
-  requireImages(asked);
+  await requireImages(asked);
   const perSample = path.resolve(
     options.output ?? path.join('eval', nameOf(model), `${benchmark.name}-${split}.jsonl`),
   );
@@ -244,7 +259,7 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   const given = questions.map(({ key }) => answers.get(key)!);
   const marks: Marks[] = [];
   for (const [i, { text, frame }] of given.entries()) {
-    marks.push(await benchmark.mark({ text, frame }, asked[i]!.truth, protocol));
+    marks.push(await benchmark.mark({ text, frame }, await truthOf(asked[i]!.truth), protocol));
   }
   replaceFile(perSample, linesOf(given.map((answer, i) => ({ ...answer, ...marks[i] }))));
   return resultOf(loaded, marks, perSample);

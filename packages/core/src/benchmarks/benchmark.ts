@@ -1,5 +1,5 @@
 /** What a benchmark is: where its questions are, what is asked, how answers are marked, and its metrics. */
-import type { Frame } from '../types.ts';
+import type { Box, Frame } from '../types.ts';
 import type { Mask } from './masks.ts';
 
 /**
@@ -15,7 +15,19 @@ export interface Item<Truth = unknown> {
   /** Absolute paths. */
   readonly images: readonly string[];
   readonly problem: string;
-  readonly truth: Truth;
+  /** Or what reads it, where it is too large to be kept. */
+  readonly truth: Truth | (() => Promise<Truth>);
+  /** Bytes of the picture, where `images` names the file that they are to be written to. */
+  readonly picture?: (() => Promise<Uint8Array>) | undefined;
+}
+
+/** A row of a mirror: what the sets of the published ViSurf evaluation have in common. */
+export interface MirrorRow {
+  readonly text: string;
+  /** x0, y0, x1, y1 in pixels. */
+  readonly box: Box | undefined;
+  /** @throws UserError where the row has none */
+  readonly mask: () => Promise<Mask>;
 }
 
 /** What was said to one question. */
@@ -58,6 +70,8 @@ export interface Benchmark<Truth = unknown, Own extends Marks = Marks> {
    * @throws UserError that names what is missing, what to download and where it goes
    */
   load(folder: string, options: LoadOptions): Promise<Item<Truth>[]>;
+  /** The truth of a row of the mirror that the published figures were computed on; unset: there is none. */
+  mirrored?(row: MirrorRow): Item<Truth>['truth'];
   /** Whether a question is among those that the protocol asks; unset: all are. */
   asks?(truth: Truth, protocol: Protocol): boolean;
   /** @throws UserError where a mask is not of the picture's size */

@@ -5,7 +5,7 @@
 import path from 'node:path';
 import { percent, unparsable, type Benchmark, type Item, type LoadOptions } from './benchmark.ts';
 import { namesIn, requirePlace } from './files.ts';
-import { maskBox } from './masks.ts';
+import { maskBox, type Mask } from './masks.ts';
 import { readMask } from './pictures.ts';
 import { markRegion, regionNotes, type RegionMarks } from './regions.ts';
 
@@ -14,8 +14,7 @@ const END = '_segmentation.png';
 const LEAST = 0.65;
 
 export interface IsicTruth {
-  /** File of the mask. */
-  readonly mask: string;
+  readonly mask: () => Promise<Mask>;
 }
 
 function load(folder: string, { split }: LoadOptions): Item<IsicTruth>[] {
@@ -29,18 +28,21 @@ function load(folder: string, { split }: LoadOptions): Item<IsicTruth>[] {
       id,
       images: [path.join(images, name)],
       problem: 'skin lesion',
-      truth: { mask: requirePlace(masks, [`${id}${END}`], source) },
+      truth: maskAt(requirePlace(masks, [`${id}${END}`], source)),
     };
   });
 }
+
+const maskAt = (file: string): IsicTruth => ({ mask: () => readMask(file) });
 
 export const isic2018: Benchmark<IsicTruth, RegionMarks> = {
   name: 'isic2018',
   splits: Object.keys(FOLDERS),
   task: () => 'box',
   load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
-  async mark(said, { mask: file }, protocol) {
-    const mask = await readMask(file);
+  mirrored: ({ mask }) => ({ mask }),
+  async mark(said, { mask: read }, protocol) {
+    const mask = await read();
     const box = maskBox(mask);
     const { width, height } = mask;
     return markRegion(said, { width, height, boxes: box ? [box] : [], mask: () => mask }, protocol);

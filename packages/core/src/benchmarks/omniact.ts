@@ -180,6 +180,9 @@ export const omniact: Benchmark<OmniactTruth, OmniactMarks> = {
   splits: ['test', 'val', 'train'],
   task: () => 'click',
   load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
+  mirrored({ box = [0, 0, 0, 0] }) {
+    return { script: [{ name: 'click', argument: centre(box).join(', ') }], boxes: [box], target: box };
+  },
   asks: ({ target }, protocol) => protocol === 'official' || target !== undefined,
   mark(said, { script, boxes, target }, protocol) {
     const click = target && markClick(said, target, protocol);

@@ -19,6 +19,7 @@ import {
   type Said,
 } from './benchmark.ts';
 import { inside, namesIn, readAnnotations, requirePlace } from './files.ts';
+import type { Mask } from './masks.ts';
 import { readMask } from './pictures.ts';
 
 const sample = z.looseObject({
@@ -37,8 +38,8 @@ export interface IadTruth {
   readonly category: string;
   /** A defect is to be seen in this view. */
   readonly positive: boolean;
-  /** File of the mask of the defect. */
-  readonly mask: string | undefined;
+  /** Whether the mask of the defect has any pixel. */
+  readonly isMarked: () => Promise<boolean>;
 }
 
 interface IadMarks extends Marks {
@@ -71,7 +72,7 @@ function load(folder: string, { split, protocol }: LoadOptions): Item<IadTruth>[
         truth: {
           category,
           positive: split !== 'train' && typeof mask === 'string' && kind !== meta.normal_class,
-          mask: typeof mask === 'string' ? place(mask) : undefined,
+          isMarked: async () => typeof mask === 'string' && isNotEmpty(await readMask(place(mask))),
         },
       };
     });
@@ -87,6 +88,8 @@ function verdict({ text, frame, mask }: Said): boolean | undefined {
   return parsed ? boxes.length + points.length > 0 : undefined;
 }
 
+const isNotEmpty = ({ data }: Mask): boolean => data.includes(1);
+
 const UNDECIDED = 0.5;
 
 export const realiad: Benchmark<IadTruth, IadMarks> = {
@@ -94,13 +97,18 @@ export const realiad: Benchmark<IadTruth, IadMarks> = {
   splits: ['test', 'train'],
   task: (protocol) => (protocol === 'visurf' ? 'grounding' : 'anomaly'),
   load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
-  async mark(said, { category, positive, mask }, protocol) {
+  mirrored:
+    ({ mask }) =>
+    async () => {
+      const positive = isNotEmpty(await mask());
+      return { category: 'all', positive, isMarked: () => Promise.resolve(positive) };
+    },
+  async mark(said, { category, positive, isMarked }, protocol) {
     const found = verdict(said);
     const strictScore = said.probability ?? (found === undefined ? UNDECIDED : Number(found));
     const parsed = found !== undefined || said.probability !== undefined;
     if (protocol === 'official') return { category, positive, score: strictScore, strictScore, parsed };
-    const isVisible = mask !== undefined && (await readMask(mask)).data.includes(1);
-    return { category, positive: isVisible, score: Number(found ?? false), strictScore, parsed };
+    return { category, positive: await isMarked(), score: Number(found ?? false), strictScore, parsed };
   },
   summarise(marks, protocol) {
     const area = (own: readonly IadMarks[]): number | null => inPercent(rocAuc(own));

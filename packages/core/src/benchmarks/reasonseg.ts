@@ -21,7 +21,7 @@ import { emptyMask, maskBox, type Mask } from './masks.ts';
 import { paintPolygon } from './polygons.ts';
 import { publishedQuestion } from './referring.ts';
 import { sizeOf } from './pictures.ts';
-import { markRegion, regionNotes, type Region, type RegionMarks } from './regions.ts';
+import { markRegion, mirroredRegion, regionNotes, type Region, type RegionMarks } from './regions.ts';
 
 const point = z.tuple([z.number(), z.number()]);
 const schema = z.looseObject({
@@ -134,6 +134,7 @@ export const reasonseg: Benchmark<ReasonSegTruth, ReasonSegMarks> = {
   splits: ['val', 'test', 'train'],
   task: () => 'grounding',
   load,
+  mirrored: (row) => async () => ({ region: await mirroredRegion(row), isLong: undefined }),
   mark(said, { region, isLong }, protocol) {
     const marks = markRegion(said, region, protocol);
     const query = isLong === undefined ? undefined : isLong ? 'long' : 'short';

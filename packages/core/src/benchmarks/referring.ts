@@ -11,7 +11,7 @@ import type { Benchmark, Item, LoadOptions, Protocol, Summary } from './benchmar
 import { readAnnotations, requirePlace } from './files.ts';
 import { addRuns, decodeCounts, emptyMask, type Mask } from './masks.ts';
 import { addCocoPolygon } from './polygons.ts';
-import { markRegion, regionMetrics, regionNotes, type Region, type RegionMarks } from './regions.ts';
+import { markRegion, mirroredRegion, regionMetrics, regionNotes, type Region, type RegionMarks } from './regions.ts';
 
 const ids = z.union([z.number(), z.array(z.number()).min(1)]);
 const refsSchema = z.array(
@@ -163,6 +163,7 @@ export function makeReferring(referring: Referring): Benchmark<Region, RegionMar
           ? items.map((item) => ({ ...item, problem: publishedQuestion(item.problem) }))
           : items;
       }),
+    mirrored: (row) => () => mirroredRegion(row),
     mark: markRegion,
     summarise: (marks: readonly RegionMarks[], protocol: Protocol): Summary => ({
       metrics: regionMetrics(marks, protocol, absent),

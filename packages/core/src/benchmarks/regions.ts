@@ -5,8 +5,8 @@
 import { clip, coveredArea, iou } from '../tasks/grounding/geometry.ts';
 import type { Box } from '../types.ts';
 import { readPointing, type Pointing } from './answers.ts';
-import { percent, ratio, unparsable, type Marks, type Protocol, type Said } from './benchmark.ts';
-import { overlapOf, type Mask, type Overlap } from './masks.ts';
+import { percent, ratio, unparsable, type Marks, type MirrorRow, type Protocol, type Said } from './benchmark.ts';
+import { maskBox, overlapOf, type Mask, type Overlap } from './masks.ts';
 
 export interface Region {
   readonly width: number;
@@ -87,6 +87,13 @@ export function markRegion(said: Said, region: Region, protocol: Protocol): Regi
 }
 
 const saysNone = ({ parsed, boxes, points }: Pointing): boolean => parsed && boxes.length + points.length === 0;
+
+/** A mirror has one box for all objects: its own, or that around the mask. */
+export async function mirroredRegion({ box, mask: read }: MirrorRow): Promise<Region> {
+  const mask = await read();
+  const around = maskBox(mask);
+  return { width: mask.width, height: mask.height, boxes: around ? [box ?? around] : [], mask: () => mask };
+}
 
 /** The box around boxes. */
 export const hull = (boxes: readonly Box[]): Box => [
