@@ -6,6 +6,7 @@ import { z } from 'zod';
 
 import { benchmarkOf } from './benchmarks/registry.ts';
 import type { Benchmark, Item, Marks, Protocol } from './benchmarks/benchmark.ts';
+import { probabilityOfYes, verdicts } from './benchmarks/likelihood.ts';
 import { loadMirror, mirrorFiles } from './benchmarks/mirror.ts';
 import { inLine, readPredictions, requireComplete, saidBy } from './benchmarks/predictions.ts';
 import { evaluatedTogether } from './budgets.ts';
@@ -15,7 +16,7 @@ import type { Policy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
 import { greedy } from './rollout/sampler.ts';
 import { AppendOnly, makeDirectory, replaceFile } from './run/durable.ts';
-import type { Frame, StopReason } from './types.ts';
+import type { Frame, Prompt, StopReason } from './types.ts';
 
 interface BenchmarkOptions {
   readonly benchmark: string;
@@ -182,10 +183,13 @@ interface Kept {
   readonly text: string;
   readonly stop: StopReason;
   readonly frame: Frame;
+  /** Of "yes", where the benchmark is scored by it. */
+  readonly probability?: number | undefined;
 }
 
 const keptSchema = z.looseObject({
   ...{ id: z.string(), asked: z.string(), text: z.string(), stop: z.enum(['eos', 'length']) },
+  probability: z.number().optional(),
   frame: z.object({ width: z.number(), height: z.number(), modelWidth: z.number(), modelHeight: z.number() }),
 });
 
@@ -195,8 +199,8 @@ function keptAnswers(file: string): Map<string, Kept> {
   const lines = readFileSync(file, 'utf8').split('\n');
   const kept = lines.flatMap((line): Kept[] => {
     try {
-      const { id, asked, text, stop, frame } = keptSchema.parse(JSON.parse(line));
-      return [{ id, asked, text, stop, frame }];
+      const { id, asked, text, stop, frame, probability } = keptSchema.parse(JSON.parse(line));
+      return [{ id, asked, text, stop, frame, probability }];
     } catch {
       return [];
     }
@@ -246,7 +250,10 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   const log = new AppendOnly(perSample);
   try {
     const rest = questions.filter(({ key }) => !answers.has(key));
-    for await (const batch of answersTo(rest, policy, experiment, signal)) {
+    for await (const batch of answersTo(rest, policy, experiment, {
+      isLikelihood: benchmark.isLikelihood?.(protocol) ?? false,
+      signal,
+    })) {
       for (const answer of batch) {
         answers.set(answer.asked, answer);
         log.append(answer);
@@ -258,8 +265,8 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   }
   const given = questions.map(({ key }) => answers.get(key)!);
   const marks: Marks[] = [];
-  for (const [i, { text, frame }] of given.entries()) {
-    marks.push(await benchmark.mark({ text, frame }, await truthOf(asked[i]!.truth), protocol));
+  for (const [i, { text, frame, probability }] of given.entries()) {
+    marks.push(await benchmark.mark({ text, frame, probability }, await truthOf(asked[i]!.truth), protocol));
   }
   replaceFile(perSample, linesOf(given.map((answer, i) => ({ ...answer, ...marks[i] }))));
   return resultOf(loaded, marks, perSample);
@@ -279,12 +286,20 @@ function questionOf({ id, images, problem: asked }: Item, experiment: Experiment
   return { id, images, problem, key: createHash('sha256').update(decided).digest('hex').slice(0, 16) };
 }
 
+/** The probability of "yes" where an answer has its verdict; undefined where it has none. */
+function yesTo(policy: Policy, prompt: Prompt, answer: string): number | undefined {
+  const texts = verdicts(answer);
+  if (!texts) return undefined;
+  const responses = texts.map((text) => ({ text, tokens: policy.encoder.encodeText(text), stop: 'length' as const }));
+  return probabilityOfYes(policy.logProbs(prompt, responses));
+}
+
 /** Batch after batch of greedy answers. */
 async function* answersTo(
   questions: readonly Question[],
   policy: Policy,
   { settings: { system, maxNewTokens } }: Experiment,
-  signal: AbortSignal | undefined,
+  { isLikelihood, signal }: { isLikelihood: boolean; signal: AbortSignal | undefined },
 ): AsyncGenerator<Kept[]> {
   for (let start = 0; start < questions.length; start += evaluatedTogether) {
     signal?.throwIfAborted();
@@ -296,7 +311,8 @@ async function* answersTo(
     const groups = await policy.sample(prompts, { ...sampling, ...(signal && { signal }) });
     yield batch.map(({ id, key }, i) => {
       const { text, stop } = groups[i]![0]!;
-      return { id, asked: key, text, stop, frame: prompts[i]!.frames[0]! };
+      const probability = isLikelihood ? yesTo(policy, prompts[i]!, text) : undefined;
+      return { id, asked: key, text, stop, frame: prompts[i]!.frames[0]!, probability };
     });
   }
 }

@@ -70,6 +70,8 @@ export interface Benchmark<Truth = unknown, Own extends Marks = Marks> {
    * @throws UserError that names what is missing, what to download and where it goes
    */
   load(folder: string, options: LoadOptions): Promise<Item<Truth>[]>;
+  /** Whether answers are scored by the probability of "yes" against "no" at their place; unset: no. */
+  readonly isLikelihood?: ((protocol: Protocol) => boolean) | undefined;
   /** The truth of a row of the mirror that the published figures were computed on; unset: there is none. */
   mirrored?(row: MirrorRow): Item<Truth>['truth'];
   /** Whether a question is among those that the protocol asks; unset: all are. */

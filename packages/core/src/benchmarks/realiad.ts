@@ -96,6 +96,7 @@ export const realiad: Benchmark<IadTruth, IadMarks> = {
   name: 'realiad',
   splits: ['test', 'train'],
   task: (protocol) => (protocol === 'visurf' ? 'grounding' : 'anomaly'),
+  isLikelihood: (protocol) => protocol === 'official',
   load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
   mirrored:
     ({ mask }) =>
