@@ -228,14 +228,16 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
     options.output ?? path.join('eval', nameOf(model), `${benchmark.name}-${split}.jsonl`),
   );
   const kept = resume ? keptAnswers(perSample) : new Map<string, Kept>();
-  const published = protocol === 'visurf' && benchmark.task(protocol) === 'grounding' ? ['points=true'] : [];
+  const task = options.task ?? benchmark.task(protocol);
+  // The published prompt asks for boxes and points.
+  const published = protocol === 'visurf' && ['grounding', 'box'].includes(task) ? ['points=true'] : [];
   const {
     policy: opened,
     experiment,
     origins,
   } = await openModel(model, {
     ...options,
-    task: options.task ?? benchmark.task(protocol),
+    task,
     maxNewTokens: options.maxNewTokens ?? (protocol === 'visurf' ? PUBLISHED_TOKENS : undefined),
     parameters: [...published, ...(options.parameters ?? [])],
     onProgress: onDownload,

@@ -196,6 +196,8 @@ test.each([
   [['--data', 'x', '--split', 'val', '--model', 'x'], '--split goes with --benchmark'],
   [['--data', 'x'], "required option '--model <dir>'"],
   [['--benchmark', 'pope', '--data', 'x', '--questions', 'q', '--resume'], '--resume goes with --model'],
+  [['--benchmark', 'pope', '--data', 'x', '--predictions', 'q', '--max-pixels', '9'], '--max-pixels goes with --model'],
+  [['--benchmark', 'pope', '--data', 'x', '--questions', 'q', '--task', 'a=b'], '--task goes with --model'],
   [
     ['--benchmark', 'pope', '--data', 'x', '--questions', 'q', '--protocol', 'mine'],
     'Allowed choices are official, visurf',

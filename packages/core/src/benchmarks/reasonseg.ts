@@ -80,14 +80,13 @@ async function load(folder: string, { split, protocol }: LoadOptions): Promise<I
     const { text, shapes, is_sentence: isLong } = checked(parseJson(decode(readBytes(file)), file), schema, file);
     const picture = requirePlace(directory, [name.replace(/\.json$/, '.jpg')], source);
     const { width, height } = await sizeOf(picture);
-    const region = regionOf(shapes, width, height, protocol);
     const questions = split === 'train' ? [text].flat() : [text].flat().slice(0, 1);
     questions.forEach((question, i) =>
       items.push({
         id: name.replace(/\.json$/, '') + (i > 0 ? `-${i}` : ''),
         images: [picture],
         problem: protocol === 'visurf' ? publishedQuestion(question) : question,
-        truth: { region, isLong },
+        truth: () => Promise.resolve({ region: regionOf(shapes, width, height, protocol), isLong }),
       }),
     );
   }
@@ -95,15 +94,11 @@ async function load(folder: string, { split, protocol }: LoadOptions): Promise<I
 }
 
 function regionOf(shapes: readonly Shape[], width: number, height: number, protocol: Protocol): Region {
-  let made: Mask | undefined;
-  const mask = (): Mask => (made ??= reasonsegMask(shapes, width, height));
+  const mask = reasonsegMask(shapes, width, height);
+  const box = maskBox(mask, (value) => value === TARGET || (protocol === 'visurf' && value === IGNORED));
   return {
-    ...{ width, height, mask },
+    ...{ width, height, boxes: box ? [box] : [], mask: () => mask },
     ...(protocol === 'official' && { ignored: IGNORED }),
-    get boxes() {
-      const box = maskBox(mask(), (value) => value === TARGET || (protocol === 'visurf' && value === IGNORED));
-      return box ? [box] : [];
-    },
   };
 }
 

@@ -60,6 +60,12 @@ export function defineEval(program: Command): void {
 
 const OF_BENCHMARKS = ['split', 'protocol', 'questions', 'predictions', 'resume'] as const;
 
+/** Without a model nothing is asked. */
+const OF_MODELS = [
+  ...(['resume', 'config', 'task', 'plugin', 'prompt', 'system', 'maxPixels', 'minPixels', 'maxNewTokens'] as const),
+  ...(['revision', 'adapter', 'base'] as const),
+];
+
 /** Ends the command where options exclude each other, or one is missing. */
 function requireOneWay(given: EvalOptions, command: Command): void {
   const fail = (message: string): never => command.error(`error: ${message}`);
@@ -70,7 +76,11 @@ function requireOneWay(given: EvalOptions, command: Command): void {
     if (model === undefined) fail("required option '--model <dir>' not specified");
   } else if ([model, questions, predictions].filter((each) => each !== undefined).length !== 1) {
     fail('with --benchmark, name one of --model, --questions and --predictions');
-  } else if (given.resume && model === undefined) fail('--resume goes with --model');
+  } else if (model === undefined) {
+    const other = OF_MODELS.find((key) => given[key] !== undefined && String(given[key]) !== '');
+    if (other) fail(`--${other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} goes with --model`);
+    if (questions !== undefined && given.output !== undefined) fail('--output goes with --model and --predictions');
+  }
 }
 
 async function evaluateFile(given: EvalOptions): Promise<void> {
