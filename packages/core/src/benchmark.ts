@@ -1,4 +1,6 @@
-/** `visurf eval --benchmark`: questions of a published benchmark, answered by a model or by another program, and marked. */
+/**
+ * `visurf eval --benchmark`: questions of a published benchmark, answered by a model or by another program, and marked.
+ */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -215,8 +217,8 @@ const PUBLISHED_TOKENS = 2048;
 const nameOf = (model: string): string => path.resolve(model).split(path.sep).filter(Boolean).slice(-2).join('-');
 
 /**
- * Greedy answers of a model, as it was trained to be asked, and their marks. Answers are in the output as soon as they are
- * given.
+ * Greedy answers of a model, as it was trained to be asked, and their marks. Answers are in the output as soon as they
+ * are given.
  * @throws UserError for a bad checkpoint, or a folder that is not complete
  */
 export async function runBenchmark(options: ModelBenchmarkOptions): Promise<BenchmarkResult> {

@@ -3,8 +3,8 @@ import type { Box, Frame } from '../types.ts';
 import type { Mask } from './masks.ts';
 
 /**
- * `official`: by the rules of the benchmark's authors. `visurf`: by the code that the published ViSurf figures were computed
- * with, what is peculiar to it included.
+ * `official`: by the rules of the benchmark's authors. `visurf`: by the code that the published ViSurf figures were
+ * computed with, what is peculiar to it included.
  */
 export const PROTOCOLS = ['official', 'visurf'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];

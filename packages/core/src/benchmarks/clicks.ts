@@ -13,8 +13,8 @@ const centre = ([x0, y0, x1, y1]: Box): Point => [(x0 + x1) / 2, (y0 + y1) / 2];
 const wholeCentre = (box: Box): Point => centre(box).map(Math.trunc) as unknown as Point;
 
 /**
- * Official: the first point of the answer, else the centre of its first box. visurf: any point, else the centre, in whole
- * pixels, of any box.
+ * Official: the first point of the answer, else the centre of its first box. visurf: any point, else the centre, in
+ * whole pixels, of any box.
  */
 export function markClick({ text, frame }: Said, control: Box, protocol: Protocol): ClickMarks {
   const { boxes, points } = readPointing(text, frame, protocol);

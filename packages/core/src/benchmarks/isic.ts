@@ -1,6 +1,7 @@
 /**
- * ISIC 2018, task 1: one lesion in a picture. Official: the Jaccard index, 0 where it is below 0.65 (`thresholdedJaccard`).
- * `boxAccuracy` is the published ViSurf column: the true box is that of the mask's outermost pixels.
+ * ISIC 2018, task 1: one lesion in a picture. Official: the Jaccard index, 0 where it is below 0.65
+ * (`thresholdedJaccard`). `boxAccuracy` is the published ViSurf column: the true box is that of the mask's outermost
+ * pixels.
  */
 import path from 'node:path';
 import { percent, unparsable, type Benchmark, type Item, type LoadOptions } from './benchmark.ts';

@@ -1,6 +1,6 @@
 /**
- * How likely "yes" is where an answer says yes or no: sigmoid(lse(log p of the forms of yes) - lse(log p of those of no)). A
- * definition of ours: published protocols take scores as they are.
+ * How likely "yes" is where an answer says yes or no: sigmoid(lse(log p of the forms of yes) - lse(log p of those of
+ * no)). A definition of ours: published protocols take scores as they are.
  */
 const forms = (word: string): string[] =>
   [word, word[0]!.toUpperCase() + word.slice(1), word.toUpperCase()].flatMap((form) => [form, ` ${form}`]);

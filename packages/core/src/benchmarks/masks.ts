@@ -1,7 +1,7 @@
 /**
  * Masks: pixels of a picture, and COCO's run lengths, which count down the columns and begin with pixels outside. The
- * compressed form writes the difference of a count and the one two before it (from the fourth on) in groups of five bits,
- * low ones first, bit 5 where more follow, sign in bit 4 of the last, each as the character of its value + 48
+ * compressed form writes the difference of a count and the one two before it (from the fourth on) in groups of five
+ * bits, low ones first, bit 5 where more follow, sign in bit 4 of the last, each as the character of its value + 48
  * (pycocotools, maskApi.c).
  */
 import { UserError } from '../errors.ts';
@@ -133,7 +133,10 @@ export function overlapOf(predicted: Mask, truth: Mask, ignored?: number): Overl
   return { predicted: area, intersection, union };
 }
 
-/** Smallest and largest column and row of a mask, both inside, so that one pixel has no extent; undefined where it is empty. */
+/**
+ * Smallest and largest column and row of a mask, both inside, so that one pixel has no extent; undefined where it is
+ * empty.
+ */
 export function maskBox({ width, data }: Mask, isInside = (value: number): boolean => value !== 0): Box | undefined {
   let [x0, y0, x1, y1] = [Infinity, Infinity, -1, -1];
   data.forEach((value, i) => {

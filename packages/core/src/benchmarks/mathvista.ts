@@ -1,8 +1,8 @@
 /**
- * MathVista. Official: its own normalisation of the content of the last `\boxed{}`, which stands in for the extraction that
- * its authors leave to a language model, then equality of texts; without a box the extraction is empty, and a question with
- * choices is answered by the nearest of them, as published. visurf: the first letter of the box names a choice, and values
- * are compared as math-verify does.
+ * MathVista. Official: its own normalisation of the content of the last `\boxed{}`, which stands in for the extraction
+ * that its authors leave to a language model, then equality of texts; without a box the extraction is empty, and a
+ * question with choices is answered by the nearest of them, as published. visurf: the first letter of the box names a
+ * choice, and values are compared as math-verify does.
  */
 import path from 'node:path';
 import { z } from 'zod';

@@ -1,7 +1,7 @@
 /**
- * Mirrors: the sets that the published ViSurf figures were computed on, as parquet of the Hugging Face hub. Their columns are
- * `text`, `image` (bytes), and `mask` (rows of true and false), `bbox` or both. Pictures and masks are read when they are needed,
- * a row group at a time.
+ * Mirrors: the sets that the published ViSurf figures were computed on, as parquet of the Hugging Face hub. Their
+ * columns are `text`, `image` (bytes), and `mask` (rows of true and false), `bbox` or both. Pictures and masks are read
+ * when they are needed, a row group at a time.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -66,7 +66,9 @@ class Table {
     return kept.rows[row - kept.start]?.[column];
   }
 
-  /** A nested column is decoded by whole row groups. @throws UserError for more than memory is likely to have room for */
+  /**
+   * A nested column is decoded by whole row groups. @throws UserError for more than memory is likely to have room for
+   */
   private requireRoom(column: string): void {
     const sizes = this.metadata.row_groups.map(({ columns }) => {
       const own = columns.find(({ meta_data: about }) => about?.path_in_schema[0] === column);

@@ -1,11 +1,12 @@
 /**
- * OmniACT: a task on a screen, answered by a script of pyautogui. Official: sequence and action score of the script; an answer
- * that is a point is the script of one click. visurf: tasks of one click on one box, hit by any point of the answer.
+ * OmniACT: a task on a screen, answered by a script of pyautogui. Official: sequence and action score of the script; an
+ * answer that is a point is the script of one click. visurf: tasks of one click on one box, hit by any point of the
+ * answer.
  *
- * Action Score = sum over w max(0, seq - M - K - W) / sum over w, with w = k - 0.9 for k gold lines, seq = 1 where the names of
- * all actions are those of the gold script, and penalties per line, divided by k: M of clicks, 1 - mu / (d + mu) with the
- * distance d to the box and its diagonal mu; K of keys that differ; W of what is written, 1 - BLEU-2 over characters. Names
- * are lower-cased, so that only `click` is scored by its place, as published.
+ * Action Score = sum over w max(0, seq - M - K - W) / sum over w, with w = k - 0.9 for k gold lines, seq = 1 where the
+ * names of all actions are those of the gold script, and penalties per line, divided by k: M of clicks, 1 - mu / (d +
+ * mu) with the distance d to the box and its diagonal mu; K of keys that differ; W of what is written, 1 - BLEU-2 over
+ * characters. Names are lower-cased, so that only `click` is scored by its place, as published.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';

@@ -65,8 +65,8 @@ function runsBetween(places: readonly number[]): number[] {
 const ONE = 2 ** 16;
 
 /**
- * Paints a polygon and its outline, one pixel wide, as OpenCV does (`polylines`, then `fillPoly`); points are cut to whole
- * pixels, and edges that leave the picture are cut at its border.
+ * Paints a polygon and its outline, one pixel wide, as OpenCV does (`polylines`, then `fillPoly`); points are cut to
+ * whole pixels, and edges that leave the picture are cut at its border.
  */
 export function paintPolygon(mask: Mask, points: readonly Point[], value: number): void {
   const corners = points.map(([x, y]): Point => [Math.trunc(x), Math.trunc(y)]);

@@ -1,7 +1,7 @@
 /**
- * Real-IAD: does a picture of a part show a defect? Official: area under the curve per category, averaged; the score is the
- * probability of "yes" where predictions have one, else the answer itself. visurf: the answer points at defects, the score is
- * whether it has any, and the area is over all pictures together.
+ * Real-IAD: does a picture of a part show a defect? Official: area under the curve per category, averaged; the score is
+ * the probability of "yes" where predictions have one, else the answer itself. visurf: the answer points at defects,
+ * the score is whether it has any, and the area is over all pictures together.
  */
 import path from 'node:path';
 import { z } from 'zod';

@@ -1,7 +1,7 @@
 /**
- * ReasonSeg (LISA): questions that need reasoning, polygons as truth. Official: regions to be ignored leave both sides, and
- * the sums carry LISA's small constants. visurf: as the mirror that the published figures were computed on has it, regions to
- * be ignored are part of the target, and plain means.
+ * ReasonSeg (LISA): questions that need reasoning, polygons as truth. Official: regions to be ignored leave both sides,
+ * and the sums carry LISA's small constants. visurf: as the mirror that the published figures were computed on has it,
+ * regions to be ignored are part of the target, and plain means.
  */
 import path from 'node:path';
 import { z } from 'zod';
@@ -102,7 +102,10 @@ function regionOf(shapes: readonly Shape[], width: number, height: number, proto
   };
 }
 
-/** LISA's constants: each IoU is I / (U + 1e-5), 1 where U is 0; their sum is divided by n + 1e-5, that of I by U + 1e-10. */
+/**
+ * LISA's constants: each IoU is I / (U + 1e-5), 1 where U is 0; their sum is divided by n + 1e-5, that of I by U +
+ * 1e-10.
+ */
 const SMALL = { iou: 1e-5, count: 1e-5, sum: 1e-10 };
 
 type Measured = Pick<RegionMarks, 'iou' | 'intersection' | 'union'>;

@@ -1,6 +1,6 @@
 /**
- * Referring expressions on COCO's train2014: gRefCOCO (none, one or many objects; metrics of ReLA) and RefCOCO, RefCOCO+,
- * RefCOCOg (always one). A sample is a sentence.
+ * Referring expressions on COCO's train2014: gRefCOCO (none, one or many objects; metrics of ReLA) and RefCOCO,
+ * RefCOCO+, RefCOCOg (always one). A sample is a sentence.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * How a region that was answered compares with the true one: pixels of masks where the answer has one, else what its boxes
- * cover together against what the true boxes cover.
+ * How a region that was answered compares with the true one: pixels of masks where the answer has one, else what its
+ * boxes cover together against what the true boxes cover.
  */
 import { clip, coveredArea, iou } from '../tasks/grounding/geometry.ts';
 import type { Box } from '../types.ts';
@@ -47,8 +47,8 @@ function overlapOfBoxes(predicted: readonly Box[], region: Region): Overlap {
 }
 
 /**
- * "Predicted none" is a statement, not an empty mask: without a target it earns IoU 1 and adds nothing to the sums, with one
- * it has no intersection.
+ * "Predicted none" is a statement, not an empty mask: without a target it earns IoU 1 and adds nothing to the sums,
+ * with one it has no intersection.
  */
 function judge(overlap: Overlap, none: boolean, present: boolean): Judged {
   const { intersection, union } = overlap;
@@ -114,10 +114,10 @@ function hitsBox(boxes: readonly Box[], none: boolean, region: Region): boolean 
 }
 
 /**
- * In percent: gIoU mean IoU of all; cIoU sum of intersections / sum of unions; pr70.. share of questions with a target whose
- * IoU reaches it; presentIoU mean IoU of those; falseEmpty share of those answered by nothing; nAcc share of questions
- * without a target answered by nothing, tAcc of those with one answered by something (ReLA: both 0 where every question has
- * a target; they are left out then unless `absent`).
+ * In percent: gIoU mean IoU of all; cIoU sum of intersections / sum of unions; pr70.. share of questions with a target
+ * whose IoU reaches it; presentIoU mean IoU of those; falseEmpty share of those answered by nothing; nAcc share of
+ * questions without a target answered by nothing, tAcc of those with one answered by something (ReLA: both 0 where
+ * every question has a target; they are left out then unless `absent`).
  */
 export function regionMetrics(
   marks: readonly RegionMarks[],

@@ -9,8 +9,8 @@ function numberOf(text: string): number | undefined {
 }
 
 /**
- * ChartQA's relaxed accuracy: |said - truth| / |truth| <= 0.05 where both are numbers and the true one is not 0, else equality
- * without regard to case.
+ * ChartQA's relaxed accuracy: |said - truth| / |truth| <= 0.05 where both are numbers and the true one is not 0, else
+ * equality without regard to case.
  */
 export function relaxedAccuracy(said: string, truth: string): boolean {
   const [x, y] = [numberOf(said), numberOf(truth)];
