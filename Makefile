@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm bench oracle parity docs pack format clean
+.PHONY: help setup demo test types lint unit arm bench bench-data oracle parity docs pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint             eslint, prettier, knip, clang-format'
 	@echo 'make arm              compile the kernels for ARM and test them under emulation (where a cross compiler and qemu are)'
 	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
+	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
 	@echo 'make docs             what of docs/ follows from code (keys, presets, examples), and its lines'
@@ -50,6 +51,9 @@ MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),b
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done
 	@node scripts/docs.ts
+
+bench-data: setup
+	@node packages/core/scripts/bench-data.ts $(DIR)
 
 oracle: setup
 	@oracle/run.sh

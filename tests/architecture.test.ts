@@ -24,6 +24,7 @@ const FOLDERS: Record<string, string[]> = {
   plugins: ['tasks', 'reward'],
   question: ['config', 'data', 'plugins', 'prompt', 'reward', 'tasks'],
   data: ['tasks', 'config', 'prompt'],
+  benchmarks: ['data', 'prompt', 'tasks'],
   run: ['config'],
   families: ['model', 'prompt'],
   prompt: ['config', 'families'],
@@ -40,6 +41,7 @@ const FOLDERS: Record<string, string[]> = {
 
 /** Folders whose every file runs without the native addon. */
 const PURE = [
+  'benchmarks',
   'plugins',
   'question',
   'tasks',

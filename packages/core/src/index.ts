@@ -34,6 +34,16 @@ export type { Message } from './prompt/template.ts';
 export { openModel, type OpenedModel, type OpenOptions } from './opened.ts';
 export type { MeasureOptions } from './question/measure.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
+export {
+  runBenchmark,
+  scorePredictions,
+  writeQuestions,
+  type BenchmarkResult,
+  type ModelBenchmarkOptions,
+  type PredictionOptions,
+} from './benchmark.ts';
+export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
+export { benchmarkNames } from './benchmarks/registry.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
 export type { ProfileOptions, ProfileSummary } from './profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';

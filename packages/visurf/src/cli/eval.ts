@@ -1,45 +1,153 @@
+import { Option } from 'commander';
 import type { Command } from 'commander';
-import { interruptible } from './interrupt.ts';
+import type { BenchmarkResult, Protocol } from '@visurf/core';
+import { INTERRUPTED, interruptible } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
-import { example, wholeNumber, withCompute, withJson, withModel } from './options.ts';
+import { example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
 import type { ComputeOptions, JsonOption, ModelOptions } from './options.ts';
 import { Progress, metricsTable, print, printJson } from './output.ts';
 
-interface EvalOptions extends ModelOptions, MeasuredOptions, ComputeOptions, JsonOption {
+interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, ComputeOptions, JsonOption {
+  readonly model?: string;
   readonly data: string;
   readonly limit?: number;
   readonly output?: string;
+  readonly benchmark?: string;
+  readonly split?: string;
+  readonly protocol?: Protocol;
+  readonly questions?: string;
+  readonly predictions?: string;
+  readonly resume?: true;
 }
 
 export function defineEval(program: Command): void {
-  const command = withModel(
-    program.command('eval').description('score a checkpoint on a dataset, asked as it was trained'),
+  const command = withSource(
+    program
+      .command('eval')
+      .description('score a checkpoint on a dataset, asked as it was trained, or on a published benchmark')
+      .option('--model <dir>', 'checkpoint in Hugging Face layout: a directory, a run, or owner/name on the hub'),
   )
-    .requiredOption('--data <file.jsonl>', 'one sample per line: image, problem, solution')
-    .option('--limit <n>', 'only the first samples of the file', wholeNumber(1))
-    .option('--output <file.jsonl>', 'where the answer to every sample goes');
+    .option('--base <dir>', 'the base of a model that is an adapter, where it is not where the adapter says')
+    .requiredOption(
+      '--data <file.jsonl>',
+      'one sample per line: image, problem, solution; or the folder of the benchmark',
+    )
+    .option('--limit <n>', 'only the first samples', wholeNumber(1))
+    .option('--output <file.jsonl>', 'where the answer to every sample goes')
+    .option('--benchmark <name>', 'a published benchmark, as its authors publish it (docs/benchmarks.md)')
+    .option('--split <name>', 'of the benchmark')
+    .addOption(
+      new Option('--protocol <name>', 'whose rules the benchmark is scored by').choices(['official', 'visurf']),
+    )
+    .option('--questions <file.jsonl>', 'only write what the benchmark asks: id, images, problem, task; needs no model')
+    .option('--predictions <file.jsonl>', 'score these answers: id, text, mask, probability; needs no model')
+    .option('--resume', 'go on with the answers that the output holds already');
   withJson(withCompute(withMeasure(command), true)).action(async (given: EvalOptions) => {
-    const { evaluate } = await import('@visurf/core');
-    const { json, model, revision, adapter, base, data, limit, output, device, precision } = given;
-    const progress = new Progress();
-    const { metrics, n, perSample } = await interruptible(async (signal) =>
-      evaluate({
-        ...(await measureOf(given)),
-        ...{ model, revision, adapter, base, data, limit, output, device, precision, signal },
-        onProgress: (done, total) => progress.update('evaluating', done, total),
-        onDownload: (each) => progress.download(each),
-        onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
-      }),
-    );
-    progress.finish();
-    if (json) printJson({ metrics, n, perSample });
-    else print(`${metricsTable(metrics)}\n\n${n} samples; the answers are in ${perSample}`);
+    requireOneWay(given, command);
+    if (given.benchmark === undefined) await evaluateFile(given);
+    else await evaluateBenchmark(given, given.benchmark);
   });
   example(
     command,
     'visurf eval --model runs/cars/best --data validation.jsonl',
     'visurf eval --model DIR --data validation.jsonl --config config.yaml',
     'visurf eval --model DIR --data validation.jsonl --task answer --task match=relaxed',
+    'visurf eval --model DIR --benchmark grefcoco --data datasets --split val --resume',
+    'visurf eval --benchmark grefcoco --data datasets --predictions answers.jsonl',
+  );
+}
+
+const OF_BENCHMARKS = ['split', 'protocol', 'questions', 'predictions', 'resume'] as const;
+
+/** Without a model nothing is asked. */
+const OF_MODELS = [
+  ...(['resume', 'config', 'task', 'plugin', 'prompt', 'system', 'maxPixels', 'minPixels', 'maxNewTokens'] as const),
+  ...(['revision', 'adapter', 'base'] as const),
+];
+
+/** Ends the command where options exclude each other, or one is missing. */
+function requireOneWay(given: EvalOptions, command: Command): void {
+  const fail = (message: string): never => command.error(`error: ${message}`);
+  const { benchmark, model, questions, predictions } = given;
+  if (benchmark === undefined) {
+    const other = OF_BENCHMARKS.find((key) => given[key] !== undefined);
+    if (other) fail(`--${other} goes with --benchmark`);
+    if (model === undefined) fail("required option '--model <dir>' not specified");
+  } else if ([model, questions, predictions].filter((each) => each !== undefined).length !== 1) {
+    fail('with --benchmark, name one of --model, --questions and --predictions');
+  } else if (model === undefined) {
+    const other = OF_MODELS.find((key) => given[key] !== undefined && String(given[key]) !== '');
+    if (other) fail(`--${other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} goes with --model`);
+    if (questions !== undefined && given.output !== undefined) fail('--output goes with --model and --predictions');
+  }
+}
+
+async function evaluateFile(given: EvalOptions): Promise<void> {
+  const { evaluate } = await import('@visurf/core');
+  const { json, model = '', revision, adapter, base, data, limit, output, device, precision } = given;
+  const progress = new Progress();
+  const { metrics, n, perSample } = await interruptible(async (signal) =>
+    evaluate({
+      ...(await measureOf(given)),
+      ...{ model, revision, adapter, base, data, limit, output, device, precision, signal },
+      onProgress: (done, total) => progress.update('evaluating', done, total),
+      onDownload: (each) => progress.download(each),
+      onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
+    }),
+  );
+  progress.finish();
+  if (json) printJson({ metrics, n, perSample });
+  else print(`${metricsTable(metrics)}\n\n${n} samples; the answers are in ${perSample}`);
+}
+
+async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise<void> {
+  const { runBenchmark, scorePredictions, writeQuestions } = await import('@visurf/core');
+  const { json, data, split, protocol, limit, output, questions, predictions, model = '' } = given;
+  const asked = { benchmark, data, split, protocol, limit };
+  if (questions !== undefined) {
+    const n = await writeQuestions({ ...asked, questions });
+    if (json) printJson({ questions, n });
+    else print(`${n} questions are in ${questions}`);
+    return;
+  }
+  const progress = new Progress();
+  const onProgress = (done: number, total: number): void => progress.update('evaluating', done, total);
+  if (predictions !== undefined) {
+    const scored = await scorePredictions({ ...asked, predictions, output, onProgress });
+    progress.finish();
+    printResult(scored, json);
+    return;
+  }
+  const { revision, adapter, base, device, precision, resume } = given;
+  const result = await interruptible(async (signal) => {
+    try {
+      return await runBenchmark({
+        ...(await measureOf(given)),
+        ...{ ...asked, model, revision, adapter, base, output, device, precision, resume, signal, onProgress },
+        onDownload: (each) => progress.download(each),
+        onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
+      });
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      throw error;
+    }
+  });
+  progress.finish();
+  if (result) {
+    printResult(result, json);
+    return;
+  }
+  progress.message('stopped: the answers so far are kept; to go on, repeat the command with --resume');
+  process.exitCode = INTERRUPTED;
+}
+
+function printResult({ metrics, n, perSample, notes, ...about }: BenchmarkResult, json: true | undefined): void {
+  if (json) return printJson({ metrics, n, perSample, notes, ...about });
+  const { benchmark, split, protocol } = about;
+  const rows = Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, value ?? NaN]));
+  const listed = notes.map((note) => `- ${note}\n`).join('');
+  print(
+    `${benchmark}, split ${split}, protocol ${protocol}\n\n${metricsTable(rows)}\n\n${listed}${n} samples; the answers are in ${perSample}`,
   );
 }
