@@ -26,10 +26,16 @@ const aggregate = (tokens: 'sum' | 'mean', over: 'sequence' | 'batch') =>
     .prefault({});
 
 const data = z.strictObject({
-  /** JSONL file of training samples. */
+  /** Training samples: JSONL, or a file or folder of another format (docs/data.md). */
   train: z.string(),
-  /** JSONL file of held-out samples, for evaluation during training. */
+  /** Held-out samples, for evaluation during training. */
   validation: z.string().optional(),
+  /** Of both files: the name of a format. */
+  format: z.string().default('auto'),
+  /** How boxes of another format are written; unset: as the format says, or as their numbers tell. */
+  boxes: z.enum(['xyxy', 'xywh', 'cxcywh']).optional(),
+  /** What their numbers are: pixels, shares, thousandths or percent of the picture, pixels of a scaled picture. */
+  units: z.enum(['pixels', 'unit', 'thousandths', 'percent', 'resized']).optional(),
   /** How answers are read, written and rewarded. */
   task: z.string().default('grounding'),
   /** Template of the user turn in place of the task's own: text with `{Question}`, or a file that holds it. */

@@ -28,7 +28,7 @@ export interface ExperimentSources {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-type ReadOptions = Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'>;
+type ReadOptions = Omit<DatasetOptions, 'task' | 'truths'>;
 
 export interface LoadedSamples {
   readonly samples: Sample[];

@@ -79,7 +79,7 @@ async function decideByTraining(experiment: Experiment, { data }: Config): Promi
   let decided = experiment;
   for (const file of [data.train, data.validation]) {
     if (file === undefined || !existsSync(file)) continue;
-    decided = decided.decide(await peekSamples(file, data.task));
+    decided = decided.decide(await peekSamples(file, data.task, data));
   }
   return decided;
 }

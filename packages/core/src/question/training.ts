@@ -18,7 +18,8 @@ export async function loadData(config: Config, sources: ExperimentSources = {}):
   const faults = new Set<string>();
   const load = async (experiment: Experiment, file: string, limit?: number): Promise<LoadedSamples> => {
     try {
-      return await experiment.load(file, { limit });
+      const { format, boxes, units } = data;
+      return await experiment.load(file, { limit, format, boxes, units, onNote: sources.onWarning });
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       faults.add(error.message);
