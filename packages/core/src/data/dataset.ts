@@ -8,7 +8,7 @@
  */
 import path from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
-import { decodeImage, IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
+import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from '../prompt/decode.ts';
 import { placeFault, withoutLeadingPlaces } from '../prompt/places.ts';
 import type { Frame, Sample } from '../types.ts';
 import { taskNames } from '../tasks/registry.ts';
@@ -38,6 +38,8 @@ export interface DatasetOptions extends Pick<RowOptions, 'format' | 'boxes' | 'u
   readonly limits?: Partial<DataLimits> | undefined;
   /** Hears how a set of another format was read. */
   readonly onNote?: ((message: string) => void) | undefined;
+  /** Sees the pixels of every image once. */
+  readonly onPixels?: ((file: string, pixels: Pixels) => void) | undefined;
   /** Called as images are checked. */
   readonly onProgress?: ((checked: number, total: number) => void) | undefined;
 }
@@ -72,7 +74,7 @@ export async function readDataset(file: string, options: DatasetOptions): Promis
   const limits = { ...LIMITS, ...options.limits };
   const { samples, findings } = await readSamples(file, options, limits);
   if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
-  const images = await checkImages(samples, limits, options.onProgress);
+  const images = await checkImages(samples, limits, options);
   findings.push(...images.findings);
   if (samples.length > 0) findings.push(...solutionFindings(samples, images.frames, options));
   findings.push(...implausible(file, boxed(samples, images.frames)));
@@ -195,7 +197,7 @@ export function sampleOf(value: unknown, source: Sample['source'], defaultTask: 
 async function checkImages(
   samples: readonly Sample[],
   limits: DataLimits,
-  onProgress: DatasetOptions['onProgress'],
+  { onPixels, onProgress }: Pick<DatasetOptions, 'onPixels' | 'onProgress'>,
 ): Promise<{ frames: Map<string, Frame>; findings: Finding[] }> {
   const files = [...new Set(samples.flatMap(({ images }) => images))];
   const frames = new Map<string, Frame>();
@@ -205,7 +207,9 @@ async function checkImages(
   const worker = async () => {
     for (let file = files[next++]; file !== undefined; file = files[next++]) {
       try {
-        const { width, height } = await decodeImage(file, limits);
+        const pixels = await decodeImage(file, limits);
+        const { width, height } = pixels;
+        onPixels?.(file, pixels);
         frames.set(file, { width, height, modelWidth: width, modelHeight: height });
       } catch (error) {
         reasons.set(file, reasonOf(error, file));

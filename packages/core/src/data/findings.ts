@@ -4,10 +4,27 @@ import { UserError } from '../errors.ts';
 /**
  * `row`: no sample; `id`: one that came before; `image`, `task`, `label`: cannot be used; `outside`: a label beyond its
  * image; `units`: coordinates that look like shares or thousandths; `xywh`: boxes that look like corner, width and
- * height; `rounding`: a label that vanishes or blurs in the model's coordinates; `empty`: no samples.
+ * height; `axes`: boxes with x and y exchanged; `rounding`: a label that vanishes or blurs in the model's coordinates;
+ * `duplicate`, `alike`: pictures or questions that are there twice, or nearly; `leak`: what training and validation share;
+ * `orphan`: image files that no line names; `single`: a class of one example; `empty`: no samples.
  */
 export type FindingKind =
-  'row' | 'id' | 'image' | 'task' | 'label' | 'outside' | 'units' | 'xywh' | 'rounding' | 'empty';
+  | 'row'
+  | 'id'
+  | 'image'
+  | 'task'
+  | 'label'
+  | 'outside'
+  | 'units'
+  | 'xywh'
+  | 'axes'
+  | 'rounding'
+  | 'duplicate'
+  | 'alike'
+  | 'leak'
+  | 'orphan'
+  | 'single'
+  | 'empty';
 
 export interface Finding {
   readonly kind: FindingKind;

@@ -34,7 +34,12 @@ export function questionsAbout(
   asks: readonly Ask[],
   note: (message: string) => void,
 ): AskedQuestion[] {
-  const classes = [...new Set([...declared, ...images.flatMap(({ objects, unsure }) => [...objects.map(({ label }) => label), ...unsure])])];
+  const classes = [
+    ...new Set([
+      ...declared,
+      ...images.flatMap(({ objects, unsure }) => [...objects.map(({ label }) => label), ...unsure]),
+    ]),
+  ];
   const ids = new Map<string, number>();
   const counts = { absent: new Map<string, number>(), unsure: 0, many: 0 };
   const questions = images.flatMap((image) =>
@@ -62,7 +67,8 @@ export function questionsAbout(
     const absent = [...list, ...rest].join(', ');
     note(`${sum} of ${images.length * classes.length} times an image does not show a class ([]): ${absent}`);
   }
-  if (counts.unsure > 0) note(`${counts.unsure} times a class is only crowd, difficult or without a box: not asked for`);
+  if (counts.unsure > 0)
+    note(`${counts.unsure} times a class is only crowd, difficult or without a box: not asked for`);
   if (counts.many > 0) note(`${counts.many} questions of more than ${MAX_OBJECTS} objects are left out`);
   return questions;
 }

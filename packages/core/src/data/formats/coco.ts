@@ -18,7 +18,7 @@ export const coco: Reader = {
       ? /"(?:images|annotations|categories|info|licenses)"\s*:/.test(head)
       : Array.isArray(document['images']) && (Array.isArray(document['annotations']) || 'categories' in document)),
   async *read(source, context) {
-    const boxes = source.files.filter((file) => /^instances/.test(path.basename(file)));
+    const boxes = source.files.filter((file) => path.basename(file).startsWith('instances'));
     // COCO's own folders hold captions and keypoints of the same pictures beside the boxes.
     for (const file of boxes.length > 0 ? boxes : source.files) {
       if (source.split !== undefined && source.files.length > 1) {
@@ -78,7 +78,9 @@ function* imagesOf(file: string, document: Json, annotations: readonly Json[], c
 /** Names by id, without a category that only stands above others and marks nothing (Roboflow's first one). */
 function classesOf(categories: readonly Json[], annotations: readonly Json[]): Map<unknown, string> {
   const used = new Set(annotations.map(({ category_id }) => category_id));
-  const above = new Set(categories.map(({ supercategory, name }) => (supercategory === name ? undefined : supercategory)));
+  const above = new Set(
+    categories.map(({ supercategory, name }) => (supercategory === name ? undefined : supercategory)),
+  );
   const kept = categories.filter(({ id, name }) => isText(name) && (used.has(id) || !above.has(name)));
   return new Map(kept.map(({ id, name }) => [id, String(name)]));
 }
@@ -93,7 +95,9 @@ function boxOf({ bbox, segmentation }: Json): Omit<LabelledBox, 'label'> | undef
 
 function outlineBox(segmentation: unknown): Numbers | undefined {
   if (Array.isArray(segmentation)) {
-    return hull((segmentation as unknown[]).flatMap((part) => (Array.isArray(part) ? pointsOf(part as unknown[]) : [])));
+    return hull(
+      (segmentation as unknown[]).flatMap((part) => (Array.isArray(part) ? pointsOf(part as unknown[]) : [])),
+    );
   }
   if (!isObject(segmentation) || !Array.isArray(segmentation['size'])) return undefined;
   const { counts } = segmentation;

@@ -72,20 +72,36 @@ export async function* fromColumns(
   classes: readonly string[] = [],
 ): AsyncGenerator<Item> {
   const images: unknown[] = listOf(record[firstOf(record, IMAGES) ?? '']);
-  if (isObject(record['objects'])) return yield* fromObjects(record, images, place, context, classes);
+  if (isObject(record['objects'])) {
+    yield* fromObjects(record, images, place, context, classes);
+    return;
+  }
   if (Array.isArray(record['conversations']) || Array.isArray(record['messages'])) {
     const turns = conversationOf(record, images);
-    if (typeof turns === 'string') return yield fault(place, turns);
-    return yield* questionsOf({ place, turns, images, id: record['id'], record }, context);
+    if (typeof turns === 'string') {
+      yield fault(place, turns);
+      return;
+    }
+    yield* questionsOf({ place, turns, images, id: record['id'], record }, context);
+    return;
   }
   const files = await imagesOf(images, place, context);
-  if (typeof files === 'string') return yield fault(place, files);
+  if (typeof files === 'string') {
+    yield fault(place, files);
+    return;
+  }
   const problem = problemOf(record);
-  if (problem === undefined) return yield fault(place, `no column with a question: ${columnsOf(record)}`);
+  if (problem === undefined) {
+    yield fault(place, `no column with a question: ${columnsOf(record)}`);
+    return;
+  }
   const column = firstOf(record, SOLUTIONS);
   const truth = isObject(record['reward_model']) ? record['reward_model']['ground_truth'] : undefined;
   const answer = column === undefined ? truth : record[column];
-  if (answer === undefined || answer === null) return yield fault(place, `no column with an answer: ${columnsOf(record)}`);
+  if (answer === undefined || answer === null) {
+    yield fault(place, `no column with an answer: ${columnsOf(record)}`);
+    return;
+  }
   // EasyR1 asks for mathematics, under these two names.
   const mathematics = column === 'answer' && 'problem' in record ? 'math' : undefined;
   const { fields, convention } = solutionOf(answer, isText(record['task']) ? record['task'] : mathematics);
@@ -114,7 +130,9 @@ function problemOf(record: Columns): string | undefined {
 /** Columns that tasks of ours read. */
 const KEPT = ['thinking', 'set', 'choices', 'question_type', 'answer_type', 'precision', 'unit', 'skills'];
 const keptOf = (record: Columns): Columns =>
-  Object.fromEntries(KEPT.filter((name) => name in record && record[name] !== null).map((name) => [name, record[name]]));
+  Object.fromEntries(
+    KEPT.filter((name) => name in record && record[name] !== null).map((name) => [name, record[name]]),
+  );
 
 /** Hugging Face's detection columns: boxes as in COCO, and classes as names or numbers. */
 async function* fromObjects(
@@ -126,7 +144,8 @@ async function* fromObjects(
 ): AsyncGenerator<Item> {
   const files = await imagesOf(images, place, context);
   if (typeof files === 'string' || files.length !== 1) {
-    return yield fault(place, typeof files === 'string' ? files : `${files.length} images where boxes need one`);
+    yield fault(place, typeof files === 'string' ? files : `${files.length} images where boxes need one`);
+    return;
   }
   const held = record['objects'] as Columns;
   const boxes = listOf(held['bbox'] ?? held['bboxes']);
@@ -135,9 +154,22 @@ async function* fromObjects(
   for (const [i, box] of boxes.entries()) {
     const numbers = fourNumbers(listOf(box));
     const name: unknown = typeof names[i] === 'string' ? names[i] : classes[Number(names[i] ?? NaN)];
-    if (!numbers) return yield fault(place, `object ${i + 1}: its bbox is not four numbers`);
-    if (!isText(name)) return yield fault(place, `object ${i + 1}: its category has no name`);
+    if (!numbers) {
+      yield fault(place, `object ${i + 1}: its bbox is not four numbers`);
+      return;
+    }
+    if (!isText(name)) {
+      yield fault(place, `object ${i + 1}: its category has no name`);
+      return;
+    }
     objects.push({ label: name, numbers, convention: { form: 'xywh' } });
   }
-  yield { kind: 'image', place, image: files[0]!, objects, unsure: [], frame: sizeOf(record['width'], record['height']) };
+  yield {
+    kind: 'image',
+    place,
+    image: files[0]!,
+    objects,
+    unsure: [],
+    frame: sizeOf(record['width'], record['height']),
+  };
 }

@@ -34,18 +34,30 @@ export async function* questionsOf(conversation: Conversation, context: ReadCont
   const { place, turns, record, id } = conversation;
   for (const kind of ['video', 'videos', 'audio', 'audios']) {
     const held = record[kind];
-    if (Array.isArray(held) ? held.length > 0 : isText(held)) return yield fault(place, `${kind} are not read here`);
+    if (Array.isArray(held) ? held.length > 0 : isText(held)) {
+      yield fault(place, `${kind} are not read here`);
+      return;
+    }
   }
   const images = await imagesOf(conversation.images, place, context);
-  if (typeof images === 'string') return yield fault(place, images);
+  if (typeof images === 'string') {
+    yield fault(place, images);
+    return;
+  }
   if (turns.some(({ role }) => role === 'system')) context.note('system turns are left out: data.system sets one');
   const pairs = pairsOf(turns);
-  if (pairs.length === 0) return yield fault(place, 'no answer follows a question');
+  if (pairs.length === 0) {
+    yield fault(place, 'no answer follows a question');
+    return;
+  }
   if (pairs.length > 1) context.note('conversations of several turns give a question for every answer');
   let all = pairs.at(-1)!.question.split(PLACE).length - 1;
   // Texts without places show all their images first.
   if (all === 0) all = images.length;
-  if (all !== images.length) return yield fault(place, `${all} ${PLACE} for ${images.length} images`);
+  if (all !== images.length) {
+    yield fault(place, `${all} ${PLACE} for ${images.length} images`);
+    return;
+  }
   for (const [i, { question, answer }] of pairs.entries()) {
     const seen = question.includes(PLACE) ? question.split(PLACE).length - 1 : images.length;
     const { fields, convention } = solutionOf(answer);

@@ -9,20 +9,56 @@ import { parseTable, type TableRow } from './table.ts';
 
 type Cells = ReadonlyMap<string, string>;
 
-const IMAGE = ['filename', 'file_name', 'image', 'image_name', 'image_path', 'image_id', 'imageid', 'img', 'path', 'file'];
+const IMAGE = [
+  'filename',
+  'file_name',
+  'image',
+  'image_name',
+  'image_path',
+  'image_id',
+  'imageid',
+  'img',
+  'path',
+  'file',
+];
 const LABEL = ['class', 'label', 'label_name', 'labelname', 'category', 'cell_type', 'name', 'class_name', 'object'];
 const CLASS = /(?:^|_)(?:class|label|category|type)$/;
 const BOX = ['bbox', 'box', 'bbox_2d', 'bounding_box'];
 const SIDES: readonly { readonly form: BoxForm; readonly names: readonly (readonly string[])[] }[] = [
-  { form: 'xyxy', names: [['xmin', 'x_min', 'x1', 'left'], ['ymin', 'y_min', 'y1', 'top'], ['xmax', 'x_max', 'x2', 'right'], ['ymax', 'y_max', 'y2', 'bottom']] },
+  {
+    form: 'xyxy',
+    names: [
+      ['xmin', 'x_min', 'x1', 'left'],
+      ['ymin', 'y_min', 'y1', 'top'],
+      ['xmax', 'x_max', 'x2', 'right'],
+      ['ymax', 'y_max', 'y2', 'bottom'],
+    ],
+  },
   { form: 'xyxy', names: [['x0'], ['y0'], ['x1'], ['y1']] },
-  { form: 'cxcywh', names: [['cx', 'x_center', 'xcenter', 'center_x'], ['cy', 'y_center', 'ycenter', 'center_y'], ['w', 'width', 'box_width'], ['h', 'height', 'box_height']] },
-  { form: 'xywh', names: [['x', 'x1', 'xmin', 'left', 'bbox_x'], ['y', 'y1', 'ymin', 'top', 'bbox_y'], ['w', 'bbox_w', 'box_width', 'bbox_width', 'width'], ['h', 'bbox_h', 'box_height', 'bbox_height', 'height']] },
+  {
+    form: 'cxcywh',
+    names: [
+      ['cx', 'x_center', 'xcenter', 'center_x'],
+      ['cy', 'y_center', 'ycenter', 'center_y'],
+      ['w', 'width', 'box_width'],
+      ['h', 'height', 'box_height'],
+    ],
+  },
+  {
+    form: 'xywh',
+    names: [
+      ['x', 'x1', 'xmin', 'left', 'bbox_x'],
+      ['y', 'y1', 'ymin', 'top', 'bbox_y'],
+      ['w', 'bbox_w', 'box_width', 'bbox_width', 'width'],
+      ['h', 'bbox_h', 'box_height', 'bbox_height', 'height'],
+    ],
+  },
 ];
 
 export const csv: Reader = {
   name: 'csv',
-  knows: ({ extension, head }) => ['csv', 'tsv'].includes(extension) && columnsOf(parseTable(firstLines(head))) !== undefined,
+  knows: ({ extension, head }) =>
+    ['csv', 'tsv'].includes(extension) && columnsOf(parseTable(firstLines(head))) !== undefined,
   async *read(source, context) {
     for (const file of source.files.filter((each) => /\.[ct]sv$/i.test(each))) {
       if (source.split !== undefined && source.files.length > 1) {
@@ -31,7 +67,8 @@ export const csv: Reader = {
       const rows = parseTable(await readText(file));
       const columns = columnsOf(rows);
       if (columns === undefined) {
-        for (const { line, cells } of rows) yield* fromColumns(Object.fromEntries(cells), { file, record: line }, context);
+        for (const { line, cells } of rows)
+          yield* fromColumns(Object.fromEntries(cells), { file, record: line }, context);
         continue;
       }
       const byImage = Map.groupBy(rows, ({ cells }) => cells.get(columns.image) ?? '');
@@ -85,7 +122,8 @@ function imageOf(rows: readonly TableRow[], columns: Columns, place: Place, imag
 
 /** Width and height of the image, where they are not those of the box. */
 function frameOf(cells: Cells, { box }: Columns): Size | undefined {
-  const side = (names: readonly string[]): string | undefined => names.find((each) => cells.has(each) && !box.includes(each));
+  const side = (names: readonly string[]): string | undefined =>
+    names.find((each) => cells.has(each) && !box.includes(each));
   const [w, h] = [side(['image_width', 'img_width', 'width']), side(['image_height', 'img_height', 'height'])];
   return w !== undefined && h !== undefined ? sizeOf(cells.get(w), cells.get(h)) : undefined;
 }

@@ -117,7 +117,10 @@ async function detect(source: Source, format: string): Promise<{ reader: Reader;
   const [first, ...others] = READERS.filter((reader) => readers.has(reader));
   if (!first) {
     const remedy = `Name it with --format (data.format): ${FORMATS.join(', ')}.`;
-    throw new UserError(source.isFolder ? 'no annotations of a known format' : 'no known format', { where, remedy });
+    throw new UserError(source.isFolder ? 'is a directory without annotations of a known format' : 'no known format', {
+      where,
+      remedy,
+    });
   }
   const isWhole = [yolo, imagefolder, voc, csv].includes(first);
   if (others.length > 0 && !isWhole) {
@@ -168,7 +171,8 @@ async function firstRecord(file: string, head: string): Promise<Record<string, u
     return inner ? balanced(text.slice(inner[0].length - 1)) : own;
   }
   if (own) return own;
-  for await (const { text: line } of readLines(file, 64 * 2 ** 20)) return line === undefined ? undefined : balanced(line);
+  for await (const { text: line } of readLines(file, 64 * 2 ** 20))
+    return line === undefined ? undefined : balanced(line);
   return undefined;
 }
 

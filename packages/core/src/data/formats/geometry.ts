@@ -22,8 +22,18 @@ export function turnPoint(
 ): [number, number] {
   const [w, h] = [width - x, height - y];
   const places: [number, number][] = [
-    ...([[x, y], [w, y], [w, h], [x, h]] as [number, number][]),
-    ...([[y, x], [h, x], [h, w], [y, w]] as [number, number][]),
+    ...([
+      [x, y],
+      [w, y],
+      [w, h],
+      [x, h],
+    ] as [number, number][]),
+    ...([
+      [y, x],
+      [h, x],
+      [h, w],
+      [y, w],
+    ] as [number, number][]),
   ];
   return places[orientation - 1] ?? [x, y];
 }
@@ -79,7 +89,7 @@ export function maskBox(counts: readonly unknown[] | string, height: number): Nu
 /** COCO's packing: five bits a character, from 48, low bits first; from the third on, differences to the run two before. */
 function unpackRuns(text: string): number[] {
   const runs: number[] = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let [value, shift, more] = [0, 0, true];
     while (more && at < text.length) {
       const code = text.charCodeAt(at++) - 48;

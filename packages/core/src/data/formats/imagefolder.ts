@@ -13,7 +13,8 @@ export const imagefolder: Reader = {
   async *read(source, context) {
     const all = source.files.filter((file) => METADATA.test(path.basename(file)));
     for (const file of all) {
-      if (source.split !== undefined && all.length > 1 && !isOfSplit(path.relative(source.root, file), source.split)) continue;
+      if (source.split !== undefined && all.length > 1 && !isOfSplit(path.relative(source.root, file), source.split))
+        continue;
       if (file.toLowerCase().endsWith('.csv')) {
         for (const { line, cells } of parseTable(await readText(file))) {
           yield* fromColumns(Object.fromEntries(cells), { file, record: line }, context);

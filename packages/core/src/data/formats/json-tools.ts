@@ -21,7 +21,8 @@ export const via: Reader = {
   async *read(source, context) {
     for (const file of source.files) {
       const document = await readJson(file);
-      const held = isObject(document) && isObject(document['_via_img_metadata']) ? document['_via_img_metadata'] : document;
+      const held =
+        isObject(document) && isObject(document['_via_img_metadata']) ? document['_via_img_metadata'] : document;
       for (const [i, image] of Object.values((held ?? {}) as Json).entries()) {
         yield viaImage(image, { file, record: i + 1 }, context);
       }
@@ -82,7 +83,8 @@ export const labelme: Reader = {
       // Folders hold other JSON as well.
       if (source.isFolder && !(await headOf(file)).includes('"shapes"')) continue;
       const document = await readJson(file);
-      if (!isObject(document) || !Array.isArray(document['shapes'])) yield fault(place, 'no LabelMe file: it has no shapes');
+      if (!isObject(document) || !Array.isArray(document['shapes']))
+        yield fault(place, 'no LabelMe file: it has no shapes');
       else yield labelmeImage(document, place, context);
     }
   },
@@ -94,8 +96,11 @@ function labelmeImage(document: Json, place: { file: string; record: number }, c
   for (const [i, shape] of objectsOf(document['shapes']).entries()) {
     const { label, points, shape_type: type } = shape;
     if (!isText(label)) return fault(place, `shape ${i + 1} has no label`);
-    const corners = (Array.isArray(points) ? (points as unknown[]) : []).map((point) => (point as number[]).map(Number));
-    const numbers = type === 'circle' ? circleBox(corners) : corners.length > 1 ? hull(corners as [number, number][]) : undefined;
+    const corners = (Array.isArray(points) ? (points as unknown[]) : []).map((point) =>
+      (point as number[]).map(Number),
+    );
+    const numbers =
+      type === 'circle' ? circleBox(corners) : corners.length > 1 ? hull(corners as [number, number][]) : undefined;
     if (numbers) objects.push({ label, numbers, convention: PIXELS });
     else unsure.push(label);
   }
@@ -159,7 +164,8 @@ function instancesOf(value: Json, place: { file: string; record: number }, conte
   for (const [i, each] of objectsOf(value['instances']).entries()) {
     const { category: label, bbox } = each;
     const numbers = Array.isArray(bbox) ? fourNumbers(bbox as unknown[]) : undefined;
-    if (!isText(label) || !numbers) return fault(place, `instance ${i + 1} has no category, or no bbox of four numbers`);
+    if (!isText(label) || !numbers)
+      return fault(place, `instance ${i + 1} has no category, or no bbox of four numbers`);
     objects.push({ label, numbers, convention: {} });
   }
   return { kind: 'image', place, image: context.images.find(value['image'], place.file), objects, unsure: [] };

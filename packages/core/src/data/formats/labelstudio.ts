@@ -1,6 +1,16 @@
 /** Label Studio: JSON and JSON_MIN; boxes in percent of the picture, maybe turned; outlines; brushes are not read. */
 import { hull } from './geometry.ts';
-import { fault, isObject, isText, objectsOf, sizeOf, type Item, type LabelledBox, type Numbers, type Size } from './record.ts';
+import {
+  fault,
+  isObject,
+  isText,
+  objectsOf,
+  sizeOf,
+  type Item,
+  type LabelledBox,
+  type Numbers,
+  type Size,
+} from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
 import { records } from './source.ts';
 
@@ -30,17 +40,21 @@ export const labelStudio: Reader = {
 
 function imageOf(task: Json, place: { file: string; record: number }, context: ReadContext): Item {
   const data = isObject(task['data']) ? task['data'] : task;
-  const name = [data['image'], data['img'], ...Object.values(data)].find((value) => isText(value) && isImage(value));
+  const texts = [data['image'], data['img'], ...Object.values(data)].filter(isText);
+  const name = texts.find(isImage) ?? (isText(data['image']) ? data['image'] : undefined);
   if (!isText(name)) return fault(place, 'the task has no image');
   const given = objectsOf(task['annotations'] ?? task['completions']).filter((each) => each['was_cancelled'] !== true);
   if (given.length > 1) context.note('of tasks with several annotations the first is read');
-  const shapes = 'data' in task ? objectsOf(given[0]?.['result']) : Object.values(task).flatMap(objectsOf).filter(isShape);
+  const shapes =
+    'data' in task ? objectsOf(given[0]?.['result']) : Object.values(task).flatMap(objectsOf).filter(isShape);
   const objects: LabelledBox[] = [];
   const unsure: string[] = [];
   let frame: Size | undefined;
   for (const shape of shapes) {
     const value = isObject(shape['value']) ? shape['value'] : shape;
-    const labels = LABELS.flatMap((each) => (Array.isArray(value[each]) ? (value[each] as unknown[]) : [])).filter(isText);
+    const labels = LABELS.flatMap((each) => (Array.isArray(value[each]) ? (value[each] as unknown[]) : [])).filter(
+      isText,
+    );
     if (labels.length === 0) continue;
     const size = sizeOf(shape['original_width'], shape['original_height']);
     frame ??= size;
@@ -74,10 +88,19 @@ function boxOf(value: Json, { width, height }: Size): Numbers | undefined {
   }
   const [x, y, w, h] = ['x', 'y', 'width', 'height'].map((name) => Number(value[name])) as unknown as Numbers;
   const [rx, ry] = [Number(value['radiusX']), Number(value['radiusY'])];
-  if (Number.isFinite(rx) && Number.isFinite(ry)) return hull([[x - rx, y - ry], [x + rx, y + ry]]);
+  if (Number.isFinite(rx) && Number.isFinite(ry))
+    return hull([
+      [x - rx, y - ry],
+      [x + rx, y + ry],
+    ]);
   const angle = (Number(value['rotation'] ?? 0) * Math.PI) / 180;
   // Turned in pixels: percents of two unequal sides cannot be.
-  const turned = [[0, 0], [w, 0], [w, h], [0, h]].map(([dx, dy]): [number, number] => {
+  const turned = [
+    [0, 0],
+    [w, 0],
+    [w, h],
+    [0, h],
+  ].map(([dx, dy]): [number, number] => {
     const [px, py] = [(dx! * width) / 100, (dy! * height) / 100];
     const [tx, ty] = [px * Math.cos(angle) - py * Math.sin(angle), px * Math.sin(angle) + py * Math.cos(angle)];
     return [x + (tx * 100) / width, y + (ty * 100) / height];

@@ -83,7 +83,9 @@ function classNames({ key_value_metadata: pairs }: FileMetaData): string[] {
     if (Array.isArray(value)) return value.map(find).find((each) => each !== undefined);
     if (!isObject(value)) return undefined;
     if (value['_type'] === 'ClassLabel' && Array.isArray(value['names'])) return value['names'].map(String);
-    return Object.values(value).map(find).find((each) => each !== undefined);
+    return Object.values(value)
+      .map(find)
+      .find((each) => each !== undefined);
   };
   try {
     return find(JSON.parse(text)) ?? [];

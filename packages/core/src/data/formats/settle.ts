@@ -64,7 +64,8 @@ export async function settleBoxes(
     return [fault(marked[0]!.place, message), ...settled.filter(({ kind }) => kind === 'fault')];
   }
   if (counts.strays > 0) note(`${counts.strays} boxes that reach out of their pictures are cut at the edge`);
-  if (counts.empty > 0) note(`${counts.empty} boxes without area are left out; their classes are not called absent there`);
+  if (counts.empty > 0)
+    note(`${counts.empty} boxes without area are left out; their classes are not called absent there`);
   return settled;
 }
 
@@ -116,7 +117,9 @@ function findConvention(all: readonly Given[], note: (message: string) => void):
   );
   const isSizes =
     formless.some(({ box }) => box[0] >= box[2] || box[1] >= box[3]) &&
-    formless.every(({ box, header }) => isInside(toCorners(box, 'xywh'), isShares ? { width: 1, height: 1 } : sizeUp(header)));
+    formless.every(({ box, header }) =>
+      isInside(toCorners(box, 'xywh'), isShares ? { width: 1, height: 1 } : sizeUp(header)),
+    );
   if (isSizes) note('boxes are read as corner, width and height (--boxes xywh)');
   const votes = all.map(({ item, header }) => vote(item.frame, header));
   const isStored = votes.filter((each) => each === 'stored').length > votes.filter((each) => each === 'upright').length;
@@ -240,13 +243,15 @@ function withObjects(item: AnnotatedImage, boxes: readonly (Numbers | undefined)
 }
 
 function withSolution(item: AskedQuestion, boxes: readonly (Numbers | undefined)[], ways: readonly Way[]): Item {
-  if (boxes.some((box) => box === undefined)) return fault(item.place, 'a box of the solution has no area in its picture');
+  if (boxes.some((box) => box === undefined))
+    return fault(item.place, 'a box of the solution has no area in its picture');
   let at = 0;
   const solution = (item.fields['solution'] as unknown[]).map((object) => {
     if (!isObject(object) || !Array.isArray(object['bbox_2d'])) return object;
     const [box, way] = [boxes[at]!, ways[at++]!];
     const point: unknown = object['point_2d'];
-    const known = Array.isArray(point) && point.length === 2 && { point_2d: way.point(point as [number, number]).map(rounded) };
+    const known = Array.isArray(point) &&
+      point.length === 2 && { point_2d: way.point(point as [number, number]).map(rounded) };
     return { ...object, bbox_2d: box, ...known };
   });
   return { ...item, fields: { ...item.fields, solution } };

@@ -25,7 +25,7 @@ export const sharegpt: Reader = {
   knows: (glance) =>
     isMessages(glance) ||
     objectsOf(glance.first?.['conversations']).length > 0 ||
-    (isText(glance.first?.['instruction']) && 'output' in (glance.first ?? {})),
+    (isText(glance.first?.['instruction']) && 'output' in glance.first),
   read: readMessages,
 };
 

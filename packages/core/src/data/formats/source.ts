@@ -156,9 +156,13 @@ export function splitsIn(files: readonly string[], root: string): string[] {
   return SPLITS.map(([first]) => first!).filter((split) => names.some((name) => isOfSplit(name, split)));
 }
 
+/** Folders of parts of a set, as COCO names them too. */
+const PARTS = ['train', 'val', 'valid', 'test', 'train2017', 'val2017', 'train2014', 'val2014'];
+
 /** Finds images by the names that annotations have for them. */
 export class ImageFinder {
   private readonly root: string;
+  private readonly near = new Map<string, readonly string[]>();
   private index: Map<string, string[]> | undefined;
 
   constructor(root: string) {
@@ -170,11 +174,14 @@ export class ImageFinder {
    * @param from the annotation file
    */
   find(name: string, from: string): string {
-    const plain = name.replace(/^file:(?:\/\/)?/, '').replaceAll('\\', '/').replaceAll('\0', '');
+    const plain = name
+      .replace(/^file:(?:\/\/)?/, '')
+      .replaceAll('\\', '/')
+      .replaceAll('\0', '');
     const folder = path.dirname(from);
     const expected = path.resolve(folder, plain);
     if (isFile(expected)) return expected;
-    for (const place of this.places(folder)) {
+    for (const place of this.placesNear(folder)) {
       const file = path.join(place, plain);
       if (isFile(file)) return file;
     }
@@ -189,15 +196,19 @@ export class ImageFinder {
     return files.find(isFile) ?? files[0] ?? from;
   }
 
-  private *places(folder: string): Generator<string> {
-    let at = folder;
-    for (let up = 0; up < 3; up++) {
-      yield at;
-      for (const name of ['images', 'JPEGImages', 'Images', 'imgs']) yield path.join(at, name);
-      const above = path.dirname(at);
-      if (above === at) return;
-      at = above;
-    }
+  /** Folders that are there, near an annotation file: in itself, and in those above it. */
+  private placesNear(folder: string): readonly string[] {
+    const known = this.near.get(folder);
+    if (known) return known;
+    const above = [folder, path.dirname(folder), path.dirname(path.dirname(folder))];
+    const images = above.flatMap((at) => [
+      at,
+      ...['images', 'JPEGImages', 'Images', 'imgs'].map((name) => path.join(at, name)),
+    ]);
+    const all = [...images, ...images.flatMap((at) => PARTS.map((part) => path.join(at, part)))];
+    const found = [...new Set(all)].filter((each) => statSync(each, { throwIfNoEntry: false })?.isDirectory() ?? false);
+    this.near.set(folder, found);
+    return found;
   }
 
   /** The image below the root whose path ends most alike; none where several do. */
@@ -205,7 +216,7 @@ export class ImageFinder {
     this.index ??= Map.groupBy(
       filesUnder(this.root).filter((file) => IMAGE_NAME.test(file)),
       (file) => path.basename(file),
-    ) as Map<string, string[]>;
+    );
     const base = path.posix.basename(name);
     const known = this.index.get(base) ?? this.index.get(base.replace(/^[\da-f]{8}-/, '')) ?? [];
     if (known.length < 2) return known[0];

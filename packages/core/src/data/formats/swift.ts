@@ -28,7 +28,10 @@ export const swift: Reader = {
           if (typeof filled === 'string') yield fault(place, filled);
           else {
             const convention = conventionOf(value['objects']);
-            for await (const item of questionsOf({ place, turns: filled, images, id: value['id'], record: value }, context)) {
+            for await (const item of questionsOf(
+              { place, turns: filled, images, id: value['id'], record: value },
+              context,
+            )) {
               yield declared(item, convention);
             }
           }
@@ -66,7 +69,10 @@ function withObjects(turns: readonly Turn[], objects: unknown): readonly Turn[] 
   if (!isObject(objects)) return 'objects is not an object with ref and bbox';
   const [names, boxes] = [listOf(objects['ref']), listOf(objects['bbox'])];
   const text = turns.map((turn) => turn.text).join('\n');
-  const [namePlaces, boxPlaces] = ['<ref-object>', '<bbox>'].map((mark) => text.split(mark).length - 1) as [number, number];
+  const [namePlaces, boxPlaces] = ['<ref-object>', '<bbox>'].map((mark) => text.split(mark).length - 1) as [
+    number,
+    number,
+  ];
   if (boxPlaces !== boxes.length) return `${boxPlaces} <bbox> for ${boxes.length} boxes in objects.bbox`;
   if (namePlaces > names.length) return `${namePlaces} <ref-object> for ${names.length} names in objects.ref`;
   let [name, box] = [0, 0];
@@ -75,7 +81,16 @@ function withObjects(turns: readonly Turn[], objects: unknown): readonly Turn[] 
     const filled = own
       .replaceAll('<ref-object>', () => String(names[name++]))
       .replaceAll('<bbox>', () => `${JSON.stringify(boxes[box++])}${onlyBoxes ? '\n' : ''}`);
-    return { role, text: onlyBoxes ? `[${filled.replaceAll(/\s*,\s*\n|\n+/g, '\n').trim().split('\n').join(',')}]` : filled };
+    return {
+      role,
+      text: onlyBoxes
+        ? `[${filled
+            .replaceAll(/\s*,\s*\n|\n+/g, '\n')
+            .trim()
+            .split('\n')
+            .join(',')}]`
+        : filled,
+    };
   });
 }
 

@@ -23,7 +23,10 @@ function separatorOf(text: string): string {
 
 function cellsOf(text: string, separator: string): { line: number; cells: string[] }[] {
   const rows: { line: number; cells: string[] }[] = [];
-  const cell = new RegExp(`(?:"([^"]*(?:""[^"]*)*)"[^\\n${separator}]*|([^\\n${separator}]*))(${separator}|\\n|$)`, 'y');
+  const cell = new RegExp(
+    `(?:"([^"]*(?:""[^"]*)*)"[^\\n${separator}]*|([^\\n${separator}]*))(${separator}|\\n|$)`,
+    'y',
+  );
   let [line, start, cells] = [1, 1, [] as string[]];
   while (cell.lastIndex < text.length) {
     const found = cell.exec(text);

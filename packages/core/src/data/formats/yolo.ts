@@ -95,7 +95,11 @@ function partsOf(entry: unknown, part: string, base: string, beside: string): Pa
     if (!isText(each)) return [];
     const inner = each.replace(/^(?:\.\.\/)+/, '');
     const places = [path.resolve(base, each), path.resolve(beside, each), path.join(beside, inner)];
-    const usual = [path.join(beside, part, 'images'), path.join(beside, 'images', part), path.join(beside, '..', inner)];
+    const usual = [
+      path.join(beside, part, 'images'),
+      path.join(beside, 'images', part),
+      path.join(beside, '..', inner),
+    ];
     const folder = [...places, ...usual].find((place) => isFolder(place));
     const labels = path.join(beside, inner.replace(/(^|\/)images(?=\/|$)/, '$1labels'));
     return folder === undefined ? [] : [{ folder, labels: isFolder(labels) ? labels : undefined }];
