@@ -56,7 +56,8 @@ export function describeFinding(finding: Finding): string {
   const { file, line, lines, id, message } = finding;
   const name = id === undefined || id === `line-${line}` ? '' : ` (id ${id})`;
   const others = lines && lines.length > 1 ? ` and ${lines.length - 1} more lines` : '';
-  return `${file}:${firstLine(finding)}${name}${others}: ${message}`;
+  const at = firstLine(finding);
+  return `${file}${at > 0 ? `:${at}` : ''}${name}${others}: ${message}`;
 }
 
 /** The first findings, one a line, and how many there are beside them. */
