@@ -1,5 +1,6 @@
 /** JSON of annotation tools: VIA, LabelMe, CreateML, VoTT. */
 import path from 'node:path';
+import { listOf } from './conversation.ts';
 import { hull } from './geometry.ts';
 import { fault, fourNumbers, isObject, isText, objectsOf, sizeOf } from './record.ts';
 import type { Convention, Item, LabelledBox, Numbers } from './record.ts';
@@ -96,9 +97,7 @@ function labelmeImage(document: Json, place: { file: string; record: number }, c
   for (const [i, shape] of objectsOf(document['shapes']).entries()) {
     const { label, points, shape_type: type } = shape;
     if (!isText(label)) return fault(place, `shape ${i + 1} has no label`);
-    const corners = (Array.isArray(points) ? (points as unknown[]) : []).map((point) =>
-      (point as number[]).map(Number),
-    );
+    const corners = (Array.isArray(points) ? (points as unknown[]) : []).map((point) => listOf(point).map(Number));
     const numbers =
       type === 'circle' ? circleBox(corners) : corners.length > 1 ? hull(corners as [number, number][]) : undefined;
     if (numbers) objects.push({ label, numbers, convention: PIXELS });
