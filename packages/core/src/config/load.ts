@@ -9,7 +9,7 @@ import { loadPlugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
-import { configSchema, keysAt, resolveAuto, type Config } from './schema.ts';
+import { configSchema, keysAt, resolveAuto, type Config, shareOf } from './schema.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
@@ -230,6 +230,7 @@ const PATHS = [['model'], ['base'], ['output'], ['data', 'train'], ['data', 'val
 
 function isPath(keys: readonly string[], value: unknown): value is string {
   if (typeof value !== 'string' || !PATHS.some((known) => known.join('.') === keys.join('.'))) return false;
+  if (keys.at(-1) === 'validation') return shareOf(value) === undefined;
   return keys.at(-1) !== 'prompt' || !isTemplate(value);
 }
 

@@ -25,10 +25,16 @@ const aggregate = (tokens: 'sum' | 'mean', over: 'sequence' | 'batch') =>
     })
     .prefault({});
 
+/** The share that `data.validation` asks for, where it is one. */
+export const shareOf = (validation: string | undefined): number | undefined => {
+  const percent = /^\s*(\d+(?:\.\d+)?)\s*%\s*$/.exec(validation ?? '')?.[1];
+  return percent === undefined ? undefined : Number(percent) / 100;
+};
+
 const data = z.strictObject({
   /** Training samples: JSONL, or a file or folder of another format (docs/data.md). */
   train: z.string(),
-  /** Held-out samples, for evaluation during training. */
+  /** Held-out samples, for evaluation during training; `10%`: of the training samples, which are then not trained on. */
   validation: z.string().optional(),
   /** Of both files: the name of a format. */
   format: z.string().default('auto'),
@@ -319,6 +325,10 @@ function* conflicts(config: Written): Generator<Fault> {
   yield* loraConflicts(config.train);
   if (config.eval.every > 0 && config.data.validation === undefined) {
     yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
+  }
+  const share = shareOf(config.data.validation);
+  if (share !== undefined && !(share > 0 && share < 1)) {
+    yield { path: ['data', 'validation'], message: 'a share must be above 0% and below 100%' };
   }
   const { minPixels, maxPixels } = config.data;
   if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {

@@ -1,5 +1,6 @@
 /** The data of a training, and the experiment that it decides. */
-import type { Config } from '../config/schema.ts';
+import { shareOf, type Config } from '../config/schema.ts';
+import { splitSamples } from '../data/split.ts';
 import { UserError } from '../errors.ts';
 import type { Sample } from '../types.ts';
 import { Experiment, type ExperimentSources, type LoadedSamples } from './experiment.ts';
@@ -27,6 +28,19 @@ export async function loadData(config: Config, sources: ExperimentSources = {}):
     }
   };
   const { samples, experiment: trained } = await load(opened, data.train);
+  const share = shareOf(data.validation);
+  if (share !== undefined) {
+    if (faults.size > 0) throw new UserError([...faults].join('\n'));
+    const parts = await splitSamples(samples, { validation: share, test: 0 }, config.seed);
+    const [train = [], held = []] = [parts.get('train'), parts.get('validation')];
+    if (train.length === 0 || held.length === 0) {
+      throw new UserError(`${data.validation ?? ''} of ${samples.length} samples leave a part empty`, {
+        where: 'data.validation',
+        remedy: 'Samples that share a picture stay together: name another share, or a file.',
+      });
+    }
+    return { samples: train, validation: held.slice(0, evaluation.limit), experiment: trained };
+  }
   const held = evaluation.every > 0 ? data.validation : undefined;
   const { samples: validation, experiment } =
     held === undefined ? { samples: [], experiment: trained } : await load(trained, held, evaluation.limit);

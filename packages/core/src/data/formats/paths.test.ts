@@ -23,9 +23,7 @@ interface Case {
   readonly size: Size;
 }
 
-type Writer = (
-  each: Case,
-) => { readonly source: string; readonly options?: RowOptions } | Promise<{ source: string; options?: RowOptions }>;
+type Writer = (each: Case) => { readonly source: string; readonly options?: RowOptions };
 
 const write = (folder: string, name: string, content: unknown): string => {
   const file = path.join(folder, name);
@@ -142,7 +140,7 @@ const sizeless: Record<string, Writer> = {
       objects: { ref: ['cat'], bbox: [box] },
     }),
   }),
-  'Seg-Zero': async ({ folder, image, box: [a, b, c, d] }) => {
+  'Seg-Zero': ({ folder, image, box: [a, b, c, d] }) => {
     const file = path.join(folder, 'train-00000.parquet');
     const solution = `<box>(${a},${b}),(${c},${d})</box><points>(${a},${b}),(${c},${d})</points>`;
     const columns = [
@@ -248,7 +246,7 @@ test.each([...Object.entries(sizeless), ...Object.entries(sized)])('a box surviv
         .toFile(path.join(folder, 'picture.jpg'));
       const asStored = isStored && name in sized && orientation >= 5 && width !== height;
       const box = asStored ? turnBox(truth, inverse(orientation), seen) : truth;
-      const { source, options } = await writer({ folder, image: 'picture.jpg', box, size: asStored ? stored : seen });
+      const { source, options } = writer({ folder, image: 'picture.jpg', box, size: asStored ? stored : seen });
       const { rows, findings } = await readRows(source, { store: folderStore(folder), ...options });
       expect(findings).toEqual([]);
       const found = rows.map(({ fields }) => boxesIn({ solution: JSON.stringify(fields['solution']) })).flat();

@@ -181,11 +181,22 @@ export class ImageFinder {
     const folder = path.dirname(from);
     const expected = path.resolve(folder, plain);
     if (isFile(expected)) return expected;
+    // A picture of training is not what validation means by the same name.
+    const split = this.splitOf(plain) ?? this.splitOf(from);
+    const isMeant = (file: string): boolean => [undefined, split].includes(this.splitOf(file)) || split === undefined;
     for (const place of this.placesNear(folder)) {
       const file = path.join(place, plain);
-      if (isFile(file)) return file;
+      if (isFile(file) && isMeant(file)) return file;
     }
-    return this.byName(plain) ?? expected;
+    const named = this.byName(plain);
+    return named !== undefined && isMeant(named) ? named : expected;
+  }
+
+  /** The split that folders, or the name of an annotation file, say. */
+  private splitOf(file: string): string | undefined {
+    const inside = path.isAbsolute(file) ? path.relative(this.root, file) : file;
+    const words = IMAGE_NAME.test(inside) ? path.dirname(inside) : inside;
+    return SPLITS.map(([first]) => first!).find((split) => isOfSplit(words, split));
   }
 
   /** The first of several names that leads to an image; a name may lack its extension. */
