@@ -9,7 +9,10 @@ import { coco } from './coco.ts';
 import { questions, visurf } from './columns.ts';
 import { csv } from './csv.ts';
 import { imagefolder } from './imagefolder.ts';
-import { createml, instances, labelme, via } from './json-tools.ts';
+import { createml } from './createml.ts';
+import { instances } from './instances.ts';
+import { labelme } from './labelme.ts';
+import { via } from './via.ts';
 import { labelStudio } from './labelstudio.ts';
 import { llava, vlmR1 } from './llava.ts';
 import { parquet } from './parquet.ts';
@@ -21,7 +24,8 @@ import { headOf, ImageFinder, isOneDocument, openSource, splitsIn, type Source }
 import { cacheStore, type ImageStore } from './store.ts';
 import { swift } from './swift.ts';
 import { voc } from './voc.ts';
-import { cvat, labelmeXml } from './xml-tools.ts';
+import { cvat } from './cvat.ts';
+import { labelmeXml } from './labelme-xml.ts';
 import { yolo } from './yolo.ts';
 
 /** In the order in which they are asked: the telling ones first. */

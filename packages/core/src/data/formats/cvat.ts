@@ -1,6 +1,6 @@
-/** XML of CVAT ("for images") and of the LabelMe web tool. */
+/** CVAT's XML "for images": corners and outlines of every image. */
 import { hull } from './geometry.ts';
-import { fault, fourNumbers, isText, sizeOf, type Item, type LabelledBox, type Numbers } from './record.ts';
+import { fault, fourNumbers, isText, sizeOf, type Item, type LabelledBox } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
 import { readXml } from './source.ts';
 import { childrenOf, textAt, type Element } from './xml.ts';
@@ -38,32 +38,4 @@ function cvatImage(image: Element, file: string, record: number, context: ReadCo
   const unsure = labels.filter((label) => !objects.some((object) => object.label === label));
   const frame = sizeOf(image.attributes.get('width'), image.attributes.get('height'));
   return { kind: 'image', place: { file, record }, image: context.images.find(name, file), frame, objects, unsure };
-}
-
-export const labelmeXml: Reader = {
-  name: 'labelme-xml',
-  knows: ({ extension, head }) => extension === 'xml' && /<annotation[\s>]/.test(head) && head.includes('<polygon'),
-  async *read(source, context) {
-    for (const file of source.files.filter((each) => each.endsWith('.xml'))) {
-      const root = await readXml(file);
-      const place = { file, record: 1 };
-      const name = textAt(root, 'filename');
-      if (!isText(name)) yield fault(place, 'no filename');
-      else {
-        const kept = childrenOf(root, 'object').filter((object) => textAt(object, 'deleted') !== '1');
-        const objects = kept.flatMap((object): LabelledBox[] => {
-          const [label, numbers] = [textAt(object, 'name'), webBox(object)];
-          return isText(label) && numbers ? [{ label, numbers, convention: CORNERS }] : [];
-        });
-        const frame = sizeOf(textAt(root, 'imagesize', 'ncols'), textAt(root, 'imagesize', 'nrows'));
-        yield { kind: 'image', place, image: context.images.find(name, file), frame, objects, unsure: [] };
-      }
-    }
-  },
-};
-
-function webBox(object: Element): Numbers | undefined {
-  const polygon = childrenOf(object, 'polygon').flatMap((each) => childrenOf(each, 'pt'));
-  if (polygon.length > 0) return hull(polygon.map((point) => [Number(textAt(point, 'x')), Number(textAt(point, 'y'))]));
-  return fourNumbers(['xmin', 'ymin', 'xmax', 'ymax'].map((side) => textAt(object, 'segm', 'box', side)));
 }
