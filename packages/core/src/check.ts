@@ -1,6 +1,8 @@
 /** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
-import type { ReadDataset } from './data/dataset.ts';
+import type { DatasetOptions, ReadDataset } from './data/dataset.ts';
 import type { Finding } from './data/findings.ts';
+import { lookOf, type Look } from './data/looks.ts';
+import { duplicateFindings, leakFindings, orphanFindings, singleFindings, type Looked } from './data/sharing.ts';
 import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import type { LabelSettings } from './label/control.ts';
@@ -23,9 +25,14 @@ export interface DataReport {
   /** Samples by task. */
   readonly tasks: Readonly<Record<string, number>>;
   readonly findings: readonly Finding[];
+  /** How sets of other formats were read. */
+  readonly notes: readonly string[];
 }
 
-export interface CheckDataOptions extends ModelSource, MeasureOptions {
+export interface CheckDataOptions
+  extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'format' | 'boxes' | 'units' | 'split'> {
+  /** Data that is held out from these files: what it shares with them is found. */
+  readonly validation?: string | undefined;
   /** Whose coordinates labels have to survive; unset: that of the configuration, else those of the first family where a limit is given. */
   readonly model?: string | undefined;
 }
@@ -49,22 +56,37 @@ export async function checkData(
   const directories = [located?.adapter, located?.base];
   const { experiment: opened } = await openMeasure(directories, options);
   const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
-  const found: { usable: Sample[]; findings: Finding[] }[] = [];
-  for (const file of [files].flat()) {
-    const { experiment, ...read } = await opened.read(file);
+  const { format, boxes, units, split, validation } = options;
+  const notes: string[] = [];
+  const read = async (file: string): Promise<Looked & { readonly usable: Sample[]; readonly findings: Finding[] }> => {
+    const looks = new Map<string, Look>();
+    const onPixels: DatasetOptions['onPixels'] = (image, pixels) => void looks.set(image, lookOf(pixels));
+    const onNote = (note: string) => void notes.push(note);
+    const { experiment, ...found } = await opened.read(file, { format, boxes, units, split, onPixels, onNote });
     const bad = new Set(
-      read.findings.flatMap(({ severity, line, lines }) => (severity === 'error' ? (lines ?? [line ?? 0]) : [])),
+      found.findings.flatMap(({ severity, file: at, line, lines }) =>
+        severity === 'error' ? (lines ?? [line ?? 0]).map((each) => `${at}:${each}`) : [],
+      ),
     );
-    const usable = read.samples.filter(({ source }) => !bad.has(source.line));
-    const rounding = coordinates && usable.length > 0 ? roundingOf(experiment, usable, read, coordinates) : [];
-    found.push({ usable, findings: [...read.findings, ...rounding] });
-  }
+    const usable = found.samples.filter(({ source }) => !bad.has(`${source.file}:${source.line}`));
+    const rounding = coordinates && usable.length > 0 ? roundingOf(experiment, usable, found, coordinates) : [];
+    return { samples: found.samples, looks, usable, findings: [...found.findings, ...rounding] };
+  };
+  const found = [];
+  for (const file of [files].flat()) found.push({ file, ...(await read(file)) });
+  const held = validation === undefined ? undefined : await read(validation);
   const samples = found.flatMap(({ usable }) => usable);
+  const named = [...found.flatMap((each) => each.samples), ...(held?.samples ?? [])];
   return {
     n: samples.length,
     images: new Set(samples.flatMap(({ images }) => images)).size,
     tasks: countBy(samples),
-    findings: found.flatMap(({ findings }) => findings),
+    findings: [
+      ...found.flatMap((each) => [...each.findings, ...duplicateFindings(each), ...singleFindings(each.usable)]),
+      ...(held ? [...held.findings, ...found.flatMap((each) => leakFindings(each, held))] : []),
+      ...orphanFindings(named, found[0]?.file ?? ''),
+    ],
+    notes,
   };
 }
 

@@ -50,6 +50,11 @@ export { compare, outlook, type Compared, type CompareEvent, type CompareOptions
 export { loadComparison, type Comparison } from './compare/definition.ts';
 export { checkData, checkReward, type CheckDataOptions, type DataReport, type RewardReport } from './check.ts';
 export { describeFinding, listFindings, unusable, type Finding } from './data/findings.ts';
+export { importData, type Imported, type ImportOptions } from './data/import.ts';
+export { splitData, type SplitOptions } from './data/split.ts';
+export { previewData, type PreviewOptions } from './data/preview.ts';
+export { ASKS, type Ask } from './data/formats/classes.ts';
+export { BOX_FORMS, UNITS, type BoxForm, type Units } from './data/formats/record.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';
 export { probeMachine, type Machine } from './machine.ts';

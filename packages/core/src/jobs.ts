@@ -97,10 +97,19 @@ async function fingerprint(file: string): Promise<string> {
   }
   if (!statSync(file).isDirectory()) return sha256(file);
   const weights = readdirSync(file).filter((name) => name.endsWith('.safetensors'));
+  if (weights.length === 0) return hashOf(filesIn(file));
   const sizes = weights.sort().map((name) => `${name} ${statSync(path.join(file, name)).size}`);
   const config = path.join(file, 'config.json');
   return [existsSync(config) ? await sha256(config) : '', ...sizes].join('\n');
 }
+
+/** Names and sizes of all files of a dataset. */
+const filesIn = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => path.join(parentPath, name))
+    .map((file) => `${path.relative(folder, file)} ${statSync(file).size}`)
+    .sort();
 
 /** Undefined where there is none. @throws UserError for a result of something else */
 export function resultOf({ file, hash }: Job): StoredResult | undefined {

@@ -18,6 +18,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   device: 'cpu',
   precision: 'float32',
   'data.task': 'grounding',
+  'data.format': 'auto',
   'data.maxPromptTokens': 4096,
   thinking: 'always',
   paradigm: 'visurf',

@@ -13,6 +13,7 @@ import { LEAVES, leafOf } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
 import { unusedOfPreset, withPreset } from './presets.ts';
 import { configSchema, resolveAuto, type Config } from './schema.ts';
+import { shareOf } from './share.ts';
 import { suggestKey, suggestValue } from './suggest.ts';
 
 /** Says where a path of keys was written. */
@@ -202,7 +203,8 @@ export function listOf(found: readonly Mistake[]): UserError {
 
 function describe(issue: z.core.$ZodIssue, at: PropertyKey[]): { reason: string; remedy: string | undefined } {
   const key = at.join('.') || 'configuration';
-  if (issue.code === 'custom') return { reason: `${key}: ${issue.message}`, remedy: suggestValue(key, issue.input, []) };
+  if (issue.code === 'custom')
+    return { reason: `${key}: ${issue.message}`, remedy: suggestValue(key, issue.input, []) };
   if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) {
     return { reason: `missing key ${key}`, remedy: `Add it: ${key} (${issue.expected}).` };
   }
@@ -250,6 +252,7 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
 function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
   if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
+  if (kind === 'file' && shareOf(value) !== undefined) return value;
   const resolved = path.resolve(base, value);
   return kind === 'model' && isHubId(value, resolved) ? value : resolved;
 }

@@ -1,4 +1,5 @@
 /** Rules over several keys of a configuration. */
+import { shareOf } from './share.ts';
 import { paradigmFaults, type Fault } from '../schedule/paradigm.ts';
 import type { Written } from './schema.ts';
 
@@ -31,6 +32,10 @@ export function* conflicts(config: Written): Generator<Fault> {
   yield* loraConflicts(config.train);
   if (config.eval.every > 0 && config.data.validation === undefined) {
     yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
+  }
+  const share = shareOf(config.data.validation);
+  if (share !== undefined && !(share > 0 && share < 1)) {
+    yield { path: ['data', 'validation'], message: 'a share must be above 0% and below 100%' };
   }
   const { minPixels, maxPixels } = config.data;
   if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {

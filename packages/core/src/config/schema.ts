@@ -27,10 +27,30 @@ const gradual = ['progressive', 'chord'] as const;
 const uncontrolled: KeyFacts['defaults'] = { 's-grpo': 'off', luffy: 'off' };
 
 const data = z.strictObject({
-  train: key('JSONL file of training samples', z.string(), { path: 'file', effect: 'breaks' }),
-  validation: key('JSONL file of held-out samples, for evaluation during training', z.string().optional(), {
+  train: key('training samples: JSONL, or a file or folder of another format ([data.md](data.md))', z.string(), {
     path: 'file',
+    effect: 'breaks',
   }),
+  validation: key(
+    'held-out samples, for evaluation during training; `10%`: of the training samples',
+    z.string().optional(),
+    {
+      path: 'file',
+    },
+  ),
+  format: key('name of their format; `auto`: found out', z.string().default('auto')),
+  boxes: key(
+    'how boxes of another format are written: `xyxy`, `xywh` or `cxcywh`',
+    z.enum(['xyxy', 'xywh', 'cxcywh']).optional(),
+    {
+      unset: 'found out',
+    },
+  ),
+  units: key(
+    'what their numbers are: `pixels`, shares of the picture (`unit`), `thousandths`, `percent`, pixels of a scaled picture (`resized`)',
+    z.enum(['pixels', 'unit', 'thousandths', 'percent', 'resized']).optional(),
+    { unset: 'found out' },
+  ),
   task: key('how answers are read, written and rewarded ([tasks.md](tasks.md))', z.string().default('grounding')),
   prompt: key('template of the user turn: text with `{Question}`, or a file that holds it', z.string().optional(), {
     path: 'template',

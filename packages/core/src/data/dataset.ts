@@ -1,5 +1,5 @@
 /**
- * A dataset is a JSONL file: one sample a line, `image` (a path or a list of them, relative to the file), `problem`,
+ * A dataset is a source of any format that `formats/` reads; in our own, a JSONL file: one sample a line, `image` (a path or a list of them, relative to the file), `problem`,
  * `solution` (text or any JSON), optional `thinking` (the reasoning that leads to the solution), `task` and `id`, and
  * whatever else.
  *
@@ -8,11 +8,12 @@
  */
 import path from 'node:path';
 import { messageOf, UserError } from '../errors.ts';
-import { decodeImage, IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
+import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from '../prompt/decode.ts';
 import { placeFault, withoutLeadingPlaces } from '../prompt/places.ts';
 import type { Frame, Sample } from '../types.ts';
 import { taskNames } from '../tasks/registry.ts';
 import { thinkingFault } from '../tasks/thinking.ts';
+import { isOurLines, readRows, type RowOptions } from './formats/formats.ts';
 import { emptyFinding, unusable, type Finding } from './findings.ts';
 import { readLines } from './lines.ts';
 import { boxesIn, implausible, labelKind, type Boxed } from './plausible.ts';
@@ -27,7 +28,7 @@ const LIMITS: DataLimits = { ...IMAGE_LIMITS, maxLineBytes: 4 * 2 ** 20, maxSamp
 /** Images decoded at the same time. */
 const CHECKED_AT_ONCE = 4;
 
-export interface DatasetOptions {
+export interface DatasetOptions extends Pick<RowOptions, 'format' | 'boxes' | 'units' | 'split' | 'ask'> {
   /** Task of samples that name none. */
   readonly task: string;
   /** Makes, from all samples, what reads a solution; a UserError it throws is that sample's fault. */
@@ -35,6 +36,10 @@ export interface DatasetOptions {
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
   readonly limits?: Partial<DataLimits> | undefined;
+  /** Hears how a set of another format was read. */
+  readonly onNote?: ((message: string) => void) | undefined;
+  /** Sees the pixels of every image once. */
+  readonly onPixels?: ((file: string, pixels: Pixels) => void) | undefined;
   /** Called as images are checked. */
   readonly onProgress?: ((checked: number, total: number) => void) | undefined;
 }
@@ -69,7 +74,7 @@ export async function readDataset(file: string, options: DatasetOptions): Promis
   const limits = { ...LIMITS, ...options.limits };
   const { samples, findings } = await readSamples(file, options, limits);
   if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
-  const images = await checkImages(samples, limits, options.onProgress);
+  const images = await checkImages(samples, limits, options);
   findings.push(...images.findings);
   if (samples.length > 0) findings.push(...solutionFindings(samples, images.frames, options));
   findings.push(...implausible(file, boxed(samples, images.frames)));
@@ -89,7 +94,7 @@ const errorIn = (sample: Sample, kind: Finding['kind'], message: string): Findin
 };
 
 /** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
-export async function peekSamples(file: string, options: Pick<DatasetOptions, 'task' | 'limit'>): Promise<Sample[]> {
+export async function peekSamples(file: string, options: DatasetOptions): Promise<Sample[]> {
   return (await readSamples(file, options, LIMITS)).samples;
 }
 
@@ -101,17 +106,17 @@ async function readSamples(
   const samples: Sample[] = [];
   const findings: Finding[] = [];
   const lineOfId = new Map<string, number>();
-  for await (const { number, text, fault } of readLines(file, limits.maxLineBytes)) {
+  const isOurs = await isOurLines(file, options);
+  for await (const read of isOurs ? lineSamples(file, options, limits) : rowSamples(file, options)) {
     if (samples.length >= (options.limit ?? Infinity)) break;
-    if (text?.trim() === '') continue;
-    const sample = text === undefined ? (fault ?? '') : parseSample(text, { file, line: number }, options.task);
-    if (typeof sample === 'string') {
-      findings.push({ kind: 'row', severity: 'error', file, line: number, message: sample });
+    if ('kind' in read) {
+      findings.push(read);
       continue;
     }
+    const { sample } = read;
     const first = lineOfId.get(sample.id);
     if (first !== undefined) findings.push(errorIn(sample, 'id', `same id as line ${first}`));
-    lineOfId.set(sample.id, first ?? number);
+    lineOfId.set(sample.id, first ?? sample.source.line);
     samples.push(sample);
     if (samples.length > limits.maxSamples)
       throw new UserError(`more than ${limits.maxSamples} samples`, { where: file });
@@ -119,14 +124,42 @@ async function readSamples(
   return { samples, findings };
 }
 
+type Read = { readonly sample: Sample } | Finding;
+
+const readOf = (sample: Sample | string, { file, line }: Sample['source']): Read =>
+  typeof sample === 'string' ? { kind: 'row', severity: 'error', file, line, message: sample } : { sample };
+
+/** Lines of our own JSONL. */
+async function* lineSamples(file: string, { task }: DatasetOptions, limits: DataLimits): AsyncGenerator<Read> {
+  for await (const { number, text, fault } of readLines(file, limits.maxLineBytes)) {
+    if (text?.trim() === '') continue;
+    const source = { file, line: number };
+    yield readOf(text === undefined ? (fault ?? '') : parseSample(text, source, task), source);
+  }
+}
+
+/** Records of any other format. */
+async function* rowSamples(file: string, options: DatasetOptions): AsyncGenerator<Read> {
+  const { rows, findings, notes } = await readRows(file, options);
+  for (const note of notes) options.onNote?.(`${file}: ${note}`);
+  yield* findings;
+  for (const { place, fields } of rows) {
+    const source = { file: place.file, line: place.record };
+    yield readOf(sampleOf(fields, source, options.task), source);
+  }
+}
+
 /** The sample of a line, or what is wrong with it. */
 export function parseSample(text: string, source: Sample['source'], defaultTask: string): Sample | string {
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return sampleOf(JSON.parse(text), source, defaultTask);
   } catch (error) {
     return `malformed JSON: ${messageOf(error)}`;
   }
+}
+
+/** The sample of a record in the fields of our JSONL, or what is wrong with it. */
+export function sampleOf(value: unknown, source: Sample['source'], defaultTask: string): Sample | string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not a JSON object';
   const { image, problem, solution, thinking, task, id, ...extra } = value as Record<string, unknown>;
   const images = Array.isArray(image) ? (image as unknown[]) : [image];
@@ -160,7 +193,7 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
 async function checkImages(
   samples: readonly Sample[],
   limits: DataLimits,
-  onProgress: DatasetOptions['onProgress'],
+  { onPixels, onProgress }: Pick<DatasetOptions, 'onPixels' | 'onProgress'>,
 ): Promise<{ frames: Map<string, Frame>; findings: Finding[] }> {
   const files = [...new Set(samples.flatMap(({ images }) => images))];
   const frames = new Map<string, Frame>();
@@ -170,7 +203,9 @@ async function checkImages(
   const worker = async () => {
     for (let file = files[next++]; file !== undefined; file = files[next++]) {
       try {
-        const { width, height } = await decodeImage(file, limits);
+        const pixels = await decodeImage(file, limits);
+        const { width, height } = pixels;
+        onPixels?.(file, pixels);
         frames.set(file, { width, height, modelWidth: width, modelHeight: height });
       } catch (error) {
         reasons.set(file, reasonOf(error, file));

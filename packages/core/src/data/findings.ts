@@ -4,10 +4,27 @@ import { UserError } from '../errors.ts';
 /**
  * `row`: no sample; `id`: one that came before; `image`, `task`, `label`: cannot be used; `outside`: a label beyond its
  * image; `units`: coordinates that look like shares or thousandths; `xywh`: boxes that look like corner, width and
- * height; `rounding`: a label that vanishes or blurs in the model's coordinates; `empty`: no samples.
+ * height; `axes`: boxes with x and y exchanged; `rounding`: a label that vanishes or blurs in the model's coordinates;
+ * `duplicate`, `alike`: pictures or questions that are there twice, or nearly; `leak`: what training and validation share;
+ * `orphan`: image files that no line names; `single`: a class of one example; `empty`: no samples.
  */
 export type FindingKind =
-  'row' | 'id' | 'image' | 'task' | 'label' | 'outside' | 'units' | 'xywh' | 'rounding' | 'empty';
+  | 'row'
+  | 'id'
+  | 'image'
+  | 'task'
+  | 'label'
+  | 'outside'
+  | 'units'
+  | 'xywh'
+  | 'axes'
+  | 'rounding'
+  | 'duplicate'
+  | 'alike'
+  | 'leak'
+  | 'orphan'
+  | 'single'
+  | 'empty';
 
 export interface Finding {
   readonly kind: FindingKind;
@@ -39,7 +56,8 @@ export function describeFinding(finding: Finding): string {
   const { file, line, lines, id, message } = finding;
   const name = id === undefined || id === `line-${line}` ? '' : ` (id ${id})`;
   const others = lines && lines.length > 1 ? ` and ${lines.length - 1} more lines` : '';
-  return `${file}:${firstLine(finding)}${name}${others}: ${message}`;
+  const at = firstLine(finding);
+  return `${file}${at > 0 ? `:${at}` : ''}${name}${others}: ${message}`;
 }
 
 /** The first findings, one a line, and how many there are beside them. */

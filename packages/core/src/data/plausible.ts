@@ -67,6 +67,11 @@ export function implausible(file: string, all: readonly Boxed[]): Finding[] {
     const message = `${boxesOf(count)} lie within 0..1000: thousandths of the picture? ${PIXELS}`;
     return [{ ...found, kind: 'units', severity: 'warning', message }];
   }
+  const outside = boxed.filter(isOutside);
+  if (outside.length > 0 && count >= TELLING && boxed.every((each) => !isOutside(exchanged(each)))) {
+    const message = `${boxesOf(count)} would lie in their images as [y0, x0, y1, x1], and some do not as [x0, y0, x1, y1]`;
+    return [{ ...found, kind: 'axes', severity: 'warning', message }];
+  }
   const inverted = boxed.filter(isInverted);
   if (inverted.length > 0 && count >= TELLING && boxed.every(holdsAsSize)) {
     const message =
@@ -76,6 +81,12 @@ export function implausible(file: string, all: readonly Boxed[]): Finding[] {
   }
   return [];
 }
+
+/** With x and y in each other's place. */
+const exchanged = (boxed: Boxed): Boxed => ({
+  ...boxed,
+  boxes: boxed.boxes.map(([x0, y0, x1, y1]): Numbers => [y0, x0, y1, x1]),
+});
 
 const isRoomy = ({ frame }: Boxed): boolean => Math.max(frame.width, frame.height) >= ROOMY;
 const boxesOf = (count: number): string => (count === 1 ? 'the only box' : `all ${count} boxes`);

@@ -65,6 +65,24 @@ export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMI
   }
 }
 
+/** What the header of an image says: its size as stored, and its EXIF orientation, 1 to 8. */
+export interface ImageHeader {
+  readonly width: number;
+  readonly height: number;
+  readonly orientation: number;
+}
+
+/** @throws UserError where the file is missing or is no image */
+export async function decodeHeader(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<ImageHeader> {
+  const bytes = await readImage(file, limits);
+  try {
+    const { width, height, orientation = 1 } = await sharp(bytes, { limitInputPixels: false }).metadata();
+    return { width, height, orientation };
+  } catch (error) {
+    throw new UserError(`damaged or unreadable image: ${messageOf(error).split('\n')[0]!}`, { where: file });
+  }
+}
+
 /** RGBA composited on white, in the integer arithmetic of the reference's decoder (Pillow's `alpha_composite`). */
 function onWhite(rgba: Uint8Array): Uint8Array {
   const rgb = new Uint8Array((rgba.length / 4) * 3);

@@ -28,7 +28,7 @@ export interface ExperimentSources {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-export type ReadOptions = Pick<DatasetOptions, 'limit' | 'limits' | 'onProgress'>;
+export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths'>;
 
 export interface LoadedSamples {
   readonly samples: Sample[];

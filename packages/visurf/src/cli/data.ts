@@ -1,25 +1,78 @@
+import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
+import type { Ask, BoxForm, Units } from '@visurf/core';
 import { measureOf, withTasks } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
-import { downloads, print, printJson, table } from './output.ts';
+import { downloads, print, printJson, table, warn } from './output.ts';
 
-interface CheckOptions extends MeasuredOptions, JsonOption {
+/** What says how a source is read. */
+interface ReadingOptions {
+  readonly format?: string;
+  readonly boxes?: BoxForm;
+  readonly units?: Units;
+  readonly split?: string;
+}
+
+interface CheckOptions extends MeasuredOptions, JsonOption, ReadingOptions {
   readonly revision?: string;
   readonly base?: string;
   readonly model?: string;
+  readonly validation?: string;
   readonly all?: true;
 }
 
+interface ImportOptions extends JsonOption, ReadingOptions {
+  readonly output: string;
+  readonly ask?: Ask[];
+}
+
+interface SplitOptions extends JsonOption, ReadingOptions {
+  readonly output: string;
+  readonly validation: number;
+  readonly test: number;
+  readonly seed: number;
+}
+
+interface PreviewOptions extends JsonOption, ReadingOptions {
+  readonly output: string;
+  readonly limit: number;
+}
+
+const ASKS: readonly Ask[] = ['find', 'count', 'exists'];
+
 export function defineData(program: Command): void {
   const data = program.command('data').description('look after datasets');
-  const check = withTasks(
-    data
-      .command('check')
-      .description('read every line, image and solution of datasets, and list what is wrong or looks wrong')
-      .argument('<file.jsonl...>', 'one sample per line: image, problem, solution'),
+  defineCheck(data);
+  defineImport(data);
+  defineSplit(data);
+  definePreview(data);
+}
+
+/** `--format`, `--boxes`, `--units`, `--split`. */
+function withReading(command: Command): Command {
+  return command
+    .option('--format <name>', 'of the source, where it cannot be told (default: auto)')
+    .addOption(new Option('--boxes <form>', 'how boxes are written').choices(['xyxy', 'xywh', 'cxcywh']))
+    .addOption(
+      new Option('--units <units>', 'what their numbers are').choices([
+        ...['pixels', 'unit', 'thousandths', 'percent', 'resized'],
+      ]),
+    )
+    .option('--split <name>', 'the part of a set that is read: train, validation, test');
+}
+
+function defineCheck(data: Command): void {
+  const check = withReading(
+    withTasks(
+      data
+        .command('check')
+        .description('read every line, image and solution of datasets, and list what is wrong or looks wrong')
+        .argument('<file...>', 'JSONL with one sample per line (image, problem, solution), or any other format'),
+    ),
   )
+    .option('--validation <file>', 'data that is held out: what these files share with it is listed')
     .option('--model <dir>', 'the checkpoint to train: labels must survive its coordinates, which are whole numbers')
     .option('--min-pixels <n>', 'area that images are scaled up to', wholeNumber(1))
     .option('--max-pixels <n>', 'area that images are scaled down to', wholeNumber(1))
@@ -31,13 +84,14 @@ export function defineData(program: Command): void {
     for (const name of ['revision', 'base'] as const) {
       if (options[name] !== undefined && options.model === undefined) check.error(`error: --${name} goes with --model`);
     }
-    const { json, all, model, revision, base, minPixels, maxPixels } = options;
+    const { json, all, model, revision, base, minPixels, maxPixels, validation } = options;
     const { checkData, listFindings, unusable } = await import('@visurf/core');
     const report = await checkData(files, {
       ...(await measureOf(options)),
-      ...{ model, revision, base, minPixels, maxPixels, onProgress: downloads() },
+      ...readingOf(options),
+      ...{ model, revision, base, minPixels, maxPixels, validation, onProgress: downloads() },
     });
-    const { n, images, tasks, findings } = report;
+    const { n, images, tasks, findings, notes } = report;
     const shown = all ? Infinity : undefined;
     const error = unusable(findings, shown);
     if (json) {
@@ -45,10 +99,106 @@ export function defineData(program: Command): void {
     } else {
       const rows = Object.entries(tasks).map(([name, count]) => [name, String(count)]);
       const warnings = findings.filter(({ severity }) => severity === 'warning');
+      for (const note of notes) print(`read: ${note}`);
       if (warnings.length > 0) print(`worth a look:\n${listFindings(warnings, shown).join('\n')}\n`);
       if (!error) print(`${table(['task', 'samples'], rows)}\n\n${n} samples on ${images} images: all usable`);
     }
     if (error) throw error;
   });
-  example(check, 'visurf data check train.jsonl', 'visurf data check train.jsonl --model DIR --json');
+  example(check, 'visurf data check train.jsonl', 'visurf data check train.jsonl --validation validation.jsonl --json');
+}
+
+function defineImport(data: Command): void {
+  const command = withReading(
+    data
+      .command('import')
+      .description(
+        'write training data of another format as JSONL: COCO, VOC, YOLO, parquet, LLaVA, ... (docs/data.md)',
+      )
+      .argument('<source>', 'a file or a folder')
+      .requiredOption('--output <file.jsonl>', 'the file to write; images stay where they are'),
+  ).option(
+    '--ask <kinds>',
+    'questions about classes: find, count, exists, or several with commas (default: find)',
+    asks,
+  );
+  withJson(command).action(async (source: string, options: ImportOptions) => {
+    const { importData } = await import('@visurf/core');
+    const { output, ask, json } = options;
+    const { notes, ...imported } = await importData(source, { ...readingOf(options), output, ask });
+    for (const note of notes) warn(note);
+    if (json) printJson({ ...imported, notes });
+    else print(`${imported.n} samples on ${imported.images} images (${imported.format}): ${output}`);
+  });
+  example(command, 'visurf data import my-set/ --output train.jsonl --split train');
+}
+
+function defineSplit(data: Command): void {
+  const command = withReading(
+    data
+      .command('split')
+      .description('split a dataset into parts that share no picture')
+      .argument('<file>', 'JSONL, or any other format')
+      .requiredOption('--output <dir>', 'the folder that gets train.jsonl, validation.jsonl and test.jsonl'),
+  )
+    .option('--validation <share>', 'of the samples', share, 0.2)
+    .option('--test <share>', 'of the samples', share, 0)
+    .option('--seed <n>', 'of the order in which pictures are dealt', wholeNumber(0), 0);
+  withJson(command).action(async (file: string, options: SplitOptions) => {
+    const { output, validation, test, seed, json } = options;
+    if (validation + test >= 1) command.error('error: --validation and --test leave nothing to train on');
+    const { splitData } = await import('@visurf/core');
+    const reading = { ...readingOf(options), task: 'grounding', onNote: warn };
+    const counts = await splitData(file, { ...reading, output, validation, test, seed });
+    if (json) printJson(counts);
+    else
+      print(
+        table(
+          ['part', 'samples'],
+          Object.entries(counts).map(([part, count]) => [part, String(count)]),
+        ),
+      );
+  });
+  example(command, 'visurf data split all.jsonl --output data --validation 20% --test 10%');
+}
+
+function definePreview(data: Command): void {
+  const command = withReading(
+    data
+      .command('preview')
+      .description('write a page that shows samples with their boxes')
+      .argument('<file>', 'JSONL, or any other format')
+      .requiredOption('--output <page.html>', 'the page; the pictures are in it'),
+  ).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
+  withJson(command).action(async (file: string, options: PreviewOptions) => {
+    const { output, limit, json } = options;
+    const { previewData } = await import('@visurf/core');
+    const reading = { ...readingOf(options), task: 'grounding', onNote: warn };
+    const { shown, n } = await previewData(file, { ...reading, output, shown: limit });
+    if (json) printJson({ shown, n });
+    else print(`${shown} of ${n} samples: ${output}`);
+  });
+  example(command, 'visurf data preview train.jsonl --output page.html');
+}
+
+const readingOf = ({ format, boxes, units, split }: ReadingOptions): ReadingOptions => ({
+  ...(format !== undefined && { format }),
+  ...(boxes !== undefined && { boxes }),
+  ...(units !== undefined && { units }),
+  ...(split !== undefined && { split }),
+});
+
+/** Reads `find,count`. */
+function asks(text: string): Ask[] {
+  const names = text.split(',').map((name) => name.trim());
+  const known = names.filter((name): name is Ask => (ASKS as readonly string[]).includes(name));
+  if (known.length === names.length) return [...new Set(known)];
+  throw new InvalidArgumentError(`Choose among ${ASKS.join(', ')}.`);
+}
+
+/** Reads `20%` or `0.2`. */
+function share(text: string): number {
+  const value = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text);
+  if (text.trim() !== '' && value >= 0 && value < 1) return value;
+  throw new InvalidArgumentError('It must be a share below 1, such as 20% or 0.2.');
 }

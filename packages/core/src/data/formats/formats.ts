@@ -1,0 +1,207 @@
+/** All formats, how one is told from another, and a source of any of them as rows of ours. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { nearest, UserError } from '../../errors.ts';
+import type { Finding } from '../findings.ts';
+import { readLines } from '../lines.ts';
+import { questionsAbout, type Ask } from './classes.ts';
+import { coco } from './coco.ts';
+import { questions, visurf } from './columns.ts';
+import { csv } from './csv.ts';
+import { imagefolder } from './imagefolder.ts';
+import { createml } from './createml.ts';
+import { instances } from './instances.ts';
+import { labelme } from './labelme.ts';
+import { via } from './via.ts';
+import { labelStudio } from './labelstudio.ts';
+import { llava, vlmR1 } from './llava.ts';
+import { parquet } from './parquet.ts';
+import { isObject, type AnnotatedImage, type Item, type Row, type Rows } from './record.ts';
+import type { Glance, Reader } from './reader.ts';
+import { settleBoxes, type DeclaredBoxes } from './settle.ts';
+import { openai, sharegpt } from './sharegpt.ts';
+import { headOf, ImageFinder, isOneDocument, openSource, splitsIn, type Source } from './source.ts';
+import { cacheStore, type ImageStore } from './store.ts';
+import { swift } from './swift.ts';
+import { voc } from './voc.ts';
+import { cvat } from './cvat.ts';
+import { labelmeXml } from './labelme-xml.ts';
+import { yolo } from './yolo.ts';
+
+/** In the order in which they are asked: the telling ones first. */
+const READERS: readonly Reader[] = [
+  ...[yolo, imagefolder, parquet, coco, via, labelme, createml, instances, labelStudio, voc, cvat, labelmeXml],
+  ...[visurf, vlmR1, llava, swift, openai, sharegpt, questions, csv],
+];
+
+export const FORMATS: readonly string[] = READERS.map(({ name }) => name);
+
+export interface RowOptions extends DeclaredBoxes {
+  /** Name of a format; unset or `auto`: found out. */
+  readonly format?: string | undefined;
+  readonly split?: string | undefined;
+  readonly ask?: readonly Ask[] | undefined;
+  /** Where images go that the set holds as bytes; unset: this user's cache. */
+  readonly store?: ImageStore | undefined;
+}
+
+/** Records that a source may hold. */
+const MAX_RECORDS = 20_000_000;
+
+/** Whether a file is lines of our own JSONL, or nothing that another reader knows: both are read as lines. */
+export async function isOurLines(file: string, options: RowOptions): Promise<boolean> {
+  const { format = 'auto', boxes, units } = options;
+  if (!existsSync(file) || boxes !== undefined || units !== undefined) return false;
+  const source = openSource(file);
+  if (source.isFolder || (format !== 'auto' && format !== 'visurf')) return false;
+  const glance = await glanceAt(source.path);
+  if (glance.extension === 'parquet' || (await isOneDocument(file))) return false;
+  const known = READERS.find((reader) => reader.knows(glance));
+  return known === undefined || known === visurf;
+}
+
+/**
+ * Rows of a source of any format.
+ * @throws UserError where its format is not known, or it cannot be read
+ */
+export async function readRows(file: string, options: RowOptions = {}): Promise<Rows> {
+  const found = await detect(openSource(file, options.split), options.format ?? 'auto');
+  const { reader, source } = found;
+  const notes = new Set<string>();
+  const note = (message: string) => void notes.add(message);
+  const classes = new Set<string>();
+  const images = new ImageFinder(source.root);
+  const declare = (...names: readonly string[]) => names.forEach((name) => classes.add(name));
+  const splits = source.isFolder && source.split === undefined ? splitsIn(source.files, source.root) : [];
+  if (splits.length > 1) note(`all of ${splits.join(', ')} are read: --split NAME reads one`);
+  const items: Item[] = [];
+  for await (const item of reader.read(source, { images, store: options.store ?? cacheStore(), note, declare })) {
+    items.push(item);
+    if (items.length > MAX_RECORDS) throw new UserError(`more than ${MAX_RECORDS} records`, { where: file });
+  }
+  const settled = await settleBoxes(items, options, note);
+  const shown = settled.filter((item): item is AnnotatedImage => item.kind === 'image');
+  const asked = [
+    ...settled.flatMap((item) => (item.kind === 'question' ? [item] : [])),
+    ...questionsAbout(shown, classes, options.ask ?? ['find'], note),
+  ];
+  return {
+    format: reader.name,
+    rows: asked.map(({ place, images: files, fields }): Row => {
+      const { id, ...others } = fields;
+      const image = files.length === 0 ? undefined : files.length === 1 ? files[0] : files;
+      return { place, fields: { ...(id !== undefined && { id }), ...(image !== undefined && { image }), ...others } };
+    }),
+    findings: settled.flatMap((item): Finding[] => {
+      if (item.kind !== 'fault') return [];
+      const { place, message, about } = item;
+      return [{ kind: about ?? 'row', severity: 'error', file: place.file, line: place.record, message }];
+    }),
+    notes: [...notes],
+  };
+}
+
+/** The reader of a source, and the files of it that this reader reads. */
+async function detect(source: Source, format: string): Promise<{ reader: Reader; source: Source }> {
+  const where = source.path;
+  if (format !== 'auto') {
+    const reader = READERS.find(({ name }) => name === format);
+    if (!reader) throw unknownFormat(format);
+    return { reader, source: { ...source, files: source.isFolder ? await filesOf(source, reader) : source.files } };
+  }
+  const readers = new Map<Reader, string[]>();
+  for (const file of source.files) {
+    if (source.isFolder && !READABLE.test(file)) continue;
+    const glance = await glanceAt(file);
+    const reader = READERS.find((each) => each.knows(glance));
+    if (reader) readers.set(reader, [...(readers.get(reader) ?? []), file]);
+    // A folder of as many files of one kind is that kind.
+    if (source.isFolder && (readers.get(reader!)?.length ?? 0) >= ENOUGH) break;
+  }
+  const [first, ...others] = READERS.filter((reader) => readers.has(reader));
+  if (!first) {
+    const remedy = `Name it with --format (data.format): ${FORMATS.join(', ')}.`;
+    throw new UserError(source.isFolder ? 'is a directory without annotations of a known format' : 'no known format', {
+      where,
+      remedy,
+    });
+  }
+  const isWhole = [yolo, imagefolder, voc, csv].includes(first);
+  if (others.length > 0 && !isWhole) {
+    const names = [first, ...others].map(({ name }) => name).join(', ');
+    throw new UserError(`holds several formats: ${names}`, { where, remedy: 'Name one with --format (data.format).' });
+  }
+  const files = source.isFolder ? await filesOf(source, first) : source.files;
+  return { reader: first, source: { ...source, files } };
+}
+
+const READABLE = /\.(?:jsonl?|ndjson|parquet|csv|tsv|xml|ya?ml|names)$|(?:^|\/)classes\.txt$/i;
+const ENOUGH = 50;
+
+/** Files of a folder that belong to a reader; those that need all others (splits, labels) get all. */
+async function filesOf(source: Source, reader: Reader): Promise<readonly string[]> {
+  if ([yolo, voc].includes(reader)) return source.files;
+  const known: string[] = [];
+  for (const file of source.files) {
+    if (READABLE.test(file) && reader.knows(await glanceAt(file))) known.push(file);
+  }
+  if (known.length > 0) return known;
+  throw new UserError(`no files of the format ${reader.name}`, { where: source.path });
+}
+
+export function unknownFormat(name: string): UserError {
+  const likely = nearest(name, FORMATS);
+  const remedy = `${likely === undefined ? '' : `Did you mean ${likely}? `}Formats: auto, ${FORMATS.join(', ')}.`;
+  return new UserError(`there is no format ${name}`, { remedy });
+}
+
+async function glanceAt(file: string): Promise<Glance> {
+  const extension = path.extname(file).slice(1).toLowerCase();
+  const head = extension === 'parquet' ? '' : await headOf(file);
+  const isJson = /^\s*[[{]/.test(head);
+  const first = isJson ? await firstRecord(file, head) : undefined;
+  const document = isJson ? wholeObject(head) : undefined;
+  return { file, extension, head, first, document };
+}
+
+/** The first record of an array or of lines, as far as it lies in the beginning of the file. */
+async function firstRecord(file: string, head: string): Promise<Record<string, unknown> | undefined> {
+  const text = head.trimStart();
+  if (text.startsWith('[')) return balanced(text.slice(1).trimStart());
+  const own = balanced(text);
+  if (await isOneDocument(file)) {
+    // An object whose values are records, such as VIA's and MathVista's.
+    const inner = /^\{\s*"(?:[^"\\]|\\.)*"\s*:\s*(\{)/.exec(text);
+    return inner ? balanced(text.slice(inner[0].length - 1)) : own;
+  }
+  if (own) return own;
+  for await (const { text: line } of readLines(file, 64 * 2 ** 20))
+    return line === undefined ? undefined : balanced(line);
+  return undefined;
+}
+
+/** The object that a text begins with. */
+function balanced(text: string): Record<string, unknown> | undefined {
+  let [depth, quoted] = [0, false];
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (quoted) {
+      if (char === '\\') i += 1;
+      else if (char === '"') quoted = false;
+    } else if (char === '"') quoted = true;
+    else if (char === '{' || char === '[') depth += 1;
+    else if ((char === '}' || char === ']') && --depth === 0) return parsed(text.slice(0, i + 1));
+  }
+  return undefined;
+}
+
+const wholeObject = (head: string): Record<string, unknown> | undefined => parsed(head);
+
+function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

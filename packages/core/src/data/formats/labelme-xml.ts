@@ -1,0 +1,36 @@
+/** XML of the LabelMe web tool: outlines, and boxes around masks. */
+import { hull } from './geometry.ts';
+import { fault, fourNumbers, isText, sizeOf, type LabelledBox, type Numbers } from './record.ts';
+import type { Reader } from './reader.ts';
+import { readXml } from './source.ts';
+import { childrenOf, textAt, type Element } from './xml.ts';
+
+const CORNERS = { form: 'xyxy' } as const;
+
+export const labelmeXml: Reader = {
+  name: 'labelme-xml',
+  knows: ({ extension, head }) => extension === 'xml' && /<annotation[\s>]/.test(head) && head.includes('<polygon'),
+  async *read(source, context) {
+    for (const file of source.files.filter((each) => each.endsWith('.xml'))) {
+      const root = await readXml(file);
+      const place = { file, record: 1 };
+      const name = textAt(root, 'filename');
+      if (!isText(name)) yield fault(place, 'no filename');
+      else {
+        const kept = childrenOf(root, 'object').filter((object) => textAt(object, 'deleted') !== '1');
+        const objects = kept.flatMap((object): LabelledBox[] => {
+          const [label, numbers] = [textAt(object, 'name'), webBox(object)];
+          return isText(label) && numbers ? [{ label, numbers, convention: CORNERS }] : [];
+        });
+        const frame = sizeOf(textAt(root, 'imagesize', 'ncols'), textAt(root, 'imagesize', 'nrows'));
+        yield { kind: 'image', place, image: context.images.find(name, file), frame, objects, unsure: [] };
+      }
+    }
+  },
+};
+
+function webBox(object: Element): Numbers | undefined {
+  const polygon = childrenOf(object, 'polygon').flatMap((each) => childrenOf(each, 'pt'));
+  if (polygon.length > 0) return hull(polygon.map((point) => [Number(textAt(point, 'x')), Number(textAt(point, 'y'))]));
+  return fourNumbers(['xmin', 'ymin', 'xmax', 'ymax'].map((side) => textAt(object, 'segm', 'box', side)));
+}

@@ -1,0 +1,243 @@
+/** Files of a source: which there are, what they hold, and where the images are that they name. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileError, messageOf, UserError } from '../../errors.ts';
+import { readLines } from '../lines.ts';
+import { fault, isObject, type Fault, type Place } from './record.ts';
+import { parseXml, type Element } from './xml.ts';
+
+const LIMITS = { files: 2_000_000, depth: 8, textBytes: 400 * 2 ** 20, lineBytes: 64 * 2 ** 20, headBytes: 64 * 1024 };
+
+export const IMAGE_NAME = /\.(?:jpe?g|png|webp|gif|tiff?|bmp|avif)$/i;
+
+const EXTENSIONS = ['.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG', '.webp', '.bmp'];
+
+/** One file, or the files of a folder. */
+export interface Source {
+  /** As the user named it, absolute. */
+  readonly path: string;
+  readonly isFolder: boolean;
+  /** The folder in which images are looked for. */
+  readonly root: string;
+  /** Annotation files, absolute and in order. */
+  readonly files: readonly string[];
+  /** Part of a set that is read: `train`, `validation`, ... */
+  readonly split: string | undefined;
+}
+
+/** @throws UserError where there is no such file */
+export function openSource(file: string, split?: string): Source {
+  const absolute = path.resolve(file);
+  try {
+    const isFolder = statSync(absolute).isDirectory();
+    const files = isFolder ? filesUnder(absolute).filter((each) => !IMAGE_NAME.test(each)) : [absolute];
+    return { path: absolute, isFolder, root: isFolder ? absolute : path.dirname(absolute), files, split };
+  } catch (error) {
+    throw existsSync(absolute) ? fileError(error, { where: file }) : new UserError('no such file', { where: file });
+  }
+}
+
+/** Files below a folder in the order of their names; links to folders are followed, but not in circles. */
+export function filesUnder(folder: string): string[] {
+  const found: string[] = [];
+  const visit = (at: string, depth: number) => {
+    const entries = readdirSync(at, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const entry of entries) {
+      if (entry.name.startsWith('.') && entry.isDirectory()) continue;
+      const full = path.join(at, entry.name);
+      const isFolder = entry.isSymbolicLink() ? statSync(full, { throwIfNoEntry: false })?.isDirectory() : undefined;
+      if (entry.isDirectory() || isFolder) {
+        if (depth < LIMITS.depth) visit(full, depth + 1);
+      } else found.push(full);
+      if (found.length > LIMITS.files) throw new UserError(`more than ${LIMITS.files} files`, { where: folder });
+    }
+  };
+  visit(folder, 0);
+  return found;
+}
+
+/** @throws UserError where the file cannot be read, or is too large to be read at once */
+export async function readText(file: string): Promise<string> {
+  try {
+    const { size } = statSync(file);
+    if (size > LIMITS.textBytes) {
+      throw new UserError(`file of ${size} bytes is too large (limit ${LIMITS.textBytes})`, { where: file });
+    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file));
+  } catch (error) {
+    if (error instanceof TypeError) throw new UserError('not UTF-8', { where: file });
+    throw fileError(error, { where: file });
+  }
+}
+
+/** The first bytes of a file as text. */
+export async function headOf(file: string): Promise<string> {
+  try {
+    await using handle = await open(file);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(LIMITS.headBytes), 0, LIMITS.headBytes, 0);
+    return buffer.toString('utf8', 0, bytesRead).replace(/^\uFEFF/, '');
+  } catch (error) {
+    throw fileError(error, { where: file });
+  }
+}
+
+/** @throws UserError that names the file */
+export async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse((await readText(file)).replace(/^\uFEFF/, ''));
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`malformed JSON: ${messageOf(error)}`, { where: file });
+  }
+}
+
+/** @throws UserError that names the file */
+export async function readXml(file: string): Promise<Element> {
+  try {
+    return parseXml(await readText(file));
+  } catch (error) {
+    throw error instanceof UserError && error.where === undefined
+      ? new UserError(error.reason, { where: file, remedy: error.remedy })
+      : error;
+  }
+}
+
+/** Records of a JSON array, of an object whose values are records, or of lines; what is none comes as its fault. */
+export async function* records(
+  file: string,
+): AsyncGenerator<{ readonly place: Place; readonly value: Record<string, unknown> } | Fault> {
+  if (await isOneDocument(file)) {
+    const document = await readJson(file);
+    const isTable = isObject(document) && Object.values(document).every(isObject);
+    const all: unknown[] = Array.isArray(document) ? document : isTable ? Object.values(document) : [document];
+    for (const [i, value] of all.entries()) {
+      const place = { file, record: i + 1 };
+      yield isObject(value) ? { place, value } : fault(place, 'not a JSON object');
+    }
+    return;
+  }
+  for await (const { number, text, fault: reason } of readLines(file, LIMITS.lineBytes)) {
+    const place = { file, record: number };
+    if (text?.trim() === '') continue;
+    try {
+      const value: unknown = JSON.parse(text ?? '');
+      yield isObject(value) ? { place, value } : fault(place, 'not a JSON object');
+    } catch (error) {
+      yield fault(place, reason ?? `malformed JSON: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** Whether a file of JSON is one document, rather than a record on every line. */
+export async function isOneDocument(file: string): Promise<boolean> {
+  if (/\.(?:jsonl|ndjson)$/i.test(file)) return false;
+  const head = (await headOf(file)).trimStart();
+  return head.startsWith('[') || (head.startsWith('{') && !/^\{[^\n]*\}[ \t\r]*\n\s*\{/.test(head));
+}
+
+/** Other names of the parts that sets are split into. */
+const SPLITS: readonly (readonly string[])[] = [
+  ['train', 'training'],
+  ['validation', 'val', 'valid', 'dev'],
+  ['test', 'testing'],
+];
+
+/** Whether a name is that of a split, or begins or ends with it. */
+export function isOfSplit(name: string, split: string): boolean {
+  const names = SPLITS.find((each) => each.includes(split.toLowerCase())) ?? [split.toLowerCase()];
+  const words = name.toLowerCase().split(/[^\p{L}]+|(?<=\p{L})(?=20\d\d)/u);
+  return words.some((word) => names.includes(word));
+}
+
+/** Splits that the folders or files of a set are named by. */
+export function splitsIn(files: readonly string[], root: string): string[] {
+  const names = files.map((file) => path.relative(root, file));
+  return SPLITS.map(([first]) => first!).filter((split) => names.some((name) => isOfSplit(name, split)));
+}
+
+/** Folders of parts of a set, as COCO names them too. */
+const PARTS = ['train', 'val', 'valid', 'test', 'train2017', 'val2017', 'train2014', 'val2014'];
+
+/** Finds images by the names that annotations have for them. */
+export class ImageFinder {
+  private readonly root: string;
+  private readonly near = new Map<string, readonly string[]>();
+  private index: Map<string, string[]> | undefined;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  /**
+   * The file of an image, absolute; where there is none, the place where it should be.
+   * @param from the annotation file
+   */
+  find(name: string, from: string): string {
+    const plain = name
+      .replace(/^file:(?:\/\/)?/, '')
+      .replaceAll('\\', '/')
+      .replaceAll('\0', '');
+    const folder = path.dirname(from);
+    const expected = path.resolve(folder, plain);
+    if (isFile(expected)) return expected;
+    // A picture of training is not what validation means by the same name.
+    const split = this.splitOf(plain) ?? this.splitOf(from);
+    const isMeant = (file: string): boolean => [undefined, split].includes(this.splitOf(file)) || split === undefined;
+    for (const place of this.placesNear(folder)) {
+      const file = path.join(place, plain);
+      if (isFile(file) && isMeant(file)) return file;
+    }
+    const named = this.byName(plain);
+    return named !== undefined && isMeant(named) ? named : expected;
+  }
+
+  /** The split that folders, or the name of an annotation file, say. */
+  private splitOf(file: string): string | undefined {
+    const inside = path.isAbsolute(file) ? path.relative(this.root, file) : file;
+    const words = IMAGE_NAME.test(inside) ? path.dirname(inside) : inside;
+    return SPLITS.map(([first]) => first!).find((split) => isOfSplit(words, split));
+  }
+
+  /** The first of several names that leads to an image; a name may lack its extension. */
+  findAny(names: readonly unknown[], from: string): string {
+    const texts = names.filter((name): name is string => typeof name === 'string' && name !== '');
+    const tried = texts.flatMap((name) => [name, ...EXTENSIONS.map((extension) => `${name}${extension}`)]);
+    const files = tried.map((name) => this.find(name, from));
+    return files.find(isFile) ?? files[0] ?? from;
+  }
+
+  /** Folders that are there, near an annotation file: in itself, and in those above it. */
+  private placesNear(folder: string): readonly string[] {
+    const known = this.near.get(folder);
+    if (known) return known;
+    const above = [folder, path.dirname(folder), path.dirname(path.dirname(folder))];
+    const images = above.flatMap((at) => [
+      at,
+      ...['images', 'JPEGImages', 'Images', 'imgs'].map((name) => path.join(at, name)),
+    ]);
+    const all = [...images, ...images.flatMap((at) => PARTS.map((part) => path.join(at, part)))];
+    const found = [...new Set(all)].filter((each) => statSync(each, { throwIfNoEntry: false })?.isDirectory() ?? false);
+    this.near.set(folder, found);
+    return found;
+  }
+
+  /** The image below the root whose path ends most alike; none where several do. */
+  private byName(name: string): string | undefined {
+    this.index ??= Map.groupBy(
+      filesUnder(this.root).filter((file) => IMAGE_NAME.test(file)),
+      (file) => path.basename(file),
+    );
+    const base = path.posix.basename(name);
+    const known = this.index.get(base) ?? this.index.get(base.replace(/^[\da-f]{8}-/, '')) ?? [];
+    if (known.length < 2) return known[0];
+    const parts = name.split('/');
+    for (let from = 0; from < parts.length - 1; from++) {
+      const fitting = known.filter((file) => file.endsWith(`/${parts.slice(from).join('/')}`));
+      if (fitting.length === 1) return fitting[0];
+    }
+    return undefined;
+  }
+}
+
+const isFile = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;

@@ -1,0 +1,170 @@
+/**
+ * YOLO: `data.yaml` with the names, a text file of `class cx cy w h` (or a polygon) beside every image. A picture without
+ * a file shows nothing, as Ultralytics has it; `skip_if_label_file_missing` leaves it out.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { messageOf, UserError } from '../../errors.ts';
+import { hull, pointsOf } from './geometry.ts';
+import { fault, fourNumbers, isObject, isText, type Item, type LabelledBox } from './record.ts';
+import type { ReadContext, Reader } from './reader.ts';
+import { filesUnder, IMAGE_NAME, isOfSplit, readText, type Source } from './source.ts';
+
+const NAMES = /(?:^|\/)(?:obj\.names|classes\.txt)$/;
+const SHARES = { units: 'unit', fixed: true } as const;
+
+export const yolo: Reader = {
+  name: 'yolo',
+  knows: ({ file, extension, head }) =>
+    NAMES.test(file) || (['yaml', 'yml'].includes(extension) && /^['"]?names['"]?\s*:/m.test(head)),
+  async *read(source, context) {
+    const set = await openSet(source);
+    context.declare(...set.classes.values());
+    const images = new Map(set.parts.flatMap((part) => imagesIn(part).map((image) => [image, part] as const)));
+    const seen = new Set<string>();
+    for (const [image, part] of images) {
+      const labels = labelFiles(image, part).find((file) => existsSync(file));
+      if (labels === undefined && set.skipsMissing) continue;
+      if (labels !== undefined) seen.add(labels);
+      yield labels === undefined
+        ? { kind: 'image', place: { file: image, record: 1 }, image, objects: [], unsure: [] }
+        : await imageOf(image, labels, set.classes);
+    }
+    if (seen.size === 0) {
+      throw new UserError(`no labels beside any of ${images.size} images`, {
+        where: source.path,
+        remedy: 'They belong into a folder labels beside images, as a text file for every image.',
+      });
+    }
+    orphans(source, seen, set, context);
+  },
+};
+
+/** A folder of images, and where their labels may be apart from it. */
+interface Part {
+  readonly folder: string;
+  readonly labels: string | undefined;
+}
+
+const imagesIn = ({ folder }: Part): string[] => filesUnder(folder).filter((file) => IMAGE_NAME.test(file));
+
+interface YoloSet {
+  readonly classes: ReadonlyMap<number, string>;
+  readonly parts: readonly Part[];
+  readonly skipsMissing: boolean;
+}
+
+async function openSet(source: Source): Promise<YoloSet> {
+  const yaml = source.files.find((file) => /\.ya?ml$/i.test(file));
+  if (yaml === undefined) return openDarknet(source);
+  const document = parseYaml(await readText(yaml), yaml);
+  const names = document['names'];
+  const pairs = Array.isArray(names) ? [...names.entries()] : isObject(names) ? Object.entries(names) : [];
+  const classes = new Map(pairs.map(([number, name]): [number, string] => [Number(number), String(name)]));
+  if (classes.size === 0) throw new UserError('it names no classes under names', { where: yaml });
+  const base = path.resolve(path.dirname(yaml), isText(document['path']) ? document['path'] : '.');
+  const named = ['train', 'val', 'valid', 'validation', 'test'].filter((part) => document[part] !== undefined);
+  const { split } = source;
+  const wanted = split === undefined ? named : named.filter((part) => isOfSplit(part, split));
+  if (wanted.length === 0) throw new UserError(`no split ${split ?? ''}: it has ${named.join(', ')}`, { where: yaml });
+  const parts = wanted.flatMap((part) => partsOf(document[part], part, base, path.dirname(yaml)));
+  if (parts.length === 0) {
+    const entries = wanted.map((part) => String(document[part])).join(', ');
+    throw new UserError(`the folders of images are not there: ${entries}`, { where: yaml });
+  }
+  return { classes, parts, skipsMissing: document['skip_if_label_file_missing'] === true };
+}
+
+function parseYaml(text: string, file: string): Record<string, unknown> {
+  try {
+    const value: unknown = parse(text, { maxAliasCount: 20 });
+    if (isObject(value)) return value;
+  } catch (error) {
+    throw new UserError(`malformed YAML: ${messageOf(error).split('\n')[0]!}`, { where: file });
+  }
+  throw new UserError('not a data.yaml', { where: file });
+}
+
+/**
+ * Folders that an entry names. Roboflow's `../train/images` is meant from elsewhere and stands beside the file; several sets
+ * may share the images of the folder above, with labels of their own.
+ */
+function partsOf(entry: unknown, part: string, base: string, beside: string): Part[] {
+  return [entry].flat().flatMap((each): Part[] => {
+    if (!isText(each)) return [];
+    const inner = each.replace(/^(?:\.\.\/)+/, '');
+    const places = [path.resolve(base, each), path.resolve(beside, each), path.join(beside, inner)];
+    const usual = [
+      path.join(beside, part, 'images'),
+      path.join(beside, 'images', part),
+      path.join(beside, '..', inner),
+    ];
+    const folder = [...places, ...usual].find((place) => isFolder(place));
+    const labels = path.join(beside, inner.replace(/(^|\/)images(?=\/|$)/, '$1labels'));
+    return folder === undefined ? [] : [{ folder, labels: isFolder(labels) ? labels : undefined }];
+  });
+}
+
+/** Names in `obj.names` or `classes.txt`, images anywhere below. */
+async function openDarknet(source: Source): Promise<YoloSet> {
+  const file = source.files.find((each) => NAMES.test(each))!;
+  const lines = (await readText(file)).split(/\r?\n/).map((line) => line.trim());
+  const classes = new Map(lines.filter((line) => line !== '').map((name, i): [number, string] => [i, name]));
+  return { classes, parts: [{ folder: path.dirname(file), labels: undefined }], skipsMissing: true };
+}
+
+/** Where the labels of an image may be: `images` in its path becomes `labels`, else beside it. */
+function labelFiles(image: string, { folder, labels }: Part): string[] {
+  const stem = image.slice(0, image.length - path.extname(image).length);
+  const parts = stem.split(path.sep);
+  const at = parts.findLastIndex((part) => /^images$/i.test(part));
+  const others = ['labels', 'labelTxt', 'Annotations'].map((name) => parts.with(Math.max(at, 0), name).join(path.sep));
+  const own = labels === undefined ? [] : [path.join(labels, path.relative(folder, stem))];
+  return [...own, ...(at < 0 ? [] : others), stem].map((each) => `${each}.txt`);
+}
+
+async function imageOf(image: string, file: string, classes: ReadonlyMap<number, string>): Promise<Item> {
+  const objects: LabelledBox[] = [];
+  const unsure: string[] = [];
+  for (const [i, line] of (await readText(file)).split(/\r?\n/).entries()) {
+    if (line.trim() === '') continue;
+    const place = { file, record: i + 1 };
+    const turned = turnedBox(line);
+    if (turned) {
+      if (turned.isDifficult) unsure.push(turned.label);
+      else objects.push(turned);
+      continue;
+    }
+    const [number, ...values] = line.trim().split(/\s+/).map(Number);
+    const label = classes.get(number!);
+    if (label === undefined) return fault(place, `there is no class ${line.trim().split(/\s+/)[0]!}`);
+    // A sixth number is the confidence of a model.
+    const box = values.length === 4 || values.length === 5 ? fourNumbers(values.slice(0, 4)) : undefined;
+    const outline = values.length >= 6 && values.length % 2 === 0 ? hull(pointsOf(values)) : undefined;
+    const numbers = box ?? outline;
+    if (!numbers) return fault(place, 'neither class, centre and size, nor class and outline');
+    objects.push({ label, numbers, convention: { ...SHARES, form: box ? 'cxcywh' : 'xyxy' } });
+  }
+  return { kind: 'image', place: { file, record: 1 }, image, objects, unsure };
+}
+
+/** DOTA's line for a turned box: four corners in pixels, the name, whether it is difficult. */
+function turnedBox(line: string): (LabelledBox & { readonly isDifficult: boolean }) | undefined {
+  const [, corners, label, difficult] = /^\s*((?:-?[\d.]+\s+){8})([^\d\s]\S*)(?:\s+(\d))?\s*$/.exec(line) ?? [];
+  const numbers = hull(pointsOf((corners ?? '').trim().split(/\s+/)));
+  if (label === undefined || !numbers) return undefined;
+  return { label, numbers, convention: { form: 'xyxy' }, isDifficult: difficult === '1' };
+}
+
+/** Says which label files belong to no image. */
+function orphans(source: Source, seen: ReadonlySet<string>, set: YoloSet, context: ReadContext): void {
+  const tops = new Set(set.parts.map((part) => path.dirname(labelFiles(path.join(part.folder, 'x.jpg'), part)[0]!)));
+  const files = [...tops].flatMap((top) => (isFolder(top) ? filesUnder(top) : []));
+  const lost = files.filter((file) => file.endsWith('.txt') && !seen.has(file) && isLabels(file));
+  const first = lost.slice(0, 3).map((file) => path.relative(source.root, file));
+  if (lost.length > 0) context.note(`${lost.length} label files have no image: ${first.join(', ')}`);
+}
+
+const isLabels = (file: string): boolean => /^\d+ [\d.]+ [\d.]+ /.test(readFileSync(file, 'utf8').slice(0, 200));
+const isFolder = (place: string): boolean => statSync(place, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -1,0 +1,30 @@
+/** A sample as a line of our JSONL, for a file in a folder. */
+import path from 'node:path';
+import type { Sample } from '../types.ts';
+
+export function lineOf(
+  { id, images, problem, solution, thinking, task, extra, source }: Sample,
+  folder: string,
+): string {
+  const files = images.map((file) => relativePath(folder, file));
+  return JSON.stringify({
+    ...(id !== `line-${source.line}` && { id }),
+    image: files.length === 1 ? files[0] : files,
+    problem,
+    solution: /^[[{]/.test(solution) ? parsed(solution) : solution,
+    ...(thinking !== undefined && { thinking }),
+    task,
+    ...extra,
+  });
+}
+
+export const relativePath = (folder: string, file: string): string =>
+  path.relative(path.resolve(folder), file).split(path.sep).join('/');
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
