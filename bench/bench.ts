@@ -33,7 +33,7 @@ const out = join(here, 'out');
 
 const { values: options } = parseArgs({
   options: {
-    only: { type: 'string', default: process.env.ONLY ?? [...Object.keys(SHAPES), 'vllm', 'scaling'].join(',') },
+    only: { type: 'string', default: process.env.ONLY ?? [...Object.keys(SHAPES), 'scaling', 'vllm'].join(',') },
     level: { type: 'string' },
     compare: { type: 'string', ...(process.env.COMPARE !== undefined && { default: process.env.COMPARE }) },
     tokens: { type: 'string' },

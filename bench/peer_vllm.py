@@ -27,7 +27,7 @@ if LEVEL == "avx2":
 import vllm
 from PIL import Image
 from transformers import AutoConfig, AutoProcessor
-from vllm import LLM, SamplingParams
+from vllm import LLM, SamplingParams, _custom_ops
 
 # Placeholders in a rollout would be taken for images; the model must never say them.
 FORBIDDEN = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"]
@@ -48,6 +48,10 @@ def main() -> None:
     processor = AutoProcessor.from_pretrained(workload["model"])
     samples, group, new_tokens = workload["samples"], workload["group"], workload["maxNewTokens"]
     config = AutoConfig.from_pretrained(workload["model"])
+    if LEVEL == "avx512" and options.precision == "float32":
+        # vLLM 0.32.0 writes beyond its buffers in float32 products of its AVX512 build ("malloc_consolidate(): invalid
+        # chunk size", in onednn_mm of the vision tower); PyTorch's linear layers are what it falls back to itself.
+        _custom_ops._supports_onednn = False
     engine = LLM(
         workload["model"],
         dtype=options.precision,
