@@ -11,7 +11,9 @@ help:
 	@echo 'make test             types, lint, unit and end-to-end tests'
 	@echo 'make lint             eslint, prettier, knip, clang-format'
 	@echo 'make arm              compile the kernels for ARM and test them under emulation (where a cross compiler and qemu are)'
-	@echo 'make bench            side-by-side measurements against peers (installs them in a private environment), memory of loading, plans'
+	@echo 'make bench [ONLY=a] [LEVEL=avx2]   side-by-side measurements against peers (installs them in private environments),'
+	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
+	@echo '                      scaling 22, rival 10, kernels 1; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
@@ -45,11 +47,13 @@ unit: setup
 arm:
 	@scripts/arm.sh
 
-# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, or workloads of bench.ts; everything unless said.
+# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
+# COMPARE=step,sft: some comparisons of a workload. LEVEL=avx2|avx512: the widest of this machine unless said.
 MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done
+	@node bench/fallen.ts
 	@node scripts/docs.ts
 
 bench-data: setup

@@ -1,11 +1,21 @@
 /** What runs against what. Every comparison has two programs, so that no more than two models are in memory. */
 import { join } from 'node:path';
+import type { Level } from '../packages/torch/src/levels.ts';
 import { multipliesInHalf, type Machine } from './machine.ts';
 import type { Program } from './measure.ts';
-import { python, type Precision, type Shape } from './workloads.ts';
+import { python, vllm, type Precision, type Shape } from './workloads.ts';
 
 export type ComparisonId =
-  'step' | 'step-allocator' | 'step-bfloat16' | 'step-tuned' | 'label' | 'rollouts' | 'rollouts-bfloat16' | 'sft';
+  | 'step'
+  | 'step-allocator'
+  | 'step-bfloat16'
+  | 'step-tuned'
+  | 'label'
+  | 'rollouts'
+  | 'rollouts-bfloat16'
+  | 'vllm'
+  | 'vllm-bfloat16'
+  | 'sft';
 
 /** Ours, and what it is compared with. */
 export interface Comparison<T> {
@@ -40,6 +50,11 @@ export function comparisons(file: string, threads: number, shape?: Shape): Compa
   const fits = shape?.peerSequences;
   const tuned = (precision: Precision): Program => ({
     ...trl('TRL, tuned', precision, fits?.tuned, '--tuned'),
+    env: tunedAllocator,
+  });
+  const engine = (precision: Precision): Program => ({
+    name: 'vLLM',
+    command: [vllm, join(here, 'peer_vllm.py'), ...common, '--precision', precision],
     env: tunedAllocator,
   });
   const [single, half] = ['float32', 'bfloat16'] as const;
@@ -94,6 +109,20 @@ export function comparisons(file: string, threads: number, shape?: Shape): Compa
       peer: peer('transformers', 'peer_generate.py', half),
     },
     {
+      id: 'vllm',
+      title: 'Rollouts, float32, against vLLM for CPUs',
+      precision: single,
+      ours: ours('rollouts', single),
+      peer: engine(single),
+    },
+    {
+      id: 'vllm-bfloat16',
+      title: 'Rollouts, bfloat16, against vLLM for CPUs in bfloat16',
+      precision: half,
+      ours: ours('rollouts', half),
+      peer: engine(half),
+    },
+    {
       id: 'sft',
       title: 'SFT step, float32, against a PyTorch loop',
       precision: single,
@@ -103,8 +132,11 @@ export function comparisons(file: string, threads: number, shape?: Shape): Compa
   ];
 }
 
-/** Those of a workload on this machine. */
-export const chosen = <T>(all: readonly Comparison<T>[], shape: Shape, machine: Machine): Comparison<T>[] =>
-  all.filter(
-    ({ id, precision }) => shape.comparisons.includes(id) && (precision === 'float32' || multipliesInHalf(machine)),
-  );
+/** Those of a workload that this machine can run at a level. */
+export const chosen = <T>(
+  all: readonly Comparison<T>[],
+  ids: readonly ComparisonId[],
+  machine: Machine,
+  level: Level,
+): Comparison<T>[] =>
+  all.filter(({ id, precision }) => ids.includes(id) && (precision === 'float32' || multipliesInHalf(machine, level)));

@@ -1,6 +1,8 @@
 /** What a machine can do at best: what fractions are fractions of. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import type { Level } from '../packages/torch/src/levels.ts';
+import { environmentOf } from './level.ts';
 import { multipliesInHalf, type Machine } from './machine.ts';
 
 export interface Limits {
@@ -10,10 +12,11 @@ export interface Limits {
   readonly bandwidth: number;
 }
 
-export function measureLimits(threads: number, machine: Machine): Limits {
-  const env = { ...process.env, OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
+export function measureLimits(threads: number, machine: Machine, level: Level): Limits {
+  const set = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
+  const env = { ...process.env, ...set, ...environmentOf(level) };
   const command = [join(import.meta.dirname, 'probe.ts'), '--threads', String(threads)];
-  if (multipliesInHalf(machine)) command.push('--half');
+  if (multipliesInHalf(machine, level)) command.push('--half');
   return JSON.parse(execFileSync(process.execPath, command, { encoding: 'utf8', env })) as Limits;
 }
 

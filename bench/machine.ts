@@ -1,5 +1,6 @@
 /** What a figure depends on beside the program. */
 import { readFileSync } from 'node:fs';
+import type { Level } from '../packages/torch/src/levels.ts';
 import { availableParallelism, loadavg, release, totalmem } from 'node:os';
 
 export interface Machine {
@@ -31,5 +32,5 @@ export function describeMachine(): Machine {
 }
 
 /** Without such instructions a bfloat16 product takes a hundred times as long as a float32 one. */
-export const multipliesInHalf = ({ features }: Machine): boolean =>
-  features.some((feature) => feature === 'avx512_bf16' || feature === 'amx_bf16');
+export const multipliesInHalf = ({ features }: Machine, level: Level): boolean =>
+  level === 'avx512' && features.some((feature) => feature === 'avx512_bf16' || feature === 'amx_bf16');

@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   const threads = Number(values.threads);
   setNumThreads(threads);
   const { step, length } = await prepare(values.kind, readWorkload(values.workload), values.precision as Precision);
-  answer({ ready: true, peer: 'visurf', torch: info().version, threads });
+  answer({ ready: true, peer: 'visurf', torch: info().version, threads, kernels: info().kernels });
   for await (const line of createInterface({ input: process.stdin })) {
     if (line !== 'step') break;
     const start = performance.now();

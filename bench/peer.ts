@@ -11,6 +11,8 @@ export interface Ready {
   readonly peer: string;
   readonly torch: string;
   readonly threads: number;
+  /** Instruction set of its libtorch's kernels. */
+  readonly kernels?: string;
   /** Resident megabytes once loaded. */
   readonly residentMb: number;
   /** Sequences that TRL holds at once. */

@@ -175,8 +175,7 @@ def main() -> None:
                 "ready": True,
                 "peer": f"TRL {trl.__version__}, transformers {transformers.__version__}",
                 "sequences": trainer.args.per_device_train_batch_size,
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
+                **protocol.engine(),
                 "parameters": sum(p.numel() for p in model.parameters()),
                 **protocol.memory(),
             }

@@ -37,6 +37,12 @@ def arguments() -> tuple[argparse.Namespace, dict]:
     return options, json.loads(pathlib.Path(options.workload).read_text())
 
 
+def engine() -> dict:
+    """What runs the operators."""
+    kernels = torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "kernels": kernels}
+
+
 def answer(value: dict) -> None:
     _answers.write(json.dumps(value) + "\n")
 
@@ -83,7 +89,7 @@ class Phases:
 
 def serve(ready: dict, step) -> None:
     """Answers until the input ends; `step()` returns what to add to the phases' line."""
-    answer({"ready": True, "torch": torch.__version__, "threads": torch.get_num_threads(), **ready, **memory()})
+    answer({"ready": True, **engine(), **ready, **memory()})
     while wait_for_step():
         before = time.process_time()
         taken = step()

@@ -1,10 +1,10 @@
 /**
  * ViSurf by our trainer against ViSurf built on TRL (peer_trl_visurf.py), on the recipe mini-grounding: the same base, data, order,
- * number of updates and settings; what do both reach, in what time and memory? Fills in results/rival.json and
+ * number of updates and settings; what do both reach, in what time and memory? Fills in results/rival.<level>.json and
  * docs/performance.md.
  *
  *     node bench/rival.ts                          90 updates, seed 0
- *     node bench/rival.ts --updates 40 --seeds 0,1 [--threads N] [--output FOLDER]
+ *     node bench/rival.ts --updates 40 --seeds 0,1 [--level avx2] [--threads N] [--output FOLDER]
  *     node bench/rival.ts --check                  only the checks: is it the same method, and does it resume?
  *
  * With --output nothing is written down: results go there.
@@ -19,6 +19,7 @@ import { readEvents } from '../packages/core/src/run/events.ts';
 import { stepName } from '../packages/core/src/run/checkpoint.ts';
 import { BASE_MODEL, generateDataset } from '../recipes/mini-grounding/src/index.ts';
 import { tunedAllocator } from './comparisons.ts';
+import { chosenLevel, environmentOf, fileOf } from './level.ts';
 import { describeMachine } from './machine.ts';
 import { watch, type Watched } from './resident.ts';
 import type { RivalResult, RivalRun, RivalSystem } from './report/result.ts';
@@ -36,6 +37,7 @@ const images = { train: 2000, validation: 50, test: 400 };
 
 const { values: options } = parseArgs({
   options: {
+    level: { type: 'string' },
     updates: { type: 'string', default: '90' },
     seeds: { type: 'string', default: '0' },
     threads: { type: 'string', default: String(availableParallelism()) },
@@ -45,7 +47,12 @@ const { values: options } = parseArgs({
 });
 const updates = Number(options.updates);
 const threads = Number(options.threads);
-const environment = { OMP_NUM_THREADS: options.threads, MKL_NUM_THREADS: options.threads };
+const level = chosenLevel(options.level);
+const environment = {
+  OMP_NUM_THREADS: options.threads,
+  MKL_NUM_THREADS: options.threads,
+  ...environmentOf(level),
+};
 
 /** Milliseconds between looks at a program's memory and processor time: runs are long, and looking costs time, too. */
 const sampled = 100;
@@ -232,6 +239,7 @@ if (options.check) await check(await makeData(0));
 else {
   const result = await measure(options.seeds.split(',').map(Number));
   const folder = options.output ?? join(here, 'results');
-  writeFileSync(join(folder, 'rival.json'), `${JSON.stringify(result, undefined, 1)}\n`);
-  say(options.output === undefined ? `written: ${writePage(folder)}` : `written: ${folder}/rival.json`);
+  const file = join(folder, fileOf('rival', level));
+  writeFileSync(file, `${JSON.stringify(result, undefined, 1)}\n`);
+  say(options.output === undefined ? `written: ${writePage(folder)}` : `written: ${file}`);
 }

@@ -3,6 +3,7 @@ import { comparisons } from './comparisons.ts';
 import { countWork, type Counts } from './counts.ts';
 import { measureLimits } from './limits.ts';
 import { describeMachine } from './machine.ts';
+import type { Level } from '../packages/torch/src/levels.ts';
 import { alternate, type Program, type Turns } from './measure.ts';
 import type { Point, ScalingResult, Series } from './report/result.ts';
 import { gridOf, prepare, SHAPES, type Shape } from './workloads.ts';
@@ -65,14 +66,15 @@ const plans: readonly Plan[] = [
 export async function measureSeries(
   {
     out,
+    level,
     threads,
     wanted,
     say,
-  }: { out: string; threads: number; wanted?: string | undefined; say: (text: string) => void },
+  }: { out: string; level: Level; threads: number; wanted?: string | undefined; say: (text: string) => void },
   kept: ScalingResult | undefined,
 ): Promise<ScalingResult> {
   const machine = describeMachine();
-  const limits = measureLimits(threads, machine);
+  const limits = measureLimits(threads, machine, level);
   const series: Series[] = [];
   for (const plan of plans) {
     const { program, varied, model } = plan;
@@ -87,7 +89,7 @@ export async function measureSeries(
       const { file, workload } = prepare(shape, out, 'scaling');
       const pair = comparisons(file, threads, shape).find(({ id }) => id === 'step')!;
       const count = (promptTokens: number): Counts => countWork(workload, gridOf(shape.image), promptTokens);
-      points.push(await measurePoint(at, pair[plan.side], { ...plan, threads }, count));
+      points.push(await measurePoint(at, pair[plan.side], { ...plan, level, threads }, count));
       say(`  ${at}: ${points.at(-1)!.seconds.join(', ')} s`);
     }
     series.push({ program, varied, model, points });
@@ -99,7 +101,7 @@ export async function measureSeries(
 export async function measurePoint(
   at: number,
   program: Program,
-  turns: Pick<Turns, 'warmup' | 'repeats' | 'threads'>,
+  turns: Pick<Turns, 'level' | 'warmup' | 'repeats' | 'threads'>,
   count: (promptTokens: number) => Counts,
 ): Promise<Point> {
   const [{ steps } = { steps: [] }] = await alternate([program], { ...turns, onStep: () => undefined });

@@ -98,11 +98,15 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   },
 };
 
+/** Workloads whose rollouts are compared with vLLM's, in an environment and in results of their own. */
+export const withVllm = { workloads: ['a', 'b'], comparisons: ['vllm', 'vllm-bfloat16'] } as const;
+
 /** Patches of an image, [time, height, width]: 14 pixels each. */
 export const gridOf = ({ width, height }: Shape['image']): [number, number, number] => [1, height / 14, width / 14];
 
 const here = import.meta.dirname;
 export const python = join(here, '..', 'oracle', 'python.sh');
+export const vllm = join(here, 'vllm.sh');
 
 export interface Prepared {
   readonly file: string;

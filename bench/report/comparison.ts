@@ -21,7 +21,7 @@ function rowsOf({ id, ours }: Comparison<Measured>, { workload }: Result): Row[]
     seconds: ({ seconds }) => seconds.generate ?? NaN,
     amount: prompts * group * maxNewTokens,
   };
-  if (id.startsWith('rollouts')) return [{ ...generate, name: 'tokens/s, generation alone' }];
+  if (/^(rollouts|vllm)/.test(id)) return [{ ...generate, name: 'tokens/s, generation alone' }];
   const samples: Row = { name: 'samples/s', seconds: total, amount: prompts };
   if (id === 'sft') return [samples, { name: 'update, tokens/s', seconds: updateSeconds, amount: step?.tokens ?? NaN }];
   const update = { name: 'update, response tokens/s', seconds: updateSeconds, amount: generate.amount };

@@ -4,7 +4,8 @@ import type { Measured } from '../measure.ts';
 import type { Step } from '../peer.ts';
 import { summary, type Summary } from '../statistics.ts';
 import type { Precision } from '../workloads.ts';
-import type { Result } from './result.ts';
+import { titles } from '../level.ts';
+import { workloadsOf, type Kept, type Result } from './result.ts';
 import { number, percent, table, updateSeconds } from './text.ts';
 
 export const find = ({ comparisons }: Result, id: ComparisonId): Comparison<Measured> | undefined =>
@@ -64,16 +65,21 @@ function decodeRow(result: Result, precision: Precision): string[] {
 /** (a) fits the processor's caches and consists of small operators: neither limit says anything about it. */
 const limited = ({ name }: Result): boolean => name !== 'a';
 
-const rows = (results: readonly Result[], row: (result: Result, precision: Precision) => string[]): string[][] =>
-  results
-    .filter(limited)
-    .flatMap((result) => (['float32', 'bfloat16'] as const).map((precision) => row(result, precision)))
+const rows = (all: readonly Kept[], row: (result: Result, precision: Precision) => string[]): string[][] =>
+  workloadsOf(all)
+    .filter(({ result }) => limited(result))
+    .flatMap(({ level, result }) =>
+      (['float32', 'bfloat16'] as const).map((precision) => {
+        const [first, ...cells] = row(result, precision);
+        return first === undefined ? [] : [`${first}, ${titles[level]}`, ...cells];
+      }),
+    )
     .filter((cells) => cells.length > 0);
 
 const tableOrNone = (head: readonly string[], body: readonly string[][]): string =>
   body.length === 0 ? 'Not measured yet.' : table(head, body);
 
-export const renderUpdateLimits = (results: readonly Result[]): string =>
+export const renderUpdateLimits = (all: readonly Kept[]): string =>
   tableOrNone(
     [
       'update',
@@ -84,10 +90,10 @@ export const renderUpdateLimits = (results: readonly Result[]): string =>
       'share of the limit',
       'TRL, the same share',
     ],
-    rows(results, updateRow),
+    rows(all, updateRow),
   );
 
-export const renderDecodeLimits = (results: readonly Result[]): string =>
+export const renderDecodeLimits = (all: readonly Kept[]): string =>
   tableOrNone(
     [
       'decoding',
@@ -98,5 +104,5 @@ export const renderDecodeLimits = (results: readonly Result[]): string =>
       'share of the memory limit',
       'share of the limit of products',
     ],
-    rows(results, decodeRow),
+    rows(all, decodeRow),
   );

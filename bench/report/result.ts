@@ -1,6 +1,8 @@
 /** What a run of the benchmark writes down. */
+import type { Level } from '../../packages/torch/src/levels.ts';
 import type { Comparison } from '../comparisons.ts';
 import type { Counts } from '../counts.ts';
+import { LEVELS } from '../level.ts';
 import type { Limits } from '../limits.ts';
 import type { Machine } from '../machine.ts';
 import type { Measured } from '../measure.ts';
@@ -14,7 +16,7 @@ interface Measurement {
   readonly limits: Limits;
 }
 
-/** `results/<workload>.json` */
+/** `results/<workload>.<level>.json` */
 export interface Result extends Measurement {
   readonly title: string;
   readonly workload: ReturnType<typeof sizes>;
@@ -40,7 +42,7 @@ export interface Series {
   readonly points: readonly Point[];
 }
 
-/** `results/scaling.json` */
+/** `results/scaling.<level>.json` */
 export interface ScalingResult extends Measurement {
   readonly name: 'scaling';
   readonly series: readonly Series[];
@@ -75,10 +77,41 @@ export interface RivalSystem {
   readonly runs: readonly RivalRun[];
 }
 
-/** `results/rival.json` */
+/** `results/vllm.<level>.json`: rollouts of some workloads, against a peer that has an environment of its own. */
+export interface VllmResult extends Omit<Measurement, 'limits'> {
+  readonly name: 'vllm';
+  readonly workloads: readonly Result[];
+}
+
+/** `results/rival.<level>.json` */
 export interface RivalResult extends Omit<Measurement, 'limits'> {
   readonly name: 'rival';
   readonly updates: number;
   readonly checked: { readonly step: Differences; readonly resumed: Resumed };
   readonly systems: readonly RivalSystem[];
 }
+
+export type AnyResult = Result | ScalingResult | VllmResult | RivalResult;
+
+/** A result and the level that it was measured at, which the name of its file says. */
+export interface Kept<R extends AnyResult = AnyResult> {
+  readonly level: Level;
+  readonly result: R;
+}
+
+const isScaling = (kept: Kept): kept is Kept<ScalingResult> => 'series' in kept.result;
+const isRival = (kept: Kept): kept is Kept<RivalResult> => 'systems' in kept.result;
+
+export const scalingOf = (all: readonly Kept[]): Kept<ScalingResult>[] => all.filter(isScaling);
+export const rivalsOf = (all: readonly Kept[]): Kept<RivalResult>[] => all.filter(isRival);
+
+/** Those that a page has: of laptops and of servers always, others where they were measured. */
+export const shownLevels = (all: readonly Kept[]): Level[] =>
+  LEVELS.filter((level) => level !== 'default' || all.some((each) => each.level === level));
+
+/** The workloads of all results, those of vLLM's among them. */
+export const workloadsOf = (all: readonly Kept[]): Kept<Result>[] =>
+  all.flatMap(({ level, result }) => {
+    if ('workloads' in result) return result.workloads.map((each) => ({ level, result: each }));
+    return 'comparisons' in result ? [{ level, result }] : [];
+  });

@@ -1,9 +1,9 @@
 /** How the cost of a step grows: what was measured, beside the counted operations and the form that growth must have. */
 import { evaluate, fitPolynomial } from '../fit.ts';
 import { summary } from '../statistics.ts';
-import { verdict } from './goals.ts';
 import type { Point, ScalingResult, Series } from './result.ts';
 import { number, percent, table } from './text.ts';
+import { verdict } from './verdict.ts';
 
 /** Degree of the polynomial that the cost must follow, and its variable. */
 const forms: Record<Series['varied'], { readonly degree: number; readonly variable: string }> = {
@@ -16,7 +16,7 @@ const forms: Record<Series['varied'], { readonly degree: number; readonly variab
 const seconds = (point: Point): number => summary(point.seconds).median;
 
 /** step(G = 32) / step(G = 8) of a series over groups. */
-function growth({ points }: Series): number | undefined {
+export function growthOf({ points }: Series): number | undefined {
   const [small, large] = [8, 32].map((at) => points.find((point) => point.at === at));
   return small && large && seconds(large) / seconds(small);
 }
@@ -52,9 +52,9 @@ function renderSeries(series: Series): string {
 
 function renderGrowth(series: readonly Series[]): string {
   const rows = series.flatMap((each) => {
-    const ratio = each.varied === 'group' ? growth(each) : undefined;
+    const ratio = each.varied === 'group' ? growthOf(each) : undefined;
     if (ratio === undefined) return [];
-    const said = each.program === 'TRL' ? '' : verdict('lower', ratio, [2, 2]);
+    const said = each.program === 'TRL' ? '' : verdict('lower', ratio, 2);
     return [[each.program, `(${each.model})`, number(ratio), said]];
   });
   return table(['program', 'model', 'step(G = 32) / step(G = 8)', 'at most 2.0'], rows);
