@@ -28,14 +28,14 @@ type Row = Readonly<Record<string, unknown>>;
 
 /** One parquet file; the last piece of a column that was read is kept. */
 class Table {
-  private readonly file: string;
-  private readonly metadata: FileMetaData;
-  private readonly kept: Map<string, { start: number; rows: readonly Row[] }>;
+  readonly #file: string;
+  readonly #metadata: FileMetaData;
+  readonly #kept: Map<string, { start: number; rows: readonly Row[] }>;
 
   private constructor(file: string, metadata: FileMetaData) {
-    this.file = file;
-    this.metadata = metadata;
-    this.kept = new Map();
+    this.#file = file;
+    this.#metadata = metadata;
+    this.#kept = new Map();
   }
 
   static async open(file: string): Promise<Table> {
@@ -46,22 +46,22 @@ class Table {
   }
 
   get columns(): string[] {
-    return this.metadata.schema.map(({ name }) => name);
+    return this.#metadata.schema.map(({ name }) => name);
   }
 
   /** All rows of small columns. */
   async all(columns: readonly string[]): Promise<readonly Row[]> {
-    return await this.read(columns, 0, Number(this.metadata.num_rows));
+    return await this.#read(columns, 0, Number(this.#metadata.num_rows));
   }
 
   /** One value of a large column. */
   async value(column: string, row: number): Promise<unknown> {
-    let kept = this.kept.get(column);
+    let kept = this.#kept.get(column);
     if (!kept || row < kept.start || row >= kept.start + kept.rows.length) {
-      this.requireRoom(column);
-      const [start, end] = this.groupOf(row);
-      kept = { start, rows: await this.read([column], start, end) };
-      this.kept.set(column, kept);
+      this.#requireRoom(column);
+      const [start, end] = this.#groupOf(row);
+      kept = { start, rows: await this.#read([column], start, end) };
+      this.#kept.set(column, kept);
     }
     return kept.rows[row - kept.start]?.[column];
   }
@@ -69,21 +69,21 @@ class Table {
   /**
    * A nested column is decoded by whole row groups. @throws UserError for more than memory is likely to have room for
    */
-  private requireRoom(column: string): void {
-    const sizes = this.metadata.row_groups.map(({ columns }) => {
+  #requireRoom(column: string): void {
+    const sizes = this.#metadata.row_groups.map(({ columns }) => {
       const own = columns.find(({ meta_data: about }) => about?.path_in_schema[0] === column);
       return Number(own?.meta_data?.num_values ?? 0);
     });
     if (Math.max(0, ...sizes) <= MOST_VALUES) return;
     throw new UserError(`a row group has ${Math.max(...sizes)} values of the column "${column}"`, {
-      where: this.file,
+      where: this.#file,
       remedy: `Write the file again with smaller row groups: at most ${MOST_VALUES} values fit.`,
     });
   }
 
-  private groupOf(row: number): [number, number] {
+  #groupOf(row: number): [number, number] {
     let start = 0;
-    for (const group of this.metadata.row_groups) {
+    for (const group of this.#metadata.row_groups) {
       const end = start + Number(group.num_rows);
       if (row < end) return [start, end];
       start = end;
@@ -91,9 +91,9 @@ class Table {
     return [row, row + 1];
   }
 
-  private async read(columns: readonly string[], rowStart: number, rowEnd: number): Promise<readonly Row[]> {
+  async #read(columns: readonly string[], rowStart: number, rowEnd: number): Promise<readonly Row[]> {
     const { metadata } = this;
-    return await ofFile(this.file, async (file) => {
+    return await ofFile(this.#file, async (file) => {
       const { parquetReadObjects } = await import('hyparquet');
       const { compressors } = await import('hyparquet-compressors');
       return await parquetReadObjects({

@@ -10,35 +10,35 @@ export interface CursorState {
 }
 
 export class DataCursor {
-  private readonly size: number;
-  private readonly seed: number;
-  private epoch: number;
-  private position: number;
-  private order: Uint32Array;
+  readonly #size: number;
+  readonly #seed: number;
+  #epoch: number;
+  #position: number;
+  #order: Uint32Array;
 
   /** @param size number of samples, at least 1 */
   constructor(size: number, seed: number, state: CursorState = { epoch: 0, position: 0 }) {
     if (!(size > 0)) throw new RangeError('a cursor needs at least one sample');
-    this.size = size;
-    this.seed = seed;
-    this.epoch = state.epoch;
-    this.position = state.position;
-    this.order = permutation(size, seed, this.epoch);
+    this.#size = size;
+    this.#seed = seed;
+    this.#epoch = state.epoch;
+    this.#position = state.position;
+    this.#order = permutation(size, seed, this.#epoch);
   }
 
   /** Indices of the next samples; goes on into the next epoch. */
   next(count: number): number[] {
     return Array.from({ length: count }, () => {
-      if (this.position === this.size) {
-        this.position = 0;
-        this.order = permutation(this.size, this.seed, ++this.epoch);
+      if (this.#position === this.#size) {
+        this.#position = 0;
+        this.#order = permutation(this.#size, this.#seed, ++this.#epoch);
       }
-      return this.order[this.position++]!;
+      return this.#order[this.#position++]!;
     });
   }
 
   get state(): CursorState {
-    return { epoch: this.epoch, position: this.position };
+    return { epoch: this.#epoch, position: this.#position };
   }
 }
 

@@ -9,32 +9,32 @@ export interface PreparedImage {
 }
 
 export class ImageCache {
-  private readonly budget: number;
-  private readonly entries = new Map<string, PreparedImage>();
-  private bytes = 0;
+  readonly #budget: number;
+  readonly #entries = new Map<string, PreparedImage>();
+  #bytes = 0;
 
   constructor(budget: number) {
-    this.budget = budget;
+    this.#budget = budget;
   }
 
   async get(file: string, prepare: (file: string) => Promise<PreparedImage>): Promise<PreparedImage> {
-    const cached = this.entries.get(file);
-    this.drop(file);
+    const cached = this.#entries.get(file);
+    this.#drop(file);
     const image = cached ?? (await prepare(file));
-    this.drop(file);
-    this.entries.set(file, image);
-    this.bytes += image.pixels.data.length;
-    for (const oldest of this.entries.keys()) {
-      if (this.bytes <= this.budget) break;
-      this.drop(oldest);
+    this.#drop(file);
+    this.#entries.set(file, image);
+    this.#bytes += image.pixels.data.length;
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes <= this.#budget) break;
+      this.#drop(oldest);
     }
     return image;
   }
 
-  private drop(file: string): void {
-    const entry = this.entries.get(file);
+  #drop(file: string): void {
+    const entry = this.#entries.get(file);
     if (!entry) return;
-    this.entries.delete(file);
-    this.bytes -= entry.pixels.data.length;
+    this.#entries.delete(file);
+    this.#bytes -= entry.pixels.data.length;
   }
 }

@@ -73,8 +73,8 @@ export class PromptEncoder {
   readonly forbiddenIds: readonly number[];
   /** In which the model speaks of images. */
   readonly coordinates: Coordinates;
-  private readonly parts: Parts;
-  private readonly visuals: VisualReader;
+  readonly #parts: Parts;
+  readonly #visuals: VisualReader;
 
   /**
    * @param directory a checkpoint in the Hugging Face layout
@@ -98,11 +98,11 @@ export class PromptEncoder {
   }
 
   constructor(parts: Parts) {
-    this.parts = parts;
+    this.#parts = parts;
     this.tokenizer = parts.tokenizer;
     this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
-    this.visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
+    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -114,7 +114,7 @@ export class PromptEncoder {
 
   /** Decodes images that will be asked for, beside what else is done. */
   prefetch(images: readonly string[]): void {
-    void this.visuals.prefetch(images);
+    void this.#visuals.prefetch(images);
   }
 
   /**
@@ -122,13 +122,13 @@ export class PromptEncoder {
    * @throws UserError for an unusable image, or a prompt longer than the limit
    */
   async encode(input: PromptInput, where?: string): Promise<Prompt> {
-    const { tokenizer, template, settings, model } = this.parts;
+    const { tokenizer, template, settings, model } = this.#parts;
     const messages = 'messages' in input ? input.messages : conversation(input, where);
     const { rendered, pieces } = template.render(messages, (text) => tokenizer.hasSpecial(text));
-    const visuals = await this.visuals.read(messages);
+    const visuals = await this.#visuals.read(messages);
     const images = visuals.filter((each) => each.kind === 'image');
     const videos = visuals.filter((each) => each.kind === 'video');
-    if (videos.length > 0) requireOnePatch(model, this.parts.videoSettings, where);
+    if (videos.length > 0) requireOnePatch(model, this.#parts.videoSettings, where);
 
     const counts = (each: readonly Visual[]) =>
       each.map(({ grid: [t, h, w] }) => (t * h * w) / settings.mergeSize ** 2);
@@ -137,13 +137,13 @@ export class PromptEncoder {
       [model.video_token_id, { what: 'video', counts: counts(videos) }],
     ]);
     const inputIds = expand(tokenizer.encodePieces(pieces), placeholders, where);
-    this.checkLength(inputIds.length, counts(visuals), where);
+    this.#checkLength(inputIds.length, counts(visuals), where);
     const imageGridThw = images.map(({ grid }) => grid);
     const videoGridThw = videos.map(({ grid }) => grid);
     return {
       rendered,
       inputIds,
-      pixelValues: this.visuals.patches(visuals),
+      pixelValues: this.#visuals.patches(visuals),
       images: images.map(({ file }) => file),
       imageGridThw,
       ...(videos.length > 0 && { videoGridThw }),
@@ -153,10 +153,10 @@ export class PromptEncoder {
         videos: {
           id: model.video_token_id,
           gridThw: videoGridThw,
-          intervals: videos.map((each) => this.interval(each)),
+          intervals: videos.map((each) => this.#interval(each)),
         },
       }),
-      frames: images.map(({ image }) => this.frame(image)),
+      frames: images.map(({ image }) => this.#frame(image)),
     };
   }
 
@@ -179,17 +179,17 @@ export class PromptEncoder {
   }
 
   /** Positions between two temporal patches. */
-  private interval({ seconds }: { readonly seconds: number }): number {
-    const { family, model } = this.parts;
+  #interval({ seconds }: { readonly seconds: number }): number {
+    const { family, model } = this.#parts;
     return family.interval(seconds, model.vision_config?.tokens_per_second);
   }
 
-  private frame({ originalWidth, originalHeight, pixels }: PreparedImage): Frame {
+  #frame({ originalWidth, originalHeight, pixels }: PreparedImage): Frame {
     return frameOf({ width: originalWidth, height: originalHeight }, pixels, this.coordinates.thousandths);
   }
 
-  private checkLength(length: number, placeholders: readonly number[], where: string | undefined): void {
-    const limit = this.parts.options.maxPromptTokens;
+  #checkLength(length: number, placeholders: readonly number[], where: string | undefined): void {
+    const limit = this.#parts.options.maxPromptTokens;
     if (limit === undefined || length <= limit) return;
     const image = placeholders.reduce((sum, count) => sum + count, 0);
     throw new UserError(`the prompt has ${length} tokens (${image} of them image), more than ${limit}`, {

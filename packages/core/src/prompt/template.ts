@@ -101,8 +101,8 @@ const absent = { tools: null, documents: null };
 type Variables = Readonly<Record<string, string | boolean>>;
 
 export class ChatTemplate {
-  private readonly template: Template;
-  private readonly variables: Variables;
+  readonly #template: Template;
+  readonly #variables: Variables;
 
   /**
    * Looks in processor_config.json, chat_template.json, chat_template.jinja, tokenizer_config.json: the order in which the
@@ -131,16 +131,16 @@ export class ChatTemplate {
 
   /** @param variables what the template may name beside the messages */
   constructor(source: string, variables: Variables = {}) {
-    this.template = new Template(source);
-    this.variables = variables;
+    this.#template = new Template(source);
+    this.#variables = variables;
   }
 
   /** The prompt up to where the assistant begins to speak. `isControl` tells whether a text holds a special token. */
   render(messages: readonly Message[], isControl: (text: string) => boolean): { rendered: string; pieces: Piece[] } {
     const texts: string[] = [];
     const marked = mapTexts(messages, (text) => `${marker}${texts.push(text) - 1}${marker}`);
-    const rendered = this.run(messages);
-    const pieces: Piece[] = this.run(marked)
+    const rendered = this.#run(messages);
+    const pieces: Piece[] = this.#run(marked)
       .split(pattern)
       .map((part, index) =>
         index % 2 === 0 ? { text: part, control: true } : { text: texts[Number(part)]!, control: false },
@@ -163,7 +163,7 @@ export class ChatTemplate {
         { role: 'assistant', content: wrap(said) },
       ];
       try {
-        const [, after] = this.template.render({ ...this.variables, ...absent, messages }).split(said);
+        const [, after] = this.#template.render({ ...this.#variables, ...absent, messages }).split(said);
         if (after !== undefined) return after;
       } catch {
         // Some templates take one of the two forms of content, or prompts only.
@@ -172,9 +172,9 @@ export class ChatTemplate {
     return '';
   }
 
-  private run(messages: readonly Message[]): string {
+  #run(messages: readonly Message[]): string {
     try {
-      return this.template.render({ ...this.variables, ...absent, messages, add_generation_prompt: true });
+      return this.#template.render({ ...this.#variables, ...absent, messages, add_generation_prompt: true });
     } catch (error) {
       throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`);
     }

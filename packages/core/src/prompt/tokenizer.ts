@@ -38,10 +38,10 @@ export class Tokenizer {
   readonly padId: number;
   /** Ids of control tokens. */
   readonly specialIds: ReadonlySet<number>;
-  private readonly file: TokenizerFile;
-  private readonly control: Library;
-  private readonly controlPattern: RegExp;
-  private plainOnDemand: Library | undefined;
+  readonly #file: TokenizerFile;
+  readonly #control: Library;
+  readonly #controlPattern: RegExp;
+  #plainOnDemand: Library | undefined;
 
   /**
    * @param turnEnd what the chat template writes behind an assistant's words
@@ -76,14 +76,14 @@ export class Tokenizer {
       turnEnd?: string;
     },
   ) {
-    this.file = withReferenceFolding(file);
-    this.control = new Library(this.file, {});
-    const special = this.file.added_tokens.filter((added) => added.special);
+    this.#file = withReferenceFolding(file);
+    this.#control = new Library(this.#file, {});
+    const special = this.#file.added_tokens.filter((added) => added.special);
     this.specialIds = new Set(special.map(({ id }) => id));
     const longestFirst = special.map(({ content }) => content).sort((a, b) => b.length - a.length);
-    this.controlPattern = new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join('|') || '(?!)'})`, 'u');
+    this.#controlPattern = new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join('|') || '(?!)'})`, 'u');
 
-    const { before, turnEnd } = this.firstToken(names.turnEnd ?? '');
+    const { before, turnEnd } = this.#firstToken(names.turnEnd ?? '');
     this.beforeEos = before;
     const named = [turnEnd, names.eosToken].map((content) => (content === undefined ? undefined : this.idOf(content)));
     // Files of a model and of its tokenizer may come from different places.
@@ -101,21 +101,21 @@ export class Tokenizer {
   }
 
   /** The first control token of a text and what stands before it; some files do not declare theirs as special. */
-  private firstToken(text: string): { before: string; turnEnd: string | undefined } {
-    const [before = '', turnEnd] = text.split(this.controlPattern);
+  #firstToken(text: string): { before: string; turnEnd: string | undefined } {
+    const [before = '', turnEnd] = text.split(this.#controlPattern);
     if (turnEnd !== undefined) return { before, turnEnd };
-    const whole = this.file.added_tokens.find(({ content }) => content === text.trim());
+    const whole = this.#file.added_tokens.find(({ content }) => content === text.trim());
     return { before: whole ? text.slice(0, text.indexOf(whole.content)) : '', turnEnd: whole?.content };
   }
 
   /** Id of a token by its text, undefined where there is none. */
   idOf(content: string): number | undefined {
-    return this.control.token_to_id(content);
+    return this.#control.token_to_id(content);
   }
 
   /** Text of one token as it stands in the vocabulary, undefined where there is none. */
   tokenOf(id: number): string | undefined {
-    return this.control.id_to_token(id);
+    return this.#control.id_to_token(id);
   }
 
   /** Ids below `size` without a token: embeddings are padded, and no text has these. */
@@ -125,14 +125,14 @@ export class Tokenizer {
 
   /** Whether text holds what would be a control token. */
   hasSpecial(text: string): boolean {
-    return this.controlPattern.test(text);
+    return this.#controlPattern.test(text);
   }
 
   /** Ids of text in which nothing is control. */
   encodeText(text: string): number[] {
-    if (!this.hasSpecial(text)) return encode(this.control, text);
-    this.plainOnDemand ??= new Library(withoutSpecial(this.file), {});
-    return encode(this.plainOnDemand, text);
+    if (!this.hasSpecial(text)) return encode(this.#control, text);
+    this.#plainOnDemand ??= new Library(withoutSpecial(this.#file), {});
+    return encode(this.#plainOnDemand, text);
   }
 
   /**
@@ -143,7 +143,7 @@ export class Tokenizer {
     const result: number[] = [];
     let text = '';
     for (const piece of pieces) {
-      const parts = piece.control ? piece.text.split(this.controlPattern) : [piece.text];
+      const parts = piece.control ? piece.text.split(this.#controlPattern) : [piece.text];
       parts.forEach((part, index) => {
         if (index % 2 === 0) {
           text += part;
@@ -160,7 +160,7 @@ export class Tokenizer {
   /** Text of ids. Special tokens are left out unless `special` is set; ids without a token give nothing. */
   decode(tokens: readonly number[], { special = false } = {}): string {
     const known = tokens.filter((id) => this.tokenOf(id) !== undefined && (special || !this.specialIds.has(id)));
-    return known.length === 0 ? '' : this.control.decode(known, { clean_up_tokenization_spaces: false });
+    return known.length === 0 ? '' : this.#control.decode(known, { clean_up_tokenization_spaces: false });
   }
 }
 

@@ -25,55 +25,55 @@ interface Video {
 export type Visual = StillImage | Video;
 
 export class VisualReader {
-  private readonly images: ImageSettings;
-  private readonly videos: ImageSettings;
-  private readonly cache: ImageCache;
+  readonly #images: ImageSettings;
+  readonly #videos: ImageSettings;
+  readonly #cache: ImageCache;
 
   /** @param cacheBytes budget for resized images kept in memory; frames of videos are not kept */
   constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number) {
-    this.images = images;
-    this.videos = videos;
-    this.cache = new ImageCache(cacheBytes);
+    this.#images = images;
+    this.#videos = videos;
+    this.#cache = new ImageCache(cacheBytes);
   }
 
   /** @throws UserError for a file that cannot be used, or frames of different sizes */
   async read(messages: readonly Message[]): Promise<Visual[]> {
     const visuals: Visual[] = [];
     for (const part of messages.flatMap(({ content }) => (typeof content === 'string' ? [] : content))) {
-      if (part.type === 'image') visuals.push(await this.readImage(part.image));
-      if (part.type === 'video') visuals.push(await this.readVideo(part));
+      if (part.type === 'image') visuals.push(await this.#readImage(part.image));
+      if (part.type === 'video') visuals.push(await this.#readVideo(part));
     }
     return visuals;
   }
 
   /** Reads images into the cache. What is wrong with one is said when it is read to be used. */
   async prefetch(files: readonly string[]): Promise<void> {
-    await Promise.allSettled(files.map((file) => this.readImage(file)));
+    await Promise.allSettled(files.map((file) => this.#readImage(file)));
   }
 
   /** [N, channels * temporal * patch * patch]; undefined where nothing is to be seen. */
   patches(visuals: readonly Visual[]): Float32Array | undefined {
     if (visuals.length === 0) return undefined;
-    const { patchSize, temporalPatchSize } = this.images;
+    const { patchSize, temporalPatchSize } = this.#images;
     const patches = visuals.reduce((sum, { grid: [t, h, w] }) => sum + t * h * w, 0);
     const out = new Float32Array(patches * 3 * temporalPatchSize * patchSize ** 2);
     let at = 0;
     for (const visual of visuals) {
-      if (visual.kind === 'image') at = writePatches(visual.image.pixels, this.images, out, at);
-      else at = writeVideoPatches(visual.frames, this.videos, out, at);
+      if (visual.kind === 'image') at = writePatches(visual.image.pixels, this.#images, out, at);
+      else at = writeVideoPatches(visual.frames, this.#videos, out, at);
     }
     return out;
   }
 
-  private async readImage(file: string): Promise<StillImage> {
-    const image = await this.cache.get(file, (path) => prepare(path, this.images));
-    return { kind: 'image', file, image, grid: gridOf(image.pixels, this.images) };
+  async #readImage(file: string): Promise<StillImage> {
+    const image = await this.#cache.get(file, (path) => prepare(path, this.#images));
+    return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
-  private async readVideo({ video, fps }: VideoPart): Promise<Video> {
+  async #readVideo({ video, fps }: VideoPart): Promise<Video> {
     const frames: PreparedImage[] = [];
     for (const file of video) {
-      const frame = await prepare(file, this.videos);
+      const frame = await prepare(file, this.#videos);
       const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
       if (frame.originalWidth !== width || frame.originalHeight !== height) {
         throw new UserError(
@@ -84,8 +84,8 @@ export class VisualReader {
       frames.push(frame);
     }
     const pixels = frames.map((frame) => frame.pixels);
-    const seconds = this.videos.temporalPatchSize / fps;
-    return { kind: 'video', frames: pixels, grid: videoGridOf(pixels, this.videos), seconds };
+    const seconds = this.#videos.temporalPatchSize / fps;
+    return { kind: 'video', frames: pixels, grid: videoGridOf(pixels, this.#videos), seconds };
   }
 }
 

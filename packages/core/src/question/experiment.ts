@@ -43,7 +43,7 @@ export class Experiment {
   readonly tasks: ReadonlyMap<string, Task>;
   readonly rewards: readonly RewardFunction[];
 
-  private known: Scorer | undefined;
+  #known: Scorer | undefined;
 
   /**
    * An experiment with no task decided yet; what the settings leave out has its default.
@@ -65,12 +65,12 @@ export class Experiment {
     this.settings = settings;
     this.tasks = tasks;
     this.rewards = rewards;
-    this.known = undefined;
+    this.#known = undefined;
   }
 
   /** The scorer of all tasks. */
   get scorer(): Scorer {
-    return (this.known ??= makeScorers(this.tasks, this.rewards, this.settings.thinking));
+    return (this.#known ??= makeScorers(this.tasks, this.rewards, this.settings.thinking));
   }
 
   /**

@@ -59,21 +59,21 @@ export async function sha256(file: string): Promise<string> {
 
 /** A file of lines that only grows: one write per line, so a killed process leaves at most one part of a line. */
 export class AppendOnly {
-  private readonly descriptor: number;
+  readonly #descriptor: number;
 
   constructor(file: string) {
-    this.descriptor = openSync(file, 'a');
+    this.#descriptor = openSync(file, 'a');
   }
 
   append(value: unknown): void {
-    writeSync(this.descriptor, `${JSON.stringify(value)}\n`);
+    writeSync(this.#descriptor, `${JSON.stringify(value)}\n`);
   }
 
   sync(): void {
-    fsyncSync(this.descriptor);
+    fsyncSync(this.#descriptor);
   }
 
   close(): void {
-    closeSync(this.descriptor);
+    closeSync(this.#descriptor);
   }
 }

@@ -51,11 +51,11 @@ const EVENTS = 'events.jsonl';
 
 export class Run {
   readonly directory: string;
-  private readonly config: Config;
-  private readonly environment: Environment;
-  private readonly release: () => void;
-  private readonly events: AppendOnly;
-  private bestSoFar: Best | undefined;
+  readonly #config: Config;
+  readonly #environment: Environment;
+  readonly #release: () => void;
+  readonly #events: AppendOnly;
+  #bestSoFar: Best | undefined;
 
   /**
    * Begins a run in an empty or new directory, or in place of one that failed before its first checkpoint.
@@ -130,20 +130,20 @@ export class Run {
     bestSoFar: Best | undefined,
   ) {
     this.directory = directory;
-    this.config = config;
-    this.environment = environment;
-    this.release = release;
-    this.bestSoFar = bestSoFar;
+    this.#config = config;
+    this.#environment = environment;
+    this.#release = release;
+    this.#bestSoFar = bestSoFar;
     mkdirSync(path.join(directory, 'groups'), { recursive: true });
-    this.events = new AppendOnly(path.join(directory, EVENTS));
+    this.#events = new AppendOnly(path.join(directory, EVENTS));
   }
 
   get best(): Best | undefined {
-    return this.bestSoFar;
+    return this.#bestSoFar;
   }
 
   log(event: NewEvent): void {
-    this.events.append({ time: Date.now(), ...event });
+    this.#events.append({ time: Date.now(), ...event });
   }
 
   writeGroups(step: number, groups: readonly GroupRecord[]): void {
@@ -161,34 +161,34 @@ export class Run {
     score?: { readonly metric: string; readonly value: number },
   ): Promise<string> {
     const started = performance.now();
-    if (score && !(this.bestSoFar && this.bestSoFar.value >= score.value)) this.bestSoFar = { step, ...score };
-    this.events.sync();
+    if (score && !(this.#bestSoFar && this.#bestSoFar.value >= score.value)) this.#bestSoFar = { step, ...score };
+    this.#events.sync();
     const folder = path.join(this.directory, 'checkpoints');
     const directory = await writeCheckpoint(folder, content, {
       step,
-      configHash: configHash(this.config),
-      environment: this.environment,
+      configHash: configHash(this.#config),
+      environment: this.#environment,
       logs: { [EVENTS]: statSync(path.join(this.directory, EVENTS)).size },
-      best: this.bestSoFar,
+      best: this.#bestSoFar,
     });
-    pointToBest(this.directory, this.bestSoFar);
-    this.prune(folder);
+    pointToBest(this.directory, this.#bestSoFar);
+    this.#prune(folder);
     this.log({ type: 'checkpoint', step, seconds: (performance.now() - started) / 1000 });
     return directory;
   }
 
   close(): void {
     try {
-      this.events.sync();
+      this.#events.sync();
     } finally {
-      this.events.close();
-      this.release();
+      this.#events.close();
+      this.#release();
     }
   }
 
-  private prune(folder: string): void {
-    const old = checkpointSteps(folder).slice(0, -this.config.checkpoint.keep);
-    for (const step of old) if (step !== this.bestSoFar?.step) removeCheckpoint(folder, step);
+  #prune(folder: string): void {
+    const old = checkpointSteps(folder).slice(0, -this.#config.checkpoint.keep);
+    for (const step of old) if (step !== this.#bestSoFar?.step) removeCheckpoint(folder, step);
   }
 }
 

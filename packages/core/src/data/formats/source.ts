@@ -161,12 +161,12 @@ const PARTS = ['train', 'val', 'valid', 'test', 'train2017', 'val2017', 'train20
 
 /** Finds images by the names that annotations have for them. */
 export class ImageFinder {
-  private readonly root: string;
-  private readonly near = new Map<string, readonly string[]>();
-  private index: Map<string, string[]> | undefined;
+  readonly #root: string;
+  readonly #near = new Map<string, readonly string[]>();
+  #index: Map<string, string[]> | undefined;
 
   constructor(root: string) {
-    this.root = root;
+    this.#root = root;
   }
 
   /**
@@ -182,19 +182,19 @@ export class ImageFinder {
     const expected = path.resolve(folder, plain);
     if (isFile(expected)) return expected;
     // A picture of training is not what validation means by the same name.
-    const split = this.splitOf(plain) ?? this.splitOf(from);
-    const isMeant = (file: string): boolean => [undefined, split].includes(this.splitOf(file)) || split === undefined;
-    for (const place of this.placesNear(folder)) {
+    const split = this.#splitOf(plain) ?? this.#splitOf(from);
+    const isMeant = (file: string): boolean => [undefined, split].includes(this.#splitOf(file)) || split === undefined;
+    for (const place of this.#placesNear(folder)) {
       const file = path.join(place, plain);
       if (isFile(file) && isMeant(file)) return file;
     }
-    const named = this.byName(plain);
+    const named = this.#byName(plain);
     return named !== undefined && isMeant(named) ? named : expected;
   }
 
   /** The split that folders, or the name of an annotation file, say. */
-  private splitOf(file: string): string | undefined {
-    const inside = path.isAbsolute(file) ? path.relative(this.root, file) : file;
+  #splitOf(file: string): string | undefined {
+    const inside = path.isAbsolute(file) ? path.relative(this.#root, file) : file;
     const words = IMAGE_NAME.test(inside) ? path.dirname(inside) : inside;
     return SPLITS.map(([first]) => first!).find((split) => isOfSplit(words, split));
   }
@@ -208,8 +208,8 @@ export class ImageFinder {
   }
 
   /** Folders that are there, near an annotation file: in itself, and in those above it. */
-  private placesNear(folder: string): readonly string[] {
-    const known = this.near.get(folder);
+  #placesNear(folder: string): readonly string[] {
+    const known = this.#near.get(folder);
     if (known) return known;
     const above = [folder, path.dirname(folder), path.dirname(path.dirname(folder))];
     const images = above.flatMap((at) => [
@@ -218,18 +218,18 @@ export class ImageFinder {
     ]);
     const all = [...images, ...images.flatMap((at) => PARTS.map((part) => path.join(at, part)))];
     const found = [...new Set(all)].filter((each) => statSync(each, { throwIfNoEntry: false })?.isDirectory() ?? false);
-    this.near.set(folder, found);
+    this.#near.set(folder, found);
     return found;
   }
 
   /** The image below the root whose path ends most alike; none where several do. */
-  private byName(name: string): string | undefined {
-    this.index ??= Map.groupBy(
-      filesUnder(this.root).filter((file) => IMAGE_NAME.test(file)),
+  #byName(name: string): string | undefined {
+    this.#index ??= Map.groupBy(
+      filesUnder(this.#root).filter((file) => IMAGE_NAME.test(file)),
       (file) => path.basename(file),
     );
     const base = path.posix.basename(name);
-    const known = this.index.get(base) ?? this.index.get(base.replace(/^[\da-f]{8}-/, '')) ?? [];
+    const known = this.#index.get(base) ?? this.#index.get(base.replace(/^[\da-f]{8}-/, '')) ?? [];
     if (known.length < 2) return known[0];
     const parts = name.split('/');
     for (let from = 0; from < parts.length - 1; from++) {
