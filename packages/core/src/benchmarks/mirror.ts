@@ -92,7 +92,7 @@ class Table {
   }
 
   async #read(columns: readonly string[], rowStart: number, rowEnd: number): Promise<readonly Row[]> {
-    const { metadata } = this;
+    const metadata = this.#metadata;
     return await ofFile(this.#file, async (file) => {
       const { parquetReadObjects } = await import('hyparquet');
       const { compressors } = await import('hyparquet-compressors');
