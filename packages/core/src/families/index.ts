@@ -17,8 +17,11 @@ export function familyOf(type: unknown, where?: string): Family {
   const family = families.find(({ name }) => name === type);
   if (family) return family;
   const known = families.map(({ name }) => name).sort();
-  throw new UserError(type === undefined ? 'model_type is missing' : `model_type is ${JSON.stringify(type)}`, {
-    where,
-    remedy: `supported: ${known.join(', ')}`,
-  });
+  throw new UserError(
+    type === undefined ? 'model_type is missing' : `model_type: ${JSON.stringify(type)} is not supported`,
+    {
+      where,
+      remedy: `Supported: ${known.join(', ')}.`,
+    },
+  );
 }

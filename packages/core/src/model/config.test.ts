@@ -84,7 +84,7 @@ test('Qwen2-VL names its widths differently', () => {
 
 test('what would compute other numbers is refused', () => {
   const wrong = (change: object) => () => parseModelConfig({ ...hub, ...change });
-  expect(wrong({ model_type: 'llama' })).toThrow('model_type is "llama"');
+  expect(wrong({ model_type: 'llama' })).toThrow('model_type: "llama" is not supported');
   expect(wrong({ rope_scaling: { type: 'dynamic', factor: 4, mrope_section: [16, 24, 24] } })).toThrow('type dynamic');
   expect(wrong({ rope_scaling: { type: 'mrope', mrope_section: [16, 24, 16] } })).toThrow('half of the head size 128');
   expect(wrong({ head_dim: 64 })).toThrow('head_dim is 64');

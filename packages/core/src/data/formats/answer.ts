@@ -12,7 +12,7 @@ const NUMBER = String.raw`\s*(-?\d+(?:\.\d+)?)\s*`;
 const PAIRS = String.raw`\(${NUMBER},${NUMBER}\)\s*,?\s*\(${NUMBER},${NUMBER}\)`;
 /** Seg-Zero's text, also with several boxes in one. */
 const TAGGED = new RegExp(String.raw`^\s*<box>([\s\S]*?)</box>\s*(?:<points?>([\s\S]*?)</points?>)?\s*$`);
-/** Qwen2-VL's special tokens around thousandths. */
+/** Special tokens around thousandths, as Qwen's second generation writes places in text. */
 const TOKENS = new RegExp(String.raw`<\|box_start\|>${PAIRS}<\|box_end\|>`, 'g');
 
 /** Reads boxes, mathematics and words out of an answer; what the model thought comes apart. */
