@@ -5,7 +5,8 @@ import { scope } from './scope.ts';
 import { many, one, type Tensor } from './tensor.ts';
 
 const ids = {
-  linear: op('linear'),
+  linear: op('visurf::linear'),
+  addProduct: op('visurf::add_product_'),
   embedding: op('embedding'),
   layerNorm: op('layer_norm'),
   rmsNorm: op('visurf::rms_norm'),
@@ -23,6 +24,10 @@ const ids = {
 /** x @ weight^T + bias */
 export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor =>
   one(ids.linear, x.handle, weight.handle, bias?.handle ?? null);
+/** sum [R, C] += a^T b of a [N, R] and b [N, C], all of one dtype; without a gradient. */
+export const addProduct = (sum: Tensor, a: Tensor, b: Tensor): void => {
+  one(ids.addProduct, sum.handle, a.handle, b.handle);
+};
 /**
  * A copy of `weight` [out, in] in the order in which oneDNN multiplies fastest, for `linearPacked` alone: other operators
  * refuse it. With few rows that product is two to three times faster than `linear`.

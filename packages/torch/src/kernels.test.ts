@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest';
 
 import { cat, functional, Generator, grad, info, randn, tensor, type DType, type Tensor } from './index.ts';
 
-const { decodeAttention, decodeLayers, packedAttention, rmsNorm, rotate, sample, swiglu } = functional;
+const { addProduct, decodeAttention, decodeLayers, linear, packedAttention, rmsNorm, rotate, sample, swiglu } =
+  functional;
 
 test('the level is the one that was asked for', () => {
   const asked = process.env['ATEN_CPU_CAPABILITY'];
@@ -83,6 +84,52 @@ describe.each(dtypes)('in %s', (dtype) => {
         [make(dtype, rows, 2 * width)],
         dtype,
       );
+    }
+  });
+
+  // Both below and above the sizes from which another library multiplies.
+  test.each([
+    [7, 5, 3],
+    [601, 1100, 503],
+  ])('products of %i rows, %i to %i', (rows, from, to) => {
+    const chain = (x: Tensor, w: Tensor): Tensor => x.matmul(w.t());
+    const [x, w, b] = [make(dtype, rows, from), make(dtype, to, from), make(dtype, to)];
+    expectSameWithGradients((...each) => linear(each[0]!, each[1]!, each[2]), (x, w, b) => chain(x, w).add(b), [x, w, b], dtype); // prettier-ignore
+    const strided = [
+      cut(dtype, 1, rows, from),
+      make(dtype, from + 2, to)
+        .narrow(0, 1, from)
+        .t(),
+    ];
+    expectSameWithGradients((x, w) => linear(x, w), chain, strided, dtype);
+    const [sum, a] = [make(dtype, to, from), cut(dtype, rows, to)];
+    const expected = sum.add(a.t().matmul(x.detach()));
+    addProduct(sum, a, x.detach());
+    expectSame(sum, expected, dtype);
+  });
+
+  test('products fit, whoever multiplies', () => {
+    for (const scale of [1, 600]) {
+      const x = make(dtype, scale, scale);
+      expect(() => linear(x, make(dtype, 2 * scale, scale + 1))).toThrow();
+      for (const [rows, columns] of [
+        [scale + 1, scale],
+        [scale, scale + 1],
+      ] as const) {
+        expect(() => addProduct(make(dtype, rows, columns), make(dtype, 2 * scale, scale), make(dtype, 2 * scale, scale))).toThrow(); // prettier-ignore
+      }
+    }
+  });
+
+  test('only what is trained takes a gradient of a product', () => {
+    const inputs = [make(dtype, 601, 1100), make(dtype, 503, 1100), make(dtype, 503)] as const;
+    for (const [i, trained] of inputs.entries()) {
+      const [x, w, b] = inputs.map((each) => each.detach().requiresGrad_(each === trained)) as [Tensor, Tensor, Tensor];
+      const y = linear(x, w, b);
+      const direction = make(dtype, 601, 503);
+      const [found] = grad([y], [[x, w, b][i]!], { gradOutputs: [direction] });
+      const expected = [() => direction.matmul(w), () => direction.t().matmul(x), () => direction.sum(0)][i]!();
+      expectSame(found!, expected.detach(), dtype);
     }
   });
 

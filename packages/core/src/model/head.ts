@@ -2,7 +2,7 @@
  * Log-probabilities of tokens under the full vocabulary, in chunks of rows: [tokens, vocabulary] never exists for a
  * whole batch. The backward is written out (d log p(y) / d logits = onehot(y) - p), so chunks need no graph.
  */
-import { callOp, empty, functional, noGrad, scope, tensor, zeros, type Tensor } from '@visurf/torch';
+import { empty, functional, noGrad, scope, tensor, zeros, type Tensor } from '@visurf/torch';
 
 import { chunkElements } from '../budgets.ts';
 
@@ -77,8 +77,8 @@ export function scoreTokens(
             const chosen = coefficients.subarray(start, start + length);
             const factors = tensor(chosen, { dtype: 'float64', device }).to(dtype).unsqueeze(1);
             const gradLogits = cast(scores.exp().mul_(factors.neg()).scatterAdd_(1, index, factors));
-            if (weight.requiresGrad) addProduct(grad!, gradLogits.t(), states);
-            gradient.narrow(0, start, length).copy_(gradLogits.mm(cast(weight)));
+            if (weight.requiresGrad) addProduct(grad!, gradLogits, states);
+            gradient.narrow(0, start, length).copy_(functional.linear(gradLogits, cast(weight).t()));
           });
         }
         return gradient;
@@ -87,8 +87,8 @@ export function scoreTokens(
   return { logProbs, pullback };
 }
 
-/** sum += a b, in place where the dtypes allow it. */
+/** sum += a^T b, in place where the dtypes allow it. */
 function addProduct(sum: Tensor, a: Tensor, b: Tensor): void {
-  if (a.dtype === sum.dtype) callOp('addmm_', sum, a, b);
-  else sum.add_(a.mm(b));
+  if (a.dtype === sum.dtype) functional.addProduct(sum, a, b);
+  else sum.add_(a.t().mm(b));
 }
