@@ -87,7 +87,12 @@ test('a run trains the adapter, saves it alone, opens again, and resumes to the 
     // All linear layers of three decoder layers.
     expect(adaptersOf(policy.model).size).toBe(21);
   }
-  const evaluated = await evaluate({ model: checkpoint, data: path.join(folder, 'train.jsonl'), maxNewTokens: 2 });
+  const evaluated = await evaluate({
+    model: checkpoint,
+    data: path.join(folder, 'train.jsonl'),
+    output: path.join(folder, 'answers.jsonl'),
+    maxNewTokens: 2,
+  });
   expect(evaluated.n).toBe(4);
 
   const stop = new AbortController();
