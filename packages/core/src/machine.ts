@@ -68,15 +68,15 @@ function fastest(body: () => void): number {
   return best;
 }
 
-/** Rate of a product of [rows, 1024] and [1024, 1024], in 10^9 floating-point operations per second. */
+/** Rate of a layer's product of [rows, 1024] and [1024, 1024], in 10^9 floating-point operations per second. */
 export function productRate(dtype: 'float32' | 'bfloat16', rows: number): number {
   const size = 1024;
   return scope(() =>
     noGrad(() => {
       const values = Float32Array.from({ length: size * size }, (_, i) => (i % 7) - 3);
       const matrix = tensor(values, { shape: [size, size], device: 'cpu' }).to(dtype);
-      const left = matrix.narrow(0, 0, rows);
-      return (2 * rows * size ** 2) / (fastest(() => left.matmul(matrix).dispose()) * 1e6);
+      const [left, right] = [matrix.narrow(0, 0, rows), matrix.t()];
+      return (2 * rows * size ** 2) / (fastest(() => functional.linear(left, right).dispose()) * 1e6);
     }),
   );
 }

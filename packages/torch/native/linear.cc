@@ -21,17 +21,27 @@ using torch::autograd::variable_list;
 
 // libtorch multiplies float32 with MKL, which on processors of others than Intel leaves out AVX-512 (half of what the
 // newest can do), and is a few percent slower than oneDNN with AVX2. oneDNN, which libtorch brings as well, compiles a
-// kernel for every new shape, in about half a millisecond.
+// kernel for every new shape, in about half a millisecond: from so many multiplications that is nothing, and smaller
+// products are filled up with rows of zeros, so that their shapes come again.
+constexpr int64_t kLarge = 1 << 28, kRows = 64;
 
-// Multiplications from which oneDNN gains that time, even in a shape that does not come again.
+// Multiplications from which oneDNN is faster.
 int64_t fewest() {
 #ifdef VISURF_X86
   const std::string_view name = level().name;
   const bool foreign = !__builtin_cpu_is("intel") && at::hasMKL() && at::hasMKLDNN();
-  if (foreign && name == "AVX512") return 1 << 25;
-  if (foreign && name == "AVX2") return 1 << 28;
+  if (foreign && name == "AVX512") return 1 << 23;
+  if (foreign && name == "AVX2") return kLarge;
 #endif
   return std::numeric_limits<int64_t>::max();
+}
+
+// [N, C] of x [.., C], N filled up where a product with `width` columns is not large.
+at::Tensor asRows(const at::Tensor& x, int64_t width) {
+  const auto rows = x.reshape({-1, x.size(-1)});
+  const int64_t missing = (kRows - rows.size(0) % kRows) % kRows;
+  if (missing == 0 || x.numel() * width >= kLarge) return rows;
+  return at::constant_pad_nd(rows, {0, 0, 0, missing});
 }
 
 bool isFaster(const at::Tensor& x, const at::Tensor& weight, int64_t multiplications) {
@@ -54,20 +64,28 @@ at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const std::op
 struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias) {
-    context->save_for_backward({x, weight});
+    const auto rows = asRows(x, weight.size(0));
+    context->save_for_backward({rows, weight});
     context->saved_data["bias"] = bias.has_value();
-    return multiply(x, weight, bias);
+    context->saved_data["sizes"] = x.sizes();
+    auto sizes = x.sizes().vec();
+    sizes.back() = weight.size(0);
+    return shaped(multiply(rows, weight, bias), sizes);
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1];
-    const auto grad = gradients[0].reshape({-1, weight.size(0)});
-    const bool biased = context->saved_data["bias"].toBool();
+    const auto grad = asRows(gradients[0], weight.size(1));
     at::Tensor dx, dWeight, dBias;
-    if (context->needs_input_grad(0)) dx = multiply(grad, weight.t(), std::nullopt).view(x.sizes());
-    if (context->needs_input_grad(1)) dWeight = multiply(grad.t(), x.reshape({-1, weight.size(1)}).t(), std::nullopt);
-    if (biased && context->needs_input_grad(2)) dBias = grad.sum(0);
+    if (context->needs_input_grad(0))
+      dx = shaped(multiply(grad, weight.t(), std::nullopt), context->saved_data["sizes"].toIntVector());
+    if (context->needs_input_grad(1)) dWeight = multiply(grad.t(), x.t(), std::nullopt);
+    if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) dBias = grad.sum(0);
     return {dx, dWeight, dBias};
+  }
+  // Without the rows that were filled in.
+  static at::Tensor shaped(const at::Tensor& y, at::IntArrayRef sizes) {
+    return y.narrow(0, 0, c10::multiply_integers(sizes) / sizes.back()).view(sizes);
   }
 };
 

@@ -87,9 +87,10 @@ describe.each(dtypes)('in %s', (dtype) => {
     }
   });
 
-  // Both below and above the sizes from which another library multiplies.
+  // Below and above the sizes from which another library multiplies, and from which rows are not filled up for it.
   test.each([
     [7, 5, 3],
+    [601, 130, 253],
     [601, 1100, 503],
   ])('products of %i rows, %i to %i', (rows, from, to) => {
     const chain = (x: Tensor, w: Tensor): Tensor => x.matmul(w.t());
@@ -109,7 +110,7 @@ describe.each(dtypes)('in %s', (dtype) => {
   });
 
   test('products fit, whoever multiplies', () => {
-    for (const scale of [1, 600]) {
+    for (const scale of [1, 200, 600]) {
       const x = make(dtype, scale, scale);
       expect(() => linear(x, make(dtype, 2 * scale, scale + 1))).toThrow();
       for (const [rows, columns] of [
