@@ -83,7 +83,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   ...under('tasks.box', PLACES),
   ...under('tasks.click', WEIGHTS),
   ...under('tasks.anomaly', WEIGHTS),
-  ...under('tasks.math', WEIGHTS),
+  ...under('tasks.math', { ...WEIGHTS, reward: 'default' }),
   ...under('tasks.answer', { ...WEIGHTS, match: 'exact' }),
 };
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Box } from '../../types.ts';
 import { clip, coveredArea, iou, toModel, toOriginal, unionIou } from './geometry.ts';
-import { inclusiveIou } from './published.ts';
+import { inclusiveIou } from './visionreasoner.ts';
 
 const SQUARE: Box = [0, 0, 10, 10];
 

@@ -10,18 +10,24 @@ import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
 import { nearlyRightAnswer } from './nearly.ts';
 import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
-import { publishedTerms } from './published.ts';
+import { segZeroTask, vlmR1Task } from './oneobject.ts';
 import { lostObject } from './survival.ts';
 import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
 import { parseTruth, type GroundingTruth } from './truth.ts';
+import { visionReasonerTerms } from './visionreasoner.ts';
 import { wrongAnswer } from './wrong.ts';
 
 export const grounding: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'grounding',
   parameters: groundingParameters,
   decide,
-  create: (parameters, samples) => createGrounding(decide(parameters, samples)),
+  create: (parameters, samples) => withReward(createGrounding(decide(parameters, samples)), parameters),
 };
+
+function withReward(task: Task<GroundingTruth>, parameters: GroundingParameters): Task<GroundingTruth> {
+  if (parameters.reward === 'seg-zero') return segZeroTask(task, parameters);
+  return parameters.reward === 'vlm-r1' ? vlmR1Task(task) : task;
+}
 
 /** Parameters as `decide` leaves them. */
 type Decided = GroundingParameters & {
@@ -30,10 +36,11 @@ type Decided = GroundingParameters & {
 };
 
 function decide(parameters: GroundingParameters, samples: readonly Sample[]): Decided {
-  const { points } = parameters;
+  const { points, reward } = parameters;
+  const auto = reward !== 'vlm-r1' && anyPoint(samples);
   return {
     ...parameters,
-    points: points === 'auto' ? anyPoint(samples) : points,
+    points: points === 'auto' ? auto : points,
     weights: weightsOf(parameters),
   };
 }
@@ -49,15 +56,18 @@ function weightsOf({ reward, weights }: GroundingParameters): Decided['weights']
 }
 
 function createGrounding(parameters: Decided): Task<GroundingTruth> {
-  const { points } = parameters;
-  if (parameters.reward === 'published' && !points) {
-    throw new UserError('the published grounding reward needs labels with points, these have none', {
+  const { points, reward } = parameters;
+  if ((reward === 'visionreasoner' || reward === 'seg-zero') && !points) {
+    throw new UserError(`the reward ${reward} needs labels with points, these have none`, {
       remedy: 'use task.reward=default, or add "point_2d" to the labels',
     });
   }
+  if (reward === 'vlm-r1' && points) {
+    throw new UserError('the reward vlm-r1 is of boxes alone', { remedy: 'leave out task.points' });
+  }
   const terms = (answer: Answer, truth: GroundingTruth, frames: readonly Frame[]): Terms => {
     const frame = frames[0]!;
-    if (parameters.reward === 'published') return publishedTerms(answer.text, truth, frame, parameters);
+    if (reward === 'visionreasoner') return visionReasonerTerms(answer.text, truth, frame, parameters);
     const objects = parseAnswer(answer.text, frame);
     return {
       thinking: thinkingFormat(answer),
@@ -66,7 +76,8 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
       nonRepeat: nonRepeat(beforeAnswer(answer.text)),
     };
   };
-  const forms = groundingForms(points);
+  // The published reward reads no fences.
+  const forms = groundingForms(points).filter(({ name }) => reward !== 'visionreasoner' || !name.endsWith('fence'));
   return {
     name: 'grounding',
     template: points ? BOXES_AND_POINTS : BOXES_ONLY,
