@@ -22,9 +22,10 @@ const FOLDERS: Record<string, string[]> = {
   schedule: ['objective', 'label'],
   config: ['plugins', 'tasks', 'reward', 'label', 'objective', 'schedule', 'hub'],
   plugins: ['tasks', 'reward'],
-  question: ['config', 'data', 'plugins', 'prompt', 'reward', 'tasks'],
+  question: ['config', 'data', 'masks', 'plugins', 'prompt', 'reward', 'tasks'],
   data: ['tasks', 'config', 'prompt'],
-  benchmarks: ['data', 'prompt', 'tasks'],
+  benchmarks: ['data', 'masks', 'prompt', 'tasks'],
+  masks: ['hub', 'prompt', 'reward', 'tasks'],
   run: ['config'],
   families: ['model', 'prompt'],
   prompt: ['config', 'families'],
@@ -42,6 +43,7 @@ const FOLDERS: Record<string, string[]> = {
 /** Folders whose every file runs without the native addon. */
 const PURE = [
   'benchmarks',
+  'masks',
   'plugins',
   'question',
   'tasks',

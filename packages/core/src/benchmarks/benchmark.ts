@@ -1,6 +1,6 @@
 /** What a benchmark is: where its questions are, what is asked, how answers are marked, and its metrics. */
 import type { Box, Frame } from '../types.ts';
-import type { Mask } from './masks.ts';
+import type { Mask } from '../masks/masks.ts';
 
 /**
  * `official`: by the rules of the benchmark's authors. `visurf`: by the code that the published ViSurf figures were

@@ -10,7 +10,7 @@ import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { messageOf, UserError } from '../errors.ts';
 import type { Box } from '../types.ts';
 import type { Benchmark, Item, LoadOptions, MirrorRow } from './benchmark.ts';
-import { emptyMask, type Mask } from './masks.ts';
+import { emptyMask, type Mask } from '../masks/masks.ts';
 import { publishedQuestion } from './referring.ts';
 
 /** Parquet files of a folder, those of the split where names tell splits apart. */

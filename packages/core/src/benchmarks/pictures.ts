@@ -2,7 +2,7 @@
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.ts';
 import { decodeImage } from '../prompt/decode.ts';
-import { emptyMask, type Mask } from './masks.ts';
+import { emptyMask, type Mask } from '../masks/masks.ts';
 
 /** What is not black is inside. @throws UserError where the picture cannot be read */
 export async function readMask(file: string): Promise<Mask> {

@@ -9,8 +9,8 @@ import { UserError } from '../errors.ts';
 import type { Box } from '../types.ts';
 import type { Benchmark, Item, LoadOptions, Protocol, Summary } from './benchmark.ts';
 import { readAnnotations, requirePlace } from './files.ts';
-import { addRuns, decodeCounts, emptyMask, type Mask } from './masks.ts';
-import { addCocoPolygon } from './polygons.ts';
+import { addRuns, decodeCounts, emptyMask, type Mask } from '../masks/masks.ts';
+import { addCocoPolygon } from '../masks/polygons.ts';
 import { markRegion, mirroredRegion, regionMetrics, regionNotes, type Region, type RegionMarks } from './regions.ts';
 
 const ids = z.union([z.number(), z.array(z.number()).min(1)]);

@@ -6,7 +6,7 @@ import { clip, coveredArea, iou } from '../tasks/grounding/geometry.ts';
 import type { Box } from '../types.ts';
 import { readPointing, type Pointing } from './answers.ts';
 import { percent, ratio, unparsable, type Marks, type MirrorRow, type Protocol, type Said } from './benchmark.ts';
-import { maskBox, overlapOf, type Mask, type Overlap } from './masks.ts';
+import { maskBox, overlapOf, type Mask, type Overlap } from '../masks/masks.ts';
 
 export interface Region {
   readonly width: number;
