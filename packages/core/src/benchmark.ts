@@ -8,11 +8,15 @@ import { z } from 'zod';
 
 import { benchmarkOf } from './benchmarks/registry.ts';
 import type { Benchmark, Item, Marks, Protocol } from './benchmarks/benchmark.ts';
+import { drawn } from './benchmarks/answers.ts';
 import { probabilityOfYes, verdicts } from './benchmarks/likelihood.ts';
 import { loadMirror, mirrorFiles } from './benchmarks/mirror.ts';
 import { inLine, readPredictions, requireComplete, saidBy } from './benchmarks/predictions.ts';
 import { evaluatedTogether } from './budgets.ts';
 import { fileError, UserError } from './errors.ts';
+import { requireLibrary } from './masks/exported.ts';
+import type { Mask } from './masks/masks.ts';
+import { segmenterOf } from './masks/segmenter.ts';
 import { openModel, type OpenOptions } from './opened.ts';
 import type { Policy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
@@ -269,11 +273,24 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   }
   const given = questions.map(({ key }) => answers.get(key)!);
   const marks: Marks[] = [];
+  const masked = maskerOf(experiment, task, protocol);
   for (const [i, { text, frame, probability }] of given.entries()) {
-    marks.push(await benchmark.mark({ text, frame, probability }, await truthOf(asked[i]!.truth), protocol));
+    const mask = await masked?.(asked[i]!.images[0]!, text, frame);
+    marks.push(await benchmark.mark({ text, frame, probability, mask }, await truthOf(asked[i]!.truth), protocol));
+    if (masked) onProgress?.(marks.length, given.length);
   }
   replaceFile(perSample, linesOf(given.map((answer, i) => ({ ...answer, ...marks[i] }))));
   return resultOf(loaded, marks, perSample);
+}
+
+/** What draws the mask of an answer, where the task's parameters ask for masks. @throws UserError without the package */
+function maskerOf(experiment: Experiment, task: string, protocol: Protocol) {
+  const { masks, sam2 } = experiment.parametersOf(task);
+  if (masks !== 'sam2' || typeof sam2 !== 'string') return undefined;
+  requireLibrary();
+  const segmenter = segmenterOf(sam2);
+  return (file: string, text: string, frame: Frame): Promise<Mask> =>
+    segmenter.union(file, drawn(text, frame, protocol));
 }
 
 interface Question extends Pick<Item, 'id' | 'images'> {

@@ -2,9 +2,10 @@
  * A SAM2 that was exported to ONNX, through the package @huggingface/transformers, which is not among our dependencies:
  * whoever wants masks adds it. Pictures are prepared here, because the package's own scaling is not the reference's.
  */
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
-import { hasCode, messageOf, UserError } from '../errors.ts';
+import { messageOf, UserError } from '../errors.ts';
 import { isHubId } from '../hub/id.ts';
 import { homeOf } from '../hub/cache.ts';
 
@@ -103,18 +104,26 @@ export async function openExported(source: string): Promise<ExportedModel> {
   }
 }
 
-async function loadLibrary(): Promise<Library> {
+/**
+ * Whether the package is there, without loading it.
+ * @throws UserError that says how it is added
+ */
+export function requireLibrary(resolve: (name: string) => string = createRequire(import.meta.url).resolve): void {
   try {
-    // By a name that is not seen when the types are checked.
-    const name: string = PACKAGE;
-    return (await import(name)) as Library;
-  } catch (error) {
-    if (!hasCode(error, 'ERR_MODULE_NOT_FOUND')) throw error;
+    resolve(PACKAGE);
+  } catch (cause) {
     throw new UserError(`masks by SAM2 need the package ${PACKAGE}, which is not installed`, {
       remedy: `Add it: ONNXRUNTIME_NODE_INSTALL=skip npm install ${PACKAGE}`,
-      cause: error,
+      cause,
     });
   }
+}
+
+async function loadLibrary(): Promise<Library> {
+  requireLibrary();
+  // By a name that is not seen when the types are checked.
+  const name: string = PACKAGE;
+  return (await import(name)) as Library;
 }
 
 function preparationOf(settings: z.output<typeof settingsSchema>): Preparation {
@@ -122,6 +131,6 @@ function preparationOf(settings: z.output<typeof settingsSchema>): Preparation {
   const rest = { mean, std, rescaleFactor };
   if ('width' in given)
     return { width: given.width as number, height: given.height as number, keepsAspect: false, ...rest };
-  const side = given.longest_edge as number;
+  const side = given.longest_edge;
   return { width: pad?.width ?? side, height: pad?.height ?? side, keepsAspect: true, ...rest };
 }

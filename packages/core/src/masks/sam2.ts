@@ -3,7 +3,8 @@
  * and of the three masks that come the one with the best score is taken.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { decodeImage, type Pixels } from '../prompt/decode.ts';
 import { resizeBilinear, scaleMap } from '../prompt/bilinear.ts';
 import type { Box, Point } from '../types.ts';
@@ -33,7 +34,9 @@ const BYTES_KEPT = 2 * 2 ** 30;
 export class Sam2 {
   readonly #exported: ExportedModel;
   readonly #store: EmbeddingStore;
-  readonly #source: string;
+  readonly #identity: string;
+  /** Responses of a group ask for one picture in a row. */
+  #last: { readonly stamp: string; readonly embedded: Embedded } | undefined;
 
   /**
    * @param source a directory with an export, or `owner/name` on the hub
@@ -41,30 +44,38 @@ export class Sam2 {
    * @throws UserError where the package or the export is missing
    */
   static async open(source: string, cache: string, bytes = BYTES_KEPT): Promise<Sam2> {
-    return new Sam2(await openExported(source), source, new EmbeddingStore(cache, bytes));
+    const exported = await openExported(source);
+    const encoder = await stampOf(path.join(source, 'onnx', 'vision_encoder.onnx')).catch(() => source);
+    return new Sam2(exported, JSON.stringify([encoder, exported.preparation]), new EmbeddingStore(cache, bytes));
   }
 
-  private constructor(exported: ExportedModel, source: string, store: EmbeddingStore) {
+  private constructor(exported: ExportedModel, identity: string, store: EmbeddingStore) {
     this.#exported = exported;
-    this.#source = source;
+    this.#identity = identity;
     this.#store = store;
   }
 
   /** @throws UserError for a picture that cannot be read */
   async embed(file: string): Promise<Embedded> {
+    const stamp = await stampOf(file).catch(() => file);
+    if (this.#last?.stamp === stamp) return this.#last.embedded;
+    const bytes = await readFile(file).catch(() => '');
+    const key = createHash('sha256').update(this.#identity).update(bytes).digest('hex');
+    const { size, ...embeddings } = await this.#store.get(key, () => this.#made(file));
+    const [width, height] = size!.data as unknown as [number, number];
+    const embedded = { size: { width, height }, embeddings };
+    this.#last = { stamp, embedded };
+    return embedded;
+  }
+
+  async #made(file: string): Promise<Record<string, Numbers>> {
     const { model, library, preparation } = this.#exported;
     const pixels = await decodeImage(file);
-    const { width, height } = pixels;
-    const key = createHash('sha256')
-      .update(JSON.stringify([this.#source, preparation]))
-      .update(await readFile(file));
-    const embeddings = await this.#store.get(key.digest('hex'), async () => {
-      const dims = [1, 3, preparation.height, preparation.width];
-      return model.get_image_embeddings({
-        pixel_values: new library.Tensor('float32', prepared(pixels, preparation), dims),
-      });
+    const dims = [1, 3, preparation.height, preparation.width];
+    const embeddings = await model.get_image_embeddings({
+      pixel_values: new library.Tensor('float32', prepared(pixels, preparation), dims),
     });
-    return { size: { width, height }, embeddings };
+    return { ...embeddings, size: { data: Float32Array.of(pixels.width, pixels.height), dims: [2] } };
   }
 
   /** The mask of one object. */
@@ -108,6 +119,12 @@ export class Sam2 {
     }
     return all;
   }
+}
+
+/** Tells a file from one that was put into its place. */
+async function stampOf(file: string): Promise<string> {
+  const { size, mtimeMs } = await stat(file);
+  return JSON.stringify([file, size, mtimeMs]);
 }
 
 /** The size at which the model sees the picture, without what is empty. */

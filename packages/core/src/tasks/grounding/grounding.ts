@@ -21,7 +21,10 @@ export const grounding: TaskDefinition<typeof groundingParameters, GroundingTrut
   name: 'grounding',
   parameters: groundingParameters,
   decide,
-  create: (parameters, samples) => withReward(createGrounding(decide(parameters, samples)), parameters),
+  create(parameters, samples) {
+    requireMasks(parameters, samples);
+    return withReward(createGrounding(decide(parameters, samples)), parameters);
+  },
 };
 
 function withReward(task: Task<GroundingTruth>, parameters: GroundingParameters): Task<GroundingTruth> {
@@ -29,10 +32,24 @@ function withReward(task: Task<GroundingTruth>, parameters: GroundingParameters)
   return parameters.reward === 'vlm-r1' ? vlmR1Task(task) : task;
 }
 
+/** Before anything is drawn. @throws UserError that names the first sample without a mask that needs one */
+function requireMasks({ masks, weights }: GroundingParameters, samples: readonly Sample[]): void {
+  if (masks === 'none' && weights.mask !== undefined) {
+    throw new UserError('weights.mask is of masks, and none are drawn', { remedy: 'set task.masks=sam2' });
+  }
+  const without = samples.find(({ solution, extra }) => extra['mask'] === undefined && solution.trim() !== '[]');
+  if (masks === 'none' || without === undefined) return;
+  const { source, id } = without;
+  throw new UserError('the sample has no "mask" to compare with', {
+    where: `${source.file}:${source.line} (${id})`,
+    remedy: 'write COCO run lengths or polygons as "mask", or leave out task.masks',
+  });
+}
+
 /** Parameters as `decide` leaves them. */
 type Decided = GroundingParameters & {
   readonly points: boolean;
-  readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number>;
+  readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number> & { readonly mask?: number };
 };
 
 function decide(parameters: GroundingParameters, samples: readonly Sample[]): Decided {
@@ -52,11 +69,13 @@ function weightsOf({ reward, weights }: GroundingParameters): Decided['weights']
     format: weights.format ?? defaults.format,
     accuracy: weights.accuracy ?? defaults.accuracy,
     nonRepeat: weights.nonRepeat ?? defaults.nonRepeat,
+    ...(weights.mask !== undefined && { mask: weights.mask }),
   };
 }
 
 function createGrounding(parameters: Decided): Task<GroundingTruth> {
   const { points, reward } = parameters;
+  const { mask: _, ...weights } = parameters.weights;
   if ((reward === 'visionreasoner' || reward === 'seg-zero') && !points) {
     throw new UserError(`the reward ${reward} needs labels with points, these have none`, {
       remedy: 'use task.reward=default, or add "point_2d" to the labels',
@@ -94,7 +113,7 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
       };
     },
     terms,
-    weights: parameters.weights,
+    weights,
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: (truth, frames) =>

@@ -14,7 +14,13 @@ export const groundingParameters = z.strictObject({
     )
     .default('default'),
   /** What is left out takes the value that belongs to the reward (`DEFAULT_WEIGHTS`). */
-  weights: z.strictObject({ thinking: weight, format: weight, accuracy: weight, nonRepeat: weight }).default({}),
+  weights: z
+    .strictObject({ thinking: weight, format: weight, accuracy: weight, nonRepeat: weight, mask: weight })
+    .default({}),
+  /** `sam2` draws masks of what an answer points at, and compares them with the field `mask` of the sample. */
+  masks: z.enum(['none', 'sam2']).default('none'),
+  /** Its export: a directory, or a model of the hub. */
+  sam2: z.string().default('onnx-community/sam2.1-hiera-tiny-ONNX'),
   /** A box hits where its IoU with the true box is greater. */
   iouThreshold: z.number().min(0).max(1).default(0.5),
   /** Mean absolute error of the four coordinates below which a box is exact; pixels of the original image. */
