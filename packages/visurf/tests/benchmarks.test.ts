@@ -155,6 +155,18 @@ test.skipIf(!isInstalled)('SAM2 draws masks of what a model answered', async () 
   const [after] = linesOf(output);
   expect([before!['of'], after!['of'], after!['text']]).toEqual(['boxes', 'mask', before!['text']]);
   expect(after!['intersection']).not.toBe(before!['intersection']);
+  expect(after!['mask']).toMatchObject({
+    size: [expect.any(Number), expect.any(Number)],
+    counts: expect.any(String) as string,
+  });
+});
+
+test('under the protocol visurf pictures are stretched to 840 x 840 pixels', async () => {
+  const output = join(temporaryFolder(), 'answers.jsonl');
+  const args = ['--data', join(home, 'grefcoco'), '--model', tinyModel, '--output', output, '--max-new-tokens', '2'];
+  const pixels = ['--max-pixels', String(840 * 840), '--limit', '1', '--protocol', 'visurf'];
+  await visurfJson<Result>('eval', '--benchmark', 'grefcoco', ...args, ...pixels);
+  expect(linesOf(output)[0]!['frame']).toMatchObject({ modelWidth: 840, modelHeight: 840 });
 });
 
 test.skipIf(isInstalled)('without the package for masks the error says how it is added', async () => {

@@ -167,7 +167,6 @@ export function regionNotes(marks: readonly RegionMarks[], protocol: Protocol): 
       ? [
           'As in the published code an answer that cannot be read says that nothing is there, and boxes that are not as many ' +
             'as their points have no mask; "strict" is without both.',
-          'Pictures are seen as the model sees them, not at 840 x 840 pixels.',
         ]
       : []),
   ];
