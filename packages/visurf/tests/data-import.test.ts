@@ -1,6 +1,7 @@
 /** Training data of other formats through the command line: handmade sets everywhere, real ones where they lie beside the repository. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { expect, test } from 'vitest';
 import { expectRefusal, fixtures, root, temporaryFolder, visurf, visurfJson } from './cli.ts';
 import { eventsOf, good, linesOf, makeFolder } from './training.ts';
@@ -367,4 +368,155 @@ test.skipIf(REAL === undefined).each([
   const output = join(temporaryFolder(), 'train.jsonl');
   expectRefusal(await visurf('data', 'import', join(REAL!, 'training-formats', place), '--output', output), name);
   expect(existsSync(output)).toBe(false);
+});
+
+type SchemaElement = NonNullable<Parameters<typeof parquetWriteBuffer>[0]['schema']>[number];
+
+/** The nuts: photographs with outlines. */
+const NUTS = join(REAL ?? '', 'nuts-coco-polygons/data');
+
+interface Nuts {
+  readonly images: readonly {
+    readonly id: number;
+    readonly file_name: string;
+    readonly width: number;
+    readonly height: number;
+  }[];
+  readonly annotations: readonly {
+    readonly image_id: number;
+    readonly category_id: number;
+    readonly bbox: readonly [number, number, number, number];
+    readonly segmentation: readonly (readonly number[])[];
+  }[];
+  readonly categories: readonly { readonly id: number; readonly name: string }[];
+}
+
+/** The same photographs and boxes as another tool has them. */
+const AS: Record<
+  string,
+  (
+    folder: string,
+    nuts: Nuts,
+    objects: (image: number) => { name: string; box: readonly number[]; outline: readonly number[] }[],
+  ) => void
+> = {
+  labelme(folder, { images }, objects) {
+    for (const { id, file_name: name, width, height } of images) {
+      copyFileSync(join(NUTS, 'images', basename(name)), join(folder, basename(name)));
+      const shapes = objects(id).map(({ name: label, outline }) => ({
+        ...{ label, shape_type: 'polygon', group_id: null, flags: {} },
+        points: Array.from({ length: outline.length / 2 }, (_, i) => outline.slice(2 * i, 2 * i + 2)),
+      }));
+      const rest = { version: '5.2.1', flags: {}, imageData: null, imageWidth: width, imageHeight: height };
+      put(folder, `${basename(name, '.jpg')}.json`, { ...rest, imagePath: basename(name), shapes });
+    }
+  },
+  imagefolder(folder, { images }, objects) {
+    const lines = images.map(({ id, file_name: name }) => {
+      copyFileSync(join(NUTS, 'images', basename(name)), join(folder, basename(name)));
+      const own = objects(id);
+      return {
+        file_name: basename(name),
+        objects: { bbox: own.map(({ box }) => box), categories: own.map((each) => each.name) },
+      };
+    });
+    put(folder, 'metadata.jsonl', linesOf(lines));
+  },
+  parquet(folder, { images }, objects) {
+    const rows = images.map(({ id, file_name: name }) => ({
+      image: { bytes: readFileSync(join(NUTS, 'images', basename(name))), path: basename(name) },
+      objects: { bbox: objects(id).map(({ box }) => [...box]), category: objects(id).map((each) => each.name) },
+    }));
+    const list = (name: string): SchemaElement[] => [
+      { name, repetition_type: 'OPTIONAL', num_children: 1, converted_type: 'LIST' },
+      { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+    ];
+    const leaf = (name: string, type: SchemaElement['type']) =>
+      ({ name, type: type!, repetition_type: 'OPTIONAL' }) as const;
+    const struct = (name: string, count: number) =>
+      ({ name, repetition_type: 'OPTIONAL', num_children: count }) as const;
+    const bytes = parquetWriteBuffer({
+      columnData: (['image', 'objects'] as const).map((name) => ({
+        name,
+        data: rows.map((row) => row[name]) as unknown as string[],
+      })),
+      schema: [
+        { name: 'root', num_children: 2 },
+        ...[
+          struct('image', 2),
+          leaf('bytes', 'BYTE_ARRAY'),
+          { ...leaf('path', 'BYTE_ARRAY'), converted_type: 'UTF8' as const },
+        ],
+        ...[struct('objects', 2), ...list('bbox'), ...list('element'), leaf('element', 'DOUBLE')],
+        ...[...list('category'), { ...leaf('element', 'BYTE_ARRAY'), converted_type: 'UTF8' as const }],
+      ],
+    });
+    writeFileSync(join(folder, 'train-00000-of-00001.parquet'), new Uint8Array(bytes));
+  },
+};
+
+test.skipIf(REAL === undefined).each(Object.keys(AS))(
+  'real photographs with boxes as %s has them: the same as from COCO',
+  async (format) => {
+    const nuts = JSON.parse(readFileSync(join(NUTS, 'trainval.json'), 'utf8')) as Nuts;
+    const names = new Map(nuts.categories.map(({ id, name }) => [id, name]));
+    const folder = temporaryFolder();
+    AS[format]!(folder, nuts, (image) =>
+      nuts.annotations
+        .filter(({ image_id }) => image_id === image)
+        .map(({ category_id: id, bbox: box, segmentation }) => ({
+          name: names.get(id)!,
+          box,
+          outline: segmentation.flat(),
+        })),
+    );
+    const rows = async (source: string, kind: string) => {
+      const output = join(temporaryFolder(), 'train.jsonl');
+      const found = await visurfJson<Record<string, unknown>>('data', 'import', source, '--output', output);
+      expect([found['format'], found['n'], found['images']]).toEqual([kind, 54, 18]);
+      const boxes = rowsOf(output).map(({ problem, solution }) => [
+        problem,
+        ...(solution as { bbox_2d: number[] }[]).map(({ bbox_2d }) => bbox_2d),
+      ]);
+      return boxes.map((each) => JSON.stringify(each)).sort();
+    };
+    // The boxes that the set names are its outlines', rounded.
+    const reference = temporaryFolder();
+    const outlined = nuts.annotations.map(({ bbox, ...rest }) => (format === 'labelme' ? rest : { bbox, ...rest }));
+    put(reference, 'trainval.json', { ...nuts, annotations: outlined });
+    cpSync(join(NUTS, 'images'), join(reference, 'images'), { recursive: true });
+    expect(await rows(folder, format)).toEqual(await rows(reference, 'coco'));
+  },
+);
+
+test('outlines and run lengths of COCO come along as masks, scaled as their boxes are', async () => {
+  const folder = temporaryFolder();
+  const set = (segmentation: unknown, image = 'a.png') => ({
+    images: [{ id: 1, file_name: image, width: 40, height: 40 }],
+    categories: [
+      { id: 1, name: 'cat' },
+      { id: 2, name: 'dog' },
+    ],
+    annotations: [{ image_id: 1, category_id: 1, bbox: [4, 8, 16, 16], segmentation }],
+  });
+  copyFileSync(join(fixtures, 'images/small-40x40.png'), join(folder, 'a.png'));
+  const masks = async (document: unknown) => {
+    put(folder, 'set.json', document);
+    const output = join(folder, 'train.jsonl');
+    await visurfJson('data', 'import', join(folder, 'set.json'), '--output', output);
+    return rowsOf(output).map((row) => (row as { mask?: unknown }).mask);
+  };
+  const outline = [4, 8, 20, 8, 20, 24, 4, 24];
+  const runs = { size: [40, 40], counts: [168, 16, 1416] };
+  expect(await masks(set([outline]))).toEqual([[outline], undefined]);
+  expect(await masks(set(runs))).toEqual([[runs], undefined]);
+  expect(await masks(set([]))).toEqual([undefined, undefined]);
+  // Of half the size: outlines are scaled with their boxes, run lengths are not.
+  const half = (document: ReturnType<typeof set>) => ({
+    ...document,
+    images: document.images.map((image) => ({ ...image, width: 20, height: 20 })),
+    annotations: document.annotations.map((each) => ({ ...each, bbox: [2, 4, 8, 8] })),
+  });
+  expect(await masks(half(set([outline.map((value) => value / 2)])))).toEqual([[outline], undefined]);
+  expect(await masks(half(set({ ...runs, size: [20, 20] })))).toEqual([undefined, undefined]);
 });

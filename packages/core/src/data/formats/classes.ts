@@ -1,7 +1,7 @@
 /** Detection sets as questions: for every class and every picture, whether it shows the class or not. */
 import path from 'node:path';
 import { MAX_OBJECTS } from '../../tasks/grounding/answer.ts';
-import type { AnnotatedImage, AskedQuestion } from './record.ts';
+import type { AnnotatedImage, AskedQuestion, LabelledBox } from './record.ts';
 
 export const ASKS = ['find', 'count', 'exists'] as const;
 /** Where is it, how many are there, is there one? */
@@ -12,8 +12,11 @@ const LISTED = 12;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const TEMPLATES: Readonly<Record<Ask, (name: string, boxes: readonly (readonly number[])[]) => Fields>> = {
-  find: (name, boxes) => ({ problem: name, solution: boxes.map((bbox_2d) => ({ bbox_2d })) }),
+const TEMPLATES: Readonly<Record<Ask, (name: string, objects: readonly LabelledBox[]) => Fields>> = {
+  find: (name, objects) => ({
+    ...{ problem: name, solution: objects.map(({ numbers }) => ({ bbox_2d: numbers })) },
+    ...(objects.length > 0 && objects.every(({ mask }) => mask) && { mask: objects.flatMap(({ mask }) => mask!) }),
+  }),
   count: (name, boxes) => ({
     ...{ problem: `How many objects of the kind "${name}" are in the picture?`, solution: String(boxes.length) },
     task: 'answer',
@@ -44,7 +47,7 @@ export function questionsAbout(
   const counts = { absent: new Map<string, number>(), unsure: 0, many: 0 };
   const questions = images.flatMap((image) =>
     classes.flatMap((name) => {
-      const boxes = image.objects.filter(({ label }) => label === name).map(({ numbers }) => numbers);
+      const boxes = image.objects.filter(({ label }) => label === name);
       const isUnsure = image.unsure.includes(name);
       if (boxes.length === 0 && isUnsure) counts.unsure += 1;
       else if (boxes.length === 0) counts.absent.set(name, (counts.absent.get(name) ?? 0) + 1);

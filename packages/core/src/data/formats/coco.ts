@@ -3,7 +3,7 @@ import path from 'node:path';
 import { UserError } from '../../errors.ts';
 import { hull, maskBox, pointsOf } from './geometry.ts';
 import { fault, fourNumbers, isObject, isText, objectsOf, sizeOf } from './record.ts';
-import type { Item, LabelledBox, Numbers } from './record.ts';
+import type { Item, LabelledBox, MaskPart, Numbers } from './record.ts';
 import type { Reader, ReadContext } from './reader.ts';
 import { isOfSplit, readJson } from './source.ts';
 
@@ -63,7 +63,7 @@ function* imagesOf(file: string, document: Json, annotations: readonly Json[], c
       const found = boxOf(annotation);
       if (label === undefined) faults.push(`annotation ${String(annotation['id'])}: there is no such category_id`);
       else if (annotation['iscrowd'] === 1 || annotation['iscrowd'] === true || !found) unsure.push(label);
-      else objects.push({ label, ...found });
+      else objects.push({ label, ...found, mask: maskOf(annotation['segmentation']) });
     }
     if (faults.length > 0) yield fault(place, faults[0]!);
     else {
@@ -92,6 +92,21 @@ function boxOf({ bbox, segmentation }: Json): Omit<LabelledBox, 'label'> | undef
   const outline = outlineBox(segmentation);
   return outline && { numbers: outline, convention: { form: 'xyxy', units: 'pixels', fixed: true } };
 }
+
+/** Polygons that have an area, or run lengths; undefined where there are none. */
+function maskOf(segmentation: unknown): MaskPart[] | undefined {
+  if (isObject(segmentation)) {
+    const { size, counts } = segmentation;
+    const isRuns = isNumbers(size) && size.length === 2 && (typeof counts === 'string' || isNumbers(counts));
+    return isRuns ? [{ size, counts }] : undefined;
+  }
+  const parts: readonly unknown[] = Array.isArray(segmentation) ? segmentation : [];
+  const polygons = parts.filter(isNumbers).filter(({ length }) => length >= 6 && length % 2 === 0);
+  return polygons.length > 0 ? polygons : undefined;
+}
+
+const isNumbers = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((each) => Number.isFinite(each));
 
 function outlineBox(segmentation: unknown): Numbers | undefined {
   if (Array.isArray(segmentation)) {

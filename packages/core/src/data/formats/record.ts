@@ -34,7 +34,13 @@ export interface LabelledBox {
   readonly label: string;
   readonly numbers: Numbers;
   readonly convention: Convention;
+  /** What it covers, in the frame of the set. */
+  readonly mask?: readonly MaskPart[] | undefined;
 }
+
+/** A polygon (x, y, x, y, ..), or COCO's run lengths. */
+export type MaskPart =
+  readonly number[] | { readonly size: readonly number[]; readonly counts: string | readonly number[] };
 
 /** An image of a detection set, with all objects that were marked in it. */
 export interface AnnotatedImage {

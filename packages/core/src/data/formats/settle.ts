@@ -5,7 +5,8 @@ import { clipProcessor } from '../../prompt/processor.ts';
 import { smartResize } from '../../prompt/resize.ts';
 import { scaled, toCorners, turnBox, turnPoint, upright } from './geometry.ts';
 import { fault, fourNumbers, isObject, objectsOf } from './record.ts';
-import type { AnnotatedImage, AskedQuestion, BoxForm, Convention, Item, Numbers, Size, Units } from './record.ts';
+import type { AnnotatedImage, AskedQuestion, BoxForm, Convention, Item, MaskPart } from './record.ts';
+import type { Numbers, Size, Units } from './record.ts';
 
 export interface DeclaredBoxes {
   readonly boxes?: BoxForm | undefined;
@@ -167,7 +168,7 @@ function settle(given: Given, found: Found, counts: { boxes: number; strays: num
     if (!has) counts.empty += 1;
     settled.push(has ? (cut.map(rounded) as unknown as Numbers) : undefined);
   }
-  return item.kind === 'image' ? withObjects(item, settled) : withSolution(item, settled, ways);
+  return item.kind === 'image' ? withObjects(item, settled, ways) : withSolution(item, settled, ways);
 }
 
 /** Hundredths of a pixel. */
@@ -237,10 +238,29 @@ function wayOf({ item, header, reason, boxes }: Given, units: Units, found: Foun
   return `boxes are those of a picture of ${a!}, and it is ${b!}: --units resized says that it was scaled`;
 }
 
-function withObjects(item: AnnotatedImage, boxes: readonly (Numbers | undefined)[]): AnnotatedImage {
+function withObjects(
+  item: AnnotatedImage,
+  boxes: readonly (Numbers | undefined)[],
+  ways: readonly Way[],
+): AnnotatedImage {
   const empty = item.objects.filter((_, i) => boxes[i] === undefined).map(({ label }) => label);
-  const objects = item.objects.flatMap((object, i) => (boxes[i] ? [{ ...object, numbers: boxes[i] }] : []));
+  const objects = item.objects.flatMap((object, i) =>
+    boxes[i] ? [{ ...object, numbers: boxes[i], mask: object.mask && maskBy(ways[i]!, object.mask) }] : [],
+  );
   return { ...item, objects, unsure: [...item.unsure, ...empty] };
+}
+
+/** Polygons go as boxes do; run lengths stay where nothing is scaled or turned, and are lost elsewhere. */
+function maskBy(way: Way, mask: readonly MaskPart[]): readonly MaskPart[] | undefined {
+  const isSame = String([way.point([0, 0]), way.point([3, 7])]) === '0,0,3,7';
+  if (isSame) return mask;
+  const polygons = mask.filter((part): part is readonly number[] => Array.isArray(part));
+  if (polygons.length < mask.length) return undefined;
+  return polygons.map((polygon) =>
+    Array.from({ length: polygon.length / 2 }, (_, i) =>
+      way.point([polygon[2 * i]!, polygon[2 * i + 1]!]).map(rounded),
+    ).flat(),
+  );
 }
 
 function withSolution(item: AskedQuestion, boxes: readonly (Numbers | undefined)[], ways: readonly Way[]): Item {
