@@ -17,7 +17,7 @@ import { openModel, type OpenOptions } from './opened.ts';
 import type { Policy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
 import { greedy } from './rollout/sampler.ts';
-import { AppendOnly, makeDirectory, replaceFile } from './run/durable.ts';
+import { AppendOnly, makeDirectory, replaceFile } from './disk/durable.ts';
 import type { Frame, Prompt, StopReason } from './types.ts';
 
 interface BenchmarkOptions {
@@ -276,14 +276,18 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   return resultOf(loaded, marks, perSample);
 }
 
-interface Question extends Pick<Item, 'id' | 'images'> {
+interface AskedItem extends Pick<Item, 'id' | 'images'> {
   /** The user turn. */
   readonly problem: string;
   /** Names everything that decides the answer. */
   readonly key: string;
 }
 
-function questionOf({ id, images, problem: asked }: Item, experiment: Experiment, model: readonly unknown[]): Question {
+function questionOf(
+  { id, images, problem: asked }: Item,
+  experiment: Experiment,
+  model: readonly unknown[],
+): AskedItem {
   const { system, maxNewTokens, minPixels, maxPixels } = experiment.settings;
   const problem = experiment.userTurn(asked);
   const decided = JSON.stringify([model, id, problem, system, maxNewTokens, minPixels, maxPixels]);
@@ -300,7 +304,7 @@ function yesTo(policy: Policy, prompt: Prompt, answer: string): number | undefin
 
 /** Batch after batch of greedy answers. */
 async function* answersTo(
-  questions: readonly Question[],
+  questions: readonly AskedItem[],
   policy: Policy,
   { settings: { system, maxNewTokens } }: Experiment,
   { isLikelihood, signal }: { isLikelihood: boolean; signal: AbortSignal | undefined },

@@ -45,7 +45,7 @@ export {
 export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
 export { benchmarkNames } from './benchmarks/registry.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
-export type { ProfileOptions, ProfileSummary } from './profile.ts';
+export type { ProfileOptions, ProfileSummary } from './run/profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
 export { loadComparison, type Comparison } from './compare/definition.ts';
 export { checkData, checkReward, type CheckDataOptions, type DataReport, type RewardReport } from './check.ts';

@@ -102,7 +102,7 @@ export function makeScorer<Truth>(
   return { task, thinking, rewards, weights, others: new Map() };
 }
 
-/** The scorer of a mix of tasks: that of the first one, with those of the others. */
+/** The scorer of several tasks: that of the first one, with those of the others. */
 export function makeScorers(
   tasks: ReadonlyMap<string, Task>,
   rewards: readonly RewardFunction[] = [],

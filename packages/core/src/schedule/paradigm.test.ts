@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
-import { checkParadigm, joinsGroups, PARADIGMS, promptParts, stepTerms, type ParadigmConfig } from './paradigm.ts';
+import { checkParadigm, joinsGroups, PARADIGMS, promptParts, stepWork, type ParadigmConfig } from './paradigm.ts';
 
 const mix: ParadigmConfig['mix'] = {
   round: { sft: 1, rl: 1 },
@@ -25,19 +25,19 @@ const sampled = { prompts: 8, rollouts: 4, label: 'none' };
 
 test.each(['visurf', 's-grpo', 'luffy'] as const)('%s: the label is a response of every group', (paradigm) => {
   const parts = [{ prompts: 8, rollouts: 4, label: 'member' }];
-  expect(stepTerms(config(paradigm), 1)).toEqual({ rl: 1, sft: 0, parts });
+  expect(stepWork(config(paradigm), 1)).toEqual({ rl: 1, sft: 0, parts });
   expect(joinsGroups(config(paradigm))).toBe(true);
 });
 
 test('one stage, of RL or of SFT', () => {
-  expect(stepTerms(config('rlvr'), 1)).toEqual({ rl: 1, sft: 0, parts: [sampled] });
+  expect(stepWork(config('rlvr'), 1)).toEqual({ rl: 1, sft: 0, parts: [sampled] });
   for (const paradigm of ['sft', 'dft'] as const) {
-    expect(stepTerms(config(paradigm), 1)).toEqual({ rl: 0, sft: 1, parts: [imitated] });
+    expect(stepWork(config(paradigm), 1)).toEqual({ rl: 0, sft: 1, parts: [imitated] });
   }
 });
 
 const stages = (changes: Partial<ParadigmConfig> & Pick<ParadigmConfig, 'paradigm'>): number[] =>
-  Array.from({ length: 10 }, (_, i) => stepTerms(config(changes.paradigm, changes), i + 1).sft);
+  Array.from({ length: 10 }, (_, i) => stepWork(config(changes.paradigm, changes), i + 1).sft);
 
 test('two stages follow each other, or alternate in rounds', () => {
   expect(stages({ paradigm: 'sft-then-rlvr', sftSteps: 4 })).toEqual([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]);
@@ -47,7 +47,7 @@ test('two stages follow each other, or alternate in rounds', () => {
 });
 
 test('progressive: the weight of SFT and the share of labels fall, the weight of RL rises', () => {
-  const at = (step: number) => stepTerms(config('progressive', { steps: 5 }), step);
+  const at = (step: number) => stepWork(config('progressive', { steps: 5 }), step);
   expect(at(1)).toEqual({ rl: 0, sft: 1, parts: [imitated] });
   expect(at(2)).toEqual({
     rl: 0.25,
@@ -66,13 +66,13 @@ test('chord: every prompt has a label for as long as it weighs something', () =>
     steps: 3,
     mix: { ...mix, curve: 'cosine', weight: { start: 0.9, end: 0.1 } },
   });
-  expect(stepTerms(chord, 2).parts).toEqual([{ prompts: 8, rollouts: 4, label: 'target' }]);
-  expect([1, 2, 3].map((step) => stepTerms(chord, step).sft)).toEqual([0.9, 0.5, 0.1]);
+  expect(stepWork(chord, 2).parts).toEqual([{ prompts: 8, rollouts: 4, label: 'target' }]);
+  expect([1, 2, 3].map((step) => stepWork(chord, step).sft)).toEqual([0.9, 0.5, 0.1]);
 });
 
 test('data mixing: every prompt weighs the same, whatever it is for', () => {
-  const terms = stepTerms(config('data-mixing', { mix: { ...mix, share: 0.3 } }), 1);
-  expect(terms).toEqual({
+  const work = stepWork(config('data-mixing', { mix: { ...mix, share: 0.3 } }), 1);
+  expect(work).toEqual({
     rl: 0.75,
     sft: 0.25,
     parts: [
@@ -80,16 +80,16 @@ test('data mixing: every prompt weighs the same, whatever it is for', () => {
       { prompts: 6, rollouts: 4, label: 'none' },
     ],
   });
-  expect(promptParts(terms).map(({ rollouts }) => rollouts)).toEqual([0, 0, 4, 4, 4, 4, 4, 4]);
+  expect(promptParts(work).map(({ rollouts }) => rollouts)).toEqual([0, 0, 4, 4, 4, 4, 4, 4]);
 });
 
 test('weights add up to 1, and every prompt has a part, in every step of every paradigm', () => {
   for (const paradigm of PARADIGMS) {
     for (let step = 1; step <= 10; step++) {
-      const terms = stepTerms(config(paradigm, { sftSteps: 3 }), step);
-      expect(terms.rl + terms.sft).toBe(1);
-      expect(promptParts(terms)).toHaveLength(8);
-      for (const { rollouts, label } of terms.parts) expect(rollouts > 0 || label === 'target').toBe(true);
+      const work = stepWork(config(paradigm, { sftSteps: 3 }), step);
+      expect(work.rl + work.sft).toBe(1);
+      expect(promptParts(work)).toHaveLength(8);
+      for (const { rollouts, label } of work.parts) expect(rollouts > 0 || label === 'target').toBe(true);
     }
   }
 });

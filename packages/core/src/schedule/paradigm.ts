@@ -1,5 +1,5 @@
 /**
- * Which terms a step has, with which weights, and what every prompt of it is for. A schedule never computes a loss.
+ * What a step is for: the weights of its losses, and what every prompt of it is for. A schedule never computes a loss.
  *
  * Paradigms differ in two things only: mu, the share of SFT in the loss of a step (mix.ts), and where the label stands.
  * A `target` is imitated beside the group, a `member` is one of the responses that advantages are computed over. What
@@ -7,7 +7,7 @@
  * for (config/schema.ts).
  */
 import { UserError } from '../errors.ts';
-import type { TermWeights } from '../objective/objective.ts';
+import type { LossWeights } from '../objective/objective.ts';
 import type { LabelPlace } from '../types.ts';
 import { gradualMix, roundWeight, type MixConfig } from './mix.ts';
 
@@ -31,27 +31,27 @@ export interface StepPart {
 }
 
 /** The work of one step. */
-export interface StepTerms extends TermWeights {
+export interface StepWork extends LossWeights {
   /** Parts in the order of the batch; those without prompts are left out. */
   readonly parts: readonly StepPart[];
 }
 
 /** The part of every prompt of a batch. */
-export const promptParts = ({ parts }: StepTerms): StepPart[] =>
+export const promptParts = ({ parts }: StepWork): StepPart[] =>
   parts.flatMap((part) => Array.from({ length: part.prompts }, () => part));
 
-type Schedule = (config: ParadigmConfig, step: number) => StepTerms;
+type Schedule = (config: ParadigmConfig, step: number) => StepWork;
 
-const terms = (weights: TermWeights, parts: readonly StepPart[]): StepTerms => ({
+const work = (weights: LossWeights, parts: readonly StepPart[]): StepWork => ({
   ...weights,
   parts: parts.filter(({ prompts }) => prompts > 0),
 });
 
-/** SFT weighs mu, RL 1 - mu; a share of the prompts carries a label. Nothing is done for a term that weighs nothing. */
-function mixed({ rollout, promptsPerStep }: ParadigmConfig, mu: number, labelRate = 1): StepTerms {
+/** SFT weighs mu, RL 1 - mu; a share of the prompts carries a label. Nothing is done for a loss that weighs nothing. */
+function mixed({ rollout, promptsPerStep }: ParadigmConfig, mu: number, labelRate = 1): StepWork {
   const rollouts = mu < 1 ? rollout.group : 0;
   const labelled = mu === 0 ? 0 : mu === 1 ? promptsPerStep : Math.round(labelRate * promptsPerStep);
-  return terms({ rl: 1 - mu, sft: mu }, [
+  return work({ rl: 1 - mu, sft: mu }, [
     { prompts: labelled, rollouts, label: 'target' },
     { prompts: promptsPerStep - labelled, rollouts, label: 'none' },
   ]);
@@ -59,13 +59,13 @@ function mixed({ rollout, promptsPerStep }: ParadigmConfig, mu: number, labelRat
 
 /** The label is a response of the group: equations 6 to 8. */
 const joined: Schedule = ({ rollout, promptsPerStep }) =>
-  terms({ rl: 1, sft: 0 }, [{ prompts: promptsPerStep, rollouts: rollout.group, label: 'member' }]);
+  work({ rl: 1, sft: 0 }, [{ prompts: promptsPerStep, rollouts: rollout.group, label: 'member' }]);
 
 /** Some prompts of a batch are for SFT, the others for RL; every prompt weighs the same. */
 const divided: Schedule = ({ rollout, promptsPerStep, mix }) => {
   const sft = Math.round(mix.share * promptsPerStep);
   const share = sft / promptsPerStep;
-  return terms({ rl: 1 - share, sft: share }, [
+  return work({ rl: 1 - share, sft: share }, [
     { prompts: sft, rollouts: 0, label: 'target' },
     { prompts: promptsPerStep - sft, rollouts: rollout.group, label: 'none' },
   ]);
@@ -122,15 +122,15 @@ export const paradigmsWith = (holds: (definition: Pick<Definition, 'samples' | '
 export const joinsGroups = ({ paradigm }: Pick<ParadigmConfig, 'paradigm'>): boolean =>
   definitions[paradigm].label === 'member';
 
-/** The terms of a step; steps count from 1. */
-export const stepTerms = (config: ParadigmConfig, step: number): StepTerms =>
+/** The work of a step; steps count from 1. */
+export const stepWork = (config: ParadigmConfig, step: number): StepWork =>
   definitions[config.paradigm].schedule(config, step);
 
 /** Steps looked at to find the busiest: longer schedules repeat, or change slowly. */
 const LOOKED_AT = 10_000;
 
 const allParts = (config: ParadigmConfig): StepPart[] =>
-  Array.from({ length: Math.min(config.steps, LOOKED_AT) }, (_, i) => stepTerms(config, i + 1).parts).flat();
+  Array.from({ length: Math.min(config.steps, LOOKED_AT) }, (_, i) => stepWork(config, i + 1).parts).flat();
 
 /** The part of all steps that has most responses for a prompt. */
 export function busiestPart(config: ParadigmConfig): StepPart {

@@ -1,10 +1,10 @@
 /** What a step says of itself, from groups and an update that are made up. */
 import { expect, test } from 'vitest';
 import { describeStep } from './record.ts';
-import { makeScorer } from './reward/reward.ts';
-import { grounding } from './tasks/grounding/grounding.ts';
-import { groupOf, labelOf, NO_PROMPT, rolloutOf } from './testing/groups.ts';
-import type { Group } from './types.ts';
+import { makeScorer } from '../reward/reward.ts';
+import { grounding } from '../tasks/grounding/grounding.ts';
+import { groupOf, labelOf, NO_PROMPT, rolloutOf } from '../testing/groups.ts';
+import type { Group } from '../types.ts';
 
 const scorer = makeScorer(grounding.create(grounding.parameters.parse({}), []));
 const prompt = { ...NO_PROMPT, frames: [{ width: 10, height: 10, modelWidth: 10, modelHeight: 10 }] };
@@ -15,9 +15,9 @@ function metricsOf(groups: readonly Group[]): Readonly<Record<string, number>> {
     groups.flatMap(({ label }) => (label ? [[label.response, Float64Array.of(-1, -2)]] : [])),
   );
   const update = { loss: 1, gradientNorm: 2, oldLogProbs, scored: 3, responses: 4, stats, labelGradient: 0.5 };
-  const terms = { rl: 1, sft: 0, parts: [{ prompts: groups.length, rollouts: 2, label: 'member' as const }] };
+  const work = { rl: 1, sft: 0, parts: [{ prompts: groups.length, rollouts: 2, label: 'member' as const }] };
   const seconds = { prompt: 0, rollout: 0, reward: 0, update: 0 };
-  const result = { terms, groups, sampled: groups.length, update, inactiveLogProb: NaN, forms: [], seconds };
+  const result = { work, groups, sampled: groups.length, update, inactiveLogProb: NaN, forms: [], seconds };
   return describeStep(1, result, scorer, 1e-3).event.metrics;
 }
 
