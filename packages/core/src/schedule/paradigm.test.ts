@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
-import { checkParadigm, joinsGroups, PARADIGMS, promptParts, stepWork, type ParadigmConfig } from './paradigm.ts';
+import {
+  busiestPart,
+  checkParadigm,
+  joinsGroups,
+  labelsAlone,
+  paradigmFaults,
+  PARADIGMS,
+  promptParts,
+  stepWork,
+  type ParadigmConfig,
+} from './paradigm.ts';
 
 const mix: ParadigmConfig['mix'] = {
   round: { sft: 1, rl: 1 },
@@ -111,4 +121,38 @@ test('what a paradigm lacks is said', () => {
   expect(check('sft-then-rlvr', { sftSteps: 10 })).toThrow('less than steps (10)');
   expect(check('data-mixing', { promptsPerStep: 1 })).toThrow('mix.share: of 1 prompts a step 1 are for SFT');
   for (const paradigm of PARADIGMS) expect(check(paradigm, { sftSteps: 3 })).not.toThrow();
+});
+
+test('the busiest part has most responses for a prompt, a label among them', () => {
+  const busiest = (...args: Parameters<typeof config>) => busiestPart(config(...args));
+  expect(busiest('visurf')).toMatchObject({ rollouts: 4, label: 'member' });
+  expect(busiest('rlvr')).toMatchObject({ rollouts: 4, label: 'none' });
+  expect(busiest('sft')).toMatchObject({ rollouts: 0, label: 'target' });
+  // Rollouts outnumber the label of the first stage; with a label beside them there is one more.
+  expect(busiest('sft-then-rlvr', { sftSteps: 4 })).toMatchObject({ rollouts: 4, label: 'none' });
+  expect(busiest('progressive', { steps: 5 })).toMatchObject({ rollouts: 4, label: 'target' });
+  expect(busiest('data-mixing')).toMatchObject({ rollouts: 4, label: 'none' });
+  // A schedule of any length is looked at as far as it changes.
+  expect(busiest('visurf', { steps: Infinity })).toMatchObject({ rollouts: 4, label: 'member' });
+});
+
+test('labels stand alone where nothing is sampled beside them', () => {
+  const alone = PARADIGMS.filter((paradigm) => labelsAlone(config(paradigm, { sftSteps: 3 })));
+  expect(alone).toEqual(['sft', 'sft-then-rlvr', 'interleaved', 'progressive', 'data-mixing', 'chord', 'dft']);
+});
+
+test('every label is imitated while nothing else is, however few are to carry one', () => {
+  const rare = { ...mix, labelRate: { start: 0.25, end: 0.25 } };
+  expect(stepWork(config('progressive', { mix: rare }), 1).parts).toEqual([imitated]);
+});
+
+test('faults say which key they are about', () => {
+  const places = (...args: Parameters<typeof config>) =>
+    [...paradigmFaults(config(...args))].map(({ path }) => path.join('.'));
+  expect(places('sft-then-rlvr')).toEqual(['paradigm']);
+  expect(places('sft-then-rlvr', { sftSteps: 10 })).toEqual(['sftSteps']);
+  expect(places('data-mixing', { mix: { ...mix, share: 0 } })).toEqual(['mix.share']);
+  expect(places('data-mixing', { mix: { ...mix, share: 1 } })).toEqual(['mix.share']);
+  expect(places('rlvr', { rollout: { group: 1 } })).toEqual(['rollout.group']);
+  expect(places('rlvr', { rollout: { group: 2 } })).toEqual([]);
 });

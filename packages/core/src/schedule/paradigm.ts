@@ -80,8 +80,7 @@ export function busiestPart(config: ParadigmConfig): StepPart {
 }
 
 /** Whether some step writes labels of prompts for which nothing is sampled, so that no rollouts show a form. */
-export const labelsAlone = (config: ParadigmConfig): boolean =>
-  allParts(config).some(({ rollouts, label }) => rollouts === 0 && label !== 'none');
+export const labelsAlone = (config: ParadigmConfig): boolean => allParts(config).some(({ rollouts }) => rollouts === 0);
 
 /** Faults of a configuration: what its paradigm lacks. */
 export function* paradigmFaults(config: ParadigmConfig): Generator<Fault> {
