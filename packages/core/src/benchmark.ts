@@ -22,7 +22,7 @@ import type { Policy } from './policy.ts';
 import type { PromptEncoder } from './prompt/encoder.ts';
 import type { Experiment } from './question/experiment.ts';
 import { greedy } from './rollout/sampler.ts';
-import { AppendOnly, makeDirectory, replaceFile } from './run/durable.ts';
+import { AppendOnly, makeDirectory, replaceFile } from './disk/durable.ts';
 import type { Frame, Prompt, StopReason } from './types.ts';
 
 interface BenchmarkOptions {
@@ -301,14 +301,18 @@ function maskerOf(experiment: Experiment, task: string, protocol: Protocol) {
     segmenter.union(file, drawn(text, frame, protocol));
 }
 
-interface Question extends Pick<Item, 'id' | 'images'> {
+interface AskedItem extends Pick<Item, 'id' | 'images'> {
   /** The user turn. */
   readonly problem: string;
   /** Names everything that decides the answer. */
   readonly key: string;
 }
 
-function questionOf({ id, images, problem: asked }: Item, experiment: Experiment, model: readonly unknown[]): Question {
+function questionOf(
+  { id, images, problem: asked }: Item,
+  experiment: Experiment,
+  model: readonly unknown[],
+): AskedItem {
   const { system, maxNewTokens, minPixels, maxPixels } = experiment.settings;
   const problem = experiment.userTurn(asked);
   const decided = JSON.stringify([model, id, problem, system, maxNewTokens, minPixels, maxPixels]);
@@ -325,7 +329,7 @@ function yesTo(policy: Policy, prompt: Prompt, answer: string): number | undefin
 
 /** Batch after batch of greedy answers. */
 async function* answersTo(
-  questions: readonly Question[],
+  questions: readonly AskedItem[],
   policy: Policy,
   { settings: { system, maxNewTokens } }: Experiment,
   { encoder, isLikelihood, signal }: { encoder: PromptEncoder; isLikelihood: boolean; signal: AbortSignal | undefined },

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Experiment } from '../question/experiment.ts';
-import { labelsThatCannotWin } from '../reward/labelcheck.ts';
+import { labelsThatCannotWin } from '../label/labelcheck.ts';
 import { scoreGroups, type Subject } from '../reward/reward.ts';
 import { evaluateAnswers, summariseSets } from '../eval/summary.ts';
 import { hasLibrary } from '../testing/library.ts';

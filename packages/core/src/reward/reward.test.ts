@@ -5,7 +5,7 @@ import type { Answer } from '../tasks/task.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
 import type { Terms } from '../types.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
-import { labelsThatCannotWin, labelWarnings } from './labelcheck.ts';
+import { labelsThatCannotWin, labelWarnings } from '../label/labelcheck.ts';
 import { defineReward, makeScorer, scoreGroups, scoreTerms, skip, totalReward, type RewardFunction } from './reward.ts';
 
 type Input = Parameters<typeof grounding.parameters.parse>[0];

@@ -107,7 +107,7 @@ export function makeScorer<Truth>(
 }
 
 /**
- * The scorer of a mix of tasks: that of the first one, with those of the others.
+ * The scorer of several tasks: that of the first one, with those of the others.
  * @param own rewards of single tasks, by their names
  */
 export function makeScorers(

@@ -1,7 +1,7 @@
 /** Boxes of a whole set to pixels of upright pictures: what was not said of them is looked for in the numbers, once for all. */
 import { decodeHeader, type ImageHeader } from '../../prompt/decode.ts';
 import { UserError } from '../../errors.ts';
-import { clipProcessor } from '../../prompt/processor.ts';
+import { clipProcessor } from '../../families/processor.ts';
 import { smartResize } from '../../prompt/resize.ts';
 import { scaled, toCorners, turnBox, turnPoint, upright } from './geometry.ts';
 import { fault, fourNumbers, isObject, objectsOf } from './record.ts';

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 
-import type { RunEvent } from './run/events.ts';
-import { curvesOf } from './compare/curves.ts';
+import type { RunEvent } from '../run/events.ts';
+import { curvesOf } from './curves.ts';
 import { comparisonFigures, validationMetrics } from './figures.ts';
-import type { Column, Estimate, Estimates } from './compare/statistics.ts';
+import type { Column, Estimate, Estimates } from './statistics.ts';
 
 const stepEvent = (step: number, metrics: Record<string, number>): RunEvent => ({
   type: 'step',

@@ -1,11 +1,13 @@
 /** What a finished step looks like from outside: its event, and one record per group. */
-import { takeoverSigns } from './label/takeover.ts';
-import { scorerOf, type Scorer } from './reward/reward.ts';
-import { promptParts, type StepPart } from './schedule/paradigm.ts';
-import type { StepResult } from './step.ts';
-import type { Group, Response } from './types.ts';
-import type { NewEvent } from './run/events.ts';
-import { groupRecord, type GroupRecord } from './run/groups.ts';
+import type { FormHistory } from '../label/align.ts';
+import { takeoverSigns } from '../label/takeover.ts';
+import { scorerOf, type Scorer } from '../reward/reward.ts';
+import { promptParts, type StepPart, type StepWork } from '../schedule/paradigm.ts';
+import type { Group, Response } from '../types.ts';
+import type { UpdateResult } from '../update/update.ts';
+import type { NewEvent } from './events.ts';
+import { groupRecord, type GroupRecord } from './groups.ts';
+import type { Seconds } from './phases.ts';
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
@@ -14,15 +16,28 @@ const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a,
 const defined = (metrics: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
 
-/** What the step was: weights of its terms, prompts that sampled and that had a label, of all; batches it took. */
-function termMetrics({ terms, sampled, groups }: StepResult): Record<string, number> {
+/** What a step leaves behind. */
+export interface StepResult {
+  readonly work: StepWork;
+  readonly groups: readonly Group[];
+  /** Prompts that became a group; more than `groups` where dynamic sampling left some out. */
+  readonly sampled: number;
+  readonly update: UpdateResult;
+  /** Mean log pi_old(y) of labels that smoothing switched off; NaN without any. */
+  readonly inactiveLogProb: number;
+  readonly forms: FormHistory;
+  readonly seconds: Seconds;
+}
+
+/** What the step was: weights of its losses, prompts that sampled and that had a label, of all; batches it took. */
+function workMetrics({ work, sampled, groups }: StepResult): Record<string, number> {
   const share = (holds: (part: StepPart) => boolean): number => {
-    const parts = promptParts(terms);
+    const parts = promptParts(work);
     return parts.filter(holds).length / parts.length;
   };
   return {
-    weightRl: terms.rl,
-    weightSft: terms.sft,
+    weightRl: work.rl,
+    weightSft: work.sft,
     shareSampled: share(({ rollouts }) => rollouts > 0),
     shareLabelled: share(({ label }) => label !== 'none'),
     sampledPrompts: sampled / groups.length,
@@ -95,7 +110,7 @@ export function describeStep(
     kl: klSum / tokens,
     klClamped: klClamped / tokens,
     skipped: sum(groups.map((group) => group.skipped)),
-    ...termMetrics(result),
+    ...workMetrics(result),
   });
   const records = groups.map((group) =>
     groupRecord(step, group, {

@@ -3,10 +3,10 @@
  * rollouts learns nothing from it, or learns away from it. Where it is not above that of a nearly right one, such rollouts
  * switch it off (`label.smooth: reward`), or push it down.
  */
-import { controlLabel, type LabelSettings } from '../label/control.ts';
+import { controlLabel, type LabelSettings } from './control.ts';
 import { withThinking } from '../tasks/thinking.ts';
 import type { Sample, Terms } from '../types.ts';
-import { makeScorer, scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from './reward.ts';
+import { makeScorer, scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from '../reward/reward.ts';
 
 /** Both are well formed, with a thought. */
 export type Rival = 'wrong' | 'nearly right';

@@ -21,7 +21,7 @@ import { UserError } from '../errors.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { parseModelConfig } from './config.ts';
 import { loadModel } from './load.ts';
-import { QwenVL } from './qwen.ts';
+import { QwenVL } from '../model/qwen.ts';
 
 let directory: string;
 beforeEach(() => {

@@ -1,9 +1,9 @@
 import { live, noGrad, scope, tensor } from '@visurf/torch';
 import { afterAll, describe, expect, test } from 'vitest';
 
-import { loadModel } from '../model/load.ts';
+import { loadModel } from '../families/load.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
-import { generate, type GenerateOptions } from './generate.ts';
+import { respond, type RespondOptions } from './respond.ts';
 import { uniform } from './philox.ts';
 import { sampleTokens } from './sampler.ts';
 
@@ -15,7 +15,7 @@ afterAll(() => {
 });
 
 const prompts = oracleCases.map(oraclePrompt);
-const options: GenerateOptions = {
+const options: RespondOptions = {
   group: 4,
   maxNewTokens: 12,
   stopIds: [109],
@@ -33,7 +33,7 @@ describe('greedy decoding equals the reference', () => {
   test.each(oracleCases.flatMap((each) => [1, 1.05].map((penalty) => [each.name, penalty, each] as const)))(
     '%s, repetition penalty %s',
     async (_, penalty, each) => {
-      const [[result] = []] = await generate(model, [oraclePrompt(each)], {
+      const [[result] = []] = await respond(model, [oraclePrompt(each)], {
       ...options, group: 1, stopIds: [322, 320], forbiddenIds: [], temperature: 0, repetitionPenalty: penalty,
     }); // prettier-ignore
       expect(result?.tokens).toEqual(
@@ -45,7 +45,7 @@ describe('greedy decoding equals the reference', () => {
 
 test('log-probabilities kept from sampling equal those of scoring; finished rows end with the stop token', async () => {
   const before = live().handles;
-  const groups = await generate(model, prompts, options);
+  const groups = await respond(model, prompts, options);
   expect(live().handles).toBe(before);
   const scored = scope(() =>
     noGrad(() => {
@@ -66,9 +66,9 @@ test('log-probabilities kept from sampling equal those of scoring; finished rows
 });
 
 test('tokens do not depend on batching: together or alone, float64', async () => {
-  const together = await generate(model64, prompts, options);
+  const together = await respond(model64, prompts, options);
   for (const [b, prompt] of prompts.entries()) {
-    const [alone] = await generate(model64, [prompt], { ...options, promptIds: [10 + b] });
+    const [alone] = await respond(model64, [prompt], { ...options, promptIds: [10 + b] });
     expect(alone?.map(({ tokens }) => tokens)).toEqual(together[b]?.map(({ tokens }) => tokens));
   }
 });
@@ -99,7 +99,7 @@ test('sampled frequencies follow the distribution (chi-square)', () => {
 test('top-k, top-p, forbidden tokens and the penalty leave what the reference leaves', () => {
   // probabilities 0.5, 0.25, 0.125, 0.125
   const logits = tensor([4, 2, 1, 1]).log();
-  const reachable = (sampling: Partial<GenerateOptions>, forbidden?: number): number[] => {
+  const reachable = (sampling: Partial<RespondOptions>, forbidden?: number): number[] => {
     const noise = Array.from({ length: 200 }, (_, i) => (i + 0.5) / 200);
     const mask =
       forbidden === undefined ? undefined : tensor([0, 1, 2, 3].map((i) => (i === forbidden ? -Infinity : 0)));

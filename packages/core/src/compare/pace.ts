@@ -2,13 +2,13 @@
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 
-import type { Config } from './config/schema.ts';
-import { plan } from './plan.ts';
-import { readEvents } from './run/events.ts';
-import { train } from './train.ts';
-import { paceOf, pilotOf } from './compare/budget.ts';
-import { configOf, type Comparison, type RunDefinition } from './compare/definition.ts';
-import { readPace, writePace, type Pace } from './compare/result.ts';
+import type { Config } from '../config/schema.ts';
+import { plan } from '../plan.ts';
+import { readEvents } from '../run/events.ts';
+import { train } from '../train.ts';
+import { paceOf, pilotOf } from './budget.ts';
+import { configOf, type Comparison, type RunDefinition } from './definition.ts';
+import { readPace, writePace, type Pace } from './result.ts';
 
 export interface PaceOptions {
   /** Of all that decides how long a pilot takes. */

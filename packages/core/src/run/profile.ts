@@ -1,11 +1,11 @@
 /** A few steps of a run as a trace: phases of the step, and the operators that they call. */
 import { join } from 'node:path';
 
-import { observeCalls, type optim } from '@visurf/torch';
+import type { observeCalls, optim } from '@visurf/torch';
 
-import { fileError } from './errors.ts';
+import { fileError } from '../errors.ts';
 import type { ObservePhase } from './phases.ts';
-import { TraceFile } from './run/trace.ts';
+import { TraceFile } from './trace.ts';
 
 export interface ProfileOptions {
   /** Unset: `trace.json` in the run directory. */
@@ -29,6 +29,7 @@ export class Profile {
   readonly #path: string;
   readonly #trace: TraceFile;
   readonly #steps: number;
+  readonly #observeCalls: typeof observeCalls;
   readonly #onDone: (summary: ProfileSummary) => void;
   #seen = 0;
   #recorded = 0;
@@ -37,12 +38,19 @@ export class Profile {
 
   /**
    * @param run its directory
+   * @param observe of the tensor library, which this folder never loads
    * @param onDone called once, when the steps are recorded or the run ends before
    * @throws UserError when the file cannot be written
    */
-  constructor({ file, steps = 2 }: ProfileOptions, run: string, onDone: (summary: ProfileSummary) => void) {
+  constructor(
+    { file, steps = 2 }: ProfileOptions,
+    run: string,
+    observe: typeof observeCalls,
+    onDone: (summary: ProfileSummary) => void,
+  ) {
     this.#path = file ?? join(run, 'trace.json');
     this.#steps = steps;
+    this.#observeCalls = observe;
     this.#onDone = onDone;
     try {
       this.#trace = new TraceFile(this.#path, ['phases', 'operators']);
@@ -77,7 +85,7 @@ export class Profile {
   }
 
   #observe(optimizer: optim.Optimizer): () => void {
-    const stop = observeCalls((operator, start, duration) => {
+    const stop = this.#observeCalls((operator, start, duration) => {
       if (this.#trace.size > mostBytes) this.#missing++;
       else this.#trace.span('operators', operator, start, duration);
     });

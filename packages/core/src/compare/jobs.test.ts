@@ -5,9 +5,9 @@ import path from 'node:path';
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import { loadComparison } from './compare/definition.ts';
+import { loadComparison } from './definition.ts';
 import { jobsOf } from './jobs.ts';
-import { tinyModel } from './testing/oracle.ts';
+import { tinyModel } from '../testing/oracle.ts';
 
 let folder: string;
 beforeEach(() => {

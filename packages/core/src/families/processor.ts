@@ -1,5 +1,5 @@
 /** What processors and tokenizers of several families have in common. */
-import type { Family, Processor } from '../families/family.ts';
+import type { Family, Processor } from '../model/family.ts';
 
 /** Patches of 14 pixels in blocks of 2 x 2, normalised by CLIP's statistics. */
 export const clipProcessor: Processor = {

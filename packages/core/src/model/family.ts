@@ -1,15 +1,15 @@
 /**
- * What one family of models is, in one value: everything in which it differs from others. Shared parts live in model/, and
- * prompt/, model/ and plan/ read the family instead of asking which one it is. A new family is a folder beside this file and
- * a line in index.ts.
+ * What one family of models is, in one value: everything in which it differs from others. The shared
+ * parts of this folder, prompt/ and plan/ read the family instead of asking which one it is. A new family is a folder in
+ * families/ and a line in its index.ts.
  */
-import type { ModelShape } from '../model/config.ts';
-import type { DecoderBlock } from '../model/decoder.ts';
-import type { Keys } from '../model/keys.ts';
-import type { Kept } from '../model/kept.ts';
-import type { TextConfig } from '../model/text-config.ts';
-import type { Tower } from '../model/tower.ts';
-import type { VisionConfig } from '../model/vision-config.ts';
+import type { ModelShape } from './config.ts';
+import type { DecoderBlock } from './decoder.ts';
+import type { Keys } from './keys.ts';
+import type { Kept } from './kept.ts';
+import type { TextConfig } from './text-config.ts';
+import type { Tower } from './tower.ts';
+import type { VisionConfig } from './vision-config.ts';
 
 /** What the files of a processor leave out. */
 export interface Processor {

@@ -3,14 +3,14 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 
-import type { Config } from './config/schema.ts';
-import { UserError } from './errors.ts';
-import { isHubId } from './hub/id.ts';
-import { sha256 } from './run/durable.ts';
-import { said, saidOfQuestions } from './compare/decisive.ts';
-import { BASELINE, configOf, type Comparison, type MergeDefinition } from './compare/definition.ts';
-import { readResult, type StoredResult } from './compare/result.ts';
-import { dataOf } from './question/training.ts';
+import type { Config } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import { isHubId } from '../hub/id.ts';
+import { sha256 } from '../disk/durable.ts';
+import { said, saidOfQuestions } from './decisive.ts';
+import { BASELINE, configOf, type Comparison, type MergeDefinition } from './definition.ts';
+import { readResult, type StoredResult } from './result.ts';
+import { dataOf } from '../question/training.ts';
 
 /** A policy that is to be measured. */
 export interface Job {

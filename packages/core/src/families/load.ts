@@ -16,8 +16,9 @@ import {
 } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
-import { loadModelConfig, type ModelConfig } from './config.ts';
-import { QwenVL } from './qwen.ts';
+import { loadModelConfig } from './config.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { QwenVL } from '../model/qwen.ts';
 
 export interface LoadOptions {
   /**

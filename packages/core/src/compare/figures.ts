@@ -1,9 +1,9 @@
 /** A comparison as figures: how the runs went, and what they know at the end of what the model knew before. */
-import { barFigure, figurePalette, lineFigure } from './report/figure.ts';
-import type { ReportBars, ReportCurve, ReportSeries } from './report/data.ts';
-import type { Html } from './report/html.ts';
-import type { Course, Curves } from './compare/curves.ts';
-import type { Column, Estimates } from './compare/statistics.ts';
+import { barFigure, figurePalette, lineFigure } from '../report/figure.ts';
+import type { ReportBars, ReportCurve, ReportSeries } from '../report/data.ts';
+import type { Html } from '../report/html.ts';
+import type { Course, Curves } from './curves.ts';
+import type { Column, Estimates } from './statistics.ts';
 
 export interface Figure {
   readonly name: string;

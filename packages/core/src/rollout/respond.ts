@@ -12,7 +12,7 @@ import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
 import { sampleTokens, type Sampling } from './sampler.ts';
 
-export interface GenerateOptions extends Sampling {
+export interface RespondOptions extends Sampling {
   readonly group: number;
   readonly maxNewTokens: number;
   readonly stopIds: readonly number[];
@@ -28,31 +28,31 @@ export interface GenerateOptions extends Sampling {
 }
 
 /** What a caller chooses; the stop and forbidden tokens are the checkpoint's. */
-export type SamplingOptions = Omit<GenerateOptions, 'stopIds' | 'forbiddenIds'>;
+export type SamplingOptions = Omit<RespondOptions, 'stopIds' | 'forbiddenIds'>;
 
 /** Tokens (the stop token included), their log-probabilities, why it ended. */
-export interface Generated {
+export interface Drawn {
   readonly tokens: number[];
   readonly logProbs: number[];
   stop: StopReason;
 }
 
-/** One place of the batch: a rollout, and whether it still grows. */
+/** One row of the decoding: a rollout, and whether it still grows. */
 interface Row {
   readonly prompt: number;
   readonly noise: NoiseKey;
-  readonly result: Generated;
+  readonly result: Drawn;
   readonly seen: Set<number>;
   done: boolean;
 }
 
 /** Tokens between two turns of the event loop. */
 const yieldEvery = 8;
-/** The batch is packed anew when fewer than this share of its rows still grow. */
+/** Rows are packed anew when fewer than this share of them still grow. */
 const compactBelow = 0.75;
 
-/** The decoding batch: B prompts with K rows each, their caches, and the tokens chosen last. */
-class Batch {
+/** What is being decoded: B prompts with K rows each, their caches, and the tokens chosen last. */
+class Decoding {
   readonly rows: Row[];
   readonly responses: number;
   readonly prefill: Prefilled;
@@ -70,10 +70,10 @@ class Batch {
   }
 
   /** Keeps prompts that still grow, with as many rows each as the prompt with most of them needs. */
-  compact(): Batch {
+  compact(): Decoding {
     return withDevice(this.prefill.last.device, () => this.#compact());
   }
-  #compact(): Batch {
+  #compact(): Decoding {
     const byPrompt = Array.from({ length: this.rows.length / this.responses }, (_, b) =>
       Array.from({ length: this.responses }, (_, k) => b * this.responses + k).filter((at) => !this.rows[at]?.done),
     );
@@ -116,7 +116,7 @@ class Batch {
         padding: padding && (padding.size(0) === 1 ? keep(padding.detach()) : choosePrompts(padding)),
         nextPositions: prompts.map((b) => nextPositions[b] ?? 0),
       };
-      return new Batch(
+      return new Decoding(
         rows,
         responses,
         prefill,
@@ -137,7 +137,7 @@ class Batch {
   }
 }
 
-function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptions): Batch {
+function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Decoding {
   const { group, maxNewTokens, seed, step, promptIds } = options;
   const rows = prompts.flatMap(({ inputIds }, b) =>
     Array.from({ length: group }, (_, member): Row => {
@@ -164,7 +164,7 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptio
       for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
       keep(prefill.last);
       if (prefill.padding) keep(prefill.padding);
-      return new Batch(rows, group, prefill, own);
+      return new Decoding(rows, group, prefill, own);
     }),
   );
 }
@@ -173,15 +173,15 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptio
 function choose(
   model: QwenVL,
   hidden: Tensor,
-  batch: Batch,
+  decoding: Decoding,
   at: number,
-  options: GenerateOptions,
+  options: RespondOptions,
   forbidden: Tensor,
 ): number[] {
-  const noise = options.temperature === 0 ? [] : batch.rows.map((row) => uniform(row.noise, at));
-  const seen = batch.rows.map((row) => row.seen);
+  const noise = options.temperature === 0 ? [] : decoding.rows.map((row) => uniform(row.noise, at));
+  const seen = decoding.rows.map((row) => row.seen);
   const { tokens, logProbs } = sampleTokens(model.logits(hidden), options, noise, forbidden, seen);
-  batch.rows.forEach((row, i) => {
+  decoding.rows.forEach((row, i) => {
     if (row.done) return;
     const token = tokens[i] ?? 0;
     row.result.tokens.push(token);
@@ -198,27 +198,23 @@ function choose(
  * @returns [B][G]
  * @throws the signal's reason when it is aborted.
  */
-export async function generate(
-  model: QwenVL,
-  prompts: readonly Prompt[],
-  options: GenerateOptions,
-): Promise<Generated[][]> {
+export async function respond(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Promise<Drawn[][]> {
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
-  using _decoding = model.startDecoding(prompts.length * group);
-  let batch = start(model, prompts, options);
-  const all = batch.rows;
+  using _begun = model.startDecoding(prompts.length * group);
+  let decoding = start(model, prompts, options);
+  const all = decoding.rows;
   try {
     let tokens = scope(() =>
-      noGrad(() => choose(model, batch.prefill.last.repeatInterleave(group, 0), batch, 0, options, forbidden)),
+      noGrad(() => choose(model, decoding.prefill.last.repeatInterleave(group, 0), decoding, 0, options, forbidden)),
     );
-    for (let at = 1; at < maxNewTokens && batch.active > 0; at++) {
-      if (batch.active < compactBelow * batch.rows.length) {
-        const byRow = new Map(batch.rows.map((row, i) => [row, tokens[i] ?? 0]));
-        batch = noGrad(() => batch.compact());
-        tokens = batch.rows.map((row) => byRow.get(row) ?? 0);
+    for (let at = 1; at < maxNewTokens && decoding.active > 0; at++) {
+      if (decoding.active < compactBelow * decoding.rows.length) {
+        const byRow = new Map(decoding.rows.map((row, i) => [row, tokens[i] ?? 0]));
+        decoding = noGrad(() => decoding.compact());
+        tokens = decoding.rows.map((row) => byRow.get(row) ?? 0);
       }
-      const current = batch;
+      const current = decoding;
       const inputs = tokens;
       tokens = scope(() =>
         noGrad(() => {
@@ -235,7 +231,7 @@ export async function generate(
       }
     }
   } finally {
-    batch.dispose();
+    decoding.dispose();
   }
   return prompts.map((_, b) => all.slice(b * group, (b + 1) * group).map(({ result }) => result));
 }
