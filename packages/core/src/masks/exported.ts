@@ -76,11 +76,13 @@ export async function openExported(source: string): Promise<ExportedModel> {
   const library = await loadLibrary();
   const isRemote = isHubId(source, path.resolve(source));
   const { env } = library;
-  env['allowRemoteModels'] = isRemote;
-  env['allowLocalModels'] = !isRemote;
   env['cacheDir'] = path.join(homeOf(), 'transformers.js');
   if (process.env.HF_ENDPOINT) env['remoteHost'] = `${process.env.HF_ENDPOINT.replace(/\/+$/, '')}/`;
-  const [name, options] = isRemote ? [source, {}] : [path.basename(path.resolve(source)), { local_files_only: true }];
+  const isOffline = /^(?:1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
+  const name = isRemote ? source : path.basename(path.resolve(source));
+  env['allowRemoteModels'] = isRemote && !isOffline;
+  env['allowLocalModels'] = !isRemote || isOffline;
+  const options = { local_files_only: !isRemote || isOffline };
   if (!isRemote) env['localModelPath'] = path.dirname(path.resolve(source));
   try {
     const processor = (await library.AutoImageProcessor.from_pretrained(name, options)) as {

@@ -2,6 +2,7 @@
 import {
   copyFileSync,
   cpSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -9,9 +10,11 @@ import {
   truncateSync,
   utimesSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { decodeImage } from '../prompt/decode.ts';
 import { resizeBilinear } from '../prompt/bilinear.ts';
 import { hasLibrary } from '../testing/library.ts';
@@ -94,6 +97,32 @@ describe.skipIf(!isInstalled)('with @huggingface/transformers, which is optional
     await small.embed(files[2]!);
     expect(readdirSync(cache)).toHaveLength(2);
     expect(readdirSync(cache)).not.toContain(name);
+  });
+
+  test('an export of the hub is downloaded once', async () => {
+    const asked: string[] = [];
+    const server = createServer(({ url = '' }, response) => {
+      asked.push(url);
+      const file = path.join(folder, 'model', url.replace('/owner/sam2/resolve/main/', ''));
+      if (existsSync(file)) response.end(readFileSync(file));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void server.close());
+    vi.stubEnv('HF_ENDPOINT', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    vi.stubEnv('HF_HOME', path.join(temporary, 'hub'));
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { image, size, objects, stretched } = cases[1]!;
+    const draw = async () => {
+      const sam2 = await Sam2.open('owner/sam2', path.join(temporary, 'of-the-hub'));
+      return await sam2.mask(await sam2.embed(path.join(folder, image)), objects[0]!);
+    };
+    expect(overlap(await draw(), decodeRle({ size, counts: stretched[0]!.counts }))).toBeGreaterThan(0.99);
+    expect(asked.some((url) => url.endsWith('/onnx/vision_encoder.onnx'))).toBe(true);
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    const before = asked.length;
+    await draw();
+    expect(asked.length).toBe(before);
   });
 
   test('what is no export is refused with what one is', async () => {
