@@ -53,7 +53,7 @@ promptsPerStep: 2
 rollout: { group: 2, maxNewTokens: 6 }
 `;
 const sample = {
-  image: join(root, 'oracle/fixtures/images/wide-150x62.png'),
+  image: join(root, 'oracle/fixtures/images/wide-340x270.png'),
   problem: 'the red circle',
   solution: [{ bbox_2d: [2, 3, 20, 30] }],
 };

@@ -38,5 +38,5 @@ function watch(model: QwenVL, phases: Record<string, Counts>): ObservePhase {
 
 const { model, changes, dtype } = JSON.parse(process.argv[2] ?? '') as Step;
 const phases: Record<string, Counts> = {};
-await wholeStep(model, 'cuda', changes, { dtype, observe: (each) => watch(each, phases) });
+await wholeStep(model, 'cuda', changes, { dtype, observe: (each) => watch(each, phases), parameters: false });
 writeFileSync(process.env['COUNTS'] ?? '', JSON.stringify(phases));

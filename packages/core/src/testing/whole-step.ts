@@ -57,6 +57,8 @@ export interface StepOptions {
   readonly asked?: Set<string>;
   /** Sees the model before the step, and gives what sees its phases. */
   readonly observe?: (model: QwenVL) => ObservePhase;
+  /** Whether every parameter is given back. */
+  readonly parameters?: boolean;
 }
 
 /** @returns what the step found, and every parameter afterwards */
@@ -64,7 +66,7 @@ export async function wholeStep(
   model: string,
   device: Device,
   variant: Record<string, unknown>,
-  { dtype, asked, observe }: StepOptions = {},
+  { dtype, asked, observe, parameters: wanted = true }: StepOptions = {},
 ): Promise<StepResult & { readonly parameters: Record<string, number[]> }> {
   const folder = mkdtempSync(path.join(tmpdir(), 'visurf-step-'));
   try {
@@ -80,7 +82,7 @@ export async function wholeStep(
     });
     const { samples, experiment } = await loadData(config);
     const load = () => loadModel(model, { device, dtype });
-    using policy = new Policy(model, load(), PromptEncoder.load(model));
+    using policy = new Policy(model, load(), PromptEncoder.load(model, config.data));
     policy.model.precision = config.precision;
     if (config.train.lora) policy.addAdapter(config.train.lora, 1);
     const parameters = trainable(policy.model, config.train);
@@ -92,7 +94,7 @@ export async function wholeStep(
     const draw = () => ({ samples, indices: samples.map((_, i) => i) });
     const step = () => trainStep(context, draw, 1, stepTerms(config, 1), 1e-3, []);
     const result = asked ? await observed(asked, step) : await step();
-    const after = [...parameters].map(([key, each]) => [key, each.toArray()] as const);
+    const after = (wanted ? [...parameters] : []).map(([key, each]) => [key, each.toArray()] as const);
     optimizer.dispose();
     return { ...result, parameters: Object.fromEntries(after) };
   } finally {
