@@ -5,7 +5,7 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { cat, functional, tensor, zeros, type Tensor } from '@visurf/torch';
+import { cat, full, functional, tensor, zeros, type Tensor } from '@visurf/torch';
 
 import { rotate, type Rotation } from './rope.ts';
 
@@ -16,7 +16,11 @@ export interface Layout {
   readonly prefix: number;
   readonly responses: number;
   readonly tokens: number;
+  /** `responseMask`, where it is made once for all layers. */
+  readonly mask?: Tensor | undefined;
 }
+
+type Place = Pick<Tensor, 'dtype' | 'device'>;
 
 /** Keys and values of one layer: [B, KV, L, d]. */
 export interface KeyValues {
@@ -38,11 +42,8 @@ function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
 }
 
 /** [Q, L] for the last Q of L places, added to scores like those of q. */
-function causalMask(asked: number, length: number, { dtype, device }: Tensor): Tensor {
-  const values = new Float32Array(asked * length);
-  for (let i = 0; i < asked; i++) values.fill(-Infinity, i * length + length - asked + i + 1, (i + 1) * length);
-  return tensor(values, { shape: [asked, length], device }).to(dtype);
-}
+const causalMask = (asked: number, length: number, { dtype, device }: Tensor): Tensor =>
+  full([asked, length], -Infinity, { dtype, device }).triu(length - asked + 1);
 
 /**
  * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU.
@@ -71,27 +72,22 @@ export function composedAttention([q, k, v]: readonly [Tensor, Tensor, Tensor], 
     ownQ.reshape(batch, responses, tokens, heads, size),
     shared,
     { keys: perResponse(ownK), values: perResponse(ownV) },
-    responseMask(layout, q),
+    layout.mask ?? responseMask(layout, q),
   );
   return cat([prefixAttention(prefixQ, shared), ownOut.view(batch, own, -1)], 1).view(batch, asked, -1);
 }
 
 /**
- * [B or 1, 1, 1, 1, T, L + T], added to scores like those of q: -Infinity at padding of the prompt and at what comes
- * later; one for all prompts of equal length.
+ * [B or 1, 1, 1, 1, T, L + T], added to scores: -Infinity at padding of the prompt and at what comes later; one for all
+ * prompts of equal length.
  */
-function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Tensor): Tensor {
-  const batch = lengths.every((length) => length === prefix) ? 1 : lengths.length;
+export function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Place): Tensor {
   const width = prefix + tokens;
-  const values = new Float32Array(batch * tokens * width);
-  for (let b = 0; b < batch; b++) {
-    for (let t = 0; t < tokens; t++) {
-      const row = (b * tokens + t) * width;
-      values.fill(-Infinity, row + (lengths[b] ?? prefix), row + prefix);
-      values.fill(-Infinity, row + prefix + t + 1, row + width);
-    }
-  }
-  return tensor(values, { shape: [batch, 1, 1, 1, tokens, width], device }).to(dtype);
+  const later = full([1, 1, 1, 1, tokens, width], -Infinity, { dtype, device }).triu(prefix + 1);
+  if (lengths.every((length) => length === prefix)) return later;
+  const padding = new Float32Array(lengths.length * width);
+  lengths.forEach((length, b) => padding.fill(-Infinity, b * width + length, b * width + prefix));
+  return later.add(tensor(padding, { shape: [lengths.length, 1, 1, 1, 1, width], device }).to(dtype));
 }
 
 /**

@@ -18,6 +18,7 @@ import {
 } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
+import { responseMask, type Layout } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
 import type { FeatureCache } from './features.ts';
@@ -174,7 +175,8 @@ export class QwenVL extends nn.Module {
   #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
     this.forgetTrained();
     const packed = pack(items, this._config);
-    const { layout, batch } = packed;
+    const { batch } = packed;
+    const layout = this.#masked(packed.layout);
     requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
@@ -199,6 +201,12 @@ export class QwenVL extends nn.Module {
       this.model.norm.forward(stream.view(batch * (row - from), -1).indexSelect(0, places));
     const [hidden] = run(onStream(last), flow, [this.model.norm]);
     return { hidden, targets: packed.targets };
+  }
+
+  /** With the mask of responses, where the kernel that needs none is not to be had. */
+  #masked(layout: Layout): Layout {
+    if (this.device === 'cpu' || layout.responses === 0) return layout;
+    return { ...layout, mask: responseMask(layout, this) };
   }
 
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
