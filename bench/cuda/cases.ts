@@ -70,12 +70,15 @@ const large: Record<string, { shapes: ConfigJson; changes: Record<string, unknow
 
 /** Of the tests' tokenizer. */
 const ids = Object.fromEntries(
-  Object.entries(JSON.parse(readFileSync(join(tinyModel, 'config.json'), 'utf8')) as ConfigJson).filter(([key]) => key.endsWith('_token_id')),
+  Object.entries(JSON.parse(readFileSync(join(tinyModel, 'config.json'), 'utf8')) as ConfigJson).filter(([key]) =>
+    key.endsWith('_token_id'),
+  ),
 );
 
 function largeStep({ shapes, changes }: (typeof large)[string]): Step {
   const model = join(root, '.tools', 'cuda-models', `${shapes['hidden_size'] as number}`);
-  if (!existsSync(join(model, 'model.safetensors.index.json'))) writeCheckpoint(model, { ...shapes, ...ids }, 'BF16', { hollow: true });
+  if (!existsSync(join(model, 'model.safetensors.index.json')))
+    writeCheckpoint(model, { ...shapes, ...ids }, 'BF16', { hollow: true });
   return { model, changes: { ...real, ...changes }, dtype: changes === lora ? 'auto' : 'float32', gigabytes: 400 };
 }
 

@@ -83,7 +83,9 @@ export async function buildRuntime(): Promise<void> {
   writeFileSync(join(folder, 'rest.cc'), `extern "C" {\n${stubs.join('')}}\n`);
   const versions = Map.groupBy(functions, ([, version]) => version);
   versions.delete('');
-  const script = [...versions].map(([version, names]) => `${version} { ${names.map(([name]) => `${name};`).join(' ')} };`);
+  const script = [...versions].map(
+    ([version, names]) => `${version} { ${names.map(([name]) => `${name};`).join(' ')} };`,
+  );
   writeFileSync(join(folder, 'versions'), `${script.join('\n')}\n`);
   const node = join(root, 'node_modules', 'node-api-headers', 'include');
   const compiler = process.env['CXX'] ?? 'c++';
