@@ -3,6 +3,7 @@ export {
   TorchError,
   cards,
   info,
+  isOutOfMemory,
   manualSeed,
   observeCalls,
   setNumThreads,

@@ -19,6 +19,10 @@ export class TorchError extends Error {
   }
 }
 
+/** Whether memory was not enough, of the CPU or of a device. */
+export const isOutOfMemory = (error: unknown): boolean =>
+  error instanceof TorchError && /out of memory|not enough memory for a tensor/.test(error.message);
+
 /** A tensor on the native side; 0 is "no tensor". */
 export type Handle = number;
 /** What an operator takes: handles for tensors, arrays for lists, `undefined` for the schema's default. */
