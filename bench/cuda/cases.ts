@@ -22,7 +22,9 @@ export interface Step {
 /** Arguments of the command line, one command after the other; the last is counted. */
 export type Commands = readonly (readonly string[])[];
 
-export type Case = { readonly step: Step } | { readonly commands: Commands };
+/** `refused`: what the last command says as it ends with exit code 2, on a card of so many gigabytes. */
+export type Case =
+  { readonly step: Step } | { readonly commands: Commands; readonly refused?: string; readonly gigabytes?: number };
 
 const image = join(root, 'oracle/fixtures/images/wide-150x62.png');
 const prompt = ['--image', image, '--prompt', 'the red car'];
@@ -88,7 +90,12 @@ export function cases(): Record<string, Case> {
     const model = smallModel(family);
     const steps = Object.entries(variants).map(([name, changes]) => [name, { step: { model, changes } }] as const);
     const commands = Object.entries(commandsOf(model)).map(([name, each]) => [name, { commands: each }] as const);
-    return [...steps, ...commands].map(([name, each]) => [`${family.title} ${name}`, each]);
+    const train = ['train', 'config.yaml', `model=${model}`, ...device];
+    const full: Case = { commands: [train], refused: 'change one of these: train.', gigabytes: 0.04 };
+    return [...steps, ...commands, ['train, memory full', full] as const].map(([name, each]) => [
+      `${family.title} ${name}`,
+      each,
+    ]);
   });
   const steps = Object.entries(large).map(([name, each]): [string, Case] => [name, { step: largeStep(each) }]);
   return Object.fromEntries([...all, ...steps]);

@@ -7,7 +7,7 @@ import { runtime } from './prepare.ts';
 /** By name; `live` in bytes of the card, `peak` in those of tensors. */
 export type Counts = Readonly<Record<string, number>>;
 
-const { counts } = createRequire(import.meta.url)(runtime) as { counts(): string };
+const { counts } = createRequire(import.meta.url)(runtime) as { counts: () => string };
 
 /** Since the last call. */
 export function read(): Counts {

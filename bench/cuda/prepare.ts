@@ -72,7 +72,7 @@ function wanted(): { functions: Map<string, string>; libraries: Set<string> } {
 }
 
 /** One library under all names, so that whoever looks for one of NVIDIA's finds it. */
-export async function buildRuntime(): Promise<void> {
+async function buildRuntime(): Promise<void> {
   const { functions, libraries } = wanted();
   const own = readFileSync(source, 'utf8');
   const isOurs = (name: string): boolean => new RegExp(`[ *]${name}\\(`).test(own);
@@ -97,7 +97,7 @@ export async function buildRuntime(): Promise<void> {
   for (const each of libraries) symlinkSync(runtime, join(folder, each));
 }
 
-async function addon(): Promise<void> {
+function addon(): void {
   const build = join(root, 'packages', 'torch', 'scripts', 'build.mjs');
   const env = {
     ...process.env,
@@ -118,5 +118,5 @@ export async function prepare(): Promise<void> {
     await buildRuntime();
     writeFileSync(stamp, sources);
   }
-  await addon();
+  addon();
 }

@@ -28,12 +28,12 @@ struct State {
   std::unordered_map<const void*, double> launches;
   std::map<std::string, double> counts;
   std::map<const void*, size_t> blocks;
-  size_t live = 0, peak = 0, total = gigabytes() << 30;
+  size_t live = 0, peak = 0, total = bytes();
   bool capturing = false;
 
-  static size_t gigabytes() {
-    const char* given = std::getenv("DRY_RUN_GB");
-    return given ? std::strtoul(given, nullptr, 10) : 80;
+  static size_t bytes() {
+    const char* gigabytes = std::getenv("DRY_RUN_GB");
+    return static_cast<size_t>((gigabytes ? std::strtod(gigabytes, nullptr) : 80) * 1e9);
   }
 };
 

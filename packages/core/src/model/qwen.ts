@@ -21,7 +21,7 @@ import type { Grid, Prompt } from '../types.ts';
 import { responseMask, type Layout } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
-import type { FeatureCache } from './features.ts';
+import { concatenate, picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
@@ -67,16 +67,6 @@ function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
   if (!first) return [stream];
   const flat = stream.reshape(-1, stream.size(-1));
   return [flat.indexAdd(0, places, first.to(flat.dtype)).view(...stream.shape), ...later];
-}
-
-function concatenate(arrays: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let offset = 0;
-  for (const each of arrays) {
-    all.set(each, offset);
-    offset += each.length;
-  }
-  return all;
 }
 
 export class QwenVL extends nn.Module {
@@ -310,7 +300,10 @@ export class QwenVL extends nn.Module {
     if (grids.length === 0) return undefined;
     const cache = this._features;
     if (cache && run !== keepingInputs) {
-      const each = noGrad(() => prompts.flatMap((prompt) => this.#cachedFeatures(prompt, cache)));
+      const encode = (pixels: Float32Array, own: readonly Grid[]): Flow =>
+        this.#encode(pixels, own, freeingInputs).features;
+      const pictures = prompts.flatMap((prompt) => picturesOf(prompt, this._config));
+      const each = noGrad(() => rememberedFeatures(pictures, cache, this._config, encode, this.device !== 'cpu'));
       const [first] = each;
       return {
         features:
@@ -324,21 +317,6 @@ export class QwenVL extends nn.Module {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
     return this.visual.encode(this.#place(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
-  }
-
-  /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
-  #cachedFeatures(prompt: Prompt, cache: FeatureCache): Flow[] {
-    const { images, pixelValues, videoGridThw } = prompt;
-    const grids = visualGrids(prompt, this._config);
-    const total = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
-    let at = 0;
-    return grids.map((grid, i) => {
-      const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
-      const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
-      const compute = (): Flow => scope(() => this.#encode(pixels, [grid], freeingInputs).features);
-      const file = videoGridThw ? undefined : images?.[i];
-      return file === undefined ? compute() : cache.get(`${grid.join('x')} ${file}`, compute);
-    });
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */
