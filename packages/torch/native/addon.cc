@@ -83,6 +83,7 @@ napi_value init(Napi::Env env, Napi::Object exports) {
   registerAllocator(exports);
   registerAutograd(exports);
   registerMemory(exports);
+  registerGraph(exports);
   registerStandIn(exports);
   return exports;
 }

@@ -5,7 +5,7 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { cat, functional, tensor, zeros, type Tensor } from '@visurf/torch';
+import { arange, callOp, cat, functional, tensor, zeros, type DType, type Tensor } from '@visurf/torch';
 
 import { rotate, type Rotation } from './rope.ts';
 
@@ -146,11 +146,40 @@ function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValues, mas
 }
 
 /**
+ * Where in their caches the new tokens of all rows go, on a device that computes it for itself: with every token the
+ * same work on the same tensors.
+ */
+export interface Place {
+  /** int64 [1]: the number of tokens that are there. */
+  readonly index: Tensor;
+  /** Added to the scores, [B or 1, 1, 1, 1, 1, L + capacity]: -Infinity at padding and behind the new token. */
+  readonly mask: Tensor;
+}
+
+/**
+ * @param padding added to the scores of the prefix of L tokens, [B, 1, 1, 1, 1, L]
+ * @param capacity of the caches
+ */
+export function placeAt(
+  index: Tensor,
+  padding: Tensor | undefined,
+  prefix: number,
+  capacity: number,
+  dtype: DType,
+): Place {
+  const later = arange(0, capacity).gt(index);
+  const batch = padding?.size(0) ?? 1;
+  const own = zeros([batch, 1, 1, 1, 1, capacity], { dtype }).maskedFill(later, -Infinity);
+  return { index, mask: cat([padding ?? zeros([1, 1, 1, 1, 1, prefix], { dtype }), own], -1) };
+}
+
+/**
  * Attention of one new token of K responses per prompt, which is added to `own`: the decoding form of
  * `sharedPrefixAttention`, a kernel of ours on the CPU.
  * @param qkv [B, K, H, d] and [B, K, KV, d] before rotation
  * @param prefix [B, KV, d, L] and [B, KV, L, d]
- * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled
+ * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled; what lies behind them
+ *   must be finite where `at` is a `Place`
  * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
  * @returns [B, K, H * d]
  */
@@ -159,16 +188,14 @@ export function decodeAttention(
   rotation: Rotation,
   prefix: functional.DecodingCache,
   own: functional.DecodingCache,
-  at: number,
+  at: number | Place,
   padding: Tensor | undefined,
 ): Tensor {
-  if (qkv[0].device === 'cpu') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
+  if (typeof at === 'number') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
   const [q, k] = [rotate(qkv[0], rotation), rotate(qkv[1], rotation)];
-  own.keys.select(4, at).copy_(k.transpose(1, 2));
-  own.values.select(3, at).copy_(qkv[2].transpose(1, 2));
+  callOp('index_copy_', own.keys, 4, at.index, k.transpose(1, 2).unsqueeze(-1));
+  callOp('index_copy_', own.values, 3, at.index, qkv[2].transpose(1, 2).unsqueeze(3).to(own.values.dtype));
   const shared = { keys: prefix.keys.transpose(-1, -2), values: prefix.values };
-  const seen = { keys: own.keys.narrow(4, 0, at + 1).transpose(-1, -2), values: own.values.narrow(3, 0, at + 1) };
-  const { dtype, device } = q;
-  const mask = padding && cat([padding, zeros([...padding.shape.slice(0, -1), at + 1], { dtype, device })], -1);
-  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, mask).squeeze(2);
+  const seen = { keys: own.keys.transpose(-1, -2), values: own.values };
+  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, at.mask).squeeze(2);
 }

@@ -1,7 +1,7 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout } from './attention.ts';
+import { decodeAttention, packedAttention, type KeyValues, type Layout, type Place } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
 import { Projection, projectGated, projectTogether } from './projection.ts';
@@ -70,7 +70,7 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number,
+    at: number | Place,
     padding: Tensor | undefined,
   ): Tensor {
     const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
@@ -134,7 +134,7 @@ export interface DecoderBlock extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number,
+    at: number | Place,
     padding: Tensor | undefined,
   ): Tensor;
   /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
@@ -186,7 +186,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number,
+    at: number | Place,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
@@ -246,7 +246,7 @@ export class Decoder extends nn.Module {
     rotation: Rotation,
     prefix: readonly functional.DecodingCache[],
     own: readonly functional.DecodingCache[],
-    at: number,
+    at: number | Place,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {
@@ -255,7 +255,7 @@ export class Decoder extends nn.Module {
       return { layer, prefix: shared, own: mine };
     });
     const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
-    if (whole.length === caches.length) {
+    if (whole.length === caches.length && typeof at === 'number') {
       return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
     }
     let stream = x;

@@ -18,13 +18,14 @@ import {
 } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
+import { placeAt, type Place } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
 import type { FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
-import { textRotation } from './rope.ts';
+import { textRotation, type Rotation } from './rope.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
@@ -238,7 +239,7 @@ export class QwenVL extends nn.Module {
     return {
       caches,
       last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
-      padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
+      padding: padding && this.#inDtype(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
       nextPositions: prompts.map(nextPosition),
     };
   }
@@ -259,13 +260,59 @@ export class QwenVL extends nn.Module {
     const batch = tokens.length / responses;
     requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
     const step = (): Tensor => {
-      const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
-      const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
-      const embedded = words.to(this.dtype).view(batch, responses, -1);
-      const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
-      return this.model.norm.forward(x.view(batch * responses, -1));
+      const rotation = this.rotationOf(positions, [batch, 1]);
+      const ids = this.#indices(Array.from(tokens));
+      const place = this.device === 'cpu' ? at : this.#place(tensor([at], { dtype: 'int64' }), prefix, own);
+      return this.#decode(ids, rotation, responses, prefix, own, place);
     };
     return scope(() => this.#here(step));
+  }
+
+  /**
+   * `decode` for a device that is given everything as tensors, of which nothing need be known here.
+   * @param tokens int64 [B * K]
+   * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
+   * @param index int64 [1]: the number of tokens already in `own`
+   */
+  decodeOnDevice(
+    tokens: Tensor,
+    rotation: Rotation,
+    responses: number,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+    index: Tensor,
+  ): Tensor {
+    const step = (): Tensor =>
+      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    return scope(() => this.#here(step));
+  }
+
+  #decode(
+    tokens: Tensor,
+    rotation: Rotation,
+    responses: number,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+    at: number | Place,
+  ): Tensor {
+    const rows = tokens.size(0);
+    const embedded = this.model.embed_tokens.forward(tokens).to(this.dtype).view(rows / responses, responses, -1);
+    const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
+    return this.model.norm.forward(x.view(rows, -1));
+  }
+
+  #place(
+    index: Tensor,
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+  ): Place {
+    return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
+  }
+
+  /** Of text at such positions, the same on all three axes: cos and sin [...shape, 1, d] on the model's device. */
+  rotationOf(positions: readonly number[], shape: readonly number[]): Rotation {
+    const rotation = (): Rotation => textRotation([positions, positions, positions], shape, this._config, this.dtype);
+    return this.#here(rotation);
   }
 
   /** [N, V] in at least float32 of hidden states [N, D]. */
@@ -315,7 +362,7 @@ export class QwenVL extends nn.Module {
   #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): Encoded {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    return this.visual.encode(this.#place(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
+    return this.visual.encode(this.#inDtype(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
   }
 
   /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
@@ -366,7 +413,7 @@ export class QwenVL extends nn.Module {
   #indices(values: readonly number[]): Tensor {
     return tensor(values, { dtype: 'int64' });
   }
-  #place(values: Tensor): Tensor {
+  #inDtype(values: Tensor): Tensor {
     return values.to(this.dtype);
   }
 }
