@@ -7,7 +7,9 @@
  */
 import { arange, callOp, cat, functional, tensor, zeros, type DType, type Tensor } from '@visurf/torch';
 
+import type { Precision } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { hasFlashAttention, packedSequences } from './sequences.ts';
 
 /** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
 export interface Layout {
@@ -45,13 +47,20 @@ function causalMask(asked: number, length: number, { dtype, device }: Tensor): T
 }
 
 /**
- * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU.
+ * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU, flash attention on GPUs.
  * @param qkv of the last Q of S places [B, Q, H, d], and of all [B, S, KV, d], S = L + K T
+ * @param precision of products
  * @returns [B, Q, H * d]
  */
-export function packedAttention(qkv: readonly [Tensor, Tensor, Tensor], layout: Layout): Tensor {
+export function packedAttention(
+  qkv: readonly [Tensor, Tensor, Tensor],
+  layout: Layout,
+  precision: Precision = 'float32',
+): Tensor {
   const { lengths, responses, tokens } = layout;
-  if (qkv[0].device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  const { device } = qkv[0];
+  if (device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  if (hasFlashAttention(device, precision, qkv[0].size(3))) return packedSequences(qkv, layout);
   return composedAttention(qkv, layout);
 }
 

@@ -55,13 +55,14 @@ class SelfAttention extends nn.Module {
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
   prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
     const [q, k, v] = this.#project(x, rotation, from);
-    const attended = this.o_proj.forward(packedAttention([q, k, v], layout));
+    const attended = this.o_proj.forward(packedAttention([q, k, v], layout, this.q_proj._precision));
     return [attended, { keys: k.transpose(1, 2), values: v.transpose(1, 2) }];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
   packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor {
-    return this.o_proj.forward(packedAttention(this.#project(x, rotation, from), layout));
+    const qkv = this.#project(x, rotation, from);
+    return this.o_proj.forward(packedAttention(qkv, layout, this.q_proj._precision));
   }
 
   /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
