@@ -60,6 +60,10 @@ async function prepare(): Promise<string> {
   if (!config) throw new Error(`--model is one of ${Object.keys(shapes).join(', ')}`);
   const model = join(values.folder, values.model);
   if (!existsSync(join(model, 'model.safetensors.index.json'))) writeCheckpoint(model, config, 'BF16');
+  const processor = join(model, 'processor_config.json');
+  const size = { longest_edge: 1_000_000, shortest_edge: 3136 };
+  const { image_processor, ...rest } = JSON.parse(readFileSync(processor, 'utf8')) as { image_processor: ConfigJson };
+  writeFileSync(processor, JSON.stringify({ ...rest, image_processor: { ...image_processor, size } }));
   const samples = [];
   for (let i = 0; i < Number(values.prompts); i++) {
     const image = join(values.folder, `${i}.png`);

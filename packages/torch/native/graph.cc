@@ -55,9 +55,13 @@ Napi::Value beginRecording(const Napi::CallbackInfo& info) {
 void endRecording(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "endRecording", [&] {
     auto& recording = recordingAt(info);
-    // Also where the recording is refused.
+    try {
+      recording.graph.capture_end();
+    } catch (...) {
+      recording.giveBackStream();
+      throw;
+    }
     recording.giveBackStream();
-    recording.graph.capture_end();
   });
 }
 
