@@ -1,6 +1,7 @@
 /** The addon: loaded once per thread, typed, and with `TorchError` for whatever goes wrong inside libtorch. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** An error of libtorch or of the bridge, with the operator and the shapes of the tensors it was called with. */
@@ -94,7 +95,8 @@ interface Native {
 }
 
 function load(): Native {
-  const path = fileURLToPath(new URL('../build/visurf_torch.node', import.meta.url));
+  const folder = process.env['VISURF_BUILD'] ?? fileURLToPath(new URL('../build', import.meta.url));
+  const path = resolve(folder, 'visurf_torch.node');
   const again = 'run `make setup` in a checkout, `npm rebuild @visurf/torch` where it is installed';
   if (!existsSync(path)) throw new TorchError(`the native addon is not built (${path} is missing): ${again}`);
   let native: Native;

@@ -5,7 +5,7 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { arange, callOp, cat, functional, tensor, zeros, type DType, type Tensor } from '@visurf/torch';
+import { arange, callOp, cat, full, functional, tensor, zeros, type DType, type Tensor } from '@visurf/torch';
 
 import type { Precision } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
@@ -18,7 +18,11 @@ export interface Layout {
   readonly prefix: number;
   readonly responses: number;
   readonly tokens: number;
+  /** `responseMask`, where it is made once for all layers. */
+  readonly mask?: Tensor | undefined;
 }
+
+type Place = Pick<Tensor, 'dtype' | 'device'>;
 
 /** Keys and values of one layer: [B, KV, L, d]. */
 export interface KeyValues {
@@ -40,11 +44,8 @@ function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
 }
 
 /** [Q, L] for the last Q of L places, added to scores like those of q. */
-function causalMask(asked: number, length: number, { dtype, device }: Tensor): Tensor {
-  const values = new Float32Array(asked * length);
-  for (let i = 0; i < asked; i++) values.fill(-Infinity, i * length + length - asked + i + 1, (i + 1) * length);
-  return tensor(values, { shape: [asked, length], device }).to(dtype);
-}
+const causalMask = (asked: number, length: number, { dtype, device }: Tensor): Tensor =>
+  full([asked, length], -Infinity, { dtype, device }).triu(length - asked + 1);
 
 /**
  * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU, flash attention on GPUs.
@@ -80,27 +81,22 @@ export function composedAttention([q, k, v]: readonly [Tensor, Tensor, Tensor], 
     ownQ.reshape(batch, responses, tokens, heads, size),
     shared,
     { keys: perResponse(ownK), values: perResponse(ownV) },
-    responseMask(layout, q),
+    layout.mask ?? responseMask(layout, q),
   );
   return cat([prefixAttention(prefixQ, shared), ownOut.view(batch, own, -1)], 1).view(batch, asked, -1);
 }
 
 /**
- * [B or 1, 1, 1, 1, T, L + T], added to scores like those of q: -Infinity at padding of the prompt and at what comes
- * later; one for all prompts of equal length.
+ * [B or 1, 1, 1, 1, T, L + T], added to scores: -Infinity at padding of the prompt and at what comes later; one for all
+ * prompts of equal length.
  */
-function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Tensor): Tensor {
-  const batch = lengths.every((length) => length === prefix) ? 1 : lengths.length;
+export function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Place): Tensor {
   const width = prefix + tokens;
-  const values = new Float32Array(batch * tokens * width);
-  for (let b = 0; b < batch; b++) {
-    for (let t = 0; t < tokens; t++) {
-      const row = (b * tokens + t) * width;
-      values.fill(-Infinity, row + (lengths[b] ?? prefix), row + prefix);
-      values.fill(-Infinity, row + prefix + t + 1, row + width);
-    }
-  }
-  return tensor(values, { shape: [batch, 1, 1, 1, tokens, width], device }).to(dtype);
+  const later = full([1, 1, 1, 1, tokens, width], -Infinity, { dtype, device }).triu(prefix + 1);
+  if (lengths.every((length) => length === prefix)) return later;
+  const padding = new Float32Array(lengths.length * width);
+  lengths.forEach((length, b) => padding.fill(-Infinity, b * width + length, b * width + prefix));
+  return later.add(tensor(padding, { shape: [lengths.length, 1, 1, 1, 1, width], device }).to(dtype));
 }
 
 /**
@@ -158,7 +154,7 @@ function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValues, mas
  * Where in their caches the new tokens of all rows go, on a device that computes it for itself: with every token the
  * same work on the same tensors.
  */
-export interface Place {
+export interface NextPlace {
   /** int64 [1]: the number of tokens that are there. */
   readonly index: Tensor;
   /** Added to the scores, [B or 1, 1, 1, 1, 1, L + capacity]: -Infinity at padding and behind the new token. */
@@ -175,7 +171,7 @@ export function placeAt(
   prefix: number,
   capacity: number,
   dtype: DType,
-): Place {
+): NextPlace {
   const later = arange(0, capacity).gt(index);
   const batch = padding?.size(0) ?? 1;
   const own = zeros([batch, 1, 1, 1, 1, capacity], { dtype }).maskedFill(later, -Infinity);
@@ -188,7 +184,7 @@ export function placeAt(
  * @param qkv [B, K, H, d] and [B, K, KV, d] before rotation
  * @param prefix [B, KV, d, L] and [B, KV, L, d]
  * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled; what lies behind them
- *   must be finite where `at` is a `Place`
+ *   must be finite where `at` is a `NextPlace`
  * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
  * @returns [B, K, H * d]
  */
@@ -197,7 +193,7 @@ export function decodeAttention(
   rotation: Rotation,
   prefix: functional.DecodingCache,
   own: functional.DecodingCache,
-  at: number | Place,
+  at: number | NextPlace,
   padding: Tensor | undefined,
 ): Tensor {
   if (typeof at === 'number') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);

@@ -1,7 +1,7 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout, type Place } from './attention.ts';
+import { decodeAttention, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
 import { Projection, projectGated, projectTogether } from './projection.ts';
@@ -71,7 +71,7 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | Place,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
@@ -135,7 +135,7 @@ export interface DecoderBlock extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | Place,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor;
   /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
@@ -187,7 +187,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | Place,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
@@ -247,7 +247,7 @@ export class Decoder extends nn.Module {
     rotation: Rotation,
     prefix: readonly functional.DecodingCache[],
     own: readonly functional.DecodingCache[],
-    at: number | Place,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {

@@ -18,7 +18,7 @@ import {
 } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
-import { placeAt, type Place } from './attention.ts';
+import { placeAt, responseMask, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
 import type { FeatureCache } from './features.ts';
@@ -26,6 +26,7 @@ import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
+import { hasFlashAttention } from './sequences.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
@@ -175,7 +176,8 @@ export class QwenVL extends nn.Module {
   #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
     this.forgetTrained();
     const packed = pack(items, this._config);
-    const { layout, batch } = packed;
+    const { batch } = packed;
+    const layout = this.#masked(packed.layout);
     requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
@@ -200,6 +202,13 @@ export class QwenVL extends nn.Module {
       this.model.norm.forward(stream.view(batch * (row - from), -1).indexSelect(0, places));
     const [hidden] = run(onStream(last), flow, [this.model.norm]);
     return { hidden, targets: packed.targets };
+  }
+
+  /** With the mask of responses, where no kernel that needs none is to be had. */
+  #masked(layout: Layout): Layout {
+    const flash = hasFlashAttention(this.device, this._precision, this._config.text.headSize);
+    if (this.device === 'cpu' || flash || layout.responses === 0) return layout;
+    return { ...layout, mask: responseMask(layout, this) };
   }
 
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
@@ -293,7 +302,7 @@ export class QwenVL extends nn.Module {
     responses: number,
     prefix: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
-    at: number | Place,
+    at: number | NextPlace,
   ): Tensor {
     const rows = tokens.size(0);
     const embedded = this.model.embed_tokens.forward(tokens).to(this.dtype).view(rows / responses, responses, -1);
@@ -305,7 +314,7 @@ export class QwenVL extends nn.Module {
     index: Tensor,
     { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
-  ): Place {
+  ): NextPlace {
     return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
   }
 
