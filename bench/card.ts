@@ -26,10 +26,12 @@ const { values } = parseArgs({
     prompts: { type: 'string', default: '16' },
     group: { type: 'string', default: '8' },
     tokens: { type: 'string', default: '256' },
+    micro: { type: 'string', default: '1' },
     sequences: { type: 'string', default: '8' },
     steps: { type: 'string', default: '2' },
     device: { type: 'string', default: 'cuda' },
     peer: { type: 'boolean', default: false },
+    profile: { type: 'string' },
     output: { type: 'string' },
   },
 });
@@ -77,7 +79,7 @@ async function prepare(): Promise<string> {
     samples,
     group: Number(values.group),
     maxNewTokens: Number(values.tokens),
-    microBatchPrompts: 1,
+    microBatchPrompts: Number(values.micro),
   });
 }
 
@@ -121,7 +123,8 @@ mkdirSync(values.folder, { recursive: true });
 const workload = await prepare();
 const shared = ['--workload', workload, '--threads', '8', '--precision', values.precision, '--lora', values.lora];
 if (values.checkpointed) shared.push('--checkpointed');
-const ours = [process.execPath, join(root, 'bench/ours.ts'), '--kind', 'rlvr', '--device', values.device, ...shared];
+const profile = values.profile ? ['--cpu-prof', `--cpu-prof-dir=${values.profile}`] : [];
+const ours = [process.execPath, ...profile, join(root, 'bench/ours.ts'), '--kind', 'rlvr', '--device', values.device, ...shared];
 const trl = [process.env.ORACLE_PYTHON ?? python, join(root, 'bench/peer_trl.py'), ...shared, '--sequences', values.sequences];
 const measured = [await measure('visurf', ours), ...(values.peer ? [await measure('TRL', trl)] : [])];
 const result = { options: { ...values, folder: undefined }, measured };

@@ -9,7 +9,7 @@ import { arange, callOp, cat, full, functional, tensor, zeros, type DType, type 
 
 import type { Precision } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
-import { hasFlashAttention, packedSequences } from './sequences.ts';
+import { hasFlashAttention, packedSequences, type PackedSequences } from './sequences.ts';
 
 /** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
 export interface Layout {
@@ -18,8 +18,9 @@ export interface Layout {
   readonly prefix: number;
   readonly responses: number;
   readonly tokens: number;
-  /** `responseMask`, where it is made once for all layers. */
+  /** What attention on a GPU goes by, made once for all layers: `responseMask`, or sequences by the places that ask. */
   readonly mask?: Tensor | undefined;
+  readonly sequences?: ReadonlyMap<number, PackedSequences>;
 }
 
 type Place = Pick<Tensor, 'dtype' | 'device'>;

@@ -26,7 +26,7 @@ import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
-import { hasFlashAttention } from './sequences.ts';
+import { hasFlashAttention, sequencesIn } from './sequences.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
@@ -177,7 +177,9 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const packed = pack(items, this._config);
     const { batch } = packed;
-    const layout = this.#masked(packed.layout);
+    // Of the last layer only the places that predict something are asked for; observers see all.
+    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
+    const layout = this.#planned(packed.layout, from);
     requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
@@ -188,8 +190,6 @@ export class QwenVL extends nn.Module {
     const imagePlaces = this.#indices(packed.imagePlaces);
     let flow = this.#embed(packed.ids, imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
-    // Of the last layer only the places that predict something are asked for; observers see all.
-    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
     this.model.layers.forEach((layer, i) => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const body = onStream((x) => layer.packed(x, rotation, layout, first));
@@ -204,11 +204,14 @@ export class QwenVL extends nn.Module {
     return { hidden, targets: packed.targets };
   }
 
-  /** With the mask of responses, where no kernel that needs none is to be had. */
-  #masked(layout: Layout): Layout {
-    const flash = hasFlashAttention(this.device, this._precision, this._config.text.headSize);
-    if (this.device === 'cpu' || flash || layout.responses === 0) return layout;
-    return { ...layout, mask: responseMask(layout, this) };
+  /** With what attention on a GPU goes by; the last layer is asked for the places after `from` alone. */
+  #planned(layout: Layout, from: number): Layout {
+    if (this.device === 'cpu') return layout;
+    if (hasFlashAttention(this.device, this._precision, this._config.text.headSize)) {
+      const row = layout.prefix + layout.responses * layout.tokens;
+      return { ...layout, sequences: new Map([row, row - from].map((asked) => [asked, sequencesIn(layout, asked)])) };
+    }
+    return layout.responses === 0 ? layout : { ...layout, mask: responseMask(layout, this) };
   }
 
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
@@ -223,15 +226,16 @@ export class QwenVL extends nn.Module {
   #prefill(prompts: readonly Prompt[]): Prefilled {
     this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
-    const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
+    const { ids, positions, imagePlaces, layout: packed, batch, padding } = pack(items, this._config);
+    const lengths = prompts.map(({ inputIds }) => inputIds.length);
+    const from = Math.min(...lengths) - 1;
+    const layout = this.#planned(packed, from);
     const length = layout.prefix;
     requireVisible(length, this._config);
     const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
     const features = this.#encodeImages(prompts, freeingInputs)?.features;
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-    const lengths = prompts.map(({ inputIds }) => inputIds.length);
-    const from = Math.min(...lengths) - 1;
     const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const [next, cache] = scope(() => {

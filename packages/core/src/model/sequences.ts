@@ -4,7 +4,7 @@
  * of queries share those of keys. Every prompt is a sequence, and so is every response together with its prompt, whose
  * keys are gathered by index. On GPUs, in bfloat16.
  */
-import { callOp, keep, tensor, zeros, type Device, type DType, type Tensor } from '@visurf/torch';
+import { callOp, tensor, zeros, type Device, type DType, type Tensor } from '@visurf/torch';
 
 import type { Layout } from './attention.ts';
 import type { Precision } from './projection.ts';
@@ -50,14 +50,11 @@ export function sequencesOf(lengths: readonly number[]): Sequences {
 }
 
 /** Those of packed rows: their places among the B * Q queries and the B * S keys. */
-interface PackedSequences extends Sequences {
+export interface PackedSequences extends Sequences {
   /** int64; undefined where the queries lie as they are. */
   readonly queries: Tensor | undefined;
   readonly keys: Tensor;
 }
-
-/** They are the same for all layers of a pass, by the number of places that are asked for. */
-const known = new WeakMap<Layout, Map<number, PackedSequences>>();
 
 /**
  * Attention of packed rows (`packedAttention`), sequence by sequence.
@@ -70,10 +67,7 @@ export function packedSequences(
   attend: AttendSequences = flashAttention,
 ): Tensor {
   const [batch, asked, heads, size] = q.shape as [number, number, number, number];
-  let ofLayout = known.get(layout);
-  if (!ofLayout) known.set(layout, (ofLayout = new Map<number, PackedSequences>()));
-  let sequences = ofLayout.get(asked);
-  if (!sequences) ofLayout.set(asked, (sequences = place(layout, asked)));
+  const sequences = layout.sequences?.get(asked) ?? sequencesIn(layout, asked);
   const { queries, keys } = sequences;
   const flat = (x: Tensor): Tensor => x.reshape(-1, x.size(2), size);
   const chosen = (x: Tensor, places: Tensor | undefined): Tensor =>
@@ -86,7 +80,8 @@ export function packedSequences(
 
 const range = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
-function place({ lengths, prefix, responses, tokens }: Layout, asked: number): PackedSequences {
+/** The sequences of packed rows, of which the last `asked` places ask. */
+export function sequencesIn({ lengths, prefix, responses, tokens }: Layout, asked: number): PackedSequences {
   const row = prefix + responses * tokens;
   const from = row - asked;
   const all = lengths.flatMap((length, b) => {
@@ -108,8 +103,8 @@ function place({ lengths, prefix, responses, tokens }: Layout, asked: number): P
   const longest = (counts: readonly number[]): number => counts.reduce((a, b) => Math.max(a, b), 0);
   const [queryCounts, keyCounts] = [all.map((each) => each.queries.length), all.map((each) => each.keys.length)];
   return {
-    queries: inPlace ? undefined : kept(queries, 'int64'),
-    keys: kept(
+    queries: inPlace ? undefined : indices(queries, 'int64'),
+    keys: indices(
       all.flatMap((each) => each.keys),
       'int64',
     ),
@@ -122,8 +117,7 @@ function place({ lengths, prefix, responses, tokens }: Layout, asked: number): P
 
 function endsOf(counts: readonly number[]): Tensor {
   let end = 0;
-  return kept([0, ...counts.map((count) => (end += count))], 'int32');
+  return indices([0, ...counts.map((count) => (end += count))], 'int32');
 }
 
-/** The layers of a pass share it, each in a scope of its own. */
-const kept = (values: readonly number[], dtype: DType): Tensor => keep(tensor(values, { dtype }));
+const indices = (values: readonly number[], dtype: DType): Tensor => tensor(values, { dtype });
