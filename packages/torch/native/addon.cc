@@ -84,6 +84,7 @@ napi_value init(Napi::Env env, Napi::Object exports) {
   registerAutograd(exports);
   registerMemory(exports);
   registerDevices(exports);
+  registerGraph(exports);
   registerStandIn(exports);
   return exports;
 }

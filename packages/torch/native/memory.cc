@@ -170,6 +170,18 @@ void setNumThreads(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "set_num_threads", [&] { at::set_num_threads(info[0].As<Napi::Number>().Int32Value()); });
 }
 
+// setDeterministic(on): what it was. Operators that have no such kernel refuse while it is on.
+Napi::Value setDeterministic(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "setDeterministic", [&] {
+    auto& context = at::globalContext();
+    const bool before = context.deterministicAlgorithms();
+    context.setDeterministicAlgorithms(info[0].As<Napi::Boolean>(), false);
+    // Nothing here reads what it has not written.
+    context.setDeterministicFillUninitializedMemory(false);
+    return Napi::Boolean::New(info.Env(), before);
+  });
+}
+
 Napi::Value info(const Napi::CallbackInfo& call) {
   auto result = Napi::Object::New(call.Env());
   result.Set("version", TORCH_VERSION);
@@ -201,6 +213,7 @@ void registerMemory(Napi::Object exports) {
   expose<releaseGenerator>(exports, "releaseGenerator");
   expose<manualSeed>(exports, "manualSeed");
   expose<setNumThreads>(exports, "setNumThreads");
+  expose<setDeterministic>(exports, "setDeterministic");
   expose<info>(exports, "info");
 }
 

@@ -73,6 +73,9 @@ class State {
   size_t liveHandles = 0;
   int64_t liveBytes = 0;
   std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+  // Of graph.cc, whose types need the headers of CUDA.
+  std::map<uint32_t, std::shared_ptr<void>> recordings;
+  uint32_t lastRecording = 0;
   Napi::FunctionReference torchError;
 
  private:
@@ -164,6 +167,7 @@ void registerAllocator(Napi::Object exports);
 void registerAutograd(Napi::Object exports);
 void registerMemory(Napi::Object exports);
 void registerDevices(Napi::Object exports);
+void registerGraph(Napi::Object exports);
 void registerStandIn(Napi::Object exports);
 
 // Kernels of ours read memory themselves: throws where it is not that of the CPU, or of one device.

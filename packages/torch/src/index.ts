@@ -15,7 +15,8 @@ export {
 export { machineLevels, type Level } from './levels.ts';
 export { type DType, type FloatDType, type TypedArray } from './dtype.ts';
 export { Tensor, type Device } from './tensor.ts';
-export { withDevice } from './device.ts';
+export { currentDevice, deterministic, withDevice } from './device.ts';
+export { record, type Recording } from './recording.ts';
 export * from './factories.ts';
 export * as functional from './functional.ts';
 export * from './autograd.ts';

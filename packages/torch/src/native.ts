@@ -112,6 +112,12 @@ interface Native {
   releaseGenerator(id: number): void;
   manualSeed(seed: bigint): void;
   setNumThreads(threads: number): void;
+  setDeterministic(on: boolean): boolean;
+  canRecord(): boolean;
+  beginRecording(device: string): number;
+  endRecording(id: number): void;
+  replay(id: number): void;
+  disposeRecording(id: number): void;
   startStandIn(): void;
   standInKernels(): string[];
   info(): TorchInfo;
@@ -128,6 +134,8 @@ function load(): Native {
   const { GOMP_SPINCOUNT, OMP_WAIT_POLICY } = process.env;
   const isChosen = GOMP_SPINCOUNT !== undefined || OMP_WAIT_POLICY !== undefined;
   if (!isChosen) process.env['GOMP_SPINCOUNT'] = '100000';
+  // cuBLAS computes the same twice with this alone, and reads it once, too.
+  process.env['CUBLAS_WORKSPACE_CONFIG'] ??= ':4096:8';
   try {
     native = createRequire(import.meta.url)(path) as Native;
   } catch (error) {

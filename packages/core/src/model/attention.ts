@@ -5,9 +5,11 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { cat, full, functional, tensor, zeros, type Tensor } from '@visurf/torch';
+import { arange, callOp, cat, full, functional, tensor, zeros, type DType, type Tensor } from '@visurf/torch';
 
+import type { Precision } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { hasFlashAttention, packedSequences, type PackedSequences } from './sequences.ts';
 
 /** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
 export interface Layout {
@@ -16,8 +18,9 @@ export interface Layout {
   readonly prefix: number;
   readonly responses: number;
   readonly tokens: number;
-  /** `responseMask`, where it is made once for all layers. */
+  /** What attention on a GPU goes by, made once for all layers: `responseMask`, or sequences by the places that ask. */
   readonly mask?: Tensor | undefined;
+  readonly sequences?: ReadonlyMap<number, PackedSequences>;
 }
 
 type Place = Pick<Tensor, 'dtype' | 'device'>;
@@ -46,13 +49,20 @@ const causalMask = (asked: number, length: number, { dtype, device }: Tensor): T
   full([asked, length], -Infinity, { dtype, device }).triu(length - asked + 1);
 
 /**
- * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU.
+ * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU, flash attention on GPUs.
  * @param qkv of the last Q of S places [B, Q, H, d], and of all [B, S, KV, d], S = L + K T
+ * @param precision of products
  * @returns [B, Q, H * d]
  */
-export function packedAttention(qkv: readonly [Tensor, Tensor, Tensor], layout: Layout): Tensor {
+export function packedAttention(
+  qkv: readonly [Tensor, Tensor, Tensor],
+  layout: Layout,
+  precision: Precision = 'float32',
+): Tensor {
   const { lengths, responses, tokens } = layout;
-  if (qkv[0].device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  const { device } = qkv[0];
+  if (device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  if (hasFlashAttention(device, precision, qkv[0].size(3))) return packedSequences(qkv, layout);
   return composedAttention(qkv, layout);
 }
 
@@ -142,11 +152,40 @@ function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValues, mas
 }
 
 /**
+ * Where in their caches the new tokens of all rows go, on a device that computes it for itself: with every token the
+ * same work on the same tensors.
+ */
+export interface NextPlace {
+  /** int64 [1]: the number of tokens that are there. */
+  readonly index: Tensor;
+  /** Added to the scores, [B or 1, 1, 1, 1, 1, L + capacity]: -Infinity at padding and behind the new token. */
+  readonly mask: Tensor;
+}
+
+/**
+ * @param padding added to the scores of the prefix of L tokens, [B, 1, 1, 1, 1, L]
+ * @param capacity of the caches
+ */
+export function placeAt(
+  index: Tensor,
+  padding: Tensor | undefined,
+  prefix: number,
+  capacity: number,
+  dtype: DType,
+): NextPlace {
+  const later = arange(0, capacity).gt(index);
+  const batch = padding?.size(0) ?? 1;
+  const own = zeros([batch, 1, 1, 1, 1, capacity], { dtype }).maskedFill(later, -Infinity);
+  return { index, mask: cat([padding ?? zeros([1, 1, 1, 1, 1, prefix], { dtype }), own], -1) };
+}
+
+/**
  * Attention of one new token of K responses per prompt, which is added to `own`: the decoding form of
  * `sharedPrefixAttention`, a kernel of ours on the CPU.
  * @param qkv [B, K, H, d] and [B, K, KV, d] before rotation
  * @param prefix [B, KV, d, L] and [B, KV, L, d]
- * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled
+ * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled; what lies behind them
+ *   must be finite where `at` is a `NextPlace`
  * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
  * @returns [B, K, H * d]
  */
@@ -155,16 +194,14 @@ export function decodeAttention(
   rotation: Rotation,
   prefix: functional.DecodingCache,
   own: functional.DecodingCache,
-  at: number,
+  at: number | NextPlace,
   padding: Tensor | undefined,
 ): Tensor {
-  if (qkv[0].device === 'cpu') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
+  if (typeof at === 'number') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
   const [q, k] = [rotate(qkv[0], rotation), rotate(qkv[1], rotation)];
-  own.keys.select(4, at).copy_(k.transpose(1, 2));
-  own.values.select(3, at).copy_(qkv[2].transpose(1, 2));
+  callOp('index_copy_', own.keys, 4, at.index, k.transpose(1, 2).unsqueeze(-1));
+  callOp('index_copy_', own.values, 3, at.index, qkv[2].transpose(1, 2).unsqueeze(3).to(own.values.dtype));
   const shared = { keys: prefix.keys.transpose(-1, -2), values: prefix.values };
-  const seen = { keys: own.keys.narrow(4, 0, at + 1).transpose(-1, -2), values: own.values.narrow(3, 0, at + 1) };
-  const { dtype, device } = q;
-  const mask = padding && cat([padding, zeros([...padding.shape.slice(0, -1), at + 1], { dtype, device })], -1);
-  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, mask).squeeze(2);
+  const seen = { keys: own.keys.transpose(-1, -2), values: own.values };
+  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, at.mask).squeeze(2);
 }

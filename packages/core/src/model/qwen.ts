@@ -18,14 +18,15 @@ import {
 } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
-import { responseMask, type Layout } from './attention.ts';
+import { placeAt, responseMask, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
 import { concatenate, picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
-import { textRotation } from './rope.ts';
+import { textRotation, type Rotation } from './rope.ts';
+import { hasFlashAttention, sequencesIn } from './sequences.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
@@ -166,7 +167,9 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const packed = pack(items, this._config);
     const { batch } = packed;
-    const layout = this.#masked(packed.layout);
+    // Of the last layer only the places that predict something are asked for; observers see all.
+    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
+    const layout = this.#planned(packed.layout, from);
     requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
@@ -177,8 +180,6 @@ export class QwenVL extends nn.Module {
     const imagePlaces = this.#indices(packed.imagePlaces);
     let flow = this.#embed(packed.ids, imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
-    // Of the last layer only the places that predict something are asked for; observers see all.
-    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
     this.model.layers.forEach((layer, i) => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const body = onStream((x) => layer.packed(x, rotation, layout, first));
@@ -193,10 +194,14 @@ export class QwenVL extends nn.Module {
     return { hidden, targets: packed.targets };
   }
 
-  /** With the mask of responses, where the kernel that needs none is not to be had. */
-  #masked(layout: Layout): Layout {
-    if (this.device === 'cpu' || layout.responses === 0) return layout;
-    return { ...layout, mask: responseMask(layout, this) };
+  /** With what attention on a GPU goes by; the last layer is asked for the places after `from` alone. */
+  #planned(layout: Layout, from: number): Layout {
+    if (this.device === 'cpu') return layout;
+    if (hasFlashAttention(this.device, this._precision, this._config.text.headSize)) {
+      const row = layout.prefix + layout.responses * layout.tokens;
+      return { ...layout, sequences: new Map([row, row - from].map((asked) => [asked, sequencesIn(layout, asked)])) };
+    }
+    return layout.responses === 0 ? layout : { ...layout, mask: responseMask(layout, this) };
   }
 
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
@@ -211,15 +216,16 @@ export class QwenVL extends nn.Module {
   #prefill(prompts: readonly Prompt[]): Prefilled {
     this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
-    const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
+    const { ids, positions, imagePlaces, layout: packed, batch, padding } = pack(items, this._config);
+    const lengths = prompts.map(({ inputIds }) => inputIds.length);
+    const from = Math.min(...lengths) - 1;
+    const layout = this.#planned(packed, from);
     const length = layout.prefix;
     requireVisible(length, this._config);
     const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
     const features = this.#encodeImages(prompts, freeingInputs)?.features;
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-    const lengths = prompts.map(({ inputIds }) => inputIds.length);
-    const from = Math.min(...lengths) - 1;
     const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const [next, cache] = scope(() => {
@@ -236,7 +242,7 @@ export class QwenVL extends nn.Module {
     return {
       caches,
       last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
-      padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
+      padding: padding && this.#inDtype(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
       nextPositions: prompts.map(nextPosition),
     };
   }
@@ -257,13 +263,59 @@ export class QwenVL extends nn.Module {
     const batch = tokens.length / responses;
     requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
     const step = (): Tensor => {
-      const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
-      const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
-      const embedded = words.to(this.dtype).view(batch, responses, -1);
-      const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
-      return this.model.norm.forward(x.view(batch * responses, -1));
+      const rotation = this.rotationOf(positions, [batch, 1]);
+      const ids = this.#indices(Array.from(tokens));
+      const place = this.device === 'cpu' ? at : this.#place(tensor([at], { dtype: 'int64' }), prefix, own);
+      return this.#decode(ids, rotation, responses, prefix, own, place);
     };
     return scope(() => this.#here(step));
+  }
+
+  /**
+   * `decode` for a device that is given everything as tensors, of which nothing need be known here.
+   * @param tokens int64 [B * K]
+   * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
+   * @param index int64 [1]: the number of tokens already in `own`
+   */
+  decodeOnDevice(
+    tokens: Tensor,
+    rotation: Rotation,
+    responses: number,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+    index: Tensor,
+  ): Tensor {
+    const step = (): Tensor =>
+      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    return scope(() => this.#here(step));
+  }
+
+  #decode(
+    tokens: Tensor,
+    rotation: Rotation,
+    responses: number,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+    at: number | NextPlace,
+  ): Tensor {
+    const rows = tokens.size(0);
+    const embedded = this.model.embed_tokens.forward(tokens).to(this.dtype).view(rows / responses, responses, -1);
+    const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
+    return this.model.norm.forward(x.view(rows, -1));
+  }
+
+  #place(
+    index: Tensor,
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+  ): NextPlace {
+    return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
+  }
+
+  /** Of text at such positions, the same on all three axes: cos and sin [...shape, 1, d] on the model's device. */
+  rotationOf(positions: readonly number[], shape: readonly number[]): Rotation {
+    const rotation = (): Rotation => textRotation([positions, positions, positions], shape, this._config, this.dtype);
+    return this.#here(rotation);
   }
 
   /** [N, V] in at least float32 of hidden states [N, D]. */
@@ -316,7 +368,7 @@ export class QwenVL extends nn.Module {
   #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): Encoded {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    return this.visual.encode(this.#place(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
+    return this.visual.encode(this.#inDtype(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */
@@ -352,7 +404,7 @@ export class QwenVL extends nn.Module {
   #indices(values: readonly number[]): Tensor {
     return tensor(values, { dtype: 'int64' });
   }
-  #place(values: Tensor): Tensor {
+  #inDtype(values: Tensor): Tensor {
     return values.to(this.dtype);
   }
 }

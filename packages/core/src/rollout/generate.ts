@@ -4,13 +4,15 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, tensor, withDevice, zeros, type functional, type Tensor } from '@visurf/torch';
 
 import { cacheCapacity } from '../budgets.ts';
+import { requireVisible } from '../model/pack.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
-import { sampleTokens, type Sampling } from './sampler.ts';
+import { isRecordable, RecordedDecoding } from './recorded.ts';
+import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
 
 export interface GenerateOptions extends Sampling {
   readonly group: number;
@@ -46,6 +48,8 @@ interface Row {
   done: boolean;
 }
 
+/** Tokens between two looks at what a device chose: rows that have ended meanwhile grow in vain. */
+const readEvery = 16;
 /** Tokens between two turns of the event loop. */
 const yieldEvery = 8;
 /** The batch is packed anew when fewer than this share of its rows still grow. */
@@ -65,6 +69,10 @@ class Batch {
     this.own = own;
   }
 
+  /** Tokens of a prompt, with padding. */
+  get prefix(): number {
+    return this.prefill.caches[0]?.values.size(2) ?? 0;
+  }
   get active(): number {
     return this.rows.filter(({ done }) => !done).length;
   }
@@ -157,9 +165,11 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptio
       const { keyValueHeads, headSize } = model.config.text;
       const perRollout = [prompts.length, keyValueHeads, group];
       const capacity = cacheCapacity(maxNewTokens);
+      // Where a device masks what is not filled yet, it must be numbers.
+      const blank = model.device === 'cpu' ? empty : zeros;
       const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(empty([...perRollout, headSize, capacity], { dtype, device })),
-        values: keep(empty([...perRollout, capacity, headSize], { dtype, device })),
+        keys: keep(blank([...perRollout, headSize, capacity], { dtype, device })),
+        values: keep(blank([...perRollout, capacity, headSize], { dtype, device })),
       }));
       for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
       keep(prefill.last);
@@ -169,19 +179,12 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: GenerateOptio
   );
 }
 
-/** Chooses a token for every row from hidden states [B * K, D] and notes what ended. @returns the tokens, [B * K] */
-function choose(
-  model: QwenVL,
-  hidden: Tensor,
-  batch: Batch,
-  at: number,
-  options: GenerateOptions,
-  forbidden: Tensor,
-): number[] {
-  const noise = options.temperature === 0 ? [] : batch.rows.map((row) => uniform(row.noise, at));
-  const seen = batch.rows.map((row) => row.seen);
-  const { tokens, logProbs } = sampleTokens(model.logits(hidden), options, noise, forbidden, seen);
-  batch.rows.forEach((row, i) => {
+const noiseAt = (rows: readonly Row[], at: number, { temperature }: Sampling): number[] =>
+  temperature === 0 ? [] : rows.map((row) => uniform(row.noise, at));
+
+/** Notes the tokens that were chosen for all rows, and what ended. @returns the tokens, [B * K] */
+function take({ rows }: Batch, { tokens, logProbs }: Chosen, options: GenerateOptions): readonly number[] {
+  rows.forEach((row, i) => {
     if (row.done) return;
     const token = tokens[i] ?? 0;
     row.result.tokens.push(token);
@@ -190,7 +193,74 @@ function choose(
     if (row.prompt === 0 && row.noise.member === 0) options.onToken?.(token);
     if (options.stopIds.includes(token)) [row.done, row.result.stop] = [true, 'eos'];
   });
-  return [...tokens];
+  return tokens;
+}
+
+/** Chooses the token at place `at` of every row: one from its hidden state, [B * K, D]. */
+function choose(
+  model: QwenVL,
+  hidden: Tensor,
+  { rows }: Batch,
+  at: number,
+  options: GenerateOptions,
+  forbidden: Tensor,
+): Chosen {
+  const seen = rows.map((row) => row.seen);
+  return sampleTokens(model.logits(hidden), options, noiseAt(rows, at, options), forbidden, seen);
+}
+
+/** Goes on with a batch until it is disposed: `advance` chooses tokens for all rows, the next at place `at`. */
+interface Decoding extends Disposable {
+  /** At most so many tokens at once. @returns those of one place after the other */
+  advance(at: number, most: number): Chosen[];
+}
+
+/** One token at a time, from those that were chosen last. */
+function decodeStepwise(
+  model: QwenVL,
+  batch: Batch,
+  _at: number,
+  tokens: readonly number[],
+  options: GenerateOptions,
+  forbidden: Tensor,
+): Decoding {
+  const { prefill, own, responses } = batch;
+  let last = tokens;
+  const once = (at: number): Chosen => {
+    const positions = prefill.nextPositions.map((next) => next + at - 1);
+    return choose(model, model.decode(last, positions, responses, prefill, own, at - 1), batch, at, options, forbidden);
+  };
+  const advance = (at: number): Chosen[] => {
+    const chosen = scope(() => noGrad(() => once(at)));
+    last = chosen.tokens;
+    return [chosen];
+  };
+  return { advance, [Symbol.dispose]: () => undefined };
+}
+
+/** Many tokens between two looks at what was chosen: with `onToken`, whoever watches sees each at once. */
+function decodeRecorded(
+  model: QwenVL,
+  batch: Batch,
+  at: number,
+  tokens: readonly number[],
+  options: GenerateOptions,
+  forbidden: Tensor,
+): Decoding {
+  const { rows } = batch;
+  const noise = Array.from({ length: options.maxNewTokens - at }, (_, i) =>
+    options.temperature === 0 ? rows.map(() => 0) : noiseAt(rows, at + i, options),
+  );
+  const recorded = new RecordedDecoding(model, batch, at, tokens, noise, options, forbidden);
+  const together = options.onToken ? 1 : readEvery;
+  return {
+    advance: (from, most) => {
+      const count = Math.min(together, most);
+      requireVisible(batch.prefix + from + count, model.config);
+      return recorded.advance(count);
+    },
+    [Symbol.dispose]: () => recorded[Symbol.dispose](),
+  };
 }
 
 /**
@@ -206,35 +276,35 @@ export async function generate(
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
+  const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
   let batch = start(model, prompts, options);
   const all = batch.rows;
+  let decoding: Decoding | undefined;
   try {
-    let tokens = scope(() =>
-      noGrad(() => choose(model, batch.prefill.last.repeatInterleave(group, 0), batch, 0, options, forbidden)),
-    );
-    for (let at = 1; at < maxNewTokens && batch.active > 0; at++) {
+    const first = (): Chosen =>
+      choose(model, batch.prefill.last.repeatInterleave(group, 0), batch, 0, options, forbidden);
+    let tokens: readonly number[] = take(batch, scope(() => noGrad(first)), options);
+    for (let at = 1; at < maxNewTokens && batch.active > 0;) {
       if (batch.active < compactBelow * batch.rows.length) {
         const byRow = new Map(batch.rows.map((row, i) => [row, tokens[i] ?? 0]));
+        decoding?.[Symbol.dispose]();
+        decoding = undefined;
         batch = noGrad(() => batch.compact());
         tokens = batch.rows.map((row) => byRow.get(row) ?? 0);
       }
-      const current = batch;
-      const inputs = tokens;
-      tokens = scope(() =>
-        noGrad(() => {
-          const { prefill, own, responses } = current;
-          const positions = prefill.nextPositions.map((next) => next + at - 1);
-          const hidden = model.decode(inputs, positions, responses, prefill, own, at - 1);
-          return choose(model, hidden, current, at, options, forbidden);
-        }),
-      );
-      // Whoever watches an answer may want to stop it at any token.
-      if (options.onToken || at % yieldEvery === 0) {
-        await setImmediate();
-        signal?.throwIfAborted();
+      decoding ??= begin(model, batch, at, tokens, options, forbidden);
+      for (const chosen of decoding.advance(at, maxNewTokens - at)) {
+        tokens = take(batch, chosen, options);
+        at++;
+        // Whoever watches an answer may want to stop it at any token.
+        if (options.onToken || at % yieldEvery === 0) {
+          await setImmediate();
+          signal?.throwIfAborted();
+        }
       }
     }
   } finally {
+    decoding?.[Symbol.dispose]();
     batch.dispose();
   }
   return prompts.map((_, b) => all.slice(b * group, (b + 1) * group).map(({ result }) => result));
