@@ -158,7 +158,14 @@ export class QwenVL extends nn.Module {
       };
     }
     const tape = new Tape();
-    const pass = this.#here(() => this.#packed(items, tape.run));
+    // Casts for passes without a graph would outlive the stage that is their only user.
+    const run: RunStage = (stage, flow, parts) => {
+      const output = tape.run(stage, flow, parts);
+      for (const part of parts)
+        for (const each of projections(part).values()) if (each.weight.requiresGrad) each.forgetCasts();
+      return output;
+    };
+    const pass = this.#here(() => this.#packed(items, run));
     return { ...pass, backward: (gradient) => this.#here(() => tape.backward(gradient)) };
   }
 
@@ -285,8 +292,7 @@ export class QwenVL extends nn.Module {
     own: readonly functional.DecodingCache[],
     index: Tensor,
   ): Tensor {
-    const step = (): Tensor =>
-      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
     return scope(() => this.#here(step));
   }
 
@@ -299,7 +305,10 @@ export class QwenVL extends nn.Module {
     at: number | NextPlace,
   ): Tensor {
     const rows = tokens.size(0);
-    const embedded = this.model.embed_tokens.forward(tokens).to(this.dtype).view(rows / responses, responses, -1);
+    const embedded = this.model.embed_tokens
+      .forward(tokens)
+      .to(this.dtype)
+      .view(rows / responses, responses, -1);
     const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
     return this.model.norm.forward(x.view(rows, -1));
   }
