@@ -46,7 +46,7 @@ const commandsOf = (model: string): Record<string, Commands> => {
     'train, resumed': [train(), train('steps=2', '--resume')],
     'train with LoRA, resumed': [train(...lora), train(...lora, 'steps=2', '--resume')],
     'eval of an adapter': [train(...lora), ['eval', '--model', 'run', '--data', 'train.jsonl', ...device]],
-    'merge of an adapter': [train(...lora), ['merge', '--model', 'run', '--output', 'merged']],
+    'merge of an adapter': [train(...lora), ['merge', '--model', 'run', '--output', 'merged', ...device]],
   };
 };
 
@@ -91,7 +91,7 @@ export function cases(): Record<string, Case> {
     const steps = Object.entries(variants).map(([name, changes]) => [name, { step: { model, changes } }] as const);
     const commands = Object.entries(commandsOf(model)).map(([name, each]) => [name, { commands: each }] as const);
     const train = ['train', 'config.yaml', `model=${model}`, ...device];
-    const full: Case = { commands: [train], refused: 'change one of these: train.', gigabytes: 0.04 };
+    const full: Case = { commands: [train], refused: 'memory is full', gigabytes: 0.04 };
     return [...steps, ...commands, ['train, memory full', full] as const].map(([name, each]) => [
       `${family.title} ${name}`,
       each,

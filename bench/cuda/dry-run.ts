@@ -16,7 +16,9 @@ import { parseArgs } from 'node:util';
 
 import { format } from 'prettier';
 
-import { cases, type Case } from './cases.ts';
+import { parseConfig } from '../../packages/core/src/config/load.ts';
+import { plan } from '../../packages/core/src/plan.ts';
+import { cases, type Case, type Step } from './cases.ts';
 import type { Counts } from './counts.ts';
 import { environment, prepare, root } from './prepare.ts';
 
@@ -36,8 +38,10 @@ interface Golden {
   readonly token?: Asked;
   /** All of it, without loading. */
   readonly whole: Asked;
-  /** Bytes of the card. */
+  /** Bytes of tensors on the card. */
   readonly peak: number;
+  /** What `visurf plan` expects in place of `peak`, of steps with real shapes. */
+  readonly planned?: number;
 }
 
 const { values: options } = parseArgs({
@@ -78,7 +82,23 @@ function run(
   });
 }
 
-async function runCase(each: Case): Promise<Phases> {
+/** CUDA itself, which the plan counts and the dry run does not. */
+const context = 500e6;
+
+/** @returns bytes of tensors that the plan expects of a step with real shapes */
+async function plannedPeak({ model, changes, gigabytes = 80 }: Step, folder: string): Promise<number> {
+  const data = { prompt: 'find {Question}', ...(changes['data'] as object), train: join(folder, 'train.jsonl') };
+  const config = parseConfig({ model, output: 'unused', steps: 1, ...changes, data });
+  const { memory } = await plan(config, { machine: 'h100', memory: gigabytes * 1e9 });
+  return memory.peak - context;
+}
+
+interface Outcome {
+  readonly phases: Phases;
+  readonly planned?: number;
+}
+
+async function runCase(each: Case): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'visurf-dry-run-'));
   const counts = join(folder, 'counts.json');
   const read = (): unknown => JSON.parse(readFileSync(counts, 'utf8'));
@@ -89,14 +109,15 @@ async function runCase(each: Case): Promise<Phases> {
     writeFileSync(join(folder, 'train.jsonl'), lines.join('\n'));
     if ('step' in each) {
       await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, each.step);
-      return read() as Phases;
+      const phases = read() as Phases;
+      return each.step.gigabytes === undefined ? { phases } : { phases, planned: await plannedPeak(each.step, folder) };
     }
     const program = join(root, 'packages/visurf/src/main.ts');
     for (const [i, args] of each.commands.entries()) {
       const last = i === each.commands.length - 1;
       await run(['--import', here('report.ts'), program, ...args], folder, counts, last ? each : {});
     }
-    return { command: read() as Counts };
+    return { phases: { command: read() as Counts } };
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -112,12 +133,12 @@ const summarise = (counts: Counts): Asked => ({
   copiesToHost: counts['copies to host'] ?? 0,
 });
 
-function goldenOf({ token, loading: _, ...phases }: Phases): Golden {
+function goldenOf({ phases: { token, loading: _, ...phases }, planned }: Outcome): Golden {
   const all: Record<string, number> = {};
   for (const counts of Object.values(phases))
     for (const [name, amount] of Object.entries(counts)) all[name] = (all[name] ?? 0) + amount;
   const peak = Math.max(...Object.values(phases).map((counts) => counts['peak'] ?? 0));
-  return { ...(token && { token: summarise(token) }), whole: summarise(all), peak };
+  return { ...(token && { token: summarise(token) }), whole: summarise(all), peak, ...(planned && { planned }) };
 }
 
 /** Numbers by their path: `token.launches`. */
@@ -134,6 +155,12 @@ function risen(before: Golden, now: Golden): string[] {
   );
 }
 
+/** The plan may be off by a twentieth. */
+function misplanned({ peak, planned }: Golden): string[] {
+  if (planned === undefined || Math.abs(planned / peak - 1) <= 0.05) return [];
+  return [`planned are ${planned} bytes, counted ${peak}`];
+}
+
 function describeKernels(phases: Phases): string {
   return Object.entries(phases)
     .map(([phase, counts]) => {
@@ -143,6 +170,21 @@ function describeKernels(phases: Phases): string {
     .join('\n');
 }
 
+/** Into docs/gpu.md. */
+function writeTable(all: Readonly<Record<string, Golden>>): void {
+  const page = join(root, 'docs/gpu.md');
+  const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1);
+  const rows = Object.entries(all).map(([name, { token, whole, peak, planned }]) => {
+    const counted = [token?.launches ?? '', whole.launches, whole.synchronisations, gigabytes(peak)];
+    return `| ${[name, ...counted, planned === undefined ? '' : gigabytes(planned)].join(' | ')} |`;
+  });
+  const head = '| what | launches a token | launches in all | synchronisations | peak, GB | planned, GB |';
+  const table = `${head}\n|${' --- |'.repeat(6)}\n${rows.join('\n')}`;
+  const [begin, end] = ['<!-- counted -->\n', '<!-- end -->'];
+  const text = readFileSync(page, 'utf8');
+  writeFileSync(page, `${text.split(begin)[0]}${begin}\n${table}\n\n${end}${text.split(end)[1]}`);
+}
+
 await prepare();
 const known = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Golden>) : {};
 const found: Record<string, Golden> = {};
@@ -150,16 +192,16 @@ let failed = 0;
 for (const [name, each] of Object.entries(cases()).filter(([name]) => name.includes(options.only))) {
   const start = performance.now();
   try {
-    const phases = await runCase(each);
-    const golden = (found[name] = goldenOf(phases));
+    const outcome = await runCase(each);
+    const golden = (found[name] = goldenOf(outcome));
     const { token, whole, peak } = golden;
-    const problems = known[name] ? risen(known[name], golden) : [];
+    const problems = [...(known[name] ? risen(known[name], golden) : []), ...misplanned(golden)];
     if (problems.length > 0) throw new Error(problems.join('\n'));
     const perToken = token ? `${token.launches} launches a token, ` : '';
     const text = `${perToken}${whole.launches} in all, ${whole.synchronisations} synchronisations`;
     const seconds = Math.round((performance.now() - start) / 1000);
     console.log(`ok      ${name}: ${text}, ${(peak / 1e9).toFixed(2)} GB (${seconds} s)`);
-    if (options.kernels) console.log(describeKernels(phases));
+    if (options.kernels) console.log(describeKernels(outcome.phases));
   } catch (error) {
     failed++;
     console.log(`FAILED  ${name}: ${error instanceof Error ? error.message : String(error)}`);
@@ -167,4 +209,8 @@ for (const [name, each] of Object.entries(cases()).filter(([name]) => name.inclu
 }
 console.log(`${Object.keys(found).length} passed, ${failed} failed`);
 if (failed > 0) process.exitCode = 1;
-else writeFileSync(file, await format(JSON.stringify({ ...known, ...found }), { parser: 'json', printWidth: 120 }));
+else {
+  const all = { ...known, ...found };
+  writeFileSync(file, await format(JSON.stringify(all), { parser: 'json', printWidth: 120 }));
+  writeTable(all);
+}

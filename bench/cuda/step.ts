@@ -24,7 +24,8 @@ function watch(model: QwenVL, phases: Record<string, Counts>): ObservePhase {
   };
   // A token is what lies between the beginnings of two steps of decoding, recorded or not.
   let decoding = false;
-  const begins = <Values extends readonly unknown[], Result>(step: (...values: Values) => Result) =>
+  const begins =
+    <Values extends readonly unknown[], Result>(step: (...values: Values) => Result) =>
     (...values: Values): Result => {
       const counted = read();
       phases['decoding'] = add(phases['decoding'], counted);

@@ -33,16 +33,18 @@ export function explainMemory(error: unknown, remedy = usual): unknown {
 
 /** As `explainMemory`, of a training: with the changes that would lower its peak, as `plan` has them. */
 export const explainTraining = async (error: unknown, config: Config): Promise<unknown> =>
-  isOutOfMemory(error) ? explainMemory(error, await remedyFor(config)) : error;
+  isOutOfMemory(error) ? explainMemory(error, await remedyFor(config, deviceOf(error))) : error;
 
-async function remedyFor(config: Config): Promise<string> {
+async function remedyFor(config: Config, device: Device): Promise<string> {
   const general = 'See what takes it, and what would lower it: visurf plan CONFIG.yaml';
   try {
-    // Rates are not asked for: nothing is measured on a machine that is full.
-    const { memory, advice } = await plan(config, { gflops: 1, memory: 1 });
+    // Time is not asked for: nothing is measured on a machine that is full, and any card will do.
+    const machine = device === 'cpu' ? undefined : 'h100';
+    const memory = deviceMemory(device)?.total ?? 1;
+    const { memory: planned, advice } = await plan({ ...config, device }, { gflops: 1, machine, memory });
     const changes = advice.slice(0, 4).map(({ change, peak }) => `${change} (${gigabytes(peak)})`);
     if (changes.length === 0) return general;
-    return `Planned are ${gigabytes(memory.peak)}; change one of these: ${changes.join(', ')}. visurf plan says more.`;
+    return `Planned are ${gigabytes(planned.peak)}; change one of these: ${changes.join(', ')}. visurf plan says more.`;
   } catch {
     return general;
   }

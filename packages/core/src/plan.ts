@@ -115,16 +115,12 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
  * The machine that is planned for; undefined: this one's processor.
  * @throws UserError where a card is asked for that nobody describes
  */
-function machineFor(device: string, { machine, memory, gflops }: PlanOptions): CardMachine | undefined {
+function machineFor(device: string, { machine }: PlanOptions): CardMachine | undefined {
   if (machine !== undefined) return findMachine(machine);
   if (device === 'cpu' || (device === 'auto' && info().cudaDevices === 0)) return undefined;
   const card = cards().cards[device.startsWith('cuda:') ? Number(device.slice('cuda:'.length)) : 0];
   const here = card && machineOfCard(card.name, card.memory);
   if (here) return { ...here, memory: deviceMemory(device === 'auto' ? 'cuda' : device)?.free ?? card.memory };
-  if (memory !== undefined && gflops !== undefined) {
-    const rate = gflops * 1e9;
-    return { ...findMachine('h100'), name: 'as given', memory, rates: { bfloat16: rate, float32: rate } };
-  }
   throw new UserError(card ? `a ${card.name} is not known here` : 'there is no card here to plan for', {
     where: `device ${device}`,
     remedy: `Say which machine it will be: --machine ${machineNames.join(' | ')} | FILE.yaml`,

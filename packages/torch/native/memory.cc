@@ -188,7 +188,9 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   result.Set("threads", at::get_num_threads());
   result.Set("cpuCapability", at::get_cpu_capability());
   result.Set("kernels", level().name);
-  result.Set("cuda", at::hasCUDA());
+  // Whether it was built for it: `hasCUDA` is also false where there is no driver.
+  const auto product = c10::Dispatcher::singleton().findSchemaOrThrow("aten::mm", "");
+  result.Set("cuda", product.hasKernelForDispatchKey(c10::DispatchKey::CUDA));
   result.Set("cudaDevices", at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0);
   result.Set("mkl", at::hasMKL());
   result.Set("parallel", at::get_parallel_info());

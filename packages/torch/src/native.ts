@@ -37,6 +37,7 @@ export interface TorchInfo {
   readonly cpuCapability: string;
   /** Those that our own kernels use: the same, where they are compiled for them. */
   readonly kernels: string;
+  /** Whether it is built for CUDA; what there is of it is in `cudaDevices`. */
   readonly cuda: boolean;
   readonly cudaDevices: number;
   readonly mkl: boolean;

@@ -54,7 +54,7 @@ function machineOf(name: string, values: z.output<typeof schema>): CardMachine {
   const { memory, host, bandwidth, bfloat16, float32, launch, price } = values;
   const rates = { bfloat16: bfloat16 * 1e12, float32: float32 * 1e12 };
   const bytes = { memory: memory * 1e9, hostMemory: host.memory * 1e9, bandwidth: bandwidth * 1e9 };
-  return { name, ...bytes, rates, launch: launch * 1e-6, price };
+  return { name, ...bytes, rates, launch: launch / 1e6, price };
 }
 
 /**
@@ -74,11 +74,14 @@ export function findMachine(name: string): CardMachine {
   const read = schema.safeParse(readYaml(name));
   if (read.success) return machineOf(name, read.data);
   const [issue] = read.error.issues;
-  throw new UserError(`${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'cannot be used'}`, {
-    where: name,
-    remedy:
-      'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 in TFLOP/s, launch in microseconds, price per hour.',
-  });
+  throw new UserError(
+    `${issue && issue.path.length > 0 ? issue.path.join('.') : 'the file'}: ${issue?.message ?? 'cannot be used'}`,
+    {
+      where: name,
+      remedy:
+        'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 in TFLOP/s, launch in microseconds, price per hour.',
+    },
+  );
 }
 
 function readYaml(file: string): unknown {

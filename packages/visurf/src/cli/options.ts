@@ -38,7 +38,7 @@ export function withJson(command: Command): Command {
 
 /** `--device` and `--precision`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
-  const device = new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
+  const device = deviceOption();
   const precision = new Option('--precision <type>', 'of products; weights are float32').choices([
     'float32',
     'bfloat16',
@@ -47,6 +47,9 @@ export function withCompute(command: Command, defaults: boolean): Command {
     .addOption(defaults ? device.default('cpu') : device)
     .addOption(defaults ? precision.default('float32') : precision);
 }
+
+export const deviceOption = (): Option =>
+  new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
 
 /** As `device` in a configuration. */
 function deviceName(text: string): string {
