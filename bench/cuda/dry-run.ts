@@ -188,12 +188,15 @@ function writeTable(all: Readonly<Record<string, Golden>>): void {
 await prepare();
 const known = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Golden>) : {};
 const found: Record<string, Golden> = {};
-let failed = 0;
+let [passed, failed] = [0, 0];
 for (const [name, each] of Object.entries(cases()).filter(([name]) => name.includes(options.only))) {
   const start = performance.now();
   try {
     const outcome = await runCase(each);
-    const golden = (found[name] = goldenOf(outcome));
+    const golden = goldenOf(outcome);
+    // What a card is asked until its memory is full says nothing.
+    if (!('commands' in each && each.refused)) found[name] = golden;
+    passed++;
     const { token, whole, peak } = golden;
     const problems = [...(known[name] ? risen(known[name], golden) : []), ...misplanned(golden)];
     if (problems.length > 0) throw new Error(problems.join('\n'));
@@ -207,7 +210,7 @@ for (const [name, each] of Object.entries(cases()).filter(([name]) => name.inclu
     console.log(`FAILED  ${name}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
-console.log(`${Object.keys(found).length} passed, ${failed} failed`);
+console.log(`${passed} passed, ${failed} failed`);
 if (failed > 0) process.exitCode = 1;
 else {
   const all = { ...known, ...found };

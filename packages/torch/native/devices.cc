@@ -1,5 +1,6 @@
-// Cards: which there are by the word of their driver, and the memory of those that libtorch uses. CUDA's headers are not
-// needed: libtorch's allocators have one interface for all devices, and of the driver a few functions are looked up.
+// Cards: which there are by the word of their driver, and the memory of those that libtorch uses. CUDA's headers are
+// not needed: libtorch's allocators have one interface for all devices, and of the driver a few functions are looked
+// up.
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -53,8 +54,8 @@ Function* driverFunction(void* driver, const char* name) {
   return reinterpret_cast<Function*>(dlsym(driver, name));
 }
 
-// cards(): `driver` (the newest CUDA that it serves, 13000 for 13.0) and `cards` with name, memory and capability; or the
-// `problem` that keeps the driver from its work, and no driver at all where there is none
+// cards(): `driver` (the newest CUDA that it serves, 13000 for 13.0) and `cards` with name, memory and capability; or
+// the `problem` that keeps the driver from its work, and no driver at all where there is none
 Napi::Value cards(const Napi::CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
   auto list = Napi::Array::New(info.Env());

@@ -126,8 +126,9 @@ Napi::Value newGenerator(const Napi::CallbackInfo& info) {
     const auto device = deviceOf(info[1]);
     const uint64_t number = seed(info[0]);
     // The stand-in computes with the CPU's kernels.
-    auto generator = device.is_cpu() || device.is_privateuseone() ? at::detail::createCPUGenerator(number)
-                                                                  : at::globalContext().defaultGenerator(device).clone();
+    auto generator = device.is_cpu() || device.is_privateuseone()
+                         ? at::detail::createCPUGenerator(number)
+                         : at::globalContext().defaultGenerator(device).clone();
     const std::lock_guard<std::mutex> lock(generator.mutex());
     generator.set_current_seed(number);
     return Napi::Number::New(info.Env(), State::of(info.Env()).putGenerator(generator));

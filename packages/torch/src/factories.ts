@@ -133,7 +133,8 @@ type RandomOptions = Options & { readonly generator?: Generator };
 /** Numbers are drawn where the generator is, those of the CPU to be moved. */
 function random(operator: number, shape: readonly number[], { generator, ...options }: RandomOptions): Tensor {
   const { device = currentDevice() } = options;
-  if (generator?.device !== 'cpu' || device === 'cpu') return one(operator, shape, generator?.id ?? null, ...place(options));
+  if (generator?.device !== 'cpu' || device === 'cpu')
+    return one(operator, shape, generator?.id ?? null, ...place(options));
   const drawn = one(operator, shape, generator.id, ...place({ ...options, device: 'cpu' }));
   const moved = drawn.to({ device });
   drawn.dispose();
