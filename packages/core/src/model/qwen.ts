@@ -70,16 +70,6 @@ function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
   return [flat.indexAdd(0, places, first.to(flat.dtype)).view(...stream.shape), ...later];
 }
 
-function concatenate(arrays: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let offset = 0;
-  for (const each of arrays) {
-    all.set(each, offset);
-    offset += each.length;
-  }
-  return all;
-}
-
 export class QwenVL extends nn.Module {
   readonly model: Decoder;
   readonly visual: Tower;
@@ -369,13 +359,19 @@ export class QwenVL extends nn.Module {
           each.length === 1 ? first! : (first!.map((_, i) => cat(each.map((own) => own[i]!))) as unknown as Flow),
       };
     }
-    return this.#encode(concatenate(prompts.flatMap(({ pixelValues }) => pixelValues ?? [])), grids, run);
+    return this.#encode(
+      prompts.flatMap(({ pixelValues }) => pixelValues ?? []),
+      grids,
+      run,
+    );
   }
 
-  #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): Encoded {
+  /** @param pixels of prompts or of images, one after the other: they are joined where the model is. */
+  #encode(pixels: readonly Float32Array[], grids: readonly Grid[], run: RunStage): Encoded {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    return this.visual.encode(this.#inDtype(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
+    const patches = pixels.map((each) => tensor(each, { shape: [each.length / width, width] }));
+    return this.visual.encode(this.#inDtype(patches.length === 1 ? patches[0]! : cat(patches)), grids, run);
   }
 
   /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
@@ -387,7 +383,7 @@ export class QwenVL extends nn.Module {
     return grids.map((grid, i) => {
       const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
       const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
-      const compute = (): Flow => scope(() => this.#encode(pixels, [grid], freeingInputs).features);
+      const compute = (): Flow => scope(() => this.#encode([pixels], [grid], freeingInputs).features);
       const file = videoGridThw ? undefined : images?.[i];
       return file === undefined ? compute() : cache.get(`${grid.join('x')} ${file}`, compute);
     });
