@@ -11,8 +11,11 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { info, setNumThreads, type Device } from '../packages/torch/src/index.ts';
+import { featureBytes } from '../packages/core/src/budgets.ts';
 import { parseConfig } from '../packages/core/src/config/load.ts';
 import type { Config } from '../packages/core/src/config/schema.ts';
+import { FeatureCache } from '../packages/core/src/model/features.ts';
+import { isVision } from '../packages/core/src/model/keys.ts';
 import { loadModel } from '../packages/core/src/model/load.ts';
 import { Policy } from '../packages/core/src/policy.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
@@ -110,9 +113,13 @@ async function prepare(
   }
 
   const parameters = trainable(policy.model, config.train);
+  // As in a run: of a tower that is not trained, image tokens are remembered; here within a step alone.
+  const features = [...parameters.keys()].some(isVision) ? undefined : new FeatureCache(featureBytes);
+  policy.model._features = features;
   const optimizer = makeOptimizer(parameters, config.optimizer);
   const learner = { model: policy.model, reference: undefined, parameters, optimizer };
   const step = async (): Promise<Outcome> => {
+    features?.clear();
     const result = await trainStep(
       { config, policy, learner, scorer },
       () => ({ samples, indices }),
@@ -168,7 +175,7 @@ async function main(): Promise<void> {
   setNumThreads(threads);
   const { step, length } = await prepare(values.kind, readWorkload(values.workload), {
     precision: values.precision as Precision,
-    device: values.device as Device,
+    device: values.device,
     lora: Number(values.lora),
     checkpointActivations: values.checkpointed,
   });

@@ -22,7 +22,9 @@ export interface Step {
 /** Arguments of the command line, one command after the other; the last is counted. */
 export type Commands = readonly (readonly string[])[];
 
-export type Case = { readonly step: Step } | { readonly commands: Commands };
+/** `refused`: what the last command says as it ends with exit code 2, on a card of so many gigabytes. */
+export type Case =
+  { readonly step: Step } | { readonly commands: Commands; readonly refused?: string; readonly gigabytes?: number };
 
 const image = join(root, 'oracle/fixtures/images/wide-150x62.png');
 const prompt = ['--image', image, '--prompt', 'the red car'];
@@ -70,12 +72,15 @@ const large: Record<string, { shapes: ConfigJson; changes: Record<string, unknow
 
 /** Of the tests' tokenizer. */
 const ids = Object.fromEntries(
-  Object.entries(JSON.parse(readFileSync(join(tinyModel, 'config.json'), 'utf8')) as ConfigJson).filter(([key]) => key.endsWith('_token_id')),
+  Object.entries(JSON.parse(readFileSync(join(tinyModel, 'config.json'), 'utf8')) as ConfigJson).filter(([key]) =>
+    key.endsWith('_token_id'),
+  ),
 );
 
 function largeStep({ shapes, changes }: (typeof large)[string]): Step {
   const model = join(root, '.tools', 'cuda-models', `${shapes['hidden_size'] as number}`);
-  if (!existsSync(join(model, 'model.safetensors.index.json'))) writeCheckpoint(model, { ...shapes, ...ids }, 'BF16', { hollow: true });
+  if (!existsSync(join(model, 'model.safetensors.index.json')))
+    writeCheckpoint(model, { ...shapes, ...ids }, 'BF16', { hollow: true });
   return { model, changes: { ...real, ...changes }, dtype: changes === lora ? 'auto' : 'float32', gigabytes: 400 };
 }
 
@@ -85,7 +90,12 @@ export function cases(): Record<string, Case> {
     const model = smallModel(family);
     const steps = Object.entries(variants).map(([name, changes]) => [name, { step: { model, changes } }] as const);
     const commands = Object.entries(commandsOf(model)).map(([name, each]) => [name, { commands: each }] as const);
-    return [...steps, ...commands].map(([name, each]) => [`${family.title} ${name}`, each]);
+    const train = ['train', 'config.yaml', `model=${model}`, ...device];
+    const full: Case = { commands: [train], refused: 'change one of these: train.', gigabytes: 0.04 };
+    return [...steps, ...commands, ['train, memory full', full] as const].map(([name, each]) => [
+      `${family.title} ${name}`,
+      each,
+    ]);
   });
   const steps = Object.entries(large).map(([name, each]): [string, Case] => [name, { step: largeStep(each) }]);
   return Object.fromEntries([...all, ...steps]);

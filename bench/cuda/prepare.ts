@@ -72,7 +72,7 @@ function wanted(): { functions: Map<string, string>; libraries: Set<string> } {
 }
 
 /** One library under all names, so that whoever looks for one of NVIDIA's finds it. */
-export async function buildRuntime(): Promise<void> {
+async function buildRuntime(): Promise<void> {
   const { functions, libraries } = wanted();
   const own = readFileSync(source, 'utf8');
   const isOurs = (name: string): boolean => new RegExp(`[ *]${name}\\(`).test(own);
@@ -83,7 +83,9 @@ export async function buildRuntime(): Promise<void> {
   writeFileSync(join(folder, 'rest.cc'), `extern "C" {\n${stubs.join('')}}\n`);
   const versions = Map.groupBy(functions, ([, version]) => version);
   versions.delete('');
-  const script = [...versions].map(([version, names]) => `${version} { ${names.map(([name]) => `${name};`).join(' ')} };`);
+  const script = [...versions].map(
+    ([version, names]) => `${version} { ${names.map(([name]) => `${name};`).join(' ')} };`,
+  );
   writeFileSync(join(folder, 'versions'), `${script.join('\n')}\n`);
   const node = join(root, 'node_modules', 'node-api-headers', 'include');
   const compiler = process.env['CXX'] ?? 'c++';
@@ -95,7 +97,7 @@ export async function buildRuntime(): Promise<void> {
   for (const each of libraries) symlinkSync(runtime, join(folder, each));
 }
 
-async function addon(): Promise<void> {
+function addon(): void {
   const build = join(root, 'packages', 'torch', 'scripts', 'build.mjs');
   const env = {
     ...process.env,
@@ -116,5 +118,5 @@ export async function prepare(): Promise<void> {
     await buildRuntime();
     writeFileSync(stamp, sources);
   }
-  await addon();
+  addon();
 }

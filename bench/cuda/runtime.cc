@@ -20,18 +20,20 @@
 
 namespace {
 
+constexpr auto* kName = "a card that computes nothing";
+
 struct State {
   std::mutex mutex;
   std::unordered_map<const void*, std::string> kernels;
   std::unordered_map<const void*, double> launches;
   std::map<std::string, double> counts;
   std::map<const void*, size_t> blocks;
-  size_t live = 0, peak = 0, total = gigabytes() << 30;
+  size_t live = 0, peak = 0, total = bytes();
   bool capturing = false;
 
-  static size_t gigabytes() {
-    const char* given = std::getenv("DRY_RUN_GB");
-    return given ? std::strtoul(given, nullptr, 10) : 80;
+  static size_t bytes() {
+    const char* gigabytes = std::getenv("DRY_RUN_GB");
+    return static_cast<size_t>((gigabytes ? std::strtod(gigabytes, nullptr) : 80) * 1e9);
   }
 };
 
@@ -251,7 +253,7 @@ cudaError_t cudaSetDevice(int next) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* card, int) {
   *card = {};
-  std::strcpy(card->name, "a card that computes nothing");
+  std::strcpy(card->name, kName);
   card->totalGlobalMem = state().total;
   card->major = 9;
   card->warpSize = 32;
@@ -317,6 +319,30 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char*, void** function, unsig
   *function = reinterpret_cast<void*>(nothing);
   if (result) *result = cudaDriverEntryPointSuccess;
   return cudaSuccess;
+}
+
+// ---- The driver, as far as it is asked for what there is
+int cuInit(unsigned) { return 0; }
+int cuDriverGetVersion(int* version) { return cudaDriverGetVersion(version); }
+int cuGetErrorString(int, const char** text) {
+  *text = "no error";
+  return 0;
+}
+int cuDeviceGetCount(int* devices) { return cudaGetDeviceCount(devices); }
+int cuDeviceGet(int* card, int number) {
+  *card = number;
+  return 0;
+}
+int cuDeviceGetName(char* name, int length, int) {
+  std::snprintf(name, static_cast<size_t>(length), "%s", kName);
+  return 0;
+}
+int cuDeviceTotalMem_v2(size_t* bytes, int) {
+  *bytes = state().total;
+  return 0;
+}
+int cuDeviceGetAttribute(int* value, int attribute, int) {
+  return cudaDeviceGetAttribute(value, static_cast<cudaDeviceAttr>(attribute), 0);
 }
 
 // ---- Memory

@@ -23,6 +23,7 @@ export { answerBlock, hasTags, thinkingFormat, withThinking } from './tasks/thin
 export { taggedTerms, termWeights } from './tasks/weights.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
+export { explainMemory } from './memory.ts';
 export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';

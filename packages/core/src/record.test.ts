@@ -17,7 +17,7 @@ function metricsOf(groups: readonly Group[]): Readonly<Record<string, number>> {
   const update = { loss: 1, gradientNorm: 2, oldLogProbs, scored: 3, responses: 4, stats, labelGradient: 0.5 };
   const terms = { rl: 1, sft: 0, parts: [{ prompts: groups.length, rollouts: 2, label: 'member' as const }] };
   const seconds = { prompt: 0, rollout: 0, reward: 0, update: 0 };
-  const result = { terms, groups, sampled: groups.length, update, inactiveLogProb: NaN, forms: [], seconds };
+  const result = { terms, groups, sampled: groups.length, update, inactiveLogProb: NaN, forms: [], seconds, memory: 5 };
   return describeStep(1, result, scorer, 1e-3).event.metrics;
 }
 

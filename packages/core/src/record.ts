@@ -73,7 +73,7 @@ export function describeStep(
   scorer: Scorer,
   learningRate: number,
 ): { event: Extract<NewEvent, { type: 'step' }>; groups: GroupRecord[] } {
-  const { groups, update, seconds } = result;
+  const { groups, update, seconds, memory } = result;
   const logProbOf = (response: Response): number | undefined => {
     const values = update.oldLogProbs.get(response);
     return values && sum(values);
@@ -103,5 +103,5 @@ export function describeStep(
       logProb: logProbOf,
     }),
   );
-  return { event: { type: 'step', step, metrics, seconds }, groups: records };
+  return { event: { type: 'step', step, metrics, seconds, memory }, groups: records };
 }

@@ -2,6 +2,8 @@
  * Algorithm 1 of ViSurf: one step of training, in the order of the data. This file alone knows that order; every stage
  * is a function of plain data, and the paradigms differ by the terms of the step (schedule/) only.
  */
+import { allocated, resetPeakAllocated } from '@visurf/torch';
+
 import type { Config } from './config/schema.ts';
 import {
   alignLabel,
@@ -48,6 +50,8 @@ export interface StepResult {
   readonly inactiveLogProb: number;
   readonly forms: FormHistory;
   readonly seconds: Seconds;
+  /** Highest bytes of tensors on the model's device. */
+  readonly memory: number;
 }
 
 /**
@@ -67,6 +71,8 @@ export async function trainStep(
   const parts = promptParts(terms);
   const sizes = parts.map(({ rollouts }) => rollouts);
   const watch = new Stopwatch(context.onPhase);
+  const { device } = policy.model;
+  resetPeakAllocated(device);
   let counts: FormCounts = {};
   const make = async (): Promise<Group[]> => {
     const { samples, indices } = draw();
@@ -87,7 +93,7 @@ export async function trainStep(
   const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
   const update = await updatePolicy(learner, groups, terms, config, learningRate, { seed: config.seed, step });
   watch.lap('update');
-  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds };
+  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory: allocated(device).peak };
   return { terms, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };
 }
 

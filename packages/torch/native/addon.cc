@@ -84,6 +84,7 @@ napi_value init(Napi::Env env, Napi::Object exports) {
   registerAutograd(exports);
   registerMemory(exports);
   registerGraph(exports);
+  registerDevices(exports);
   registerStandIn(exports);
   return exports;
 }

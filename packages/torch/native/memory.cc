@@ -123,8 +123,15 @@ uint64_t seed(const Napi::Value& value) {
 
 Napi::Value newGenerator(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "Generator", [&] {
-    auto generator = at::detail::createCPUGenerator(seed(info[0]));
-    return Napi::Number::New(info.Env(), State::of(info.Env()).putGenerator(std::move(generator)));
+    const auto device = deviceOf(info[1]);
+    const uint64_t number = seed(info[0]);
+    // The stand-in computes with the CPU's kernels.
+    auto generator = device.is_cpu() || device.is_privateuseone()
+                         ? at::detail::createCPUGenerator(number)
+                         : at::globalContext().defaultGenerator(device).clone();
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_current_seed(number);
+    return Napi::Number::New(info.Env(), State::of(info.Env()).putGenerator(generator));
   });
 }
 

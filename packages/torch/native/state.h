@@ -106,6 +106,8 @@ void pushArguments(State& state, const Operator& op, const Napi::CallbackInfo& i
                    std::vector<c10::IValue>& stack);
 Parameter describe(const c10::Argument& argument);
 Napi::Value toJavaScript(Napi::Env env, State& state, const c10::IValue& value);
+// The device of that name, with its number; it is made ready for use.
+c10::Device deviceOf(const Napi::Value& name);
 // The number as JavaScript has it; throws where an int64 does not fit in a double.
 double exactDouble(int64_t value);
 
@@ -165,6 +167,7 @@ void registerAllocator(Napi::Object exports);
 void registerAutograd(Napi::Object exports);
 void registerMemory(Napi::Object exports);
 void registerGraph(Napi::Object exports);
+void registerDevices(Napi::Object exports);
 void registerStandIn(Napi::Object exports);
 
 // Kernels of ours read memory themselves: throws where it is not that of the CPU, or of one device.

@@ -19,6 +19,10 @@ export class TorchError extends Error {
   }
 }
 
+/** Whether memory was not enough, of the CPU or of a device. */
+export const isOutOfMemory = (error: unknown): boolean =>
+  error instanceof TorchError && /out of memory|not enough memory for a tensor/.test(error.message);
+
 /** A tensor on the native side; 0 is "no tensor". */
 export type Handle = number;
 /** What an operator takes: handles for tensors, arrays for lists, `undefined` for the schema's default. */
@@ -40,6 +44,28 @@ export interface TorchInfo {
   readonly parallel: string;
 }
 
+/** Memory of a device that has its own, in bytes. */
+export interface DeviceMemory {
+  /** By the driver, whoever uses it; undefined where libtorch is older than 2.10. */
+  readonly free?: number;
+  readonly total?: number;
+  /** By tensors, what autograd keeps included. */
+  readonly allocated: number;
+  /** Of `allocated`, since the last `resetPeakAllocated`. */
+  readonly peak: number;
+  /** By libtorch, for tensors. */
+  readonly reserved: number;
+}
+
+/** NVIDIA's cards, by the word of their driver: whatever libtorch can do with them. */
+export interface Cards {
+  /** The newest CUDA that it serves, 13000 for 13.0; undefined: there is none. */
+  readonly driver?: number;
+  /** Why it does not do its work. */
+  readonly problem?: string;
+  readonly cards: readonly { readonly name: string; readonly memory: number; readonly capability: string }[];
+}
+
 interface Native {
   setErrorClass(constructor: typeof TorchError): void;
   resolve(name: string, overload: string): number;
@@ -56,6 +82,9 @@ interface Native {
   live(): { handles: number; bytes: number };
   allocated(): { bytes: number; peak: number };
   resetPeakAllocated(): void;
+  deviceMemory(device: string): DeviceMemory | undefined;
+  resetDevicePeak(device: string): void;
+  cards(): Cards;
   backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean) => void;
   grad: (
     outputs: Handle[],
@@ -77,7 +106,7 @@ interface Native {
   enterAutocast(device: string, dtype: number): [boolean, number];
   exitAutocast(device: string, enabled: boolean, dtype: number): void;
   clearAutocastCache(): void;
-  newGenerator(seed: bigint): number;
+  newGenerator(seed: bigint, device: string): number;
   generatorState(id: number): Handle;
   setGeneratorState(id: number, state: Handle): void;
   releaseGenerator(id: number): void;
@@ -166,6 +195,7 @@ export function observeCalls(observe: ObserveCall): () => void {
 }
 
 export const info = (): TorchInfo => native.info();
+export const cards = (): Cards => native.cards();
 export const setNumThreads = (threads: number): void => native.setNumThreads(threads);
 /** Seeds the default generator of the CPU, from which initialisers and dropout draw. */
 export const manualSeed = (seed: number | bigint): void => native.manualSeed(BigInt(seed));

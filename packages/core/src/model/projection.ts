@@ -171,7 +171,10 @@ function adaptedTogether(projections: readonly Projection[], x: Tensor): Tensor[
   );
   return projections.map((each, i) => {
     const [out, b] = [each._base(input), joint.b[i]!];
-    return out.view(rows, -1).addmm(parts[i]!.reshape(rows, -1), b).view(...out.shape);
+    return out
+      .view(rows, -1)
+      .addmm(parts[i]!.reshape(rows, -1), b)
+      .view(...out.shape);
   });
 }
 

@@ -21,7 +21,7 @@ import type { Grid, Prompt } from '../types.ts';
 import { placeAt, responseMask, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
-import type { FeatureCache } from './features.ts';
+import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
@@ -285,8 +285,7 @@ export class QwenVL extends nn.Module {
     own: readonly functional.DecodingCache[],
     index: Tensor,
   ): Tensor {
-    const step = (): Tensor =>
-      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
     return scope(() => this.#here(step));
   }
 
@@ -299,7 +298,10 @@ export class QwenVL extends nn.Module {
     at: number | NextPlace,
   ): Tensor {
     const rows = tokens.size(0);
-    const embedded = this.model.embed_tokens.forward(tokens).to(this.dtype).view(rows / responses, responses, -1);
+    const embedded = this.model.embed_tokens
+      .forward(tokens)
+      .to(this.dtype)
+      .view(rows / responses, responses, -1);
     const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
     return this.model.norm.forward(x.view(rows, -1));
   }
@@ -352,7 +354,10 @@ export class QwenVL extends nn.Module {
     if (grids.length === 0) return undefined;
     const cache = this._features;
     if (cache && run !== keepingInputs) {
-      const each = noGrad(() => prompts.flatMap((prompt) => this.#cachedFeatures(prompt, cache)));
+      const encode = (pixels: readonly Float32Array[], own: readonly Grid[]): Flow =>
+        this.#encode(pixels, own, freeingInputs).features;
+      const pictures = prompts.flatMap((prompt) => picturesOf(prompt, this._config));
+      const each = noGrad(() => rememberedFeatures(pictures, cache, this._config, encode, this.device !== 'cpu'));
       const [first] = each;
       return {
         features:
@@ -372,21 +377,6 @@ export class QwenVL extends nn.Module {
     const width = inChannels * temporalPatchSize * patchSize ** 2;
     const patches = pixels.map((each) => tensor(each, { shape: [each.length / width, width] }));
     return this.visual.encode(this.#inDtype(patches.length === 1 ? patches[0]! : cat(patches)), grids, run);
-  }
-
-  /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
-  #cachedFeatures(prompt: Prompt, cache: FeatureCache): Flow[] {
-    const { images, pixelValues, videoGridThw } = prompt;
-    const grids = visualGrids(prompt, this._config);
-    const total = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
-    let at = 0;
-    return grids.map((grid, i) => {
-      const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
-      const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
-      const compute = (): Flow => scope(() => this.#encode([pixels], [grid], freeingInputs).features);
-      const file = videoGridThw ? undefined : images?.[i];
-      return file === undefined ? compute() : cache.get(`${grid.join('x')} ${file}`, compute);
-    });
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */

@@ -67,7 +67,7 @@ export const headGradient = ({ model: { text }, config }: Subject): number =>
 export function headPass({ model, sizes, workload, config }: Subject): number {
   const { vocabularySize: vocabulary, hiddenSize: width } = model.text;
   const scored = workload.microBatch * workload.responses * workload.responseTokens;
-  const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements / vocabulary)));
+  const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements() / vocabulary)));
   const chunk = rows * vocabulary * float;
   // The weight for each of two products unless it is in bfloat16, and what is added to its gradient.
   const copies = (sizes.copied > 0 ? 2 : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);

@@ -283,7 +283,11 @@ export async function generate(
   try {
     const first = (): Chosen =>
       choose(model, batch.prefill.last.repeatInterleave(group, 0), batch, 0, options, forbidden);
-    let tokens: readonly number[] = take(batch, scope(() => noGrad(first)), options);
+    let tokens: readonly number[] = take(
+      batch,
+      scope(() => noGrad(first)),
+      options,
+    );
     for (let at = 1; at < maxNewTokens && batch.active > 0;) {
       if (batch.active < compactBelow * batch.rows.length) {
         const byRow = new Map(batch.rows.map((row, i) => [row, tokens[i] ?? 0]));

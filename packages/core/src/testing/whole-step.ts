@@ -6,9 +6,12 @@ import path from 'node:path';
 import { observeCalls, type Device } from '@visurf/torch';
 import { standInKernels } from '@visurf/torch/testing';
 
+import { featureBytes } from '../budgets.ts';
 import { parseConfig } from '../config/load.ts';
 import type { Family } from '../families/index.ts';
 import { loadModelConfig } from '../model/config.ts';
+import { FeatureCache } from '../model/features.ts';
+import { isVision } from '../model/keys.ts';
 import { loadModel, type LoadOptions } from '../model/load.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import type { ObservePhase } from '../phases.ts';
@@ -87,6 +90,7 @@ export async function wholeStep(
     if (config.train.lora) policy.addAdapter(config.train.lora, 1);
     const parameters = trainable(policy.model, config.train);
     const optimizer = makeOptimizer(parameters, config.optimizer);
+    if (![...parameters.keys()].some(isVision)) policy.model._features = new FeatureCache(featureBytes);
     using reference = config.objective.kl.coefficient > 0 ? new Policy(model, load(), policy.encoder) : undefined;
     const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
     const onPhase = observe?.(policy.model);
