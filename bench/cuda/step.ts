@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs';
 
 import type { QwenVL } from '../../packages/core/src/model/qwen.ts';
 import type { ObservePhase } from '../../packages/core/src/phases.ts';
+import { native } from '../../packages/torch/src/native.ts';
 import { wholeStep } from '../../packages/core/src/testing/whole-step.ts';
 import type { Step } from './cases.ts';
 import { add, read, type Counts } from './counts.ts';
@@ -21,15 +22,18 @@ function watch(model: QwenVL, phases: Record<string, Counts>): ObservePhase {
     end('prefill');
     return result;
   };
+  // A token is what lies between the beginnings of two steps of decoding, recorded or not.
   let decoding = false;
-  const decode = model.decode.bind(model);
-  model.decode = (...values) => {
-    const counted = read();
-    phases['decoding'] = add(phases['decoding'], counted);
-    if (decoding) phases['token'] = counted;
-    decoding = true;
-    return decode(...values);
-  };
+  const begins = <Values extends readonly unknown[], Result>(step: (...values: Values) => Result) =>
+    (...values: Values): Result => {
+      const counted = read();
+      phases['decoding'] = add(phases['decoding'], counted);
+      if (decoding) phases['token'] = counted;
+      decoding = true;
+      return step(...values);
+    };
+  model.decode = begins(model.decode.bind(model));
+  native.replay = begins(native.replay.bind(native));
   return (phase) => {
     decoding = false;
     end(phase === 'rollout' ? 'decoding' : phase);

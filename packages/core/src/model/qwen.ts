@@ -158,7 +158,14 @@ export class QwenVL extends nn.Module {
       };
     }
     const tape = new Tape();
-    const pass = this.#here(() => this.#packed(items, tape.run));
+    // Casts for passes without a graph would outlive the stage that is their only user.
+    const run: RunStage = (stage, flow, parts) => {
+      const output = tape.run(stage, flow, parts);
+      for (const part of parts)
+        for (const each of projections(part).values()) if (each.weight.requiresGrad) each.forgetCasts();
+      return output;
+    };
+    const pass = this.#here(() => this.#packed(items, run));
     return { ...pass, backward: (gradient) => this.#here(() => tape.backward(gradient)) };
   }
 

@@ -49,6 +49,8 @@ export interface Subject {
   readonly config: Pick<Config, 'precision' | 'device' | 'optimizer' | 'objective' | 'train' | 'rollout'>;
   /** Whether the vision tower stays as it is. */
   readonly frozenVision: boolean;
+  /** Memory of the card that it runs on, in bytes. */
+  readonly card?: number | undefined;
 }
 
 /** Tokens of the rows of a micro-batch. */
