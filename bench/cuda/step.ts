@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 
 import type { QwenVL } from '../../packages/core/src/model/qwen.ts';
-import type { ObservePhase } from '../../packages/core/src/phases.ts';
+import type { ObservePhase } from '../../packages/core/src/run/phases.ts';
 import { native } from '../../packages/torch/src/native.ts';
 import { wholeStep } from '../../packages/core/src/testing/whole-step.ts';
 import type { Step } from './cases.ts';
@@ -24,7 +24,8 @@ function watch(model: QwenVL, phases: Record<string, Counts>): ObservePhase {
   };
   // A token is what lies between the beginnings of two steps of decoding, recorded or not.
   let decoding = false;
-  const begins = <Values extends readonly unknown[], Result>(step: (...values: Values) => Result) =>
+  const begins =
+    <Values extends readonly unknown[], Result>(step: (...values: Values) => Result) =>
     (...values: Values): Result => {
       const counted = read();
       phases['decoding'] = add(phases['decoding'], counted);

@@ -74,11 +74,14 @@ export function findMachine(name: string): CardMachine {
   const read = schema.safeParse(readYaml(name));
   if (read.success) return machineOf(name, read.data);
   const [issue] = read.error.issues;
-  throw new UserError(`${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'cannot be used'}`, {
-    where: name,
-    remedy:
-      'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 in TFLOP/s, launch in microseconds, price per hour.',
-  });
+  throw new UserError(
+    `${issue?.path.length ? issue.path.join('.') : 'the file'}: ${issue?.message ?? 'cannot be used'}`,
+    {
+      where: name,
+      remedy:
+        'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 in TFLOP/s, launch in microseconds, price per hour.',
+    },
+  );
 }
 
 function readYaml(file: string): unknown {

@@ -89,7 +89,7 @@ function describe({
   ];
   if (time.phases) {
     const shown = time.phases.map(({ name, seconds, binds }) => [name, formatSeconds(seconds), binds]);
-    lines.push(table(['phase', 'time', 'bound by'], shown), '', `${hint ?? ''}`, '');
+    lines.push(table(['phase', 'time', 'bound by'], shown), '', hint ?? '', '');
   }
   if (host) lines.push(`memory of the host: ${gigabytes(host.peak)} of ${gigabytes(host.available)}`, '');
   if (costPer1000Steps !== undefined) lines.push(`1000 steps cost ${costPer1000Steps.toFixed(2)}`, '');
