@@ -37,7 +37,9 @@ const { values } = parseArgs({
 });
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const tiny = JSON.parse(readFileSync(join(root, 'oracle/fixtures/tiny-qwen2_5-vl/model/config.json'), 'utf8')) as ConfigJson;
+const tiny = JSON.parse(
+  readFileSync(join(root, 'oracle/fixtures/tiny-qwen2_5-vl/model/config.json'), 'utf8'),
+) as ConfigJson;
 /** The tokenizer is the tests' tiny one, and so are the ids of what is not text. */
 const ids = Object.fromEntries(Object.entries(tiny).filter(([key]) => key.endsWith('_token_id')));
 const shapes: Readonly<Record<string, ConfigJson>> = {
@@ -70,8 +72,12 @@ async function prepare(): Promise<string> {
   for (let i = 0; i < Number(values.prompts); i++) {
     const image = join(values.folder, `${i}.png`);
     const [width, height] = values.model === 'tiny' ? [112, 112] : [1120, 700];
-    const raw = Buffer.from(Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * 2_654_435_761 * (i + 1)) >>> 16));
-    await sharp(raw, { raw: { width, height, channels: 3 } }).png({ compressionLevel: 1 }).toFile(image);
+    const raw = Buffer.from(
+      Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * 2_654_435_761 * (i + 1)) >>> 16),
+    );
+    await sharp(raw, { raw: { width, height, channels: 3 } })
+      .png({ compressionLevel: 1 })
+      .toFile(image);
     samples.push({ image, problem: 'find the red circle in the' });
   }
   return writeWorkload(join(values.folder, `${values.model}.json`), {
@@ -96,7 +102,10 @@ interface Measured {
   readonly steps: readonly Step[];
 }
 
-async function measure(name: string, command: readonly string[]): Promise<Measured | { program: string; failed: string }> {
+async function measure(
+  name: string,
+  command: readonly string[],
+): Promise<Measured | { program: string; failed: string }> {
   const before = await used();
   let most = before;
   const timer = setInterval(() => void used().then((now) => (most = Math.max(most, now))), 300);
@@ -124,8 +133,23 @@ const workload = await prepare();
 const shared = ['--workload', workload, '--threads', '8', '--precision', values.precision, '--lora', values.lora];
 if (values.checkpointed) shared.push('--checkpointed');
 const profile = values.profile ? ['--cpu-prof', `--cpu-prof-dir=${values.profile}`] : [];
-const ours = [process.execPath, ...profile, join(root, 'bench/ours.ts'), '--kind', 'rlvr', '--device', values.device, ...shared];
-const trl = [process.env.ORACLE_PYTHON ?? python, join(root, 'bench/peer_trl.py'), ...shared, '--sequences', values.sequences];
+const ours = [
+  process.execPath,
+  ...profile,
+  join(root, 'bench/ours.ts'),
+  '--kind',
+  'rlvr',
+  '--device',
+  values.device,
+  ...shared,
+];
+const trl = [
+  process.env.ORACLE_PYTHON ?? python,
+  join(root, 'bench/peer_trl.py'),
+  ...shared,
+  '--sequences',
+  values.sequences,
+];
 const measured = [await measure('visurf', ours), ...(values.peer ? [await measure('TRL', trl)] : [])];
 const result = { options: { ...values, folder: undefined }, measured };
 if (values.output) writeFileSync(values.output, JSON.stringify(result, undefined, 1));

@@ -11,15 +11,18 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { info, setNumThreads, type Device } from '../packages/torch/src/index.ts';
+import { featureBytes } from '../packages/core/src/budgets.ts';
 import { parseConfig } from '../packages/core/src/config/load.ts';
 import type { Config } from '../packages/core/src/config/schema.ts';
-import { loadModel } from '../packages/core/src/model/load.ts';
+import { loadModel } from '../packages/core/src/families/load.ts';
+import { FeatureCache } from '../packages/core/src/model/features.ts';
+import { isVision } from '../packages/core/src/model/keys.ts';
 import { Policy } from '../packages/core/src/policy.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
 import { ask } from '../packages/core/src/question/ask.ts';
 import { makeScorer } from '../packages/core/src/reward/reward.ts';
-import { generate } from '../packages/core/src/rollout/generate.ts';
-import { stepTerms, type Paradigm } from '../packages/core/src/schedule/paradigm.ts';
+import { respond } from '../packages/core/src/rollout/respond.ts';
+import { stepWork, type Paradigm } from '../packages/core/src/schedule/paradigm.ts';
 import { trainStep } from '../packages/core/src/step.ts';
 import type { Prompt, Rollout } from '../packages/core/src/types.ts';
 import { makeOptimizer, trainable } from '../packages/core/src/update/optimizer.ts';
@@ -34,7 +37,7 @@ import { readWorkload, type Precision, type Workload } from './workloads.ts';
 class EndlessPolicy extends Policy {
   override async sample(prompts: readonly Prompt[], options: Parameters<Policy['sample']>[1]): Promise<Rollout[][]> {
     const { forbiddenIds } = this.encoder;
-    const groups = await generate(this.model, prompts, { ...options, stopIds: [], forbiddenIds });
+    const groups = await respond(this.model, prompts, { ...options, stopIds: [], forbiddenIds });
     for (const { tokens } of groups.flat()) this.encoder.decode(tokens);
     return groups.map((group) => group.map((each) => ({ ...each, text: String.fromCodePoint(...each.tokens) })));
   }
@@ -86,7 +89,7 @@ async function prepare(
   const scorer = makeScorer(measuringTask(workload));
   const samples = measuredSamples(workload);
   const indices = samples.map((_, i) => i);
-  const terms = stepTerms(config, 1);
+  const work = stepWork(config, 1);
   let count = 0;
 
   const questions = () => Promise.all(samples.map((sample) => ask({ policy, scorer }, sample)));
@@ -110,14 +113,18 @@ async function prepare(
   }
 
   const parameters = trainable(policy.model, config.train);
+  // As in a run: of a tower that is not trained, image tokens are remembered; here within a step alone.
+  const features = [...parameters.keys()].some(isVision) ? undefined : new FeatureCache(featureBytes);
+  policy.model._features = features;
   const optimizer = makeOptimizer(parameters, config.optimizer);
   const learner = { model: policy.model, reference: undefined, parameters, optimizer };
   const step = async (): Promise<Outcome> => {
+    features?.clear();
     const result = await trainStep(
       { config, policy, learner, scorer },
       () => ({ samples, indices }),
       ++count,
-      terms,
+      work,
       1e-6,
       [],
     );
@@ -168,7 +175,7 @@ async function main(): Promise<void> {
   setNumThreads(threads);
   const { step, length } = await prepare(values.kind, readWorkload(values.workload), {
     precision: values.precision as Precision,
-    device: values.device as Device,
+    device: values.device,
     lora: Number(values.lora),
     checkpointActivations: values.checkpointed,
   });

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { families } from '../../packages/core/src/families/index.ts';
-import type { LoadOptions } from '../../packages/core/src/model/load.ts';
+import type { LoadOptions } from '../../packages/core/src/families/load.ts';
 import { tinyModel } from '../../packages/core/src/testing/oracle.ts';
 import { smallModel, variants } from '../../packages/core/src/testing/whole-step.ts';
 import { shapesOf3B, shapesOf7B, writeCheckpoint, type ConfigJson } from '../checkpoint.ts';

@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 
 import type { QwenVL } from '../../packages/core/src/model/qwen.ts';
-import type { ObservePhase } from '../../packages/core/src/phases.ts';
+import type { ObservePhase } from '../../packages/core/src/run/phases.ts';
 import { native } from '../../packages/torch/src/native.ts';
 import { wholeStep } from '../../packages/core/src/testing/whole-step.ts';
 import type { Step } from './cases.ts';

@@ -20,7 +20,7 @@ import { smallModel, variants, wholeStep } from '../src/testing/whole-step.ts';
 const { values } = parseArgs({
   options: { device: { type: 'string', default: 'cuda' }, output: { type: 'string', default: 'runs/gpu.json' } },
 });
-const device: Device = values.device === 'stand-in' ? standInDevice() : (values.device as Device);
+const device: Device = values.device === 'stand-in' ? standInDevice() : values.device;
 
 interface Check {
   readonly name: string;

@@ -1,5 +1,5 @@
-// Work on a GPU that is recorded once and launched as a whole: the processor asks once, not thousands of times. Compiled
-// to "cannot" where the headers of CUDA are missing.
+// Work on a GPU that is recorded once and launched as a whole: the processor asks once, not thousands of times.
+// Compiled to "cannot" where the headers of CUDA are missing.
 #include "state.h"
 
 #ifdef VISURF_CUDA_HEADERS
@@ -19,8 +19,25 @@ struct Recording {
   // The caller's, while what is asked is noted in another: the default stream cannot be recorded.
   std::optional<c10::cuda::CUDAStream> caller;
 
-  void giveBackStream() {
-    if (caller) c10::cuda::setCurrentCUDAStream(*std::exchange(caller, std::nullopt));
+  void end() {
+    if (!caller) return;
+    const auto back = [&] { c10::cuda::setCurrentCUDAStream(*std::exchange(caller, std::nullopt)); };
+    try {
+      graph.capture_end();
+    } catch (...) {
+      back();
+      throw;
+    }
+    back();
+  }
+
+  // Where what was to be recorded failed, it is broken off.
+  ~Recording() {
+    try {
+      end();
+    } catch (const std::exception&) {
+      // It was broken already, which whoever asked was told.
+    }
   }
 };
 
@@ -40,29 +57,15 @@ Napi::Value beginRecording(const Napi::CallbackInfo& info) {
     auto recording = std::make_shared<Recording>();
     recording->caller = c10::cuda::getCurrentCUDAStream(device.index());
     c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(false, device.index()));
-    try {
-      // Other threads may ask the device for memory meanwhile.
-      recording->graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
-    } catch (...) {
-      recording->giveBackStream();
-      throw;
-    }
+    // Other threads may ask the device for memory meanwhile.
+    recording->graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     state.recordings.emplace(++state.lastRecording, std::move(recording));
     return Napi::Number::New(info.Env(), state.lastRecording);
   });
 }
 
 void endRecording(const Napi::CallbackInfo& info) {
-  guarded(info.Env(), "endRecording", [&] {
-    auto& recording = recordingAt(info);
-    try {
-      recording.graph.capture_end();
-    } catch (...) {
-      recording.giveBackStream();
-      throw;
-    }
-    recording.giveBackStream();
-  });
+  guarded(info.Env(), "endRecording", [&] { recordingAt(info).end(); });
 }
 
 void replay(const Napi::CallbackInfo& info) {
@@ -77,8 +80,12 @@ constexpr bool kCanRecord = false;
 Napi::Value beginRecording(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "beginRecording", []() -> Napi::Value { refuse(); });
 }
-void endRecording(const Napi::CallbackInfo& info) { guarded(info.Env(), "endRecording", [] { refuse(); }); }
-void replay(const Napi::CallbackInfo& info) { guarded(info.Env(), "replay", [] { refuse(); }); }
+void endRecording(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "endRecording", [] { refuse(); });
+}
+void replay(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "replay", [] { refuse(); });
+}
 
 #endif
 

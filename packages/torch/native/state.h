@@ -166,8 +166,8 @@ void expose(Napi::Object exports, const char* name) {
 void registerAllocator(Napi::Object exports);
 void registerAutograd(Napi::Object exports);
 void registerMemory(Napi::Object exports);
-void registerDevices(Napi::Object exports);
 void registerGraph(Napi::Object exports);
+void registerDevices(Napi::Object exports);
 void registerStandIn(Napi::Object exports);
 
 // Kernels of ours read memory themselves: throws where it is not that of the CPU, or of one device.

@@ -21,19 +21,13 @@ export function record(device: Device, body: () => void): Recording {
   }
   const id = native.beginRecording(device);
   const dispose = (): void => native.disposeRecording(id);
-  let done = false;
   try {
     scope(body);
-    done = true;
-  } finally {
-    try {
-      native.endRecording(id);
-    } catch (error) {
-      dispose();
-      // What went wrong in `body` says more than that the recording was broken off by it.
-      if (done) throw error;
-    }
-    if (!done) dispose();
+    native.endRecording(id);
+  } catch (error) {
+    // Breaks off what `body` left open: the device works for others again.
+    dispose();
+    throw error;
   }
   return { replay: () => native.replay(id), [Symbol.dispose]: dispose };
 }

@@ -22,7 +22,7 @@ import {
 
 import { resolveDevice } from '../device.ts';
 import { UserError } from '../errors.ts';
-import { loadModelConfig } from '../model/config.ts';
+import { loadModelConfig } from '../families/config.ts';
 import { isAdapterDirectory } from '../model/peft.ts';
 import { carriedSettings } from '../question/settings.ts';
 import { writeDirectory } from './directory.ts';

@@ -56,6 +56,11 @@ export class Adapter extends nn.Module {
     });
   }
 
+  /** Whether it adds s B A x with the factors that are trained. */
+  get isPlain(): boolean {
+    return this._enabled && !this._atStart && (this._seed === undefined || this.dropout === 0);
+  }
+
   /** s B A dropout(x), in the dtype of the product. */
   forward(x: Tensor, dtype: DType | undefined): Tensor {
     const { a, b } =

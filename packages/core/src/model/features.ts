@@ -65,16 +65,6 @@ export class FeatureCache {
   }
 }
 
-export function concatenate(arrays: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let offset = 0;
-  for (const each of arrays) {
-    all.set(each, offset);
-    offset += each.length;
-  }
-  return all;
-}
-
 /** An image or a video of a prompt. */
 export interface Picture {
   readonly grid: Grid;
@@ -97,7 +87,7 @@ export function picturesOf(prompt: Prompt, config: ModelConfig): Picture[] {
   });
 }
 
-type Encode = (pixels: Float32Array, grids: readonly Grid[]) => Flow;
+type Encode = (pixels: readonly Float32Array[], grids: readonly Grid[]) => Flow;
 
 /**
  * Of every picture, remembered or computed. On the CPU one at a time: features do not depend, in their last bits, on what
@@ -115,7 +105,7 @@ export function rememberedFeatures(
   const features = missing.length > 0 ? encodeTogether(missing, config, encode) : [];
   const computed = new Map(missing.map((each, i) => [each.key ?? each, features[i]!]));
   return pictures.map((each) => {
-    const compute = (): Flow => computed.get(each.key ?? each) ?? scope(() => encode(each.pixels, [each.grid]));
+    const compute = (): Flow => computed.get(each.key ?? each) ?? scope(() => encode([each.pixels], [each.grid]));
     return each.key === undefined ? compute() : cache.get(each.key, compute);
   });
 }
@@ -123,9 +113,8 @@ export function rememberedFeatures(
 function encodeTogether(pictures: readonly Picture[], { vision }: ModelConfig, encode: Encode): Flow[] {
   const sizes = pictures.map(({ grid: [t, h, w] }) => (t * h * w) / vision.spatialMergeSize ** 2);
   return scope(() => {
-    const pixels = concatenate(pictures.map((each) => each.pixels));
     const all = encode(
-      pixels,
+      pictures.map(({ pixels }) => pixels),
       pictures.map(({ grid }) => grid),
     ).map((each) => each.split(sizes, 0));
     // Copies: a view of all would keep all of them in memory.

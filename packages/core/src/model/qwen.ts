@@ -21,7 +21,7 @@ import type { Grid, Prompt } from '../types.ts';
 import { placeAt, responseMask, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
-import { concatenate, picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
+import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
@@ -361,7 +361,7 @@ export class QwenVL extends nn.Module {
     if (grids.length === 0) return undefined;
     const cache = this._features;
     if (cache && run !== keepingInputs) {
-      const encode = (pixels: Float32Array, own: readonly Grid[]): Flow =>
+      const encode = (pixels: readonly Float32Array[], own: readonly Grid[]): Flow =>
         this.#encode(pixels, own, freeingInputs).features;
       const pictures = prompts.flatMap((prompt) => picturesOf(prompt, this._config));
       const each = noGrad(() => rememberedFeatures(pictures, cache, this._config, encode, this.device !== 'cpu'));
@@ -371,13 +371,19 @@ export class QwenVL extends nn.Module {
           each.length === 1 ? first! : (first!.map((_, i) => cat(each.map((own) => own[i]!))) as unknown as Flow),
       };
     }
-    return this.#encode(concatenate(prompts.flatMap(({ pixelValues }) => pixelValues ?? [])), grids, run);
+    return this.#encode(
+      prompts.flatMap(({ pixelValues }) => pixelValues ?? []),
+      grids,
+      run,
+    );
   }
 
-  #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): Encoded {
+  /** @param pixels of prompts or of images, one after the other: they are joined where the model is. */
+  #encode(pixels: readonly Float32Array[], grids: readonly Grid[], run: RunStage): Encoded {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    return this.visual.encode(this.#inDtype(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
+    const patches = pixels.map((each) => tensor(each, { shape: [each.length / width, width] }));
+    return this.visual.encode(this.#inDtype(patches.length === 1 ? patches[0]! : cat(patches)), grids, run);
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */

@@ -1,5 +1,16 @@
 /** Rotary position embeddings: 2-D for the vision tower, three axes (M-RoPE) for the decoder. */
-import { arange, callOp, cat, currentDevice, functional, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
+import {
+  arange,
+  callOp,
+  cat,
+  currentDevice,
+  functional,
+  ones,
+  scope,
+  tensor,
+  type DType,
+  type Tensor,
+} from '@visurf/torch';
 
 import type { ModelConfig, TextConfig, VisionConfig } from './config.ts';
 import { scaleFrequencies } from './rope-scaling.ts';

@@ -13,7 +13,14 @@ const oneByOne: AttendSequences = ([q, k, v], { queryEnds, keyEnds }, causal) =>
     x.narrow(0, at[i]!, at[i + 1]! - at[i]!).transpose(0, 1);
   const each = ends.slice(1).map((_, i) => {
     const [queries, keys] = [ends[i + 1]! - ends[i]!, stops[i + 1]! - stops[i]!];
-    const options = causal ? { mask: ones([queries, keys]).to('float64').triu(keys - queries + 1).mul(-1e9) } : {};
+    const options = causal
+      ? {
+          mask: ones([queries, keys])
+            .to('float64')
+            .triu(keys - queries + 1)
+            .mul(-1e9),
+        }
+      : {};
     const [own, value] = [cut(k, stops, i), cut(v, stops, i)].map((x) => x.repeatInterleave(repeats, 0));
     return functional.scaledDotProductAttention(cut(q, ends, i), own!, value!, options).transpose(0, 1);
   });
@@ -64,7 +71,10 @@ function run(attend: Attend, { layout, heads, kvHeads, from }: (typeof cases)[nu
     const read = randn(out.shape, options);
     layout.lengths.forEach((length, b) => {
       const start = Math.max(0, length - from);
-      read.select(0, b).narrow(0, start, Math.max(0, layout.prefix - from - start)).fill_(0);
+      read
+        .select(0, b)
+        .narrow(0, start, Math.max(0, layout.prefix - from - start))
+        .fill_(0);
     });
     out.backward(read);
     return [out.mul(read), q.grad!, joint.grad!].map((each) => each.toArray());

@@ -23,11 +23,7 @@ export interface Sequences {
  * @param causal the last query of a sequence sees all of its keys, every earlier one a key less
  * @returns [queries, H, d]
  */
-export type AttendSequences = (
-  qkv: readonly [Tensor, Tensor, Tensor],
-  sequences: Sequences,
-  causal: boolean,
-) => Tensor;
+export type AttendSequences = (qkv: readonly [Tensor, Tensor, Tensor], sequences: Sequences, causal: boolean) => Tensor;
 
 export const flashAttention: AttendSequences = ([q, k, v], { queryEnds, keyEnds, mostQueries, mostKeys }, causal) => {
   const [out] = callOp(
@@ -70,15 +66,15 @@ export function packedSequences(
   const sequences = layout.sequences?.get(asked) ?? sequencesIn(layout, asked);
   const { queries, keys } = sequences;
   const flat = (x: Tensor): Tensor => x.reshape(-1, x.size(2), size);
-  const chosen = (x: Tensor, places: Tensor | undefined): Tensor =>
-    places ? flat(x).indexSelect(0, places) : flat(x);
+  const chosen = (x: Tensor, places: Tensor | undefined): Tensor => (places ? flat(x).indexSelect(0, places) : flat(x));
   const out = attend([chosen(q, queries), chosen(k, keys), chosen(v, keys)], sequences, true);
   const rows = out.reshape(-1, heads * size);
   const all = queries ? zeros([batch * asked, heads * size], { dtype: rows.dtype }).indexCopy(0, queries, rows) : rows;
   return all.view(batch, asked, -1);
 }
 
-const range = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
+const range = (from: number, to: number): number[] =>
+  Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
 /** The sequences of packed rows, of which the last `asked` places ask. */
 export function sequencesIn({ lengths, prefix, responses, tokens }: Layout, asked: number): PackedSequences {

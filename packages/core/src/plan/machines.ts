@@ -75,7 +75,7 @@ export function findMachine(name: string): CardMachine {
   if (read.success) return machineOf(name, read.data);
   const [issue] = read.error.issues;
   throw new UserError(
-    `${issue && issue.path.length > 0 ? issue.path.join('.') : 'the file'}: ${issue?.message ?? 'cannot be used'}`,
+    `${issue?.path.length ? issue.path.join('.') : 'the file'}: ${issue?.message ?? 'cannot be used'}`,
     {
       where: name,
       remedy:

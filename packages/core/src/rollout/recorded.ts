@@ -2,7 +2,19 @@
  * Decoding where the processor would be in the way: what a token takes is on the device, the same work with every token,
  * recorded once (`record`). The host reads what was chosen many tokens later.
  */
-import { callOp, keep, noGrad, record, scope, tensor, withDevice, zeros, type Device, type Recording, type Tensor } from '@visurf/torch';
+import {
+  callOp,
+  keep,
+  noGrad,
+  record,
+  scope,
+  tensor,
+  withDevice,
+  zeros,
+  type Device,
+  type Recording,
+  type Tensor,
+} from '@visurf/torch';
 
 import type { QwenVL } from '../model/qwen.ts';
 import { chooseTokens, requireProbabilities, type Chosen, type Sampling } from './sampler.ts';
