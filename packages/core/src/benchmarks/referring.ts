@@ -148,7 +148,7 @@ function annotationsOf(
   });
 }
 
-/** Of `COCO_train2014_000000581857_2.jpg`, whose last part numbers objects, the name of the picture. */
+/** The name of the picture in `COCO_train2014_000000581857_2.jpg`, whose last part numbers objects. */
 const plainName = (file: string): string => file.replace(/^(COCO_train2014_\d+)_\d+\.jpg$/, '$1.jpg');
 
 export function makeReferring(referring: Referring): Benchmark<Region, RegionMarks> {

@@ -23,7 +23,7 @@ import { rememberPlugin } from './known.ts';
 export interface Plugin {
   /** Absolute path. */
   readonly file: string;
-  /** Of its text. */
+  /** Hash of its text. */
   readonly sha256: string;
   readonly tasks: readonly TaskDefinition[];
   readonly rewards: readonly RewardFunction[];

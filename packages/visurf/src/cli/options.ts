@@ -48,7 +48,7 @@ export function withCompute(command: Command, defaults: boolean): Command {
     .addOption(defaults ? precision.default('float32') : precision);
 }
 
-/** As `device` in a configuration. */
+/** A device as a configuration names it. */
 function deviceName(text: string): string {
   if (/^(cpu|cuda(:(0|[1-9]\d*))?|auto)$/.test(text)) return text;
   throw new InvalidArgumentError('Allowed choices are cpu, cuda, cuda:N, auto.');
