@@ -24,7 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['disk', 'model', 'objective', 'tasks'],
   ['families', 'hub', 'reward', 'rollout', 'schedule'],
   ['label', 'prompt'],
-  ['data', 'report'],
+  ['data', 'masks', 'report'],
   ['benchmarks', 'plugins'],
   ['config'],
   ['device.ts', 'plan', 'question', 'update'],
@@ -42,6 +42,7 @@ const PARTS = LAYERS.flat();
 /** Folders whose every file runs without the native addon. */
 const PURE = [
   'benchmarks',
+  'masks',
   'plugins',
   'question',
   'tasks',

@@ -66,7 +66,7 @@ test('the resolved configuration reads back as itself', () => {
 
 test('a prompt file is read', () => {
   write('Where is {Question}?\n', 'prompt.txt');
-  expect(loadConfig(write(`${minimal}  prompt: prompt.txt\n`)).data.prompt).toBe('Where is {Question}?\n');
+  expect(loadConfig(write(`${minimal}  prompt: prompt.txt\n`)).data.prompt).toBe('Where is {Question}?');
   expect(messageFor(`${minimal}  prompt: none.txt\n`)).toBe(
     '/a.yaml:6: /none.txt: no such file\n  A prompt is a text with {Question} in it, or a file that holds one.',
   );

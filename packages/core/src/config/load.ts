@@ -313,7 +313,8 @@ export function promptTemplate(prompt: string, where: string): string {
   const remedy = 'A prompt is a text with {Question} in it, or a file that holds one.';
   const text = located(() => readText(prompt), where, remedy);
   if (!isTemplate(text)) throw new UserError(`${prompt} holds no variable such as {Question}`, { where, remedy });
-  return text;
+  // Editors end a file with a line break that is no part of the prompt.
+  return text.replace(/\r?\n$/, '');
 }
 
 /** Adds the place in the configuration to a UserError thrown inside. */

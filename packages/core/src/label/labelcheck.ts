@@ -6,7 +6,7 @@
 import { controlLabel, type LabelSettings } from './control.ts';
 import { withThinking } from '../tasks/thinking.ts';
 import type { Sample, Terms } from '../types.ts';
-import { scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from '../reward/reward.ts';
+import { makeScorer, scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from '../reward/reward.ts';
 
 /** Both are well formed, with a thought. */
 export type Rival = 'wrong' | 'nearly right';
@@ -28,8 +28,13 @@ export async function labelsThatCannotWin(
 ): Promise<LabelThatCannotWin[]> {
   const matches = subjects.map((subject) => {
     const { sample, truth, frames } = subject;
-    const scorer = scorerOf(scorers, sample);
-    const { task } = scorer;
+    const known = scorerOf(scorers, sample);
+    const { task } = known;
+    const scorer = makeScorer(
+      task,
+      known.rewards.filter(({ isSlow }) => isSlow !== true),
+      known.thinking,
+    );
     const label = withThinking(sample.thinking, task.forms[0]!.write(truth, frames));
     return { scorer, subject, texts: [label, task.wrongButWellFormed(truth, frames), task.nearlyRight(truth, frames)] };
   });

@@ -250,10 +250,12 @@ function withSolution(item: AskedQuestion, boxes: readonly (Numbers | undefined)
   const solution = (item.fields['solution'] as unknown[]).map((object) => {
     if (!isObject(object) || !Array.isArray(object['bbox_2d'])) return object;
     const [box, way] = [boxes[at]!, ways[at++]!];
-    const point: unknown = object['point_2d'];
-    const known = Array.isArray(point) &&
-      point.length === 2 && { point_2d: way.point(point as [number, number]).map(rounded) };
-    return { ...object, bbox_2d: box, ...known };
+    const points = ['point_2d', 'second_2d'].flatMap((name): [string, number[]][] => {
+      const point = object[name];
+      const isPoint = Array.isArray(point) && point.length === 2;
+      return isPoint ? [[name, way.point(point as [number, number]).map(rounded)]] : [];
+    });
+    return { ...object, bbox_2d: box, ...Object.fromEntries(points) };
   });
   return { ...item, fields: { ...item.fields, solution } };
 }
