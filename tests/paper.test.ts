@@ -60,7 +60,12 @@ const machine = 'a100-80';
 
 describe.each(rows)('%s', (row) => {
   const load = (...changes: string[]) =>
-    loadConfig(path.join(recipes, row), [`model=${folder}`, `data.train=${inFolder('train.jsonl')}`, ...changes]);
+    loadConfig(path.join(recipes, row), [
+      ...[`model=${folder}`, `data.train=${inFolder('train.jsonl')}`],
+      // As many as the published set has.
+      ...['epochs=null', 'steps=914'],
+      ...changes,
+    ]);
 
   test('fits into eight cards of 80 GB together, and with adapters into one', async () => {
     const eight = await plan(load(), { machine, memory: 640e9 });
@@ -68,6 +73,7 @@ describe.each(rows)('%s', (row) => {
     const one = await plan(load(...ONE_CARD), { machine });
     expect(one.available).toBeLessThanOrEqual(80 * 2 ** 30);
     expect(one.fits, `${one.memory.peak / 1e9} GB`).toBe(true);
+    expect(one.workload.group).toBe(row === 'sft.yaml' ? 0 : 8);
     // 900 tokens of the picture.
     expect(one.workload).toMatchObject({ prompts: 16, patches: 3600 });
     expect(one.workload.promptTokens).toBeGreaterThan(900);
