@@ -57,6 +57,7 @@ export { importData, type Imported, type ImportOptions } from './data/import.ts'
 export { splitData, type SplitOptions } from './data/split.ts';
 export { previewData, type PreviewOptions } from './data/preview.ts';
 export { ASKS, type Ask } from './data/formats/classes.ts';
+export { loadPlugin } from './plugins/plugins.ts';
 export { defineReader } from './data/formats/registry.ts';
 export type { Glance, ReadContext, Reader } from './data/formats/reader.ts';
 export type { AnnotatedImage, AskedQuestion, Item } from './data/formats/record.ts';

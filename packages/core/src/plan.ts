@@ -204,7 +204,7 @@ async function workloadOf(
   };
 }
 
-/** Of the weights on the disk; of a model of the hub that is not there yet, as its config says. */
+/** Bytes of the weights on the disk; of a model of the hub that is not there yet, as its config says. */
 function fileBytes(directory: string, parameters: number): number {
   const files = readdirSync(directory).filter((name) => /^model.*\.safetensors$/.test(name));
   if (files.length > 0) return files.reduce((sum, name) => sum + statSync(path.join(directory, name)).size, 0);
@@ -238,7 +238,7 @@ function measuredRates(precision: Precision): Rates {
   return { product, call: callSeconds() };
 }
 
-/** Of a small operator. */
+/** Seconds of a small operator. */
 function callSeconds(): number {
   return scope(() => {
     const x = ones([64, 64], { device: 'cpu' });

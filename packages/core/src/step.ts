@@ -105,8 +105,8 @@ async function judge(
 ): Promise<Group[]> {
   const scorers = questions.map(({ sample }) => scorerOf(scorer, sample));
   const answers = rollouts.map((own, i) => {
-    const isCompared = labels[i]?.place === 'member' || own.length > 0;
-    return [...own, ...(labels[i] && isCompared ? [{ ...labels[i].response, isLabel: true }] : [])];
+    const compared = own.length > 0 ? labels[i] : undefined;
+    return [...own, ...(compared ? [{ ...compared.response, isLabel: true }] : [])];
   });
   const scored = await scoreGroups(
     questions.map((subject, i) => ({ scorer: scorers[i]!, subject, answers: answers[i]! })),

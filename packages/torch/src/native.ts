@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 export class TorchError extends Error {
   override readonly name = 'TorchError';
   readonly operator: string;
-  /** For example `Float[2, 3], Long[4]`; empty when no tensor was involved. */
+  /** Operands such as `Float[2, 3], Long[4]`; empty when no tensor was involved. */
   readonly shapes: string;
 
   constructor(message: string, operator = '', shapes = '') {

@@ -138,7 +138,7 @@ export interface DecoderBlock extends nn.Module {
     at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor;
-  /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
+  /** Weights with which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
   readonly _whole: functional.DecoderWeights | undefined;
   /**
    * To be called before many passes of `decode`, with weights that stay as they are until `endDecoding`.

@@ -52,7 +52,7 @@ export class Projection extends nn.Linear {
   _precision: Precision = 'float32';
   /** Whether passes without a graph pack the weights: for many passes with few rows. */
   _pack = false;
-  /** For passes without a graph: the layer's own weights, and those joined with others'. */
+  /** The layer's own weights, and those joined with others', for passes without a graph. */
   _fixed: FixedProduct | undefined;
   _joint: FixedProduct | undefined;
   /** Likewise adapters, of so many layers of which this is the first. */

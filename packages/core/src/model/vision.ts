@@ -15,7 +15,7 @@ interface Layer extends nn.Module {
   forward(x: Tensor): Tensor;
 }
 
-/** In which towers of this build differ. */
+/** Parts in which towers of this build differ. */
 export interface TowerParts {
   readonly norm: (width: number) => Layer;
   readonly mlp: (config: VisionConfig) => Layer;

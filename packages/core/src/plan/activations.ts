@@ -12,10 +12,10 @@ import { packedTokens, type Subject } from './workload.ts';
 export const float = 4;
 export const half = 2;
 
-/** Of an element that a product reads or writes. */
+/** Bytes of an element that a product reads or writes. */
 export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
 
-/** Of the patches of a prompt's images. */
+/** Bytes of the patches of a prompt's images. */
 export function pixelBytes({ vision }: Subject['model'], patches: number): number {
   return patches * vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2 * float;
 }
@@ -27,7 +27,7 @@ const hasFlash = ({ config }: Subject, headSize: number): boolean =>
   onCard({ config }) && hasFlashAttention('cuda', config.precision, headSize);
 
 export interface Layer {
-  /** For the gradient. */
+  /** Bytes that stay for the gradient. */
   readonly kept: number;
   /** While the layer works, freed when it is done. */
   readonly working: number;
@@ -78,7 +78,7 @@ export function visionBlock(subject: Subject, patches: number): number {
   return patches * (float * stream + item * (products + inner) + others);
 }
 
-/** Of the matrix of the head, where it is trained. */
+/** Bytes of the gradient of the head's matrix, where it is trained. */
 export const headGradient = ({ model: { text }, config }: Subject): number =>
   config.train.lora ? 0 : text.vocabularySize * text.hiddenSize * float;
 

@@ -5,7 +5,7 @@ import type { Part } from './parts.ts';
 import type { Subject } from './workload.ts';
 
 export interface Advice {
-  /** As it is written in a configuration. */
+  /** The change as it is written in a configuration. */
   readonly change: string;
   /** Peak memory with it, in bytes. */
   readonly peak: number;

@@ -9,7 +9,7 @@ export interface Answers {
   readonly prompts: number;
   /** Per prompt. */
   readonly group: number;
-  /** Of the longest. */
+  /** Tokens of the longest answer. */
   readonly tokens: number;
   readonly greedy: boolean;
 }
@@ -54,7 +54,7 @@ function packed(subject: Subject): number {
   return itemOf(subject) * (head + (sizes.copied > 0 ? 0 : decoder));
 }
 
-/** Of one token of every row. */
+/** Bytes of the logits of one token of every row. */
 function logitsOf({ model, config }: Subject, { prompts, group, greedy }: Answers): number {
   const elements = prompts * group * model.text.vocabularySize;
   const { topP, topK, repetitionPenalty } = config.rollout;

@@ -20,7 +20,7 @@ export interface MemoryPlan {
   readonly phase: Phase;
   /** What is in memory then, largest first. */
   readonly parts: readonly { readonly part: Part; readonly bytes: number }[];
-  /** Of every phase that the run has. */
+  /** Bytes of every phase that the run has. */
   readonly phases: Readonly<Partial<Record<Phase, number>>>;
 }
 

@@ -6,9 +6,9 @@ import type { ModelConfig } from '../model/config.ts';
 export interface Sizes {
   readonly all: number;
   readonly trainable: number;
-  /** In linear layers, whose products take the policy's precision. */
+  /** Parameters in linear layers, whose products take the policy's precision. */
   readonly projections: number;
-  /** Of those, trained ones. */
+  /** Trained ones among them. */
   readonly trainedProjections: number;
   readonly vision: number;
   /** Embedding table, and head where it is not tied. */

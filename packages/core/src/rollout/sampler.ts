@@ -54,7 +54,7 @@ function keepTopP(scores: Tensor, p: number): Tensor {
 
 export interface Chosen {
   readonly tokens: readonly number[];
-  /** Of the chosen tokens, under the raw logits. */
+  /** Log-probabilities of the chosen tokens, under the raw logits. */
   readonly logProbs: Float64Array;
 }
 

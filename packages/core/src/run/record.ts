@@ -76,7 +76,7 @@ function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string
     ...Object.fromEntries(terms),
     length: mean(all.map(({ response }) => response.tokens.length)),
     cutOff: mean(all.map(({ response }) => (response.stop === 'length' ? 1 : 0))),
-    /** Of those, how many the loss left out. */
+    /** How many of those the loss left out. */
     masked: mean(all.map(({ masked }) => (masked ? 1 : 0))),
     /** -log pi of a sampled token: an estimate of the policy's entropy in nats. */
     entropy: -mean(all.flatMap(({ response }) => response.logProbs)),

@@ -51,7 +51,7 @@ export function withCompute(command: Command, defaults: boolean): Command {
 export const deviceOption = (): Option =>
   new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
 
-/** As `device` in a configuration. */
+/** A device as a configuration names it. */
 function deviceName(text: string): string {
   if (/^(cpu|cuda(:(0|[1-9]\d*))?|auto)$/.test(text)) return text;
   throw new InvalidArgumentError('Allowed choices are cpu, cuda, cuda:N, auto.');
