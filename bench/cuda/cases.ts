@@ -26,6 +26,13 @@ export type Commands = readonly (readonly string[])[];
 export type Case =
   { readonly step: Step } | { readonly commands: Commands; readonly refused?: string; readonly gigabytes?: number };
 
+/** What is trained on. */
+export const sample = {
+  image: join(root, 'oracle/fixtures/images/wide-340x270.png'),
+  problem: 'the red circle',
+  solution: [{ bbox_2d: [2, 3, 20, 30] }],
+};
+
 const image = join(root, 'oracle/fixtures/images/wide-150x62.png');
 const prompt = ['--image', image, '--prompt', 'the red car'];
 const device = ['--device', 'cuda'];
@@ -58,17 +65,7 @@ const real = {
   train: { microBatch: { prompts: 1 } },
   precision: 'bfloat16',
 };
-const lora = { train: { ...real.train, lora: { rank: 16 } } };
-const recomputed = { train: { ...real.train, checkpointActivations: true } };
-
-/** By name; the model is written where it does not exist. */
-const large: Record<string, { shapes: ConfigJson; changes: Record<string, unknown> }> = {
-  '3B LoRA': { shapes: shapesOf3B, changes: lora },
-  '3B full': { shapes: shapesOf3B, changes: {} },
-  '3B full, recomputed': { shapes: shapesOf3B, changes: recomputed },
-  '7B LoRA': { shapes: shapesOf7B, changes: lora },
-  '7B full, recomputed': { shapes: shapesOf7B, changes: recomputed },
-};
+const shapes = { '3B': shapesOf3B, '7B': shapesOf7B };
 
 /** Of the tests' tokenizer. */
 const ids = Object.fromEntries(
@@ -77,12 +74,25 @@ const ids = Object.fromEntries(
   ),
 );
 
-function largeStep({ shapes, changes }: (typeof large)[string]): Step {
-  const model = join(root, '.tools', 'cuda-models', `${shapes['hidden_size'] as number}`);
+/**
+ * The model is written where it does not exist.
+ * @param train changes to `train`
+ */
+export function realStep(size: keyof typeof shapes, train: object): Step {
+  const model = join(root, '.tools', 'cuda-models', size);
   if (!existsSync(join(model, 'model.safetensors.index.json')))
-    writeCheckpoint(model, { ...shapes, ...ids }, 'BF16', { hollow: true });
-  return { model, changes: { ...real, ...changes }, dtype: changes === lora ? 'auto' : 'float32', gigabytes: 400 };
+    writeCheckpoint(model, { ...shapes[size], ...ids }, 'BF16', { hollow: true });
+  const changes = { ...real, train: { ...real.train, ...train } };
+  return { model, changes, dtype: 'lora' in train ? 'auto' : 'float32', gigabytes: 400 };
 }
+
+const large = (): Record<string, Step> => ({
+  '3B LoRA': realStep('3B', { lora: { rank: 16 } }),
+  '3B full': realStep('3B', {}),
+  '3B full, recomputed': realStep('3B', { checkpointActivations: true }),
+  '7B LoRA': realStep('7B', { lora: { rank: 16 } }),
+  '7B full, recomputed': realStep('7B', { checkpointActivations: true }),
+});
 
 /** By name. */
 export function cases(): Record<string, Case> {
@@ -97,6 +107,6 @@ export function cases(): Record<string, Case> {
       each,
     ]);
   });
-  const steps = Object.entries(large).map(([name, each]): [string, Case] => [name, { step: largeStep(each) }]);
+  const steps = Object.entries(large()).map(([name, step]): [string, Case] => [name, { step }]);
   return Object.fromEntries([...all, ...steps]);
 }

@@ -16,10 +16,9 @@ import { parseArgs } from 'node:util';
 
 import { format } from 'prettier';
 
-import { parseConfig } from '../../packages/core/src/config/load.ts';
-import { plan } from '../../packages/core/src/plan.ts';
-import { cases, type Case, type Step } from './cases.ts';
+import { cases, sample, type Case, type Step } from './cases.ts';
 import type { Counts } from './counts.ts';
+import { fitsTable, planStep } from './planned.ts';
 import { environment, prepare, root } from './prepare.ts';
 
 type Phases = Readonly<Record<string, Counts>>;
@@ -56,12 +55,6 @@ steps: 1
 promptsPerStep: 2
 rollout: { group: 2, maxNewTokens: 6 }
 `;
-const sample = {
-  image: join(root, 'oracle/fixtures/images/wide-340x270.png'),
-  problem: 'the red circle',
-  solution: [{ bbox_2d: [2, 3, 20, 30] }],
-};
-
 /** @throws Error with the end of what it said, where it failed; as it should, where it is to be `refused` */
 function run(
   args: readonly string[],
@@ -85,11 +78,9 @@ function run(
 /** CUDA itself, which the plan counts and the dry run does not. */
 const context = 500e6;
 
-/** @returns bytes of tensors that the plan expects of a step with real shapes */
-async function plannedPeak({ model, changes, gigabytes = 80 }: Step, folder: string): Promise<number> {
-  const data = { prompt: 'find {Question}', ...(changes['data'] as object), train: join(folder, 'train.jsonl') };
-  const config = parseConfig({ model, output: 'unused', steps: 1, ...changes, data });
-  const { memory } = await plan(config, { machine: 'h100', memory: gigabytes * 1e9 });
+/** Bytes of tensors that the plan expects of a step with real shapes. */
+async function plannedPeak(step: Step): Promise<number> {
+  const { memory } = await planStep(step, { machine: 'h100', memory: (step.gigabytes ?? 80) * 1e9 });
   return memory.peak - context;
 }
 
@@ -110,7 +101,7 @@ async function runCase(each: Case): Promise<Outcome> {
     if ('step' in each) {
       await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, each.step);
       const phases = read() as Phases;
-      return each.step.gigabytes === undefined ? { phases } : { phases, planned: await plannedPeak(each.step, folder) };
+      return each.step.gigabytes === undefined ? { phases } : { phases, planned: await plannedPeak(each.step) };
     }
     const program = join(root, 'packages/visurf/src/main.ts');
     for (const [i, args] of each.commands.entries()) {
@@ -170,19 +161,22 @@ function describeKernels(phases: Phases): string {
     .join('\n');
 }
 
-/** Into docs/gpu.md. */
-function writeTable(all: Readonly<Record<string, Golden>>): void {
-  const page = join(root, 'docs/gpu.md');
+function countedTable(all: Readonly<Record<string, Golden>>): string {
   const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1);
   const rows = Object.entries(all).map(([name, { token, whole, peak, planned }]) => {
     const counted = [token?.launches ?? '', whole.launches, whole.synchronisations, gigabytes(peak)];
     return `| ${[name, ...counted, planned === undefined ? '' : gigabytes(planned)].join(' | ')} |`;
   });
   const head = '| what | launches a token | launches in all | synchronisations | peak, GB | planned, GB |';
-  const table = `${head}\n|${' --- |'.repeat(6)}\n${rows.join('\n')}`;
-  const [begin, end] = ['<!-- counted -->\n', '<!-- end -->'];
-  const text = readFileSync(page, 'utf8');
-  writeFileSync(page, `${text.split(begin)[0]}${begin}\n${table}\n\n${end}${text.split(end)[1]}`);
+  return `${head}\n|${' --- |'.repeat(6)}\n${rows.join('\n')}`;
+}
+
+/** Into docs/gpu.md, between two marks. */
+function writeInto(mark: string, table: string): void {
+  const page = join(root, 'docs/gpu.md');
+  const [begin, end] = [`<!-- ${mark} -->\n`, '<!-- end -->'];
+  const [front = '', rest = ''] = readFileSync(page, 'utf8').split(begin);
+  writeFileSync(page, `${front}${begin}\n${table}\n\n${rest.slice(rest.indexOf(end))}`);
 }
 
 await prepare();
@@ -215,5 +209,6 @@ if (failed > 0) process.exitCode = 1;
 else {
   const all = { ...known, ...found };
   writeFileSync(file, await format(JSON.stringify(all), { parser: 'json', printWidth: 120 }));
-  writeTable(all);
+  writeInto('counted', countedTable(all));
+  writeInto('fits', await fitsTable());
 }

@@ -37,10 +37,12 @@ const adamw = {
 describe.each(families)('$title', (family) => {
   const model = smallModel(family);
 
-  test('has the numbers of the CPU', async () => {
+  // A frozen tower is asked for all images at once there, and for one after the other on the CPU.
+  test.each(['plain', 'frozen tower'])('%s: has the numbers of the CPU', async (name) => {
+    const variant = variants[name]!;
     const [here, there] = [
-      await wholeStep(model, 'cpu', {}, { dtype: 'float64' }),
-      await wholeStep(model, device, {}, { dtype: 'float64', asked }),
+      await wholeStep(model, 'cpu', variant, { dtype: 'float64' }),
+      await wholeStep(model, device, variant, { dtype: 'float64', asked }),
     ];
     const said = ({ groups }: typeof here) =>
       groups.map(({ rollouts }) => rollouts.map(({ response }) => response.tokens));

@@ -1,0 +1,48 @@
+/** What `visurf plan` says of the dry run's steps with real shapes, and of such steps on usual cards. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { parseConfig } from '../../packages/core/src/config/load.ts';
+import { plan, type Plan, type PlanOptions } from '../../packages/core/src/plan.ts';
+import { realStep, sample, type Step } from './cases.ts';
+
+export async function planStep({ model, changes }: Step, options: PlanOptions): Promise<Plan> {
+  const folder = mkdtempSync(join(tmpdir(), 'visurf-plan-'));
+  try {
+    const train = join(folder, 'train.jsonl');
+    const lines = Array.from({ length: 16 }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample }));
+    writeFileSync(train, lines.join('\n'));
+    const data = { prompt: 'find {Question}', ...(changes['data'] as object), train };
+    return await plan(parseConfig({ model, output: 'unused', steps: 1, ...changes, data }), options);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const lora = { rank: 16 };
+const modes: Readonly<Record<string, object>> = {
+  LoRA: { lora },
+  'LoRA, recomputed': { lora, checkpointActivations: true },
+  full: {},
+  'full, recomputed': { checkpointActivations: true },
+  'full, tower frozen, recomputed': { freezeVision: true, checkpointActivations: true },
+};
+const machines = ['rtx4090', 'l40s', 'h100'];
+
+/** A table: gigabytes and seconds of a step, where it fits. */
+export async function fitsTable(): Promise<string> {
+  const rows: string[] = [];
+  for (const size of ['3B', '7B'] as const) {
+    for (const [mode, train] of Object.entries(modes)) {
+      const cells = [`${size} ${mode}`];
+      for (const machine of machines) {
+        const { fits, memory, time } = await planStep(realStep(size, train), { machine });
+        const peak = `${(memory.peak / 1e9).toFixed(1)} GB`;
+        cells.push(fits ? `${peak}, ${time.step.toFixed(1)} s` : `no (${peak})`);
+      }
+      rows.push(`| ${cells.join(' | ')} |`);
+    }
+  }
+  return `| what | ${machines.join(' | ')} |\n|${' --- |'.repeat(machines.length + 1)}\n${rows.join('\n')}`;
+}
