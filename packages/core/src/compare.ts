@@ -9,6 +9,7 @@ import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { peekSamples } from './data/dataset.ts';
+import { paced } from './data/paced.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { bySet, setOf } from './eval/summary.ts';
 import { evaluate } from './evaluate.ts';
@@ -40,6 +41,7 @@ import {
 } from './compare/result.ts';
 import { estimate, type Column, type PolicyEvaluations, type SampleGroup } from './compare/statistics.ts';
 import { comparisonTables, type ComparedPolicies, type Passes } from './compare/table.ts';
+import type { Sample } from './types.ts';
 
 export interface CompareEvent {
   /** What is being done, such as `visurf, seed 0: training`. */
@@ -122,7 +124,7 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  */
 export async function compare(given: Comparison, options: CompareOptions = {}): Promise<Compared> {
   const asked = await withoutEpochs(given, trainingSamples);
-  await requireOneReading(asked);
+  await requireOneReading(asked, options.signal);
   for (const run of asked.runs) resolveDevice(configOf(asked, run, asked.seeds[0]!).device);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
   makeDirectory(asked.results);
@@ -263,7 +265,7 @@ function secondsOf(events: readonly RunEvent[]): Record<string, number> {
 }
 
 /** @throws UserError where runs take a held-out sample for different tasks: their answers would have no metric in common */
-async function requireOneReading(comparison: Comparison): Promise<void> {
+async function requireOneReading(comparison: Comparison, signal?: AbortSignal): Promise<void> {
   const { runs, seeds, data } = comparison;
   const [first, ...others] = runs.map((run) => ({
     name: run.name,
@@ -271,9 +273,14 @@ async function requireOneReading(comparison: Comparison): Promise<void> {
   }));
   for (const { name, task } of others.filter((other) => other.task !== first!.task)) {
     for (const file of data.values()) {
-      const samples = await peekSamples(file, { task });
-      const before = await peekSamples(file, { task: first!.task });
-      const unnamed = samples.find((sample, i) => sample.task !== before[i]!.task);
+      const { samples } = await peekSamples(file, { task, signal });
+      const { samples: before } = await peekSamples(file, { task: first!.task, signal });
+      const others = before[Symbol.iterator]();
+      let unnamed: Sample | undefined;
+      const compareTasks = (sample: Sample): void => {
+        if (sample.task !== others.next().value?.task) unnamed ??= sample;
+      };
+      await paced(samples, compareTasks, { signal });
       if (unnamed === undefined) continue;
       throw new UserError(`names no task: the run ${first!.name} takes it for ${first!.task}, ${name} for ${task}`, {
         where: `${file}:${unnamed.source.line}`,

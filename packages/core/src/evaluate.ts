@@ -55,7 +55,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   } = await openModel(model, { ...options, onProgress: onDownload });
   using policy = loaded;
   options.onOrigins?.(origins);
-  const { samples, experiment } = await opened.load(data, { limit });
+  const { samples, experiment } = await opened.load(data, { limit, signal });
   const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
   assertWritable(perSample);
   const { maxNewTokens } = experiment.settings;

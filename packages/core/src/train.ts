@@ -21,14 +21,13 @@ import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
 import type { ObservePhase } from './phases.ts';
 import { locateModel, type Policy } from './policy.ts';
-import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
-import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './question/resume.ts';
+import { promptPrint } from './prompt/files.ts';
+import { prepareQuestions } from './question/prepare.ts';
+import { changesOfRewards, requireSameData, type DataPrints } from './question/resume.ts';
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
-import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
-import type { RewardFunction, Scorer } from './reward/reward.ts';
-import { describeLost, withoutLost } from './reward/survival.ts';
+import type { RewardFunction } from './reward/reward.ts';
 import { describeStep } from './record.ts';
 import { loadStart, referenceOf } from './start.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
@@ -39,7 +38,7 @@ import { requireEmpty, Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
-import type { Sample } from './types.ts';
+import type { Samples } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
 export type TrainEvent =
@@ -53,7 +52,12 @@ export type TrainEvent =
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
   | ({ readonly kind: 'profile' } & ProfileSummary)
   | { readonly kind: 'warning'; readonly message: string }
-  | { readonly kind: 'prepare'; readonly what: 'images' | 'samples'; readonly done: number; readonly total: number }
+  | {
+      readonly kind: 'prepare';
+      readonly what: 'lines' | 'images' | 'labels' | 'samples';
+      readonly done: number;
+      readonly total: number;
+    }
   | { readonly kind: 'download'; readonly progress: DownloadProgress };
 
 export interface TrainOptions {
@@ -93,32 +97,6 @@ interface Progress {
 
 const optimizerFile = 'optimizer.safetensors';
 
-/**
- * Questions to train on, and what to know of their labels before it starts.
- * @throws UserError where no question is left
- */
-function teachable(
-  questions: readonly Question[],
-  scorer: Scorer,
-  { data }: Config,
-): { readonly taught: readonly Question[]; readonly message: string | undefined } {
-  const { taught, lost } = withoutLost(scorer, questions);
-  const message = describeLost(lost, questions.length);
-  if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: data.train });
-  return { taught, message };
-}
-
-/** Samples whose labels are looked at where rewards of the user's own, which may be slow, judge them. */
-const lookedAt = 64;
-
-/** What training needs to know of the labels before it starts. */
-async function warnOfLabels(questions: readonly Question[], scorer: Scorer, config: Config): Promise<string[]> {
-  if (!joinsGroups(config)) return [];
-  const looked = scorer.rewards.length > 0 ? questions.slice(0, lookedAt) : questions;
-  const losing = await labelsThatCannotWin(scorer, looked, config.label);
-  return labelWarnings(losing, looked.length, config.label);
-}
-
 function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
   using saved = new SafetensorsFile(file);
   scope(() => optimizer.loadState(new Map(saved.names.map((name): [string, Tensor] => [name, saved.get(name)]))));
@@ -154,13 +132,12 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onEvent({ kind: 'warning', message });
   };
   let reached = 0;
-  const prepared = (what: 'images' | 'samples') => (done: number, total: number) => {
-    signal?.throwIfAborted();
-    onEvent({ kind: 'prepare', what, done, total });
-  };
   warnings.forEach(warn);
-  const sources = { rewards, onWarning: warn, onProgress: prepared('images') };
-  const { samples, validation, experiment: chosen } = await loadData(asked, sources);
+  const data = await loadData(asked, {
+    ...{ rewards, signal, onWarning: warn },
+    onProgress: (what, done, total) => onEvent({ kind: 'prepare', what, done, total }),
+  });
+  const { samples, validation, experiment: chosen } = data;
   const start = await locateModel(asked.model, {
     base: asked.base,
     revision: asked.revision,
@@ -177,7 +154,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const check = (checkpoint: Checkpoint): void => {
       const before = readSettings(checkpoint.directory);
       if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
-      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { samples, validation, config });
+      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { ...data, config });
     };
     const resumed = resume ? await Run.resume(config.output, config, environment, check) : undefined;
     const checkpoint = resumed?.checkpoint;
@@ -193,14 +170,17 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
-    const questions = await askAll(
-      [...samples, ...validation],
-      (sample) => experiment.ask(policy, sample),
-      prepared('samples'),
-    );
-    const { taught, message: lost } = teachable(questions.slice(0, samples.length), experiment.scorer, config);
-    if (lost) warn(lost);
-    (await warnOfLabels(taught, experiment.scorer, config)).forEach(warn);
+    const { taught, warnings: found } = await prepareQuestions({
+      ...{ ...data, experiment, policy, config, signal, joins: joinsGroups(config) },
+      key: [
+        data.prints,
+        data.imagesPrints,
+        promptPrint(start.base),
+        pixelLimits([start.adapter, start.base], asked.data),
+      ],
+      onProgress: (done, total) => onEvent({ kind: 'prepare', what: 'samples', done, total }),
+    });
+    found.forEach(warn);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
     // A file that cannot be written is refused before there is a run.
@@ -208,9 +188,8 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     run ??= begin();
     const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const data = { config: local, experiment, samples: taught.map(({ sample }) => sample), validation };
-    const prints = printsOf({ config, samples, validation });
-    return await trainPolicy({ ...data, prints, policy, run, checkpoint, profile, onEvent, signal });
+    const training = { config: local, experiment, samples: taught, validation, prints: data.prints };
+    return await trainPolicy({ ...training, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
       where: config.output,
@@ -225,8 +204,8 @@ interface Training {
   readonly config: Config;
   readonly policy: Policy;
   readonly experiment: Experiment;
-  readonly samples: readonly Sample[];
-  readonly validation: readonly Sample[];
+  readonly samples: Samples;
+  readonly validation: Samples;
   readonly prints: DataPrints;
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
@@ -290,7 +269,7 @@ async function trainPolicy({
   };
   const saved = checkpoint?.state as Progress | undefined;
   const cursor = new DataCursor(samples.length, config.seed, saved?.cursor);
-  let forms = saved?.forms ?? (await formsOfBase(context, samples));
+  let forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
@@ -300,7 +279,7 @@ async function trainPolicy({
   // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
   const pull = (): Batch & { readonly after: CursorState } => {
     const indices = cursor.next(config.promptsPerStep);
-    return { indices, samples: indices.flatMap((index) => samples[index] ?? []), after: cursor.state };
+    return { indices, samples: indices.map((index) => samples.at(index)!), after: cursor.state };
   };
   let drawn = cursor.state;
   let upcoming = pull();

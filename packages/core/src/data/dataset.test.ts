@@ -5,9 +5,10 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { beforeAll, expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
-import type { Frame, Sample } from '../types.ts';
+import type { Frame, Sample, Samples } from '../types.ts';
 import { Experiment } from '../question/experiment.ts';
-import { loadDataset, parseSample, readDataset } from './dataset.ts';
+import { loadDataset, readDataset } from './dataset.ts';
+import { parseSample } from './parse.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-data-'));
 
@@ -40,7 +41,7 @@ test('samples come with absolute paths, defaults and other fields', async () => 
     image: ['images/a.png', 'images/a.png'],
   });
   const image = path.join(directory, 'images/a.png');
-  expect(await loadDataset(file, { task: 'grounding' })).toEqual([
+  expect([...(await loadDataset(file, { task: 'grounding' }))]).toEqual([
     {
       id: '7',
       images: [image],
@@ -189,7 +190,7 @@ test('boxes in shares of the picture are refused, once for all lines', async () 
 });
 
 test('a box that fails as corners and holds as corner, width and height is named so', async () => {
-  const truths = (samples: readonly Sample[]) => Experiment.open().decide(samples);
+  const truths = (samples: Samples) => Experiment.open().decide(samples);
   const file = write(
     { ...good, solution: [{ bbox_2d: [12, 2, 5, 6] }] },
     { ...good, solution: [{ bbox_2d: [5, 6, 3, 9] }] },

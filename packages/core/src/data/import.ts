@@ -4,7 +4,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileError, UserError } from '../errors.ts';
 import { decodeHeader } from '../prompt/decode.ts';
-import { sampleOf } from './dataset.ts';
+import { sampleOf } from './parse.ts';
 import { unusable, type Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
 import { folderStore, type ImageStore } from './formats/store.ts';

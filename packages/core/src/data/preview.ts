@@ -5,6 +5,7 @@ import { fileError } from '../errors.ts';
 import type { Frame, Sample } from '../types.ts';
 import { readDataset, type DatasetOptions } from './dataset.ts';
 import { describeFinding } from './findings.ts';
+import type { Frames } from './images.ts';
 import { boxesIn } from './plausible.ts';
 
 export interface PreviewOptions extends DatasetOptions {
@@ -42,7 +43,7 @@ const STYLE =
   'svg{width:100%;background:#8884}rect{fill:none;stroke:#e11;stroke-width:2;vector-effect:non-scaling-stroke}' +
   'circle{fill:#e11}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}.faults{color:#b00}';
 
-async function card(sample: Sample, frames: ReadonlyMap<string, Frame>): Promise<string> {
+async function card(sample: Sample, frames: Frames): Promise<string> {
   const pictures = await Promise.all(
     sample.images.map(async (file, i) => {
       const frame = frames.get(file);

@@ -5,9 +5,9 @@
  * colour profiles are ignored, an animation gives its first frame. Only raster formats are opened: SVG never is. The
  * header is checked before anything is decoded, and a damaged file is an error, never half a picture.
  */
-import { open } from 'node:fs/promises';
 import sharp from 'sharp';
 import { hasCode, messageOf, UserError } from '../errors.ts';
+import { openFile, readWhole } from './regular.ts';
 
 // The tensor library has the cores; decoded images are cached by us, where it pays.
 sharp.concurrency(1);
@@ -35,7 +35,14 @@ export interface Pixels {
 
 /** @throws UserError that names the file and says what is wrong with it */
 export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Pixels> {
-  const bytes = await readImage(file, limits);
+  return await decodeBytes((await readImage(file, limits)).bytes, file, limits);
+}
+
+/**
+ * The same of what a file holds.
+ * @param file for messages
+ */
+export async function decodeBytes(bytes: Buffer, file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Pixels> {
   try {
     const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
     checkSize(metadata, limits);
@@ -74,7 +81,7 @@ export interface ImageHeader {
 
 /** @throws UserError where the file is missing or is no image */
 export async function decodeHeader(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<ImageHeader> {
-  const bytes = await readImage(file, limits);
+  const { bytes } = await readImage(file, limits);
   try {
     const { width, height, orientation = 1 } = await sharp(bytes, { limitInputPixels: false }).metadata();
     return { width, height, orientation };
@@ -126,15 +133,22 @@ function checkSize({ width, height }: { width: number; height: number }, limits:
   }
 }
 
-async function readImage(file: string, { maxBytes }: ImageLimits): Promise<Buffer> {
+/** What an image file holds, and its size and date when it was opened. */
+export interface ImageBytes {
+  readonly bytes: Buffer;
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+
+/** @throws UserError that names the file, where it is none, is too large, or holds no image of a known format */
+export async function readImage(file: string, { maxBytes }: ImageLimits): Promise<ImageBytes> {
   try {
-    await using handle = await open(file);
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw new UserError('is not a file', { where: file });
-    if (stat.size > maxBytes) {
-      throw new UserError(`image file of ${stat.size} bytes is too large (limit ${maxBytes})`, { where: file });
+    await using handle = await openFile(file);
+    const { size, mtimeMs } = await handle.stat();
+    if (size > maxBytes) {
+      throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where: file });
     }
-    const bytes = await handle.readFile();
+    const bytes = await readWhole(handle, size);
     if (bytes.length === 0) throw new UserError('image file is empty', { where: file });
     if (!isRaster(bytes)) {
       throw new UserError('not an image in a supported format', {
@@ -142,7 +156,7 @@ async function readImage(file: string, { maxBytes }: ImageLimits): Promise<Buffe
         remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
       });
     }
-    return bytes;
+    return { bytes, size, mtimeMs };
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(hasCode(error, 'ENOENT') ? 'image file not found' : messageOf(error), { where: file });

@@ -7,16 +7,18 @@ import path from 'node:path';
 
 import { resolveSteps, type Config } from '../config/schema.ts';
 import { readDataset, type DatasetOptions, type ReadDataset } from '../data/dataset.ts';
+import type { Frames } from '../data/images.ts';
+import { pickSamples } from '../data/samples.ts';
 import { unusable } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
 import { knownPlugin } from '../plugins/known.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
-import { makeScorers, type RewardFunction, type Scorer } from '../reward/reward.ts';
+import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
 import { taskDefinition, taskNames } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { fillTemplate } from '../tasks/template.ts';
-import type { Frame, Sample } from '../types.ts';
-import { ask, type Encodes, type Question } from './ask.ts';
+import type { Frame, Sample, Samples } from '../types.ts';
+import { ask, weigh, type Encodes, type Measures, type Question } from './ask.ts';
 import { settle, type GivenSettings, type Settings } from './settings.ts';
 
 export interface ExperimentSources {
@@ -28,10 +30,9 @@ export interface ExperimentSources {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths'>;
+export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths' | 'reading'>;
 
-export interface LoadedSamples {
-  readonly samples: Sample[];
+export interface LoadedSamples extends Omit<ReadDataset, 'findings'> {
   /** With every task that the samples name. */
   readonly experiment: Experiment;
 }
@@ -78,11 +79,19 @@ export class Experiment {
    * are. Names of no task are left to whoever checks the samples.
    * @throws UserError where parameters are wrong, or contradict the samples
    */
-  decide(samples: readonly Sample[]): Experiment {
+  decide(samples: Samples): Experiment {
+    const places = Map.groupBy(samples.map(({ task }) => task).entries(), ([, task]) => task);
+    return this.decideTasks(
+      new Map([...places].map(([task, own]) => [task, pickSamples(samples, own.map(([place]) => place))])), // prettier-ignore
+    );
+  }
+
+  /** The same, of samples by their task. */
+  decideTasks(samples: ReadonlyMap<string, Samples>): Experiment {
     const tasks = new Map(this.tasks);
     const parameters = { ...this.settings.parameters };
     const known = new Set(taskNames());
-    for (const [name, own] of Map.groupBy(samples, ({ task }) => task)) {
+    for (const [name, own] of samples) {
       if (tasks.has(name) || !known.has(name)) continue;
       const made = makeTask(name, parameters[name], own);
       tasks.set(name, made.task);
@@ -96,21 +105,23 @@ export class Experiment {
    * @throws UserError that lists what is wrong
    */
   async load(file: string, options: ReadOptions = {}): Promise<LoadedSamples> {
-    const { samples, findings, experiment } = await this.read(file, options);
+    const { findings, ...loaded } = await this.read(file, options);
     const error = unusable(findings);
     if (error) throw error;
-    return { samples: [...samples], experiment };
+    return loaded;
   }
 
   /** The samples of a file with what is wrong with them, and the experiment with their tasks. */
   async read(file: string, options: ReadOptions = {}): Promise<ReadDataset & Pick<LoadedSamples, 'experiment'>> {
     const made: Experiment[] = [];
-    const truths = (all: readonly Sample[]): Experiment => {
-      const experiment = this.decide(all);
+    const truths = (_: Samples, tasks: ReadonlyMap<string, Samples>): Experiment => {
+      const experiment = this.decideTasks(tasks);
       made.push(experiment);
       return experiment;
     };
-    const read = await readDataset(file, { ...options, task: this.settings.task, truths });
+    const { task, parameters, plugins } = this.settings;
+    const reading = { parameters, plugins, decided: [...this.tasks.keys()] };
+    const read = await readDataset(file, { ...options, task, truths, reading });
     return { ...read, experiment: made.at(-1) ?? this };
   }
 
@@ -123,6 +134,12 @@ export class Experiment {
   ask(policy: Encodes, sample: Sample): Promise<Question> {
     const { prompt, system } = this.settings;
     return ask({ policy, scorer: this.scorer, prompt, system }, sample);
+  }
+
+  /** sample -> truth, and whether it can be asked, from the sizes of its images. */
+  weigh(policy: Measures, sample: Sample, sizes: Frames): Subject {
+    const { prompt, system } = this.settings;
+    return weigh({ policy, scorer: this.scorer, prompt, system }, sample, sizes);
   }
 
   /** The user turn of a question that is in no dataset: that of the task of samples which name none. */
@@ -150,7 +167,7 @@ export class Experiment {
 function makeTask(
   name: string,
   given: unknown,
-  samples: readonly Sample[],
+  samples: Samples,
 ): { task: Task; parameters: Settings['parameters'][string] } {
   const definition = taskDefinition(name);
   const parsed = definition.parameters.safeParse(given ?? {});

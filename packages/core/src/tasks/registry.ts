@@ -8,6 +8,7 @@ import { click } from './click/click.ts';
 import { markDefined } from './defined.ts';
 import { grounding } from './grounding/grounding.ts';
 import { math } from './math/math.ts';
+import type { Sample } from '../types.ts';
 import type { TaskDefinition } from './task.ts';
 
 const definitions = new Map<string, TaskDefinition>();
@@ -37,6 +38,17 @@ export function registerTask(definition: TaskDefinition): void {
 
 export function taskNames(): readonly string[] {
   return [...definitions.keys()];
+}
+
+/**
+ * Whether a task wants to see this sample before it is used.
+ * @param seen how many of its samples it has seen
+ */
+export function taskSamplesKept(sample: Sample, seen: number): boolean {
+  const definition = definitions.get(sample.task);
+  if (definition === undefined) return false;
+  if (definition.tells) return seen === 0 && definition.tells(sample);
+  return definition.decide !== undefined || definition.create.length > 1;
 }
 
 /** @throws UserError where there is no such task */

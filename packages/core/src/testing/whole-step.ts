@@ -81,7 +81,7 @@ export async function wholeStep(
     using reference = config.objective.kl.coefficient > 0 ? new Policy(model, load(), policy.encoder) : undefined;
     const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
     const context = { config, policy, learner, scorer: experiment.scorer };
-    const draw = () => ({ samples, indices: samples.map((_, i) => i) });
+    const draw = () => ({ samples: samples.slice(), indices: [...Array(samples.length).keys()] });
     const step = () => trainStep(context, draw, 1, stepTerms(config, 1), 1e-3, []);
     const result = asked ? await observed(asked, step) : await step();
     const after = [...parameters].map(([key, each]) => [key, each.toArray()] as const);

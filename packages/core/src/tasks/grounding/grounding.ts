@@ -1,6 +1,6 @@
 /** Grounding with absent objects: boxes (and points, where labels have them) of what a question describes, `[]` for nothing. */
 import { UserError } from '../../errors.ts';
-import type { Frame, Sample, Terms } from '../../types.ts';
+import type { Frame, Sample, Samples, Terms } from '../../types.ts';
 import type { Answer, Task, TaskDefinition } from '../task.ts';
 import { nonRepeat, thinkingFormat } from '../thinking.ts';
 import { beforeAnswer } from '../weights.ts';
@@ -20,6 +20,7 @@ export const grounding: TaskDefinition<typeof groundingParameters, GroundingTrut
   name: 'grounding',
   parameters: groundingParameters,
   decide,
+  tells,
   create: (parameters, samples) => createGrounding(decide(parameters, samples)),
 };
 
@@ -29,11 +30,11 @@ type Decided = GroundingParameters & {
   readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number>;
 };
 
-function decide(parameters: GroundingParameters, samples: readonly Sample[]): Decided {
+function decide(parameters: GroundingParameters, samples: Samples): Decided {
   const { points } = parameters;
   return {
     ...parameters,
-    points: points === 'auto' ? anyPoint(samples) : points,
+    points: points === 'auto' ? samples.some(tells) : points,
     weights: weightsOf(parameters),
   };
 }
@@ -104,6 +105,6 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
 }
 
 /** Labels that do not parse are reported by `parseTruth`; here it is enough to look for the key. */
-function anyPoint(samples: readonly Sample[]): boolean {
-  return samples.some(({ solution }) => solution.includes('"point_2d"'));
+function tells({ solution }: Sample): boolean {
+  return solution.includes('"point_2d"');
 }
