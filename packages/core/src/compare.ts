@@ -80,7 +80,7 @@ export interface Outlook {
 
 /** @throws UserError for a configuration or data that training would refuse, before anything is trained */
 export async function outlook(given: Comparison): Promise<Outlook> {
-  const asked = await withoutEpochs(given, trainingSamples);
+  const asked = await withoutEpochs(given, trainingSamples());
   const pace =
     asked.equal === 'time' ? ((await knownPace(asked, pilotHash())) ?? (await predictedPace(asked))) : undefined;
   const comparison = equalised(asked, pace);
@@ -99,7 +99,10 @@ export async function outlook(given: Comparison): Promise<Outlook> {
   };
 }
 
-const trainingSamples = async (config: Config): Promise<number> => (await loadData(config)).samples.length;
+const trainingSamples =
+  (signal?: AbortSignal) =>
+  async (config: Config): Promise<number> =>
+    (await loadData(config, { signal })).samples.length;
 
 /** With the updates that every run has, for which pilots are run where it needs them. */
 async function withBudgets(comparison: Comparison, options: CompareOptions): Promise<Comparison> {
@@ -123,7 +126,7 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
 export async function compare(given: Comparison, options: CompareOptions = {}): Promise<Compared> {
-  const asked = await withoutEpochs(given, trainingSamples);
+  const asked = await withoutEpochs(given, trainingSamples(options.signal));
   await requireOneReading(asked, options.signal);
   for (const run of asked.runs) resolveDevice(configOf(asked, run, asked.seeds[0]!).device);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
@@ -166,7 +169,7 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
-    const { samples, experiment } = await opened.load(comparison.data.get(name)!);
+    const { samples, experiment } = await opened.load(comparison.data.get(name)!, { signal });
     questions[name] = await samplePasses(policy, experiment, samples, setOf, {
       answers: comparison.sampled!.answers,
       maxNewTokens: experiment.settings.maxNewTokens,
@@ -278,7 +281,7 @@ async function requireOneReading(comparison: Comparison, signal?: AbortSignal): 
       const others = before[Symbol.iterator]();
       let unnamed: Sample | undefined;
       const compareTasks = (sample: Sample): void => {
-        if (sample.task !== others.next().value?.task) unnamed ??= sample;
+        if (sample.task !== (others.next().value as Sample | undefined)?.task) unnamed ??= sample;
       };
       await paced(samples, compareTasks, { signal });
       if (unnamed === undefined) continue;

@@ -6,6 +6,8 @@ import path from 'node:path';
 import { ones, scope, setNumThreads } from '@visurf/torch';
 
 import { resolveSteps, type Config } from './config/schema.ts';
+import type { DatasetOptions } from './data/dataset.ts';
+import { breathe } from './data/paced.ts';
 import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
@@ -34,6 +36,9 @@ export interface PlanOptions extends HubOptions {
   readonly gflops?: number | undefined;
   /** Tokens of a response; unset: the longest allowed. */
   readonly responseTokens?: number | undefined;
+  /** Called as the data is read. */
+  readonly onRead?: DatasetOptions['onProgress'];
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Plan {
@@ -61,13 +66,14 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
   const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
-  const data = await loadData(asked);
+  const { signal, onRead } = options;
+  const data = await loadData(asked, { signal, onProgress: onRead });
   const counted = resolveSteps(asked, data.samples.length);
   const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
   // A GPU that is not here can be planned for all the same.
   const config = asked.device === 'auto' ? { ...trained, device: resolveDevice('auto') } : trained;
   const model = loadModelConfig(directory);
-  const workload = await workloadOf(config, data, { base: directory, adapter }, options.responseTokens);
+  const workload = await workloadOf(config, data, { base: directory, adapter }, options);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision };
@@ -108,13 +114,14 @@ function withAdapter(config: Config, adapter: string): Config {
 /** The longest prompts and labels of the dataset's first samples; of every step the one with most to do. */
 async function workloadOf(
   config: Config,
-  { samples, validation, experiment }: TrainingData,
+  { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  responseTokens?: number,
+  { responseTokens, signal }: PlanOptions,
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {
+    await breathe(signal);
     const { prompt, truth, frames } = await experiment.ask({ encoder }, sample);
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
@@ -140,7 +147,7 @@ async function workloadOf(
     group,
     responses,
     responseTokens: longest,
-    images: new Set([...samples, ...validation].flatMap(({ images }) => images)).size,
+    images,
     evaluated: validation.length,
     evaluationTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
   };

@@ -93,6 +93,8 @@ interface Progress {
   readonly cursor: CursorState;
   readonly forms: FormHistory;
   readonly data?: DataPrints | undefined;
+  /** The step is still to be evaluated. */
+  readonly evaluates?: boolean | undefined;
 }
 
 const optimizerFile = 'optimizer.safetensors';
@@ -265,6 +267,7 @@ async function trainPolicy({
     config,
     policy,
     scorer,
+    signal,
     learner: { model: policy.model, reference, parameters, optimizer },
   };
   const saved = checkpoint?.state as Progress | undefined;
@@ -282,6 +285,8 @@ async function trainPolicy({
     return { indices, samples: indices.map((index) => samples.at(index)!), after: cursor.state };
   };
   let drawn = cursor.state;
+  let finished = drawn;
+  let evaluates = false;
   let upcoming = pull();
   const draw = (): Batch => {
     const batch = upcoming;
@@ -292,7 +297,7 @@ async function trainPolicy({
   };
 
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
-    const progress: Progress = { cursor: drawn, forms, data: prints };
+    const progress: Progress = { cursor: finished, forms, data: prints, ...(evaluates && { evaluates }) };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...withExperiment(
@@ -306,44 +311,61 @@ async function trainPolicy({
     onEvent({ kind: 'checkpoint', step, path });
   };
 
-  try {
-    while (step < config.steps && !signal?.aborted) {
-      const terms = stepTerms(config, step + 1);
-      const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
-      const take = (onPhase?: ObservePhase): Promise<StepResult> =>
-        trainStep({ ...context, onPhase }, draw, step + 1, terms, learningRate, forms).catch((error: unknown) => {
-          throw inStep(step + 1, error);
-        });
-      const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
-      step++;
-      forms = result.forms;
-      const described = describeStep(step, result, scorer, learningRate);
-      metrics = described.event.metrics;
-      run.log(described.event);
-      run.writeGroups(step, described.groups);
-      onEvent({ kind: 'step', step, steps: config.steps, metrics });
-      for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
-        run.log({ type: 'warning', step, message });
-        onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
-      }
+  /** Evaluation and checkpoint after a step. Evaluation that is stopped is made up for when the run goes on. */
+  const conclude = async (): Promise<void> => {
+    const last = step === config.steps;
+    evaluates = config.eval.every > 0 && (step % config.eval.every === 0 || last);
+    const isEvaluated = evaluates;
+    if (evaluates) {
+      const { maxNewTokens } = experiment.settings;
+      const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens, signal });
+      metrics = evaluated.metrics;
+      run.log({ type: 'eval', step, metrics, n: validation.length });
+      onEvent({ kind: 'eval', step, metrics });
+      evaluates = false;
+    }
+    if (last || isEvaluated || step % config.checkpoint.every === 0) {
+      await save(isEvaluated ? { metric: 'reward', value: metrics.reward ?? 0 } : undefined);
+    }
+  };
 
-      const last = step === config.steps;
-      const due = config.eval.every > 0 && (step % config.eval.every === 0 || last);
-      if (due) {
-        // Not stopped halfway: a resumed run has the same evaluations as one that was not stopped.
-        const { maxNewTokens } = experiment.settings;
-        const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens });
-        metrics = evaluated.metrics;
-        run.log({ type: 'eval', step, metrics, n: validation.length });
-        onEvent({ kind: 'eval', step, metrics });
+  const takeStep = async (): Promise<void> => {
+    const terms = stepTerms(config, step + 1);
+    const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
+    const take = (onPhase?: ObservePhase): Promise<StepResult> =>
+      trainStep({ ...context, onPhase }, draw, step + 1, terms, learningRate, forms).catch((error: unknown) => {
+        throw inStep(step + 1, error);
+      });
+    const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
+    step++;
+    forms = result.forms;
+    finished = drawn;
+    const described = describeStep(step, result, scorer, learningRate);
+    metrics = described.event.metrics;
+    run.log(described.event);
+    run.writeGroups(step, described.groups);
+    onEvent({ kind: 'step', step, steps: config.steps, metrics });
+    for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
+      run.log({ type: 'warning', step, message });
+      onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
+    }
+  };
+
+  try {
+    try {
+      if (saved?.evaluates) await conclude();
+      while (step < config.steps && !signal?.aborted) {
+        await takeStep();
+        await conclude();
       }
-      if (last || due || step % config.checkpoint.every === 0) {
-        await save(due ? { metric: 'reward', value: metrics.reward ?? 0 } : undefined);
-      }
+    } catch (error) {
+      // The step, or the evaluation, in progress is dropped.
+      if (!signal?.aborted || error !== signal.reason) throw error;
     }
     if (savedStep !== step) await save();
-    run.log({ type: 'end', step, reason: step < config.steps ? 'interrupted' : 'done' });
-    return { run: config.output, steps: step, metrics, interrupted: step < config.steps };
+    const interrupted = step < config.steps || evaluates;
+    run.log({ type: 'end', step, reason: interrupted ? 'interrupted' : 'done' });
+    return { run: config.output, steps: step, metrics, interrupted };
   } catch (error) {
     logFailure(run, step, error);
     throw error;

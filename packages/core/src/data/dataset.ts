@@ -67,8 +67,9 @@ export interface ReadDataset {
   readonly bytesOf: BytesOf;
   /** Hashes of what they hold, by file. */
   readonly hashOf: (file: string) => string | undefined;
-  /** Images that the samples name. */
+  /** Images that the samples name: how many, and their files. */
   readonly images: number;
+  readonly imageFiles: () => Iterable<string>;
   /** Stands for all of them. */
   readonly imagesPrint: string;
   readonly print: DataPrint;
@@ -113,10 +114,11 @@ export async function readDataset(file: string, options: DatasetOptions): Promis
 const imageFacts = async (
   images: Images,
   signal: AbortSignal | undefined,
-): Promise<Pick<ReadDataset, 'frames' | 'bytesOf' | 'hashOf' | 'images' | 'imagesPrint'>> => ({
+): Promise<Pick<ReadDataset, 'frames' | 'bytesOf' | 'hashOf' | 'images' | 'imageFiles' | 'imagesPrint'>> => ({
   ...{ frames: images, images: images.size, imagesPrint: await images.print({ signal }) },
   bytesOf: (file) => images.bytesOf(file),
   hashOf: (file) => images.hashOf(file),
+  imageFiles: () => images.names(),
 });
 
 const progressOf =

@@ -8,6 +8,7 @@ import { sampleOf } from './parse.ts';
 import { unusable, type Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
 import { folderStore, type ImageStore } from './formats/store.ts';
+import { pacer } from './paced.ts';
 import { relativePath } from './lineof.ts';
 import type { Row } from './formats/record.ts';
 
@@ -39,7 +40,7 @@ export async function importData(source: string, { output, ...options }: ImportO
   const part = `${file}.${process.pid}.part`;
   try {
     const read = await readRows(source, { ...options, store });
-    const { kept, notes, leftOut } = await usableRows(read.rows, read.findings);
+    const { kept, notes, leftOut } = await usableRows(read.rows, read.findings, options.signal);
     const lines = kept.map(
       ({ fields }) => `${JSON.stringify({ ...fields, ...relativeImages(fields['image'], folder) })}\n`,
     );
@@ -68,13 +69,16 @@ async function folderFor(folder: string, output: string): Promise<string | undef
 async function usableRows(
   rows: readonly Row[],
   findings: readonly Finding[],
+  signal?: AbortSignal,
 ): Promise<{ kept: Row[]; notes: string[]; leftOut: number }> {
   const faults = [...findings.filter(({ kind }) => kind !== 'image')];
   const missing = findings.filter(({ kind }) => kind === 'image').map(({ message }) => message);
   const reasons = new Map<string, string | undefined>();
   const kept: Row[] = [];
   let leftOut = missing.length;
+  const pace = pacer(signal);
   for (const row of rows) {
+    await pace();
     const source = { file: row.place.file, line: row.place.record };
     const sample = sampleOf(row.fields, source, 'grounding');
     if (typeof sample === 'string') {

@@ -17,6 +17,31 @@ export async function breathe(signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
 }
 
+/** Called between items of work that waits for nothing: it makes way now and then. */
+export function pacer(signal?: AbortSignal): () => Promise<void> | undefined {
+  let turned = performance.now();
+  return () => {
+    if (performance.now() - turned < TURN) return undefined;
+    return breathe(signal).then(() => void (turned = performance.now()));
+  };
+}
+
+/** What a promise gives, unless the signal is aborted before. @throws the signal's reason then */
+export async function orStopped<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return await promise;
+  signal.throwIfAborted();
+  let stop: (() => void) | undefined;
+  const stopped = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([promise, stopped]);
+  } finally {
+    signal.removeEventListener('abort', stop!);
+  }
+}
+
 /**
  * Visits items one after the other.
  * @throws the signal's reason when it is aborted

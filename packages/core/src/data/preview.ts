@@ -22,7 +22,10 @@ export async function previewData(file: string, options: PreviewOptions): Promis
   const { samples, findings, frames } = await readDataset(file, options);
   const some = samples.slice(0, options.shown);
   const cards: string[] = [];
-  for (const sample of some) cards.push(await card(sample, frames));
+  for (const sample of some) {
+    options.signal?.throwIfAborted();
+    cards.push(await card(sample, frames));
+  }
   const faults = findings.slice(0, 100).map((finding) => `<li>${escape(describeFinding(finding))}</li>`);
   const page = [
     `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escape(file)}</title><style>${STYLE}</style>`,

@@ -5,7 +5,7 @@ import type { Sample, Samples } from '../types.ts';
 import type { Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
 import type { Images } from './images.ts';
-import { LineIndex } from './line-index.ts';
+import type { LineIndex } from './line-index.ts';
 import { paced, type PaceOptions } from './paced.ts';
 import { parseSample, sampleOf } from './parse.ts';
 import { LineSamples, pickSamples } from './samples.ts';

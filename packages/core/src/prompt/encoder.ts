@@ -256,7 +256,6 @@ const REMEMBERED = 1000;
 /** Tokens that a text can have at most: one for every byte, of which normalisation may make three. */
 const mostTokens = (text: string): number => (isAscii(text) ? text.length : 9 * text.length) + 16;
 
-// eslint-disable-next-line no-control-regex
 const isAscii = (text: string): boolean => /^[\0-\x7f]*$/.test(text);
 
 /** Both files of a checkpoint name the size of its patches; a model with one size reads patches of another as noise. */

@@ -15,7 +15,9 @@ export interface TrainingData {
   readonly samples: Samples;
   readonly validation: Samples;
   readonly experiment: Experiment;
-  /** Sizes of the images of both. */
+  /** How many images both show. */
+  readonly images: number;
+  /** Sizes of them. */
   readonly frames: Frames;
   readonly prints: DataPrints;
   /** Stand for those images. */
@@ -61,9 +63,10 @@ export async function loadData(
   const { samples, frames, print, experiment, imagesPrint } = loaded;
   if (!kept) {
     const prints = { train: print, validation: undefined };
-    return { samples, validation: [], experiment, frames, prints, imagesPrints: [imagesPrint] };
+    return { samples, validation: [], experiment, images: loaded.images, frames, prints, imagesPrints: [imagesPrint] };
   }
   return {
+    images: loaded.images + [...kept.imageFiles()].filter((file) => frames.get(file) === undefined).length,
     imagesPrints: [imagesPrint, kept.imagesPrint],
     ...{ samples, validation: kept.samples, experiment: kept.experiment },
     frames: { get: (file) => frames.get(file) ?? kept.frames.get(file) },
@@ -73,7 +76,7 @@ export async function loadData(
 
 /** A share of the samples is held out. */
 async function splitData(
-  { samples, frames, bytesOf, hashOf, imagesPrint, experiment }: LoadedSamples,
+  { samples, frames, images, bytesOf, hashOf, imagesPrint, experiment }: LoadedSamples,
   share: number,
   { data, eval: { limit }, seed }: Config,
   signal: AbortSignal | undefined,
@@ -91,5 +94,5 @@ async function splitData(
     train: await printOf(data.train, train, bytesOf, { signal }),
     validation: await printOf(data.validation!, validation, bytesOf, { signal }),
   };
-  return { samples: train, validation, experiment, frames, prints, imagesPrints: [imagesPrint] };
+  return { samples: train, validation, experiment, images, frames, prints, imagesPrints: [imagesPrint] };
 }

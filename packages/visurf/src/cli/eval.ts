@@ -1,12 +1,12 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import type { BenchmarkResult, Protocol } from '@visurf/core';
-import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { INTERRUPTED, interruptible, stoppable } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
 import type { ComputeOptions, JsonOption, ModelOptions } from './options.ts';
-import { Progress, metricsTable, print, printJson } from './output.ts';
+import { Progress, metricsTable, print, printJson, reading } from './output.ts';
 
 interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, ComputeOptions, JsonOption {
   readonly model?: string;
@@ -87,16 +87,19 @@ async function evaluateFile(given: EvalOptions): Promise<void> {
   const { evaluate } = await import('@visurf/core');
   const { json, model = '', revision, adapter, base, data, limit, output, device, precision } = given;
   const progress = new Progress();
-  const { metrics, n, perSample } = await interruptible(async (signal) =>
+  const evaluated = await stoppable(async (signal) =>
     evaluate({
       ...(await measureOf(given)),
       ...{ model, revision, adapter, base, data, limit, output, device, precision, signal },
       onProgress: (done, total) => progress.update('evaluating', done, total),
       onDownload: (each) => progress.download(each),
       onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
+      onRead: reading(progress),
     }),
   );
   progress.finish();
+  if (!evaluated) return;
+  const { metrics, n, perSample } = evaluated;
   if (json) printJson({ metrics, n, perSample });
   else print(`${metricsTable(metrics)}\n\n${n} samples; the answers are in ${perSample}`);
 }

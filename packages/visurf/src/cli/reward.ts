@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import { stoppable } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, withJson, withSource } from './options.ts';
 import type { JsonOption, ModelOptions } from './options.ts';
-import { downloads, formatNumber, print, printJson } from './output.ts';
+import { Progress, downloads, formatNumber, print, printJson, reading } from './output.ts';
 
 /** Labels that are listed one by one. */
 const SHOWN = 20;
@@ -28,7 +29,11 @@ export function defineReward(program: Command): void {
     const { checkReward, listFindings } = await import('@visurf/core');
     const { json, model, revision, adapter, base } = given;
     const options = { ...(await measureOf(given)), ...{ model, revision, adapter, base, onProgress: downloads() } };
-    const { n, losing, findings } = await checkReward(data, options);
+    const progress = new Progress();
+    const report = await stoppable((signal) => checkReward(data, { ...options, onRead: reading(progress), signal }));
+    progress.finish();
+    if (!report) return;
+    const { n, losing, findings } = report;
     const found = losing.map(({ sample: { id, source }, ...rest }) => ({ id, line: source.line, ...rest }));
     if (json) return printJson({ n, losing: found, findings: findings.map(({ id: _, ...finding }) => finding) });
     if (findings.length > 0) {

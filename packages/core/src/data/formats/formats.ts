@@ -4,6 +4,7 @@ import path from 'node:path';
 import { nearest, UserError } from '../../errors.ts';
 import type { Finding } from '../findings.ts';
 import { readLines } from '../lines.ts';
+import { pacer } from '../paced.ts';
 import { questionsAbout, type Ask } from './classes.ts';
 import { coco } from './coco.ts';
 import { questions, visurf } from './columns.ts';
@@ -43,6 +44,7 @@ export interface RowOptions extends DeclaredBoxes {
   readonly ask?: readonly Ask[] | undefined;
   /** Where images go that the set holds as bytes; unset: this user's cache. */
   readonly store?: ImageStore | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Records that a source may hold. */
@@ -75,11 +77,13 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
   const splits = source.isFolder && source.split === undefined ? splitsIn(source.files, source.root) : [];
   if (splits.length > 1) note(`all of ${splits.join(', ')} are read: --split NAME reads one`);
   const items: Item[] = [];
+  const pace = pacer(options.signal);
   for await (const item of reader.read(source, { images, store: options.store ?? cacheStore(), note, declare })) {
     items.push(item);
+    await pace();
     if (items.length > MAX_RECORDS) throw new UserError(`more than ${MAX_RECORDS} records`, { where: file });
   }
-  const settled = await settleBoxes(items, options, note);
+  const settled = await settleBoxes(items, options, note, options.signal);
   const shown = settled.filter((item): item is AnnotatedImage => item.kind === 'image');
   const asked = [
     ...settled.flatMap((item) => (item.kind === 'question' ? [item] : [])),
