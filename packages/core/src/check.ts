@@ -1,7 +1,7 @@
 /** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
 import path from 'node:path';
 import type { DatasetOptions } from './data/dataset.ts';
-import type { Finding } from './data/findings.ts';
+import { badLines, type Finding } from './data/findings.ts';
 import { Looks, type Look } from './data/looks.ts';
 import { paced } from './data/paced.ts';
 import { leakFindings, orphanFindings, Shown } from './data/sharing.ts';
@@ -33,7 +33,7 @@ export interface DataReport {
 }
 
 export interface CheckDataOptions
-  extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'format' | 'boxes' | 'units' | 'split'> {
+  extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'format' | 'boxes' | 'units' | 'split' | 'allowOutside'> {
   /** Data that is held out from these files: what it shares with them is found. */
   readonly validation?: string | undefined;
   /** Whose coordinates labels have to survive; unset: that of the configuration, else those of the first family where a limit is given. */
@@ -58,7 +58,8 @@ export async function checkData(
   const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
   const { format, boxes, units, split, validation, signal } = options;
   const notes: string[] = [];
-  const reading = { format, boxes, units, split, signal, onProgress: options.onRead };
+  const allowOutside = options.allowOutside ?? options.config?.data.allowOutside;
+  const reading = { format, boxes, units, split, allowOutside, signal, onProgress: options.onRead };
   const read = async (file: string): Promise<Read> => {
     const looks = new Looks(path.dirname(path.resolve(file)));
     await looks.recall({ signal });
@@ -112,12 +113,7 @@ async function survey(
   { samples, findings, frames, hashOf, experiment }: Awaited<ReturnType<Experiment['read']>>,
   { looks, coordinates, signal }: SurveyOptions,
 ): Promise<Read> {
-  const bad = new Map<string, Set<number>>();
-  for (const { severity, file: at, line, lines } of findings) {
-    if (severity !== 'error') continue;
-    if (!bad.has(at)) bad.set(at, new Set());
-    for (const each of lines ?? [line ?? 0]) bad.get(at)!.add(each);
-  }
+  const bad = badLines(findings);
   const lookOf = (image: string): Look | undefined => {
     const hash = hashOf(image);
     return hash === undefined ? undefined : looks.get(hash);
@@ -178,7 +174,7 @@ export interface RewardReport {
   readonly findings: readonly Finding[];
 }
 
-export interface CheckRewardOptions extends ModelSource, MeasureOptions {
+export interface CheckRewardOptions extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'allowOutside'> {
   /** The model to train, which decides the coordinates of answers; unset: that of the configuration. */
   readonly model?: string | undefined;
   /** Called as data is read. */
@@ -193,8 +189,8 @@ export async function checkReward(file: string, options: CheckRewardOptions): Pr
   if (model === undefined) throw new UserError('no model is named', { remedy: 'Name it with --model, or --config.' });
   const { adapter, base } = await locateModel(model, { ...options, weights: false });
   const { experiment: opened } = await openMeasure([adapter, base], options);
-  const { signal } = options;
-  const { samples, frames, experiment } = await opened.load(file, { signal, onProgress: options.onRead });
+  const { signal, allowOutside = options.config?.data.allowOutside } = options;
+  const { samples, frames, experiment } = await opened.load(file, { signal, allowOutside, onProgress: options.onRead });
   const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], experiment.settings));
   const control: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
     eliminate: 'on',

@@ -169,7 +169,10 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
-    const { samples, experiment } = await opened.load(comparison.data.get(name)!, { signal });
+    const { samples, experiment } = await opened.load(comparison.data.get(name)!, {
+      signal,
+      allowOutside: config.data.allowOutside,
+    });
     questions[name] = await samplePasses(policy, experiment, samples, setOf, {
       answers: comparison.sampled!.answers,
       maxNewTokens: experiment.settings.maxNewTokens,
@@ -297,7 +300,8 @@ async function requireOneReading(comparison: Comparison, signal?: AbortSignal): 
 async function loadTasks(comparison: Comparison, config: Config): Promise<ReadonlyMap<string, Experiment['tasks']>> {
   const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
   const found = new Map<string, Experiment['tasks']>();
-  for (const [name, file] of comparison.data) found.set(name, (await opened.load(file)).experiment.tasks);
+  for (const [name, file] of comparison.data)
+    found.set(name, (await opened.load(file, { allowOutside: config.data.allowOutside })).experiment.tasks);
   return found;
 }
 

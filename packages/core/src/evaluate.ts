@@ -15,6 +15,8 @@ export interface EvaluateOptions extends Omit<OpenOptions, 'onProgress'> {
   readonly data: string;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
+  /** Images may lie outside of the folder of the data. */
+  readonly allowOutside?: boolean | undefined;
   /** JSONL file for the answer to every sample; unset: `eval/MODEL/DATA.jsonl` here. */
   readonly output?: string | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -58,7 +60,12 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   } = await openModel(model, { ...options, onProgress: onDownload });
   using policy = loaded;
   options.onOrigins?.(origins);
-  const { samples, experiment } = await opened.load(data, { limit, signal, onProgress: options.onRead });
+  const { samples, experiment } = await opened.load(data, {
+    limit,
+    allowOutside: options.allowOutside ?? options.config?.data.allowOutside,
+    signal,
+    onProgress: options.onRead,
+  });
   const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
   assertWritable(perSample);
   const { maxNewTokens } = experiment.settings;

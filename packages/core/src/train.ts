@@ -73,6 +73,8 @@ export interface TrainOptions {
   readonly rewards?: readonly RewardFunction[];
   /** Go on with data that is not what the run began with. */
   readonly changedData?: boolean;
+  /** Train on the samples that can be used, and list those that cannot. */
+  readonly skipBad?: boolean;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
@@ -120,7 +122,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 }
 
 async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
-  const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
+  const { onEvent = () => undefined, signal, resume = false, skipBad = false, rewards, warnings = [] } = options;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
   const device = resolveDevice(asked.device);
@@ -137,9 +139,10 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   warnings.forEach(warn);
   const data = await loadData(asked, {
     ...{ rewards, signal, onWarning: warn },
+    ...(skipBad && { onSkip: (message: string) => warn(`left out: ${message}`) }),
     onProgress: (what, done, total) => onEvent({ kind: 'prepare', what, done, total }),
   });
-  const { samples, validation, experiment: chosen } = data;
+  const { samples, experiment: chosen } = data;
   const start = await locateModel(asked.model, {
     base: asked.base,
     revision: asked.revision,
@@ -172,8 +175,12 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
-    const { taught, warnings: found } = await prepareQuestions({
-      ...{ ...data, experiment, policy, config, signal, joins: joinsGroups(config) },
+    const {
+      taught,
+      held,
+      warnings: found,
+    } = await prepareQuestions({
+      ...{ ...data, experiment, policy, config, signal, joins: joinsGroups(config), skips: skipBad },
       key: [
         data.prints,
         data.imagesPrints,
@@ -190,7 +197,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     run ??= begin();
     const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const training = { config: local, experiment, samples: taught, validation, prints: data.prints };
+    const training = { config: local, experiment, samples: taught, validation: held, prints: data.prints };
     return await trainPolicy({ ...training, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {

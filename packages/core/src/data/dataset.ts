@@ -7,6 +7,7 @@
  * What is wrong comes in one list. Lines are read, checked and forgotten, and read again where they are used; what was found
  * is remembered by what the file holds, beside the data.
  */
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
 import { taskNames } from '../tasks/registry.ts';
@@ -14,12 +15,14 @@ import type { Frame, Sample, Samples } from '../types.ts';
 import { emptyFinding, unusable, type Finding } from './findings.ts';
 import { isOurLines, type RowOptions } from './formats/formats.ts';
 import { Images, reasonOf, type Frames } from './images.ts';
+import { Territory } from './inside.ts';
 import { LineIndex } from './line-index.ts';
 import type { Looks } from './looks.ts';
 import { paced, type PaceOptions } from './paced.ts';
 import { boxesIn, labelKind, Plausibility, type Boxed } from './plausible.ts';
 import { printOfHashes, SampleHashes, type BytesOf, type DataPrint } from './print.ts';
 import { rememberOutcome, rememberedOutcome } from './remembered.ts';
+import { trustedFolders } from './trusted.ts';
 import { errorIn, readFormatRows, readLineRows, tasksOf, type ReadRows, type TaskSamples } from './rows.ts';
 
 export interface DataLimits extends ImageLimits {
@@ -39,6 +42,8 @@ export interface DatasetOptions extends Pick<RowOptions, 'format' | 'boxes' | 'u
   readonly truths?: ((samples: Samples, tasks: TaskSamples) => TruthReader) | undefined;
   /** Whatever else decides what `truths` find: where it is the same, what was found in a file is remembered. */
   readonly reading?: unknown;
+  /** Images may lie outside of the folder of the data. */
+  readonly allowOutside?: boolean | undefined;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
   readonly limits?: Partial<DataLimits> | undefined;
@@ -67,6 +72,8 @@ export interface ReadDataset {
   readonly bytesOf: BytesOf;
   /** Hashes of what they hold, by file. */
   readonly hashOf: (file: string) => string | undefined;
+  /** Folders that hold the data and its images. */
+  readonly folders: readonly string[];
   /** Images that the samples name: how many, and their files. */
   readonly images: number;
   readonly imageFiles: () => Iterable<string>;
@@ -90,25 +97,40 @@ export async function loadDataset(file: string, options: DatasetOptions): Promis
 export async function readDataset(file: string, options: DatasetOptions): Promise<ReadDataset> {
   const limits = { ...LIMITS, ...options.limits };
   const { signal, looks } = options;
-  const images = new Images(path.dirname(path.resolve(file)));
+  const images = new Images(homeOf(file));
   await images.recall({ signal });
   const lines = await linesOf(file, options, limits);
+  const trusted = trustedFolders(path.resolve(file));
+  const near = [homeOf(file), ...trusted];
+  const within = (folders: readonly string[]): Territory | undefined =>
+    options.allowOutside ? undefined : new Territory(folders);
   const key = lines && options.reading !== undefined && !looks ? outcomeKey(lines, options, limits) : undefined;
-  const known = lines && key && (await rememberedOutcome(lines, options.task, images, key, signal));
+  const known =
+    lines &&
+    key &&
+    (await rememberedOutcome(lines, options.task, images, key, { ...options, territory: within(near) }));
   if (known) {
     options.truths?.(known.samples, known.tasks);
-    return { ...known, ...(await imageFacts(images, signal)) };
+    return { ...known, folders: near, ...(await imageFacts(images, signal)) };
   }
   const ofLines = lines && (await rowsOfLines(lines, images, options, limits));
   const rows = ofLines ?? (await rowsOfFormat(file, images, options, limits));
   const { samples, findings } = rows;
   if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
-  await images.check({ limits, looks, signal, onProgress: progressOf(options, 'images', images.size) });
+  const folders = rows.folders ? [...rows.folders, ...trusted] : near;
+  const territory = within(folders);
+  await images.check({ limits, territory, looks, signal, onProgress: progressOf(options, 'images', images.size) });
   await images.remember({ signal });
   const checked = await checkSamples(file, rows, images, options);
   const found = { samples, findings: [...findings, ...checked.findings], print: checked.print };
   if (key && ofLines) await rememberOutcome(lines, images, key, { ...ofLines, ...found }, signal);
-  return { ...found, ...(await imageFacts(images, signal)) };
+  return { ...found, folders, ...(await imageFacts(images, signal)) };
+}
+
+/** The folder of the data. */
+function homeOf(file: string): string {
+  const absolute = path.resolve(file);
+  return statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ? absolute : path.dirname(absolute);
 }
 
 const imageFacts = async (
@@ -158,7 +180,7 @@ export interface Peeked {
 
 /** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
 export async function peekSamples(file: string, options: DatasetOptions): Promise<Peeked> {
-  const images = new Images(path.dirname(path.resolve(file)));
+  const images = new Images(homeOf(file));
   const lines = await linesOf(file, options, LIMITS);
   const rows = lines
     ? await rowsOfLines(lines, images, options, LIMITS)

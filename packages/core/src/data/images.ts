@@ -7,9 +7,10 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
-import { decodeBytes, readImage, type ImageLimits } from '../prompt/decode.ts';
+import { checkSize, decodeBytes, readImage, type ImageLimits } from '../prompt/decode.ts';
 import type { Frame } from '../types.ts';
 import { DataCache } from './cache.ts';
+import type { Territory } from './inside.ts';
 import type { Looks } from './looks.ts';
 import { paced, type PaceOptions } from './paced.ts';
 import { grown, Texts } from './texts.ts';
@@ -17,6 +18,7 @@ import { grown, Texts } from './texts.ts';
 /** Images that are read and decoded at the same time. */
 const AT_ONCE = 4;
 const ENTRY = 'images.jsonl';
+const ALLOW = 'where that is meant: data.allowOutside, or --allow-outside';
 
 /** Sizes of images as a viewer shows them, by their files; undefined where one cannot be used. */
 export interface Frames {
@@ -37,6 +39,8 @@ export interface ImageCheck extends PaceOptions {
   readonly limits: ImageLimits;
   /** Sees the pixels of every image that it has not seen yet, by the hash of what its file holds. */
   readonly looks?: Pick<Looks, 'get' | 'see'> | undefined;
+  /** Where images may lie; unset: anywhere. */
+  readonly territory?: Territory | undefined;
 }
 
 export class Images implements Frames {
@@ -158,12 +162,13 @@ export class Images implements Frames {
   }
 
   /** Whether all images that the data names are as they are remembered, by size and date. */
-  async areAsRemembered(options: PaceOptions = {}): Promise<boolean> {
+  async areAsRemembered(options: PaceOptions & Pick<ImageCheck, 'territory'> = {}): Promise<boolean> {
     let all = true;
     await paced(
       this.#files.keys(),
       (file) => {
-        if (all && this.#states[file] === 1) all = this.#isAsRemembered(file);
+        if (!all || this.#states[file] !== 1) return;
+        all = !this.#strays(file, options.territory) && this.#isAsRemembered(file);
       },
       options,
     );
@@ -171,7 +176,7 @@ export class Images implements Frames {
   }
 
   /** Looks at every image that the data names. */
-  async check({ limits, looks, signal, onProgress }: ImageCheck): Promise<void> {
+  async check({ limits, looks, territory, signal, onProgress }: ImageCheck): Promise<void> {
     const [files, total] = [this.#files.keys(), this.#named];
     let done = 0;
     let turned = performance.now();
@@ -179,7 +184,11 @@ export class Images implements Frames {
       for (const file of files) {
         if (this.#states[file] !== 1) continue;
         signal?.throwIfAborted();
-        const isKnown = this.#isAsRemembered(file) && (!looks || looks.get(this.#hashAt(file)) !== undefined);
+        if (this.#strays(file, territory)) continue;
+        const isKnown =
+          this.#fits(file, limits) &&
+          this.#isAsRemembered(file) &&
+          (!looks || looks.get(this.#hashAt(file)) !== undefined);
         if (!isKnown) await this.#look(file, limits, looks);
         done += 1;
         if (performance.now() - turned < 40 && done < total) continue;
@@ -190,6 +199,24 @@ export class Images implements Frames {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     onProgress?.(done);
+  }
+
+  /** Whether an image lies where none may lie, which is then why it cannot be used. */
+  #strays(file: number, territory: Territory | undefined): boolean {
+    const name = this.#files.at(file);
+    if (!territory || territory.has(name)) return false;
+    this.#reasons.set(file, `image lies outside of the data folder: ${name} (${ALLOW})`);
+    return true;
+  }
+
+  /** Whether the size that is remembered is one that may be read. */
+  #fits(file: number, limits: ImageLimits): boolean {
+    try {
+      checkSize(this.#sizeOf(file), limits);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #isAsRemembered(file: number): boolean {
@@ -208,8 +235,9 @@ export class Images implements Frames {
       const known = this.#hashes.find(hash);
       const isSeen = looks === undefined || looks.get(hash) !== undefined;
       const twin = isSeen && known !== undefined ? this.#fileOf[known]! : 0;
-      const found = twin > 0 ? this.#sizeOf(twin - 1) : await decodeBytes(bytes, name, limits);
-      this.#set(file, { bytes: size, date, hash, width: found.width, height: found.height });
+      if (twin > 0) checkSize(this.#sizeOf(twin - 1), limits);
+      const found = twin > 0 ? { full: this.#sizeOf(twin - 1) } : await decodeBytes(bytes, name, limits);
+      this.#set(file, { bytes: size, date, hash, ...found.full });
       if ('data' in found) looks?.see(hash, found);
       this.#states[file] = 2;
     } catch (error) {

@@ -2,8 +2,9 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { DataCache, entryName } from './cache.ts';
+import type { DatasetOptions } from './dataset.ts';
 import type { Finding } from './findings.ts';
-import type { Images } from './images.ts';
+import type { ImageCheck, Images } from './images.ts';
 import type { LineIndex } from './line-index.ts';
 import { paced } from './paced.ts';
 import type { DataPrint } from './print.ts';
@@ -46,7 +47,7 @@ export async function rememberedOutcome(
   task: string,
   images: Images,
   key: readonly unknown[],
-  signal: AbortSignal | undefined,
+  { signal, onProgress, territory }: Pick<DatasetOptions, 'signal' | 'onProgress'> & Pick<ImageCheck, 'territory'>,
 ): Promise<(Outcome & { readonly tasks: TaskSamples }) | undefined> {
   const folder = path.dirname(path.resolve(lines.file));
   let head: z.output<typeof schema> | undefined;
@@ -65,7 +66,8 @@ export async function rememberedOutcome(
     throw error;
   }
   if (!head || (head.findings.length > 0 && head.file !== path.resolve(lines.file))) return undefined;
-  if (!(await images.areAsRemembered({ signal }))) return undefined;
+  const looked = (done: number): void => onProgress?.('images', done, images.size);
+  if (!(await images.areAsRemembered({ signal, territory, onProgress: looked }))) return undefined;
   const left = new Set(head.left);
   const kept = left.size === 0 ? lines : lines.pick([...Array(lines.length).keys()].filter((i) => !left.has(i)));
   const samples = new LineSamples(kept, task);

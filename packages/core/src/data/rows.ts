@@ -19,6 +19,8 @@ export interface ReadRows {
   readonly findings: Finding[];
   /** Places of the samples that tasks want to see, by name of the task. */
   readonly told: ReadonlyMap<string, ArrayLike<number>>;
+  /** Folders in which the images of another format were found. */
+  readonly folders?: readonly string[] | undefined;
 }
 
 interface CollectOptions extends PaceOptions {
@@ -137,5 +139,5 @@ export async function readFormatRows(
     },
     { signal },
   );
-  return { samples, ...collected.rows };
+  return { samples, ...collected.rows, folders: read.folders };
 }

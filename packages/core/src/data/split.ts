@@ -11,6 +11,7 @@ import { lineOf } from './lineof.ts';
 import { paced } from './paced.ts';
 import { pickSamples } from './samples.ts';
 import { stemOf } from './sharing.ts';
+import { trustFolders } from './trusted.ts';
 import { Numbers, Texts } from './texts.ts';
 
 export interface Shares {
@@ -29,7 +30,7 @@ export interface SplitOptions extends Shares, DatasetOptions {
 /** Samples in every part. @throws UserError where the data cannot be used, or would have to share pictures */
 export async function splitData(file: string, options: SplitOptions): Promise<Readonly<Partial<Record<Part, number>>>> {
   const { output, seed, signal } = options;
-  const { samples, findings, hashOf } = await readDataset(file, options);
+  const { samples, findings, hashOf, folders } = await readDataset(file, options);
   const error = unusable(findings);
   if (error) throw error;
   const parts = await splitSamples(samples, options, seed, { hashOf, signal });
@@ -44,7 +45,10 @@ export async function splitData(file: string, options: SplitOptions): Promise<Re
   try {
     await mkdir(output, { recursive: true });
     for (const each of written) await writeLines(aside(each.file), each.own, output, signal);
-    for (const each of written) await rename(aside(each.file), each.file);
+    for (const each of written) {
+      await rename(aside(each.file), each.file);
+      trustFolders(path.resolve(each.file), folders);
+    }
   } catch (thrown) {
     for (const each of written) await rm(aside(each.file), { force: true });
     throw fileError(thrown, { where: output });

@@ -8,6 +8,7 @@ import { fileError, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import type { Frame, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
+import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
 import { gridOf, loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
 import { placeImages } from './places.ts';
@@ -23,6 +24,8 @@ export interface EncoderOptions {
   readonly maxPixels?: number | undefined;
   /** Longer prompts are refused; unset: any length. */
   readonly maxPromptTokens?: number | undefined;
+  /** Images of more pixels are refused. */
+  readonly maxImagePixels?: number | undefined;
   /** Budget for decoded images kept in memory. */
   readonly imageCacheBytes?: number | undefined;
 }
@@ -103,7 +106,9 @@ export class PromptEncoder {
     this.tokenizer = parts.tokenizer;
     this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
-    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
+    const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels } = parts.options;
+    const limits = { ...IMAGE_LIMITS, maxPixels };
+    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, limits);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));

@@ -2,7 +2,7 @@
 import { UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import { decodeImage, type Pixels } from './decode.ts';
+import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
 import { smartResize } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
@@ -28,9 +28,11 @@ export class VisualReader {
   readonly #images: ImageSettings;
   readonly #videos: ImageSettings;
   readonly #cache: ImageCache;
+  readonly #limits: ImageLimits;
 
   /** @param cacheBytes budget for resized images kept in memory; frames of videos are not kept */
-  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number) {
+  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number, limits = IMAGE_LIMITS) {
+    this.#limits = limits;
     this.#images = images;
     this.#videos = videos;
     this.#cache = new ImageCache(cacheBytes);
@@ -66,14 +68,14 @@ export class VisualReader {
   }
 
   async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) => prepare(path, this.#images));
+    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#limits));
     return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
   async #readVideo({ video, fps }: VideoPart): Promise<Video> {
     const frames: PreparedImage[] = [];
     for (const file of video) {
-      const frame = await prepare(file, this.#videos);
+      const frame = await prepare(file, this.#videos, this.#limits);
       const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
       if (frame.originalWidth !== width || frame.originalHeight !== height) {
         throw new UserError(
@@ -89,8 +91,8 @@ export class VisualReader {
   }
 }
 
-async function prepare(file: string, settings: ImageSettings): Promise<PreparedImage> {
-  const decoded = await decodeImage(file);
-  const pixels = resizePixels(decoded, smartResize(decoded, settings));
-  return { pixels, originalWidth: decoded.width, originalHeight: decoded.height };
+async function prepare(file: string, settings: ImageSettings, limits: ImageLimits): Promise<PreparedImage> {
+  const decoded = await decodeImage(file, limits);
+  const pixels = resizePixels(decoded, smartResize(decoded.full, settings));
+  return { pixels, originalWidth: decoded.full.width, originalHeight: decoded.full.height };
 }

@@ -8,13 +8,16 @@ import path from 'node:path';
 import { resolveSteps, type Config } from '../config/schema.ts';
 import { readDataset, type DatasetOptions, type ReadDataset } from '../data/dataset.ts';
 import type { Frames } from '../data/images.ts';
+import { paced } from '../data/paced.ts';
+import { printOf } from '../data/print.ts';
 import { pickSamples } from '../data/samples.ts';
-import { unusable } from '../data/findings.ts';
+import { Numbers } from '../data/texts.ts';
+import { badLines, unusable, type Finding } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
 import { knownPlugin } from '../plugins/known.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
 import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
-import { taskDefinition, taskNames } from '../tasks/registry.ts';
+import { taskDefinition, taskNames, tasksPrint } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { fillTemplate } from '../tasks/template.ts';
 import type { Frame, Sample, Samples } from '../types.ts';
@@ -31,6 +34,11 @@ export interface ExperimentSources {
 }
 
 export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths' | 'reading'>;
+
+export interface LoadOptions extends ReadOptions {
+  /** Samples that cannot be used are left out, and this hears which; unset: they are an error. */
+  readonly onSkip?: ((message: string) => void) | undefined;
+}
 
 export interface LoadedSamples extends Omit<ReadDataset, 'findings'> {
   /** With every task that the samples name. */
@@ -104,11 +112,16 @@ export class Experiment {
    * The samples of a file, all checked, and the experiment with their tasks.
    * @throws UserError that lists what is wrong
    */
-  async load(file: string, options: ReadOptions = {}): Promise<LoadedSamples> {
+  async load(file: string, { onSkip, ...options }: LoadOptions = {}): Promise<LoadedSamples> {
     const { findings, ...loaded } = await this.read(file, options);
     const error = unusable(findings);
-    if (error) throw error;
-    return loaded;
+    if (!error) return loaded;
+    if (!onSkip) throw error;
+    const samples = await usableSamples(loaded.samples, findings, options);
+    // The message of the error says what is wrong with the file as a whole, where that is so.
+    if (samples.length === 0) throw error;
+    onSkip(error.reason);
+    return { ...loaded, samples, print: await printOf(file, samples, loaded.bytesOf, { signal: options.signal }) };
   }
 
   /** The samples of a file with what is wrong with them, and the experiment with their tasks. */
@@ -120,7 +133,7 @@ export class Experiment {
       return experiment;
     };
     const { task, parameters, plugins } = this.settings;
-    const reading = { parameters, plugins, decided: [...this.tasks.keys()] };
+    const reading = { parameters, plugins, decided: [...this.tasks.keys()], known: tasksPrint() };
     const read = await readDataset(file, { ...options, task, truths, reading });
     return { ...read, experiment: made.at(-1) ?? this };
   }
@@ -161,6 +174,21 @@ export class Experiment {
     const { minPixels, maxPixels } = this.settings;
     return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };
   }
+}
+
+/** Samples without those that an error was found in. */
+async function usableSamples(
+  samples: Samples,
+  findings: readonly Finding[],
+  { signal }: Pick<LoadOptions, 'signal'>,
+): Promise<Samples> {
+  const bad = badLines(findings);
+  const kept = new Numbers();
+  const visit = ({ source }: Sample, place: number): void => {
+    if (bad.get(source.file)?.has(source.line) !== true) kept.push(place);
+  };
+  await paced(samples, visit, { signal });
+  return pickSamples(samples, kept.values);
 }
 
 /** @throws UserError where there is no such task, or parameters are wrong, or contradict the samples */

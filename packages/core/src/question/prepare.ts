@@ -31,15 +31,17 @@ export interface Weighing extends PaceOptions {
 
 /**
  * Visits every question without its pixels, some at a time. What cannot be asked comes in one list.
+ * @param onSkip hears of places that cannot be asked, and of the list; unset: that is an error
  * @throws UserError that lists it
  */
 export async function weighAll(
   samples: Samples,
   { experiment, policy, frames, signal, onProgress }: Weighing,
   visit: (subjects: readonly Subject[], places: readonly number[]) => void | Promise<void>,
+  onSkip?: (places: Numbers, message: string) => void,
 ): Promise<void> {
   const faults: UserError[] = [];
-  let bad = 0;
+  const bad = new Numbers();
   let place = 0;
   let [subjects, places]: [Subject[], number[]] = [[], []];
   const flush = async (): Promise<void> => {
@@ -55,27 +57,30 @@ export async function weighAll(
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       if (faults.length < SHOWN) faults.push(error);
-      bad += 1;
+      bad.push(place);
     }
     place += 1;
     if (place % JUDGED === 0) await flush();
   }
   await flush();
-  if (bad === 0) return;
+  if (bad.size === 0) return;
   const lines = faults.map(({ where, reason }) => `${where ?? 'unknown place'}: ${reason}`);
-  const more = bad > SHOWN ? `\n... and ${bad - SHOWN} more` : '';
-  throw new UserError(`${bad} of ${place} samples cannot be used:\n${lines.join('\n')}${more}`, {
-    remedy: faults[0]?.remedy,
-  });
+  const more = bad.size > SHOWN ? `\n... and ${bad.size - SHOWN} more` : '';
+  const message = `${bad.size} of ${place} samples cannot be used:\n${lines.join('\n')}${more}`;
+  if (!onSkip) throw new UserError(message, { remedy: faults[0]?.remedy });
+  onSkip(bad, message);
 }
 
 interface Prepared {
   /** Samples whose labels survive: those to train on, in any paradigm, so that all train on the same. */
   readonly taught: Samples;
+  /** Samples to evaluate on. */
+  readonly held: Samples;
   readonly warnings: readonly string[];
 }
 
-const schema = z.object({ lost: z.array(z.int().nonnegative()), warnings: z.array(z.string()) });
+const places = z.array(z.int().nonnegative());
+const schema = z.object({ lost: places, lostHeld: places, warnings: z.array(z.string()) });
 
 /** Labels that are lost beyond which nothing is remembered. */
 const MOST_LOST = 100_000;
@@ -86,6 +91,8 @@ export interface Preparing extends Omit<Weighing, 'onProgress'> {
   readonly validation: Samples;
   /** Whether labels are compared with rollouts. */
   readonly joins: boolean;
+  /** Whether samples that cannot be asked are left out. */
+  readonly skips: boolean;
   /** Everything else that decides what is found; undefined: nothing is remembered. */
   readonly key: readonly unknown[] | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -93,16 +100,18 @@ export interface Preparing extends Omit<Weighing, 'onProgress'> {
 
 /** @throws UserError where a question cannot be asked, or none is left */
 export async function prepareQuestions(preparing: Preparing): Promise<Prepared> {
-  const { config, samples, key, experiment } = preparing;
+  const { config, samples, validation, key, experiment } = preparing;
   const cache = new DataCache(path.dirname(path.resolve(config.data.train)));
-  const name = key && entryName('prepared', 1, ...key, experiment.settings, config.label, preparing.joins);
+  const name =
+    key && entryName('prepared', 1, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
   const found = (name === undefined ? undefined : remembered(cache, name)) ?? (await look(preparing));
   if (name && found.lost.length <= MOST_LOST) cache.write(name, JSON.stringify(found));
   if (found.lost.length === samples.length) {
     throw new UserError(found.warnings[0] ?? 'no samples', { where: config.data.train });
   }
-  const taught = found.lost.length === 0 ? samples : without(samples, found.lost);
-  return { taught, warnings: [...found.warnings, ...(await judgeFirst(taught, preparing))] };
+  const taught = without(samples, found.lost);
+  const held = without(validation, found.lostHeld);
+  return { taught, held, warnings: [...found.warnings, ...(await judgeFirst(taught, preparing))] };
 }
 
 type Found = z.output<typeof schema>;
@@ -116,6 +125,7 @@ function remembered(cache: DataCache, name: string): Found | undefined {
 }
 
 function without(samples: Samples, lost: readonly number[]): Samples {
+  if (lost.length === 0) return samples;
   const left = new Set(lost);
   const kept = new Numbers();
   for (let place = 0; place < samples.length; place++) if (!left.has(place)) kept.push(place);
@@ -125,11 +135,13 @@ function without(samples: Samples, lost: readonly number[]): Samples {
 /** Whether labels are judged one by one: rewards of the user's own, which may be slow, judge the first of them. */
 const judgesAll = ({ rewards }: Scorer, joins: boolean): boolean => joins && rewards.length === 0;
 
-async function look({ samples, validation, config, joins, onProgress, ...weighing }: Preparing): Promise<Found> {
+async function look({ samples, validation, config, joins, skips, onProgress, ...weighing }: Preparing): Promise<Found> {
   const { scorer } = weighing.experiment;
   const total = samples.length + validation.length;
   const lost = new LostLabels();
-  const places: number[] = [];
+  const lostAt: number[] = [];
+  const lostHeld: number[] = [];
+  const skipped: string[] = [];
   const losing = new LosingLabels();
   const visit = async (subjects: readonly Subject[], at: readonly number[]): Promise<void> => {
     const taught = subjects.filter((subject, i) => {
@@ -137,19 +149,24 @@ async function look({ samples, validation, config, joins, onProgress, ...weighin
       const label = lostLabel(scorer, subject);
       if (label === undefined) return true;
       lost.add(label);
-      places.push(at[i]!);
+      lostAt.push(at[i]!);
       return false;
     });
     if (judgesAll(scorer, joins)) losing.add(await labelsThatCannotWin(scorer, taught, config.label));
   };
-  await weighAll(
-    joinSamples(samples, validation),
-    { ...weighing, onProgress: (done) => onProgress?.(done, total) },
-    visit,
-  );
+  const skip = (bad: Numbers, message: string): void => {
+    skipped.push(message);
+    for (const place of bad.values) {
+      if (place < samples.length) lostAt.push(place);
+      else lostHeld.push(place - samples.length);
+    }
+  };
+  const pace = { ...weighing, onProgress: (done: number) => onProgress?.(done, total) };
+  await weighAll(joinSamples(samples, validation), pace, visit, skips ? skip : undefined);
   const message = lost.describe(samples.length);
-  const warnings = losing.warnings(samples.length - lost.count, config.label);
-  return { lost: places, warnings: [...(message === undefined ? [] : [message]), ...warnings] };
+  const warnings = losing.warnings(samples.length - lostAt.length, config.label);
+  const first = message === undefined ? skipped : [...skipped, message];
+  return { lost: lostAt, lostHeld, warnings: [...first, ...warnings] };
 }
 
 /** What rewards of the user's own make of the first labels. */

@@ -1,13 +1,12 @@
 /** The data of a training, and the experiment that it decides. */
 import type { Config } from '../config/schema.ts';
 import { shareOf } from '../config/share.ts';
-import type { DatasetOptions } from '../data/dataset.ts';
 import type { Frames } from '../data/images.ts';
 import { printOf } from '../data/print.ts';
 import { splitSamples } from '../data/split.ts';
 import { UserError } from '../errors.ts';
 import type { Samples } from '../types.ts';
-import { Experiment, type ExperimentSources, type LoadedSamples } from './experiment.ts';
+import { Experiment, type ExperimentSources, type LoadedSamples, type LoadOptions } from './experiment.ts';
 import type { DataPrints } from './resume.ts';
 import { settingsOf } from './settings.ts';
 
@@ -38,7 +37,12 @@ export function dataOf({ data, eval: { every, limit } }: Config): readonly [Data
 /** Both files are read before one of them is complained about. @throws UserError that lists what is wrong */
 export async function loadData(
   config: Config,
-  { onProgress, signal, ...sources }: ExperimentSources & Pick<DatasetOptions, 'onProgress' | 'signal'> = {},
+  {
+    onProgress,
+    onSkip,
+    signal,
+    ...sources
+  }: ExperimentSources & Pick<LoadOptions, 'onProgress' | 'onSkip' | 'signal'> = {},
 ): Promise<TrainingData> {
   const { data } = config;
   const [learned, held] = dataOf(config);
@@ -46,9 +50,20 @@ export async function loadData(
   const faults = new Set<string>();
   const load = async (experiment: Experiment, { file, limit }: DataFile): Promise<LoadedSamples | undefined> => {
     try {
-      const { format, boxes, units } = data;
+      const { format, boxes, units, allowOutside, maxImagePixels: maxPixels } = data;
       const onNote = sources.onWarning;
-      return await experiment.load(file, { limit, format, boxes, units, onProgress, signal, onNote });
+      return await experiment.load(file, {
+        limit,
+        format,
+        boxes,
+        units,
+        allowOutside,
+        limits: { maxPixels },
+        onProgress,
+        onSkip,
+        signal,
+        onNote,
+      });
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       faults.add(error.message);

@@ -1,4 +1,5 @@
 /** The tasks a config can name. */
+import { hash } from 'node:crypto';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { anomaly } from './anomaly/anomaly.ts';
@@ -49,6 +50,16 @@ export function taskSamplesKept(sample: Sample, seen: number): boolean {
   if (definition === undefined) return false;
   if (definition.tells) return seen === 0 && definition.tells(sample);
   return definition.decide !== undefined || definition.create.length > 1;
+}
+
+/** Stands for all tasks that are known, as far as the text of their functions tells. */
+export function tasksPrint(): string {
+  const textOf = (definition: TaskDefinition): string =>
+    Object.values(definition)
+      .filter((value) => typeof value === 'function')
+      .map(String)
+      .join('\n');
+  return hash('sha256', [...definitions].map(([name, definition]) => `${name}\n${textOf(definition)}`).join('\n'));
 }
 
 /** @throws UserError where there is no such task */

@@ -14,6 +14,7 @@ interface ReadingOptions {
   readonly boxes?: BoxForm;
   readonly units?: Units;
   readonly split?: string;
+  readonly allowOutside?: true;
 }
 
 interface CheckOptions extends MeasuredOptions, JsonOption, ReadingOptions {
@@ -63,7 +64,8 @@ function withReading(command: Command): Command {
         ...['pixels', 'unit', 'thousandths', 'percent', 'resized'],
       ]),
     )
-    .option('--split <name>', 'the part of a set that is read: train, validation, test');
+    .option('--split <name>', 'the part of a set that is read: train, validation, test')
+    .option('--allow-outside', 'images may lie outside of the folder of the data');
 }
 
 function defineCheck(data: Command): void {
@@ -202,11 +204,12 @@ function definePreview(data: Command): void {
   example(command, 'visurf data preview train.jsonl --output page.html');
 }
 
-const readingOf = ({ format, boxes, units, split }: ReadingOptions): ReadingOptions => ({
+const readingOf = ({ format, boxes, units, split, allowOutside }: ReadingOptions): ReadingOptions => ({
   ...(format !== undefined && { format }),
   ...(boxes !== undefined && { boxes }),
   ...(units !== undefined && { units }),
   ...(split !== undefined && { split }),
+  ...(allowOutside && { allowOutside }),
 });
 
 /** Reads `find,count`. */

@@ -12,6 +12,7 @@ interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, Comp
   readonly model?: string;
   readonly data: string;
   readonly limit?: number;
+  readonly allowOutside?: true;
   readonly output?: string;
   readonly benchmark?: string;
   readonly split?: string;
@@ -34,6 +35,7 @@ export function defineEval(program: Command): void {
       'one sample per line: image, problem, solution; or the folder of the benchmark',
     )
     .option('--limit <n>', 'only the first samples', wholeNumber(1))
+    .option('--allow-outside', 'images may lie outside of the folder of the data')
     .option('--output <file.jsonl>', 'where the answer to every sample goes')
     .option('--benchmark <name>', 'a published benchmark, as its authors publish it (docs/benchmarks.md)')
     .option('--split <name>', 'of the benchmark')
@@ -85,12 +87,12 @@ function requireOneWay(given: EvalOptions, command: Command): void {
 
 async function evaluateFile(given: EvalOptions): Promise<void> {
   const { evaluate } = await import('@visurf/core');
-  const { json, model = '', revision, adapter, base, data, limit, output, device, precision } = given;
+  const { json, model = '', revision, adapter, base, data, limit, output, device, precision, allowOutside } = given;
   const progress = new Progress();
   const evaluated = await stoppable(async (signal) =>
     evaluate({
       ...(await measureOf(given)),
-      ...{ model, revision, adapter, base, data, limit, output, device, precision, signal },
+      ...{ model, revision, adapter, base, data, limit, output, device, precision, allowOutside, signal },
       onProgress: (done, total) => progress.update('evaluating', done, total),
       onDownload: (each) => progress.download(each),
       onOrigins: (lines) => lines.forEach((line) => progress.message(line)),

@@ -9,7 +9,9 @@ import { Progress, downloads, formatNumber, print, printJson, reading } from './
 /** Labels that are listed one by one. */
 const SHOWN = 20;
 
-interface CheckOptions extends Partial<ModelOptions>, MeasuredOptions, JsonOption {}
+interface CheckOptions extends Partial<ModelOptions>, MeasuredOptions, JsonOption {
+  readonly allowOutside?: true;
+}
 
 export function defineReward(program: Command): void {
   const reward = program.command('reward').description('look after rewards');
@@ -23,12 +25,16 @@ export function defineReward(program: Command): void {
       '--model <dir>',
       'the checkpoint to train, which decides the coordinates of answers (default: that of --config)',
     )
+    .option('--allow-outside', 'images may lie outside of the folder of the data')
     .option('--base <dir>', 'the base of a model that is an adapter, where it is not where the adapter says');
   withSource(check);
   withJson(check).action(async (data: string, given: CheckOptions) => {
     const { checkReward, listFindings } = await import('@visurf/core');
-    const { json, model, revision, adapter, base } = given;
-    const options = { ...(await measureOf(given)), ...{ model, revision, adapter, base, onProgress: downloads() } };
+    const { json, model, revision, adapter, base, allowOutside } = given;
+    const options = {
+      ...(await measureOf(given)),
+      ...{ model, revision, adapter, base, allowOutside, onProgress: downloads() },
+    };
     const progress = new Progress();
     const report = await stoppable((signal) => checkReward(data, { ...options, onRead: reading(progress), signal }));
     progress.finish();

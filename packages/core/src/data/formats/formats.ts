@@ -73,12 +73,13 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
   const note = (message: string) => void notes.add(message);
   const classes = new Set<string>();
   const images = new ImageFinder(source.root);
+  const store = options.store ?? cacheStore();
   const declare = (...names: readonly string[]) => names.forEach((name) => classes.add(name));
   const splits = source.isFolder && source.split === undefined ? splitsIn(source.files, source.root) : [];
   if (splits.length > 1) note(`all of ${splits.join(', ')} are read: --split NAME reads one`);
   const items: Item[] = [];
   const pace = pacer(options.signal);
-  for await (const item of reader.read(source, { images, store: options.store ?? cacheStore(), note, declare })) {
+  for await (const item of reader.read(source, { images, store, note, declare })) {
     items.push(item);
     await pace();
     if (items.length > MAX_RECORDS) throw new UserError(`more than ${MAX_RECORDS} records`, { where: file });
@@ -101,6 +102,7 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
       const { place, message, about } = item;
       return [{ kind: about ?? 'row', severity: 'error', file: place.file, line: place.record, message }];
     }),
+    folders: [...images.folders, ...(store.folder === undefined ? [] : [store.folder])],
     notes: [...notes],
   };
 }
