@@ -8,7 +8,7 @@ import { sampleOf } from './parse.ts';
 import { unusable, type Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
 import { folderStore, type ImageStore } from './formats/store.ts';
-import { Territory } from './inside.ts';
+import { realOf, Territory } from './inside.ts';
 import { pacer } from './paced.ts';
 import { relativePath } from './lineof.ts';
 import { trustFolders } from './trusted.ts';
@@ -53,7 +53,8 @@ export async function importData(source: string, { output, ...options }: ImportO
     );
     await writeFile(part, lines.join(''));
     await rename(part, file);
-    trustFolders(file, options.allowOutside ? [...read.folders, ...foldersOf(kept)] : read.folders);
+    // Links in a set that is imported are what its user unpacked, or made.
+    trustFolders(file, [...new Set([...read.folders, ...foldersOf(kept)])]);
     const images = new Set(kept.flatMap(({ fields }) => fields['image'])).size;
     return { format: read.format, n: kept.length, images, leftOut, notes: [...read.notes, ...notes] };
   } catch (error) {
@@ -109,12 +110,16 @@ async function usableRows(
   return { kept, notes, leftOut };
 }
 
-/** Folders of the images of rows. */
-const foldersOf = (rows: readonly Row[]): Set<string> =>
-  new Set(rows.flatMap(({ fields }) => [fields['image']].flat().map((file) => path.dirname(String(file)))));
+/** Where the images of rows really are: their folders. */
+function foldersOf(rows: readonly Row[]): Set<string> {
+  const named = new Set(
+    rows.flatMap(({ fields }) => [fields['image']].flat().map((file) => path.dirname(String(file)))),
+  );
+  return new Set([...named].map((folder) => realOf(folder) ?? folder));
+}
 
 async function imageFault(file: string, territory: Territory | undefined): Promise<string | undefined> {
-  if (territory?.has(file) === false) return `image lies outside of the data folder: ${file} (--allow-outside)`;
+  if (territory?.names(file) === false) return `image lies outside of the data folder: ${file} (--allow-outside)`;
   try {
     await decodeHeader(file);
     return undefined;

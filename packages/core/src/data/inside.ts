@@ -25,13 +25,14 @@ export class Territory {
     this.#real.add(realOf(folder) ?? folder);
   }
 
-  get folders(): readonly string[] {
-    return [...this.#folders];
+  /** Whether a file lies there by its name. @param file absolute */
+  names(file: string): boolean {
+    return [...this.#folders].some((folder) => contains(folder, file)) || this.#holds(file);
   }
 
   /** @param file absolute; one that is not there is judged by its name */
   has(file: string): boolean {
-    if (![...this.#folders].some((folder) => contains(folder, file)) && !this.#holds(file)) return false;
+    if (!this.names(file)) return false;
     const folder = path.dirname(file);
     if (!this.#places.has(folder)) this.#places.set(folder, realOf(folder));
     const place = this.#places.get(folder);
@@ -47,7 +48,8 @@ export class Territory {
 
 const isLink = (file: string): boolean => lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 
-function realOf(file: string): string | undefined {
+/** Where a file really is; undefined where it is not there. */
+export function realOf(file: string): string | undefined {
   try {
     return realpathSync(file);
   } catch {

@@ -71,7 +71,7 @@ export async function wholeStep(
       rollout: { group: 3, maxNewTokens: 6, ...rollout },
       ...changes,
     });
-    const { samples, experiment } = await loadData(config);
+    const { samples, experiment } = await loadData({ ...config, data: { ...config.data, allowOutside: true } });
     const load = () => loadModel(model, { device, dtype });
     using policy = new Policy(model, load(), PromptEncoder.load(model));
     policy.model.precision = config.precision;

@@ -179,6 +179,11 @@ export class ImageFinder {
     return [...this.#folders];
   }
 
+  /** Images may lie in this folder. */
+  allow(folder: string): void {
+    this.#folders.add(folder);
+  }
+
   /**
    * The file of an image, absolute; where there is none, the place where it should be.
    * @param from the annotation file
