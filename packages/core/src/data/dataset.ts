@@ -123,7 +123,10 @@ export async function readDataset(file: string, options: DatasetOptions): Promis
   await images.remember({ signal });
   const checked = await checkSamples(file, rows, images, options);
   const found = { samples, findings: [...findings, ...checked.findings], print: checked.print };
-  if (key && ofLines) await rememberOutcome(lines, images, key, { ...ofLines, ...found }, signal);
+  // A picture that could not be used is looked at again: its author may have mended it.
+  const isLasting =
+    findings.every(({ kind }) => kind !== 'image') && checked.findings.every(({ kind }) => kind !== 'image');
+  if (key && ofLines && isLasting) await rememberOutcome(lines, images, key, { ...ofLines, ...found }, signal);
   return { ...found, folders, ...(await imageFacts(images, signal)) };
 }
 
@@ -150,8 +153,8 @@ const progressOf =
 
 /** What decides, beside the images, what is found in a file. */
 const outcomeKey = ({ sha256, file }: LineIndex, options: DatasetOptions, limits: DataLimits): readonly unknown[] => {
-  const { task, limit, reading } = options;
-  return [path.basename(file), sha256, task, limit ?? null, limits, reading];
+  const { task, limit, reading, allowOutside = false } = options;
+  return [path.basename(file), sha256, task, limit ?? null, limits, reading, allowOutside];
 };
 
 /** Where the lines are of a file that holds lines of our own; undefined where it holds another format. */

@@ -184,12 +184,8 @@ export class Images implements Frames {
       for (const file of files) {
         if (this.#states[file] !== 1) continue;
         signal?.throwIfAborted();
-        if (this.#strays(file, territory)) continue;
-        const isKnown =
-          this.#fits(file, limits) &&
-          this.#isAsRemembered(file) &&
-          (!looks || looks.get(this.#hashAt(file)) !== undefined);
-        if (!isKnown) await this.#look(file, limits, looks);
+        const strays = this.#strays(file, territory);
+        if (!strays && !this.#isKnown(file, limits, looks)) await this.#look(file, limits, looks);
         done += 1;
         if (performance.now() - turned < 40 && done < total) continue;
         onProgress?.(done);
@@ -207,6 +203,12 @@ export class Images implements Frames {
     if (!territory || territory.has(name)) return false;
     this.#reasons.set(file, `image lies outside of the data folder: ${name} (${ALLOW})`);
     return true;
+  }
+
+  /** Whether nothing is left to be found out about an image. */
+  #isKnown(file: number, limits: ImageLimits, looks: ImageCheck['looks']): boolean {
+    if (!this.#fits(file, limits) || !this.#isAsRemembered(file)) return false;
+    return looks === undefined || looks.get(this.#hashAt(file)) !== undefined;
   }
 
   /** Whether the size that is remembered is one that may be read. */
