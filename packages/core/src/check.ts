@@ -16,7 +16,7 @@ import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { weighAll } from './question/prepare.ts';
 import { pixelLimits } from './question/settings.ts';
-import { labelsThatCannotWin, type LabelThatCannotWin } from './reward/labelcheck.ts';
+import { labelsThatCannotWin, type LabelThatCannotWin } from './label/labelcheck.ts';
 import { scorerOf, type Scorer, type Subject } from './reward/reward.ts';
 import { lostLabel } from './reward/survival.ts';
 import type { Frame } from './types.ts';

@@ -1,7 +1,7 @@
 /** The models that a run begins with: the policy, and the reference of a KL penalty. */
 import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
-import { loadModel } from './model/load.ts';
+import { loadModel } from './families/load.ts';
 import { differences } from './model/lora.ts';
 import { keepStart, settingsOf } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';

@@ -1,7 +1,16 @@
 /** A run from config to trained policy: data checked, steps, events, evaluation, checkpoints, resume. */
 import { join } from 'node:path';
 
-import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, type Tensor } from '@visurf/torch';
+import {
+  info,
+  observeCalls,
+  optim,
+  SafetensorsFile,
+  saveSafetensors,
+  scope,
+  setNumThreads,
+  type Tensor,
+} from '@visurf/torch';
 
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
@@ -19,7 +28,7 @@ import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
 import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
-import type { ObservePhase } from './phases.ts';
+import type { ObservePhase } from './run/phases.ts';
 import { locateModel, type Policy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
 import { promptPrint } from './prompt/files.ts';
@@ -28,16 +37,16 @@ import { changesOfRewards, requireSameData, type DataPrints } from './question/r
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import type { RewardFunction } from './reward/reward.ts';
-import { describeStep } from './record.ts';
 import { loadStart, referenceOf } from './start.ts';
-import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
+import { Profile, type ProfileOptions, type ProfileSummary } from './run/profile.ts';
+import { describeStep, type StepResult } from './run/record.ts';
 import { requireEmpty, Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
-import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
-import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
+import { checkParadigm, joinsGroups, stepWork } from './schedule/paradigm.ts';
+import { trainStep, type Batch, type StepContext } from './step.ts';
 import type { Samples } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
@@ -191,7 +200,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     });
     found.forEach(warn);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
-    const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
+    const record = () => options.profile && new Profile(options.profile, config.output, observeCalls, onProfile);
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     run ??= begin();
@@ -337,10 +346,10 @@ async function trainPolicy({
   };
 
   const takeStep = async (): Promise<void> => {
-    const terms = stepTerms(config, step + 1);
+    const work = stepWork(config, step + 1);
     const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
     const take = (onPhase?: ObservePhase): Promise<StepResult> =>
-      trainStep({ ...context, onPhase }, draw, step + 1, terms, learningRate, forms).catch((error: unknown) => {
+      trainStep({ ...context, onPhase }, draw, step + 1, work, learningRate, forms).catch((error: unknown) => {
         throw inStep(step + 1, error);
       });
     const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());

@@ -7,7 +7,10 @@ import type { Config } from '../config/schema.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 
 const WEIGHTS = { 'weights.thinking': 0.5, 'weights.format': 1, 'weights.accuracy': 1, 'weights.nonRepeat': 0 };
-const PLACES = { points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 };
+const PLACES = {
+  ...{ points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 },
+  ...{ masks: 'none', sam2: 'onnx-community/sam2.1-hiera-tiny-ONNX' },
+};
 
 /**
  * Values that go without saying, by key. A new key gets a line here, with the value under which everything is as it was
@@ -83,7 +86,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   ...under('tasks.box', PLACES),
   ...under('tasks.click', WEIGHTS),
   ...under('tasks.anomaly', WEIGHTS),
-  ...under('tasks.math', WEIGHTS),
+  ...under('tasks.math', { ...WEIGHTS, reward: 'default' }),
   ...under('tasks.answer', { ...WEIGHTS, match: 'exact' }),
 };
 
@@ -123,7 +126,9 @@ function saidOfTask(name: string, parameters: object): [string, unknown][] {
 /** Keys and values that decide what comes of a configuration, of those that its paradigm uses; in the order of the keys. */
 export function said(config: Config): (readonly [string, unknown])[] {
   const { task, tasks, ...rest } = config;
-  const keys = leaves(onlyUsed(rest)).filter(([key, value]) => ![...PLACED, ...ALLOWED].includes(key) && !same(value, UNSAID[key]));
+  const keys = leaves(onlyUsed(rest)).filter(
+    ([key, value]) => ![...PLACED, ...ALLOWED].includes(key) && !same(value, UNSAID[key]),
+  );
   const parameters = Object.entries({ ...tasks, [config.data.task]: task }).flatMap(([name, given]) =>
     saidOfTask(name, given),
   );

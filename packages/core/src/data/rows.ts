@@ -1,6 +1,6 @@
 /** The rows of a source: samples, what is no sample, and what must be known of all of them before any is used. */
 import { UserError } from '../errors.ts';
-import { taskSamplesKept } from '../tasks/registry.ts';
+import { wantsToSee } from '../tasks/registry.ts';
 import type { Sample, Samples } from '../types.ts';
 import type { Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
@@ -38,7 +38,7 @@ export const tasksOf = (samples: Samples, told: ReadRows['told']): TaskSamples =
 /** What is gathered while samples come by. */
 class Collected {
   readonly findings: Finding[] = [];
-  readonly told = new Map<string, Numbers>();
+  readonly told = new Map<string, { readonly places: Numbers; readonly things: Set<string> }>();
   readonly #ids = new Texts();
   readonly #lineOfId = new Numbers();
   readonly #images: Images;
@@ -58,9 +58,9 @@ class Collected {
     if (id === known) this.#lineOfId.push(sample.source.line);
     else this.findings.push(errorIn(sample, 'id', `same id as line ${this.#lineOfId.values[id]!}`));
     for (const file of sample.images) this.#images.name(file);
-    let told = this.told.get(sample.task);
-    if (!told) this.told.set(sample.task, (told = new Numbers()));
-    if (taskSamplesKept(sample, told.size)) told.push(this.#count);
+    const told = this.told.get(sample.task) ?? { places: new Numbers(), things: new Set<string>() };
+    this.told.set(sample.task, told);
+    if (wantsToSee(sample, told.things)) told.places.push(this.#count);
     this.#count += 1;
   }
 
@@ -75,7 +75,10 @@ class Collected {
   }
 
   get rows(): Omit<ReadRows, 'samples'> {
-    return { findings: this.findings, told: new Map([...this.told].map(([task, { values }]) => [task, values])) };
+    return {
+      findings: this.findings,
+      told: new Map([...this.told].map(([task, { places }]) => [task, places.values])),
+    };
   }
 }
 

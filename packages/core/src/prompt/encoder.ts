@@ -13,7 +13,7 @@ import { requireJson } from './files.ts';
 import { gridOf, loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
 import { placeImages } from './places.ts';
 import { promptPositions } from './positions.ts';
-import { frameFor, frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
+import { frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
 import { VisualReader, type Visual } from './visuals.ts';
@@ -28,6 +28,8 @@ export interface EncoderOptions {
   readonly maxImagePixels?: number | undefined;
   /** Budget for decoded images kept in memory. */
   readonly imageCacheBytes?: number | undefined;
+  /** Images are first stretched to a square of that side, whatever their aspect; unset: they are not. */
+  readonly stretchedTo?: number | undefined;
 }
 
 interface QuestionInput {
@@ -106,9 +108,9 @@ export class PromptEncoder {
     this.tokenizer = parts.tokenizer;
     this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
-    const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels } = parts.options;
+    const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels, stretchedTo: side } = parts.options;
     const limits = { ...IMAGE_LIMITS, maxPixels };
-    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, limits);
+    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, { limits, side });
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -116,6 +118,12 @@ export class PromptEncoder {
     this.forbiddenIds = [...new Set(ids)].filter(
       (id) => id !== undefined && !tokenizer.eosIds.includes(id),
     ) as number[];
+  }
+
+  /** The same encoder, for which images are first stretched to a square. */
+  stretchedTo(side: number): PromptEncoder {
+    const { options, ...parts } = this.#parts;
+    return new PromptEncoder({ ...parts, options: { ...options, stretchedTo: side } });
   }
 
   /** Decodes images that will be asked for, beside what else is done. */
@@ -168,13 +176,15 @@ export class PromptEncoder {
     const { settings, options } = this.#parts;
     const messages = conversation(input, where);
     const { rendered, pieces } = this.#render(messages);
+    const { stretchedTo: side } = options;
     const sizes = input.images.map(sizeOf);
-    const visuals = sizes.map((size): Seen => ({ kind: 'image', grid: gridOf(smartResize(size, settings), settings) }));
+    const shown = sizes.map((size) => smartResize(side === undefined ? size : { width: side, height: side }, settings));
+    const visuals = shown.map((size): Seen => ({ kind: 'image', grid: gridOf(size, settings) }));
     const limit = options.maxPromptTokens ?? Infinity;
     const most = mostTokens(rendered) + this.#tokens(visuals);
     if (most > limit) this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
     else this.#requirePlaces(pieces, visuals, where);
-    return sizes.map((size) => frameFor(size, this.coordinates));
+    return sizes.map((size, i) => frameOf(size, shown[i]!, this.coordinates.thousandths));
   }
 
   #render(messages: readonly Message[]): { rendered: string; pieces: Piece[] } {

@@ -14,6 +14,7 @@ import { pickSamples } from '../data/samples.ts';
 import { Numbers } from '../data/texts.ts';
 import { badLines, unusable, type Finding } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
+import { maskRewards } from '../masks/reward.ts';
 import { knownPlugin } from '../plugins/known.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
 import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
@@ -79,7 +80,10 @@ export class Experiment {
 
   /** The scorer of all tasks. */
   get scorer(): Scorer {
-    return (this.#known ??= makeScorers(this.tasks, this.rewards, this.settings.thinking));
+    const { parameters, thinking } = this.settings;
+    return (this.#known ??= makeScorers(this.tasks, this.rewards, thinking, (name) =>
+      maskRewards(parameters[name] ?? {}),
+    ));
   }
 
   /**
@@ -160,6 +164,11 @@ export class Experiment {
     const { task: name, parameters, prompt } = this.settings;
     const task = this.tasks.get(name) ?? makeTask(name, parameters[name], []).task;
     return fillTemplate(prompt ?? task.template, task.variables(problem));
+  }
+
+  /** All parameters of a task, with their defaults. @throws UserError where they are wrong */
+  parametersOf(task: string): Settings['parameters'][string] {
+    return makeTask(task, this.settings.parameters[task], []).parameters;
   }
 
   /** The same, with other limits on the size of images. */

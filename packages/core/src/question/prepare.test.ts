@@ -16,7 +16,7 @@ import { taskNames } from '../tasks/registry.ts';
 import { tinyModel } from '../testing/oracle.ts';
 import type { Frame, Sample } from '../types.ts';
 import { Experiment } from './experiment.ts';
-import { prepareQuestions } from './prepare.ts';
+import { prepareQuestions, weighAll } from './prepare.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'visurf-prepare-'));
 const file = path.join(folder, 'train.jsonl');
@@ -233,3 +233,26 @@ test('a check is stopped within a second, wherever it is', async () => {
     expect(performance.now() - stoppedAt).toBeLessThan(1000);
   }
 }, 120_000);
+
+test('what cannot be asked comes in one list, and bugs at once', async () => {
+  const samples = Array.from({ length: 150 }, (_, i): Sample => ({
+    ...{ id: `s${i}`, images: [], problem: 'x', solution: '[]', task: 'grounding', extra: {} },
+    source: { file, line: i + 1 },
+  }));
+  const weighed = async (weigh: (id: string) => object): Promise<number[]> => {
+    const seen: number[] = [];
+    const experiment = { weigh: (_: unknown, { id }: Sample) => weigh(id) } as unknown as Experiment;
+    await weighAll(samples, { experiment, policy: { encoder }, frames: new Map() }, (_, places) => {
+      for (const place of places) seen.push(place);
+    });
+    return seen;
+  };
+  const fail = (error: Error): never => {
+    throw error;
+  };
+  expect(await weighed((id) => ({ id }))).toEqual([...samples.keys()]);
+  const refuse = (id: string) => (['s3', 's99'].includes(id) ? fail(new UserError(`${id} is unusable`)) : {});
+  await expect(weighed(refuse)).rejects.toThrow(/2 of 150 samples[^]*s3 is unusable[^]*s99 is unusable/);
+  await expect(weighed(() => fail(new UserError('no')))).rejects.toThrow('and 130 more');
+  await expect(weighed(() => fail(new Error('a bug')))).rejects.toThrow('a bug');
+});

@@ -11,7 +11,7 @@ import { breathe, type PaceOptions } from '../data/paced.ts';
 import { joinSamples, pickSamples } from '../data/samples.ts';
 import { Numbers } from '../data/texts.ts';
 import { UserError } from '../errors.ts';
-import { LosingLabels, labelsThatCannotWin } from '../reward/labelcheck.ts';
+import { LosingLabels, labelsThatCannotWin } from '../label/labelcheck.ts';
 import type { Scorer, Subject } from '../reward/reward.ts';
 import { LostLabels, lostLabel } from '../reward/survival.ts';
 import type { Samples } from '../types.ts';

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
-import { sha256, sync } from './durable.ts';
+import { sha256, sync } from '../disk/durable.ts';
 
 const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 

@@ -33,11 +33,11 @@ import {
   type Checkpoint,
   type CheckpointContent,
 } from './checkpoint.ts';
-import { AppendOnly, assertCreatable, makeDirectory, replaceFile, sync } from './durable.ts';
+import { AppendOnly, assertCreatable, makeDirectory, replaceFile, sync } from '../disk/durable.ts';
 import { environmentChanges, type Environment } from './environment.ts';
 import { readEvents, type NewEvent, type RunEvent } from './events.ts';
 import type { GroupRecord } from './groups.ts';
-import { lockRun } from './lock.ts';
+import { lockRun } from '../disk/lock.ts';
 
 export interface Resumed {
   readonly run: Run;

@@ -43,12 +43,17 @@ export function taskNames(): readonly string[] {
 
 /**
  * Whether a task wants to see this sample before it is used.
- * @param seen how many of its samples it has seen
+ * @param told what samples have told it before; what this one tells is added
  */
-export function taskSamplesKept(sample: Sample, seen: number): boolean {
+export function wantsToSee(sample: Sample, told: Set<string>): boolean {
   const definition = definitions.get(sample.task);
   if (definition === undefined) return false;
-  if (definition.tells) return seen === 0 && definition.tells(sample);
+  if (definition.tells) {
+    const tells = definition.tells(sample);
+    const isNew = tells !== undefined && !told.has(tells);
+    if (isNew) told.add(tells);
+    return isNew;
+  }
   return definition.decide !== undefined || definition.create.length > 1;
 }
 

@@ -86,8 +86,11 @@ export interface TaskDefinition<Schema extends z.ZodType = z.ZodType, Truth = un
    * weights are written out. What it returns reads back as itself. Unset: no parameter leaves anything open.
    */
   decide?(parameters: z.output<Schema>, samples: Samples): z.output<Schema>;
-  /** Whether a sample tells what `decide` looks for: then the first that does is all that is shown of many. Unset: all are. */
-  tells?(sample: Sample): boolean;
+  /**
+   * What a sample tells that `decide` and `create` look for: the first sample that tells a thing is all that is shown of many.
+   * Unset: all are.
+   */
+  tells?(sample: Sample): string | undefined;
   /** @throws UserError where the parameters contradict each other, or the samples */
   create(parameters: z.output<Schema>, samples: Samples): Task<Truth>;
 }
