@@ -14,7 +14,9 @@ import {
 
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
+import { Corrections } from './data/corrections.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
+import type { Frames } from './data/images.ts';
 import { resolveDevice } from './device.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
@@ -47,7 +49,7 @@ import { requireEmpty, Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
 import { checkParadigm, joinsGroups, stepWork } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext } from './step.ts';
-import type { Samples } from './types.ts';
+import type { Sample, Samples } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
 export type TrainEvent =
@@ -206,7 +208,14 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     run ??= begin();
     const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const training = { config: local, experiment, samples: taught, validation: held, prints: data.prints };
+    const training = {
+      config: local,
+      experiment,
+      samples: taught,
+      validation: held,
+      frames: data.frames,
+      prints: data.prints,
+    };
     return await trainPolicy({ ...training, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
@@ -224,6 +233,8 @@ interface Training {
   readonly experiment: Experiment;
   readonly samples: Samples;
   readonly validation: Samples;
+  /** Sizes of the images of both. */
+  readonly frames: Frames;
   readonly prints: DataPrints;
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
@@ -263,6 +274,7 @@ async function trainPolicy({
   experiment,
   samples,
   validation,
+  frames,
   prints,
   run,
   checkpoint,
@@ -296,20 +308,54 @@ async function trainPolicy({
   const guards = [new TakeoverGuard(past), new SilenceGuard(past)];
 
   // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
-  const pull = (): Batch & { readonly after: CursorState } => {
+  const pull = (): Batch => {
     const indices = cursor.next(config.promptsPerStep);
-    return { indices, samples: indices.map((index) => samples.at(index)!), after: cursor.state };
+    return { indices, samples: indices.map((index) => samples.at(index)!) };
   };
   let drawn = cursor.state;
   let finished = drawn;
   let evaluates = false;
   let upcoming = pull();
+  const corrections = config.data.corrections === undefined ? undefined : new Corrections(config.data.corrections);
   const draw = (): Batch => {
-    const batch = upcoming;
-    drawn = batch.after;
+    const batch = corrections ? corrected(upcoming) : upcoming;
+    drawn = cursor.state;
     upcoming = pull();
     policy.encoder.prefetch(upcoming.samples.flatMap(({ images }) => images));
     return batch;
+  };
+
+  const warn = (message: string): void => {
+    run.log({ type: 'warning', step, message });
+    onEvent({ kind: 'warning', message });
+  };
+  /** A sample as its user wants it; undefined where it is not to be trained on. */
+  const correct = (sample: Sample): Sample | undefined => {
+    const fixed = corrections!.apply(sample);
+    if (fixed === undefined || fixed === sample) return fixed;
+    try {
+      experiment.weigh(policy, fixed, frames);
+      return fixed;
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      warn(`the correction of ${sample.id} cannot be used, the sample stays as it was: ${error.reason}`);
+      return sample;
+    }
+  };
+  /** A batch with corrections; samples that are drawn next stand in for those that were dropped. */
+  const corrected = ({ indices }: Batch): Batch => {
+    corrections!.refresh().forEach(warn);
+    const taken: [number, Sample][] = [];
+    const left = [...indices];
+    for (let dropped = 0; taken.length < indices.length;) {
+      const index = left.shift() ?? cursor.next(1)[0]!;
+      const sample = correct(samples.at(index)!);
+      if (sample) taken.push([index, sample]);
+      else if (++dropped > samples.length + indices.length) {
+        throw new UserError('every sample is dropped', { where: config.data.corrections });
+      }
+    }
+    return { indices: taken.map(([index]) => index), samples: taken.map(([, sample]) => sample) };
   };
 
   const save = async (best?: { metric: string; value: number }): Promise<void> => {

@@ -47,6 +47,12 @@ const data = z.strictObject({
       path: 'file',
     },
   ),
+  corrections: key(
+    'a file of lines `{id, action: accept | drop}` or `{id, action: fix, solution}` about training samples, which may grow ' +
+      'while training runs ([data.md](data.md))',
+    z.string().optional(),
+    { path: 'file', unset: 'none' },
+  ),
   format: key('name of their format; `auto`: found out', z.string().default('auto')),
   boxes: key(
     'how boxes of another format are written: `xyxy`, `xywh` or `cxcywh`',

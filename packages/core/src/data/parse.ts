@@ -18,9 +18,9 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
 export function sampleOf(value: unknown, source: Sample['source'], defaultTask: string): Sample | string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not a JSON object';
   const { image, problem, solution, thinking, task, id, ...extra } = value as Record<string, unknown>;
-  const images = Array.isArray(image) ? (image as unknown[]) : [image];
-  if (image === undefined) return 'missing field image';
-  if (images.length === 0 || !images.every((item) => typeof item === 'string' && item !== '')) {
+  // Not every question is about an image: its task says so where it is.
+  const images = Array.isArray(image) ? (image as unknown[]) : image === undefined || image === null ? [] : [image];
+  if (!images.every((item) => typeof item === 'string' && item !== '')) {
     return 'image must be a path, or a list of paths';
   }
   if (problem === undefined) return 'missing field problem';
