@@ -88,7 +88,10 @@ async function stepped(
       return answers.map(() => 0);
     },
   });
-  const { samples, experiment } = await loadData(config, { rewards: [watch] });
+  const { samples, experiment } = await loadData(
+    { ...config, data: { ...config.data, allowOutside: true } },
+    { rewards: [watch] },
+  );
   using policy = new Scripted(script);
   const parameters = trainable(policy.model, config.train);
   const optimizer = makeOptimizer(parameters, config.optimizer);

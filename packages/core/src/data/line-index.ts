@@ -9,7 +9,8 @@ import { Numbers } from './texts.ts';
 
 /** Bytes that are read at once. */
 const BLOCK = 2 ** 20;
-const SPACE = 0x20;
+/** Of ASCII. */
+const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 
 export interface ScanOptions {
   readonly signal?: AbortSignal | undefined;
@@ -64,7 +65,7 @@ export class LineIndex {
         for (;;) {
           const found = bytes.indexOf(NEWLINE, from);
           const to = found < 0 ? bytesRead : found;
-          for (let i = from; isBlank && i < to; i++) isBlank = bytes[i]! <= SPACE;
+          for (let i = from; isBlank && i < to; i++) isBlank = isSpace(bytes[i]!);
           if (found < 0) break;
           finish(at + found);
           from = found + 1;

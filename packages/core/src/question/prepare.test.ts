@@ -7,6 +7,7 @@ import sharp from 'sharp';
 import { beforeAll, expect, test } from 'vitest';
 import { parseConfig } from '../config/load.ts';
 import { describeFinding, type Finding } from '../data/findings.ts';
+import { reasonOf } from '../data/images.ts';
 import { readLines } from '../data/lines.ts';
 import { parseSample } from '../data/parse.ts';
 import { UserError } from '../errors.ts';
@@ -95,8 +96,7 @@ async function readPlainly(): Promise<Plain & { readonly experiment: Experiment 
         const { full } = await decodeImage(image);
         frames.push({ ...full, modelWidth: full.width, modelHeight: full.height });
       } catch (thrown) {
-        if (!(thrown instanceof UserError)) throw thrown;
-        images!.push(error('image', each, `${thrown.reason}: ${image}`));
+        images!.push(error('image', each, reasonOf(thrown, image)));
       }
     }
     if (each.task === 'count')
@@ -105,8 +105,7 @@ async function readPlainly(): Promise<Plain & { readonly experiment: Experiment 
       try {
         experiment.parseTruth(each, frames.length === each.images.length ? frames : undefined);
       } catch (thrown) {
-        if (!(thrown instanceof UserError)) throw thrown;
-        labels!.push(error('label', each, thrown.reason));
+        labels!.push(error('label', each, reasonOf(thrown)));
       }
     }
   }
