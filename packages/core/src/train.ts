@@ -27,6 +27,7 @@ import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
 import type { DownloadProgress } from './hub/model.ts';
 import { precisionWarning } from './machine.ts';
+import { explainTraining } from './memory.ts';
 import { FeatureCache } from './model/features.ts';
 import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
@@ -218,7 +219,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     };
     return await trainPolicy({ ...training, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
-    throw fileError(error, {
+    throw fileError(await explainTraining(error, config), {
       where: config.output,
       remedy: 'Mend that and resume the run: it goes on from its last checkpoint.',
     });
@@ -429,8 +430,9 @@ async function trainPolicy({
     run.log({ type: 'end', step, reason: interrupted ? 'interrupted' : 'done' });
     return { run: config.output, steps: step, metrics, interrupted };
   } catch (error) {
-    logFailure(run, step, error);
-    throw error;
+    const explained = await explainTraining(error, config);
+    logFailure(run, step, explained);
+    throw explained;
   } finally {
     optimizer.dispose();
     if (reference !== policy.model) reference?.dispose();

@@ -20,7 +20,7 @@ export interface ImageLimits {
   readonly maxPixels: number;
   /** Width times height beyond which an image is decoded at a reduced size, of about so many pixels. */
   readonly reducedFrom: number;
-  /** Of the shorter side: less shows nothing. */
+  /** Pixels of the shorter side: less shows nothing. */
   readonly minSide: number;
   /** Longer side over shorter side; the reference refuses more. */
   readonly maxAspect: number;
@@ -219,7 +219,7 @@ export async function readImage(file: string, { maxBytes }: ImageLimits): Promis
   }
 }
 
-/** By the first bytes, whatever the file is called. */
+/** Whether the first bytes are those of a picture, whatever the file is called. */
 function isRaster(bytes: Buffer): boolean {
   const head = bytes.toString('latin1', 0, 16);
   return (

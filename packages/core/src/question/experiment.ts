@@ -42,12 +42,12 @@ export interface LoadOptions extends ReadOptions {
 }
 
 export interface LoadedSamples extends Omit<ReadDataset, 'findings'> {
-  /** With every task that the samples name. */
+  /** The experiment with every task that the samples name. */
   readonly experiment: Experiment;
 }
 
 export class Experiment {
-  /** With the parameters of `tasks` decided. */
+  /** Settings with the parameters of `tasks` decided. */
   readonly settings: Settings;
   /** Tasks that samples named, in the order in which they did. */
   readonly tasks: ReadonlyMap<string, Task>;

@@ -1,4 +1,4 @@
-/** From the terms of a response to its reward. */
+/** The terms of a response become its reward. */
 import { messageOf, UserError } from '../errors.ts';
 import { markDefined } from '../tasks/defined.ts';
 import type { Answer, Prediction, Task } from '../tasks/task.ts';
@@ -88,7 +88,7 @@ export interface Scorer<Truth = unknown> {
   readonly thinking: ThinkingMark;
   readonly rewards: readonly RewardFunction[];
   readonly weights: Readonly<Record<string, number>>;
-  /** By name of the task. */
+  /** Scorers by name of the task. */
   readonly others: ReadonlyMap<string, Scorer>;
 }
 

@@ -31,7 +31,7 @@ export class LostLabels {
     this.#count += 1;
   }
 
-  /** For whoever trains on so many samples; undefined where nothing is lost. */
+  /** A text for whoever trains on so many samples; undefined where nothing is lost. */
   describe(total: number): string | undefined {
     if (this.#count === 0) return undefined;
     const listed = this.#first.map(

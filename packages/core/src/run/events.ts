@@ -25,6 +25,8 @@ export interface StepEvent extends Stamped {
   readonly metrics: Readonly<Record<string, number>>;
   /** By phase. */
   readonly seconds: Readonly<Record<string, number>>;
+  /** Highest bytes of tensors on the model's device; missing in runs of older versions. */
+  readonly memory?: number;
 }
 
 export interface EvalEvent extends Stamped {

@@ -1,8 +1,9 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
+import type * as Library from '@visurf/core';
 import type { Ask, BoxForm, Units } from '@visurf/core';
 import { stoppable } from './interrupt.ts';
-import { measureOf, withTasks } from './measure.ts';
+import { measureOf, withPlugins, withTasks } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
@@ -25,19 +26,23 @@ interface CheckOptions extends MeasuredOptions, JsonOption, ReadingOptions {
   readonly all?: true;
 }
 
-interface ImportOptions extends JsonOption, ReadingOptions {
+interface PluginOptions {
+  readonly plugin: readonly string[];
+}
+
+interface ImportOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly ask?: Ask[];
 }
 
-interface SplitOptions extends JsonOption, ReadingOptions {
+interface SplitOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly validation: number;
   readonly test: number;
   readonly seed: number;
 }
 
-interface PreviewOptions extends JsonOption, ReadingOptions {
+interface PreviewOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly limit: number;
 }
@@ -67,6 +72,9 @@ function withReading(command: Command): Command {
     .option('--split <name>', 'the part of a set that is read: train, validation, test')
     .option('--allow-outside', 'images may lie outside of the folder of the data');
 }
+
+/** The same of commands that ask nobody: their readers come with `--plugin`. */
+const readingAlone = (command: Command): Command => withPlugins(withReading(command));
 
 function defineCheck(data: Command): void {
   const check = withReading(
@@ -123,7 +131,7 @@ function defineCheck(data: Command): void {
 }
 
 function defineImport(data: Command): void {
-  const command = withReading(
+  const command = readingAlone(
     data
       .command('import')
       .description(
@@ -137,7 +145,7 @@ function defineImport(data: Command): void {
     asks,
   );
   withJson(command).action(async (source: string, options: ImportOptions) => {
-    const { importData } = await import('@visurf/core');
+    const { importData } = await libraryWith(options);
     const { output, ask, json } = options;
     const found = await stoppable((signal) => importData(source, { ...readingOf(options), output, ask, signal }));
     if (!found) return;
@@ -150,7 +158,7 @@ function defineImport(data: Command): void {
 }
 
 function defineSplit(data: Command): void {
-  const command = withReading(
+  const command = readingAlone(
     data
       .command('split')
       .description('split a dataset into parts that share no picture')
@@ -163,7 +171,7 @@ function defineSplit(data: Command): void {
   withJson(command).action(async (file: string, options: SplitOptions) => {
     const { output, validation, test, seed, json } = options;
     if (validation + test >= 1) command.error('error: --validation and --test leave nothing to train on');
-    const { splitData } = await import('@visurf/core');
+    const { splitData } = await libraryWith(options);
     const progress = new Progress();
     const asked = { ...readingOf(options), task: 'grounding', onNote: warn, onProgress: reading(progress) };
     const counts = await stoppable((signal) => splitData(file, { ...asked, output, validation, test, seed, signal }));
@@ -182,7 +190,7 @@ function defineSplit(data: Command): void {
 }
 
 function definePreview(data: Command): void {
-  const command = withReading(
+  const command = readingAlone(
     data
       .command('preview')
       .description('write a page that shows samples with their boxes')
@@ -191,7 +199,7 @@ function definePreview(data: Command): void {
   ).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
   withJson(command).action(async (file: string, options: PreviewOptions) => {
     const { output, limit, json } = options;
-    const { previewData } = await import('@visurf/core');
+    const { previewData } = await libraryWith(options);
     const progress = new Progress();
     const asked = { ...readingOf(options), task: 'grounding', onNote: warn, onProgress: reading(progress) };
     const found = await stoppable((signal) => previewData(file, { ...asked, output, shown: limit, signal }));
@@ -202,6 +210,13 @@ function definePreview(data: Command): void {
     else print(`${shown} of ${n} samples: ${output}`);
   });
   example(command, 'visurf data preview train.jsonl --output page.html');
+}
+
+/** The library with plugins. @throws UserError where one cannot be loaded */
+async function libraryWith({ plugin }: PluginOptions): Promise<typeof Library> {
+  const library = await import('@visurf/core');
+  for (const file of plugin) library.loadPlugin(file);
+  return library;
 }
 
 const readingOf = ({ format, boxes, units, split, allowOutside }: ReadingOptions): ReadingOptions => ({
