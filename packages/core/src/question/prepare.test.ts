@@ -130,9 +130,9 @@ test('what is wrong with a file is found by streaming, again from memory, and wi
         expect(shown(findings)).toEqual(plain.findings);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
-});
+}, 120_000);
 
 const config = parseConfig({ model: tinyModel, output: 'o', steps: 1, data: { train: file, maxPromptTokens: 400 } });
 const encoder = PromptEncoder.load(tinyModel, { maxPromptTokens: 400 });
@@ -177,9 +177,9 @@ test('questions are weighed as asking them would have found them', async () => {
       expect(facts(first)).toEqual(facts(fresh));
       expect(facts(again)).toEqual(facts(fresh));
     }),
-    { numRuns: 40 },
+    { numRuns: 20 },
   );
-});
+}, 120_000);
 
 test('data in a folder that cannot be written is checked all the same, and remembered elsewhere', async () => {
   writeFileSync(file, JSON.stringify({ image: 'plain.png', problem: 'x', solution: [] }));
