@@ -42,7 +42,7 @@ export async function prepareRival(config: Config, output: string): Promise<Prep
   const encoder = PromptEncoder.load(config.model, data);
   const indices = new DataCursor(samples.length, seed).next(steps * promptsPerStep);
   const rows: RivalRow[] = [];
-  for (const index of indices) rows.push(await rowOf(samples[index]!, encoder, scorer));
+  for (const index of indices) rows.push(await rowOf(samples.at(index)!, encoder, scorer));
   const { thinkingTerm } = scorer.task;
   const workload = {
     ...{ model: config.model, output, seed, rows, steps, promptsPerStep, group: rollout.group },
@@ -51,7 +51,7 @@ export async function prepareRival(config: Config, output: string): Promise<Prep
     microBatchPrompts: Math.min(config.train.microBatch.prompts, promptsPerStep),
     factors: Array.from({ length: steps }, (_, step) => optim.scheduleFactor(step, steps, optimizer)),
   };
-  return { samples, scorer, indices, workload };
+  return { samples: samples.slice(), scorer, indices, workload };
 }
 
 async function rowOf(sample: Sample, encoder: PromptEncoder, scorers: Scorer): Promise<RivalRow> {

@@ -1,22 +1,25 @@
 /** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
-import type { DatasetOptions, ReadDataset } from './data/dataset.ts';
-import type { Finding } from './data/findings.ts';
-import { lookOf, type Look } from './data/looks.ts';
-import { duplicateFindings, leakFindings, orphanFindings, singleFindings, type Looked } from './data/sharing.ts';
+import path from 'node:path';
+import type { DatasetOptions } from './data/dataset.ts';
+import { badLines, type Finding } from './data/findings.ts';
+import { Looks, type Look } from './data/looks.ts';
+import { paced } from './data/paced.ts';
+import { leakFindings, orphanFindings, Shown } from './data/sharing.ts';
+import { Texts } from './data/texts.ts';
 import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import type { LabelSettings } from './label/control.ts';
 import { locateModel, type ModelSource } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { frameFor, survivingSize, type Coordinates } from './prompt/resize.ts';
-import { askAll } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
+import { weighAll } from './question/prepare.ts';
 import { pixelLimits } from './question/settings.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './label/labelcheck.ts';
 import { scorerOf, type Scorer, type Subject } from './reward/reward.ts';
-import { lostLabels } from './reward/survival.ts';
-import type { Frame, Sample } from './types.ts';
+import { lostLabel } from './reward/survival.ts';
+import type { Frame } from './types.ts';
 
 export interface DataReport {
   /** Samples that can be used. */
@@ -30,18 +33,15 @@ export interface DataReport {
 }
 
 export interface CheckDataOptions
-  extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'format' | 'boxes' | 'units' | 'split'> {
+  extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'format' | 'boxes' | 'units' | 'split' | 'allowOutside'> {
   /** Data that is held out from these files: what it shares with them is found. */
   readonly validation?: string | undefined;
   /** Whose coordinates labels have to survive; unset: that of the configuration, else those of the first family where a limit is given. */
   readonly model?: string | undefined;
+  /** Called as data is read. */
+  readonly onRead?: DatasetOptions['onProgress'];
+  readonly signal?: AbortSignal | undefined;
 }
-
-const countBy = (samples: readonly Sample[]): Record<string, number> => {
-  const counts: Record<string, number> = {};
-  for (const { task } of samples) counts[task] = (counts[task] ?? 0) + 1;
-  return counts;
-};
 
 /**
  * Reads whole datasets, and says what is wrong with them and what looks wrong.
@@ -56,38 +56,92 @@ export async function checkData(
   const directories = [located?.adapter, located?.base];
   const { experiment: opened } = await openMeasure(directories, options);
   const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
-  const { format, boxes, units, split, validation } = options;
+  const { format, boxes, units, split, validation, signal } = options;
   const notes: string[] = [];
-  const read = async (file: string): Promise<Looked & { readonly usable: Sample[]; readonly findings: Finding[] }> => {
-    const looks = new Map<string, Look>();
-    const onPixels: DatasetOptions['onPixels'] = (image, pixels) => void looks.set(image, lookOf(pixels));
+  const allowOutside = options.allowOutside ?? options.config?.data.allowOutside;
+  const reading = { format, boxes, units, split, allowOutside, signal, onProgress: options.onRead };
+  const read = async (file: string): Promise<Read> => {
+    const looks = new Looks(path.dirname(path.resolve(file)));
+    await looks.recall({ signal });
     const onNote = (note: string) => void notes.push(note);
-    const { experiment, ...found } = await opened.read(file, { format, boxes, units, split, onPixels, onNote });
-    const bad = new Set(
-      found.findings.flatMap(({ severity, file: at, line, lines }) =>
-        severity === 'error' ? (lines ?? [line ?? 0]).map((each) => `${at}:${each}`) : [],
-      ),
-    );
-    const usable = found.samples.filter(({ source }) => !bad.has(`${source.file}:${source.line}`));
-    const rounding = coordinates && usable.length > 0 ? roundingOf(experiment, usable, found, coordinates) : [];
-    return { samples: found.samples, looks, usable, findings: [...found.findings, ...rounding] };
+    const found = await opened.read(file, { ...reading, looks, onNote });
+    await looks.remember({ signal });
+    return await survey(file, found, { looks, coordinates, signal });
   };
-  const found = [];
-  for (const file of [files].flat()) found.push({ file, ...(await read(file)) });
+  const found: Read[] = [];
+  for (const file of [files].flat()) found.push(await read(file));
   const held = validation === undefined ? undefined : await read(validation);
-  const samples = found.flatMap(({ usable }) => usable);
-  const named = [...found.flatMap((each) => each.samples), ...(held?.samples ?? [])];
+  const images = new Texts();
+  const tasks: Record<string, number> = {};
+  for (const each of found) {
+    for (const file of each.images.keys()) images.add(each.images.at(file));
+    for (const [task, n] of each.tasks) tasks[task] = (tasks[task] ?? 0) + n;
+  }
+  const orphans = orphanFindings([...found, ...(held ? [held] : [])].map(({ shown }) => shown), found[0]?.file ?? ''); // prettier-ignore
   return {
-    n: samples.length,
-    images: new Set(samples.flatMap(({ images }) => images)).size,
-    tasks: countBy(samples),
+    n: found.reduce((sum, { n }) => sum + n, 0),
+    images: images.size,
+    tasks,
     findings: [
-      ...found.flatMap((each) => [...each.findings, ...duplicateFindings(each), ...singleFindings(each.usable)]),
-      ...(held ? [...held.findings, ...found.flatMap((each) => leakFindings(each, held))] : []),
-      ...orphanFindings(named, found[0]?.file ?? ''),
-    ],
+      ...found.map((each) => [...each.findings, ...each.shown.duplicates(each.file), ...each.shown.singles()]),
+      ...(held ? [held.findings, ...found.map((each) => leakFindings(each.shown, held.shown))] : []),
+      orphans,
+    ].flat(),
     notes,
   };
+}
+
+/** A dataset as it was read, and what was noticed of its samples. */
+interface Read {
+  readonly file: string;
+  /** Samples that can be used; their images; how many there are of every task. */
+  readonly n: number;
+  readonly images: Texts;
+  readonly tasks: ReadonlyMap<string, number>;
+  readonly shown: Shown;
+  readonly findings: readonly Finding[];
+}
+
+interface SurveyOptions {
+  readonly looks: Looks;
+  readonly coordinates: Coordinates | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function survey(
+  file: string,
+  { samples, findings, frames, hashOf, experiment }: Awaited<ReturnType<Experiment['read']>>,
+  { looks, coordinates, signal }: SurveyOptions,
+): Promise<Read> {
+  const bad = badLines(findings);
+  const lookOf = (image: string): Look | undefined => {
+    const hash = hashOf(image);
+    return hash === undefined ? undefined : looks.get(hash);
+  };
+  const shown = new Shown(lookOf);
+  const images = new Texts();
+  const tasks = new Map<string, number>();
+  const rounding: Finding[] = [];
+  let n = 0;
+  await paced(
+    samples,
+    (sample) => {
+      const { source, task } = sample;
+      const isUsable = bad.get(source.file)?.has(source.line) !== true;
+      shown.add(sample, isUsable);
+      if (!isUsable) return;
+      n += 1;
+      for (const image of sample.images) images.add(image);
+      tasks.set(task, (tasks.get(task) ?? 0) + 1);
+      if (!coordinates) return;
+      const own = sample.images.map((image) => frameFor(frames.get(image)!, coordinates));
+      const subject = { sample, frames: own, truth: experiment.parseTruth(sample, own) };
+      const finding = roundingFinding(experiment.scorer, subject, coordinates);
+      if (finding) rounding.push(finding);
+    },
+    { signal },
+  );
+  return { file, n, images, tasks, shown, findings: [...findings, ...rounding] };
 }
 
 function coordinatesOf(model: string | undefined, limits: ReturnType<typeof pixelLimits>): Coordinates | undefined {
@@ -100,28 +154,16 @@ function coordinatesOf(model: string | undefined, limits: ReturnType<typeof pixe
   return { resize: { patchSize, mergeSize, ...area }, thousandths: coordinates === 'thousandths' };
 }
 
-function roundingOf(
-  experiment: Experiment,
-  samples: readonly Sample[],
-  { frames }: ReadDataset,
-  coordinates: Coordinates,
-): Finding[] {
-  const subjects = samples.map((sample): Subject => {
-    const own = sample.images.map((file) => frameFor(frames.get(file)!, coordinates));
-    return { sample, frames: own, truth: experiment.parseTruth(sample, own) };
-  });
-  return roundingFindings(experiment.scorer, subjects, coordinates);
-}
-
-/** Labels that do not survive the model's coordinates, and the size of the image at which they would. */
-function roundingFindings(scorer: Scorer, subjects: readonly Subject[], coordinates: Coordinates): Finding[] {
-  return lostLabels(scorer, subjects).map(({ sample, truth, frames, reason }) => {
-    const { task } = scorerOf(scorer, sample);
-    const survives = (frame: Frame): boolean => task.lost?.(truth, [frame, ...frames.slice(1)]) === undefined;
-    const advice = survivingSize(frames[0]!, coordinates, survives) ?? 'no size of the image helps: correct it';
-    const { file, line } = sample.source;
-    return { kind: 'rounding', severity: 'warning', file, line, id: sample.id, message: `${reason}; ${advice}` };
-  });
+/** A label that does not survive the model's coordinates, and the size of the image at which it would. */
+function roundingFinding(scorer: Scorer, subject: Subject, coordinates: Coordinates): Finding | undefined {
+  const lost = lostLabel(scorer, subject);
+  if (!lost) return undefined;
+  const { sample, truth, frames, reason } = lost;
+  const { task } = scorerOf(scorer, sample);
+  const survives = (frame: Frame): boolean => task.lost?.(truth, [frame, ...frames.slice(1)]) === undefined;
+  const advice = survivingSize(frames[0]!, coordinates, survives) ?? 'no size of the image helps: correct it';
+  const { file, line } = sample.source;
+  return { kind: 'rounding', severity: 'warning', file, line, id: sample.id, message: `${reason}; ${advice}` };
 }
 
 export interface RewardReport {
@@ -132,9 +174,12 @@ export interface RewardReport {
   readonly findings: readonly Finding[];
 }
 
-export interface CheckRewardOptions extends ModelSource, MeasureOptions {
+export interface CheckRewardOptions extends ModelSource, MeasureOptions, Pick<DatasetOptions, 'allowOutside'> {
   /** The model to train, which decides the coordinates of answers; unset: that of the configuration. */
   readonly model?: string | undefined;
+  /** Called as data is read. */
+  readonly onRead?: DatasetOptions['onProgress'];
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Can the label of every sample win, with the rewards of the experiment? Needs no weights. */
@@ -144,16 +189,21 @@ export async function checkReward(file: string, options: CheckRewardOptions): Pr
   if (model === undefined) throw new UserError('no model is named', { remedy: 'Name it with --model, or --config.' });
   const { adapter, base } = await locateModel(model, { ...options, weights: false });
   const { experiment: opened } = await openMeasure([adapter, base], options);
-  const { samples, experiment } = await opened.load(file);
+  const { signal, allowOutside = options.config?.data.allowOutside } = options;
+  const { samples, frames, experiment } = await opened.load(file, { signal, allowOutside, onProgress: options.onRead });
   const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], experiment.settings));
-  const questions = await askAll(samples, (sample) => experiment.ask({ encoder }, sample));
   const control: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
     eliminate: 'on',
     thinking: 'eliminate',
   };
-  return {
-    n: samples.length,
-    losing: await labelsThatCannotWin(experiment.scorer, questions, control),
-    findings: roundingFindings(experiment.scorer, questions, encoder.coordinates),
-  };
+  const losing: LabelThatCannotWin[] = [];
+  const findings: Finding[] = [];
+  await weighAll(samples, { experiment, policy: { encoder }, frames, signal }, async (subjects) => {
+    for (const each of await labelsThatCannotWin(experiment.scorer, subjects, control)) losing.push(each);
+    for (const subject of subjects) {
+      const finding = roundingFinding(experiment.scorer, subject, encoder.coordinates);
+      if (finding) findings.push(finding);
+    }
+  });
+  return { n: samples.length, losing, findings };
 }

@@ -9,6 +9,7 @@ import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { peekSamples } from './data/dataset.ts';
+import { paced } from './data/paced.ts';
 import { byDifficulty, passAtK, samplePasses, type SampledAnswers } from './eval/passes.ts';
 import { bySet, setOf } from './eval/summary.ts';
 import { evaluate } from './evaluate.ts';
@@ -40,6 +41,7 @@ import {
 } from './compare/result.ts';
 import { estimate, type Column, type PolicyEvaluations, type SampleGroup } from './compare/statistics.ts';
 import { comparisonTables, type ComparedPolicies, type Passes } from './compare/table.ts';
+import type { Sample } from './types.ts';
 
 export interface CompareEvent {
   /** What is being done, such as `visurf, seed 0: training`. */
@@ -78,7 +80,7 @@ export interface Outlook {
 
 /** @throws UserError for a configuration or data that training would refuse, before anything is trained */
 export async function outlook(given: Comparison): Promise<Outlook> {
-  const asked = await withoutEpochs(given, trainingSamples);
+  const asked = await withoutEpochs(given, trainingSamples());
   const pace =
     asked.equal === 'time' ? ((await knownPace(asked, pilotHash())) ?? (await predictedPace(asked))) : undefined;
   const comparison = equalised(asked, pace);
@@ -97,7 +99,10 @@ export async function outlook(given: Comparison): Promise<Outlook> {
   };
 }
 
-const trainingSamples = async (config: Config): Promise<number> => (await loadData(config)).samples.length;
+const trainingSamples =
+  (signal?: AbortSignal) =>
+  async (config: Config): Promise<number> =>
+    (await loadData(config, { signal })).samples.length;
 
 /** The comparison with the updates that every run has, for which pilots are run where it needs them. */
 async function withBudgets(comparison: Comparison, options: CompareOptions): Promise<Comparison> {
@@ -121,8 +126,8 @@ function pilotHash(): (pilot: Config) => Promise<string> {
  * @throws the signal's reason when it is aborted: what is finished is kept
  */
 export async function compare(given: Comparison, options: CompareOptions = {}): Promise<Compared> {
-  const asked = await withoutEpochs(given, trainingSamples);
-  await requireOneReading(asked);
+  const asked = await withoutEpochs(given, trainingSamples(options.signal));
+  await requireOneReading(asked, options.signal);
   for (const run of asked.runs) resolveDevice(configOf(asked, run, asked.seeds[0]!).device);
   const tasks = await loadTasks(asked, configOf(asked, asked.runs[0]!, asked.seeds[0]!));
   makeDirectory(asked.results);
@@ -164,7 +169,10 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
-    const { samples, experiment } = await opened.load(comparison.data.get(name)!);
+    const { samples, experiment } = await opened.load(comparison.data.get(name)!, {
+      signal,
+      allowOutside: config.data.allowOutside,
+    });
     questions[name] = await samplePasses(policy, experiment, samples, setOf, {
       answers: comparison.sampled!.answers,
       maxNewTokens: experiment.settings.maxNewTokens,
@@ -263,7 +271,7 @@ function secondsOf(events: readonly RunEvent[]): Record<string, number> {
 }
 
 /** @throws UserError where runs take a held-out sample for different tasks: their answers would have no metric in common */
-async function requireOneReading(comparison: Comparison): Promise<void> {
+async function requireOneReading(comparison: Comparison, signal?: AbortSignal): Promise<void> {
   const { runs, seeds, data } = comparison;
   const [first, ...others] = runs.map((run) => ({
     name: run.name,
@@ -271,9 +279,14 @@ async function requireOneReading(comparison: Comparison): Promise<void> {
   }));
   for (const { name, task } of others.filter((other) => other.task !== first!.task)) {
     for (const file of data.values()) {
-      const samples = await peekSamples(file, { task });
-      const before = await peekSamples(file, { task: first!.task });
-      const unnamed = samples.find((sample, i) => sample.task !== before[i]!.task);
+      const { samples } = await peekSamples(file, { task, signal });
+      const { samples: before } = await peekSamples(file, { task: first!.task, signal });
+      const others = before[Symbol.iterator]();
+      let unnamed: Sample | undefined;
+      const compareTasks = (sample: Sample): void => {
+        if (sample.task !== (others.next().value as Sample | undefined)?.task) unnamed ??= sample;
+      };
+      await paced(samples, compareTasks, { signal });
       if (unnamed === undefined) continue;
       throw new UserError(`names no task: the run ${first!.name} takes it for ${first!.task}, ${name} for ${task}`, {
         where: `${file}:${unnamed.source.line}`,
@@ -287,7 +300,8 @@ async function requireOneReading(comparison: Comparison): Promise<void> {
 async function loadTasks(comparison: Comparison, config: Config): Promise<ReadonlyMap<string, Experiment['tasks']>> {
   const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
   const found = new Map<string, Experiment['tasks']>();
-  for (const [name, file] of comparison.data) found.set(name, (await opened.load(file)).experiment.tasks);
+  for (const [name, file] of comparison.data)
+    found.set(name, (await opened.load(file, { allowOutside: config.data.allowOutside })).experiment.tasks);
   return found;
 }
 

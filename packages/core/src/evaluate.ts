@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 
+import type { DatasetOptions } from './data/dataset.ts';
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
 import { openModel, type OpenOptions } from './opened.ts';
@@ -14,12 +15,16 @@ export interface EvaluateOptions extends Omit<OpenOptions, 'onProgress'> {
   readonly data: string;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
+  /** Images may lie outside of the folder of the data. */
+  readonly allowOutside?: boolean | undefined;
   /** JSONL file for the answer to every sample; unset: `eval/MODEL/DATA.jsonl` here. */
   readonly output?: string | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly onDownload?: OpenOptions['onProgress'];
   /** Hears where settings were taken from, before the model answers. */
   readonly onOrigins?: ((lines: readonly string[]) => void) | undefined;
+  /** Called as the data is read. */
+  readonly onRead?: DatasetOptions['onProgress'];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -55,7 +60,12 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   } = await openModel(model, { ...options, onProgress: onDownload });
   using policy = loaded;
   options.onOrigins?.(origins);
-  const { samples, experiment } = await opened.load(data, { limit });
+  const { samples, experiment } = await opened.load(data, {
+    limit,
+    allowOutside: options.allowOutside ?? options.config?.data.allowOutside,
+    signal,
+    onProgress: options.onRead,
+  });
   const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
   assertWritable(perSample);
   const { maxNewTokens } = experiment.settings;

@@ -44,7 +44,7 @@ const config = (output: string, lora: object, overrides: object = {}): Config =>
     output: path.join(folder, output),
     steps: 4,
     promptsPerStep: 2,
-    data: { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}' },
+    data: { train: path.join(folder, 'train.jsonl'), allowOutside: true, prompt: 'find {Question}' },
     rollout: { group: 2, maxNewTokens: 6 },
     objective: { kl: { coefficient: 0.1, labels: true }, aggregate: { tokens: 'mean' } },
     optimizer: { learningRate: 1e-2 },
@@ -90,6 +90,7 @@ test('a run trains the adapter, saves it alone, opens again, and resumes to the 
   const evaluated = await evaluate({
     model: checkpoint,
     data: path.join(folder, 'train.jsonl'),
+    allowOutside: true,
     output: path.join(folder, 'answers.jsonl'),
     maxNewTokens: 2,
   });

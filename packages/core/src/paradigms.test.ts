@@ -73,7 +73,7 @@ function config(paradigm: Paradigm, output: string, changes: Values = {}): Confi
     paradigm,
     steps: 2,
     promptsPerStep: 2,
-    data: { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}' },
+    data: { train: path.join(folder, 'train.jsonl'), allowOutside: true, prompt: 'find {Question}' },
     rollout: { maxNewTokens: 6 },
     optimizer: { learningRate: 1e-3 },
     checkpoint: { every: 1 },
@@ -166,7 +166,12 @@ test('S-GRPO: the label joins the groups that failed, with the highest reward', 
 });
 
 test('S-GRPO: a group that did not fail does without its label', async () => {
-  const data = { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}', task: allRight.name };
+  const data = {
+    train: path.join(folder, 'train.jsonl'),
+    allowOutside: true,
+    prompt: 'find {Question}',
+    task: allRight.name,
+  };
   await train(config('s-grpo', 'run', { steps: 1, data }));
   for (const { label, rollouts } of groupsOf('run', 1)) {
     expect(label).toMatchObject({ place: 'aside', active: false, reachedBy: [0, 1], advantage: 0 });
@@ -190,7 +195,12 @@ test('a label is written with its own reasoning, and keeps its thinking mark whe
 });
 
 test('thinking: whenCorrect reaches the rewards of a run', async () => {
-  const data = { train: path.join(folder, 'train.jsonl'), prompt: 'find {Question}', task: thinksWrongly.name };
+  const data = {
+    train: path.join(folder, 'train.jsonl'),
+    allowOutside: true,
+    prompt: 'find {Question}',
+    task: thinksWrongly.name,
+  };
   for (const [thinking, mark] of [['always', 1], ['whenCorrect', 0]] as const) {
     await train(config('visurf', thinking, { steps: 1, data, thinking }));
     for (const { label, rollouts } of groupsOf(thinking, 1)) {

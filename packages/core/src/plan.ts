@@ -6,6 +6,8 @@ import path from 'node:path';
 import { cards, deviceMemory, info, ones, scope, setNumThreads } from '@visurf/torch';
 
 import { resolveSteps, type Config } from './config/schema.ts';
+import type { DatasetOptions } from './data/dataset.ts';
+import { breathe } from './data/paced.ts';
 import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
@@ -39,6 +41,9 @@ export interface PlanOptions extends HubOptions {
   readonly gflops?: number | undefined;
   /** Tokens of a response; unset: the longest allowed. */
   readonly responseTokens?: number | undefined;
+  /** Called as the data is read. */
+  readonly onRead?: DatasetOptions['onProgress'];
+  readonly signal?: AbortSignal | undefined;
   /** A machine with a card (plan/machines.ts), or a file that describes one. */
   readonly machine?: string | undefined;
 }
@@ -77,14 +82,15 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
   const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
-  const data = await loadData(asked);
+  const { signal, onRead } = options;
+  const data = await loadData(asked, { signal, onProgress: onRead });
   const counted = resolveSteps(asked, data.samples.length);
   const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
   const machine = machineFor(asked.device, options);
   const device = machine ? 'cuda' : resolveDevice(asked.device);
   const config = { ...trained, device };
   const model = loadModelConfig(directory);
-  const workload = await workloadOf(config, data, { base: directory, adapter }, options.responseTokens);
+  const workload = await workloadOf(config, data, { base: directory, adapter }, options);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision, card: options.memory ?? machine?.memory };
@@ -166,13 +172,14 @@ function withAdapter(config: Config, adapter: string): Config {
 /** The longest prompts and labels of the dataset's first samples; of every step the one with most to do. */
 async function workloadOf(
   config: Config,
-  { samples, validation, experiment }: TrainingData,
+  { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  responseTokens?: number,
+  { responseTokens, signal }: PlanOptions,
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {
+    await breathe(signal);
     const { prompt, truth, frames } = await experiment.ask({ encoder }, sample);
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
@@ -198,7 +205,7 @@ async function workloadOf(
     group,
     responses,
     responseTokens: longest,
-    images: new Set([...samples, ...validation].flatMap(({ images }) => images)).size,
+    images,
     evaluated: validation.length,
     evaluationTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
   };

@@ -92,7 +92,10 @@ async function stepped(
       return answers.map(() => 0);
     },
   });
-  const { samples, experiment } = await loadData(config, { rewards: [watch] });
+  const { samples, experiment } = await loadData(
+    { ...config, data: { ...config.data, allowOutside: true } },
+    { rewards: [watch] },
+  );
   using policy = new Scripted(script);
   const parameters = trainable(policy.model, config.train);
   const optimizer = makeOptimizer(parameters, config.optimizer);
@@ -105,7 +108,7 @@ async function stepped(
   let draws = 0;
   const draw = () => {
     draws += 1;
-    return { samples, indices: samples.map((_, i) => 10 * draws + i) };
+    return { samples: samples.slice(), indices: Array.from(samples, (_, i) => 10 * draws + i) };
   };
   try {
     const result = await trainStep(context, draw, 3, work, 1e-3, forms);

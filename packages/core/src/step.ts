@@ -17,6 +17,7 @@ import {
 import { makeGroup } from './label/group.ts';
 import type { Policy } from './policy.ts';
 import { ask, type Question } from './question/ask.ts';
+import { orStopped } from './data/paced.ts';
 import { scoreGroups, scorerOf, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
 import { sampleGroups } from './rollout/groups.ts';
@@ -33,6 +34,8 @@ export interface StepContext {
   readonly learner: Learner;
   readonly scorer: Scorer;
   readonly onPhase?: ObservePhase | undefined;
+  /** When aborted before the weights have moved, the step is dropped: its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Samples of one step, or of a part of it; their places in the dataset key the sampling noise. */
@@ -54,7 +57,7 @@ export async function trainStep(
   learningRate: number,
   forms: FormHistory,
 ): Promise<StepResult> {
-  const { config, policy, learner, scorer } = context;
+  const { config, policy, learner, scorer, signal } = context;
   const parts = promptParts(work);
   const sizes = parts.map(({ rollouts }) => rollouts);
   const watch = new Stopwatch(context.onPhase);
@@ -67,18 +70,20 @@ export async function trainStep(
     const questions = await Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
     watch.lap('prompt');
     const prompts = questions.map(({ prompt }) => prompt);
-    const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices };
+    const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal };
     const rollouts = await sampleGroups(policy, prompts, sizes, sampling);
     watch.lap('rollout');
     counts = mergeCounts([counts, ...questions.map((question, i) => formsOf(scorer, question, rollouts[i]!))]);
     const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
-    const groups = await judge(context, questions, rollouts, labels);
+    const groups = await orStopped(judge(context, questions, rollouts, labels), signal);
     watch.lap('reward');
     return groups;
   };
   const { groups, all } = await sampleDynamically(make, config.rollout.dynamicSampling);
   const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
-  const update = await updatePolicy(learner, groups, work, config, learningRate, { seed: config.seed, step });
+  const update = await updatePolicy(learner, groups, work, config, learningRate, {
+    ...{ seed: config.seed, step, signal },
+  });
   watch.lap('update');
   const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory: allocated(device).peak };
   return { work, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };

@@ -40,6 +40,7 @@ const config = (output: string, overrides: Record<string, unknown> = {}): Config
     promptsPerStep: 2,
     data: {
       train: path.join(folder, 'train.jsonl'),
+      allowOutside: true,
       validation: path.join(folder, 'train.jsonl'),
       prompt: 'find {Question}',
     },
@@ -69,6 +70,7 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
   const evaluated = await evaluate({
     model: path.join(result.run, 'checkpoints', '000004'),
     data: path.join(folder, 'train.jsonl'),
+    allowOutside: true,
     maxNewTokens: 4,
     output: path.join(folder, 'answers.jsonl'),
   });

@@ -14,7 +14,9 @@ import {
 
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
+import { Corrections } from './data/corrections.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
+import type { Frames } from './data/images.ts';
 import { resolveDevice } from './device.ts';
 import { fileError, messageOf, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
@@ -31,14 +33,13 @@ import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
 import type { ObservePhase } from './run/phases.ts';
 import { locateModel, type Policy } from './policy.ts';
-import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
-import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './question/resume.ts';
+import { promptPrint } from './prompt/files.ts';
+import { prepareQuestions } from './question/prepare.ts';
+import { changesOfRewards, requireSameData, type DataPrints } from './question/resume.ts';
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
-import { labelsThatCannotWin, labelWarnings } from './label/labelcheck.ts';
-import type { RewardFunction, Scorer } from './reward/reward.ts';
-import { describeLost, withoutLost } from './reward/survival.ts';
+import type { RewardFunction } from './reward/reward.ts';
 import { loadStart, referenceOf } from './start.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
@@ -49,7 +50,7 @@ import { requireEmpty, Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
 import { checkParadigm, joinsGroups, stepWork } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext } from './step.ts';
-import type { Sample } from './types.ts';
+import type { Sample, Samples } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
 export type TrainEvent =
@@ -63,7 +64,12 @@ export type TrainEvent =
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
   | ({ readonly kind: 'profile' } & ProfileSummary)
   | { readonly kind: 'warning'; readonly message: string }
-  | { readonly kind: 'prepare'; readonly what: 'images' | 'samples'; readonly done: number; readonly total: number }
+  | {
+      readonly kind: 'prepare';
+      readonly what: 'lines' | 'images' | 'labels' | 'samples';
+      readonly done: number;
+      readonly total: number;
+    }
   | { readonly kind: 'download'; readonly progress: DownloadProgress };
 
 export interface TrainOptions {
@@ -79,6 +85,8 @@ export interface TrainOptions {
   readonly rewards?: readonly RewardFunction[];
   /** Go on with data that is not what the run began with. */
   readonly changedData?: boolean;
+  /** Train on the samples that can be used, and list those that cannot. */
+  readonly skipBad?: boolean;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
@@ -99,35 +107,11 @@ interface Progress {
   readonly cursor: CursorState;
   readonly forms: FormHistory;
   readonly data?: DataPrints | undefined;
+  /** The step is still to be evaluated. */
+  readonly evaluates?: boolean | undefined;
 }
 
 const optimizerFile = 'optimizer.safetensors';
-
-/**
- * Questions to train on, and what to know of their labels before it starts.
- * @throws UserError where no question is left
- */
-function teachable(
-  questions: readonly Question[],
-  scorer: Scorer,
-  { data }: Config,
-): { readonly taught: readonly Question[]; readonly message: string | undefined } {
-  const { taught, lost } = withoutLost(scorer, questions);
-  const message = describeLost(lost, questions.length);
-  if (taught.length === 0) throw new UserError(message ?? 'no samples', { where: data.train });
-  return { taught, message };
-}
-
-/** Samples whose labels are looked at where rewards of the user's own, which may be slow, judge them. */
-const lookedAt = 64;
-
-/** What training needs to know of the labels before it starts. */
-async function warnOfLabels(questions: readonly Question[], scorer: Scorer, config: Config): Promise<string[]> {
-  if (!joinsGroups(config)) return [];
-  const looked = scorer.rewards.length > 0 ? questions.slice(0, lookedAt) : questions;
-  const losing = await labelsThatCannotWin(scorer, looked, config.label);
-  return labelWarnings(losing, looked.length, config.label);
-}
 
 function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
   using saved = new SafetensorsFile(file);
@@ -150,7 +134,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 }
 
 async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
-  const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
+  const { onEvent = () => undefined, signal, resume = false, skipBad = false, rewards, warnings = [] } = options;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
   const device = resolveDevice(asked.device);
@@ -164,13 +148,13 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onEvent({ kind: 'warning', message });
   };
   let reached = 0;
-  const prepared = (what: 'images' | 'samples') => (done: number, total: number) => {
-    signal?.throwIfAborted();
-    onEvent({ kind: 'prepare', what, done, total });
-  };
   warnings.forEach(warn);
-  const sources = { rewards, onWarning: warn, onProgress: prepared('images') };
-  const { samples, validation, experiment: chosen } = await loadData(asked, sources);
+  const data = await loadData(asked, {
+    ...{ rewards, signal, onWarning: warn },
+    ...(skipBad && { onSkip: (message: string) => warn(`left out: ${message}`) }),
+    onProgress: (what, done, total) => onEvent({ kind: 'prepare', what, done, total }),
+  });
+  const { samples, experiment: chosen } = data;
   const start = await locateModel(asked.model, {
     base: asked.base,
     revision: asked.revision,
@@ -187,7 +171,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const check = (checkpoint: Checkpoint): void => {
       const before = readSettings(checkpoint.directory);
       if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
-      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { samples, validation, config });
+      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { ...data, config });
     };
     const resumed = resume ? await Run.resume(config.output, config, environment, check) : undefined;
     const checkpoint = resumed?.checkpoint;
@@ -203,14 +187,21 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
     using policy = loadStart(start, checkpoint, config);
-    const questions = await askAll(
-      [...samples, ...validation],
-      (sample) => experiment.ask(policy, sample),
-      prepared('samples'),
-    );
-    const { taught, message: lost } = teachable(questions.slice(0, samples.length), experiment.scorer, config);
-    if (lost) warn(lost);
-    (await warnOfLabels(taught, experiment.scorer, config)).forEach(warn);
+    const {
+      taught,
+      held,
+      warnings: found,
+    } = await prepareQuestions({
+      ...{ ...data, experiment, policy, config, signal, joins: joinsGroups(config), skips: skipBad },
+      key: [
+        data.prints,
+        data.imagesPrints,
+        promptPrint(start.base),
+        pixelLimits([start.adapter, start.base], asked.data),
+      ],
+      onProgress: (done, total) => onEvent({ kind: 'prepare', what: 'samples', done, total }),
+    });
+    found.forEach(warn);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
     const record = () => options.profile && new Profile(options.profile, config.output, observeCalls, onProfile);
     // A file that cannot be written is refused before there is a run.
@@ -218,9 +209,15 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     run ??= begin();
     const local = { ...config, model: start.base };
     using profile = named ?? record();
-    const data = { config: local, experiment, samples: taught.map(({ sample }) => sample), validation };
-    const prints = printsOf({ config, samples, validation });
-    return await trainPolicy({ ...data, prints, policy, run, checkpoint, profile, onEvent, signal });
+    const training = {
+      config: local,
+      experiment,
+      samples: taught,
+      validation: held,
+      frames: data.frames,
+      prints: data.prints,
+    };
+    return await trainPolicy({ ...training, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(await explainTraining(error, config), {
       where: config.output,
@@ -235,8 +232,10 @@ interface Training {
   readonly config: Config;
   readonly policy: Policy;
   readonly experiment: Experiment;
-  readonly samples: readonly Sample[];
-  readonly validation: readonly Sample[];
+  readonly samples: Samples;
+  readonly validation: Samples;
+  /** Sizes of the images of both. */
+  readonly frames: Frames;
   readonly prints: DataPrints;
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
@@ -276,6 +275,7 @@ async function trainPolicy({
   experiment,
   samples,
   validation,
+  frames,
   prints,
   run,
   checkpoint,
@@ -296,11 +296,12 @@ async function trainPolicy({
     config,
     policy,
     scorer,
+    signal,
     learner: { model: policy.model, reference, parameters, optimizer },
   };
   const saved = checkpoint?.state as Progress | undefined;
   const cursor = new DataCursor(samples.length, config.seed, saved?.cursor);
-  let forms = saved?.forms ?? (await formsOfBase(context, samples));
+  let forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
@@ -308,22 +309,58 @@ async function trainPolicy({
   const guards = [new TakeoverGuard(past), new SilenceGuard(past)];
 
   // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
-  const pull = (): Batch & { readonly after: CursorState } => {
+  const pull = (): Batch => {
     const indices = cursor.next(config.promptsPerStep);
-    return { indices, samples: indices.flatMap((index) => samples[index] ?? []), after: cursor.state };
+    return { indices, samples: indices.map((index) => samples.at(index)!) };
   };
   let drawn = cursor.state;
+  let finished = drawn;
+  let evaluates = false;
   let upcoming = pull();
+  const corrections = config.data.corrections === undefined ? undefined : new Corrections(config.data.corrections);
   const draw = (): Batch => {
-    const batch = upcoming;
-    drawn = batch.after;
+    const batch = corrections ? corrected(upcoming) : upcoming;
+    drawn = cursor.state;
     upcoming = pull();
     policy.encoder.prefetch(upcoming.samples.flatMap(({ images }) => images));
     return batch;
   };
 
+  const warn = (message: string): void => {
+    run.log({ type: 'warning', step, message });
+    onEvent({ kind: 'warning', message });
+  };
+  /** A sample as its user wants it; undefined where it is not to be trained on. */
+  const correct = (sample: Sample): Sample | undefined => {
+    const fixed = corrections!.apply(sample);
+    if (fixed === undefined || fixed === sample) return fixed;
+    try {
+      experiment.weigh(policy, fixed, frames);
+      return fixed;
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      warn(`the correction of ${sample.id} cannot be used, the sample stays as it was: ${error.reason}`);
+      return sample;
+    }
+  };
+  /** A batch with corrections; samples that are drawn next stand in for those that were dropped. */
+  const corrected = ({ indices }: Batch): Batch => {
+    corrections!.refresh().forEach(warn);
+    const taken: [number, Sample][] = [];
+    const left = [...indices];
+    for (let dropped = 0; taken.length < indices.length;) {
+      const index = left.shift() ?? cursor.next(1)[0]!;
+      const sample = correct(samples.at(index)!);
+      if (sample) taken.push([index, sample]);
+      else if (++dropped > samples.length + indices.length) {
+        throw new UserError('every sample is dropped', { where: config.data.corrections });
+      }
+    }
+    return { indices: taken.map(([index]) => index), samples: taken.map(([, sample]) => sample) };
+  };
+
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
-    const progress: Progress = { cursor: drawn, forms, data: prints };
+    const progress: Progress = { cursor: finished, forms, data: prints, ...(evaluates && { evaluates }) };
     const files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...withExperiment(
@@ -337,44 +374,61 @@ async function trainPolicy({
     onEvent({ kind: 'checkpoint', step, path });
   };
 
-  try {
-    while (step < config.steps && !signal?.aborted) {
-      const work = stepWork(config, step + 1);
-      const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
-      const take = (onPhase?: ObservePhase): Promise<StepResult> =>
-        trainStep({ ...context, onPhase }, draw, step + 1, work, learningRate, forms).catch((error: unknown) => {
-          throw inStep(step + 1, error);
-        });
-      const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
-      step++;
-      forms = result.forms;
-      const described = describeStep(step, result, scorer, learningRate);
-      metrics = described.event.metrics;
-      run.log(described.event);
-      run.writeGroups(step, described.groups);
-      onEvent({ kind: 'step', step, steps: config.steps, metrics });
-      for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
-        run.log({ type: 'warning', step, message });
-        onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
-      }
+  /** Evaluation and checkpoint after a step. Evaluation that is stopped is made up for when the run goes on. */
+  const conclude = async (): Promise<void> => {
+    const last = step === config.steps;
+    evaluates = config.eval.every > 0 && (step % config.eval.every === 0 || last);
+    const isEvaluated = evaluates;
+    if (evaluates) {
+      const { maxNewTokens } = experiment.settings;
+      const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens, signal });
+      metrics = evaluated.metrics;
+      run.log({ type: 'eval', step, metrics, n: validation.length });
+      onEvent({ kind: 'eval', step, metrics });
+      evaluates = false;
+    }
+    if (last || isEvaluated || step % config.checkpoint.every === 0) {
+      await save(isEvaluated ? { metric: 'reward', value: metrics.reward ?? 0 } : undefined);
+    }
+  };
 
-      const last = step === config.steps;
-      const due = config.eval.every > 0 && (step % config.eval.every === 0 || last);
-      if (due) {
-        // Not stopped halfway: a resumed run has the same evaluations as one that was not stopped.
-        const { maxNewTokens } = experiment.settings;
-        const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens });
-        metrics = evaluated.metrics;
-        run.log({ type: 'eval', step, metrics, n: validation.length });
-        onEvent({ kind: 'eval', step, metrics });
+  const takeStep = async (): Promise<void> => {
+    const work = stepWork(config, step + 1);
+    const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
+    const take = (onPhase?: ObservePhase): Promise<StepResult> =>
+      trainStep({ ...context, onPhase }, draw, step + 1, work, learningRate, forms).catch((error: unknown) => {
+        throw inStep(step + 1, error);
+      });
+    const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
+    step++;
+    forms = result.forms;
+    finished = drawn;
+    const described = describeStep(step, result, scorer, learningRate);
+    metrics = described.event.metrics;
+    run.log(described.event);
+    run.writeGroups(step, described.groups);
+    onEvent({ kind: 'step', step, steps: config.steps, metrics });
+    for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
+      run.log({ type: 'warning', step, message });
+      onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
+    }
+  };
+
+  try {
+    try {
+      if (saved?.evaluates) await conclude();
+      while (step < config.steps && !signal?.aborted) {
+        await takeStep();
+        await conclude();
       }
-      if (last || due || step % config.checkpoint.every === 0) {
-        await save(due ? { metric: 'reward', value: metrics.reward ?? 0 } : undefined);
-      }
+    } catch (error) {
+      // The step, or the evaluation, in progress is dropped.
+      if (!signal?.aborted || error !== signal.reason) throw error;
     }
     if (savedStep !== step) await save();
-    run.log({ type: 'end', step, reason: step < config.steps ? 'interrupted' : 'done' });
-    return { run: config.output, steps: step, metrics, interrupted: step < config.steps };
+    const interrupted = step < config.steps || evaluates;
+    run.log({ type: 'end', step, reason: interrupted ? 'interrupted' : 'done' });
+    return { run: config.output, steps: step, metrics, interrupted };
   } catch (error) {
     const explained = await explainTraining(error, config);
     logFailure(run, step, explained);

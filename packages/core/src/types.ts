@@ -33,6 +33,16 @@ export interface Sample {
   readonly source: Source;
 }
 
+/** Samples in their order: an array is one; many are not held, but read again from their file where they are asked for. */
+export interface Samples extends Iterable<Sample> {
+  readonly length: number;
+  at(index: number): Sample | undefined;
+  slice(start?: number, end?: number): Sample[];
+  some(holds: (sample: Sample) => boolean): boolean;
+  map<T>(make: (sample: Sample) => T): T[];
+  filter(holds: (sample: Sample) => boolean): Sample[];
+}
+
 /**
  * How pixels of the original image relate to the coordinates the model speaks
  * (by family: pixels of the resized image, or 0 to 1000).

@@ -176,8 +176,15 @@ test('prompts longer than the limit, for training and for evaluation', async () 
 
 test('an image outside the folder of the dataset is the choice of its user', async () => {
   const folder = await makeFolder({ lines: [bad({ image: join(tinyModel, '../../images/small-40x40.png') })] });
-  const { code } = await visurf('data', 'check', join(folder, 'train.jsonl'));
-  expect(code).toBe(0);
+  const file = join(folder, 'train.jsonl');
+  const checked = await visurf('data', 'check', file);
+  expect([checked.code, checked.stderr]).toEqual([
+    2,
+    expect.stringMatching(/train\.jsonl:1 .*outside of the data folder.*allowOutside/),
+  ]);
+  expectRefusal(await visurf('train', join(folder, 'config.yaml')), 'train.jsonl:1', 'outside of the data folder');
+  expect((await visurf('data', 'check', file, '--allow-outside')).code).toBe(0);
+  expect((await visurf('train', join(folder, 'config.yaml'), 'data.allowOutside=true')).code).toBe(0);
 });
 
 test('what looks wrong, and labels that the model cannot write, are named, and nothing is refused', async () => {

@@ -1,12 +1,12 @@
 /** Masks that are pictures, and sizes of pictures. */
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.ts';
-import { decodeImage } from '../prompt/decode.ts';
+import { decodeImage, IMAGE_LIMITS } from '../prompt/decode.ts';
 import { emptyMask, type Mask } from '../masks/masks.ts';
 
 /** What is not black is inside. @throws UserError where the picture cannot be read */
 export async function readMask(file: string): Promise<Mask> {
-  const { data, width, height } = await decodeImage(file);
+  const { data, width, height } = await decodeImage(file, { ...IMAGE_LIMITS, reducedFrom: Infinity });
   const mask = emptyMask(width, height);
   for (let i = 0; i < mask.data.length; i++) {
     mask.data[i] = Number(data[3 * i]! > 0 || data[3 * i + 1]! > 0 || data[3 * i + 2]! > 0);

@@ -93,6 +93,9 @@ const UNSAID: Readonly<Record<string, unknown>> = {
 /** Keys of where things are: files count by what they hold (`jobs.ts`), threads by nothing. */
 const PLACED = ['model', 'base', 'output', 'threads', 'plugins', 'data.train', 'data.validation'];
 
+/** Keys of what may be read, which decide nothing of what is. */
+const ALLOWED = ['data.allowOutside', 'data.maxImagePixels'];
+
 function under(prefix: string, values: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [`${prefix}.${key}`, value]));
 }
@@ -123,7 +126,9 @@ function saidOfTask(name: string, parameters: object): [string, unknown][] {
 /** Keys and values that decide what comes of a configuration, of those that its paradigm uses; in the order of the keys. */
 export function said(config: Config): (readonly [string, unknown])[] {
   const { task, tasks, ...rest } = config;
-  const keys = leaves(onlyUsed(rest)).filter(([key, value]) => !PLACED.includes(key) && !same(value, UNSAID[key]));
+  const keys = leaves(onlyUsed(rest)).filter(
+    ([key, value]) => ![...PLACED, ...ALLOWED].includes(key) && !same(value, UNSAID[key]),
+  );
   const parameters = Object.entries({ ...tasks, [config.data.task]: task }).flatMap(([name, given]) =>
     saidOfTask(name, given),
   );

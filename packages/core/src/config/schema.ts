@@ -47,6 +47,12 @@ const data = z.strictObject({
       path: 'file',
     },
   ),
+  corrections: key(
+    'a file of lines `{id, action: accept | drop}` or `{id, action: fix, solution}` about training samples, which may grow ' +
+      'while training runs ([data.md](data.md))',
+    z.string().optional(),
+    { path: 'file', unset: 'none' },
+  ),
   format: key('name of their format; `auto`: found out', z.string().default('auto')),
   boxes: key(
     'how boxes of another format are written: `xyxy`, `xywh` or `cxcywh`',
@@ -60,6 +66,14 @@ const data = z.strictObject({
     z.enum(['pixels', 'unit', 'thousandths', 'percent', 'resized']).optional(),
     { unset: 'found out' },
   ),
+  allowOutside: key(
+    'images may lie outside of the folder of their data file, also by links',
+    z.boolean().default(false),
+    { effect: 'harmless' },
+  ),
+  maxImagePixels: key('width times height of an image file; larger ones are refused', count.default(100_000_000), {
+    effect: 'harmless',
+  }),
   task: key('how answers are read, written and rewarded ([tasks.md](tasks.md))', z.string().default('grounding')),
   prompt: key('template of the user turn: text with `{Question}`, or a file that holds it', z.string().optional(), {
     path: 'template',

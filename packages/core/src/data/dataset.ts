@@ -4,19 +4,26 @@
  * whatever else.
  *
  * Everything is checked before anything is used: every line, every image (decoded to the last byte), every solution.
- * What is wrong comes in one list.
+ * What is wrong comes in one list. Lines are read, checked and forgotten, and read again where they are used; what was found
+ * is remembered by what the file holds, beside the data.
  */
+import { statSync } from 'node:fs';
 import path from 'node:path';
-import { messageOf, UserError } from '../errors.ts';
-import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from '../prompt/decode.ts';
-import { placeFault, withoutLeadingPlaces } from '../prompt/places.ts';
-import type { Frame, Sample } from '../types.ts';
+import { IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
 import { taskNames } from '../tasks/registry.ts';
-import { thinkingFault } from '../tasks/thinking.ts';
-import { isOurLines, readRows, type RowOptions } from './formats/formats.ts';
+import type { Frame, Sample, Samples } from '../types.ts';
 import { emptyFinding, unusable, type Finding } from './findings.ts';
-import { readLines } from './lines.ts';
-import { boxesIn, implausible, labelKind, type Boxed } from './plausible.ts';
+import { isOurLines, type RowOptions } from './formats/formats.ts';
+import { Images, reasonOf, type Frames } from './images.ts';
+import { Territory } from './inside.ts';
+import { LineIndex } from './line-index.ts';
+import type { Looks } from './looks.ts';
+import { paced, type PaceOptions } from './paced.ts';
+import { boxesIn, labelKind, Plausibility, type Boxed } from './plausible.ts';
+import { printOfHashes, SampleHashes, type BytesOf, type DataPrint } from './print.ts';
+import { rememberOutcome, rememberedOutcome } from './remembered.ts';
+import { trustedFolders } from './trusted.ts';
+import { errorIn, readFormatRows, readLineRows, tasksOf, type ReadRows, type TaskSamples } from './rows.ts';
 
 export interface DataLimits extends ImageLimits {
   readonly maxLineBytes: number;
@@ -25,23 +32,28 @@ export interface DataLimits extends ImageLimits {
 
 const LIMITS: DataLimits = { ...IMAGE_LIMITS, maxLineBytes: 4 * 2 ** 20, maxSamples: 10_000_000 };
 
-/** Images decoded at the same time. */
-const CHECKED_AT_ONCE = 4;
-
 export interface DatasetOptions extends Pick<RowOptions, 'format' | 'boxes' | 'units' | 'split' | 'ask'> {
   /** Task of samples that name none. */
   readonly task: string;
-  /** Makes, from all samples, what reads a solution; a UserError it throws is that sample's fault. */
-  readonly truths?: ((samples: readonly Sample[]) => TruthReader) | undefined;
+  /**
+   * Makes, from all samples, what reads a solution; a UserError it throws is that sample's fault. Beside them: those of each
+   * task that it wants to see.
+   */
+  readonly truths?: ((samples: Samples, tasks: TaskSamples) => TruthReader) | undefined;
+  /** Whatever else decides what `truths` find: where it is the same, what was found in a file is remembered. */
+  readonly reading?: unknown;
+  /** Images may lie outside of the folder of the data. */
+  readonly allowOutside?: boolean | undefined;
   /** Only so many samples, from the start of the file. */
   readonly limit?: number | undefined;
   readonly limits?: Partial<DataLimits> | undefined;
   /** Hears how a set of another format was read. */
   readonly onNote?: ((message: string) => void) | undefined;
-  /** Sees the pixels of every image once. */
-  readonly onPixels?: ((file: string, pixels: Pixels) => void) | undefined;
-  /** Called as images are checked. */
-  readonly onProgress?: ((checked: number, total: number) => void) | undefined;
+  /** Sees how every image looks. */
+  readonly looks?: Looks | undefined;
+  /** Called as the data is read and checked. */
+  readonly onProgress?: ((what: 'lines' | 'images' | 'labels', done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The part of a task that checks solutions. */
@@ -52,202 +64,176 @@ export interface TruthReader {
 /** A dataset as it was read, whatever is wrong with it. */
 export interface ReadDataset {
   /** Of every line that is a sample, also where its image or its label cannot be used. */
-  readonly samples: readonly Sample[];
+  readonly samples: Samples;
   readonly findings: readonly Finding[];
   /** Sizes of the images that could be read, by file. */
-  readonly frames: ReadonlyMap<string, Frame>;
+  readonly frames: Frames;
+  /** Bytes of the images that could be read, by file. */
+  readonly bytesOf: BytesOf;
+  /** Hashes of what they hold, by file. */
+  readonly hashOf: (file: string) => string | undefined;
+  /** Folders that hold the data and its images. */
+  readonly folders: readonly string[];
+  /** Images that the samples name: how many, and their files. */
+  readonly images: number;
+  readonly imageFiles: () => Iterable<string>;
+  /** Stands for all of them. */
+  readonly imagesPrint: string;
+  readonly print: DataPrint;
 }
 
 /**
  * @example const samples = await loadDataset('train.jsonl', { task: 'grounding' });
  * @throws UserError that lists the bad samples by file:line and id, or says that there are none at all
  */
-export async function loadDataset(file: string, options: DatasetOptions): Promise<Sample[]> {
+export async function loadDataset(file: string, options: DatasetOptions): Promise<Samples> {
   const { samples, findings } = await readDataset(file, options);
   const error = unusable(findings);
   if (error) throw error;
-  return [...samples];
+  return samples;
 }
 
 /** @throws UserError where the file itself cannot be read */
 export async function readDataset(file: string, options: DatasetOptions): Promise<ReadDataset> {
   const limits = { ...LIMITS, ...options.limits };
-  const { samples, findings } = await readSamples(file, options, limits);
+  const { signal, looks } = options;
+  const images = new Images(homeOf(file));
+  await images.recall({ signal });
+  const lines = await linesOf(file, options, limits);
+  const trusted = trustedFolders(path.resolve(file));
+  const near = [homeOf(file), ...trusted];
+  const within = (folders: readonly string[]): Territory | undefined =>
+    options.allowOutside ? undefined : new Territory(folders);
+  const key = lines && options.reading !== undefined && !looks ? outcomeKey(lines, options, limits) : undefined;
+  const known =
+    lines &&
+    key &&
+    (await rememberedOutcome(lines, options.task, images, key, { ...options, territory: within(near) }));
+  if (known) {
+    options.truths?.(known.samples, known.tasks);
+    return { ...known, folders: near, ...(await imageFacts(images, signal)) };
+  }
+  const ofLines = lines && (await rowsOfLines(lines, images, options, limits));
+  const rows = ofLines ?? (await rowsOfFormat(file, images, options, limits));
+  const { samples, findings } = rows;
   if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
-  const images = await checkImages(samples, limits, options);
-  findings.push(...images.findings);
-  if (samples.length > 0) findings.push(...solutionFindings(samples, images.frames, options));
-  findings.push(...implausible(file, boxed(samples, images.frames)));
-  return { samples, findings, frames: images.frames };
+  const folders = rows.folders ? [...rows.folders, ...trusted] : near;
+  const territory = within(folders);
+  await images.check({ limits, territory, looks, signal, onProgress: progressOf(options, 'images', images.size) });
+  await images.remember({ signal });
+  const checked = await checkSamples(file, rows, images, options);
+  const found = { samples, findings: [...findings, ...checked.findings], print: checked.print };
+  // A picture that could not be used is looked at again: its author may have mended it.
+  const isLasting =
+    findings.every(({ kind }) => kind !== 'image') && checked.findings.every(({ kind }) => kind !== 'image');
+  if (key && ofLines && isLasting) await rememberOutcome(lines, images, key, { ...ofLines, ...found }, signal);
+  return { ...found, folders, ...(await imageFacts(images, signal)) };
 }
 
-/** Samples that show one image, which could be read. */
-const boxed = (samples: readonly Sample[], frames: ReadonlyMap<string, Frame>): Boxed[] =>
-  samples.flatMap((sample) => {
-    const frame = frames.get(sample.images[0]!);
-    return frame && sample.images.length === 1 ? [{ sample, frame, boxes: boxesIn(sample) }] : [];
-  });
+/** The folder of the data. */
+function homeOf(file: string): string {
+  const absolute = path.resolve(file);
+  return statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ? absolute : path.dirname(absolute);
+}
 
-const errorIn = (sample: Sample, kind: Finding['kind'], message: string): Finding => {
-  const { id, source } = sample;
-  return { kind, severity: 'error', file: source.file, line: source.line, message, id };
+const imageFacts = async (
+  images: Images,
+  signal: AbortSignal | undefined,
+): Promise<Pick<ReadDataset, 'frames' | 'bytesOf' | 'hashOf' | 'images' | 'imageFiles' | 'imagesPrint'>> => ({
+  ...{ frames: images, images: images.size, imagesPrint: await images.print({ signal }) },
+  bytesOf: (file) => images.bytesOf(file),
+  hashOf: (file) => images.hashOf(file),
+  imageFiles: () => images.names(),
+});
+
+const progressOf =
+  ({ onProgress }: DatasetOptions, what: 'lines' | 'images' | 'labels', total: number): PaceOptions['onProgress'] =>
+  (done) =>
+    onProgress?.(what, done, total);
+
+/** What decides, beside the images, what is found in a file. */
+const outcomeKey = ({ sha256, file }: LineIndex, options: DatasetOptions, limits: DataLimits): readonly unknown[] => {
+  const { task, limit, reading, allowOutside = false } = options;
+  return [path.basename(file), sha256, task, limit ?? null, limits, reading, allowOutside];
 };
 
-/** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
-export async function peekSamples(file: string, options: DatasetOptions): Promise<Sample[]> {
-  return (await readSamples(file, options, LIMITS)).samples;
-}
-
-async function readSamples(
+/** Where the lines are of a file that holds lines of our own; undefined where it holds another format. */
+async function linesOf(
   file: string,
   options: DatasetOptions,
-  limits: DataLimits,
-): Promise<{ samples: Sample[]; findings: Finding[] }> {
-  const samples: Sample[] = [];
-  const findings: Finding[] = [];
-  const lineOfId = new Map<string, number>();
-  const isOurs = await isOurLines(file, options);
-  for await (const read of isOurs ? lineSamples(file, options, limits) : rowSamples(file, options)) {
-    if (samples.length >= (options.limit ?? Infinity)) break;
-    if ('kind' in read) {
-      findings.push(read);
-      continue;
-    }
-    const { sample } = read;
-    const first = lineOfId.get(sample.id);
-    if (first !== undefined) findings.push(errorIn(sample, 'id', `same id as line ${first}`));
-    lineOfId.set(sample.id, first ?? sample.source.line);
-    samples.push(sample);
-    if (samples.length > limits.maxSamples)
-      throw new UserError(`more than ${limits.maxSamples} samples`, { where: file });
-  }
-  return { samples, findings };
+  { maxLineBytes }: DataLimits,
+): Promise<LineIndex | undefined> {
+  if (!(await isOurLines(file, options))) return undefined;
+  return await LineIndex.scan(file, { signal: options.signal, maxLineBytes });
 }
 
-type Read = { readonly sample: Sample } | Finding;
+const rowsOfLines = (lines: LineIndex, images: Images, options: DatasetOptions, { maxSamples }: DataLimits) => {
+  const { task, limit, signal } = options;
+  const onProgress = progressOf(options, 'lines', lines.length);
+  return readLineRows(lines, task, images, { limit, maxSamples, signal, onProgress });
+};
 
-const readOf = (sample: Sample | string, { file, line }: Sample['source']): Read =>
-  typeof sample === 'string' ? { kind: 'row', severity: 'error', file, line, message: sample } : { sample };
+const rowsOfFormat = (file: string, images: Images, options: DatasetOptions, { maxSamples }: DataLimits) =>
+  readFormatRows(file, options.task, images, { ...options, maxSamples, onProgress: undefined });
 
-/** Lines of our own JSONL. */
-async function* lineSamples(file: string, { task }: DatasetOptions, limits: DataLimits): AsyncGenerator<Read> {
-  for await (const { number, text, fault } of readLines(file, limits.maxLineBytes)) {
-    if (text?.trim() === '') continue;
-    const source = { file, line: number };
-    yield readOf(text === undefined ? (fault ?? '') : parseSample(text, source, task), source);
-  }
+export interface Peeked {
+  readonly samples: Samples;
+  readonly tasks: TaskSamples;
 }
 
-/** Records of any other format. */
-async function* rowSamples(file: string, options: DatasetOptions): AsyncGenerator<Read> {
-  const { rows, findings, notes } = await readRows(file, options);
-  for (const note of notes) options.onNote?.(`${file}: ${note}`);
-  yield* findings;
-  for (const { place, fields } of rows) {
-    const source = { file: place.file, line: place.record };
-    yield readOf(sampleOf(fields, source, options.task), source);
-  }
+/** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
+export async function peekSamples(file: string, options: DatasetOptions): Promise<Peeked> {
+  const images = new Images(homeOf(file));
+  const lines = await linesOf(file, options, LIMITS);
+  const rows = lines
+    ? await rowsOfLines(lines, images, options, LIMITS)
+    : await rowsOfFormat(file, images, options, LIMITS);
+  return { samples: rows.samples, tasks: tasksOf(rows.samples, rows.told) };
 }
 
-/** The sample of a line, or what is wrong with it. */
-export function parseSample(text: string, source: Sample['source'], defaultTask: string): Sample | string {
-  try {
-    return sampleOf(JSON.parse(text), source, defaultTask);
-  } catch (error) {
-    return `malformed JSON: ${messageOf(error)}`;
-  }
-}
-
-/** The sample of a record in the fields of our JSONL, or what is wrong with it. */
-export function sampleOf(value: unknown, source: Sample['source'], defaultTask: string): Sample | string {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not a JSON object';
-  const { image, problem, solution, thinking, task, id, ...extra } = value as Record<string, unknown>;
-  const images = Array.isArray(image) ? (image as unknown[]) : [image];
-  if (image === undefined) return 'missing field image';
-  if (images.length === 0 || !images.every((item) => typeof item === 'string' && item !== '')) {
-    return 'image must be a path, or a list of paths';
-  }
-  if (problem === undefined) return 'missing field problem';
-  if (typeof problem !== 'string' || problem.trim() === '') return 'problem must be a text that is not empty';
-  if (solution === undefined || solution === null) return 'missing field solution';
-  const asked = withoutLeadingPlaces(problem);
-  if (asked.trim() === '') return 'problem must be a text that is not empty';
-  const fault = placeFault(problem, images.length) ?? (thinking === undefined ? undefined : thinkingFault(thinking));
-  if (fault !== undefined) return fault;
-  if (task !== undefined && typeof task !== 'string') return 'task must be a name';
-  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return 'id must be a text or a number';
-  const folder = path.dirname(path.resolve(source.file));
-  return {
-    id: id === undefined ? `line-${source.line}` : String(id),
-    images: (images as string[]).map((item) => path.resolve(folder, item)),
-    problem: asked,
-    solution: typeof solution === 'string' ? solution : JSON.stringify(solution),
-    ...(thinking !== undefined && { thinking: thinking as string }),
-    task: task ?? defaultTask,
-    extra,
-    source,
-  };
-}
-
-/** Decodes every image once; a bad one is a fault of each sample that has it. */
-async function checkImages(
-  samples: readonly Sample[],
-  limits: DataLimits,
-  { onPixels, onProgress }: Pick<DatasetOptions, 'onPixels' | 'onProgress'>,
-): Promise<{ frames: Map<string, Frame>; findings: Finding[] }> {
-  const files = [...new Set(samples.flatMap(({ images }) => images))];
-  const frames = new Map<string, Frame>();
-  const reasons = new Map<string, string>();
-  let next = 0;
-  let checked = 0;
-  const worker = async () => {
-    for (let file = files[next++]; file !== undefined; file = files[next++]) {
-      try {
-        const pixels = await decodeImage(file, limits);
-        const { width, height } = pixels;
-        onPixels?.(file, pixels);
-        frames.set(file, { width, height, modelWidth: width, modelHeight: height });
-      } catch (error) {
-        reasons.set(file, reasonOf(error, file));
-      }
-      onProgress?.(++checked, files.length);
-    }
-  };
-  await Promise.all(Array.from({ length: CHECKED_AT_ONCE }, worker));
-  const findings = samples.flatMap((sample) =>
-    sample.images.flatMap((file) => {
-      const reason = reasons.get(file);
-      return reason === undefined ? [] : [errorIn(sample, 'image', reason)];
-    }),
-  );
-  return { frames, findings };
-}
-
-function solutionFindings(
-  samples: readonly Sample[],
-  frames: ReadonlyMap<string, Frame>,
-  { truths }: DatasetOptions,
-): Finding[] {
+/** Labels of samples by what reads them, and whether all of them together look as if they were meant that way. */
+async function checkSamples(
+  file: string,
+  { samples, told }: ReadRows,
+  images: Images,
+  options: DatasetOptions,
+): Promise<{ findings: Finding[]; print: DataPrint }> {
+  const ofImages: Finding[] = [];
+  const ofLabels: Finding[] = [];
+  const plausibility = new Plausibility(file);
+  const hashes = new SampleHashes((image) => images.bytesOf(image));
   const tasks = new Set(taskNames());
-  const reader = truths?.(samples);
-  return samples.flatMap((sample) => {
+  const reader = samples.length > 0 ? options.truths?.(samples, tasksOf(samples, told)) : undefined;
+  const visit = (sample: Sample): void => {
+    for (const image of sample.images) {
+      const reason = images.reason(image);
+      if (reason !== undefined) ofImages.push(errorIn(sample, 'image', reason));
+    }
+    hashes.add(sample);
+    const one = boxed(sample, images);
+    if (one) plausibility.add(one);
     if (!tasks.has(sample.task)) {
-      return [errorIn(sample, 'task', `there is no task ${sample.task}: choose one of ${[...tasks].join(', ')}`)];
+      const message = `there is no task ${sample.task}: choose one of ${[...tasks].join(', ')}`;
+      ofLabels.push(errorIn(sample, 'task', message));
+      return;
     }
-    const known = sample.images.flatMap((file) => frames.get(file) ?? []);
+    const frames = sample.images.flatMap((image) => images.get(image) ?? []);
     try {
-      reader?.parseTruth(sample, known.length === sample.images.length ? known : undefined);
-      return [];
+      reader?.parseTruth(sample, frames.length === sample.images.length ? frames : undefined);
     } catch (error) {
-      const [one] = boxed([sample], frames);
       const { kind, hint } = one ? labelKind(one) : { kind: 'label' as const, hint: undefined };
-      return [errorIn(sample, kind, hint ? `${reasonOf(error)}; ${hint}` : reasonOf(error))];
+      ofLabels.push(errorIn(sample, kind, hint ? `${reasonOf(error)}; ${hint}` : reasonOf(error)));
     }
-  });
+  };
+  const { signal } = options;
+  await paced(samples, visit, { signal, onProgress: progressOf(options, 'labels', samples.length) });
+  const findings = [...ofImages, ...ofLabels, ...plausibility.findings()];
+  return { findings, print: printOfHashes(file, hashes.bytes) };
 }
 
-/** What a UserError says, without its own place; anything else is a bug and thrown on. */
-function reasonOf(error: unknown, subject?: string): string {
-  if (!(error instanceof UserError)) throw error;
-  return [error.reason, subject && `: ${subject}`, error.remedy && ` (${error.remedy})`].filter(Boolean).join('');
+/** A sample that shows one image, which could be read. */
+function boxed(sample: Sample, images: Images): Boxed | undefined {
+  const [image] = sample.images;
+  const frame = sample.images.length === 1 ? images.get(image!) : undefined;
+  return frame && { sample, frame, boxes: boxesIn(sample) };
 }

@@ -67,6 +67,18 @@ export function listFindings(findings: readonly Finding[], shown = SHOWN): strin
   return sorted.length > shown ? [...lines, `  and ${sorted.length - shown} more`] : lines;
 }
 
+/** Lines that cannot be used, by file. */
+export function badLines(findings: readonly Finding[]): Map<string, Set<number>> {
+  const bad = new Map<string, Set<number>>();
+  for (const { severity, file, line, lines } of findings) {
+    if (severity !== 'error') continue;
+    const own = bad.get(file) ?? new Set();
+    bad.set(file, own);
+    for (const each of lines ?? [line ?? 0]) own.add(each);
+  }
+  return bad;
+}
+
 /** The error that lists the rows that cannot be used; undefined where there are none. */
 export function unusable(findings: readonly Finding[], shown = SHOWN): UserError | undefined {
   const errors = findings.filter(({ severity }) => severity === 'error');

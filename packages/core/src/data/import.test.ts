@@ -47,7 +47,7 @@ test('pictures that a parquet holds stand beside the output, byte for byte', asy
   expect(await importData(source, { output })).toMatchObject({ format: 'parquet', n: 2, images: 2, leftOut: 0 });
   const samples = await loadDataset(output, { task: 'grounding' });
   expect(samples.map(({ solution }) => solution)).toEqual(['[{"bbox_2d":[1,2,10,20],"point_2d":[5,6]}]', '[]']);
-  for (const [i, { images }] of samples.entries()) {
+  for (const [i, { images }] of [...samples].entries()) {
     expect(path.relative(folder, path.dirname(images[0]!))).toBe('out/train-images');
     expect(readFileSync(images[0]!).equals(pictures[i]!)).toBe(true);
   }

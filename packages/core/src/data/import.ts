@@ -4,16 +4,21 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileError, UserError } from '../errors.ts';
 import { decodeHeader } from '../prompt/decode.ts';
-import { sampleOf } from './dataset.ts';
+import { sampleOf } from './parse.ts';
 import { unusable, type Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
 import { folderStore, type ImageStore } from './formats/store.ts';
+import { realOf, Territory } from './inside.ts';
+import { pacer } from './paced.ts';
 import { relativePath } from './lineof.ts';
+import { trustFolders } from './trusted.ts';
 import type { Row } from './formats/record.ts';
 
 export interface ImportOptions extends Omit<RowOptions, 'store'> {
   /** The file that is written; images that the source holds as bytes go into a folder beside it. */
   readonly output: string;
+  /** Images may lie outside of the folder of the source. */
+  readonly allowOutside?: boolean | undefined;
 }
 
 export interface Imported {
@@ -39,12 +44,17 @@ export async function importData(source: string, { output, ...options }: ImportO
   const part = `${file}.${process.pid}.part`;
   try {
     const read = await readRows(source, { ...options, store });
-    const { kept, notes, leftOut } = await usableRows(read.rows, read.findings);
+    const { kept, notes, leftOut } = await usableRows(read.rows, read.findings, {
+      territory: options.allowOutside ? undefined : new Territory(read.folders),
+      signal: options.signal,
+    });
     const lines = kept.map(
       ({ fields }) => `${JSON.stringify({ ...fields, ...relativeImages(fields['image'], folder) })}\n`,
     );
     await writeFile(part, lines.join(''));
     await rename(part, file);
+    // Links in a set that is imported are what its user unpacked, or made.
+    trustFolders(file, [...new Set([...read.folders, ...foldersOf(kept)])]);
     const images = new Set(kept.flatMap(({ fields }) => fields['image'])).size;
     return { format: read.format, n: kept.length, images, leftOut, notes: [...read.notes, ...notes] };
   } catch (error) {
@@ -68,20 +78,23 @@ async function folderFor(folder: string, output: string): Promise<string | undef
 async function usableRows(
   rows: readonly Row[],
   findings: readonly Finding[],
+  { territory, signal }: { readonly territory: Territory | undefined; readonly signal: AbortSignal | undefined },
 ): Promise<{ kept: Row[]; notes: string[]; leftOut: number }> {
   const faults = [...findings.filter(({ kind }) => kind !== 'image')];
   const missing = findings.filter(({ kind }) => kind === 'image').map(({ message }) => message);
   const reasons = new Map<string, string | undefined>();
   const kept: Row[] = [];
   let leftOut = missing.length;
+  const pace = pacer(signal);
   for (const row of rows) {
+    await pace();
     const source = { file: row.place.file, line: row.place.record };
     const sample = sampleOf(row.fields, source, 'grounding');
     if (typeof sample === 'string') {
       faults.push({ kind: 'row', severity: 'error', ...source, message: sample });
       continue;
     }
-    for (const image of sample.images) if (!reasons.has(image)) reasons.set(image, await imageFault(image));
+    for (const image of sample.images) if (!reasons.has(image)) reasons.set(image, await imageFault(image, territory));
     if (sample.images.some((image) => reasons.get(image) !== undefined)) leftOut += 1;
     else kept.push(row);
   }
@@ -97,7 +110,16 @@ async function usableRows(
   return { kept, notes, leftOut };
 }
 
-async function imageFault(file: string): Promise<string | undefined> {
+/** Where the images of rows really are: their folders. */
+function foldersOf(rows: readonly Row[]): Set<string> {
+  const named = new Set(
+    rows.flatMap(({ fields }) => [fields['image']].flat().map((file) => path.dirname(String(file)))),
+  );
+  return new Set([...named].map((folder) => realOf(folder) ?? folder));
+}
+
+async function imageFault(file: string, territory: Territory | undefined): Promise<string | undefined> {
+  if (territory?.names(file) === false) return `image lies outside of the data folder: ${file} (--allow-outside)`;
   try {
     await decodeHeader(file);
     return undefined;

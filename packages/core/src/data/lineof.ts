@@ -9,7 +9,7 @@ export function lineOf(
   const files = images.map((file) => relativePath(folder, file));
   return JSON.stringify({
     ...(id !== `line-${source.line}` && { id }),
-    image: files.length === 1 ? files[0] : files,
+    ...(files.length > 0 && { image: files.length === 1 ? files[0] : files }),
     problem,
     solution: /^[[{]/.test(solution) ? parsed(solution) : solution,
     ...(thinking !== undefined && { thinking }),

@@ -1,6 +1,6 @@
 /** Lines of a text file, one by one, each with a limit on its length. */
-import { open } from 'node:fs/promises';
 import { fileError, hasCode, UserError } from '../errors.ts';
+import { openFile } from '../prompt/regular.ts';
 
 export interface Line {
   /** From 1. */
@@ -26,7 +26,7 @@ export async function* readLines(file: string, maxBytes: number): AsyncGenerator
     return line;
   };
   try {
-    await using handle = await open(file);
+    await using handle = await openFile(file);
     for await (const chunk of handle.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
       let start = 0;
       for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
@@ -38,20 +38,33 @@ export async function* readLines(file: string, maxBytes: number): AsyncGenerator
     }
     if (length > 0) yield finish();
   } catch (error) {
-    throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
+    throw readError(error, file);
   }
 }
 
-const NEWLINE = 0x0a;
+export const NEWLINE = 0x0a;
 
-function toLine(number: number, pieces: readonly Buffer[], length: number, maxBytes: number): Line {
-  if (length > maxBytes) {
-    return { number, text: undefined, fault: `line of ${length} bytes is too long (limit ${maxBytes})` };
-  }
+/** What kept a file from being read, as its user's error. */
+export const readError = (error: unknown, file: string): unknown =>
+  hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
+
+export const tooLong = (length: number, maxBytes: number): string =>
+  `line of ${length} bytes is too long (limit ${maxBytes})`;
+
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+/** The text of a line; undefined where it is not UTF-8. */
+export function textOf(bytes: Uint8Array): string | undefined {
   try {
     // The decoder drops a byte order mark.
-    return { number, text: new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(pieces)), fault: undefined };
+    return decoder.decode(bytes);
   } catch {
-    return { number, text: undefined, fault: 'not UTF-8' };
+    return undefined;
   }
+}
+
+function toLine(number: number, pieces: readonly Buffer[], length: number, maxBytes: number): Line {
+  if (length > maxBytes) return { number, text: undefined, fault: tooLong(length, maxBytes) };
+  const text = textOf(Buffer.concat(pieces));
+  return { number, text, fault: text === undefined ? 'not UTF-8' : undefined };
 }

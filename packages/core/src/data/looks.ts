@@ -1,6 +1,9 @@
 /** How pictures look: two are the same where their pixels are, and alike where a coarse drawing of them is. */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import type { Pixels } from '../prompt/decode.ts';
+import { DataCache } from './cache.ts';
+import { paced, type PaceOptions } from './paced.ts';
 
 export interface Look {
   /** Of all pixels. */
@@ -38,6 +41,58 @@ function ones(row: number): number {
   let count = 0;
   for (let rest = row; rest > 0; rest &= rest - 1) count += 1;
   return count;
+}
+
+const ENTRY = 'looks.jsonl';
+
+const line = z.tuple([z.string(), z.string(), z.array(z.int().min(0).max(0xffff)).length(SIDE).nullable()]);
+
+/** How pictures look, remembered by what their files hold. */
+export class Looks {
+  readonly #cache: DataCache;
+  readonly #looks = new Map<string, Look>();
+  #isNew = false;
+
+  /** @param folder that of the data, absolute */
+  constructor(folder: string) {
+    this.#cache = new DataCache(folder);
+  }
+
+  async recall(options: PaceOptions = {}): Promise<void> {
+    await paced(
+      this.#cache.lines(ENTRY),
+      (text) => {
+        try {
+          const [file, hash, bits] = line.parse(JSON.parse(text));
+          this.#looks.set(file, { hash, bits: bits ? Uint16Array.from(bits) : undefined });
+        } catch {
+          return; // A line that a full disk cut off: its picture is looked at again.
+        }
+      },
+      options,
+    );
+  }
+
+  async remember(options: PaceOptions = {}): Promise<void> {
+    if (!this.#isNew) return;
+    const lines: string[] = [];
+    await paced(
+      this.#looks,
+      ([file, { hash, bits }]) => void lines.push(`${JSON.stringify([file, hash, bits ? [...bits] : null])}\n`),
+      options,
+    );
+    this.#cache.write(ENTRY, lines.join(''));
+  }
+
+  /** @param hash of what the file holds */
+  get(hash: string): Look | undefined {
+    return this.#looks.get(hash);
+  }
+
+  see(hash: string, pixels: Pixels): void {
+    this.#looks.set(hash, lookOf(pixels));
+    this.#isNew = true;
+  }
 }
 
 const distance = (a: Uint16Array, b: Uint16Array): number => a.reduce((sum, row, i) => sum + ones(row ^ b[i]!), 0);

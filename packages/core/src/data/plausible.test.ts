@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Frame } from '../types.ts';
 import { sample } from '../tasks/grounding/testkit.ts';
-import { boxesIn, implausible, labelKind, type Boxed } from './plausible.ts';
+import { boxesIn, labelKind, Plausibility, type Boxed } from './plausible.ts';
 
 const frameOf = (width: number, height: number): Frame => ({ width, height, modelWidth: width, modelHeight: height });
 
@@ -9,8 +9,11 @@ const boxed = (boxes: readonly (readonly number[])[], width = 640, height = 480)
   const each = sample(boxes.map((bbox_2d) => ({ bbox_2d })));
   return { sample: each, boxes: boxesIn(each), frame: frameOf(width, height) };
 };
-const found = (...all: Boxed[]) =>
-  implausible('a.jsonl', all).map(({ kind, severity, message }) => `${kind} ${severity}: ${message}`);
+const found = (...all: Boxed[]) => {
+  const plausibility = new Plausibility('a.jsonl');
+  for (const each of all) plausibility.add(each);
+  return plausibility.findings().map(({ kind, severity, message }) => `${kind} ${severity}: ${message}`);
+};
 
 test('boxes are read as they were written, with or without a list, and nothing else is', () => {
   expect(boxesIn({ solution: '{"bbox_2d":[1,2,3,4],"label":"car"}' })).toEqual([[1, 2, 3, 4]]);

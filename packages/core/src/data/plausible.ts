@@ -1,13 +1,14 @@
 /** Labels that are read without complaint and yet are not what their author meant: other units, other corners. */
 import type { Frame, Sample } from '../types.ts';
 import type { Finding } from './findings.ts';
+import { Numbers } from './texts.ts';
 
-type Numbers = readonly [number, number, number, number];
+type Corners = readonly [number, number, number, number];
 
 /** A sample's boxes as its author wrote them, whatever they mean, and the size of its image. */
 export interface Boxed {
   readonly sample: Sample;
-  readonly boxes: readonly Numbers[];
+  readonly boxes: readonly Corners[];
   readonly frame: Frame;
 }
 
@@ -18,17 +19,17 @@ const PIXELS = 'Boxes are in pixels of the original image';
 const ROOMY = 1100;
 
 /** Boxes in the solution of a sample, read leniently. */
-export function boxesIn({ solution }: Pick<Sample, 'solution'>): Numbers[] {
+export function boxesIn({ solution }: Pick<Sample, 'solution'>): Corners[] {
   let value: unknown;
   try {
     value = JSON.parse(solution);
   } catch {
     return [];
   }
-  return (Array.isArray(value) ? (value as unknown[]) : [value]).flatMap((item): Numbers[] => {
+  return (Array.isArray(value) ? (value as unknown[]) : [value]).flatMap((item): Corners[] => {
     const box: unknown = typeof item === 'object' && item !== null && 'bbox_2d' in item ? item.bbox_2d : undefined;
     const whole = Array.isArray(box) && box.length === 4 && box.every((each) => Number.isFinite(each));
-    return whole ? [box as unknown as Numbers] : [];
+    return whole ? [box as unknown as Corners] : [];
   });
 }
 
@@ -50,42 +51,65 @@ export function labelKind(boxed: Boxed): { readonly kind: Finding['kind']; reado
 }
 
 /** What the boxes of a whole file have in common that pixels of images of that size would not. */
-export function implausible(file: string, all: readonly Boxed[]): Finding[] {
-  const boxed = all.filter(({ boxes }) => boxes.length > 0);
-  if (boxed.length === 0) return [];
-  const lines = boxed.map(({ sample }) => sample.source.line);
-  const numbers = boxed.flatMap(({ boxes }) => boxes.flat());
-  const count = numbers.length / 4;
-  const found = { file, lines };
-  const within = (most: number): boolean => numbers.every((each) => each >= 0 && each <= most);
-  if (within(1) && boxed.every(({ frame }) => frame.width > 2 && frame.height > 2)) {
-    const shares = numbers.some((each) => !Number.isInteger(each));
-    const message = `${boxesOf(count)} lie within 0..1: shares of the picture? ${PIXELS}`;
-    return [{ ...found, kind: 'units', severity: shares ? 'error' : 'warning', message }];
+export class Plausibility {
+  readonly #file: string;
+  readonly #lines = new Numbers();
+  #boxes = 0;
+  /** What holds for all of them so far. */
+  #all = { withinOne: true, withinThousand: true, seen: true, roomy: true, exchanged: true, sizes: true };
+  /** What holds for one of them at least. */
+  #any = { fraction: false, outside: false, inverted: false };
+
+  constructor(file: string) {
+    this.#file = file;
   }
-  if (within(1000) && count >= TELLING && (boxed.some(isOutside) || boxed.every(isRoomy))) {
-    const message = `${boxesOf(count)} lie within 0..1000: thousandths of the picture? ${PIXELS}`;
-    return [{ ...found, kind: 'units', severity: 'warning', message }];
+
+  add(boxed: Boxed): void {
+    const { boxes, frame, sample } = boxed;
+    if (boxes.length === 0) return;
+    this.#lines.push(sample.source.line);
+    this.#boxes += boxes.length;
+    const [all, any] = [this.#all, this.#any];
+    const within = (most: number): boolean => boxes.every((box) => box.every((each) => each >= 0 && each <= most));
+    all.withinOne &&= within(1);
+    all.withinThousand &&= within(1000);
+    all.seen &&= frame.width > 2 && frame.height > 2;
+    all.roomy &&= isRoomy(boxed);
+    all.exchanged &&= !isOutside(exchanged(boxed));
+    all.sizes &&= holdsAsSize(boxed);
+    any.fraction ||= boxes.some((box) => box.some((each) => !Number.isInteger(each)));
+    any.outside ||= isOutside(boxed);
+    any.inverted ||= isInverted(boxed);
   }
-  const outside = boxed.filter(isOutside);
-  if (outside.length > 0 && count >= TELLING && boxed.every((each) => !isOutside(exchanged(each)))) {
-    const message = `${boxesOf(count)} would lie in their images as [y0, x0, y1, x1], and some do not as [x0, y0, x1, y1]`;
-    return [{ ...found, kind: 'axes', severity: 'warning', message }];
+
+  findings(): Finding[] {
+    const [all, any, count] = [this.#all, this.#any, this.#boxes];
+    if (count === 0) return [];
+    const found = (kind: Finding['kind'], severity: Finding['severity'], message: string): Finding[] => [
+      { file: this.#file, lines: [...this.#lines.values], kind, severity, message: `${boxesOf(count)} ${message}` },
+    ];
+    if (all.withinOne && all.seen) {
+      return found('units', any.fraction ? 'error' : 'warning', `lie within 0..1: shares of the picture? ${PIXELS}`);
+    }
+    if (all.withinThousand && count >= TELLING && (any.outside || all.roomy)) {
+      return found('units', 'warning', `lie within 0..1000: thousandths of the picture? ${PIXELS}`);
+    }
+    if (any.outside && count >= TELLING && all.exchanged) {
+      const message = 'would lie in their images as [y0, x0, y1, x1], and some do not as [x0, y0, x1, y1]';
+      return found('axes', 'warning', message);
+    }
+    if (any.inverted && count >= TELLING && all.sizes) {
+      const message = 'would lie in their images as [x, y, width, height], and some have no area as [x0, y0, x1, y1]';
+      return found('xywh', 'warning', message);
+    }
+    return [];
   }
-  const inverted = boxed.filter(isInverted);
-  if (inverted.length > 0 && count >= TELLING && boxed.every(holdsAsSize)) {
-    const message =
-      `${boxesOf(count)} would lie in their images as [x, y, width, height], ` +
-      'and some have no area as [x0, y0, x1, y1]';
-    return [{ ...found, kind: 'xywh', severity: 'warning', message }];
-  }
-  return [];
 }
 
 /** The box with x and y in each other's place. */
 const exchanged = (boxed: Boxed): Boxed => ({
   ...boxed,
-  boxes: boxed.boxes.map(([x0, y0, x1, y1]): Numbers => [y0, x0, y1, x1]),
+  boxes: boxed.boxes.map(([x0, y0, x1, y1]): Corners => [y0, x0, y1, x1]),
 });
 
 const isRoomy = ({ frame }: Boxed): boolean => Math.max(frame.width, frame.height) >= ROOMY;

@@ -5,6 +5,7 @@ import { fileError } from '../errors.ts';
 import type { Frame, Sample } from '../types.ts';
 import { readDataset, type DatasetOptions } from './dataset.ts';
 import { describeFinding } from './findings.ts';
+import type { Frames } from './images.ts';
 import { boxesIn } from './plausible.ts';
 
 export interface PreviewOptions extends DatasetOptions {
@@ -21,7 +22,10 @@ export async function previewData(file: string, options: PreviewOptions): Promis
   const { samples, findings, frames } = await readDataset(file, options);
   const some = samples.slice(0, options.shown);
   const cards: string[] = [];
-  for (const sample of some) cards.push(await card(sample, frames));
+  for (const sample of some) {
+    options.signal?.throwIfAborted();
+    cards.push(await card(sample, frames));
+  }
   const faults = findings.slice(0, 100).map((finding) => `<li>${escape(describeFinding(finding))}</li>`);
   const page = [
     `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escape(file)}</title><style>${STYLE}</style>`,
@@ -42,7 +46,7 @@ const STYLE =
   'svg{width:100%;background:#8884}rect{fill:none;stroke:#e11;stroke-width:2;vector-effect:non-scaling-stroke}' +
   'circle{fill:#e11}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}.faults{color:#b00}';
 
-async function card(sample: Sample, frames: ReadonlyMap<string, Frame>): Promise<string> {
+async function card(sample: Sample, frames: Frames): Promise<string> {
   const pictures = await Promise.all(
     sample.images.map(async (file, i) => {
       const frame = frames.get(file);

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { sample } from '../tasks/grounding/testkit.ts';
 import type { Sample } from '../types.ts';
-import { dataChange, printOf } from './print.ts';
+import { dataChange, hashesOf, printOfHashes } from './print.ts';
 
 const samples = ['a', 'b', 'c'].map((id) => sample([], { id }));
-const before = printOf('/data/train.jsonl', samples);
+const before = printOfHashes('/data/train.jsonl', hashesOf(samples));
 const moved = samples.map((each): Sample => ({ ...each, source: { file: '/elsewhere/train.jsonl', line: 9 } }));
 
 test.each<[string, readonly Sample[], string | undefined]>([
@@ -16,7 +16,7 @@ test.each<[string, readonly Sample[], string | undefined]>([
   ['loss', samples.slice(1), 'it had 3 samples and has 2'],
   ['a line at the start', [sample([], { id: 'd' }), ...samples], 'it had 3 samples and has 4'],
 ])('what changed is told: %s', (_, now, change) => {
-  expect(dataChange(before, now)).toBe(change);
+  expect(dataChange(before, hashesOf(now))).toBe(change);
 });
 
 test('the file is kept by its name, so that a moved project goes on', () => {

@@ -1,15 +1,17 @@
 /** What is in a dataset twice, what training shares with validation, and what is left over. */
+import { hash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import type { Sample } from '../types.ts';
+import type { Sample, Source } from '../types.ts';
 import type { Finding, FindingKind } from './findings.ts';
 import { IMAGE_NAME } from './formats/source.ts';
 import { alikePairs, type Look } from './looks.ts';
+import { Numbers, Texts } from './texts.ts';
 
-/** Samples that were read together, and how their pictures look. */
-export interface Looked {
-  readonly samples: readonly Sample[];
-  readonly looks: ReadonlyMap<string, Look>;
+/** Where one of several samples is. */
+interface Placed {
+  readonly id: string;
+  readonly source: Source;
 }
 
 /** The name of a picture without what tools add to copies of it: folders, extension, Roboflow's hash. */
@@ -21,74 +23,170 @@ export function stemOf(file: string): string {
     .toLowerCase();
 }
 
-const warning = (kind: FindingKind, samples: readonly Sample[], message: string): Finding => {
-  const [first, ...others] = samples;
-  const { file, line } = first!.source;
-  return others.length === 0
-    ? { kind, severity: 'warning', file, line, message, id: first!.id }
-    : { kind, severity: 'warning', file, lines: samples.map(({ source }) => source.line), message };
+const warning = (kind: FindingKind, { id, source }: Placed, lines: readonly number[], message: string): Finding => {
+  const { file, line } = source;
+  return lines.length === 1
+    ? { kind, severity: 'warning', file, line, message, id }
+    : { kind, severity: 'warning', file, lines, message };
 };
 
-const showing = (samples: readonly Sample[]): Map<string, Sample[]> => {
-  const by = new Map<string, Sample[]>();
-  for (const sample of samples) for (const file of sample.images) by.set(file, [...(by.get(file) ?? []), sample]);
-  return by;
-};
+/** What samples of a dataset show and ask, gathered as they come by. */
+export class Shown {
+  readonly #lookOf: (file: string) => Look | undefined;
+  readonly #files = new Texts();
+  /** By number of the file: the first sample that shows it, and the lines of all. */
+  readonly #first: Placed[] = [];
+  readonly #lines: number[][] = [];
+  readonly #questions = new Texts();
+  readonly #lineOfQuestion = new Numbers();
+  /** Lines of questions that were there before, by number of the question. */
+  readonly #repeated = new Map<number, number[]>();
+  readonly #classes = new Texts();
+  /** By number of the class: its samples. */
+  readonly #examples = new Numbers();
+  readonly #firstOfClass: Placed[] = [];
+  #objects = 0;
+
+  /** @param lookOf how pictures look that can be read */
+  constructor(lookOf: (file: string) => Look | undefined) {
+    this.#lookOf = lookOf;
+  }
+
+  /** @param isUsable whether nothing is wrong with the sample */
+  add(sample: Sample, isUsable: boolean): void {
+    const placed = { id: sample.id, source: sample.source };
+    for (const file of sample.images) {
+      const known = this.#files.size;
+      const number = this.#files.add(file);
+      if (number === known) {
+        this.#first.push(placed);
+        this.#lines.push([]);
+      }
+      this.#lines[number]!.push(placed.source.line);
+    }
+    this.#addQuestion(sample);
+    if (isUsable) this.#addExample(sample, placed);
+  }
+
+  #addQuestion({ images, problem, task, solution, thinking, source }: Sample): void {
+    const known = this.#questions.size;
+    const row = hash('sha256', JSON.stringify([images, problem, task, solution, thinking]), 'base64');
+    const number = this.#questions.add(row);
+    if (number === known) this.#lineOfQuestion.push(source.line);
+    else if (this.#repeated.has(number)) this.#repeated.get(number)!.push(source.line);
+    else this.#repeated.set(number, [this.#lineOfQuestion.values[number]!, source.line]);
+  }
+
+  #addExample({ extra, problem, task, solution }: Sample, placed: Placed): void {
+    if (task !== 'grounding' || solution === '[]') return;
+    this.#objects += 1;
+    const known = this.#classes.size;
+    const number = this.#classes.add(typeof extra['class'] === 'string' ? extra['class'] : problem);
+    if (number === known) {
+      this.#examples.push(0);
+      this.#firstOfClass.push(placed);
+    }
+    this.#examples.values[number]! += 1;
+  }
+
+  /** Image files that samples name. */
+  get files(): readonly string[] {
+    return Array.from(this.#files.keys(), (number) => this.#files.at(number));
+  }
+
+  has(file: string): boolean {
+    return this.#files.find(file) !== undefined;
+  }
+
+  firstWith(file: string): Placed {
+    return this.#first[this.#files.find(file)!]!;
+  }
+
+  linesWith(file: string): readonly number[] {
+    return this.#lines[this.#files.find(file)!]!;
+  }
+
+  /** How pictures look, of those that can be read. */
+  get looks(): Map<string, Look> {
+    const looks = new Map<string, Look>();
+    for (const file of this.files) {
+      const look = this.#lookOf(file);
+      if (look) looks.set(file, look);
+    }
+    return looks;
+  }
+
+  /** Pictures and questions that are there more than once. */
+  duplicates(file: string): Finding[] {
+    const looks = this.looks;
+    const same = [...Map.groupBy(looks.keys(), (each) => looks.get(each)!.hash).values()].filter(
+      ({ length }) => length > 1,
+    );
+    const firstLines = (files: readonly string[]): number[] => files.map((each) => this.firstWith(each).source.line);
+    return [
+      ...same.map((files) =>
+        warning(
+          'duplicate',
+          this.firstWith(files[0]!),
+          firstLines(files),
+          `the same picture as ${files.map(nameOf).join(', ')}`,
+        ),
+      ),
+      ...[...this.#repeated.values()].map((lines): Finding => ({
+        ...{ kind: 'duplicate', severity: 'warning', file, lines },
+        message: 'the same question with the same answer',
+      })),
+      ...alikePairs(looks).map((pair) =>
+        warning(
+          'alike',
+          this.firstWith(pair[0]),
+          firstLines(pair),
+          `nearly the same picture: ${pair.map(nameOf).join(', ')}`,
+        ),
+      ),
+    ];
+  }
+
+  /** Classes with one example, where samples name a class or most problems come up again. */
+  singles(): Finding[] {
+    if (this.#classes.size > this.#objects / 3) return [];
+    const alone = [...this.#classes.keys()].filter((number) => this.#examples.values[number] === 1);
+    return alone.map((number) => {
+      const first = this.#firstOfClass[number]!;
+      return warning('single', first, [first.source.line], `the only example of "${this.#classes.at(number)}"`);
+    });
+  }
+}
 
 const nameOf = (file: string): string => path.basename(file);
 
-/** Pictures and questions that a dataset has more than once. */
-export function duplicateFindings({ samples, looks }: Looked): Finding[] {
-  const by = showing(samples);
-  const shown = [...by.keys()].filter((file) => looks.has(file));
-  const same = [...Map.groupBy(shown, (file) => looks.get(file)!.hash).values()].filter((files) => files.length > 1);
-  const rows = Map.groupBy(samples, ({ images, problem, task, solution, thinking }) =>
-    JSON.stringify([images, problem, task, solution, thinking]),
-  );
-  return [
-    ...same.map((files) =>
-      warning(
-        'duplicate',
-        files.flatMap((file) => by.get(file)!.slice(0, 1)),
-        `the same picture as ${files.map(nameOf).join(', ')}`,
-      ),
-    ),
-    ...[...rows.values()]
-      .filter((own) => own.length > 1)
-      .map((own) => warning('duplicate', own, 'the same question with the same answer')),
-    ...alikePairs(new Map(shown.map((file) => [file, looks.get(file)!]))).map(([a, b]) =>
-      warning('alike', [by.get(a)![0]!, by.get(b)![0]!], `nearly the same picture: ${nameOf(a)}, ${nameOf(b)}`),
-    ),
-  ];
-}
-
 /** Pictures of training that validation has too: the same, nearly the same, or copies by their name. */
-export function leakFindings(training: Looked, validation: Looked): Finding[] {
-  const [ours, theirs] = [showing(training.samples), showing(validation.samples)];
-  const hashes = Map.groupBy(theirs.keys(), (file) => validation.looks.get(file)?.hash ?? file);
-  const stems = Map.groupBy(theirs.keys(), stemOf);
-  const looks = new Map([...training.looks, ...validation.looks]);
+export function leakFindings(training: Shown, validation: Shown): Finding[] {
+  const [looks, heldLooks] = [training.looks, validation.looks];
+  const hashes = Map.groupBy(validation.files, (file) => heldLooks.get(file)?.hash ?? file);
+  const stems = Map.groupBy(validation.files, stemOf);
   const alike = new Map<string, string>();
-  for (const [a, b] of alikePairs(looks)) {
-    if (ours.has(a) && theirs.has(b)) alike.set(a, b);
-    if (ours.has(b) && theirs.has(a)) alike.set(b, a);
+  for (const [a, b] of alikePairs(new Map([...looks, ...heldLooks]))) {
+    if (training.has(a) && validation.has(b)) alike.set(a, b);
+    if (training.has(b) && validation.has(a)) alike.set(b, a);
   }
-  return [...ours].flatMap(([file, samples]): Finding[] => {
-    const same = hashes.get(training.looks.get(file)?.hash ?? file)?.[0];
+  return training.files.flatMap((file): Finding[] => {
+    const same = hashes.get(looks.get(file)?.hash ?? file)?.[0];
     const near = alike.get(file);
     const copy = stems.get(stemOf(file))?.[0];
     const found = same ?? near ?? copy;
     if (found === undefined) return [];
     const how = same ? 'the same picture' : near ? 'nearly the same picture' : 'a picture of the same name';
-    const [{ source }] = theirs.get(found)! as [Sample];
+    const { source } = validation.firstWith(found);
     const where = `${nameOf(source.file)}:${source.line}`;
-    return [warning('leak', samples, `validation has ${how}: ${nameOf(file)}, ${nameOf(found)} (${where})`)];
+    const message = `validation has ${how}: ${nameOf(file)}, ${nameOf(found)} (${where})`;
+    return [warning('leak', training.firstWith(file), training.linesWith(file), message)];
   });
 }
 
-/** Image files beside those of a dataset that none of its lines names. */
-export function orphanFindings(samples: readonly Sample[], file: string): Finding[] {
-  const named = new Set(samples.flatMap(({ images }) => images));
+/** Image files beside those of datasets that none of their lines names. */
+export function orphanFindings(shown: readonly Shown[], file: string): Finding[] {
+  const named = new Set(shown.flatMap(({ files }) => files));
   const folders = new Set([...named].map((each) => path.dirname(each)).filter((folder) => existsSync(folder)));
   const left = [...folders].flatMap((folder) =>
     readdirSync(folder)
@@ -99,16 +197,4 @@ export function orphanFindings(samples: readonly Sample[], file: string): Findin
   const some = left.slice(0, 3).join(', ');
   const message = `${left.length} image files beside those of the data are in no line: ${some}${left.length > 3 ? ', ...' : ''}`;
   return [{ kind: 'orphan', severity: 'warning', file, lines: [], message }];
-}
-
-/** Classes with one example, where samples name a class or most problems come up again. */
-export function singleFindings(samples: readonly Sample[]): Finding[] {
-  const classOf = ({ extra, problem }: Sample): string =>
-    typeof extra['class'] === 'string' ? extra['class'] : problem;
-  const shown = samples.filter(({ task, solution }) => task === 'grounding' && solution !== '[]');
-  const classes = [...Map.groupBy(shown, classOf)];
-  if (classes.length > shown.length / 3) return [];
-  return classes.flatMap(([name, own]) =>
-    own.length === 1 ? [warning('single', own, `the only example of "${name}"`)] : [],
-  );
 }

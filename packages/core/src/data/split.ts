@@ -1,14 +1,18 @@
 /** A dataset in parts that share no picture. */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileError, UserError } from '../errors.ts';
-import type { Sample } from '../types.ts';
+import type { Samples } from '../types.ts';
 import { permutation } from './cursor.ts';
-import { loadDataset, type DatasetOptions } from './dataset.ts';
+import { readDataset, type DatasetOptions } from './dataset.ts';
+import { unusable } from './findings.ts';
 import { lineOf } from './lineof.ts';
+import { paced } from './paced.ts';
+import { pickSamples } from './samples.ts';
 import { stemOf } from './sharing.ts';
+import { trustFolders } from './trusted.ts';
+import { Numbers, Texts } from './texts.ts';
 
 export interface Shares {
   readonly validation: number;
@@ -25,80 +29,127 @@ export interface SplitOptions extends Shares, DatasetOptions {
 
 /** Samples in every part. @throws UserError where the data cannot be used, or would have to share pictures */
 export async function splitData(file: string, options: SplitOptions): Promise<Readonly<Partial<Record<Part, number>>>> {
-  const { output, seed } = options;
-  const parts = await splitSamples(await loadDataset(file, options), options, seed);
-  for (const [part, samples] of parts) {
-    if (samples.length > 0) continue;
+  const { output, seed, signal } = options;
+  const { samples, findings, hashOf, folders } = await readDataset(file, options);
+  const error = unusable(findings);
+  if (error) throw error;
+  const parts = await splitSamples(samples, options, seed, { hashOf, signal });
+  for (const [part, own] of parts) {
+    if (own.length > 0) continue;
     throw new UserError(`nothing is left for ${part}`, {
       where: file,
       remedy: 'Samples that share a picture stay together: ask for other shares, or use more pictures.',
     });
   }
+  const written = [...parts].map(([part, own]) => ({ file: path.join(output, `${part}.jsonl`), own }));
   try {
     await mkdir(output, { recursive: true });
-    const written = [...parts].map(([part]) => path.join(output, `${part}.jsonl`));
-    for (const [i, [, samples]] of [...parts].entries()) {
-      await writeFile(`${written[i]!}.part`, samples.map((sample) => `${lineOf(sample, output)}\n`).join(''));
+    for (const each of written) await writeLines(aside(each.file), each.own, output, signal);
+    for (const each of written) {
+      await rename(aside(each.file), each.file);
+      trustFolders(path.resolve(each.file), folders);
     }
-    for (const each of written) await rename(`${each}.part`, each);
-  } catch (error) {
-    throw fileError(error, { where: output });
+  } catch (thrown) {
+    for (const each of written) await rm(aside(each.file), { force: true });
+    throw fileError(thrown, { where: output });
   }
-  return Object.fromEntries([...parts].map(([part, samples]) => [part, samples.length]));
+  return Object.fromEntries([...parts].map(([part, own]) => [part, own.length]));
+}
+
+const aside = (file: string): string => `${file}.part`;
+
+/** Characters that are written at once. */
+const CHUNK = 2 ** 18;
+
+async function writeLines(file: string, samples: Samples, folder: string, signal?: AbortSignal): Promise<void> {
+  const descriptor = openSync(file, 'w');
+  let text = '';
+  try {
+    await paced(
+      samples,
+      (sample) => {
+        text += `${lineOf(sample, folder)}\n`;
+        if (text.length < CHUNK) return;
+        writeFileSync(descriptor, text);
+        text = '';
+      },
+      { signal },
+    );
+    writeFileSync(descriptor, text);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+export interface GroupingOptions {
+  /** Hash of what an image file holds. */
+  readonly hashOf: (file: string) => string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Samples by part, in their order; whatever shares a picture, by file, content or name, is in one part. */
 export async function splitSamples(
-  samples: readonly Sample[],
+  samples: Samples,
   { validation, test }: Shares,
   seed: number,
-): Promise<Map<Part, Sample[]>> {
-  const groups = await groupsOf(samples);
+  options: GroupingOptions,
+): Promise<Map<Part, Samples>> {
+  const groups = await groupsOf(samples, options);
   const wanted = new Map<Part, number>([
     ['train', (1 - validation - test) * samples.length],
     ['validation', validation * samples.length],
     ['test', test * samples.length],
   ]);
-  const part = new Map<Sample, Part>();
   const left = new Map([...wanted].filter(([, count]) => count > 0));
-  const order = [...permutation(groups.length, seed, 0)].map((i) => groups[i]!);
+  const names = [...left.keys()];
+  const partOf = new Uint8Array(samples.length);
+  const order = Array.from(permutation(groups.length, seed, 0), (i) => groups[i]!);
   // Large groups first: small ones then even out.
-  for (const group of order.sort((a, b) => b.length - a.length)) {
-    const [emptiest] = [...left].reduce((a, b) => (b[1] / wanted.get(b[0])! > a[1] / wanted.get(a[0])! ? b : a));
-    left.set(emptiest, left.get(emptiest)! - group.length);
-    for (const sample of group) part.set(sample, emptiest);
-  }
-  return new Map([...left.keys()].map((name) => [name, samples.filter((sample) => part.get(sample) === name)]));
+  order.sort((a, b) => b.length - a.length);
+  await paced(
+    order,
+    (group) => {
+      const [emptiest] = [...left].reduce((a, b) => (b[1] / wanted.get(b[0])! > a[1] / wanted.get(a[0])! ? b : a));
+      left.set(emptiest, left.get(emptiest)! - group.length);
+      for (const place of group) partOf[place] = names.indexOf(emptiest);
+    },
+    options,
+  );
+  return new Map(
+    names.map((name, number) => {
+      const own = new Numbers();
+      for (const [place, part] of partOf.entries()) if (part === number) own.push(place);
+      return [name, pickSamples(samples, own.values)];
+    }),
+  );
 }
 
-/** Samples that hang together by their pictures. */
-async function groupsOf(samples: readonly Sample[]): Promise<Sample[][]> {
-  const parent = samples.map((_, i) => i);
+/** Places of samples that hang together by their pictures. */
+async function groupsOf(samples: Samples, { hashOf, signal }: GroupingOptions): Promise<number[][]> {
+  const parent = Uint32Array.from({ length: samples.length }, (_, i) => i);
   const rootOf = (i: number): number => {
     let at = i;
     while (parent[at] !== at) at = parent[at] = parent[parent[at]!]!;
     return at;
   };
-  const first = new Map<string, number>();
-  const hashes = new Map<string, string>();
-  for (const [i, { images }] of samples.entries()) {
-    for (const file of images) {
-      if (!hashes.has(file)) hashes.set(file, await contentHash(file));
-      for (const key of [`file ${file}`, `content ${hashes.get(file)!}`, ...copyKeys(file)]) {
-        const known = first.get(key);
-        if (known === undefined) first.set(key, i);
-        else parent[rootOf(i)] = rootOf(known);
+  const keys = new Texts();
+  const first = new Numbers();
+  await paced(
+    samples,
+    ({ images }, i) => {
+      for (const file of images) {
+        for (const key of [`file ${file}`, `content ${hashOf(file) ?? file}`, ...copyKeys(file)]) {
+          const known = keys.size;
+          const number = keys.add(key);
+          if (number === known) first.push(i);
+          else parent[rootOf(i)] = rootOf(first.values[number]!);
+        }
       }
-    }
-  }
-  return [...Map.groupBy(samples.keys(), rootOf).values()].map((group) => group.map((i) => samples[i]!));
+    },
+    { signal },
+  );
+  return [...Map.groupBy(parent.keys(), rootOf).values()];
 }
 
 /** Names of augmented copies, which differ in what a tool has added. */
 const copyKeys = (file: string): string[] => (/\.rf\.[\da-f]{8,}\./i.test(file) ? [`copy ${stemOf(file)}`] : []);
-
-async function contentHash(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return hash.digest('hex');
-}

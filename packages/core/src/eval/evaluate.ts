@@ -10,7 +10,7 @@ import { greedy } from '../rollout/sampler.ts';
 import type { Encodes } from '../question/ask.ts';
 import type { Experiment } from '../question/experiment.ts';
 import { scorerOf } from '../reward/reward.ts';
-import type { Prompt, Response, Rollout, Sample } from '../types.ts';
+import type { Prompt, Response, Rollout, Sample, Samples } from '../types.ts';
 import { evaluateAnswers, summariseSets, type EvaluatedResponse } from './summary.ts';
 
 export interface EvaluatedSample extends EvaluatedResponse {
@@ -44,7 +44,7 @@ export interface Sampler extends Encodes {
 export async function evaluatePolicy(
   policy: Sampler,
   experiment: Experiment,
-  samples: readonly Sample[],
+  samples: Samples,
   { maxNewTokens, batch = evaluatedTogether, onProgress, signal }: EvaluationSettings,
 ): Promise<EvaluationResult> {
   const { scorer } = experiment;

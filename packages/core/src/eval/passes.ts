@@ -4,7 +4,7 @@ import type { Experiment } from '../question/experiment.ts';
 import { scorerOf, scoreTerms } from '../reward/reward.ts';
 import type { SamplingOptions } from '../rollout/respond.ts';
 import { withThinking } from '../tasks/thinking.ts';
-import type { Sample } from '../types.ts';
+import type { Sample, Samples } from '../types.ts';
 import type { Sampler } from './evaluate.ts';
 
 /** The sampled answers to one question. */
@@ -34,7 +34,7 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 export async function samplePasses(
   policy: Sampler,
   experiment: Experiment,
-  samples: readonly Sample[],
+  samples: Samples,
   setOf: (sample: Sample) => string,
   { answers, maxNewTokens, seed, onProgress, signal }: PassSettings,
 ): Promise<SampledAnswers[]> {

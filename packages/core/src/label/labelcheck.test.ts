@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { makeScorer } from '../reward/reward.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
-import { labelsThatCannotWin, labelWarnings } from './labelcheck.ts';
+import { labelsThatCannotWin, LosingLabels, type LabelThatCannotWin } from './labelcheck.ts';
 
 const task = grounding.create(grounding.parameters.parse({}), []);
 const box = (x: number) => ({ bbox_2d: [x, 10, x + 150, 160] });
@@ -18,6 +18,12 @@ test.each([0, 1, 2, 3])('place %i of four: that label is found, with its own rew
   const found = await labelsThatCannotWin(makeScorer(task), subjects, control);
   expect(found).toMatchObject([{ sample: { id: `s${place}` }, label: 5, rival: 5.125, rivalIs: 'nearly right' }]);
 });
+
+const labelWarnings = (losing: readonly LabelThatCannotWin[], ...about: Parameters<LosingLabels['warnings']>) => {
+  const found = new LosingLabels();
+  for (const each of losing) found.add([each]);
+  return found.warnings(...about);
+};
 
 test('up to five are named; each kind has its remedy', () => {
   const losing = (n: number, rivalIs: 'wrong' | 'nearly right') =>

@@ -59,23 +59,36 @@ export async function labelsThatCannotWin(
   });
 }
 
+/** Samples that a warning names. */
+const NAMED = 5;
+
 const REMEDIES = {
   wrong: 'lower task.weights.thinking',
   switchedOff: 'such rollouts switch it off; lower task.weights.thinking to learn from it further',
   pushedDown: 'such rollouts push it down; use label.smooth: reward, or lower task.weights.thinking',
 } as const;
 
-/** What training says of them before it starts; one text for each kind of rival that there is. */
-export function labelWarnings(
-  losing: readonly LabelThatCannotWin[],
-  n: number,
-  { smooth }: Pick<LabelSettings, 'smooth'>,
-): string[] {
-  return (['wrong', 'nearly right'] as const).flatMap((rival) => {
-    const ids = losing.filter(({ rivalIs }) => rivalIs === rival).map(({ sample }) => sample.id);
-    if (ids.length === 0) return [];
-    const named = `${ids.slice(0, 5).join(', ')}${ids.length > 5 ? ', ...' : ''}`;
-    const remedy = REMEDIES[rival === 'wrong' ? 'wrong' : smooth === 'reward' ? 'switchedOff' : 'pushedDown'];
-    return `the label of ${ids.length} of ${n} samples cannot win against a ${rival} answer with thinking (${named}): ${remedy}`;
-  });
+/** Labels that cannot win, by their rivals: how many, and the first of them. */
+export class LosingLabels {
+  readonly #by = new Map<Rival, { n: number; readonly ids: string[] }>();
+
+  add(losing: readonly LabelThatCannotWin[]): void {
+    for (const { rivalIs, sample } of losing) {
+      const known = this.#by.get(rivalIs) ?? { n: 0, ids: [] };
+      this.#by.set(rivalIs, known);
+      known.n += 1;
+      if (known.ids.length < NAMED) known.ids.push(sample.id);
+    }
+  }
+
+  /** What training says of them before it starts; one text for each kind of rival that there is among so many samples. */
+  warnings(n: number, { smooth }: Pick<LabelSettings, 'smooth'>): string[] {
+    return (['wrong', 'nearly right'] as const).flatMap((rival) => {
+      const found = this.#by.get(rival);
+      if (!found) return [];
+      const named = `${found.ids.join(', ')}${found.n > NAMED ? ', ...' : ''}`;
+      const remedy = REMEDIES[rival === 'wrong' ? 'wrong' : smooth === 'reward' ? 'switchedOff' : 'pushedDown'];
+      return `the label of ${found.n} of ${n} samples cannot win against a ${rival} answer with thinking (${named}): ${remedy}`;
+    });
+  }
 }

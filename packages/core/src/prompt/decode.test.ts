@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
-import { decodeImage } from './decode.ts';
+import { decodeImage, IMAGE_LIMITS } from './decode.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-decode-'));
 
@@ -85,3 +85,46 @@ function hugePng(): Buffer {
   bytes.writeUInt32BE(crc32(bytes.subarray(12, 29)), 29);
   return bytes;
 }
+
+test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+  'a large image is decoded at a reduced size, turned as its EXIF says: %i',
+  async (orientation) => {
+    // Light from the left, and from the top by half as much: every turn looks different.
+    const gradient = Buffer.from(
+      Uint8Array.from({ length: 240 * 160 * 3 }, (_, i) => Math.floor(((i / 3) % 240) / 2 + Math.floor(i / 720) / 4)),
+    );
+    const image = sharp(gradient, { raw: { width: 240, height: 160, channels: 3 } });
+    const file = write(`large-${orientation}.png`, await image.png().withMetadata({ orientation }).toBuffer());
+    const whole = await decodeImage(file);
+    const small = await decodeImage(file, { ...IMAGE_LIMITS, reducedFrom: 9600 });
+    expect(small.full).toEqual({ width: whole.width, height: whole.height });
+    expect(whole.full).toEqual(small.full);
+    expect([small.width * 2, small.height * 2]).toEqual([whole.width, whole.height]);
+    for (const [x, y] of [
+      [4, 4],
+      [60, 10],
+      [10, 60],
+      [70, 70],
+    ] as const) {
+      const near = whole.data[(2 * y * whole.width + 2 * x) * 3]!;
+      expect(Math.abs(small.data[(y * small.width + x) * 3]! - near)).toBeLessThan(4);
+    }
+  },
+);
+
+test('a few bytes that are a hundred million pixels take no memory of that size', async () => {
+  const blank = sharp({
+    create: { width: 10_000, height: 10_000, channels: 3, background: '#123456' },
+    limitInputPixels: false,
+  });
+  const file = write('bomb.png', await blank.png({ compressionLevel: 9, palette: true }).toBuffer());
+  const before = process.memoryUsage().rss;
+  let peak = 0;
+  const watch = setInterval(() => (peak = Math.max(peak, process.memoryUsage().rss)), 5);
+  const { full, width, height, data } = await decodeImage(file);
+  clearInterval(watch);
+  expect(full).toEqual({ width: 10_000, height: 10_000 });
+  expect(width * height).toBeLessThanOrEqual(IMAGE_LIMITS.reducedFrom);
+  expect([...data.subarray(0, 3)]).toEqual([0x12, 0x34, 0x56]);
+  expect(peak - before).toBeLessThan(250e6);
+});

@@ -5,9 +5,9 @@
  * colour profiles are ignored, an animation gives its first frame. Only raster formats are opened: SVG never is. The
  * header is checked before anything is decoded, and a damaged file is an error, never half a picture.
  */
-import { open } from 'node:fs/promises';
-import sharp from 'sharp';
+import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { hasCode, messageOf, UserError } from '../errors.ts';
+import { openFile, readWhole } from './regular.ts';
 
 // The tensor library has the cores; decoded images are cached by us, where it pays.
 sharp.concurrency(1);
@@ -18,13 +18,22 @@ export interface ImageLimits {
   readonly maxBytes: number;
   /** Width times height. */
   readonly maxPixels: number;
+  /** Width times height beyond which an image is decoded at a reduced size, of about so many pixels. */
+  readonly reducedFrom: number;
   /** Pixels of the shorter side: less shows nothing. */
   readonly minSide: number;
   /** Longer side over shorter side; the reference refuses more. */
   readonly maxAspect: number;
 }
 
-export const IMAGE_LIMITS: ImageLimits = { maxBytes: 256 * 2 ** 20, maxPixels: 100e6, minSide: 2, maxAspect: 200 };
+export const IMAGE_LIMITS: ImageLimits = {
+  maxBytes: 256 * 2 ** 20,
+  maxPixels: 100e6,
+  // More than any model is shown, in 50 MB.
+  reducedFrom: 2 ** 24,
+  minSide: 2,
+  maxAspect: 200,
+};
 
 /** Pixels of an image, [height, width, 3]. */
 export interface Pixels {
@@ -33,28 +42,34 @@ export interface Pixels {
   readonly height: number;
 }
 
+/** Pixels of an image file, as a viewer shows it. */
+export interface Decoded extends Pixels {
+  /** Size of the picture: more than that of its pixels where it is so large that it is decoded at a reduced size. */
+  readonly full: { readonly width: number; readonly height: number };
+}
+
 /** @throws UserError that names the file and says what is wrong with it */
-export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Pixels> {
-  const bytes = await readImage(file, limits);
+export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Decoded> {
+  return await decodeBytes((await readImage(file, limits)).bytes, file, limits);
+}
+
+/**
+ * The same of what a file holds.
+ * @param file for messages
+ */
+export async function decodeBytes(bytes: Buffer, file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<Decoded> {
   try {
     const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
     checkSize(metadata, limits);
-    const inks = metadata.space === 'cmyk';
-    const space = inks ? 'cmyk' : 'srgb';
-    const upright = sharp(bytes, {
-      limitInputPixels: limits.maxPixels,
-      ignoreIcc: true,
-      failOn: 'warning',
-    }).autoOrient();
-    const { data, info } = await (inks ? upright.pipelineColourspace(space) : upright)
-      .toColourspace(space)
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    const { width, height, channels } = info;
-    if (inks) return { data: fromInks(data), width, height };
-    if (channels === 4) return { data: onWhite(data), width, height };
-    if (channels !== 3) throw new UserError(`decodes to ${channels} channels instead of 3`);
-    return { data, width, height };
+    const { width, height, orientation = 1 } = metadata;
+    const full = orientation >= 5 ? { width: height, height: width } : { width, height };
+    const options: SharpOptions = { limitInputPixels: limits.maxPixels, ignoreIcc: true, failOn: 'warning' };
+    const isLarge = width * height > limits.reducedFrom;
+    const image = isLarge
+      ? reduced(sharp(bytes, { ...options, sequentialRead: true }), metadata, limits)
+      : sharp(bytes, options);
+    const pixels = await pixelsOf(isLarge ? image : image.autoOrient(), metadata);
+    return { ...(isLarge ? await upright(pixels, orientation) : pixels), full };
   } catch (error) {
     if (error instanceof UserError) throw new UserError(error.reason, { where: file, remedy: error.remedy });
     const reason = messageOf(error).trim().replaceAll('\n', '; ');
@@ -63,6 +78,51 @@ export async function decodeImage(file: string, limits: ImageLimits = IMAGE_LIMI
       remedy: 'It may have been cut off: copy or make it again.',
     });
   }
+}
+
+async function pixelsOf(image: Sharp, { space }: Metadata): Promise<Pixels> {
+  const inks = space === 'cmyk';
+  const wanted = inks ? 'cmyk' : 'srgb';
+  const { data, info } = await (inks ? image.pipelineColourspace(wanted) : image)
+    .toColourspace(wanted)
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  if (inks) return { data: fromInks(data), width, height };
+  if (channels === 4) return { data: onWhite(data), width, height };
+  if (channels !== 3) throw new UserError(`decodes to ${channels} channels instead of 3`);
+  return { data, width, height };
+}
+
+/** An image as stored, row by row, at a size that its pixels have room for. */
+function reduced(image: Sharp, { width, height }: Metadata, { reducedFrom }: ImageLimits): Sharp {
+  const share = Math.sqrt(reducedFrom / (width * height));
+  const side = (full: number): number => Math.max(1, Math.floor(full * share));
+  return image.resize(side(width), side(height), { fit: 'fill' });
+}
+
+/** Turned as EXIF says, which needs all rows at once: of pixels that are few. */
+async function upright({ data, width, height }: Pixels, orientation: number): Promise<Pixels> {
+  if (orientation === 1) return { data, width, height };
+  let turned = sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  const angle = { 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270 }[orientation];
+  if (angle !== undefined) turned = turned.rotate(angle);
+  const { data: pixels, info } = await turned.raw().toBuffer({ resolveWithObject: true });
+  const mirrored = [2, 4, 5, 7].includes(orientation);
+  const size = { width: info.width, height: info.height };
+  return { data: mirrored ? flopped(pixels, size.width) : pixels, ...size };
+}
+
+/** Left and right exchanged. */
+function flopped(data: Uint8Array, width: number): Uint8Array {
+  const out = new Uint8Array(data.length);
+  for (let row = 0; row < data.length; row += 3 * width) {
+    for (let x = 0; x < width; x++) {
+      const from = row + 3 * (width - 1 - x);
+      out.set(data.subarray(from, from + 3), row + 3 * x);
+    }
+  }
+  return out;
 }
 
 /** What the header of an image says: its size as stored, and its EXIF orientation, 1 to 8. */
@@ -74,7 +134,7 @@ export interface ImageHeader {
 
 /** @throws UserError where the file is missing or is no image */
 export async function decodeHeader(file: string, limits: ImageLimits = IMAGE_LIMITS): Promise<ImageHeader> {
-  const bytes = await readImage(file, limits);
+  const { bytes } = await readImage(file, limits);
   try {
     const { width, height, orientation = 1 } = await sharp(bytes, { limitInputPixels: false }).metadata();
     return { width, height, orientation };
@@ -109,10 +169,13 @@ function fromInks(cmyk: Uint8Array): Uint8Array {
   return rgb;
 }
 
-function checkSize({ width, height }: { width: number; height: number }, limits: ImageLimits): void {
+/** @throws UserError where an image of that size is not read */
+export function checkSize({ width, height }: { width: number; height: number }, limits: ImageLimits): void {
   const size = `${width} x ${height} pixels`;
   if (width * height > limits.maxPixels) {
-    throw new UserError(`image of ${size} is too large`, { remedy: `Scale it to at most ${limits.maxPixels} pixels.` });
+    throw new UserError(`image of ${size} is too large`, {
+      remedy: `Scale it to at most ${limits.maxPixels} pixels, or raise data.maxImagePixels.`,
+    });
   }
   if (Math.min(width, height) < limits.minSide) {
     throw new UserError(`image of ${size} is too small`, {
@@ -126,15 +189,22 @@ function checkSize({ width, height }: { width: number; height: number }, limits:
   }
 }
 
-async function readImage(file: string, { maxBytes }: ImageLimits): Promise<Buffer> {
+/** What an image file holds, and its size and date when it was opened. */
+export interface ImageBytes {
+  readonly bytes: Buffer;
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+
+/** @throws UserError that names the file, where it is none, is too large, or holds no image of a known format */
+export async function readImage(file: string, { maxBytes }: ImageLimits): Promise<ImageBytes> {
   try {
-    await using handle = await open(file);
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw new UserError('is not a file', { where: file });
-    if (stat.size > maxBytes) {
-      throw new UserError(`image file of ${stat.size} bytes is too large (limit ${maxBytes})`, { where: file });
+    await using handle = await openFile(file);
+    const { size, mtimeMs } = await handle.stat();
+    if (size > maxBytes) {
+      throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where: file });
     }
-    const bytes = await handle.readFile();
+    const bytes = await readWhole(handle, size);
     if (bytes.length === 0) throw new UserError('image file is empty', { where: file });
     if (!isRaster(bytes)) {
       throw new UserError('not an image in a supported format', {
@@ -142,7 +212,7 @@ async function readImage(file: string, { maxBytes }: ImageLimits): Promise<Buffe
         remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
       });
     }
-    return bytes;
+    return { bytes, size, mtimeMs };
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(hasCode(error, 'ENOENT') ? 'image file not found' : messageOf(error), { where: file });

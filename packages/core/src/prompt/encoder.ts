@@ -8,13 +8,14 @@ import { fileError, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import type { Frame, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
+import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
-import { loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
+import { gridOf, loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
 import { placeImages } from './places.ts';
 import { promptPositions } from './positions.ts';
-import { frameOf, type Coordinates } from './resize.ts';
+import { frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
-import { Tokenizer } from './tokenizer.ts';
+import { Tokenizer, type Piece } from './tokenizer.ts';
 import { VisualReader, type Visual } from './visuals.ts';
 
 export interface EncoderOptions {
@@ -23,6 +24,8 @@ export interface EncoderOptions {
   readonly maxPixels?: number | undefined;
   /** Longer prompts are refused; unset: any length. */
   readonly maxPromptTokens?: number | undefined;
+  /** Images of more pixels are refused. */
+  readonly maxImagePixels?: number | undefined;
   /** Budget for decoded images kept in memory. */
   readonly imageCacheBytes?: number | undefined;
   /** Images are first stretched to a square of that side, whatever their aspect; unset: they are not. */
@@ -77,6 +80,7 @@ export class PromptEncoder {
   readonly coordinates: Coordinates;
   readonly #parts: Parts;
   readonly #visuals: VisualReader;
+  readonly #placed = new Set<string>();
 
   /**
    * @param directory a checkpoint in the Hugging Face layout
@@ -104,7 +108,9 @@ export class PromptEncoder {
     this.tokenizer = parts.tokenizer;
     this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
-    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, parts.options.stretchedTo);
+    const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels, stretchedTo: side } = parts.options;
+    const limits = { ...IMAGE_LIMITS, maxPixels };
+    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, { limits, side });
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -130,22 +136,15 @@ export class PromptEncoder {
    * @throws UserError for an unusable image, or a prompt longer than the limit
    */
   async encode(input: PromptInput, where?: string): Promise<Prompt> {
-    const { tokenizer, template, settings, model } = this.#parts;
+    const { settings, model } = this.#parts;
     const messages = 'messages' in input ? input.messages : conversation(input, where);
-    const { rendered, pieces } = template.render(messages, (text) => tokenizer.hasSpecial(text));
+    const { rendered, pieces } = this.#render(messages);
     const visuals = await this.#visuals.read(messages);
     const images = visuals.filter((each) => each.kind === 'image');
     const videos = visuals.filter((each) => each.kind === 'video');
     if (videos.length > 0) requireOnePatch(model, this.#parts.videoSettings, where);
-
-    const counts = (each: readonly Visual[]) =>
-      each.map(({ grid: [t, h, w] }) => (t * h * w) / settings.mergeSize ** 2);
-    const placeholders = new Map([
-      [model.image_token_id, { what: 'image', counts: counts(images) }],
-      [model.video_token_id, { what: 'video', counts: counts(videos) }],
-    ]);
-    const inputIds = expand(tokenizer.encodePieces(pieces), placeholders, where);
-    this.#checkLength(inputIds.length, counts(visuals), where);
+    const inputIds = this.#expand(pieces, visuals, where);
+    this.#checkLength(inputIds.length, visuals, where);
     const imageGridThw = images.map(({ grid }) => grid);
     const videoGridThw = videos.map(({ grid }) => grid);
     return {
@@ -166,6 +165,60 @@ export class PromptEncoder {
       }),
       frames: images.map(({ image }) => this.#frame(image)),
     };
+  }
+
+  /**
+   * What `encode` would say of a question whose images are so large, without looking at them.
+   * @returns the frames of the images
+   * @throws UserError as `encode` does, but for images that cannot be used
+   */
+  measure(input: QuestionInput, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
+    const { settings, options } = this.#parts;
+    const messages = conversation(input, where);
+    const { rendered, pieces } = this.#render(messages);
+    const { stretchedTo: side } = options;
+    const sizes = input.images.map(sizeOf);
+    const shown = sizes.map((size) => smartResize(side === undefined ? size : { width: side, height: side }, settings));
+    const visuals = shown.map((size): Seen => ({ kind: 'image', grid: gridOf(size, settings) }));
+    const limit = options.maxPromptTokens ?? Infinity;
+    const most = mostTokens(rendered) + this.#tokens(visuals);
+    if (most > limit) this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
+    else this.#requirePlaces(pieces, visuals, where);
+    return sizes.map((size, i) => frameOf(size, shown[i]!, this.coordinates.thousandths));
+  }
+
+  #render(messages: readonly Message[]): { rendered: string; pieces: Piece[] } {
+    const { tokenizer, template } = this.#parts;
+    return template.render(messages, (text) => tokenizer.hasSpecial(text));
+  }
+
+  /** Tokens of images and videos. */
+  #tokens(visuals: readonly Seen[]): number {
+    return visuals.reduce((sum, each) => sum + this.#count(each), 0);
+  }
+
+  #count({ grid: [t, h, w] }: Seen): number {
+    return (t * h * w) / this.#parts.settings.mergeSize ** 2;
+  }
+
+  #expand(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): number[] {
+    const { tokenizer, model } = this.#parts;
+    const counts = (kind: Seen['kind']) =>
+      visuals.filter((each) => each.kind === kind).map((each) => this.#count(each));
+    const placeholders = new Map([
+      [model.image_token_id, { what: 'image', counts: counts('image') }],
+      [model.video_token_id, { what: 'video', counts: counts('video') }],
+    ]);
+    return expand(tokenizer.encodePieces(pieces), placeholders, where);
+  }
+
+  /** Texts of messages hold no placeholder: what the template writes around them is looked at once. */
+  #requirePlaces(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): void {
+    const around = pieces.filter(({ control }) => control);
+    const key = `${visuals.length} ${around.map(({ text }) => text).join('\0')}`;
+    if (this.#placed.has(key)) return;
+    this.#expand(around, visuals, where);
+    if (this.#placed.size < REMEMBERED) this.#placed.add(key);
   }
 
   /**
@@ -196,16 +249,29 @@ export class PromptEncoder {
     return frameOf({ width: originalWidth, height: originalHeight }, pixels, this.coordinates.thousandths);
   }
 
-  #checkLength(length: number, placeholders: readonly number[], where: string | undefined): void {
+  #checkLength(length: number, visuals: readonly Seen[], where: string | undefined): void {
     const limit = this.#parts.options.maxPromptTokens;
     if (limit === undefined || length <= limit) return;
-    const image = placeholders.reduce((sum, count) => sum + count, 0);
-    throw new UserError(`the prompt has ${length} tokens (${image} of them image), more than ${limit}`, {
-      where,
-      remedy: 'Raise data.maxPromptTokens, lower data.maxPixels, or shorten the text.',
-    });
+    throw new UserError(
+      `the prompt has ${length} tokens (${this.#tokens(visuals)} of them image), more than ${limit}`,
+      {
+        where,
+        remedy: 'Raise data.maxPromptTokens, lower data.maxPixels, or shorten the text.',
+      },
+    );
   }
 }
+
+/** An image or a video as far as its tokens are concerned. */
+type Seen = Pick<Visual, 'kind' | 'grid'>;
+
+/** Texts that templates write around messages, of which it is known that they have their places. */
+const REMEMBERED = 1000;
+
+/** Tokens that a text can have at most: one for every byte, of which normalisation may make three. */
+const mostTokens = (text: string): number => (isAscii(text) ? text.length : 9 * text.length) + 16;
+
+const isAscii = (text: string): boolean => /^[\0-\x7f]*$/.test(text);
 
 /** Both files of a checkpoint name the size of its patches; a model with one size reads patches of another as noise. */
 function requireOnePatch(model: ModelFile, settings: ImageSettings, where: string | undefined): void {

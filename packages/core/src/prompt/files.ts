@@ -1,5 +1,6 @@
 /** The JSON files of a Hugging Face model directory. */
-import { readFileSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
@@ -60,4 +61,14 @@ export function requireJson<Schema extends z.ZodType>(
     });
   }
   return value;
+}
+
+/** Stands for all files of a checkpoint that say how a prompt is made: equal where they hold the same. */
+export function promptPrint(directory: string): string {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(directory).sort()) {
+    if (!/\.(?:json|jinja|txt)$/.test(name) || name.endsWith('.index.json')) continue;
+    hash.update(`${name}\0`).update(readFileSync(path.join(directory, name)));
+  }
+  return hash.digest('hex');
 }

@@ -10,7 +10,7 @@ import { invariant, UserError } from '../errors.ts';
 import type { PixelArea, Processor } from '../model/family.ts';
 import type { Pixels } from './decode.ts';
 import { readJson } from './files.ts';
-import type { ResizeSettings } from './resize.ts';
+import type { ResizeSettings, Size } from './resize.ts';
 
 export interface ImageSettings extends ResizeSettings {
   readonly temporalPatchSize: number;
@@ -130,7 +130,7 @@ export function resizePixels(pixels: Pixels, { width, height }: { width: number;
 }
 
 /** [t, h, w] in patches. */
-export function gridOf({ width, height }: Pixels, { patchSize }: ImageSettings): readonly [number, number, number] {
+export function gridOf({ width, height }: Size, { patchSize }: ImageSettings): readonly [number, number, number] {
   return [1, height / patchSize, width / patchSize];
 }
 

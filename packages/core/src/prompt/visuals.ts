@@ -3,7 +3,7 @@ import { UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import { decodeImage, type Pixels } from './decode.ts';
+import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
 import { smartResize } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
@@ -25,20 +25,26 @@ interface Video {
 
 export type Visual = StillImage | Video;
 
+/** How images are read. */
+interface Reading {
+  readonly limits: ImageLimits;
+  /** Of the square that they are stretched to first; unset: they are not. */
+  readonly side?: number | undefined;
+}
+
+const ANYHOW: Reading = { limits: IMAGE_LIMITS };
+
 export class VisualReader {
   readonly #images: ImageSettings;
   readonly #videos: ImageSettings;
   readonly #cache: ImageCache;
-  readonly #side: number | undefined;
+  readonly #reading: Reading;
 
-  /**
-   * @param cacheBytes budget for resized images kept in memory; frames of videos are not kept
-   * @param side of the square that images are stretched to first; unset: they are not
-   */
-  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number, side?: number) {
+  /** @param cacheBytes budget for resized images kept in memory; frames of videos are not kept */
+  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number, reading: Reading = ANYHOW) {
     this.#images = images;
     this.#videos = videos;
-    this.#side = side;
+    this.#reading = reading;
     this.#cache = new ImageCache(cacheBytes);
   }
 
@@ -72,14 +78,14 @@ export class VisualReader {
   }
 
   async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#side));
+    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#reading));
     return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
   async #readVideo({ video, fps }: VideoPart): Promise<Video> {
     const frames: PreparedImage[] = [];
     for (const file of video) {
-      const frame = await prepare(file, this.#videos);
+      const frame = await prepare(file, this.#videos, { limits: this.#reading.limits });
       const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
       if (frame.originalWidth !== width || frame.originalHeight !== height) {
         throw new UserError(
@@ -95,9 +101,9 @@ export class VisualReader {
   }
 }
 
-async function prepare(file: string, settings: ImageSettings, side?: number): Promise<PreparedImage> {
-  const decoded = await decodeImage(file);
+async function prepare(file: string, settings: ImageSettings, { limits, side }: Reading): Promise<PreparedImage> {
+  const decoded = await decodeImage(file, limits);
   const shown = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
-  const pixels = resizePixels(shown, smartResize(shown, settings));
-  return { pixels, originalWidth: decoded.width, originalHeight: decoded.height };
+  const pixels = resizePixels(shown, smartResize(side === undefined ? decoded.full : shown, settings));
+  return { pixels, originalWidth: decoded.full.width, originalHeight: decoded.full.height };
 }

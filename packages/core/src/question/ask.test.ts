@@ -1,11 +1,10 @@
 /** From a sample to a question, with eyes that write down what they are shown. */
 import { expect, test } from 'vitest';
-import { UserError } from '../errors.ts';
 import { makeScorer } from '../reward/reward.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
 import { NO_PROMPT } from '../testing/groups.ts';
-import { ask, askAll, type Encodes, type Question } from './ask.ts';
+import { ask, type Encodes } from './ask.ts';
 
 const task = grounding.create(grounding.parameters.parse({}), []);
 const scorer = makeScorer(task);
@@ -38,22 +37,4 @@ test('images, system turn and frames go along; the label is read in them', async
   expect(input).toMatchObject({ system: 'be brief', images: ['/a.png'], places: true });
   expect(where).toBe(`${one.source.file}:${one.source.line} (a)`);
   expect(question).toMatchObject({ sample: one, frames: [SQUARE], truth: { objects: [{ box: [1, 2, 3, 4] }] } });
-});
-
-test('what cannot be asked comes in one list, and bugs at once', async () => {
-  const { question } = await shown({});
-  const samples = Array.from({ length: 25 }, (_, i) => sample([], { id: `s${i}` }));
-  const seen: number[][] = [];
-  const all = await askAll(
-    samples,
-    () => Promise.resolve(question),
-    (...given) => seen.push(given),
-  );
-  expect(all).toHaveLength(25);
-  expect(all[0]).toEqual<Question>({ ...question, prompt: { ...question.prompt, pixelValues: undefined } });
-  expect(seen.at(-1)).toEqual([25, 25]);
-  const refuse = ({ id }: { id: string }) =>
-    id === 's3' || id === 's4' ? Promise.reject(new UserError(`${id} is unusable`)) : Promise.resolve(question);
-  await expect(askAll(samples, refuse)).rejects.toThrow(/s3 is unusable[^]*s4 is unusable/);
-  await expect(askAll(samples, () => Promise.reject(new Error('a bug')))).rejects.toThrow('a bug');
 });

@@ -1,9 +1,11 @@
 /** A sample becomes what the model is asked and what the answer is compared with. */
+import type { Frames } from '../data/images.ts';
 import { UserError } from '../errors.ts';
 import { scorerOf, type Scorer, type Subject } from '../reward/reward.ts';
+import type { Task } from '../tasks/task.ts';
 import { fillTemplate } from '../tasks/template.ts';
 import type { PromptEncoder } from '../prompt/encoder.ts';
-import type { Prompt, Sample } from '../types.ts';
+import type { Frame, Prompt, Sample } from '../types.ts';
 
 /** A sample with its prompt and its parsed label. */
 export interface Question extends Subject {
@@ -15,6 +17,11 @@ export interface Encodes {
   readonly encoder: Pick<PromptEncoder, 'encode'>;
 }
 
+/** The same, where sizes of images are enough. */
+export interface Measures {
+  readonly encoder: Pick<PromptEncoder, 'measure'>;
+}
+
 /** What asks a question: the policy's eyes, the sample's task, and a prompt template in place of the task's own. */
 export interface Asking {
   readonly policy: Encodes;
@@ -23,44 +30,44 @@ export interface Asking {
   readonly system?: string | undefined;
 }
 
+interface Asked {
+  readonly task: Task;
+  readonly input: Parameters<PromptEncoder['measure']>[0];
+  /** For messages. */
+  readonly where: string;
+}
+
 /** A sample may bring its own template in its field `prompt`; that of the experiment wins. */
-export async function ask({ policy, scorer, prompt: template, system }: Asking, sample: Sample): Promise<Question> {
+function asked({ scorer, prompt: template, system }: Omit<Asking, 'policy'>, sample: Sample): Asked {
   const { task } = scorerOf(scorer, sample);
-  const where = `${sample.source.file}:${sample.source.line} (${sample.id})`;
   const { prompt: own } = sample.extra;
   const chosen = template ?? (typeof own === 'string' ? own : task.template);
   const problem = fillTemplate(chosen, task.variables(sample.problem));
-  const prompt = await policy.encoder.encode({ problem, images: sample.images, system, places: true }, where);
+  const where = `${sample.source.file}:${sample.source.line} (${sample.id})`;
+  return { task, where, input: { problem, images: sample.images, system, places: true } };
+}
+
+export async function ask({ policy, ...asking }: Asking, sample: Sample): Promise<Question> {
+  const { task, input, where } = asked(asking, sample);
+  const prompt = await policy.encoder.encode(input, where);
   return { sample, prompt, frames: prompt.frames, truth: task.parseTruth(sample, prompt.frames) };
 }
 
-const shown = 20;
-
 /**
- * Every sample asked once, before anything is trained or judged: what cannot be used comes in one list.
- * @returns questions without their patches, so that a whole dataset fits into memory
+ * What asking would find, from the sizes of the images alone: nothing is decoded and nothing encoded that need not be.
+ * @throws UserError as `ask` does
  */
-export async function askAll(
-  samples: readonly Sample[],
-  asked: (sample: Sample) => Promise<Question>,
-  onProgress: (done: number, total: number) => void = () => undefined,
-): Promise<Question[]> {
-  const questions: Question[] = [];
-  const faults: UserError[] = [];
-  for (const sample of samples) {
-    try {
-      const question = await asked(sample);
-      questions.push({ ...question, prompt: { ...question.prompt, pixelValues: undefined } });
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      faults.push(error);
-    }
-    onProgress(questions.length + faults.length, samples.length);
-  }
-  if (faults.length === 0) return questions;
-  const lines = faults.slice(0, shown).map(({ where, reason }) => `${where ?? 'unknown place'}: ${reason}`);
-  const more = faults.length > shown ? `\n... and ${faults.length - shown} more` : '';
-  throw new UserError(`${faults.length} of ${samples.length} samples cannot be used:\n${lines.join('\n')}${more}`, {
-    remedy: faults[0]?.remedy,
-  });
+export function weigh(
+  { policy, ...asking }: Omit<Asking, 'policy'> & { readonly policy: Measures },
+  sample: Sample,
+  sizes: Frames,
+): Subject {
+  const { task, input, where } = asked(asking, sample);
+  const sizeOf = (file: string): Frame => {
+    const frame = sizes.get(file);
+    if (!frame) throw new UserError(`image was not looked at: ${file}`, { where });
+    return frame;
+  };
+  const frames = policy.encoder.measure(input, sizeOf, where);
+  return { sample, frames, truth: task.parseTruth(sample, frames) };
 }

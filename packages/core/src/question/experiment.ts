@@ -7,17 +7,22 @@ import path from 'node:path';
 
 import { resolveSteps, type Config } from '../config/schema.ts';
 import { readDataset, type DatasetOptions, type ReadDataset } from '../data/dataset.ts';
-import { unusable } from '../data/findings.ts';
+import type { Frames } from '../data/images.ts';
+import { paced } from '../data/paced.ts';
+import { printOf } from '../data/print.ts';
+import { pickSamples } from '../data/samples.ts';
+import { Numbers } from '../data/texts.ts';
+import { badLines, unusable, type Finding } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
 import { maskRewards } from '../masks/reward.ts';
 import { knownPlugin } from '../plugins/known.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
-import { makeScorers, type RewardFunction, type Scorer } from '../reward/reward.ts';
-import { taskDefinition, taskNames } from '../tasks/registry.ts';
+import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
+import { taskDefinition, taskNames, tasksPrint } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { fillTemplate } from '../tasks/template.ts';
-import type { Frame, Sample } from '../types.ts';
-import { ask, type Encodes, type Question } from './ask.ts';
+import type { Frame, Sample, Samples } from '../types.ts';
+import { ask, weigh, type Encodes, type Measures, type Question } from './ask.ts';
 import { settle, type GivenSettings, type Settings } from './settings.ts';
 
 export interface ExperimentSources {
@@ -29,10 +34,14 @@ export interface ExperimentSources {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths'>;
+export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths' | 'reading'>;
 
-export interface LoadedSamples {
-  readonly samples: Sample[];
+export interface LoadOptions extends ReadOptions {
+  /** Samples that cannot be used are left out, and this hears which; unset: they are an error. */
+  readonly onSkip?: ((message: string) => void) | undefined;
+}
+
+export interface LoadedSamples extends Omit<ReadDataset, 'findings'> {
   /** The experiment with every task that the samples name. */
   readonly experiment: Experiment;
 }
@@ -82,11 +91,19 @@ export class Experiment {
    * are. Names of no task are left to whoever checks the samples.
    * @throws UserError where parameters are wrong, or contradict the samples
    */
-  decide(samples: readonly Sample[]): Experiment {
+  decide(samples: Samples): Experiment {
+    const places = Map.groupBy(samples.map(({ task }) => task).entries(), ([, task]) => task);
+    return this.decideTasks(
+      new Map([...places].map(([task, own]) => [task, pickSamples(samples, own.map(([place]) => place))])), // prettier-ignore
+    );
+  }
+
+  /** The same, of samples by their task. */
+  decideTasks(samples: ReadonlyMap<string, Samples>): Experiment {
     const tasks = new Map(this.tasks);
     const parameters = { ...this.settings.parameters };
     const known = new Set(taskNames());
-    for (const [name, own] of Map.groupBy(samples, ({ task }) => task)) {
+    for (const [name, own] of samples) {
       if (tasks.has(name) || !known.has(name)) continue;
       const made = makeTask(name, parameters[name], own);
       tasks.set(name, made.task);
@@ -99,22 +116,29 @@ export class Experiment {
    * The samples of a file, all checked, and the experiment with their tasks.
    * @throws UserError that lists what is wrong
    */
-  async load(file: string, options: ReadOptions = {}): Promise<LoadedSamples> {
-    const { samples, findings, experiment } = await this.read(file, options);
+  async load(file: string, { onSkip, ...options }: LoadOptions = {}): Promise<LoadedSamples> {
+    const { findings, ...loaded } = await this.read(file, options);
     const error = unusable(findings);
-    if (error) throw error;
-    return { samples: [...samples], experiment };
+    if (!error) return loaded;
+    if (!onSkip) throw error;
+    const samples = await usableSamples(loaded.samples, findings, options);
+    // The message of the error says what is wrong with the file as a whole, where that is so.
+    if (samples.length === 0) throw error;
+    onSkip(error.reason);
+    return { ...loaded, samples, print: await printOf(file, samples, loaded.bytesOf, { signal: options.signal }) };
   }
 
   /** The samples of a file with what is wrong with them, and the experiment with their tasks. */
   async read(file: string, options: ReadOptions = {}): Promise<ReadDataset & Pick<LoadedSamples, 'experiment'>> {
     const made: Experiment[] = [];
-    const truths = (all: readonly Sample[]): Experiment => {
-      const experiment = this.decide(all);
+    const truths = (_: Samples, tasks: ReadonlyMap<string, Samples>): Experiment => {
+      const experiment = this.decideTasks(tasks);
       made.push(experiment);
       return experiment;
     };
-    const read = await readDataset(file, { ...options, task: this.settings.task, truths });
+    const { task, parameters, plugins } = this.settings;
+    const reading = { parameters, plugins, decided: [...this.tasks.keys()], known: tasksPrint() };
+    const read = await readDataset(file, { ...options, task, truths, reading });
     return { ...read, experiment: made.at(-1) ?? this };
   }
 
@@ -127,6 +151,12 @@ export class Experiment {
   ask(policy: Encodes, sample: Sample): Promise<Question> {
     const { prompt, system } = this.settings;
     return ask({ policy, scorer: this.scorer, prompt, system }, sample);
+  }
+
+  /** sample -> truth, and whether it can be asked, from the sizes of its images. */
+  weigh(policy: Measures, sample: Sample, sizes: Frames): Subject {
+    const { prompt, system } = this.settings;
+    return weigh({ policy, scorer: this.scorer, prompt, system }, sample, sizes);
   }
 
   /** The user turn of a question that is in no dataset: that of the task of samples which name none. */
@@ -155,11 +185,26 @@ export class Experiment {
   }
 }
 
+/** Samples without those that an error was found in. */
+async function usableSamples(
+  samples: Samples,
+  findings: readonly Finding[],
+  { signal }: Pick<LoadOptions, 'signal'>,
+): Promise<Samples> {
+  const bad = badLines(findings);
+  const kept = new Numbers();
+  const visit = ({ source }: Sample, place: number): void => {
+    if (bad.get(source.file)?.has(source.line) !== true) kept.push(place);
+  };
+  await paced(samples, visit, { signal });
+  return pickSamples(samples, kept.values);
+}
+
 /** @throws UserError where there is no such task, or parameters are wrong, or contradict the samples */
 function makeTask(
   name: string,
   given: unknown,
-  samples: readonly Sample[],
+  samples: Samples,
 ): { task: Task; parameters: Settings['parameters'][string] } {
   const definition = taskDefinition(name);
   const parsed = definition.parameters.safeParse(given ?? {});

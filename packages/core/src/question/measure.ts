@@ -80,7 +80,9 @@ async function decideByTraining(experiment: Experiment, config: Config): Promise
   const { task } = config.data;
   let decided = experiment;
   for (const { file, limit } of dataOf(config)) {
-    if (existsSync(file)) decided = decided.decide(await peekSamples(file, { ...config.data, task, limit }));
+    if (!existsSync(file)) continue;
+    const { tasks } = await peekSamples(file, { ...config.data, task, limit });
+    decided = decided.decideTasks(tasks);
   }
   return decided;
 }

@@ -1,8 +1,8 @@
 /** Whether a run that goes on has the data and the rewards that it had. */
 import type { Config } from '../config/schema.ts';
-import { dataChange, printOf, type DataPrint } from '../data/print.ts';
+import { dataChange, hashesOf, type DataPrint } from '../data/print.ts';
 import { UserError } from '../errors.ts';
-import type { Sample } from '../types.ts';
+import type { Samples } from '../types.ts';
 import type { Settings } from './settings.ts';
 
 /**
@@ -46,34 +46,30 @@ export interface DataPrints {
 
 interface Data {
   readonly config: Config;
-  readonly samples: readonly Sample[];
-  readonly validation: readonly Sample[];
+  readonly samples: Samples;
+  readonly validation: Samples;
+  readonly prints: DataPrints;
 }
 
 /** @throws UserError that names the file and what changed, where a run goes on with other data */
 export function requireSameData(
   before: DataPrints | undefined,
-  { config: { data, ...config }, samples, validation }: Data,
+  { config: { data, ...config }, samples, validation, prints }: Data,
 ): void {
   // Another number of validation samples is what `eval.limit` and `eval.every` may ask for.
   const isLimited = config.eval.limit !== undefined || validation.length === 0;
   const held = isLimited && validation.length !== before?.validation?.samples ? undefined : before?.validation;
   const sets = [
-    [data.train, before?.train, samples],
-    [data.validation, held, validation],
+    [data.train, before?.train, prints.train, samples],
+    [data.validation, held, prints.validation, validation],
   ] as const;
-  for (const [file, print, now] of sets) {
-    const change = print && dataChange(print, now);
+  for (const [file, print, now, own] of sets) {
+    if (!print || print.sha256 === now?.sha256) continue;
+    const change = dataChange(print, hashesOf(own));
     if (change === undefined) continue;
     throw new UserError(`the data is not what the run was trained with: ${change}`, {
-      where: file ?? print!.file,
+      where: file ?? print.file,
       remedy: 'Bring the data back, or go on with it as it is: --changed-data.',
     });
   }
 }
-
-/** What a checkpoint keeps of the data. */
-export const printsOf = ({ config: { data }, samples, validation }: Data): DataPrints => ({
-  train: printOf(data.train, samples),
-  validation: validation.length > 0 && data.validation ? printOf(data.validation, validation) : undefined,
-});

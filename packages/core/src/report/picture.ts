@@ -15,8 +15,9 @@ const MOST_SIDE = 640;
 
 /** Small pictures are embedded without loss, others as JPEG. */
 export async function embedPicture(file: string): Promise<Picture> {
-  const { data, width, height } = await decodeImage(file);
-  const image = sharp(data, { raw: { width, height, channels: 3 } });
+  const { data, full, ...size } = await decodeImage(file);
+  const { width, height } = full;
+  const image = sharp(data, { raw: { ...size, channels: 3 } });
   const small = Math.max(width, height) <= MOST_SIDE / 2;
   const bytes = small
     ? await image.png().toBuffer()

@@ -5,7 +5,7 @@ import type { Answer } from '../tasks/task.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
 import type { Terms } from '../types.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
-import { labelsThatCannotWin, labelWarnings } from '../label/labelcheck.ts';
+import { labelsThatCannotWin, LosingLabels, type LabelThatCannotWin } from '../label/labelcheck.ts';
 import { defineReward, makeScorer, scoreGroups, scoreTerms, skip, totalReward, type RewardFunction } from './reward.ts';
 
 type Input = Parameters<typeof grounding.parameters.parse>[0];
@@ -157,6 +157,11 @@ test('training warns of each kind of rival, and says what follows', () => {
     rivalIs,
   });
   const losing = [...['a', 'b', 'c', 'd', 'e', 'f'].map((id) => lost(id, 'nearly right')), lost('g', 'wrong')];
+  const labelWarnings = (labels: readonly LabelThatCannotWin[], ...about: Parameters<LosingLabels['warnings']>) => {
+    const found = new LosingLabels();
+    found.add(labels);
+    return found.warnings(...about);
+  };
   const [wrong, nearly, ...none] = labelWarnings(losing, 9, { smooth: 'reward' });
   expect(wrong).toContain('1 of 9 samples cannot win against a wrong answer with thinking (g)');
   expect(nearly).toContain(

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample } from '../tasks/grounding/testkit.ts';
 import { makeScorer, type Subject } from './reward.ts';
-import { describeLost, lostLabels, withoutLost } from './survival.ts';
+import { LostLabels, lostLabel } from './survival.ts';
 
 const task = { ...grounding.create(grounding.parameters.parse({}), []), lost: (truth: unknown) => truth as string };
 const scorer = makeScorer(task as unknown as Parameters<typeof makeScorer>[0]);
@@ -12,24 +12,23 @@ const scorer = makeScorer(task as unknown as Parameters<typeof makeScorer>[0]);
 const subjects = (...reasons: readonly (string | undefined)[]): Subject[] =>
   reasons.map((truth, i) => ({ sample: sample([], { id: `s${i}` }), truth, frames: [] }));
 
-test('what is lost is left out, and the rest is taught in its order', () => {
+test('a label is lost where its task says why', () => {
   const all = subjects(undefined, 'too small', undefined, 'gone');
-  const { taught, lost } = withoutLost(scorer, all);
-  expect(taught).toEqual([all[0], all[2]]);
-  expect(lost).toEqual([
-    { ...all[1]!, reason: 'too small' },
-    { ...all[3]!, reason: 'gone' },
+  expect(all.map((subject) => lostLabel(scorer, subject))).toEqual([
+    ...[undefined, { ...all[1]!, reason: 'too small' }, undefined, { ...all[3]!, reason: 'gone' }],
   ]);
-  expect(lostLabels(scorer, all)).toEqual(lost);
   const { lost: _, ...other } = task;
   const careless = makeScorer(other as unknown as Parameters<typeof makeScorer>[0]);
-  expect(withoutLost(careless, all)).toEqual({ taught: all, lost: [] });
+  expect(all.map((subject) => lostLabel(careless, subject))).toEqual([undefined, undefined, undefined, undefined]);
 });
 
 test('five are named with their lines, the others counted', () => {
   const lines = (n: number) => {
-    const lost = lostLabels(scorer, subjects(...Array.from({ length: n }, (_, i) => `reason ${i}`)));
-    return describeLost(lost, 9)?.split('\n');
+    const lost = new LostLabels();
+    for (const subject of subjects(...Array.from({ length: n }, (_, i) => `reason ${i}`))) {
+      lost.add(lostLabel(scorer, subject)!);
+    }
+    return lost.describe(9)?.split('\n');
   };
   expect(lines(0)).toBeUndefined();
   const five = lines(5)!;

@@ -1,5 +1,4 @@
 /** Labels that rounding to the model's coordinates destroys: taught, they would be wrong by the task's own measure. */
-import type { Sample } from '../types.ts';
 import { scorerOf, type Scorer, type Subject } from './reward.ts';
 
 export interface LostLabel extends Subject {
@@ -12,33 +11,37 @@ const SHOWN = 5;
 const reasonOf = (scorers: Scorer, { sample, truth, frames }: Subject): string | undefined =>
   scorerOf(scorers, sample).task.lost?.(truth, frames);
 
-/** The subjects whose label would not earn the full mark as the model writes it, and why. */
-export const lostLabels = (scorers: Scorer, subjects: readonly Subject[]): LostLabel[] =>
-  subjects.flatMap((subject) => {
-    const reason = reasonOf(scorers, subject);
-    return reason === undefined ? [] : [{ ...subject, reason }];
-  });
+/** Why the label of a subject would not earn the full mark as the model writes it; undefined where it would. */
+export const lostLabel = (scorers: Scorer, subject: Subject): LostLabel | undefined => {
+  const reason = reasonOf(scorers, subject);
+  return reason === undefined ? undefined : { ...subject, reason };
+};
 
-/** Subjects to train on, in any paradigm, so that all train on the same; and those that are left out. */
-export function withoutLost<S extends Subject>(
-  scorers: Scorer,
-  subjects: readonly S[],
-): { readonly taught: readonly S[]; readonly lost: readonly LostLabel[] } {
-  const lost = lostLabels(scorers, subjects);
-  const left = new Set<Sample>(lost.map(({ sample }) => sample));
-  return { taught: subjects.filter(({ sample }) => !left.has(sample)), lost };
-}
+/** Labels that are lost: how many, and the first of them. */
+export class LostLabels {
+  readonly #first: LostLabel[] = [];
+  #count = 0;
 
-/** A text for whoever trains; undefined where nothing is lost. */
-export function describeLost(lost: readonly LostLabel[], total: number): string | undefined {
-  if (lost.length === 0) return undefined;
-  const listed = lost
-    .slice(0, SHOWN)
-    .map(({ sample: { id, source }, reason }) => `  ${source.file}:${source.line} (${id}): ${reason}`);
-  if (lost.length > SHOWN) listed.push(`  and ${lost.length - SHOWN} more`);
-  return [
-    `${lost.length} of ${total} samples are left out: their labels do not survive the model's coordinates`,
-    '  (visurf data check FILE --model MODEL says at which size of the image they would)',
-    ...listed,
-  ].join('\n');
+  get count(): number {
+    return this.#count;
+  }
+
+  add(label: LostLabel): void {
+    if (this.#count < SHOWN) this.#first.push(label);
+    this.#count += 1;
+  }
+
+  /** A text for whoever trains on so many samples; undefined where nothing is lost. */
+  describe(total: number): string | undefined {
+    if (this.#count === 0) return undefined;
+    const listed = this.#first.map(
+      ({ sample: { id, source }, reason }) => `  ${source.file}:${source.line} (${id}): ${reason}`,
+    );
+    if (this.#count > SHOWN) listed.push(`  and ${this.#count - SHOWN} more`);
+    return [
+      `${this.#count} of ${total} samples are left out: their labels do not survive the model's coordinates`,
+      '  (visurf data check FILE --model MODEL says at which size of the image they would)',
+      ...listed,
+    ].join('\n');
+  }
 }

@@ -26,7 +26,7 @@ export interface RespondOptions extends Sampling {
   readonly promptIds: readonly number[];
   /** Sees every token of the first rollout as it is chosen. */
   readonly onToken?: (token: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a caller chooses; the stop and forbidden tokens are the checkpoint's. */

@@ -1,4 +1,5 @@
 /** The tasks a config can name. */
+import { hash } from 'node:crypto';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { anomaly } from './anomaly/anomaly.ts';
@@ -8,6 +9,7 @@ import { click } from './click/click.ts';
 import { markDefined } from './defined.ts';
 import { grounding } from './grounding/grounding.ts';
 import { math } from './math/math.ts';
+import type { Sample } from '../types.ts';
 import type { TaskDefinition } from './task.ts';
 
 const definitions = new Map<string, TaskDefinition>();
@@ -37,6 +39,32 @@ export function registerTask(definition: TaskDefinition): void {
 
 export function taskNames(): readonly string[] {
   return [...definitions.keys()];
+}
+
+/**
+ * Whether a task wants to see this sample before it is used.
+ * @param told what samples have told it before; what this one tells is added
+ */
+export function wantsToSee(sample: Sample, told: Set<string>): boolean {
+  const definition = definitions.get(sample.task);
+  if (definition === undefined) return false;
+  if (definition.tells) {
+    const tells = definition.tells(sample);
+    const isNew = tells !== undefined && !told.has(tells);
+    if (isNew) told.add(tells);
+    return isNew;
+  }
+  return definition.decide !== undefined || definition.create.length > 1;
+}
+
+/** Stands for all tasks that are known, as far as the text of their functions tells. */
+export function tasksPrint(): string {
+  const textOf = (definition: TaskDefinition): string =>
+    Object.values(definition)
+      .filter((value) => typeof value === 'function')
+      .map(String)
+      .join('\n');
+  return hash('sha256', [...definitions].map(([name, definition]) => `${name}\n${textOf(definition)}`).join('\n'));
 }
 
 /** @throws UserError where there is no such task */

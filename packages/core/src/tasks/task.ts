@@ -5,7 +5,7 @@
  * the frames of its prompt, one per image, relate the two.
  */
 import type { z } from 'zod';
-import type { Box, Frame, Point, Response, Sample, Terms } from '../types.ts';
+import type { Box, Frame, Point, Response, Sample, Samples, Terms } from '../types.ts';
 
 /** What a task reads of a response. */
 export type Answer = Pick<Response, 'text' | 'stop'>;
@@ -85,7 +85,12 @@ export interface TaskDefinition<Schema extends z.ZodType = z.ZodType, Truth = un
    * Parameters with nothing left open: what one leaves to `auto` is read off the samples that the task is used on, and
    * weights are written out. What it returns reads back as itself. Unset: no parameter leaves anything open.
    */
-  decide?(parameters: z.output<Schema>, samples: readonly Sample[]): z.output<Schema>;
+  decide?(parameters: z.output<Schema>, samples: Samples): z.output<Schema>;
+  /**
+   * What a sample tells that `decide` and `create` look for: the first sample that tells a thing is all that is shown of many.
+   * Unset: all are.
+   */
+  tells?(sample: Sample): string | undefined;
   /** @throws UserError where the parameters contradict each other, or the samples */
-  create(parameters: z.output<Schema>, samples: readonly Sample[]): Task<Truth>;
+  create(parameters: z.output<Schema>, samples: Samples): Task<Truth>;
 }

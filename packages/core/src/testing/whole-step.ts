@@ -84,7 +84,7 @@ export async function wholeStep(
       ...changes,
       data: { train, prompt: 'find {Question}', ...data },
     });
-    const { samples, experiment } = await loadData(config);
+    const { samples, experiment } = await loadData({ ...config, data: { ...config.data, allowOutside: true } });
     const load = () => loadModel(model, { device, dtype });
     using policy = new Policy(model, load(), PromptEncoder.load(model, config.data));
     policy.model.precision = config.precision;
@@ -96,7 +96,7 @@ export async function wholeStep(
     const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
     const onPhase = observe?.(policy.model);
     const context = { config, policy, learner, scorer: experiment.scorer, onPhase };
-    const draw = () => ({ samples, indices: samples.map((_, i) => i) });
+    const draw = () => ({ samples: samples.slice(), indices: [...Array(samples.length).keys()] });
     const step = () => trainStep(context, draw, 1, stepWork(config, 1), 1e-3, []);
     const result = asked ? await observed(asked, step) : await step();
     const after = (wanted ? [...parameters] : []).map(([key, each]) => [key, each.toArray()] as const);

@@ -133,6 +133,11 @@ export interface DropoutKey {
   readonly step: number;
 }
 
+export interface UpdateKey extends DropoutKey {
+  /** When aborted before the weights have moved, nothing of the update happens. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** 32 bits for each micro-batch. */
 const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number): number =>
   philox([step, update, micro, 0], [seed >>> 0, 0xd20])[0];
@@ -142,6 +147,7 @@ const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number):
  * @param learningRate of this step, after its schedule
  * @param key of dropout
  * @throws UserError when the loss or the gradient is not finite; the weights are then those before the update.
+ * @throws the signal's reason when it is aborted in time
  */
 export async function updatePolicy(
   learner: Learner,
@@ -149,7 +155,7 @@ export async function updatePolicy(
   weights: LossWeights,
   config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer'>,
   learningRate: number,
-  key: DropoutKey = { seed: 0, step: 0 },
+  key: UpdateKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
   const { model, reference, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
@@ -174,14 +180,25 @@ export async function updatePolicy(
     if (reference)
       for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
     await setImmediate();
+    key.signal?.throwIfAborted();
   }
 
   let gradientNorm = 0;
   let pass = noPass;
   for (let update = 0; update < updatesPerBatch; update++) {
     optimizer.zeroGrad();
-    pass = await forwardBackward(model, micros, updatesPerBatch > 1, config.train.checkpointActivations, (i) =>
-      dropoutSeed(key, update, i),
+    const turned = async (): Promise<void> => {
+      await setImmediate();
+      if (update > 0 || !key.signal?.aborted) return;
+      optimizer.zeroGrad();
+      throw key.signal.reason;
+    };
+    pass = await forwardBackward(
+      model,
+      micros,
+      { frozenOld: updatesPerBatch > 1, recomputed: config.train.checkpointActivations },
+      (i) => dropoutSeed(key, update, i),
+      turned,
     );
     if (work.length === 0) break;
     gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
@@ -219,9 +236,9 @@ const addPass = (a: Pass, b: Pass): Pass => ({
 async function forwardBackward(
   model: QwenVL,
   micros: readonly (readonly Work[])[],
-  frozenOld: boolean,
-  recomputed: boolean,
+  { frozenOld, recomputed }: { readonly frozenOld: boolean; readonly recomputed: boolean },
   dropout: (micro: number) => number,
+  turned: () => Promise<void>,
 ): Promise<Pass> {
   let sum = noPass;
   for (const [i, micro] of micros.entries()) {
@@ -231,7 +248,7 @@ async function forwardBackward(
         deterministic(() => accumulateGradient(model, micro, frozenOld, recomputed)),
       ),
     );
-    await setImmediate();
+    await turned();
   }
   return sum;
 }

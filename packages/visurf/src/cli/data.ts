@@ -2,11 +2,12 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import type * as Library from '@visurf/core';
 import type { Ask, BoxForm, Units } from '@visurf/core';
+import { stoppable } from './interrupt.ts';
 import { measureOf, withPlugins, withTasks } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
-import { downloads, print, printJson, table, warn } from './output.ts';
+import { Progress, downloads, print, printJson, reading, table, warn } from './output.ts';
 
 /** What says how a source is read. */
 interface ReadingOptions {
@@ -14,6 +15,7 @@ interface ReadingOptions {
   readonly boxes?: BoxForm;
   readonly units?: Units;
   readonly split?: string;
+  readonly allowOutside?: true;
 }
 
 interface CheckOptions extends MeasuredOptions, JsonOption, ReadingOptions {
@@ -45,6 +47,8 @@ interface PreviewOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly limit: number;
 }
 
+const WHAT_IS_KEPT = 'What was found out about images is kept: repeat the command to go on';
+
 const ASKS: readonly Ask[] = ['find', 'count', 'exists'];
 
 export function defineData(program: Command): void {
@@ -65,7 +69,8 @@ function withReading(command: Command): Command {
         ...['pixels', 'unit', 'thousandths', 'percent', 'resized'],
       ]),
     )
-    .option('--split <name>', 'the part of a set that is read: train, validation, test');
+    .option('--split <name>', 'the part of a set that is read: train, validation, test')
+    .option('--allow-outside', 'images may lie outside of the folder of the data');
 }
 
 /** The same of commands that ask nobody: their readers come with `--plugin`. */
@@ -94,11 +99,20 @@ function defineCheck(data: Command): void {
     }
     const { json, all, model, revision, base, minPixels, maxPixels, validation } = options;
     const { checkData, listFindings, unusable } = await import('@visurf/core');
-    const report = await checkData(files, {
-      ...(await measureOf(options)),
-      ...readingOf(options),
-      ...{ model, revision, base, minPixels, maxPixels, validation, onProgress: downloads() },
-    });
+    const progress = new Progress();
+    const measure = await measureOf(options);
+    const report = await stoppable(
+      (signal) =>
+        checkData(files, {
+          ...measure,
+          ...readingOf(options),
+          ...{ model, revision, base, minPixels, maxPixels, validation, signal },
+          ...{ onProgress: downloads(), onRead: reading(progress) },
+        }),
+      WHAT_IS_KEPT,
+    );
+    progress.finish();
+    if (!report) return;
     const { n, images, tasks, findings, notes } = report;
     const shown = all ? Infinity : undefined;
     const error = unusable(findings, shown);
@@ -133,7 +147,9 @@ function defineImport(data: Command): void {
   withJson(command).action(async (source: string, options: ImportOptions) => {
     const { importData } = await libraryWith(options);
     const { output, ask, json } = options;
-    const { notes, ...imported } = await importData(source, { ...readingOf(options), output, ask });
+    const found = await stoppable((signal) => importData(source, { ...readingOf(options), output, ask, signal }));
+    if (!found) return;
+    const { notes, ...imported } = found;
     for (const note of notes) warn(note);
     if (json) printJson({ ...imported, notes });
     else print(`${imported.n} samples on ${imported.images} images (${imported.format}): ${output}`);
@@ -156,8 +172,11 @@ function defineSplit(data: Command): void {
     const { output, validation, test, seed, json } = options;
     if (validation + test >= 1) command.error('error: --validation and --test leave nothing to train on');
     const { splitData } = await libraryWith(options);
-    const reading = { ...readingOf(options), task: 'grounding', onNote: warn };
-    const counts = await splitData(file, { ...reading, output, validation, test, seed });
+    const progress = new Progress();
+    const asked = { ...readingOf(options), task: 'grounding', onNote: warn, onProgress: reading(progress) };
+    const counts = await stoppable((signal) => splitData(file, { ...asked, output, validation, test, seed, signal }));
+    progress.finish();
+    if (!counts) return;
     if (json) printJson(counts);
     else
       print(
@@ -181,8 +200,12 @@ function definePreview(data: Command): void {
   withJson(command).action(async (file: string, options: PreviewOptions) => {
     const { output, limit, json } = options;
     const { previewData } = await libraryWith(options);
-    const reading = { ...readingOf(options), task: 'grounding', onNote: warn };
-    const { shown, n } = await previewData(file, { ...reading, output, shown: limit });
+    const progress = new Progress();
+    const asked = { ...readingOf(options), task: 'grounding', onNote: warn, onProgress: reading(progress) };
+    const found = await stoppable((signal) => previewData(file, { ...asked, output, shown: limit, signal }));
+    progress.finish();
+    if (!found) return;
+    const { shown, n } = found;
     if (json) printJson({ shown, n });
     else print(`${shown} of ${n} samples: ${output}`);
   });
@@ -196,11 +219,12 @@ async function libraryWith({ plugin }: PluginOptions): Promise<typeof Library> {
   return library;
 }
 
-const readingOf = ({ format, boxes, units, split }: ReadingOptions): ReadingOptions => ({
+const readingOf = ({ format, boxes, units, split, allowOutside }: ReadingOptions): ReadingOptions => ({
   ...(format !== undefined && { format }),
   ...(boxes !== undefined && { boxes }),
   ...(units !== undefined && { units }),
   ...(split !== undefined && { split }),
+  ...(allowOutside && { allowOutside }),
 });
 
 /** Reads `find,count`. */

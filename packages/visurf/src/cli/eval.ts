@@ -1,17 +1,18 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import type { BenchmarkResult, Protocol } from '@visurf/core';
-import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { INTERRUPTED, interruptible, stoppable } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
 import type { ComputeOptions, JsonOption, ModelOptions } from './options.ts';
-import { Progress, metricsTable, print, printJson } from './output.ts';
+import { Progress, metricsTable, print, printJson, reading } from './output.ts';
 
 interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, ComputeOptions, JsonOption {
   readonly model?: string;
   readonly data: string;
   readonly limit?: number;
+  readonly allowOutside?: true;
   readonly output?: string;
   readonly benchmark?: string;
   readonly split?: string;
@@ -34,6 +35,7 @@ export function defineEval(program: Command): void {
       'one sample per line: image, problem, solution; or the folder of the benchmark',
     )
     .option('--limit <n>', 'only the first samples', wholeNumber(1))
+    .option('--allow-outside', 'images may lie outside of the folder of the data')
     .option('--output <file.jsonl>', 'where the answer to every sample goes')
     .option('--benchmark <name>', 'a published benchmark, as its authors publish it (docs/benchmarks.md)')
     .option('--split <name>', 'of the benchmark')
@@ -85,18 +87,21 @@ function requireOneWay(given: EvalOptions, command: Command): void {
 
 async function evaluateFile(given: EvalOptions): Promise<void> {
   const { evaluate } = await import('@visurf/core');
-  const { json, model = '', revision, adapter, base, data, limit, output, device, precision } = given;
+  const { json, model = '', revision, adapter, base, data, limit, output, device, precision, allowOutside } = given;
   const progress = new Progress();
-  const { metrics, n, perSample } = await interruptible(async (signal) =>
+  const evaluated = await stoppable(async (signal) =>
     evaluate({
       ...(await measureOf(given)),
-      ...{ model, revision, adapter, base, data, limit, output, device, precision, signal },
+      ...{ model, revision, adapter, base, data, limit, output, device, precision, allowOutside, signal },
       onProgress: (done, total) => progress.update('evaluating', done, total),
       onDownload: (each) => progress.download(each),
       onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
+      onRead: reading(progress),
     }),
   );
   progress.finish();
+  if (!evaluated) return;
+  const { metrics, n, perSample } = evaluated;
   if (json) printJson({ metrics, n, perSample });
   else print(`${metricsTable(metrics)}\n\n${n} samples; the answers are in ${perSample}`);
 }

@@ -5,6 +5,17 @@ export const INTERRUPTED = 130;
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+/** Ends a command at once that does not say what else is to happen. */
+export function endOnSignals(): void {
+  for (const name of SIGNALS) {
+    process.on(name, () => {
+      if (process.listenerCount(name) > 1) return;
+      console.error('\nstopped: repeat the command to start again');
+      process.exit(INTERRUPTED);
+    });
+  }
+}
+
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const stop = () => {
@@ -18,4 +29,25 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   } finally {
     for (const name of SIGNALS) process.off(name, stop);
   }
+}
+
+/**
+ * Work that leaves nothing half done when it is stopped: the command then ends with the code of an interruption, and says
+ * what to do next.
+ * @returns undefined where it was stopped
+ */
+export async function stoppable<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  next = 'Nothing is left of it: repeat the command to start again',
+): Promise<T | undefined> {
+  return await interruptible(async (signal) => {
+    try {
+      return await work(signal);
+    } catch (error) {
+      if (!signal.aborted || error !== signal.reason) throw error;
+      console.error(`\nstopped. ${next}`);
+      process.exitCode = INTERRUPTED;
+      return undefined;
+    }
+  });
 }

@@ -106,6 +106,12 @@ export class Progress {
   }
 }
 
+/** Shows how far the reading of data has come. */
+export const reading =
+  (progress: Progress) =>
+  (what: string, done: number, total: number): void =>
+    progress.update(`checking ${what}`, done, total);
+
 /** Shows a download where there is one. */
 export function downloads(): (progress: {
   readonly id: string;

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import type { Plan } from '@visurf/core';
+import { stoppable } from './interrupt.ts';
 import { withKeyHints } from './hints.ts';
 import { example, number, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
-import { downloads, warn, formatDuration, print, printJson, table } from './output.ts';
+import { Progress, downloads, warn, formatDuration, print, printJson, reading, table } from './output.ts';
 
 interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
   readonly memory?: number;
@@ -37,11 +38,13 @@ export function definePlan(program: Command): void {
       if (device) overrides.push(`device=${device}`);
       if (precision) overrides.push(`precision=${precision}`);
       const limit = memory === undefined ? undefined : memory * 1e9;
-      const result = await plan(loadConfig(file, overrides, { onWarning: warn }), {
-        ...given,
-        memory: limit,
-        onProgress: downloads(),
-      });
+      const config = loadConfig(file, overrides, { onWarning: warn });
+      const progress = new Progress();
+      const result = await stoppable((signal) =>
+        plan(config, { ...given, memory: limit, onProgress: downloads(), onRead: reading(progress), signal }),
+      );
+      progress.finish();
+      if (!result) return;
       if (json) printJson(result);
       else print(describe(result));
     },

@@ -14,6 +14,7 @@ import { exitCodeOf, report } from './errors.ts';
 import { defineEval } from './eval.ts';
 import { defineExport } from './export.ts';
 import { defineGenerate } from './generate.ts';
+import { endOnSignals } from './interrupt.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
@@ -23,6 +24,7 @@ import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
 export async function run(argv: readonly string[]): Promise<number> {
+  endOnSignals();
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
     // A command that ended without an error may still have set a code, such as that of an interruption.

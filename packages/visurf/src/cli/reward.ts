@@ -1,14 +1,17 @@
 import type { Command } from 'commander';
+import { stoppable } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, withJson, withSource } from './options.ts';
 import type { JsonOption, ModelOptions } from './options.ts';
-import { downloads, formatNumber, print, printJson } from './output.ts';
+import { Progress, downloads, formatNumber, print, printJson, reading } from './output.ts';
 
 /** Labels that are listed one by one. */
 const SHOWN = 20;
 
-interface CheckOptions extends Partial<ModelOptions>, MeasuredOptions, JsonOption {}
+interface CheckOptions extends Partial<ModelOptions>, MeasuredOptions, JsonOption {
+  readonly allowOutside?: true;
+}
 
 export function defineReward(program: Command): void {
   const reward = program.command('reward').description('look after rewards');
@@ -22,13 +25,21 @@ export function defineReward(program: Command): void {
       '--model <dir>',
       'the checkpoint to train, which decides the coordinates of answers (default: that of --config)',
     )
+    .option('--allow-outside', 'images may lie outside of the folder of the data')
     .option('--base <dir>', 'the base of a model that is an adapter, where it is not where the adapter says');
   withSource(check);
   withJson(check).action(async (data: string, given: CheckOptions) => {
     const { checkReward, listFindings } = await import('@visurf/core');
-    const { json, model, revision, adapter, base } = given;
-    const options = { ...(await measureOf(given)), ...{ model, revision, adapter, base, onProgress: downloads() } };
-    const { n, losing, findings } = await checkReward(data, options);
+    const { json, model, revision, adapter, base, allowOutside } = given;
+    const options = {
+      ...(await measureOf(given)),
+      ...{ model, revision, adapter, base, allowOutside, onProgress: downloads() },
+    };
+    const progress = new Progress();
+    const report = await stoppable((signal) => checkReward(data, { ...options, onRead: reading(progress), signal }));
+    progress.finish();
+    if (!report) return;
+    const { n, losing, findings } = report;
     const found = losing.map(({ sample: { id, source }, ...rest }) => ({ id, line: source.line, ...rest }));
     if (json) return printJson({ n, losing: found, findings: findings.map(({ id: _, ...finding }) => finding) });
     if (findings.length > 0) {

@@ -9,6 +9,7 @@ import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
   readonly changedData?: true;
+  readonly skipBad?: true;
   readonly profile?: string | true;
   readonly profileSteps?: number;
 }
@@ -21,6 +22,7 @@ export function defineTrain(program: Command): void {
     .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
     .option('--resume', 'go on from the last checkpoint in the output directory')
     .option('--changed-data', 'with --resume: go on although the data is not what it was')
+    .option('--skip-bad', 'train on the samples that can be used, and list those that cannot')
     .option(
       '--profile [file.json]',
       'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
@@ -28,7 +30,7 @@ export function defineTrain(program: Command): void {
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (file: string, changes: readonly string[], given: TrainOptions) => {
-      const { json, resume = false, changedData = false, device, precision } = given;
+      const { json, resume = false, changedData = false, skipBad = false, device, precision } = given;
       const { loadConfig, train } = await import('@visurf/core');
       const profile = profileOf(given, command);
       const overrides = [...changes];
@@ -39,14 +41,14 @@ export function defineTrain(program: Command): void {
       const progress = new Progress();
       const onEvent = (event: TrainEvent) => show(event, progress);
       const result = await interruptible((signal) =>
-        train(config, { resume, changedData, profile, onEvent, signal, warnings }),
+        train(config, { resume, changedData, skipBad, profile, onEvent, signal, warnings }),
       );
       progress.finish();
       const { interrupted, ...summary } = result;
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
-      const line = `${PROGRAM} train ${[file, ...overrides].join(' ')}`;
+      const line = `${PROGRAM} train ${[file, ...overrides, ...(skipBad ? ['--skip-bad'] : [])].join(' ')}`;
       const isBegun = result.steps > 0 || resume;
       console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
       process.exitCode = INTERRUPTED;

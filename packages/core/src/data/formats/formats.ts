@@ -4,6 +4,7 @@ import path from 'node:path';
 import { nearest, UserError } from '../../errors.ts';
 import type { Finding } from '../findings.ts';
 import { readLines } from '../lines.ts';
+import { pacer } from '../paced.ts';
 import { questionsAbout, type Ask } from './classes.ts';
 import { visurf } from './columns.ts';
 import { isObject, type AnnotatedImage, type Item, type Row, type Rows } from './record.ts';
@@ -20,6 +21,7 @@ export interface RowOptions extends DeclaredBoxes {
   readonly ask?: readonly Ask[] | undefined;
   /** Where images go that the set holds as bytes; unset: this user's cache. */
   readonly store?: ImageStore | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Records that a source may hold. */
@@ -48,15 +50,18 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
   const note = (message: string) => void notes.add(message);
   const classes = new Set<string>();
   const images = new ImageFinder(source.root);
+  const store = options.store ?? cacheStore();
   const declare = (...names: readonly string[]) => names.forEach((name) => classes.add(name));
   const splits = source.isFolder && source.split === undefined ? splitsIn(source.files, source.root) : [];
   if (splits.length > 1) note(`all of ${splits.join(', ')} are read: --split NAME reads one`);
   const items: Item[] = [];
-  for await (const item of reader.read(source, { images, store: options.store ?? cacheStore(), note, declare })) {
+  const pace = pacer(options.signal);
+  for await (const item of reader.read(source, { images, store, note, declare })) {
     items.push(item);
+    await pace();
     if (items.length > MAX_RECORDS) throw new UserError(`more than ${MAX_RECORDS} records`, { where: file });
   }
-  const settled = await settleBoxes(items, options, note);
+  const settled = await settleBoxes(items, options, note, options.signal);
   const shown = settled.filter((item): item is AnnotatedImage => item.kind === 'image');
   const asked = [
     ...settled.flatMap((item) => (item.kind === 'question' ? [item] : [])),
@@ -74,6 +79,7 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
       const { place, message, about } = item;
       return [{ kind: about ?? 'row', severity: 'error', file: place.file, line: place.record, message }];
     }),
+    folders: [...images.folders, ...(store.folder === undefined ? [] : [store.folder])],
     notes: [...notes],
   };
 }

@@ -1,8 +1,9 @@
 /** Hugging Face's parquet: images as bytes or paths, read row group by row group. */
-import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { messageOf, UserError } from '../../errors.ts';
+import { openFile } from '../../prompt/regular.ts';
 import { fromColumns } from './columns.ts';
 import { isObject } from './record.ts';
 import type { Reader } from './reader.ts';
@@ -20,7 +21,7 @@ export const parquet: Reader = {
     for (const file of all) {
       if (source.split !== undefined && isSplit && !isOfSplit(path.relative(source.root, file), source.split)) continue;
       let record = 0;
-      await using handle = await open(file);
+      await using handle = await openFile(file);
       const { size } = await handle.stat();
       for await (const { rows, classes } of readRows(file, fileBuffer(handle, size))) {
         for (const row of rows) yield* fromColumns(row, { file, record: ++record }, context, classes);
@@ -29,10 +30,8 @@ export const parquet: Reader = {
   },
 };
 
-type Handle = Awaited<ReturnType<typeof open>>;
-
 /** What lies beyond the file reads as nothing: a rejection might be one that the parser waits for no more. */
-const fileBuffer = (handle: Handle, byteLength: number): AsyncBuffer => ({
+const fileBuffer = (handle: FileHandle, byteLength: number): AsyncBuffer => ({
   byteLength,
   async slice(start, end = byteLength) {
     const from = start < 0 ? byteLength + start : start;

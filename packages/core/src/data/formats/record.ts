@@ -87,6 +87,8 @@ export interface Rows {
   readonly format: string;
   readonly rows: readonly Row[];
   readonly findings: readonly Finding[];
+  /** Folders in which images were found. */
+  readonly folders: readonly string[];
   readonly notes: readonly string[];
 }
 

@@ -3,6 +3,7 @@ import { decodeHeader, type ImageHeader } from '../../prompt/decode.ts';
 import { UserError } from '../../errors.ts';
 import { clipProcessor } from '../../families/processor.ts';
 import { smartResize } from '../../prompt/resize.ts';
+import { paced } from '../paced.ts';
 import { scaled, toCorners, turnBox, turnPoint, upright } from './geometry.ts';
 import { fault, fourNumbers, isObject, objectsOf } from './record.ts';
 import type { AnnotatedImage, AskedQuestion, BoxForm, Convention, Item, MaskPart } from './record.ts';
@@ -45,9 +46,10 @@ export async function settleBoxes(
   items: readonly Item[],
   declared: DeclaredBoxes,
   note: (message: string) => void,
+  signal?: AbortSignal,
 ): Promise<Item[]> {
   const marked = items.filter((item): item is Marked => item.kind !== 'fault' && boxesOf(item).length > 0);
-  const headers = await headersOf(new Set(marked.map(imageOf)));
+  const headers = await headersOf(new Set(marked.map(imageOf)), signal);
   const all = new Map<Item, Given>(
     marked.map((item) => {
       const header = headers.get(imageOf(item));
@@ -57,10 +59,12 @@ export async function settleBoxes(
   );
   const found = findConvention([...all.values()], note);
   const counts = { boxes: 0, strays: 0, empty: 0 };
-  const settled = items.map((item): Item => {
+  const settled: Item[] = [];
+  const visit = (item: Item): void => {
     const given = all.get(item);
-    return given ? settle(given, found, counts) : item;
-  });
+    settled.push(given ? settle(given, found, counts) : item);
+  };
+  await paced(items, visit, { signal });
   if (counts.strays > STRAYS * counts.boxes) {
     const message = `${counts.strays} of ${counts.boxes} boxes reach out of their pictures: ${SAY}`;
     return [fault(marked[0]!.place, message), ...settled.filter(({ kind }) => kind === 'fault')];
@@ -92,11 +96,12 @@ const said = (boxes: readonly { numbers: Numbers; convention: Convention }[], { 
   }));
 
 /** Headers of pictures, or why one cannot be read. */
-async function headersOf(files: ReadonlySet<string>): Promise<Map<string, ImageHeader | string>> {
+async function headersOf(files: ReadonlySet<string>, signal?: AbortSignal): Promise<Map<string, ImageHeader | string>> {
   const headers = new Map<string, ImageHeader | string>();
   const queue = [...files];
   const worker = async () => {
     for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+      signal?.throwIfAborted();
       try {
         headers.set(file, await decodeHeader(file));
       } catch (error) {

@@ -1,8 +1,8 @@
 /** Files of a source: which there are, what they hold, and where the images are that they name. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileError, messageOf, UserError } from '../../errors.ts';
+import { openFile, readWhole, requireFile } from '../../prompt/regular.ts';
 import { readLines } from '../lines.ts';
 import { fault, isObject, type Fault, type Place } from './record.ts';
 import { parseXml, type Element } from './xml.ts';
@@ -30,7 +30,9 @@ export interface Source {
 export function openSource(file: string, split?: string): Source {
   const absolute = path.resolve(file);
   try {
-    const isFolder = statSync(absolute).isDirectory();
+    const stat = statSync(absolute);
+    const isFolder = stat.isDirectory();
+    if (!isFolder) requireFile(stat, file);
     const files = isFolder ? filesUnder(absolute).filter((each) => !IMAGE_NAME.test(each)) : [absolute];
     return { path: absolute, isFolder, root: isFolder ? absolute : path.dirname(absolute), files, split };
   } catch (error) {
@@ -49,7 +51,7 @@ export function filesUnder(folder: string): string[] {
       const isFolder = entry.isSymbolicLink() ? statSync(full, { throwIfNoEntry: false })?.isDirectory() : undefined;
       if (entry.isDirectory() || isFolder) {
         if (depth < LIMITS.depth) visit(full, depth + 1);
-      } else found.push(full);
+      } else if (isFolder === false || entry.isFile()) found.push(full);
       if (found.length > LIMITS.files) throw new UserError(`more than ${LIMITS.files} files`, { where: folder });
     }
   };
@@ -60,11 +62,12 @@ export function filesUnder(folder: string): string[] {
 /** @throws UserError where the file cannot be read, or is too large to be read at once */
 export async function readText(file: string): Promise<string> {
   try {
-    const { size } = statSync(file);
+    await using handle = await openFile(file);
+    const { size } = await handle.stat();
     if (size > LIMITS.textBytes) {
       throw new UserError(`file of ${size} bytes is too large (limit ${LIMITS.textBytes})`, { where: file });
     }
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file));
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readWhole(handle, size));
   } catch (error) {
     if (error instanceof TypeError) throw new UserError('not UTF-8', { where: file });
     throw fileError(error, { where: file });
@@ -74,7 +77,7 @@ export async function readText(file: string): Promise<string> {
 /** The first bytes of a file as text. */
 export async function headOf(file: string): Promise<string> {
   try {
-    await using handle = await open(file);
+    await using handle = await openFile(file);
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(LIMITS.headBytes), 0, LIMITS.headBytes, 0);
     return buffer.toString('utf8', 0, bytesRead).replace(/^\uFEFF/, '');
   } catch (error) {
@@ -164,9 +167,21 @@ export class ImageFinder {
   readonly #root: string;
   readonly #near = new Map<string, readonly string[]>();
   #index: Map<string, string[]> | undefined;
+  readonly #folders: Set<string>;
 
   constructor(root: string) {
     this.#root = root;
+    this.#folders = new Set([root]);
+  }
+
+  /** The folder of the source, and those near it in which images were found by names that do not lead out of a folder. */
+  get folders(): readonly string[] {
+    return [...this.#folders];
+  }
+
+  /** Images may lie in this folder. */
+  allow(folder: string): void {
+    this.#folders.add(folder);
   }
 
   /**
@@ -180,13 +195,19 @@ export class ImageFinder {
       .replaceAll('\0', '');
     const folder = path.dirname(from);
     const expected = path.resolve(folder, plain);
-    if (isFile(expected)) return expected;
+    const leads = path.isAbsolute(plain) || plain.split('/').includes('..');
+    if (isFile(expected)) {
+      if (!leads) this.#folders.add(folder);
+      return expected;
+    }
     // A picture of training is not what validation means by the same name.
     const split = this.#splitOf(plain) ?? this.#splitOf(from);
     const isMeant = (file: string): boolean => [undefined, split].includes(this.#splitOf(file)) || split === undefined;
     for (const place of this.#placesNear(folder)) {
       const file = path.join(place, plain);
-      if (isFile(file) && isMeant(file)) return file;
+      if (!isFile(file) || !isMeant(file)) continue;
+      if (!leads) this.#folders.add(place);
+      return file;
     }
     const named = this.#byName(plain);
     return named !== undefined && isMeant(named) ? named : expected;

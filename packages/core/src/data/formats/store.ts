@@ -2,18 +2,21 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import path from 'node:path';
 import { fileError } from '../../errors.ts';
+import { userCache } from '../cache.ts';
 
 export interface ImageStore {
   /** The file that holds these bytes. */
   put(bytes: Uint8Array): Promise<string>;
+  /** Where those files are. */
+  readonly folder?: string | undefined;
 }
 
 /** @throws UserError where the folder cannot be written */
 export function folderStore(folder: string): ImageStore {
   return {
+    folder,
     async put(bytes) {
       const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
       const file = path.join(folder, `${hash}${extensionOf(bytes)}`);
@@ -32,8 +35,7 @@ export function folderStore(folder: string): ImageStore {
 }
 
 /** Where training keeps the images of sets that hold them as bytes. */
-export const cacheStore = (): ImageStore =>
-  folderStore(path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'visurf', 'images'));
+export const cacheStore = (): ImageStore => folderStore(path.join(userCache(), 'images'));
 
 function extensionOf(bytes: Uint8Array): string {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(16, bytes.length)).toString('latin1');

@@ -21,6 +21,7 @@ export const yolo: Reader = {
   async *read(source, context) {
     const set = await openSet(source);
     context.declare(...set.classes.values());
+    for (const { folder, isNear } of set.parts) if (isNear) context.images.allow(folder);
     const images = new Map(set.parts.flatMap((part) => imagesIn(part).map((image) => [image, part] as const)));
     const seen = new Set<string>();
     for (const [image, part] of images) {
@@ -45,6 +46,8 @@ export const yolo: Reader = {
 interface Part {
   readonly folder: string;
   readonly labels: string | undefined;
+  /** Whether it was looked for near the set, rather than named. */
+  readonly isNear?: boolean;
 }
 
 const imagesIn = ({ folder }: Part): string[] => filesUnder(folder).filter((file) => IMAGE_NAME.test(file));
@@ -101,8 +104,9 @@ function partsOf(entry: unknown, part: string, base: string, beside: string): Pa
       path.join(beside, '..', inner),
     ];
     const folder = [...places, ...usual].find((place) => isFolder(place));
+    const isNear = folder !== undefined && usual.includes(folder) && !inner.split('/').includes('..');
     const labels = path.join(beside, inner.replace(/(^|\/)images(?=\/|$)/, '$1labels'));
-    return folder === undefined ? [] : [{ folder, labels: isFolder(labels) ? labels : undefined }];
+    return folder === undefined ? [] : [{ folder, labels: isFolder(labels) ? labels : undefined, isNear }];
   });
 }
 

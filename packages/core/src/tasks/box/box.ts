@@ -17,6 +17,7 @@ export const box: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'box',
   parameters: groundingParameters,
   decide: (parameters, samples) => grounding.decide!(parameters, samples),
+  tells: (sample) => grounding.tells!(sample),
   create: (parameters, samples) => makeBox(grounding.create(parameters, samples)),
 };
 

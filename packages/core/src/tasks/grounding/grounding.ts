@@ -1,6 +1,6 @@
 /** Grounding with absent objects: boxes (and points, where labels have them) of what a question describes, `[]` for nothing. */
 import { UserError } from '../../errors.ts';
-import type { Frame, Sample, Terms } from '../../types.ts';
+import type { Frame, Sample, Samples, Terms } from '../../types.ts';
 import type { Answer, Task, TaskDefinition } from '../task.ts';
 import { nonRepeat, thinkingFormat } from '../thinking.ts';
 import { beforeAnswer } from '../weights.ts';
@@ -21,6 +21,7 @@ export const grounding: TaskDefinition<typeof groundingParameters, GroundingTrut
   name: 'grounding',
   parameters: groundingParameters,
   decide,
+  tells,
   create(parameters, samples) {
     requireMasks(parameters, samples);
     return withReward(createGrounding(decide(parameters, samples)), parameters);
@@ -33,12 +34,13 @@ function withReward(task: Task<GroundingTruth>, parameters: GroundingParameters)
 }
 
 /** Before anything is drawn. @throws UserError that names the first sample without a mask that needs one */
-function requireMasks({ masks, weights }: GroundingParameters, samples: readonly Sample[]): void {
+function requireMasks({ masks, weights }: GroundingParameters, samples: Samples): void {
   if (masks === 'none' && weights.mask !== undefined) {
     throw new UserError('weights.mask is of masks, and none are drawn', { remedy: 'set task.masks=sam2' });
   }
-  const without = samples.find(({ solution, extra }) => extra['mask'] === undefined && solution.trim() !== '[]');
-  if (masks === 'none' || without === undefined) return;
+  if (masks === 'none') return;
+  const [without] = samples.filter(lacksMask);
+  if (without === undefined) return;
   const { source, id } = without;
   throw new UserError('the sample has no "mask" to compare with', {
     where: `${source.file}:${source.line} (${id})`,
@@ -52,9 +54,9 @@ type Decided = GroundingParameters & {
   readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number> & { readonly mask?: number };
 };
 
-function decide(parameters: GroundingParameters, samples: readonly Sample[]): Decided {
+function decide(parameters: GroundingParameters, samples: Samples): Decided {
   const { points, reward } = parameters;
-  const auto = reward !== 'vlm-r1' && anyPoint(samples);
+  const auto = reward !== 'vlm-r1' && samples.some(hasPoint);
   return {
     ...parameters,
     points: points === 'auto' ? auto : points,
@@ -134,6 +136,16 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
 }
 
 /** Labels that do not parse are reported by `parseTruth`; here it is enough to look for the key. */
-function anyPoint(samples: readonly Sample[]): boolean {
-  return samples.some(({ solution }) => solution.includes('"point_2d"'));
+function hasPoint({ solution }: Sample): boolean {
+  return solution.includes('"point_2d"');
+}
+
+/** Whether an object is to have a mask, and has none. */
+function lacksMask({ solution, extra }: Sample): boolean {
+  return extra['mask'] === undefined && solution.trim() !== '[]';
+}
+
+function tells(sample: Sample): string | undefined {
+  const told = [...(hasPoint(sample) ? ['point'] : []), ...(lacksMask(sample) ? ['no mask'] : [])];
+  return told.length === 0 ? undefined : told.join();
 }

@@ -30,7 +30,11 @@ export function parseTruth(sample: Sample, points: boolean, frame?: Frame): Grou
     throw new UserError(reason, { where, remedy });
   };
   if (sample.images.length !== 1) {
-    fail(`grounding needs exactly one image, this sample has ${sample.images.length}`, 'give the sample one image');
+    const missing = sample.images.length === 0 ? 'missing field image: ' : '';
+    fail(
+      `${missing}grounding needs exactly one image, this sample has ${sample.images.length}`,
+      'give the sample one image',
+    );
   }
   let list: unknown;
   try {

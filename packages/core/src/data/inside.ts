@@ -1,0 +1,58 @@
+/** Whether files lie in the folders that a dataset may use, whatever links say. */
+import { lstatSync, realpathSync } from 'node:fs';
+import path from 'node:path';
+
+const contains = (folder: string, file: string): boolean => {
+  const way = path.relative(folder, file);
+  return way !== '' && way !== '..' && !way.startsWith(`..${path.sep}`) && !path.isAbsolute(way);
+};
+
+/** Folders, and all below them. */
+export class Territory {
+  readonly #folders = new Set<string>();
+  readonly #real = new Set<string>();
+  /** Where folders of files really are; undefined where they are not there. */
+  readonly #places = new Map<string, string | undefined>();
+
+  /** @param folders absolute */
+  constructor(folders: Iterable<string>) {
+    for (const folder of folders) this.add(folder);
+  }
+
+  add(folder: string): void {
+    if (this.#folders.has(folder)) return;
+    this.#folders.add(folder);
+    this.#real.add(realOf(folder) ?? folder);
+  }
+
+  /** Whether a file lies there by its name. @param file absolute */
+  names(file: string): boolean {
+    return [...this.#folders].some((folder) => contains(folder, file)) || this.#holds(file);
+  }
+
+  /** @param file absolute; one that is not there is judged by its name */
+  has(file: string): boolean {
+    if (!this.names(file)) return false;
+    const folder = path.dirname(file);
+    if (!this.#places.has(folder)) this.#places.set(folder, realOf(folder));
+    const place = this.#places.get(folder);
+    if (place === undefined) return true;
+    const real = isLink(file) ? realOf(file) : path.join(place, path.basename(file));
+    return real === undefined || this.#holds(real);
+  }
+
+  #holds(file: string): boolean {
+    return [...this.#real].some((folder) => contains(folder, file));
+  }
+}
+
+const isLink = (file: string): boolean => lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+
+/** Where a file really is; undefined where it is not there. */
+export function realOf(file: string): string | undefined {
+  try {
+    return realpathSync(file);
+  } catch {
+    return undefined;
+  }
+}

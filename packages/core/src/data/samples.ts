@@ -1,0 +1,130 @@
+/** Samples in their order, which may be far too many to hold: then each is read from its file where it is asked for. */
+import { UserError } from '../errors.ts';
+import type { Sample, Samples } from '../types.ts';
+import type { LineIndex } from './line-index.ts';
+import { parseSample } from './parse.ts';
+
+/** What samples in memory and in a file have in common. */
+abstract class Listed implements Samples {
+  abstract readonly length: number;
+  /** Samples from one place to another. */
+  abstract between(from: number, to: number): Iterable<Sample>;
+
+  [Symbol.iterator](): Iterator<Sample> {
+    return this.between(0, this.length)[Symbol.iterator]();
+  }
+
+  at(index: number): Sample | undefined {
+    const place = index < 0 ? this.length + index : index;
+    if (place < 0 || place >= this.length) return undefined;
+    for (const sample of this.between(place, place + 1)) return sample;
+    return undefined;
+  }
+
+  slice(start = 0, end = this.length): Sample[] {
+    const place = (index: number): number =>
+      Math.min(index < 0 ? Math.max(0, this.length + index) : index, this.length);
+    return [...this.between(place(start), Math.max(place(start), place(end)))];
+  }
+
+  some(holds: (sample: Sample) => boolean): boolean {
+    for (const sample of this) if (holds(sample)) return true;
+    return false;
+  }
+
+  map<T>(make: (sample: Sample) => T): T[] {
+    return Array.from(this, make);
+  }
+
+  filter(holds: (sample: Sample) => boolean): Sample[] {
+    const kept: Sample[] = [];
+    for (const sample of this) if (holds(sample)) kept.push(sample);
+    return kept;
+  }
+}
+
+/** Lines of our own JSONL, all of which are samples. */
+export class LineSamples extends Listed {
+  readonly #lines: LineIndex;
+  readonly #task: string;
+
+  /** @param task of samples that name none */
+  constructor(lines: LineIndex, task: string) {
+    super();
+    this.#lines = lines;
+    this.#task = task;
+  }
+
+  get length(): number {
+    return this.#lines.length;
+  }
+
+  /** @throws UserError where the file is not what it was */
+  *between(from: number, to: number): Generator<Sample> {
+    const { file } = this.#lines;
+    for (const { number: line, text } of this.#lines.lines(from, to)) {
+      const source = { file, line };
+      const sample = text === undefined ? 'it cannot be read' : parseSample(text, source, this.#task);
+      if (typeof sample === 'string') throw new UserError(sample, { where: `${file}:${line}` });
+      yield sample;
+    }
+  }
+
+  pick(indices: ArrayLike<number>): Samples {
+    return new LineSamples(this.#lines.pick(indices), this.#task);
+  }
+}
+
+/** Some of others, in another order. */
+class ChosenSamples extends Listed {
+  readonly #samples: Samples;
+  readonly #indices: ArrayLike<number>;
+
+  constructor(samples: Samples, indices: ArrayLike<number>) {
+    super();
+    this.#samples = samples;
+    this.#indices = indices;
+  }
+
+  get length(): number {
+    return this.#indices.length;
+  }
+
+  *between(from: number, to: number): Generator<Sample> {
+    for (let i = from; i < to; i++) yield this.#samples.at(this.#indices[i]!)!;
+  }
+}
+
+/** Only these samples, in this order. */
+export const pickSamples = (samples: Samples, indices: ArrayLike<number>): Samples =>
+  samples instanceof LineSamples ? samples.pick(indices) : new ChosenSamples(samples, indices);
+
+/** Samples behind others. */
+class JoinedSamples extends Listed {
+  readonly #parts: readonly Samples[];
+  readonly length: number;
+
+  constructor(parts: readonly Samples[]) {
+    super();
+    this.#parts = parts;
+    this.length = parts.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  *between(from: number, to: number): Generator<Sample> {
+    let start = 0;
+    for (const part of this.#parts) {
+      const [first, last] = [Math.max(from - start, 0), Math.min(to - start, part.length)];
+      if (first < last) yield* between(part, first, last);
+      start += part.length;
+    }
+  }
+}
+
+function* between(samples: Samples, from: number, to: number): Generator<Sample> {
+  if (samples instanceof Listed) yield* samples.between(from, to);
+  else for (let i = from; i < to; i++) yield samples.at(i)!;
+}
+
+/** Samples of several sets, one set after the other. */
+export const joinSamples = (...parts: readonly Samples[]): Samples =>
+  parts.length === 1 ? parts[0]! : new JoinedSamples(parts);
