@@ -35,7 +35,8 @@ import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts'
 import type { Checkpoint } from './run/checkpoint.ts';
 import { describeEnvironment } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
-import { requireEmpty, Run } from './run/run.ts';
+import { requireEmpty } from './run/course.ts';
+import { Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
@@ -179,7 +180,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
       if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
       if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { samples, validation, config });
     };
-    const resumed = resume ? await Run.resume(config.output, config, environment, check) : undefined;
+    const resumed = resume ? await Run.resume(config.output, config, environment, { check }) : undefined;
     const checkpoint = resumed?.checkpoint;
     reached = checkpoint?.step ?? 0;
     const begin = (): Run => {

@@ -162,7 +162,7 @@ async function downloadAll(
 ): Promise<void> {
   const { id, commit } = remote;
   await mkdir(cache.root, { recursive: true });
-  const release = await lockDirectory(cache.root, patience);
+  const lock = await lockDirectory(cache.root, patience);
   try {
     let wanted = files;
     let total = files.reduce((sum, { size }) => sum + size, 0);
@@ -183,7 +183,7 @@ async function downloadAll(
       total = wanted.reduce((sum, { size }) => sum + size, 0);
     }
   } finally {
-    release();
+    lock.release();
   }
 }
 
