@@ -19,10 +19,11 @@ import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
 import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
-import type { ObservePhase } from './phases.ts';
+import type { ObservePhase, Phase } from './phases.ts';
 import { locateModel, type Policy } from './policy.ts';
 import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
+import { printOfModel, requireSameModel, type ModelPrint } from './question/model-print.ts';
 import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './question/resume.ts';
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
@@ -33,11 +34,13 @@ import { describeStep } from './record.ts';
 import { loadStart, referenceOf } from './start.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
-import { describeEnvironment } from './run/environment.ts';
+import { CollapseGuard } from './run/collapse.ts';
+import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
 import { requireEmpty } from './run/course.ts';
 import { Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
+import { Watchdog } from './run/watchdog.ts';
 import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
 import type { Sample } from './types.ts';
@@ -68,8 +71,15 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
   /** Reward terms of one's own, added to those of the task. */
   readonly rewards?: readonly RewardFunction[];
-  /** Go on with data that is not what the run began with. */
+  /**
+   * Go back to the checkpoint of this step, and take another course from there: keys may have changed. What the run did
+   * after it is kept beside it, in `branches/`.
+   */
+  readonly from?: number | undefined;
+  /** Go on with data, or a base model, that is not what the run began with. */
   readonly changedData?: boolean;
+  /** The command that was typed, for the record. */
+  readonly command?: string | undefined;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
@@ -90,6 +100,7 @@ interface Progress {
   readonly cursor: CursorState;
   readonly forms: FormHistory;
   readonly data?: DataPrints | undefined;
+  readonly model?: ModelPrint | undefined;
 }
 
 const optimizerFile = 'optimizer.safetensors';
@@ -141,7 +152,8 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 }
 
 async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
-  const { onEvent = () => undefined, signal, resume = false, rewards, warnings = [] } = options;
+  const { onEvent = () => undefined, signal, rewards, from, warnings = [] } = options;
+  const resume = (options.resume ?? false) || from !== undefined;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
   const device = resolveDevice(asked.device);
@@ -175,16 +187,23 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   const environment = describeEnvironment({ ...info() });
   try {
     const changes: string[] = [];
+    const modelPrint = printOfModel([start.base, start.adapter].filter((each) => each !== undefined));
+    const needsWeights =
+      config.train.lora !== undefined || start.adapter !== undefined || config.objective.kl.coefficient > 0;
     const check = (checkpoint: Checkpoint): void => {
       const before = readSettings(checkpoint.directory);
       if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
-      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { samples, validation, config });
+      if (options.changedData) return;
+      const saved = checkpoint.state as Progress;
+      requireSameData(saved.data, { samples, validation, config });
+      requireSameModel(saved.model, modelPrint, { model: asked.model, needsWeights });
     };
-    const resumed = resume ? await Run.resume(config.output, config, environment, { check }) : undefined;
+    const origin = describeOrigin({ command: options.command, weights: experiment.scorer.weights });
+    const resumed = resume ? await Run.resume(config.output, config, environment, { check, from, origin }) : undefined;
     const checkpoint = resumed?.checkpoint;
     reached = checkpoint?.step ?? 0;
     const begin = (): Run => {
-      const opened = resumed?.run ?? Run.start(config.output, config, environment);
+      const opened = resumed?.run ?? Run.start(config.output, config, environment, origin);
       for (const message of said) opened.log({ type: 'warning', step: reached, message });
       return opened;
     };
@@ -211,15 +230,21 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     using profile = named ?? record();
     const data = { config: local, experiment, samples: taught.map(({ sample }) => sample), validation };
     const prints = printsOf({ config, samples, validation });
-    return await trainPolicy({ ...data, prints, policy, run, checkpoint, profile, onEvent, signal });
+    return await trainPolicy({ ...data, prints, modelPrint, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(error, {
-      where: config.output,
+      where: placeOf(error, config.output),
       remedy: 'Mend that and resume the run: it goes on from its last checkpoint.',
     });
   } finally {
     run?.close();
   }
+}
+
+/** The file that a system error is about, where that is none of the run. */
+function placeOf(error: unknown, run: string): string {
+  const file = error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : run;
+  return file.startsWith(run) ? run : file;
 }
 
 interface Training {
@@ -229,6 +254,7 @@ interface Training {
   readonly samples: readonly Sample[];
   readonly validation: readonly Sample[];
   readonly prints: DataPrints;
+  readonly modelPrint: ModelPrint;
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
   readonly profile: Profile | undefined;
@@ -245,6 +271,14 @@ function lastMetrics(directory: string): Readonly<Record<string, number>> {
 /** Of the steps that a resumed run has made. */
 const stepMetrics = (directory: string): Readonly<Record<string, number>>[] =>
   readEvents(join(directory, 'events.jsonl')).flatMap((event) => (event.type === 'step' ? [event.metrics] : []));
+
+/** What comes next, as a rule: with dynamic sampling more prompts may. */
+const AFTER: Readonly<Record<Phase, Phase>> = {
+  prompt: 'rollout',
+  rollout: 'reward',
+  reward: 'update',
+  update: 'prompt',
+};
 
 /** Adds the number of the step to a UserError. */
 function inStep(step: number, error: unknown): unknown {
@@ -268,6 +302,7 @@ async function trainPolicy({
   samples,
   validation,
   prints,
+  modelPrint,
   run,
   checkpoint,
   profile,
@@ -296,7 +331,12 @@ async function trainPolicy({
   let savedStep = step;
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
   const past = checkpoint ? stepMetrics(run.directory) : [];
-  const guards = [new TakeoverGuard(past), new SilenceGuard(past)];
+  const guards = [new TakeoverGuard(past), new SilenceGuard(past), new CollapseGuard(past)];
+  const warn = (message: string): void => {
+    run.log({ type: 'warning', step, message });
+    onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
+  };
+  using watchdog = new Watchdog<Phase>({ onWarning: warn });
 
   // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
   const pull = (): Batch & { readonly after: CursorState } => {
@@ -304,6 +344,8 @@ async function trainPolicy({
     return { indices, samples: indices.flatMap((index) => samples[index] ?? []), after: cursor.state };
   };
   let drawn = cursor.state;
+  /** By the steps that are finished. */
+  let taken = drawn;
   let upcoming = pull();
   const draw = (): Batch => {
     const batch = upcoming;
@@ -313,41 +355,55 @@ async function trainPolicy({
     return batch;
   };
 
+  const files = {
+    // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
+    ...withExperiment(
+      policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
+      experiment.settings,
+    ),
+    [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
+  };
+  let canSave = true;
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
-    const progress: Progress = { cursor: drawn, forms, data: prints };
-    const files = {
-      // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
-      ...withExperiment(
-        policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
-        experiment.settings,
-      ),
-      [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
-    };
+    const progress: Progress = { cursor: taken, forms, data: prints, model: modelPrint };
+    canSave = false;
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);
-    savedStep = step;
+    [canSave, savedStep] = [true, step];
     onEvent({ kind: 'checkpoint', step, path });
+  };
+  /** After a failure that leaves the weights as they were: what was done since the last checkpoint is not lost. */
+  const saveDone = async (error: unknown): Promise<void> => {
+    const isWhole = canSave && config.objective.updatesPerBatch === 1;
+    if (!(fileError(error) instanceof UserError) || !isWhole || savedStep === step) return;
+    await save().catch((cause: unknown) => warn(messageOf(cause)));
   };
 
   try {
     while (step < config.steps && !signal?.aborted) {
       const terms = stepTerms(config, step + 1);
       const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
-      const take = (onPhase?: ObservePhase): Promise<StepResult> =>
-        trainStep({ ...context, onPhase }, draw, step + 1, terms, learningRate, forms).catch((error: unknown) => {
-          throw inStep(step + 1, error);
-        });
+      const take = (onPhase?: ObservePhase): Promise<StepResult> => {
+        const observed: ObservePhase = (phase, from, to) => {
+          watchdog.end(phase);
+          watchdog.begin(AFTER[phase]);
+          onPhase?.(phase, from, to);
+        };
+        watchdog.begin('prompt');
+        return trainStep({ ...context, onPhase: observed }, draw, step + 1, terms, learningRate, forms)
+          .catch((error: unknown) => {
+            throw inStep(step + 1, error);
+          })
+          .finally(() => watchdog.stop());
+      };
       const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
       step++;
-      forms = result.forms;
+      [forms, taken] = [result.forms, drawn];
       const described = describeStep(step, result, scorer, learningRate);
       metrics = described.event.metrics;
       run.log(described.event);
       run.writeGroups(step, described.groups);
       onEvent({ kind: 'step', step, steps: config.steps, metrics });
-      for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
-        run.log({ type: 'warning', step, message });
-        onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
-      }
+      guards.flatMap((guard) => guard.observe(metrics) ?? []).forEach(warn);
 
       const last = step === config.steps;
       const due = config.eval.every > 0 && (step % config.eval.every === 0 || last);
@@ -367,6 +423,7 @@ async function trainPolicy({
     run.log({ type: 'end', step, reason: step < config.steps ? 'interrupted' : 'done' });
     return { run: config.output, steps: step, metrics, interrupted: step < config.steps };
   } catch (error) {
+    await saveDone(error);
     logFailure(run, step, error);
     throw error;
   } finally {

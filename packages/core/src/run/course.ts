@@ -4,6 +4,7 @@
  */
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -182,6 +183,8 @@ export const bestOf = (directory: string, checkpoint: Checkpoint | undefined): B
 /** `best` is a link, so it opens wherever a model directory does. */
 export function pointToBest(directory: string, best: Best | undefined): void {
   const link = path.join(directory, 'best');
+  // A copy that follows links has made a folder of it.
+  if (lstatSync(link, { throwIfNoEntry: false })?.isDirectory()) rmSync(link, { recursive: true });
   if (!best) {
     rmSync(link, { force: true });
     sync(directory);

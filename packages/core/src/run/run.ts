@@ -6,7 +6,7 @@
  * Whenever the process dies, `Run.resume` finds the last whole checkpoint, cuts the logs back to it, and the run goes on as
  * if nothing had happened. What it goes back over on purpose is kept in `branches/N` (course.ts).
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { configHash, configToYaml, loadConfig } from '../config/load.ts';
@@ -183,7 +183,7 @@ export class Run {
   /** Writes a file of lines: whole at once for its readers, and on the disk with the next checkpoint. */
   write(folder: StepFolder, step: number, lines: readonly object[]): void {
     const file = path.join(this.directory, folder, `${stepName(step)}.jsonl`);
-    mkdirSync(path.dirname(file), { recursive: true });
+    if (!existsSync(path.dirname(file))) mkdirSync(path.dirname(file));
     writeAside(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     this.#unsynced.add(file).add(path.dirname(file));
   }
@@ -210,6 +210,8 @@ export class Run {
     };
     let directory: string;
     try {
+      // Elsewhere than in a folder that is made anew where the run was.
+      statSync(path.join(this.directory, 'config.yaml'));
       this.#lock.check();
       this.#events.sync();
       for (const file of this.#unsynced) sync(file);
