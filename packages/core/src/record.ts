@@ -95,6 +95,7 @@ export function describeStep(
     kl: klSum / tokens,
     klClamped: klClamped / tokens,
     skipped: sum(groups.map((group) => group.skipped)),
+    nonFinite: update.nonFinite === undefined ? NaN : 1,
     ...termMetrics(result),
   });
   const records = groups.map((group) =>

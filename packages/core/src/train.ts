@@ -1,7 +1,7 @@
 /** A run from config to trained policy: data checked, steps, events, evaluation, checkpoints, resume. */
 import { join } from 'node:path';
 
-import { info, optim, SafetensorsFile, saveSafetensors, scope, setNumThreads, type Tensor } from '@visurf/torch';
+import { info, optim, saveSafetensors, setNumThreads } from '@visurf/torch';
 
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
@@ -31,7 +31,7 @@ import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
 import type { RewardFunction, Scorer } from './reward/reward.ts';
 import { describeLost, withoutLost } from './reward/survival.ts';
 import { describeStep } from './record.ts';
-import { loadStart, referenceOf } from './start.ts';
+import { loadOptimizer, loadStart, optimizerFile, referenceOf, restore } from './start.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { CollapseGuard } from './run/collapse.ts';
@@ -103,8 +103,6 @@ interface Progress {
   readonly model?: ModelPrint | undefined;
 }
 
-const optimizerFile = 'optimizer.safetensors';
-
 /**
  * Questions to train on, and what to know of their labels before it starts.
  * @throws UserError where no question is left
@@ -120,6 +118,9 @@ function teachable(
   return { taught, message };
 }
 
+/** Steps whose numbers are not finite, after which a run ends whatever `onNonFinite` says. */
+const spoiledInARow = 5;
+
 /** Samples whose labels are looked at where rewards of the user's own, which may be slow, judge them. */
 const lookedAt = 64;
 
@@ -129,11 +130,6 @@ async function warnOfLabels(questions: readonly Question[], scorer: Scorer, conf
   const looked = scorer.rewards.length > 0 ? questions.slice(0, lookedAt) : questions;
   const losing = await labelsThatCannotWin(scorer, looked, config.label);
   return labelWarnings(losing, looked.length, config.label);
-}
-
-function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
-  using saved = new SafetensorsFile(file);
-  scope(() => optimizer.loadState(new Map(saved.names.map((name): [string, Tensor] => [name, saved.get(name)]))));
 }
 
 /**
@@ -312,7 +308,7 @@ async function trainPolicy({
   const { scorer } = experiment;
   const parameters = trainable(policy.model, config.train);
   const optimizer = makeOptimizer(parameters, config.optimizer);
-  if (checkpoint) loadOptimizer(optimizer, join(checkpoint.directory, optimizerFile));
+  if (checkpoint) loadOptimizer(optimizer, checkpoint.directory);
   const reference = referenceOf(policy, config);
   if (![...parameters.keys()].some(isVision)) {
     const features = new FeatureCache(featureBytes);
@@ -329,6 +325,7 @@ async function trainPolicy({
   let forms = saved?.forms ?? (await formsOfBase(context, samples));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
+  let lastSaved = checkpoint?.directory ?? '';
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
   const past = checkpoint ? stepMetrics(run.directory) : [];
   const guards = [new TakeoverGuard(past), new SilenceGuard(past), new CollapseGuard(past)];
@@ -368,7 +365,7 @@ async function trainPolicy({
     const progress: Progress = { cursor: taken, forms, data: prints, model: modelPrint };
     canSave = false;
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);
-    [canSave, savedStep] = [true, step];
+    [canSave, savedStep, lastSaved] = [true, step, path];
     onEvent({ kind: 'checkpoint', step, path });
   };
   /** After a failure that leaves the weights as they were: what was done since the last checkpoint is not lost. */
@@ -378,7 +375,23 @@ async function trainPolicy({
     await save().catch((cause: unknown) => warn(messageOf(cause)));
   };
 
+  let spoiled = 0;
+  /** After a step whose numbers were not finite, and whose update was left out. */
+  const goOn = (what: string): void => {
+    if (++spoiled === spoiledInARow) {
+      throw new UserError(`nothing was finite in ${spoiled} steps: ${what}`, {
+        remedy: 'Go back to an earlier checkpoint (--from STEP) with a lower optimizer.learningRate.',
+      });
+    }
+    if (config.onNonFinite === 'rollback') restore(policy, optimizer, lastSaved);
+    const done =
+      config.onNonFinite === 'skip' ? 'the update was left out' : `the weights are those of ${lastSaved} again`;
+    warn(`${what}\n  ${done}`);
+  };
+
   try {
+    // What there is to roll back to.
+    if (config.onNonFinite === 'rollback' && !checkpoint) await save();
     while (step < config.steps && !signal?.aborted) {
       const terms = stepTerms(config, step + 1);
       const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
@@ -404,6 +417,8 @@ async function trainPolicy({
       run.writeGroups(step, described.groups);
       onEvent({ kind: 'step', step, steps: config.steps, metrics });
       guards.flatMap((guard) => guard.observe(metrics) ?? []).forEach(warn);
+      if (result.update.nonFinite === undefined) spoiled = 0;
+      else goOn(result.update.nonFinite);
 
       const last = step === config.steps;
       const due = config.eval.every > 0 && (step % config.eval.every === 0 || last);

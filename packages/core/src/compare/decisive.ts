@@ -23,6 +23,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   thinking: 'always',
   paradigm: 'visurf',
   promptsPerStep: 32,
+  onNonFinite: 'stop',
   'rollout.group': 8,
   'rollout.temperature': 1,
   'rollout.topP': 1,

@@ -370,6 +370,11 @@ const shape = z.strictObject({
     scales: true,
   }),
   promptsPerStep: key('prompts of a batch', count.default(32)),
+  onNonFinite: key(
+    'where a loss or a gradient is not a finite number: the run ends (`stop`), leaves that update out (`skip`), or goes ' +
+      'on from the weights of its last checkpoint (`rollback`); it ends after 5 such steps in a row',
+    z.enum(['stop', 'skip', 'rollback']).default('stop'),
+  ),
   rollout,
   label,
   objective,

@@ -49,6 +49,8 @@ export interface UpdateResult {
   readonly stats: ResponseStats;
   /** Share of sum |d loss / d log pi| over tokens that comes from labels, of the last inner update; NaN without a gradient. */
   readonly labelGradient: number;
+  /** What was not finite, where that update was left out; loss and norm are then NaN. */
+  readonly nonFinite?: string | undefined;
 }
 
 /** A response together with its plan and what is known of its log-probabilities. */
@@ -141,13 +143,14 @@ const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number):
  * One batch: `updatesPerBatch` optimiser steps on the same groups.
  * @param learningRate of this step, after its schedule
  * @param key of dropout
- * @throws UserError when the loss or the gradient is not finite; the weights are then those before the update.
+ * @throws UserError when the loss or the gradient is not finite, unless `onNonFinite` says to leave the update out; the
+ * weights are then those before the update.
  */
 export async function updatePolicy(
   learner: Learner,
   groups: readonly Group[],
   weights: TermWeights,
-  config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer'>,
+  config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer' | 'onNonFinite'>,
   learningRate: number,
   key: DropoutKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
@@ -178,13 +181,20 @@ export async function updatePolicy(
 
   let gradientNorm = 0;
   let pass = noPass;
-  for (let update = 0; update < updatesPerBatch; update++) {
-    optimizer.zeroGrad();
-    pass = await forwardBackward(model, micros, updatesPerBatch > 1, config.train.checkpointActivations, (i) =>
-      dropoutSeed(key, update, i),
-    );
-    if (work.length === 0) break;
-    gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
+  let nonFinite: string | undefined;
+  try {
+    for (let update = 0; update < updatesPerBatch; update++) {
+      optimizer.zeroGrad();
+      pass = await forwardBackward(model, micros, updatesPerBatch > 1, config.train.checkpointActivations, (i) =>
+        dropoutSeed(key, update, i),
+      );
+      if (work.length === 0) break;
+      gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
+    }
+  } catch (error) {
+    if (!(error instanceof NotFinite) || config.onNonFinite === 'stop') throw error;
+    nonFinite = error.message;
+    [gradientNorm, pass] = [NaN, { ...noPass, loss: NaN }];
   }
   optimizer.zeroGrad();
   return {
@@ -197,6 +207,7 @@ export async function updatePolicy(
     responses: planned.flat().length,
     stats: pass.stats,
     labelGradient: pass.pull.labels / pass.pull.all,
+    nonFinite,
   };
 }
 
@@ -275,11 +286,15 @@ function accumulateGradient(model: QwenVL, micro: readonly Work[], frozenOld: bo
   });
 }
 
+class NotFinite extends UserError {}
+
 function assertFinite(value: number, what: string, work: readonly Work[]): void {
   if (Number.isFinite(value)) return;
   const ids = work.map(({ group }) => group.sample.id);
-  throw new UserError(`${what} is ${value}`, {
+  throw new NotFinite(`${what} is ${value}`, {
     where: `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
-    remedy: 'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32',
+    remedy:
+      'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32; onNonFinite: skip ' +
+      'or rollback goes on',
   });
 }
