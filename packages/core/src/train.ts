@@ -7,7 +7,7 @@ import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
 import { resolveDevice } from './device.ts';
-import { fileError, messageOf, UserError } from './errors.ts';
+import { fileError, messageOf, NotFinite, UserError } from './errors.ts';
 import { evaluatePolicy } from './eval/evaluate.ts';
 import { withExperiment } from './export/experiment.ts';
 import { modelFiles } from './export/huggingface.ts';
@@ -408,9 +408,24 @@ async function trainPolicy({
           })
           .finally(() => watchdog.stop());
       };
-      const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
+      const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take()).catch(
+        (error: unknown) => {
+          const cause = error instanceof UserError ? error.cause : undefined;
+          if (cause instanceof NotFinite && config.onNonFinite !== 'stop') return cause;
+          throw error;
+        },
+      );
       step++;
-      [forms, taken] = [result.forms, drawn];
+      taken = drawn;
+      if (result instanceof NotFinite) {
+        // Not even rollouts came of it.
+        metrics = { nonFinite: 1 };
+        run.log({ type: 'step', step, metrics, seconds: {} });
+        onEvent({ kind: 'step', step, steps: config.steps, metrics });
+        goOn(result.message);
+        continue;
+      }
+      forms = result.forms;
       const described = describeStep(step, result, scorer, learningRate);
       metrics = described.event.metrics;
       run.log(described.event);

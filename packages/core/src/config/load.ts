@@ -30,10 +30,24 @@ export interface LoadOptions {
   readonly plugins?: boolean;
 }
 
+/** Brackets within brackets: no configuration has so many, and parsers take long for them or run out of stack. */
+const DEEPEST = 200;
+
+/** @throws UserError where values are nested beyond all measure */
+function requireFlat(text: string, where: string): void {
+  let depth = 0;
+  for (const { 0: bracket } of text.matchAll(/[[\]{}]/g)) {
+    depth = Math.max(0, depth + (bracket === '[' || bracket === '{' ? 1 : -1));
+    if (depth > DEEPEST) throw new UserError(`values are nested more than ${DEEPEST} deep`, { where });
+  }
+}
+
 /** A YAML file of keys and values. @throws UserError that names the line */
 export function readYaml(file: string): { document: Document; lines: LineCounter } {
   const lines = new LineCounter();
-  const document = parseDocument(readText(file), { lineCounter: lines, logLevel: 'error' });
+  const text = readText(file);
+  requireFlat(text, file);
+  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const [broken] = document.errors;
   if (broken) {
     const reason = broken.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
@@ -253,7 +267,8 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
   const isNew = !document.hasIn(keys.slice(0, 1));
   let value: unknown;
   try {
-    value = parse(text.slice(split + 1));
+    requireFlat(text, where.slice(0, 100));
+    value = parse(text.slice(split + 1), { logLevel: 'error' });
   } catch (error) {
     throw new UserError(messageOf(error).split('\n')[0]!, { where });
   }

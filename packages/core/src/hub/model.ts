@@ -8,10 +8,10 @@ import { listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
 
 import { UserError } from '../errors.ts';
 import { lockDirectory } from '../run/lock.ts';
-import { defaultCacheDir, homeOf, RepoCache, shardsOf } from './cache.ts';
+import { defaultCacheDir, homeOf, isCommit, RepoCache, shardsOf } from './cache.ts';
 import { download, type Remote } from './download.ts';
 import { explain, isNetwork, isTemporary, type Asked } from './failure.ts';
-import { hasWeights, modelFiles, type RemoteFile } from './files.ts';
+import { hasWeights, MAX_FILES, readListing, type RemoteFile } from './files.ts';
 import { isHubId } from './id.ts';
 
 /** Bytes over all files of the model. */
@@ -104,16 +104,20 @@ async function fetchModel({ id, revision, hubUrl }: Asked, cache: RepoCache, opt
   const { sha: commit } = await again(() =>
     modelInfo({ name: id, revision, hubUrl, fetch: soon, additionalFields: ['sha'], ...credentials }),
   );
+  if (!isCommit(commit)) throw new UserError('the hub names no commit of this revision', { where: id });
   const remote: Remote = { hubUrl, id, commit, accessToken, patience };
   const complete = await cache.complete(commit, weights);
   if (!complete) {
     const entries = await again(async () => {
       const found: ListFileEntry[] = [];
       const listing = listFiles({ repo: id, revision: commit, hubUrl, fetch: soon, ...credentials });
-      for await (const entry of listing) found.push(entry);
+      for await (const entry of listing) {
+        // One more is refused below.
+        if (found.push(entry) > MAX_FILES) break;
+      }
       return found;
     });
-    const files = modelFiles(entries, weights);
+    const files = readListing(entries, weights, id);
     checkFiles(files, entries, id, weights);
     await downloadAll(remote, files, cache, options);
   }

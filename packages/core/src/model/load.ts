@@ -17,6 +17,7 @@ import {
 
 import { UserError } from '../errors.ts';
 import { loadModelConfig, type ModelConfig } from './config.ts';
+import { requirePlausible } from './plausible.ts';
 import { QwenVL } from './qwen.ts';
 
 export interface LoadOptions {
@@ -123,6 +124,7 @@ export function loadModel(directory: string, { dtype = 'float32', device = 'cpu'
   const described = loadModelConfig(directory);
   try {
     using weights = openSafetensors(directory);
+    requirePlausible(described, weights, directory);
     const config = withHeadOf(weights, described);
     const model = nn.outline(() => new QwenVL(config));
     const dtypeOf = (key: string, name: string): FloatDType => {

@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises';
 import { noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
-import { UserError } from '../errors.ts';
+import { NotFinite } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
@@ -285,8 +285,6 @@ function accumulateGradient(model: QwenVL, micro: readonly Work[], frozenOld: bo
     return { loss, stats, pull };
   });
 }
-
-class NotFinite extends UserError {}
 
 function assertFinite(value: number, what: string, work: readonly Work[]): void {
   if (Number.isFinite(value)) return;
