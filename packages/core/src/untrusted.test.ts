@@ -105,7 +105,7 @@ const FRAMES: readonly Frame[] = [{ width: 40, height: 40, modelWidth: 28, model
 test.each(taskNames())('labels and answers of the task %s', long, async (name) => {
   const definition = taskDefinition(name);
   const task = definition.create(definition.parameters.parse({}), []);
-  const { id = '', problem, solution, ...extra } = ROWS.find((row) => (row.task ?? 'grounding') === name)!;
+  const { id, problem, solution, ...extra } = ROWS.find((row) => (row.task ?? 'grounding') === name)!;
   const source = { file: 'f.jsonl', line: 1 };
   const sampleOf = (text: string, more: Record<string, unknown>) => ({
     ...{ id, images: ['a.png'], problem, solution: text, task: name, extra: more, source },
@@ -116,7 +116,7 @@ test.each(taskNames())('labels and answers of the task %s', long, async (name) =
   await fuzz({
     ...{ parser: `label of the task ${name}`, test: here, count: budget(300, 100_000) },
     make: (next) => ({
-      text: next() < 0.5 ? spoiledText(good, next) : (JSON.stringify(spoiledValue(solution, next, 0.5)) ?? ''),
+      text: next() < 0.5 ? spoiledText(good, next) : JSON.stringify(spoiledValue(solution, next, 0.5)),
       more: (next() < 0.3 ? spoiledValue(extra, next) : extra) as Record<string, unknown>,
     }),
     read: ({ text, more }) => {
@@ -192,7 +192,7 @@ test('config.json of a model', long, async () => {
     make: (next) =>
       next() < 0.3 ? spoiledText(JSON.stringify(config), next) : JSON.stringify(spoiledValue(config, next)),
     read: (text) => {
-      writeFileSync(path.join(directory, 'config.json'), text ?? '');
+      writeFileSync(path.join(directory, 'config.json'), text);
       loadModelConfig(directory);
     },
   });
@@ -223,8 +223,7 @@ test('files of tokenizers and processors', long, async () => {
       return { spoiled, made };
     },
     read: ({ spoiled, made }) => {
-      for (const [name, text] of texts)
-        writeFileSync(path.join(directory, name), name === spoiled ? (made ?? '') : text);
+      for (const [name, text] of texts) writeFileSync(path.join(directory, name), name === spoiled ? made : text);
       PromptEncoder.load(directory);
     },
   });
@@ -245,9 +244,7 @@ test('headers of safetensors', long, async () => {
     ...{ parser: 'safetensors file', test: here, count: budget(500, 200_000) },
     make: (next) => {
       if (next() < 0.4) return Buffer.from(spoiledBytes(build(JSON.stringify(some)).subarray(0, 3000), next));
-      return build(
-        next() < 0.5 ? spoiledText(JSON.stringify(some), next) : (JSON.stringify(spoiledValue(some, next)) ?? ''),
-      );
+      return build(next() < 0.5 ? spoiledText(JSON.stringify(some), next) : JSON.stringify(spoiledValue(some, next)));
     },
     read: (file) => {
       writeFileSync(path.join(directory, 'model.safetensors'), file);

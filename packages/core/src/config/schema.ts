@@ -375,6 +375,21 @@ const shape = z.strictObject({
       'on from the weights of its last checkpoint (`rollback`); it ends after 5 such steps in a row',
     z.enum(['stop', 'skip', 'rollback']).default('stop'),
   ),
+  reward: section(
+    {
+      seconds: key(
+        'that one call of a reward of your own may take ([plugins.md](plugins.md))',
+        positive.max(86_400).default(30),
+      ),
+      retries: key('calls after one that failed', whole.max(100).default(0)),
+      onFailure: key(
+        'where all of them fail the run ends (`stop`), or the response leaves its group, with a warning (`skip`)',
+        z.enum(['stop', 'skip']).default('stop'),
+      ),
+      processes: key('that rewards of plugins run in, beside this one; 0: in this one', whole.max(256).default(0)),
+    },
+    { users: samples, effect: 'harmless' },
+  ).prefault({}),
   rollout,
   label,
   objective,

@@ -126,5 +126,4 @@ export async function fuzz<Input>({ parser, test, count, make, read, limit = 300
   held({ promise: `Any ${parser} is read, or refused with a message`, test, count, of: 'inputs', worst });
 }
 
-const shown = (input: unknown): string =>
-  (typeof input === 'string' ? input : (JSON.stringify(input) ?? '')).slice(0, 600);
+const shown = (input: unknown): string => (typeof input === 'string' ? input : JSON.stringify(input)).slice(0, 600);
