@@ -63,7 +63,17 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
   expect(live().handles).toBe(before);
   expect(result).toMatchObject({ steps: 4, interrupted: false });
   expect(events.filter(({ kind }) => kind === 'step')).toHaveLength(4);
-  expect(readdirSync(result.run).sort()).toEqual(['best', 'checkpoints', 'config.yaml', 'events.jsonl', 'groups']);
+  const entries = [
+    'best',
+    'checkpoints',
+    'config.yaml',
+    'evaluations',
+    'events.jsonl',
+    'groups',
+    'images',
+    'samples.jsonl',
+  ];
+  expect(readdirSync(result.run).sort()).toEqual(entries);
   expect(steps('run')[0]?.metrics).toMatchObject({ labelActive: 1, ratio: 1, kl: 0 });
   const [group] = readFileSync(path.join(result.run, 'groups', '000001.jsonl'), 'utf8').split('\n');
   expect((JSON.parse(group ?? '') as { rollouts: unknown[] }).rollouts).toHaveLength(3);

@@ -8,7 +8,7 @@ import type { Config } from './config/schema.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
 import { resolveDevice } from './device.ts';
 import { fileError, messageOf, NotFinite, UserError } from './errors.ts';
-import { evaluatePolicy } from './eval/evaluate.ts';
+import { answerRecord, evaluatePolicy } from './eval/evaluate.ts';
 import { withExperiment } from './export/experiment.ts';
 import { modelFiles } from './export/huggingface.ts';
 import { formsOfBase } from './forms.ts';
@@ -28,9 +28,9 @@ import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
-import type { RewardFunction, Scorer } from './reward/reward.ts';
+import { scorerOf, type RewardFunction, type Scorer } from './reward/reward.ts';
 import { describeLost, withoutLost } from './reward/survival.ts';
-import { describeStep } from './record.ts';
+import { asked, describeStep } from './record.ts';
 import { loadOptimizer, loadStart, optimizerFile, referenceOf, restore } from './start.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
@@ -328,6 +328,7 @@ async function trainPolicy({
   let lastSaved = checkpoint?.directory ?? '';
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
   const past = checkpoint ? stepMetrics(run.directory) : [];
+  const met = run.sampleLog(config.record.images);
   const guards = [new TakeoverGuard(past), new SilenceGuard(past), new CollapseGuard(past)];
   const warn = (message: string): void => {
     run.log({ type: 'warning', step, message });
@@ -426,10 +427,17 @@ async function trainPolicy({
         continue;
       }
       forms = result.forms;
-      const described = describeStep(step, result, scorer, learningRate);
+      const described = describeStep(step, result, scorer, learningRate, config.record.tokens);
       metrics = described.event.metrics;
       run.log(described.event);
       run.writeGroups(step, described.groups);
+      await met.add(
+        result.groups.map(({ sample, prompt }) => {
+          const { rendered, frames } = prompt;
+          const { task } = scorerOf(scorer, sample);
+          return asked(scorer, { sample, rendered, frames, truth: task.parseTruth(sample, frames) });
+        }),
+      );
       onEvent({ kind: 'step', step, steps: config.steps, metrics });
       guards.flatMap((guard) => guard.observe(metrics) ?? []).forEach(warn);
       if (result.update.nonFinite === undefined) spoiled = 0;
@@ -442,6 +450,8 @@ async function trainPolicy({
         const { maxNewTokens } = experiment.settings;
         const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens });
         metrics = evaluated.metrics;
+        await met.add(evaluated.samples.map(({ sample, subject }) => asked(scorer, { sample, ...subject })));
+        run.write('evaluations', step, evaluated.samples.map(answerRecord));
         run.log({ type: 'eval', step, metrics, n: validation.length });
         onEvent({ kind: 'eval', step, metrics });
       }

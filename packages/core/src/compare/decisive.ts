@@ -82,6 +82,8 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   'train.microBatch.prompts': 4,
   'train.checkpointActivations': false,
   'eval.every': 0,
+  'record.tokens': 'none',
+  'record.images': 'thumbnails',
   'checkpoint.every': 50,
   'checkpoint.keep': 2,
   ...under('tasks.grounding', PLACES),

@@ -446,6 +446,19 @@ const shape = z.strictObject({
     },
     { effect: 'harmless' },
   ).prefault({}),
+  record: section(
+    {
+      tokens: key(
+        'ids and log-probabilities in `groups/`: of no rollouts (`none`), of those whose accuracy is 0 (`failed`), or of `all`',
+        z.enum(['none', 'failed', 'all']).default('none'),
+      ),
+      images: key(
+        'pictures in `images/` of the run: `thumbnails` of at most 512 pixels a side, `copies` of their own size, or `none`',
+        z.enum(['thumbnails', 'copies', 'none']).default('thumbnails'),
+      ),
+    },
+    { effect: 'harmless' },
+  ).prefault({}),
   checkpoint: section(
     {
       every: key('steps between checkpoints', count.default(50), { scales: true }),

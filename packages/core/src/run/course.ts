@@ -32,7 +32,8 @@ import { isLock } from './lock.ts';
 export const EVENTS = 'events.jsonl';
 
 /** Files that grow by lines: a checkpoint knows how long each was. */
-export const LOGS = [EVENTS, 'samples.jsonl'] as const;
+export const SAMPLES = 'samples.jsonl';
+const LOGS = [EVENTS, SAMPLES] as const;
 
 /** Folders with a file `NNNNNN.jsonl` for a step. */
 export const BY_STEP = ['groups', 'evaluations'] as const;
@@ -130,7 +131,7 @@ export function keepCourse(directory: string, step: number): string | undefined 
   const aside = path.join(folder, `.${number}.tmp`);
   rmSync(aside, { recursive: true, force: true });
   mkdirSync(path.join(aside, 'checkpoints'), { recursive: true });
-  for (const name of [EVENTS, 'config.yaml']) {
+  for (const name of [...LOGS, 'config.yaml']) {
     if (existsSync(path.join(directory, name))) copy(path.join(directory, name), path.join(aside, name));
   }
   for (const part of BY_STEP) {
@@ -159,7 +160,7 @@ function copy(from: string, to: string): void {
 /** Removes what the run wrote after a checkpoint (after its beginning, where there is none). */
 export function cutBack(directory: string, checkpoint: Checkpoint | undefined): void {
   const step = checkpoint?.step ?? 0;
-  for (const folder of ['checkpoints', 'branches', ...BY_STEP]) removeLeftovers(path.join(directory, folder));
+  for (const folder of ['checkpoints', 'branches', 'images', ...BY_STEP]) removeLeftovers(path.join(directory, folder));
   removeLeftovers(directory);
   for (const part of BY_STEP) {
     const folder = path.join(directory, part);

@@ -31,7 +31,7 @@ export function sync(file: string): void {
 }
 
 /** Replaces a file: readers see the old one or the new one, never a part, and nothing is left where there is no room. */
-export function writeAside(file: string, text: string): void {
+export function writeAside(file: string, text: string | Buffer): void {
   const aside = `${file}.tmp`;
   try {
     writeFileSync(aside, text);

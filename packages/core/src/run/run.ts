@@ -1,7 +1,8 @@
 /**
  * A run is a directory that explains itself:
  *
- *     config.yaml · events.jsonl · groups/NNNNNN.jsonl · checkpoints/NNNNNN/ · best -> checkpoints/NNNNNN · lock.NAME
+ *     config.yaml · events.jsonl · samples.jsonl · images/HASH.webp · groups/NNNNNN.jsonl · evaluations/NNNNNN.jsonl
+ *     checkpoints/NNNNNN/ · best -> checkpoints/NNNNNN · lock.NAME
  *
  * Whenever the process dies, `Run.resume` finds the last whole checkpoint, cuts the logs back to it, and the run goes on as
  * if nothing had happened. What it goes back over on purpose is kept in `branches/N` (course.ts).
@@ -33,6 +34,7 @@ import {
   pointToBest,
   requireEmpty,
   requireNothingToLose,
+  SAMPLES,
   setAside,
 } from './course.ts';
 import { AppendOnly, makeDirectory, replaceFile, sync, writeAside } from './durable.ts';
@@ -40,6 +42,7 @@ import { environmentChanges, type Environment } from './environment.ts';
 import { FORMAT, readEvents, type NewEvent, type Origin } from './events.ts';
 import type { GroupRecord } from './groups.ts';
 import { lockRun, type Lock } from './lock.ts';
+import { SampleLog, type ImageRecord, type SampleRecord } from './samples.ts';
 
 export interface Resumed {
   readonly run: Run;
@@ -76,6 +79,7 @@ export class Run {
   readonly #environment: Environment;
   readonly #lock: Lock;
   readonly #events: AppendOnly;
+  #samples: AppendOnly | undefined;
   /** Files that may not be on the disk yet. */
   readonly #unsynced = new Set<string>();
   #bestSoFar: Best | undefined;
@@ -166,6 +170,7 @@ export class Run {
     this.#bestSoFar = best;
     mkdirSync(path.join(directory, 'groups'), { recursive: true });
     this.#events = new AppendOnly(path.join(directory, EVENTS));
+    if (existsSync(path.join(directory, SAMPLES))) this.#samples = new AppendOnly(path.join(directory, SAMPLES));
   }
 
   get best(): Best | undefined {
@@ -174,6 +179,19 @@ export class Run {
 
   log(event: NewEvent): void {
     this.#events.append({ time: Date.now(), ...event });
+  }
+
+  /** What was asked in this run, where it is kept. */
+  sampleLog(images: ImageRecord): SampleLog {
+    const place = {
+      directory: this.directory,
+      append: (record: SampleRecord) => {
+        this.#samples ??= new AppendOnly(path.join(this.directory, SAMPLES));
+        this.#samples.append(record);
+      },
+      wrote: (file: string) => void this.#unsynced.add(file).add(path.dirname(file)),
+    };
+    return new SampleLog(place, images);
   }
 
   writeGroups(step: number, groups: readonly GroupRecord[]): void {
@@ -205,7 +223,7 @@ export class Run {
       step,
       configHash: configHash(this.#config),
       environment: this.#environment,
-      logs: { [EVENTS]: this.#events.size },
+      logs: { [EVENTS]: this.#events.size, ...(this.#samples && { [SAMPLES]: this.#samples.size }) },
       best: this.#bestSoFar,
     };
     let directory: string;
@@ -214,6 +232,7 @@ export class Run {
       statSync(path.join(this.directory, 'config.yaml'));
       this.#lock.check();
       this.#events.sync();
+      this.#samples?.sync();
       for (const file of this.#unsynced) sync(file);
       this.#unsynced.clear();
       directory = await writeCheckpoint(folder, content, facts);
@@ -229,8 +248,10 @@ export class Run {
   close(): void {
     try {
       this.#events.sync();
+      this.#samples?.sync();
     } finally {
       this.#events.close();
+      this.#samples?.close();
       this.#lock.release();
     }
   }

@@ -19,6 +19,12 @@ export function configOf(values: object = {}): Config {
   });
 }
 
+const source = { file: 'train.jsonl', line: 1 };
+const ASKED = {
+  sample: { id: '', images: [], problem: 'x', solution: '[]', task: 'grounding', extra: {}, source },
+  ...{ rendered: 'x', frames: [], boxes: [], points: [] },
+};
+
 /** Where a training is. */
 export interface Course {
   readonly run: Run;
@@ -37,11 +43,15 @@ export interface Habits {
 /** Goes on to a step. */
 export async function train({ run, step, total }: Course, to: number, habits: Habits = {}): Promise<number> {
   const { pause = () => undefined, evaluates = true } = habits;
+  const met = run.sampleLog('none');
   while (step < to) {
     step++;
     total = (total * 31 + step) % 1_000_003;
     run.log({ type: 'step', step, metrics: { total }, seconds: {} });
-    run.writeGroups(step, [{ step, id: String(total), images: [], problem: '', solution: '', rollouts: [] }]);
+    run.writeGroups(step, [{ step, id: String(total), problem: '', solution: '', rollouts: [] }]);
+    // Every sample is met twice.
+    await met.add([{ ...ASKED, sample: { ...ASKED.sample, id: String(step >> 1) } }]);
+    if (evaluates) run.write('evaluations', step, [{ id: String(total) }]);
     await pause(step, 'step');
     if (step % 2 !== 0) continue;
     const files = {
@@ -77,21 +87,23 @@ export async function resume(directory: string, config = configOf()): Promise<Co
 export const startOrResume = async (directory: string): Promise<Course> =>
   existsSync(path.join(directory, 'config.yaml')) ? resume(directory) : start(directory);
 
+const filesIn = (directory: string, folder: string): string[] =>
+  existsSync(path.join(directory, folder))
+    ? readdirSync(path.join(directory, folder)).map((name) => path.join(folder, name))
+    : [];
+
 /** Everything a reader of the run sees, without times. */
 export function contents(directory: string): unknown {
   const steps = readEvents(path.join(directory, 'events.jsonl')).filter(({ type }) => type === 'step');
-  const groups = readdirSync(path.join(directory, 'groups')).map((name) => [
-    name,
-    readFileSync(path.join(directory, 'groups', name), 'utf8'),
-  ]);
+  const files = [...filesIn(directory, 'groups'), ...filesIn(directory, 'evaluations'), 'samples.jsonl'];
   const best = path.join(directory, 'best');
   const last = path.join(directory, 'checkpoints', String(STEPS).padStart(6, '0'));
-  const { files } = JSON.parse(readFileSync(path.join(last, 'manifest.json'), 'utf8')) as { files: unknown };
+  const manifest = JSON.parse(readFileSync(path.join(last, 'manifest.json'), 'utf8')) as { files: unknown };
   return {
     steps: steps.map((event) => ({ ...event, time: 0 })),
-    groups,
+    texts: files.map((name) => [name, readFileSync(path.join(directory, name), 'utf8')]),
     best: existsSync(best) ? path.basename(realpathSync(best)) : undefined,
-    files,
+    files: manifest.files,
     checkpoints: readdirSync(path.join(directory, 'checkpoints'))
       .filter((name) => /^\d/.test(name))
       .sort(),
