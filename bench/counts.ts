@@ -1,5 +1,5 @@
 /** The useful work of one step of a workload. */
-import { loadModelConfig } from '../packages/core/src/model/config.ts';
+import { loadModelConfig } from '../packages/core/src/families/config.ts';
 import type { Grid } from '../packages/core/src/types.ts';
 import { decodeBytes, decodeOperations, forwardOperations, updateOperations, type Work } from './operations.ts';
 import type { Workload } from './workloads.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseModelConfig } from '../packages/core/src/model/config.ts';
+import { parseModelConfig } from '../packages/core/src/families/config.ts';
 import { decodeBytes, decodeOperations, forwardOperations, visionOperations, type Work } from './operations.ts';
 
 const config = parseModelConfig({

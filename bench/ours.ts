@@ -12,13 +12,13 @@ import { parseArgs } from 'node:util';
 import { info, setNumThreads } from '../packages/torch/src/index.ts';
 import { parseConfig } from '../packages/core/src/config/load.ts';
 import type { Config } from '../packages/core/src/config/schema.ts';
-import { loadModel } from '../packages/core/src/model/load.ts';
+import { loadModel } from '../packages/core/src/families/load.ts';
 import { Policy } from '../packages/core/src/policy.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
 import { ask } from '../packages/core/src/question/ask.ts';
 import { makeScorer } from '../packages/core/src/reward/reward.ts';
-import { generate } from '../packages/core/src/rollout/generate.ts';
-import { stepTerms, type Paradigm } from '../packages/core/src/schedule/paradigm.ts';
+import { respond } from '../packages/core/src/rollout/respond.ts';
+import { stepWork, type Paradigm } from '../packages/core/src/schedule/paradigm.ts';
 import { trainStep } from '../packages/core/src/step.ts';
 import type { Prompt, Rollout } from '../packages/core/src/types.ts';
 import { makeOptimizer, trainable } from '../packages/core/src/update/optimizer.ts';
@@ -33,7 +33,7 @@ import { readWorkload, type Precision, type Workload } from './workloads.ts';
 class EndlessPolicy extends Policy {
   override async sample(prompts: readonly Prompt[], options: Parameters<Policy['sample']>[1]): Promise<Rollout[][]> {
     const { forbiddenIds } = this.encoder;
-    const groups = await generate(this.model, prompts, { ...options, stopIds: [], forbiddenIds });
+    const groups = await respond(this.model, prompts, { ...options, stopIds: [], forbiddenIds });
     for (const { tokens } of groups.flat()) this.encoder.decode(tokens);
     return groups.map((group) => group.map((each) => ({ ...each, text: String.fromCodePoint(...each.tokens) })));
   }
@@ -71,7 +71,7 @@ async function prepare(
   const scorer = makeScorer(measuringTask(workload));
   const samples = measuredSamples(workload);
   const indices = samples.map((_, i) => i);
-  const terms = stepTerms(config, 1);
+  const work = stepWork(config, 1);
   let count = 0;
 
   const questions = () => Promise.all(samples.map((sample) => ask({ policy, scorer }, sample)));
@@ -102,7 +102,7 @@ async function prepare(
       { config, policy, learner, scorer },
       () => ({ samples, indices }),
       ++count,
-      terms,
+      work,
       1e-6,
       [],
     );

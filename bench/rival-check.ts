@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { saveSafetensors, scope } from '../packages/torch/src/index.ts';
 import type { Config } from '../packages/core/src/config/schema.ts';
 import { loadLocalPolicy } from '../packages/core/src/policy.ts';
-import { stepTerms } from '../packages/core/src/schedule/paradigm.ts';
+import { stepWork } from '../packages/core/src/schedule/paradigm.ts';
 import { trainStep } from '../packages/core/src/step.ts';
 import type { Label, ScoredRollout } from '../packages/core/src/types.ts';
 import { makeOptimizer, trainable } from '../packages/core/src/update/optimizer.ts';
@@ -58,7 +58,7 @@ export async function stepOfOurs(
   const batch = { samples: indices.map((index) => samples[index]!), indices };
   const { learningRate } = config.optimizer;
   const context = { config, policy, scorer, learner };
-  const { groups } = await trainStep(context, () => batch, 1, stepTerms(config, 1), learningRate, []);
+  const { groups } = await trainStep(context, () => batch, 1, stepWork(config, 1), learningRate, []);
   const moments = join(folder, 'moments.safetensors');
   scope(() => saveSafetensors(moments, optimizer.state()));
   optimizer.dispose();

@@ -4,7 +4,7 @@
  */
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
+import { keyUsers, LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
 import { presets } from '../packages/core/src/config/presets.ts';
 import { PARADIGMS } from '../packages/core/src/schedule/paradigm.ts';
 import { wrapped } from './prose.ts';
@@ -69,7 +69,8 @@ function written(value: unknown): string {
 }
 
 /** Nothing for all; else those that do, or those that do not, whoever are fewer. */
-function usersOf({ users }: Leaf): string {
+function usersOf({ key }: Leaf): string {
+  const users = keyUsers(key);
   const others = PARADIGMS.filter((each) => !users.includes(each));
   if (others.length === 0) return '';
   const list = (names: readonly string[]): string => names.map((each) => `\`${each}\``).join(', ');

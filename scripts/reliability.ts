@@ -15,7 +15,7 @@ const page = join(root, 'docs/reliability.md');
 
 /** Files whose tests have a long budget. */
 const TESTS = [
-  ...['run/crash', 'run/damage', 'run/lock', 'tasks/untrusted', 'untrusted'].map(
+  ...['run/crash', 'run/damage', 'disk/lock', 'tasks/untrusted', 'untrusted'].map(
     (name) => `packages/core/src/${name}.test.ts`,
   ),
   ...['kill', 'soak'].map((name) => `packages/visurf/tests/${name}.test.ts`),

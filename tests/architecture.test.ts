@@ -1,7 +1,9 @@
 /** Who may import what: ARCHITECTURE.md says why. */
 
 import { expect, test } from 'vitest';
-import { importsOf, repositoryFiles } from './sources.ts';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { importsOf, repositoryFiles, root } from './sources.ts';
 import type { Import } from './sources.ts';
 
 /** Our packages, and which others of ours each may import. */
@@ -13,35 +15,34 @@ const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
   'recipes/mini': { name: '@visurf/mini', mayImport: ['@visurf/core', '@visurf/torch', '@visurf/mini-grounding'] },
 };
 
-/** Folders of `packages/core/src`, and which others each may import. The files beside them (`step.ts`, ...) know all. */
-const FOLDERS: Record<string, string[]> = {
-  tasks: [],
-  objective: [],
-  reward: ['tasks', 'label'],
-  label: ['tasks', 'reward', 'objective'],
-  schedule: ['objective', 'label'],
-  config: ['plugins', 'tasks', 'reward', 'label', 'objective', 'schedule', 'hub'],
-  plugins: ['tasks', 'reward'],
-  question: ['config', 'data', 'plugins', 'prompt', 'reward', 'tasks'],
-  data: ['tasks', 'config', 'prompt'],
-  benchmarks: ['data', 'prompt', 'tasks'],
-  run: ['config'],
-  families: ['model', 'prompt'],
-  prompt: ['config', 'families'],
-  hub: ['run'],
-  model: ['families'],
-  plan: ['config', 'model'],
-  rollout: ['model', 'prompt'],
-  export: ['model', 'question'],
-  report: ['config', 'run', 'tasks', 'prompt'],
-  update: ['config', 'model', 'objective', 'rollout'],
-  compare: ['config', 'schedule', 'run', 'tasks', 'eval', 'rollout'],
-  eval: ['tasks', 'reward', 'label', 'objective', 'data', 'prompt', 'model', 'rollout', 'question'],
-};
+/**
+ * Layers of `packages/core/src` from the ground up: its folders, and the files beside them. A part imports only what stands
+ * in layers before its own.
+ */
+const LAYERS: readonly (readonly string[])[] = [
+  ['types.ts', 'errors.ts', 'budgets.ts', 'machine.ts'],
+  ['disk', 'model', 'objective', 'tasks'],
+  ['families', 'hub', 'reward', 'rollout', 'schedule'],
+  ['label', 'prompt'],
+  ['data', 'masks', 'report'],
+  ['benchmarks', 'plugins'],
+  ['config'],
+  ['device.ts', 'plan', 'question', 'update'],
+  ['eval', 'export', 'run'],
+  ['policy.ts'],
+  ['check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
+  ['benchmark.ts', 'evaluate.ts', 'forms.ts'],
+  ['train.ts'],
+  ['compare'],
+  ['compare.ts'],
+  ['index.ts', 'internals.ts'],
+];
+const PARTS = LAYERS.flat();
 
 /** Folders whose every file runs without the native addon. */
 const PURE = [
   'benchmarks',
+  'masks',
   'plugins',
   'question',
   'tasks',
@@ -53,6 +54,7 @@ const PURE = [
   'data',
   'run',
   'hub',
+  'disk',
 ];
 
 const sources = repositoryFiles().filter((file) => file.endsWith('.ts') && !file.includes('/testing/'));
@@ -78,27 +80,29 @@ test('a package is imported by its name, never by a path into it', () => {
   expect(show(wrong)).toEqual([]);
 });
 
-test('every folder of core is known, and imports only the folders that it may', () => {
-  const folders = new Set(sources.map(folderOf).filter((folder) => folder !== undefined));
-  expect([...folders].filter((folder) => !(folder in FOLDERS))).toEqual([]);
+test('every part of core has a layer, and imports only layers before its own', () => {
+  const parts = new Set(sources.filter((file) => !file.endsWith('.test.ts')).flatMap((file) => partOf(file) ?? []));
+  expect([...parts].sort()).toEqual([...PARTS].sort());
+  const layerOf = (part: string): number => LAYERS.findIndex((layer) => layer.includes(part));
   const wrong = product.filter(({ from, to }) => {
-    const [importer, imported] = [folderOf(from), folderOf(to)];
-    return importer && imported && importer !== imported && !FOLDERS[importer]?.includes(imported);
+    const [importer, imported] = [partOf(from), partOf(to)];
+    return importer && imported && importer !== imported && layerOf(imported) >= layerOf(importer);
   });
   expect(show(wrong)).toEqual([]);
 });
 
-test('a folder of core does not import the files that put the folders together', () => {
-  const shared = ['types.ts', 'errors.ts', 'budgets.ts'].map((file) => `packages/core/src/${file}`);
-  const wrong = product.filter(
-    ({ from, to }) => folderOf(from) && /^packages\/core\/src\/[^/]+$/.test(to) && !shared.includes(to),
-  );
-  expect(show(wrong)).toEqual([]);
+test('the map names every part of core, and draws the layers', () => {
+  const map = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+  const drawing = LAYERS.map((layer) => `${layer.join(' ')}\n`).reverse();
+  expect(map).toContain(`\n\`\`\`\n${drawing.join('')}\`\`\`\n`);
+  const isNamed = (part: string): boolean =>
+    new RegExp(part.endsWith('.ts') ? `\`${part}\`` : `(\n|\`)${part}/`).test(map);
+  expect(PARTS.filter((part) => !isNamed(part))).toEqual([]);
 });
 
 test.each(PURE)('%s runs without the native addon', (folder) => {
   const loaded = product.filter(({ typeOnly }) => !typeOnly);
-  const reached = new Set(sources.filter((file) => folderOf(file) === folder && !file.endsWith('.test.ts')));
+  const reached = new Set(sources.filter((file) => partOf(file) === folder && !file.endsWith('.test.ts')));
   const wrong: Import[] = [];
   for (const file of reached) {
     for (const edge of loaded.filter(({ from }) => from === file)) {
@@ -124,8 +128,9 @@ test('no file imports itself through others', () => {
   expect(cycles).toEqual([]);
 });
 
-function folderOf(path: string): string | undefined {
-  return /^packages\/core\/src\/(\w+)\//.exec(path)?.[1];
+/** The folder of core that a file is in, or the name of a file beside them. */
+function partOf(path: string): string | undefined {
+  return /^packages\/core\/src\/([^/]+)/.exec(path)?.[1];
 }
 
 function show(edges: readonly Import[]): string[] {

@@ -1,9 +1,16 @@
 /** What docs/extending.md says how to add, added as it says. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checkData, loadConfig, train } from 'visurf';
+import { checkData, loadConfig, train, usesKey, UserError } from 'visurf';
+import { families, type Family } from '../packages/core/src/families/index.ts';
+import { qwen2Vl } from '../packages/core/src/families/qwen2_vl/index.ts';
+import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
+import { stepName } from '../packages/core/src/run/checkpoint.ts';
+import { smallModel, wholeStep } from '../packages/core/src/testing/whole-step.ts';
+import { otherVl } from './families/other_vl/index.ts';
 import { root } from './sources.ts';
 
 const fixtures = join(root, 'oracle/fixtures');
@@ -26,9 +33,10 @@ const write = (name: string, lines: readonly object[]): string => {
   return join(folder, name);
 };
 
-/** One step of ViSurf with plugins; the groups that it made. */
-async function trained(task: string, plugins: readonly string[], solution: unknown) {
-  const data = write('train.jsonl', [{ image, problem: 'circles', solution }]);
+const plugin = (name: string): string => join(root, 'tests/plugins', name);
+
+/** A configuration for the tiny model with plugins. */
+function configured(plugins: readonly string[], data: object, changes: object = {}): string {
   const config = join(folder, 'config.yaml');
   writeFileSync(
     config,
@@ -37,14 +45,29 @@ async function trained(task: string, plugins: readonly string[], solution: unkno
       output: 'run',
       steps: 1,
       promptsPerStep: 1,
-      plugins: plugins.map((name) => join(root, 'tests/plugins', name)),
-      data: { train: data, task, prompt: 'find {Question}' },
+      plugins: plugins.map(plugin),
+      data: { prompt: 'find {Question}', ...data },
       rollout: { group: 2, maxNewTokens: 6 },
+      ...changes,
     }),
   );
-  const { run, metrics } = await train(loadConfig(config));
-  const [line = ''] = readFileSync(join(run, 'groups/000001.jsonl'), 'utf8').split('\n');
-  return { metrics, ...(JSON.parse(line) as { label: Response; rollouts: Response[] }) };
+  return config;
+}
+
+interface Recorded {
+  readonly label?: Response;
+  readonly rollouts: readonly Response[];
+}
+
+const groupOf = (run: string, step: number): Recorded =>
+  JSON.parse(readFileSync(join(run, `groups/00000${step}.jsonl`), 'utf8').split('\n')[0]!) as Recorded;
+
+/** One step of ViSurf with plugins; the first group that it made. */
+async function trained(task: string, plugins: readonly string[], solution: unknown) {
+  const data = write('train.jsonl', [{ image, problem: 'circles', solution }]);
+  const { run } = await train(loadConfig(configured(plugins, { train: data, task })));
+  const { label, rollouts } = groupOf(run, 1);
+  return { label: label!, rollouts };
 }
 
 test('a reward is one file: a term beside those of the task, for rollouts and label', async () => {
@@ -61,4 +84,59 @@ test('a task is one file: it asks, reads, writes and rewards', async () => {
   for (const { terms } of rollouts) expect(terms).toMatchObject({ format: 0, accuracy: 0 });
   const bad = write('bad.jsonl', [{ image, problem: 'circles', solution: 'many' }]);
   await expect(checkData(bad, { task: 'count' })).rejects.toThrow('bad.jsonl:1 (line-1): the solution is no number');
+});
+
+test('a reader is one file: its set is checked and trained on as any other', async () => {
+  const set = join(folder, 'cars.counts');
+  writeFileSync(set, `${image}: 3 circles\n${image}: 0 squares\n`);
+  const config = configured(['count.ts', 'counts.ts'], { train: set });
+  const { run } = await train(loadConfig(config));
+  expect(groupOf(run, 1).label?.text).toMatch(/^<answer>[03]<\/answer>$/);
+  expect(await checkData(set)).toMatchObject({ n: 2, tasks: { count: 2 } });
+  writeFileSync(set, `${image}: 3 circles\nmany squares\n`);
+  const { findings } = await checkData(set);
+  expect(findings).toContainEqual(expect.objectContaining({ line: 2, message: 'not of the form IMAGE: NUMBER WHAT' }));
+  await expect(train(loadConfig(config, ['output=other', 'data.format=counts']))).rejects.toThrow('cars.counts:2');
+});
+
+test('a paradigm is one file: its schedule, defaults and keys; a run holds its hash and resumes', async () => {
+  const data = { train: write('train.jsonl', [{ image, problem: 'circles', solution: [] }]) };
+  const config = configured(['letting-go.ts'], data, { paradigm: 'letting-go', steps: 2, checkpoint: { every: 1 } });
+  const { run } = await train(loadConfig(config));
+  expect(groupOf(run, 1).label).toBeDefined();
+  expect(groupOf(run, 2).label).toBeUndefined();
+  expect(loadConfig(config).label.smooth).toBe('off');
+  expect(loadConfig(join(run, 'config.yaml'))).toMatchObject({ paradigm: 'letting-go', label: { smooth: 'off' } });
+  expect(usesKey('letting-go', 'label.smooth')).toBe(true);
+  expect(() => loadConfig(config, ['sftSteps=1'])).toThrow('the paradigm letting-go does not use sftSteps');
+  const { plugins } = JSON.parse(readFileSync(join(run, 'checkpoints', stepName(2), 'experiment.json'), 'utf8')) as {
+    plugins: object[];
+  };
+  const sha256 = createHash('sha256')
+    .update(readFileSync(plugin('letting-go.ts')))
+    .digest('hex');
+  expect(plugins).toEqual([{ name: 'letting-go.ts', sha256 }]);
+  const { steps } = await train(loadConfig(config, ['steps=3']), { resume: true });
+  expect(steps).toBe(3);
+  expect(groupOf(run, 3).label).toBeUndefined();
+});
+
+test('a family is one folder and a line in the list', async () => {
+  const model = join(folder, 'model');
+  cpSync(smallModel(qwen2Vl), model, { recursive: true });
+  const file = join(model, 'config.json');
+  writeFileSync(file, readFileSync(file, 'utf8').replaceAll('"qwen2_vl"', '"other_vl"'));
+  const step = () => wholeStep(model, 'cpu', {});
+  await expect(step()).rejects.toThrow(UserError);
+  const listed = families as unknown as Family[];
+  listed.push(otherVl);
+  try {
+    expect(PromptEncoder.load(model).coordinates.thousandths).toBe(false);
+    const [own, other] = [await step(), await wholeStep(smallModel(qwen2Vl), 'cpu', {})];
+    expect(own.groups).toHaveLength(2);
+    expect(own.update.loss).toBeTypeOf('number');
+    expect(own.groups[0]!.rollouts[0]!.response.logProbs).not.toEqual(other.groups[0]!.rollouts[0]!.response.logProbs);
+  } finally {
+    listed.pop();
+  }
 });

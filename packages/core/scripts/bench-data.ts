@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import sharp from 'sharp';
 
-import { emptyMask, encodeRle, maskBox, type Mask } from '../src/benchmarks/masks.ts';
-import { addCocoPolygon } from '../src/benchmarks/polygons.ts';
+import { emptyMask, encodeRle, maskBox, type Mask } from '../src/masks/masks.ts';
+import { addCocoPolygon } from '../src/masks/polygons.ts';
 import { reasonsegMask } from '../src/benchmarks/reasonseg.ts';
 import type { Box, Point } from '../src/types.ts';
 

@@ -10,7 +10,7 @@ import path from 'node:path';
 
 import { info } from '@visurf/torch';
 
-import { loadModelConfig } from '../src/model/config.ts';
+import { loadModelConfig } from '../src/families/config.ts';
 import type { Comparison } from '../src/testing/comparison.ts';
 import { configurationNames, openConfiguration } from '../src/testing/configurations.ts';
 import { compareInputFiles } from '../src/testing/parity-inputs.ts';

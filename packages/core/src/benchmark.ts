@@ -8,16 +8,21 @@ import { z } from 'zod';
 
 import { benchmarkOf } from './benchmarks/registry.ts';
 import type { Benchmark, Item, Marks, Protocol } from './benchmarks/benchmark.ts';
+import { drawn } from './benchmarks/answers.ts';
 import { probabilityOfYes, verdicts } from './benchmarks/likelihood.ts';
 import { loadMirror, mirrorFiles } from './benchmarks/mirror.ts';
 import { inLine, readPredictions, requireComplete, saidBy } from './benchmarks/predictions.ts';
 import { evaluatedTogether } from './budgets.ts';
 import { fileError, UserError } from './errors.ts';
+import { requireLibrary } from './masks/exported.ts';
+import { encodeRle, type Mask } from './masks/masks.ts';
+import { segmenterOf } from './masks/segmenter.ts';
 import { openModel, type OpenOptions } from './opened.ts';
 import type { Policy } from './policy.ts';
+import type { PromptEncoder } from './prompt/encoder.ts';
 import type { Experiment } from './question/experiment.ts';
 import { greedy } from './rollout/sampler.ts';
-import { AppendOnly, makeDirectory, replaceFile } from './run/durable.ts';
+import { AppendOnly, makeDirectory, replaceFile } from './disk/durable.ts';
 import type { Frame, Prompt, StopReason } from './types.ts';
 
 interface BenchmarkOptions {
@@ -212,6 +217,9 @@ function keptAnswers(file: string): Map<string, Kept> {
 
 /** The longest answer of the published evaluation. */
 const PUBLISHED_TOKENS = 2048;
+/** The side of its pictures, where answers are places in them. */
+const PUBLISHED_SIDE = 840;
+const PLACES = ['grounding', 'box', 'click'];
 
 /** A name for the answers of a model: the end of its path. */
 const nameOf = (model: string): string => path.resolve(model).split(path.sep).filter(Boolean).slice(-2).join('-');
@@ -246,8 +254,10 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   });
   using policy = opened;
   options.onOrigins?.(origins);
+  const side = protocol === 'visurf' && PLACES.includes(task) ? PUBLISHED_SIDE : undefined;
+  const encoder = side === undefined ? policy.encoder : policy.encoder.stretchedTo(side);
   const questions = asked.map((item) =>
-    questionOf(item, experiment, [path.resolve(model), options.adapter, options.revision]),
+    questionOf(item, experiment, [path.resolve(model), options.adapter, options.revision, side]),
   );
   const answers = new Map(questions.flatMap(({ key }) => (kept.has(key) ? [[key, kept.get(key)!] as const] : [])));
   writableLines(perSample, [...answers.values()]);
@@ -255,6 +265,7 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   try {
     const rest = questions.filter(({ key }) => !answers.has(key));
     for await (const batch of answersTo(rest, policy, experiment, {
+      encoder,
       isLikelihood: benchmark.isLikelihood?.(protocol) ?? false,
       signal,
     })) {
@@ -269,21 +280,39 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
   }
   const given = questions.map(({ key }) => answers.get(key)!);
   const marks: Marks[] = [];
+  const masked = maskerOf(experiment, task, protocol);
   for (const [i, { text, frame, probability }] of given.entries()) {
-    marks.push(await benchmark.mark({ text, frame, probability }, await truthOf(asked[i]!.truth), protocol));
+    const mask = await masked?.(asked[i]!.images[0]!, text, frame);
+    const said = await benchmark.mark({ text, frame, probability, mask }, await truthOf(asked[i]!.truth), protocol);
+    marks.push({ ...said, ...(mask && { mask: encodeRle(mask) }) });
+    if (masked) onProgress?.(marks.length, given.length);
   }
   replaceFile(perSample, linesOf(given.map((answer, i) => ({ ...answer, ...marks[i] }))));
   return resultOf(loaded, marks, perSample);
 }
 
-interface Question extends Pick<Item, 'id' | 'images'> {
+/** What draws the mask of an answer, where the task's parameters ask for masks. @throws UserError without the package */
+function maskerOf(experiment: Experiment, task: string, protocol: Protocol) {
+  const { masks, sam2 } = experiment.parametersOf(task);
+  if (masks !== 'sam2' || typeof sam2 !== 'string') return undefined;
+  requireLibrary();
+  const segmenter = segmenterOf(sam2);
+  return (file: string, text: string, frame: Frame): Promise<Mask> =>
+    segmenter.union(file, drawn(text, frame, protocol));
+}
+
+interface AskedItem extends Pick<Item, 'id' | 'images'> {
   /** The user turn. */
   readonly problem: string;
   /** Names everything that decides the answer. */
   readonly key: string;
 }
 
-function questionOf({ id, images, problem: asked }: Item, experiment: Experiment, model: readonly unknown[]): Question {
+function questionOf(
+  { id, images, problem: asked }: Item,
+  experiment: Experiment,
+  model: readonly unknown[],
+): AskedItem {
   const { system, maxNewTokens, minPixels, maxPixels } = experiment.settings;
   const problem = experiment.userTurn(asked);
   const decided = JSON.stringify([model, id, problem, system, maxNewTokens, minPixels, maxPixels]);
@@ -300,16 +329,16 @@ function yesTo(policy: Policy, prompt: Prompt, answer: string): number | undefin
 
 /** Batch after batch of greedy answers. */
 async function* answersTo(
-  questions: readonly Question[],
+  questions: readonly AskedItem[],
   policy: Policy,
   { settings: { system, maxNewTokens } }: Experiment,
-  { isLikelihood, signal }: { isLikelihood: boolean; signal: AbortSignal | undefined },
+  { encoder, isLikelihood, signal }: { encoder: PromptEncoder; isLikelihood: boolean; signal: AbortSignal | undefined },
 ): AsyncGenerator<Kept[]> {
   for (let start = 0; start < questions.length; start += evaluatedTogether) {
     signal?.throwIfAborted();
     const batch = questions.slice(start, start + evaluatedTogether);
     const prompts = await Promise.all(
-      batch.map(({ id, images, problem }) => policy.encoder.encode({ problem, images, system, places: true }, id)),
+      batch.map(({ id, images, problem }) => encoder.encode({ problem, images, system, places: true }, id)),
     );
     const sampling = { ...greedy, group: 1, maxNewTokens, seed: 0, step: 0, promptIds: batch.map((_, i) => start + i) };
     const groups = await policy.sample(prompts, { ...sampling, ...(signal && { signal }) });

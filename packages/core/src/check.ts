@@ -13,7 +13,7 @@ import { askAll } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { pixelLimits } from './question/settings.ts';
-import { labelsThatCannotWin, type LabelThatCannotWin } from './reward/labelcheck.ts';
+import { labelsThatCannotWin, type LabelThatCannotWin } from './label/labelcheck.ts';
 import { scorerOf, type Scorer, type Subject } from './reward/reward.ts';
 import { lostLabels } from './reward/survival.ts';
 import type { Frame, Sample } from './types.ts';

@@ -14,21 +14,21 @@ import { bySet, setOf } from './eval/summary.ts';
 import { evaluate } from './evaluate.ts';
 import { mergeModels } from './export/merge.ts';
 import { localModel } from './hub/model.ts';
-import { knownPace, measuredPace, predictedPace } from './pace.ts';
+import { knownPace, measuredPace, predictedPace } from './compare/pace.ts';
 import { plan } from './plan.ts';
 import { loadPolicy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { loadData } from './question/training.ts';
 import { checkpointSteps, stepName } from './run/checkpoint.ts';
-import { makeDirectory, replaceFile } from './run/durable.ts';
+import { makeDirectory, replaceFile } from './disk/durable.ts';
 import { readEvents, type RunEvent } from './run/events.ts';
 import { train, type TrainEvent } from './train.ts';
 import { equalised, withoutEpochs } from './compare/budget.ts';
 import { curvesOf } from './compare/curves.ts';
 import { BASELINE, columnDefinitions, configOf, type Comparison } from './compare/definition.ts';
-import { comparisonFigures } from './figures.ts';
-import { decisive, fingerprints, hashOf, jobsOf, otherResult, resultOf, type Job } from './jobs.ts';
+import { comparisonFigures } from './compare/figures.ts';
+import { decisive, fingerprints, hashOf, jobsOf, otherResult, resultOf, type Job } from './compare/jobs.ts';
 import {
   answersOf,
   readSampled,

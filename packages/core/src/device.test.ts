@@ -11,11 +11,11 @@ import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import { modelFiles } from './export/huggingface.ts';
-import { loadModel } from './model/load.ts';
+import { loadModel } from './families/load.ts';
 import { adapterFiles, keepStart, loadAdapter } from './model/peft.ts';
 import { Policy } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { generate } from './rollout/generate.ts';
+import { respond } from './rollout/respond.ts';
 import { greedy } from './rollout/sampler.ts';
 import { configurationNames, openConfiguration } from './testing/configurations.ts';
 import { tinyModel } from './testing/oracle.ts';
@@ -70,7 +70,7 @@ describe.each(configurationNames)('%s', (name) => {
       }));
       const sampling = { ...greedy, repetitionPenalty: 1.1, group: 1, maxNewTokens: 4, seed: 1, step: 0 };
       const ids = { stopIds: [], forbiddenIds: [], promptIds: prompts.map((_, i) => i) };
-      const answers = await generate(model, prompts, { ...sampling, ...ids });
+      const answers = await respond(model, prompts, { ...sampling, ...ids });
       found.push({ scores: logProbs(model, items), answers: answers.flat().map(({ tokens }) => tokens) });
       model.dispose();
     }

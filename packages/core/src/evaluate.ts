@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
 import { openModel, type OpenOptions } from './opened.ts';
-import { makeDirectory } from './run/durable.ts';
+import { makeDirectory } from './disk/durable.ts';
 
 export interface EvaluateOptions extends Omit<OpenOptions, 'onProgress'> {
   /** Checkpoint in Hugging Face layout, a run, or a name on the hub. */

@@ -12,6 +12,8 @@ export { keyUsers, usesKey } from './config/keys.ts';
 export { loadConfig, parseConfig, promptTemplate } from './config/load.ts';
 export type { Config } from './config/schema.ts';
 export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
+export { defineParadigm } from './schedule/registry.ts';
+export type { ParadigmConfig, ParadigmDefinition, StepPart, StepWork } from './schedule/definitions.ts';
 
 export { defineTask, taskDefinition, taskNames } from './tasks/registry.ts';
 export type { Answer, Evaluation, Prediction, SurfaceForm, Task, TaskDefinition } from './tasks/task.ts';
@@ -45,7 +47,7 @@ export {
 export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
 export { benchmarkNames } from './benchmarks/registry.ts';
 export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
-export type { ProfileOptions, ProfileSummary } from './profile.ts';
+export type { ProfileOptions, ProfileSummary } from './run/profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
 export { loadComparison, type Comparison } from './compare/definition.ts';
 export { checkData, checkReward, type CheckDataOptions, type DataReport, type RewardReport } from './check.ts';
@@ -54,6 +56,9 @@ export { importData, type Imported, type ImportOptions } from './data/import.ts'
 export { splitData, type SplitOptions } from './data/split.ts';
 export { previewData, type PreviewOptions } from './data/preview.ts';
 export { ASKS, type Ask } from './data/formats/classes.ts';
+export { defineReader } from './data/formats/registry.ts';
+export type { Glance, ReadContext, Reader } from './data/formats/reader.ts';
+export type { AnnotatedImage, AskedQuestion, Item } from './data/formats/record.ts';
 export { BOX_FORMS, UNITS, type BoxForm, type Units } from './data/formats/record.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';

@@ -1,8 +1,9 @@
 /**
  * The engine's parts, for recipes and benchmarks that build models and pretrain them. Less stable than the index.
  */
-export { parseModelConfig, type ModelConfig } from './model/config.ts';
-export { loadModel } from './model/load.ts';
+export { parseModelConfig } from './families/config.ts';
+export type { ModelConfig } from './model/config.ts';
+export { loadModel } from './families/load.ts';
 export { pack, nextPosition, type Packed, type PromptWithResponses } from './model/pack.ts';
 export { QwenVL, type Hidden, type States } from './model/qwen.ts';
 export { textRotation } from './model/rope.ts';
@@ -11,9 +12,10 @@ export { loadLocalPolicy } from './policy.ts';
 export { modelFiles } from './export/huggingface.ts';
 export { loadImageSettings, writePatches, type ImageSettings } from './prompt/image.ts';
 export { promptPositions } from './prompt/positions.ts';
-export { generate as generateRollouts, type GenerateOptions } from './rollout/generate.ts';
+export { respond, type RespondOptions } from './rollout/respond.ts';
 export { greedy } from './rollout/sampler.ts';
-export { trainStep, type StepContext, type StepResult } from './step.ts';
+export { trainStep, type StepContext } from './step.ts';
+export type { StepResult } from './run/record.ts';
 export { ask, type Question } from './question/ask.ts';
 export { Experiment } from './question/experiment.ts';
 export { readSettings, settingsOf } from './question/settings.ts';

@@ -10,7 +10,7 @@ import { parseConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
 import { exportModel } from './export/export.ts';
-import { loadModel } from './model/load.ts';
+import { loadModel } from './families/load.ts';
 import { addAdapters, adapterParameters, adaptersOf } from './model/lora.ts';
 import { loadAdapter } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';

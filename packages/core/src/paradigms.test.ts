@@ -1,4 +1,4 @@
-/** What every paradigm must do, whatever it trains with: two steps, the same numbers after a resume, its terms on record. */
+/** What every paradigm must do, whatever it trains with: two steps, the same numbers after a resume, its work on record. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -97,7 +97,7 @@ const groupsOf = (output: string, step: number): GroupRecord[] =>
 
 /** Weights of RL and of SFT in both steps, then the shares of prompts that were sampled for and that had a label. */
 // prettier-ignore
-const terms: Record<Paradigm, readonly (readonly [rl: number, sft: number, sampled: number, labelled: number])[]> = {
+const works: Record<Paradigm, readonly (readonly [rl: number, sft: number, sampled: number, labelled: number])[]> = {
   visurf: [[1, 0, 1, 1], [1, 0, 1, 1]],
   's-grpo': [[1, 0, 1, 1], [1, 0, 1, 1]],
   luffy: [[1, 0, 1, 1], [1, 0, 1, 1]],
@@ -112,18 +112,18 @@ const terms: Record<Paradigm, readonly (readonly [rl: number, sft: number, sampl
 };
 
 describe.each(PARADIGMS)('%s', (paradigm) => {
-  test('trains two steps, with its terms on record, and resumes to the same numbers', async () => {
+  test('trains two steps, with its work on record, and resumes to the same numbers', async () => {
     const before = live().handles;
     const whole = await train(config(paradigm, 'whole'));
     expect(whole).toMatchObject({ steps: 2, interrupted: false });
     const recorded = metricsOf('whole').map((metrics) =>
       ['weightRl', 'weightSft', 'shareSampled', 'shareLabelled'].map((name) => Number(metrics[name]?.toFixed(12))),
     );
-    expect(recorded).toEqual(terms[paradigm]);
+    expect(recorded).toEqual(works[paradigm]);
     for (const [i, metrics] of metricsOf('whole').entries()) {
       for (const [name, value] of Object.entries(metrics)) expect(Number.isFinite(value), name).toBe(true);
       const groups = groupsOf('whole', i + 1);
-      expect(groups.filter(({ label }) => label).length / groups.length).toBe(terms[paradigm][i]?.[3]);
+      expect(groups.filter(({ label }) => label).length / groups.length).toBe(works[paradigm][i]?.[3]);
       expect('reward' in metrics).toBe((metrics['shareSampled'] ?? 0) > 0);
       expect('labelActive' in metrics).toBe((metrics['shareLabelled'] ?? 0) > 0);
     }

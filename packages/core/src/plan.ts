@@ -11,7 +11,7 @@ import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
 import { labelTexts } from './label/align.ts';
 import { precisionWarning, productRate } from './machine.ts';
-import { loadModelConfig } from './model/config.ts';
+import { loadModelConfig } from './families/config.ts';
 import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';

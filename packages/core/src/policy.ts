@@ -8,7 +8,7 @@ import { hubName, isHubId } from './hub/id.ts';
 import { localModel, type HubOptions, type LocalModelOptions } from './hub/model.ts';
 import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
-import { loadModel } from './model/load.ts';
+import { loadModel } from './families/load.ts';
 import { adaptersOf, addAdapters, mergeAdapters, type LoraSettings } from './model/lora.ts';
 import {
   baseDirectory,
@@ -23,7 +23,7 @@ import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { carriedSettings, pixelLimits, type Settings } from './question/settings.ts';
-import { generate, type Generated, type SamplingOptions } from './rollout/generate.ts';
+import { respond, type Drawn, type SamplingOptions } from './rollout/respond.ts';
 import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 import { responseLogProbs } from './update/update.ts';
@@ -94,7 +94,7 @@ export class Policy {
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const { tokenizer } = this.encoder;
     const forbiddenIds = options.temperature === 0 ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
-    const groups = await generate(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
+    const groups = await respond(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }
 
@@ -114,7 +114,7 @@ export class Policy {
     this.model.dispose();
   }
 
-  #read({ tokens, logProbs, stop }: Generated): Rollout {
+  #read({ tokens, logProbs, stop }: Drawn): Rollout {
     const said = stop === 'eos' ? tokens.slice(0, -1) : tokens;
     return { tokens, logProbs, stop, text: this.encoder.decode(said) };
   }

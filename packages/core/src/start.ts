@@ -5,7 +5,7 @@ import { noGrad, SafetensorsFile, scope, type optim, type Tensor } from '@visurf
 
 import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
-import { loadModel } from './model/load.ts';
+import { loadModel } from './families/load.ts';
 import { baseParameters, differences } from './model/lora.ts';
 import { adapterTensors, adapterWeightsFile, keepStart, settingsOf } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';

@@ -1,6 +1,6 @@
 /**
  * Algorithm 1 of ViSurf: one step of training, in the order of the data. This file alone knows that order; every stage
- * is a function of plain data, and the paradigms differ by the terms of the step (schedule/) only.
+ * is a function of plain data, and the paradigms differ by the work of the step (schedule/) only.
  */
 import type { Config } from './config/schema.ts';
 import {
@@ -13,15 +13,16 @@ import {
   type FormHistory,
 } from './label/align.ts';
 import { makeGroup } from './label/group.ts';
-import { Stopwatch, type ObservePhase, type Seconds } from './phases.ts';
 import type { Policy } from './policy.ts';
 import { ask, type Question } from './question/ask.ts';
 import { scoreGroups, scorerOf, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
 import { sampleGroups } from './rollout/groups.ts';
-import { promptParts, type StepPart, type StepTerms } from './schedule/paradigm.ts';
+import { Stopwatch, type ObservePhase } from './run/phases.ts';
+import type { StepResult } from './run/record.ts';
+import { promptParts, type StepPart, type StepWork } from './schedule/paradigm.ts';
 import type { Group, Rollout, Sample } from './types.ts';
-import { inactiveLogProb, updatePolicy, type Learner, type UpdateResult } from './update/update.ts';
+import { inactiveLogProb, updatePolicy, type Learner } from './update/update.ts';
 
 /** Everything that a step reads. */
 export interface StepContext {
@@ -38,18 +39,6 @@ export interface Batch {
   readonly indices: readonly number[];
 }
 
-export interface StepResult {
-  readonly terms: StepTerms;
-  readonly groups: readonly Group[];
-  /** Prompts that became a group; more than `groups` where dynamic sampling left some out. */
-  readonly sampled: number;
-  readonly update: UpdateResult;
-  /** Mean log pi_old(y) of labels that smoothing switched off; NaN without any. */
-  readonly inactiveLogProb: number;
-  readonly forms: FormHistory;
-  readonly seconds: Seconds;
-}
-
 /**
  * @param draw gives the next samples, as many as a step has prompts; dynamic sampling asks for more
  * @param step counts from 1
@@ -59,12 +48,12 @@ export async function trainStep(
   context: StepContext,
   draw: () => Batch,
   step: number,
-  terms: StepTerms,
+  work: StepWork,
   learningRate: number,
   forms: FormHistory,
 ): Promise<StepResult> {
   const { config, policy, learner, scorer } = context;
-  const parts = promptParts(terms);
+  const parts = promptParts(work);
   const sizes = parts.map(({ rollouts }) => rollouts);
   const watch = new Stopwatch(context.onPhase);
   let counts: FormCounts = {};
@@ -85,10 +74,10 @@ export async function trainStep(
   };
   const { groups, all } = await sampleDynamically(make, config.rollout.dynamicSampling);
   const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
-  const update = await updatePolicy(learner, groups, terms, config, learningRate, { seed: config.seed, step });
+  const update = await updatePolicy(learner, groups, work, config, learningRate, { seed: config.seed, step });
   watch.lap('update');
   const after = { forms: rememberStep(forms, counts), seconds: watch.seconds };
-  return { terms, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };
+  return { work, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };
 }
 
 const formsOf = (scorer: Scorer, { sample }: Question, rollouts: readonly Rollout[]): FormCounts =>

@@ -1,7 +1,7 @@
 /** A run from config to trained policy: data checked, steps, events, evaluation, checkpoints, resume. */
 import { join } from 'node:path';
 
-import { info, optim, saveSafetensors, setNumThreads } from '@visurf/torch';
+import { info, observeCalls, optim, saveSafetensors, setNumThreads } from '@visurf/torch';
 
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
@@ -19,7 +19,7 @@ import { precisionWarning } from './machine.ts';
 import { FeatureCache } from './model/features.ts';
 import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
-import type { ObservePhase, Phase } from './phases.ts';
+import type { ObservePhase, Phase } from './run/phases.ts';
 import { locateModel, type Policy } from './policy.ts';
 import { askAll, type Question } from './question/ask.ts';
 import type { Experiment } from './question/experiment.ts';
@@ -27,22 +27,22 @@ import { printOfModel, requireSameModel, type ModelPrint } from './question/mode
 import { changesOfRewards, printsOf, requireSameData, type DataPrints } from './question/resume.ts';
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
-import { labelsThatCannotWin, labelWarnings } from './reward/labelcheck.ts';
+import { labelsThatCannotWin, labelWarnings } from './label/labelcheck.ts';
 import { scorerOf, type RewardFunction, type Scorer } from './reward/reward.ts';
 import { describeLost, withoutLost } from './reward/survival.ts';
-import { asked, describeStep } from './record.ts';
 import { loadOptimizer, loadStart, optimizerFile, referenceOf, restore } from './start.ts';
-import { Profile, type ProfileOptions, type ProfileSummary } from './profile.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { CollapseGuard } from './run/collapse.ts';
 import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
 import { requireEmpty } from './run/course.ts';
+import { Profile, type ProfileOptions, type ProfileSummary } from './run/profile.ts';
+import { asked, describeStep, type StepResult } from './run/record.ts';
 import { Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
 import { Watchdog } from './run/watchdog.ts';
-import { checkParadigm, joinsGroups, stepTerms } from './schedule/paradigm.ts';
-import { trainStep, type Batch, type StepContext, type StepResult } from './step.ts';
+import { checkParadigm, joinsGroups, stepWork } from './schedule/paradigm.ts';
+import { trainStep, type Batch, type StepContext } from './step.ts';
 import type { Sample } from './types.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
 
@@ -218,7 +218,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     if (lost) warn(lost);
     (await warnOfLabels(taught, experiment.scorer, config)).forEach(warn);
     const onProfile = (summary: ProfileSummary): void => onEvent({ kind: 'profile', ...summary });
-    const record = () => options.profile && new Profile(options.profile, config.output, onProfile);
+    const record = () => options.profile && new Profile(options.profile, config.output, observeCalls, onProfile);
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     run ??= begin();
@@ -394,7 +394,7 @@ async function trainPolicy({
     // What there is to roll back to.
     if (config.onNonFinite === 'rollback' && !checkpoint) await save();
     while (step < config.steps && !signal?.aborted) {
-      const terms = stepTerms(config, step + 1);
+      const work = stepWork(config, step + 1);
       const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
       const take = (onPhase?: ObservePhase): Promise<StepResult> => {
         const observed: ObservePhase = (phase, from, to) => {
@@ -403,7 +403,7 @@ async function trainPolicy({
           onPhase?.(phase, from, to);
         };
         watchdog.begin('prompt');
-        return trainStep({ ...context, onPhase: observed }, draw, step + 1, terms, learningRate, forms)
+        return trainStep({ ...context, onPhase: observed }, draw, step + 1, work, learningRate, forms)
           .catch((error: unknown) => {
             throw inStep(step + 1, error);
           })

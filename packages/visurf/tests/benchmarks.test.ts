@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeBenchData } from '../../core/scripts/bench-data.ts';
-import { expectRefusal, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
+import { hasLibrary } from '../../core/src/testing/library.ts';
+import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'visurf-benchmarks-'));
 beforeAll(() => makeBenchData(home));
@@ -127,6 +128,50 @@ test('a model answers, and an evaluation that was stopped goes on', async () => 
   const again = await visurfJson<Result>(...args, '--resume');
   expect([again.n, again.metrics['falseEmpty'], linesOf(output).length]).toEqual([5, 25, 5]);
   expect(linesOf(output)[0]).toMatchObject({ text: '<answer>[]</answer>' });
+});
+
+const isInstalled = hasLibrary();
+const SAM2 = ['--task', 'masks=sam2', '--task', `sam2=${join(fixtures, 'sam2/model')}`];
+
+/** Of gRefCOCO, with an answer of boxes in place of the tiny model's first. */
+async function answeredWithBoxes(): Promise<{ output: string; args: string[] }> {
+  const output = join(temporaryFolder(), 'answers.jsonl');
+  const args = ['eval', '--benchmark', 'grefcoco', '--data', join(home, 'grefcoco'), '--model', tinyModel];
+  const all = [...args, '--output', output, '--max-new-tokens', '4'];
+  await visurfJson<Result>(...all);
+  const [first, ...rest] = linesOf(output);
+  const text = '<answer>[{"bbox_2d": [2, 2, 30, 40]}, {"bbox_2d": [20, 10, 50, 50]}]</answer>';
+  writeFileSync(output, [{ ...first, text }, ...rest].map((line) => `${JSON.stringify(line)}\n`).join(''));
+  return { output, args: [...all, '--resume'] };
+}
+
+test.skipIf(!isInstalled)('SAM2 draws masks of what a model answered', async () => {
+  const { output, args } = await answeredWithBoxes();
+  const boxes = await visurfJson<Result>(...args);
+  expect(boxes.notes.join()).toContain('IoU of boxes, not of masks, in 5 of 5 answers');
+  const [before] = linesOf(output);
+  const masks = await visurfJson<Result>(...args, ...SAM2);
+  expect(masks.notes.join()).not.toContain('IoU of boxes');
+  const [after] = linesOf(output);
+  expect([before!['of'], after!['of'], after!['text']]).toEqual(['boxes', 'mask', before!['text']]);
+  expect(after!['intersection']).not.toBe(before!['intersection']);
+  expect(after!['mask']).toMatchObject({
+    size: [expect.any(Number), expect.any(Number)],
+    counts: expect.any(String) as string,
+  });
+});
+
+test('under the protocol visurf pictures are stretched to 840 x 840 pixels', async () => {
+  const output = join(temporaryFolder(), 'answers.jsonl');
+  const args = ['--data', join(home, 'grefcoco'), '--model', tinyModel, '--output', output, '--max-new-tokens', '2'];
+  const pixels = ['--max-pixels', String(840 * 840), '--limit', '1', '--protocol', 'visurf'];
+  await visurfJson<Result>('eval', '--benchmark', 'grefcoco', ...args, ...pixels);
+  expect(linesOf(output)[0]!['frame']).toMatchObject({ modelWidth: 840, modelHeight: 840 });
+});
+
+test.skipIf(isInstalled)('without the package for masks the error says how it is added', async () => {
+  const { args } = await answeredWithBoxes();
+  expectRefusal(await visurf(...args, ...SAM2, '--json'), 'npm install @huggingface/transformers');
 });
 
 test('what is missing is named, with what to download and where it goes', async () => {

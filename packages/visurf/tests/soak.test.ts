@@ -32,12 +32,11 @@ test.runIf(process.platform === 'linux')(`${STEPS} steps`, { timeout: 14_400_000
   const log = join(folder, 'run/events.jsonl');
   const child = spawn(join(root, 'visurf'), ['train', join(folder, 'config.yaml')], { stdio: 'ignore' });
   const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
-  let isRunning = true;
-  void ended.then(() => (isRunning = false));
+  const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
   const seen: { handles: number; threads: number }[] = [];
-  while (isRunning) {
+  while (isRunning()) {
     await Promise.race([setTimeout(Math.min(10_000, 20 * STEPS)), ended]);
-    if (!existsSync(log) || !isRunning) continue;
+    if (!existsSync(log) || !isRunning()) continue;
     try {
       // The process itself, or the last of those that began it.
       const place = `/proc/${child.pid}`;

@@ -2,7 +2,7 @@
 import { DatasetFiles, imagePath, type Drawn, type FileOptions } from '@visurf/mini-grounding/kit';
 
 import type { Split } from './pictures/picture.ts';
-import { drawQuestions, SKILL_SETS, TASK_SETS, type Question, type SetName } from './questions.ts';
+import { drawQuestions, SKILL_SETS, TASK_SETS, type DrawnQuestion, type SetName } from './questions.ts';
 
 export interface SuiteOptions extends FileOptions {
   /** Of all pictures. */
@@ -16,7 +16,7 @@ export interface SuiteOptions extends FileOptions {
 }
 
 /** One line of a JSONL file. */
-export interface Line extends Question {
+export interface Line extends DrawnQuestion {
   readonly id: string;
   readonly image: string;
   readonly set: SetName;

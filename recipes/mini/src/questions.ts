@@ -21,7 +21,7 @@ export const TASK_SETS = ['referring', 'relational', 'clicking', 'defects', 'les
 export const SKILL_SETS = ['color', 'shape', 'counting', 'reading'] as const;
 export type SetName = (typeof TASK_SETS)[number] | (typeof SKILL_SETS)[number];
 
-export interface Question {
+export interface DrawnQuestion {
   readonly task: 'grounding' | 'click' | 'anomaly' | 'box' | 'math' | 'answer';
   /** Template of the user turn: what the miniatures were taught to read. */
   readonly prompt: string;
@@ -33,7 +33,7 @@ export interface Question {
 
 export interface Asked {
   readonly pixels: Pixels;
-  readonly questions: readonly Question[];
+  readonly questions: readonly DrawnQuestion[];
 }
 
 type Draw = (split: Split, random: Random) => Asked | Promise<Asked>;
@@ -43,7 +43,7 @@ const named = ({ color, shape }: Kind): string => `${color} ${shape}`;
 
 /** A figure with one question about it. */
 const ofFigure =
-  (ask: (scene: Scene, random: Random) => Question | undefined): Draw =>
+  (ask: (scene: Scene, random: Random) => DrawnQuestion | undefined): Draw =>
   (split, random) => {
     for (;;) {
       const scene = drawFigure(split, random);
@@ -52,7 +52,7 @@ const ofFigure =
     }
   };
 
-const skill = (prompt: string, problem: string, solution: string): Question => ({
+const skill = (prompt: string, problem: string, solution: string): DrawnQuestion => ({
   task: 'answer',
   prompt,
   problem,
@@ -60,7 +60,7 @@ const skill = (prompt: string, problem: string, solution: string): Question => (
 });
 
 /** The colour of the only object of a shape, or the other way round; undefined where there is no such object. */
-function nameOf(asked: 'color' | 'shape', scene: Scene, random: Random): Question | undefined {
+function nameOf(asked: 'color' | 'shape', scene: Scene, random: Random): DrawnQuestion | undefined {
   const by = asked === 'color' ? 'shape' : 'color';
   const alone = scene.filter((object) => scene.filter((other) => other[by] === object[by]).length === 1);
   if (alone.length === 0) return undefined;

@@ -1,4 +1,4 @@
-/** One training mix of six tasks, from data to metrics, on an untrained model. */
+/** One training on six tasks, from data to metrics, on an untrained model. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

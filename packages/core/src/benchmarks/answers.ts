@@ -22,6 +22,20 @@ export function readPointing(text: string, frame: Frame, protocol: Protocol): Po
   return protocol === 'visurf' ? readPublished(text, frame) : readOwn(text, frame);
 }
 
+/**
+ * What a segmentation model is asked to draw: every box with its point. In the published code boxes that are not as many as
+ * their points are drawn and never merged.
+ */
+export function drawn(text: string, frame: Frame, protocol: Protocol): { box: Box; points: readonly Point[] }[] {
+  if (protocol === 'official') {
+    return (parseAnswer(text, frame) ?? []).flatMap(({ box, point }) =>
+      box === undefined ? [] : [{ box, points: point === undefined ? [] : [point] }],
+    );
+  }
+  const { boxes, points } = readPublished(text, frame);
+  return boxes.length === points.length ? boxes.map((box, i) => ({ box, points: [points[i]!] })) : [];
+}
+
 function readOwn(text: string, frame: Frame): Pointing {
   const objects = parseAnswer(text, frame);
   if (objects === undefined) return NOTHING;

@@ -1,6 +1,6 @@
 /** What a benchmark is: where its questions are, what is asked, how answers are marked, and its metrics. */
 import type { Box, Frame } from '../types.ts';
-import type { Mask } from './masks.ts';
+import type { Mask } from '../masks/masks.ts';
 
 /**
  * `official`: by the rules of the benchmark's authors. `visurf`: by the code that the published ViSurf figures were
@@ -28,6 +28,27 @@ export interface MirrorRow {
   readonly box: Box | undefined;
   /** @throws UserError where the row has none */
   readonly mask: () => Promise<Mask>;
+}
+
+/** Rows of a parquet file with pictures, as the hub has the benchmark in other words than the published evaluation's. */
+export interface RowForm<Truth = unknown> {
+  /** Tell the form, and are read at once. */
+  readonly columns: readonly string[];
+  /** The column of pictures. */
+  readonly picture: string;
+  /**
+   * The questions of a row, in which texts and whole numbers are plain.
+   * @throws UserError for a row that is not as it should be
+   */
+  read(row: Readonly<Record<string, unknown>>, from: RowSource): readonly Omit<Item<Truth>, 'images' | 'picture'>[];
+}
+
+export interface RowSource extends LoadOptions {
+  /** File and row, for messages. */
+  readonly where: string;
+  /** Of the row, from 0. */
+  readonly number: number;
+  readonly picture: () => Promise<Uint8Array>;
 }
 
 /** What was said to one question. */
@@ -74,6 +95,8 @@ export interface Benchmark<Truth = unknown, Own extends Marks = Marks> {
   readonly isLikelihood?: ((protocol: Protocol) => boolean) | undefined;
   /** The truth of a row of the mirror that the published figures were computed on; unset: there is none. */
   mirrored?(row: MirrorRow): Item<Truth>['truth'];
+  /** Other forms of its rows on the hub. */
+  readonly forms?: readonly RowForm<Truth>[] | undefined;
   /** Whether a question is among those that the protocol asks; unset: all are. */
   asks?(truth: Truth, protocol: Protocol): boolean;
   /** @throws UserError where a mask is not of the picture's size */

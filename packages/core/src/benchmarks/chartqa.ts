@@ -2,10 +2,19 @@
 import { z } from 'zod';
 import { spoken } from './answers.ts';
 import { byGroup, percent, unparsable, type Benchmark, type Marks } from './benchmark.ts';
-import { inside, readAnnotations, requirePlace } from './files.ts';
+import { checked, inside, readAnnotations, requirePlace } from './files.ts';
 import { relaxedAccuracy } from './texts.ts';
 
 const schema = z.array(z.looseObject({ imgname: z.string(), query: z.string(), label: z.string() }));
+
+/** HuggingFaceM4/ChartQA. */
+const hubSchema = z.looseObject({
+  query: z.string(),
+  label: z.array(z.string()).min(1),
+  human_or_machine: z.union([z.literal([0, 1]), z.enum(['human', 'machine'])]),
+});
+/** lmms-lab/ChartQA. */
+const lmmsSchema = z.looseObject({ question: z.string(), answer: z.string(), type: z.string() });
 
 interface ChartTruth {
   readonly answer: string;
@@ -35,6 +44,26 @@ export const chartqa: Benchmark<ChartTruth, ChartMarks> = {
         }));
       });
     }),
+  forms: [
+    {
+      columns: ['query', 'label', 'human_or_machine'],
+      picture: 'image',
+      read(row, { number, where }) {
+        const { query, label, human_or_machine: maker } = checked(row, hubSchema, where);
+        const type = TYPES[typeof maker === 'string' ? Number(maker === 'machine') : maker]!;
+        return [{ id: String(number), problem: query, truth: { answer: label[0]!, type } }];
+      },
+    },
+    {
+      columns: ['question', 'answer', 'type'],
+      picture: 'image',
+      read(row, { number, where }) {
+        const { question, answer, type } = checked(row, lmmsSchema, where);
+        const truth = { answer, type: type === 'human_test' ? 'human' : 'augmented' };
+        return [{ id: String(number), problem: question, truth }];
+      },
+    },
+  ],
   mark({ text }, { answer, type }) {
     const said = spoken(text);
     return { right: relaxedAccuracy(said, answer), type, parsed: said !== '' };

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { spoken } from './answers.ts';
 import { percent, unparsable, type Benchmark, type Marks } from './benchmark.ts';
-import { inside, readAnnotations, requirePlace } from './files.ts';
+import { checked, inside, readAnnotations, requirePlace } from './files.ts';
 import { UserError } from '../errors.ts';
 import { documentAnls } from './texts.ts';
 
@@ -15,6 +15,13 @@ const schema = z.looseObject({
       answers: z.array(z.string()).optional(),
     }),
   ),
+});
+
+/** lmms-lab/DocVQA; rows of the test split have no answers. */
+const rowSchema = z.looseObject({
+  questionId: z.union([z.number(), z.string()]),
+  question: z.string(),
+  answers: z.array(z.string()).min(1),
 });
 
 interface DocumentTruth {
@@ -47,6 +54,16 @@ export const docvqa: Benchmark<DocumentTruth, DocumentMarks> = {
         return { id: String(questionId), images: [picture], problem: question, truth: { answers } };
       });
     }),
+  forms: [
+    {
+      columns: ['questionId', 'question', 'answers'],
+      picture: 'image',
+      read(row, { where }) {
+        const { questionId, question, answers } = checked(row, rowSchema, where);
+        return [{ id: String(questionId), problem: question, truth: { answers } }];
+      },
+    },
+  ],
   mark({ text }, { answers }) {
     const said = spoken(text);
     return { anls: documentAnls(said, answers), parsed: said !== '' };

@@ -6,7 +6,7 @@
 import path from 'node:path';
 import { percent, unparsable, type Benchmark, type Item, type LoadOptions } from './benchmark.ts';
 import { namesIn, requirePlace } from './files.ts';
-import { maskBox, type Mask } from './masks.ts';
+import { maskBox, type Mask } from '../masks/masks.ts';
 import { readMask } from './pictures.ts';
 import { markRegion, regionNotes, type RegionMarks } from './regions.ts';
 

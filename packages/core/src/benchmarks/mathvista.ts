@@ -10,29 +10,28 @@ import { sameAnswer } from '../tasks/math/algebra.ts';
 import { boxedContent } from '../tasks/math/boxed.ts';
 import { normaliseMathVista, type MathVistaQuestion } from '../tasks/math/mathvista.ts';
 import { composed } from '../tasks/text.ts';
-import { byGroup, percent, unparsable, type Benchmark, type Item, type LoadOptions, type Marks } from './benchmark.ts';
-import { inside, readAnnotations, requirePlace } from './files.ts';
+import { byGroup, percent, unparsable } from './benchmark.ts';
+import type { Benchmark, Item, LoadOptions, Marks, Protocol } from './benchmark.ts';
+import { checked, inside, readAnnotations, requirePlace } from './files.ts';
 
-const schema = z.record(
-  z.string(),
-  z.looseObject({
-    question: z.string(),
-    image: z.string(),
-    choices: z.array(z.string()).nullish(),
-    unit: z.string().nullish(),
-    precision: z.number().nullish(),
-    answer: z.string(),
-    question_type: z.enum(['multi_choice', 'free_form']),
-    answer_type: z.enum(['text', 'integer', 'float', 'list']),
-    query: z.string().optional(),
-    metadata: z.looseObject({
-      ...{ language: z.string().optional(), source: z.string().optional(), category: z.string().optional() },
-      ...{ task: z.string().optional(), context: z.string().optional(), grade: z.string().optional() },
-      skills: z.array(z.string()).optional(),
-    }),
+const entrySchema = z.looseObject({
+  question: z.string(),
+  choices: z.array(z.string()).nullish(),
+  unit: z.string().nullish(),
+  precision: z.number().nullish(),
+  answer: z.string(),
+  question_type: z.enum(['multi_choice', 'free_form']),
+  answer_type: z.enum(['text', 'integer', 'float', 'list']),
+  query: z.string().optional(),
+  metadata: z.looseObject({
+    ...{ language: z.string().nullish(), source: z.string().nullish(), category: z.string().nullish() },
+    ...{ task: z.string().nullish(), context: z.string().nullish(), grade: z.string().nullish() },
+    skills: z.array(z.string()).nullish(),
   }),
-);
-type Entry = z.output<typeof schema>[string];
+});
+type Entry = z.output<typeof entrySchema>;
+const schema = z.record(z.string(), entrySchema.extend({ image: z.string() }));
+const rowSchema = entrySchema.extend({ pid: z.string() });
 
 export interface MathVistaTruth extends MathVistaQuestion {
   readonly answer: string;
@@ -82,12 +81,14 @@ function hintOf({
 }
 
 function groupsOf({ question_type: question, answer_type: answer, metadata }: Entry): string[] {
-  const { language, source, category, task, context, grade, skills = [] } = metadata;
+  const { language, source, category, task, context, grade, skills } = metadata;
   const named = { language, source, category, task, context, grade };
   return [
     ...[`questionType.${question}`, `answerType.${answer}`],
-    ...Object.entries(named).flatMap(([key, value]) => (value === undefined ? [] : [`${key}.${value}`])),
-    ...skills.map((skill) => `skills.${skill}`),
+    ...Object.entries(named).flatMap(([key, value]) =>
+      value === undefined || value === null ? [] : [`${key}.${value}`],
+    ),
+    ...(skills ?? []).map((skill) => `skills.${skill}`),
   ];
 }
 
@@ -98,17 +99,21 @@ function load(folder: string, { split, protocol }: LoadOptions): Item<MathVistaT
   return Object.entries(readAnnotations(file, schema)).map(([id, entry]) => ({
     id,
     images: [inside(folder, entry.image.startsWith('images/') ? entry.image : path.join('images', entry.image), file)],
-    problem: protocol === 'visurf' ? buildQuery(entry).toLowerCase() : (entry.query ?? buildQuery(entry)),
-    truth: {
-      questionType: entry.question_type,
-      answerType: entry.answer_type,
-      precision: entry.precision ?? 0,
-      choices: entry.choices ?? [],
-      answer: entry.answer,
-      groups: groupsOf(entry),
-    },
+    ...questionOf(entry, protocol),
   }));
 }
+
+const questionOf = (entry: Entry, protocol: Protocol): Pick<Item<MathVistaTruth>, 'problem' | 'truth'> => ({
+  problem: protocol === 'visurf' ? buildQuery(entry).toLowerCase() : (entry.query ?? buildQuery(entry)),
+  truth: {
+    questionType: entry.question_type,
+    answerType: entry.answer_type,
+    precision: entry.precision ?? 0,
+    choices: entry.choices ?? [],
+    answer: entry.answer,
+    groups: groupsOf(entry),
+  },
+});
 
 /** The choice that the first letter names, counted from `a`; as in Python, places below 0 count from the end. */
 export function letterChoice(said: string, choices: readonly string[]): string {
@@ -140,6 +145,19 @@ export const mathvista: Benchmark<MathVistaTruth, MathVistaMarks> = {
   splits: ['testmini'],
   task: () => 'math',
   load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
+  forms: [
+    {
+      columns: [
+        ...['pid', 'question', 'choices', 'unit', 'precision', 'answer'],
+        ...['question_type', 'answer_type', 'metadata', 'query'],
+      ],
+      picture: 'decoded_image',
+      read(row, { protocol, where }) {
+        const entry = checked(row, rowSchema, where);
+        return [{ id: entry.pid, ...questionOf(entry, protocol) }];
+      },
+    },
+  ],
   mark({ text }, truth, protocol) {
     const content = boxedContent(text);
     const [extraction, parsed, { groups }] = [composed(content ?? ''), content !== undefined, truth];

@@ -1,7 +1,7 @@
 /**
- * Mirrors: the sets that the published ViSurf figures were computed on, as parquet of the Hugging Face hub. Their
- * columns are `text`, `image` (bytes), and `mask` (rows of true and false), `bbox` or both. Pictures and masks are read
- * when they are needed, a row group at a time.
+ * Mirrors: benchmarks as parquet of the Hugging Face hub. Those that the published ViSurf figures were computed on have the
+ * columns `text`, `image` (bytes), and `mask` (rows of true and false), `bbox` or both; others say themselves how they are
+ * read (`forms`). Pictures and masks are read when they are needed, a row group at a time.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { messageOf, UserError } from '../errors.ts';
 import type { Box } from '../types.ts';
 import type { Benchmark, Item, LoadOptions, MirrorRow } from './benchmark.ts';
-import { emptyMask, type Mask } from './masks.ts';
+import { emptyMask, type Mask } from '../masks/masks.ts';
 import { publishedQuestion } from './referring.ts';
 
 /** Parquet files of a folder, those of the split where names tell splits apart. */
@@ -18,7 +18,8 @@ export function mirrorFiles(folder: string, split: string): string[] {
   for (const place of [folder, path.join(folder, 'data')]) {
     if (!existsSync(place)) continue;
     const names = readdirSync(place).filter((name) => name.endsWith('.parquet'));
-    const own = names.filter((name) => name.startsWith(`${split}-`));
+    const called = split === 'val' ? ['val-', 'validation-'] : [`${split}-`];
+    const own = names.filter((name) => called.some((start) => name.startsWith(start)));
     if (names.length > 0) return (own.length > 0 ? own : names).sort().map((name) => path.join(place, name));
   }
   return [];
@@ -144,12 +145,27 @@ const NEEDED = ['text', 'image'];
 export async function loadMirror(
   files: readonly string[],
   benchmark: Benchmark,
-  { protocol }: LoadOptions,
+  options: LoadOptions,
   pictures: string,
 ): Promise<Item[]> {
+  const { protocol } = options;
   const items: Item[] = [];
+  let rows = 0;
   for (const file of files) {
     const table = await Table.open(file);
+    const form = benchmark.forms?.find(({ columns, picture }) =>
+      [...columns, picture].every((column) => table.columns.includes(column)),
+    );
+    if (form) {
+      for (const [row, values] of (await table.all(form.columns)).entries()) {
+        const number = rows++;
+        const where = `${file}: row ${row + 1}`;
+        const picture = async () => bytesOf(await table.value(form.picture, row), where);
+        const own = form.read(plain(values) as Row, { ...options, where, number, picture });
+        items.push(...own.map((item) => ({ ...item, images: [path.join(pictures, `${number}.png`)], picture })));
+      }
+      continue;
+    }
     const missing = NEEDED.find((column) => !table.columns.includes(column));
     if (missing !== undefined || !benchmark.mirrored) {
       const reason =
@@ -176,6 +192,15 @@ export async function loadMirror(
     }
   }
   return items;
+}
+
+/** Bytes as text, and whole numbers as numbers, however deep. */
+function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return new TextDecoder().decode(value);
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) return Array.from(value as unknown[], plain);
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
 }
 
 const textOf = (value: unknown): string =>

@@ -4,9 +4,9 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { rocAuc } from '../tasks/anomaly/auc.ts';
 import type { Point } from '../types.ts';
-import { countsOf, decodeRle, emptyMask, encodeRle, overlapOf } from './masks.ts';
+import { countsOf, decodeRle, emptyMask, encodeRle, overlapOf } from '../masks/masks.ts';
 import { writePenalty } from './omniact.ts';
-import { addCocoPolygon, paintPolygon } from './polygons.ts';
+import { addCocoPolygon, paintPolygon } from '../masks/polygons.ts';
 import { popeMetrics } from './pope.ts';
 import { documentAnls } from './texts.ts';
 

@@ -2,7 +2,7 @@
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.ts';
 import { decodeImage } from '../prompt/decode.ts';
-import { emptyMask, type Mask } from './masks.ts';
+import { emptyMask, type Mask } from '../masks/masks.ts';
 
 /** What is not black is inside. @throws UserError where the picture cannot be read */
 export async function readMask(file: string): Promise<Mask> {
@@ -14,14 +14,17 @@ export async function readMask(file: string): Promise<Mask> {
   return mask;
 }
 
-/** As a viewer shows the picture. @throws UserError where it cannot be read */
-export async function sizeOf(file: string): Promise<{ readonly width: number; readonly height: number }> {
+/** As a viewer shows the picture. @param where a file, or what says where bytes are from @throws UserError where it cannot be read */
+export async function sizeOf(
+  picture: string | Uint8Array,
+  where = String(picture),
+): Promise<{ readonly width: number; readonly height: number }> {
   try {
-    const { autoOrient } = await sharp(file).metadata();
+    const { autoOrient } = await sharp(picture).metadata();
     return autoOrient;
   } catch (error) {
     throw new UserError(`damaged or unreadable image: ${messageOf(error)}`, {
-      where: file,
+      where,
       remedy: 'Download it again.',
     });
   }

@@ -13,6 +13,14 @@ const schema = z.looseObject({
   label: z.enum(['yes', 'no']),
 });
 
+/** lmms-lab/POPE. */
+const rowSchema = z.looseObject({
+  question_id: z.union([z.number(), z.string()]),
+  question: z.string(),
+  answer: z.enum(['yes', 'no']),
+  category: z.enum(['random', 'popular', 'adversarial']),
+});
+
 interface PopeTruth {
   readonly present: boolean;
   readonly file: string;
@@ -64,6 +72,17 @@ export const pope: Benchmark<PopeTruth, PopeMarks> = {
   splits: ['all', ...FILES],
   task: () => 'answer',
   load: (folder, options) => Promise.resolve().then(() => load(folder, options)),
+  forms: [
+    {
+      columns: ['question_id', 'question', 'answer', 'category'],
+      picture: 'image',
+      read(row, { split, where }) {
+        const { question_id: id, question, answer, category: file } = checked(row, rowSchema, where);
+        if (split !== 'all' && split !== file) return [];
+        return [{ id: `${file}-${id}`, problem: question, truth: { present: answer === 'yes', file } }];
+      },
+    },
+  ],
   mark({ text }, { present, file }) {
     const said = spoken(text);
     return { present, file, saysYes: popeVerdict(said) === 'yes', parsed: /^(yes|no)\b/.test(normalised(said)) };

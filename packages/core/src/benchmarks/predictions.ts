@@ -4,7 +4,7 @@ import { readLines } from '../data/lines.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { Frame } from '../types.ts';
 import type { Item, Said } from './benchmark.ts';
-import { decodeRle, type Rle } from './masks.ts';
+import { decodeRle, type Rle } from '../masks/masks.ts';
 
 const MAX_LINE_BYTES = 64 * 2 ** 20;
 

@@ -19,7 +19,7 @@ import {
   type Said,
 } from './benchmark.ts';
 import { inside, namesIn, readAnnotations, requirePlace } from './files.ts';
-import type { Mask } from './masks.ts';
+import type { Mask } from '../masks/masks.ts';
 import { readMask } from './pictures.ts';
 
 const sample = z.looseObject({

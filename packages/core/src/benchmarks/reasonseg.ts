@@ -17,8 +17,8 @@ import {
   type Protocol,
 } from './benchmark.ts';
 import { checked, namesIn, parseJson, readBytes, requirePlace } from './files.ts';
-import { emptyMask, maskBox, type Mask } from './masks.ts';
-import { paintPolygon } from './polygons.ts';
+import { emptyMask, maskBox, type Mask } from '../masks/masks.ts';
+import { paintPolygon } from '../masks/polygons.ts';
 import { publishedQuestion } from './referring.ts';
 import { sizeOf } from './pictures.ts';
 import { markRegion, mirroredRegion, regionNotes, type Region, type RegionMarks } from './regions.ts';

@@ -7,10 +7,11 @@ import path from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
 import type { Box } from '../types.ts';
-import type { Benchmark, Item, LoadOptions, Protocol, Summary } from './benchmark.ts';
-import { readAnnotations, requirePlace } from './files.ts';
-import { addRuns, decodeCounts, emptyMask, type Mask } from './masks.ts';
-import { addCocoPolygon } from './polygons.ts';
+import type { Benchmark, Item, LoadOptions, Protocol, RowForm, Summary } from './benchmark.ts';
+import { checked, readAnnotations, requirePlace } from './files.ts';
+import { sizeOf } from './pictures.ts';
+import { addRuns, decodeCounts, emptyMask, type Mask } from '../masks/masks.ts';
+import { addCocoPolygon } from '../masks/polygons.ts';
 import { markRegion, mirroredRegion, regionMetrics, regionNotes, type Region, type RegionMarks } from './regions.ts';
 
 const ids = z.union([z.number(), z.array(z.number()).min(1)]);
@@ -151,6 +152,31 @@ function annotationsOf(
 /** Of `COCO_train2014_000000581857_2.jpg`, whose last part numbers objects, the name of the picture. */
 const plainName = (file: string): string => file.replace(/^(COCO_train2014_\d+)_\d+\.jpg$/, '$1.jpg');
 
+/** lmms-lab/RefCOCO and its sisters: a row is an object, its answers are its expressions, and its box is `xywh`. */
+const lmmsSchema = z.looseObject({
+  question_id: z.union([z.number(), z.string()]),
+  answer: z.array(z.string()).min(1),
+  bbox: z.tuple([z.number(), z.number(), z.number(), z.number()]),
+  segmentation: z.array(coordinate),
+});
+
+const lmmsForm: RowForm<Region> = {
+  columns: ['question_id', 'answer', 'bbox', 'segmentation'],
+  picture: 'image',
+  read(row, { number, where, protocol, picture }) {
+    const { answer, bbox, segmentation } = checked(row, lmmsSchema, where);
+    const truth = async (): Promise<Region> => {
+      const { width, height } = await sizeOf(await picture(), where);
+      return regionOf([{ id: number, bbox, segmentation: [segmentation] }], width, height);
+    };
+    return answer.map((text, i) => ({
+      id: `${number}-${i}`,
+      problem: protocol === 'visurf' ? publishedQuestion(text) : text,
+      truth,
+    }));
+  },
+};
+
 export function makeReferring(referring: Referring): Benchmark<Region, RegionMarks> {
   const { name, splits, absent } = referring;
   return {
@@ -164,6 +190,7 @@ export function makeReferring(referring: Referring): Benchmark<Region, RegionMar
           : items;
       }),
     mirrored: (row) => () => mirroredRegion(row),
+    ...(!absent && { forms: [lmmsForm] }),
     mark: markRegion,
     summarise: (marks: readonly RegionMarks[], protocol: Protocol): Summary => ({
       metrics: regionMetrics(marks, protocol, absent),

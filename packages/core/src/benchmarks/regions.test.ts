@@ -3,7 +3,7 @@ import { iou } from '../tasks/grounding/geometry.ts';
 import type { Box } from '../types.ts';
 import { readPointing } from './answers.ts';
 import type { Protocol } from './benchmark.ts';
-import type { Mask } from './masks.ts';
+import type { Mask } from '../masks/masks.ts';
 import { PIXELS } from './predictions.ts';
 import { reasonsegIou, reasonsegMask } from './reasonseg.ts';
 import { markRegion, regionMetrics, type Region } from './regions.ts';

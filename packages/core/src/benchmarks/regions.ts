@@ -6,7 +6,7 @@ import { clip, coveredArea, iou } from '../tasks/grounding/geometry.ts';
 import type { Box } from '../types.ts';
 import { readPointing, type Pointing } from './answers.ts';
 import { percent, ratio, unparsable, type Marks, type MirrorRow, type Protocol, type Said } from './benchmark.ts';
-import { maskBox, overlapOf, type Mask, type Overlap } from './masks.ts';
+import { maskBox, overlapOf, type Mask, type Overlap } from '../masks/masks.ts';
 
 export interface Region {
   readonly width: number;
@@ -167,7 +167,6 @@ export function regionNotes(marks: readonly RegionMarks[], protocol: Protocol): 
       ? [
           'As in the published code an answer that cannot be read says that nothing is there, and boxes that are not as many ' +
             'as their points have no mask; "strict" is without both.',
-          'Pictures are seen as the model sees them, not at 840 x 840 pixels.',
         ]
       : []),
   ];

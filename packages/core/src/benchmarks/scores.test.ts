@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { pythonRound, pythonText } from '../tasks/python.ts';
 import { normaliseMathVista } from '../tasks/math/mathvista.ts';
 import { popeMetrics } from './pope.ts';
-import { buildQuery, letterChoice, publishedBox } from './mathvista.ts';
+import { buildQuery, letterChoice, mathvista, publishedBox } from './mathvista.ts';
+import { realiad } from './realiad.ts';
 import { markClick } from './clicks.ts';
 import { clickPenalty, markScript, readScript, scriptScores, writePenalty } from './omniact.ts';
 import { PIXELS } from './predictions.ts';
@@ -159,6 +160,37 @@ test.each<[string, 'integer' | 'float', number, string | null]>([
   ['abc', 'float', 1, null],
 ])('MathVista reads %j as %s of precision %d', (said, answerType, precision, value) => {
   expect(normaliseMathVista(said, { questionType: 'free_form', answerType, precision, choices: [] })).toBe(value);
+});
+
+test('MathVista has lists as they are written', () => {
+  const truth = {
+    questionType: 'free_form',
+    answerType: 'list',
+    precision: 0,
+    choices: [],
+    answer: '[2014, 2016]',
+    groups: [],
+  } as const;
+  const marks = ['[2014, 2016]', '[2014,2016]'].map((said) =>
+    mathvista.mark({ text: `\\boxed{${said}}`, frame: PIXELS }, truth, 'official'),
+  );
+  expect(marks).toMatchObject([{ right: true }, { right: false }]);
+});
+
+// Expected: scikit-learn; of one class the area is undefined, never a half.
+test.each([
+  ['0011', [0.1, 0.4, 0.35, 0.8], 75],
+  ['011', [0.2, 0.2, 0.9], 75],
+  ['01', [0.9, 0.1], 0],
+  ['001', [0.3, 0.7, 0.7], 75],
+  ['11', [0.3, 0.7], null],
+])('Real-IAD: the area of %s scored %j is %s', async (classes, scores, expected) => {
+  const marks = await Array.fromAsync(scores, (probability, i) => {
+    const truth = { category: 'pcb', positive: classes[i] === '1', isMarked: () => Promise.resolve(false) };
+    return realiad.mark({ text: '', frame: PIXELS, probability }, truth, 'official');
+  });
+  const { metrics } = realiad.summarise(marks, 'official');
+  expect([metrics['rocAuc'], metrics['rocAuc.pcb']]).toEqual([expected, expected]);
 });
 
 test('ViSurf names choices by first letters', () => {

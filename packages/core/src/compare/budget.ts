@@ -1,7 +1,7 @@
 /** Equal budgets: how many updates every run has, so that all see as many prompts as the reference, or train as long. */
 import { LEAVES, valueAt } from '../config/keys.ts';
 import { resolveSteps, type Config } from '../config/schema.ts';
-import { stepTerms } from '../schedule/paradigm.ts';
+import { stepWork } from '../schedule/paradigm.ts';
 import { configOf, type Comparison, type RunDefinition } from './definition.ts';
 
 /** A comparison with steps in place of the epochs of its runs. @param count of the training samples of a configuration */
@@ -78,6 +78,6 @@ export function paceOf(run: Config, pilot: Config, seconds: readonly number[]): 
 }
 
 function kindOf(config: Config, step: number): string {
-  const { rl, sft } = stepTerms(config, step);
+  const { rl, sft } = stepWork(config, step);
   return `${rl > 0} ${sft > 0}`;
 }

@@ -7,7 +7,10 @@ import type { Config } from '../config/schema.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 
 const WEIGHTS = { 'weights.thinking': 0.5, 'weights.format': 1, 'weights.accuracy': 1, 'weights.nonRepeat': 0 };
-const PLACES = { points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 };
+const PLACES = {
+  ...{ points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 },
+  ...{ masks: 'none', sam2: 'onnx-community/sam2.1-hiera-tiny-ONNX' },
+};
 
 /**
  * Values that go without saying, by key. A new key gets a line here, with the value under which everything is as it was
@@ -90,7 +93,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   ...under('tasks.box', PLACES),
   ...under('tasks.click', WEIGHTS),
   ...under('tasks.anomaly', WEIGHTS),
-  ...under('tasks.math', WEIGHTS),
+  ...under('tasks.math', { ...WEIGHTS, reward: 'default' }),
   ...under('tasks.answer', { ...WEIGHTS, match: 'exact' }),
 };
 

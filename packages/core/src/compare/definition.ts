@@ -2,10 +2,10 @@
 import path from 'node:path';
 import { z } from 'zod';
 
-import { listOf, lineOf, loadConfig, mistakesOf, readYaml } from '../config/load.ts';
+import { listOf, lineOf, loadConfig, loadPluginsOf, mistakesOf, readYaml } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
-import { PARADIGMS } from '../schedule/paradigm.ts';
+import { checkName, impliedBy } from './names.ts';
 
 const schema = z.strictObject({
   /** The configuration that the runs share. Of it each run leaves out what its paradigm does not use. */
@@ -16,7 +16,7 @@ const schema = z.strictObject({
   results: z.string().optional(),
   /** Held-out JSONL files by name. */
   data: z.record(z.string(), z.string()).refine((data) => Object.keys(data).length > 0, 'names no file'),
-  /** By name: keys of the configuration, nested or dotted. A run that is named as a paradigm has that paradigm. */
+  /** By name: keys of the configuration, nested or dotted. A name that is a paradigm or a preset says so (names.ts). */
   runs: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({ sft: {}, rlvr: {}, visurf: {} }),
   /** By name: two runs whose models of the same seed are merged, and measured like a run. */
   merged: z
@@ -158,6 +158,7 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
   unknown('data', Object.keys(data), sampled?.data);
   if (new Set(seeds).size < seeds.length) throw new UserError('a seed stands twice', { where: locate(['seeds']) });
   const absolute = (each: string): string => path.resolve(path.dirname(path.resolve(file)), each);
+  loadPluginsOf(absolute(config), changes);
   const comparison: Comparison = {
     config: absolute(config),
     output: absolute(output),
@@ -183,7 +184,7 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
       });
     }
     try {
-      configOf(comparison, run, seeds[0]!);
+      checkName(run.name, run.changes, configOf(comparison, run, seeds[0]!));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       throw new UserError(`run ${run.name}: ${error.message}`, { where, cause: error });
@@ -199,7 +200,7 @@ export function columnDefinitions(given: z.output<typeof schema>['columns'] & {}
   return columns.length > 1 ? [...columns, { name: 'average', of: given }] : columns;
 }
 
-/** Leaves of nested keys as `key=value`; the paradigm that the name of a run is. */
+/** Leaves of nested keys as `key=value`, after what the name of the run says. */
 function changesOf(name: string, given: Readonly<Record<string, unknown>>): string[] {
   const leaves = (values: Readonly<Record<string, unknown>>, prefix: string): string[] =>
     Object.entries(values).flatMap(([key, value]) =>
@@ -207,9 +208,7 @@ function changesOf(name: string, given: Readonly<Record<string, unknown>>): stri
         ? leaves(value as Record<string, unknown>, `${prefix}${key}.`)
         : [`${prefix}${key}=${JSON.stringify(value)}`],
     );
-  const changes = leaves(given, '');
-  const isParadigm = PARADIGMS.some((each) => each === name);
-  return isParadigm && !('paradigm' in given) ? [`paradigm=${name}`, ...changes] : changes;
+  return leaves({ ...('paradigm' in given ? {} : impliedBy(name)), ...given }, '');
 }
 
 /** The configuration of a run with a seed. */

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { messageOf, UserError } from '../errors.ts';
 import { setOf } from '../eval/summary.ts';
 import type { EvaluatedSample } from '../eval/evaluate.ts';
-import { replaceFile } from '../run/durable.ts';
+import { replaceFile } from '../disk/durable.ts';
 import type { Evaluation } from '../tasks/task.ts';
 import { curvesSchema } from './curves.ts';
 

@@ -3,7 +3,7 @@
  * asked for everywhere else (keys.ts).
  */
 import { z } from 'zod';
-import type { Paradigm } from '../schedule/paradigm.ts';
+import type { Paradigm, ParadigmDefinition } from '../schedule/definitions.ts';
 
 /**
  * The effect of another value on a run that goes on: its steps stay the numbers they would have been (`harmless`), it
@@ -11,11 +11,14 @@ import type { Paradigm } from '../schedule/paradigm.ts';
  */
 export type Effect = 'harmless' | 'course' | 'breaks';
 
+/** Whether a paradigm uses a key. */
+export type Users = (paradigm: ParadigmDefinition) => boolean;
+
 export interface KeyFacts {
   /** A line of Markdown. */
   readonly meaning: string;
   /** Paradigms that use the key; unset: those of the section that it is in. */
-  readonly users?: readonly Paradigm[];
+  readonly users?: Users;
   /** Paradigms whose published form has another default. */
   readonly defaults?: Readonly<Partial<Record<Paradigm, unknown>>>;
   /** Words for what holds where nothing is said, of a key without a default. */
@@ -30,6 +33,8 @@ export interface KeyFacts {
 
 /** Facts that all keys of a section share. */
 export type SectionFacts = Pick<KeyFacts, 'users' | 'effect'>;
+
+export const everyParadigm: Users = () => true;
 
 const registry = z.registry<Partial<KeyFacts>>();
 

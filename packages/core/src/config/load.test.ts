@@ -66,7 +66,7 @@ test('the resolved configuration reads back as itself', () => {
 
 test('a prompt file is read', () => {
   write('Where is {Question}?\n', 'prompt.txt');
-  expect(loadConfig(write(`${minimal}  prompt: prompt.txt\n`)).data.prompt).toBe('Where is {Question}?\n');
+  expect(loadConfig(write(`${minimal}  prompt: prompt.txt\n`)).data.prompt).toBe('Where is {Question}?');
   expect(messageFor(`${minimal}  prompt: none.txt\n`)).toBe(
     '/a.yaml:6: /none.txt: no such file\n  A prompt is a text with {Question} in it, or a file that holds one.',
   );
@@ -241,7 +241,7 @@ test.each(PARADIGMS)('%s: what a run saves reads back, and holds what the paradi
   expect('label' in (parse(saved) as object)).toBe(paradigm !== 'rlvr');
 });
 
-test('every task of a mix has its parameters, each under its own key', () => {
+test('every task of several has its parameters, each under its own key', () => {
   const config = loadConfig(write(`${minimal}task: {boxError: 3}\ntasks:\n  click: {weights: {thinking: 0.25}}\n`));
   expect(config.task).toMatchObject({ boxError: 3 });
   expect(config.tasks).toEqual({ click: { weights: { thinking: 0.25, format: 1, accuracy: 1, nonRepeat: 0 } } });

@@ -5,11 +5,11 @@ import path from 'node:path';
 import { isMap, isNode, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
-import { loadPlugin } from '../plugins/plugins.ts';
+import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
 import { keysAt, type Effect, type KeyFacts } from './facts.ts';
-import { LEAVES, leafOf } from './keys.ts';
+import { LEAVES, leafOf, paradigmKeyFault } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
 import { unusedOfPreset, withPreset } from './presets.ts';
 import { configSchema, resolveAuto, type Config } from './schema.ts';
@@ -73,7 +73,7 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
  * @throws UserError with every mistake found
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
-  const { cwd = process.cwd(), shared = [], onWarning, plugins } = options;
+  const { cwd = process.cwd(), shared = [], onWarning, plugins = true } = options;
   const { document, lines } = readYaml(file);
   absolutePaths(document, path.dirname(path.resolve(file)));
   const apply = (override: string) => applyOverride(document, override, cwd);
@@ -83,6 +83,13 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
   const values = document.toJS() as Record<string, unknown>;
+  const locate: Locate = (keys) => {
+    const override =
+      overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
+      overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
+    return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
+  };
+  if (plugins) loadPlugins(values, locate);
   const unused = unusedKeys(values).flatMap(({ path: keys }) => (isKnown(keys) && !isOverridden(keys) ? [keys] : []));
   for (const keys of unused) document.deleteIn(keys);
   const names = [
@@ -93,13 +100,7 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
     const paradigm = (values.paradigm as string | undefined) ?? 'visurf';
     onWarning?.(`${file}: the paradigm ${paradigm} does not use ${names.join(', ')}`);
   }
-  const locate: Locate = (keys) => {
-    const override =
-      overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
-      overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
-    return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
-  };
-  return check(document.toJS(), locate, plugins);
+  return check(document.toJS(), locate);
 }
 
 /**
@@ -110,7 +111,35 @@ export function parseConfig(value: unknown): Config {
   const document = parseDocument(stringify(value));
   if (!isMap(document.contents)) throw new UserError('a configuration must be an object');
   absolutePaths(document, process.cwd());
-  return check(document.toJS(), (keys) => keys.join('.') || 'configuration');
+  const locate: Locate = (keys) => keys.join('.') || 'configuration';
+  const values = document.toJS() as Record<string, unknown>;
+  loadPlugins(values, locate);
+  return check(values, locate);
+}
+
+/** Loads the plugins that a file and overrides name, whatever else stands there. @throws UserError where one fails */
+export function loadPluginsOf(file: string, overrides: readonly string[]): void {
+  const { document, lines } = readYaml(file);
+  absolutePaths(document, path.dirname(path.resolve(file)));
+  for (const override of overrides) applyOverride(document, override, process.cwd());
+  loadPlugins(document.toJS() as Record<string, unknown>, (keys) => `${file}:${lineOf(document, lines, keys)}`);
+}
+
+/** Plugins come first: what they define may be named in any key. Values that name no files are left to the schema. */
+function loadPlugins({ plugins }: Readonly<Record<string, unknown>>, locate: Locate): void {
+  const isList = Array.isArray(plugins);
+  for (const [i, file] of (isList ? (plugins as unknown[]) : [plugins]).entries()) {
+    if (typeof file !== 'string') continue;
+    located(() => checkParadigms(loadPlugin(file)), locate(isList ? ['plugins', i] : ['plugins']));
+  }
+}
+
+/** @throws UserError where a paradigm has to do with keys that there are not */
+function checkParadigms({ file, paradigms }: Plugin): void {
+  for (const paradigm of paradigms) {
+    const fault = paradigmKeyFault(paradigm);
+    if (fault !== undefined) throw new UserError(`the paradigm "${paradigm.name}": ${fault}`, { where: file });
+  }
 }
 
 /**
@@ -152,7 +181,7 @@ export function changedKeys(before: Config, after: Config): ChangedKey[] {
 
 const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
 
-function check(value: unknown, locate: Locate, plugins = true): Config {
+function check(value: unknown, locate: Locate): Config {
   const values = value as Record<string, unknown>;
   const unused = unusedKeys(values).flatMap(({ path: keys, reason }) =>
     isKnown(keys) ? [{ where: locate(keys), reason }] : [],
@@ -162,7 +191,6 @@ function check(value: unknown, locate: Locate, plugins = true): Config {
   const wrong = [...unused, ...lengthFault(values, locate), ...mistakes];
   if (!parsed.success || wrong.length > 0) throw listOf(wrong);
   const config = resolveAuto(parsed.data);
-  if (plugins) config.plugins.forEach((plugin, i) => located(() => loadPlugin(plugin), locate(['plugins', i])));
   if (config.data.task in config.tasks) {
     const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;
     throw new UserError(reason, { where: locate(['tasks', config.data.task]) });
@@ -337,7 +365,8 @@ export function promptTemplate(prompt: string, where: string): string {
   const remedy = 'A prompt is a text with {Question} in it, or a file that holds one.';
   const text = located(() => readText(prompt), where, remedy);
   if (!isTemplate(text)) throw new UserError(`${prompt} holds no variable such as {Question}`, { where, remedy });
-  return text;
+  // Editors end a file with a line break that is no part of the prompt.
+  return text.replace(/\r?\n$/, '');
 }
 
 /** Adds the place in the configuration to a UserError thrown inside. */

@@ -1,5 +1,6 @@
 /** A paradigm's part in a configuration: keys that it has no use for are refused, and its own defaults fill in. */
-import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
+import type { Paradigm } from '../schedule/definitions.ts';
+import { definitionOf, paradigmNamed } from '../schedule/registry.ts';
 import { keyUsers, LEAVES, usesKey } from './keys.ts';
 
 export type Values = Readonly<Record<string, unknown>>;
@@ -7,8 +8,8 @@ export type Values = Readonly<Record<string, unknown>>;
 const isValues = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-export const paradigmOf = ({ paradigm = 'visurf' }: Values): Paradigm | undefined =>
-  PARADIGMS.find((each) => each === paradigm);
+/** The name of the paradigm, where it is known. */
+export const paradigmOf = ({ paradigm = 'visurf' }: Values): string | undefined => paradigmNamed(paradigm)?.name;
 
 /** Paths of everything that is written in a configuration. */
 export const written = (values: Values, path: readonly string[] = []): (readonly string[])[] =>
@@ -33,8 +34,12 @@ export function unusedKeys(values: Values): UnusedKey[] {
 }
 
 /** Dotted keys and values that make a published method of what every paradigm is made of. */
-export const paradigmDefaults = (paradigm: Paradigm): [key: string, value: unknown][] =>
-  LEAVES.flatMap(({ key, defaults = {} }) => (paradigm in defaults ? [[key, defaults[paradigm]]] : []));
+export const paradigmDefaults = (paradigm: string): [key: string, value: unknown][] => [
+  ...LEAVES.flatMap(({ key, defaults = {} }): [string, unknown][] =>
+    Object.hasOwn(defaults, paradigm) ? [[key, defaults[paradigm as Paradigm]]] : [],
+  ),
+  ...Object.entries(definitionOf({ paradigm }).defaults ?? {}),
+];
 
 /** The values, and under them the paradigm's defaults. */
 export function withParadigmDefaults(values: Values): Values {
@@ -53,7 +58,7 @@ function withDefault(values: Values, [first = '', ...rest]: readonly string[], v
 }
 
 /** A resolved configuration without what its paradigm has no use for. */
-export function onlyUsed(config: { readonly paradigm: Paradigm }): object {
+export function onlyUsed(config: { readonly paradigm: string }): object {
   const keep = (values: Values, path: readonly string[]): Values =>
     Object.fromEntries(
       Object.entries(values).flatMap(([key, value]): [string, unknown][] => {

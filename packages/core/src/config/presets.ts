@@ -1,5 +1,4 @@
 /** Published variants of GRPO by name: what each sets, unless a configuration says otherwise. */
-import type { Paradigm } from '../schedule/paradigm.ts';
 import { usesKey } from './keys.ts';
 import { paradigmOf, withDefaults, type Values } from './paradigm.ts';
 import type { Preset } from './schema.ts';
@@ -71,7 +70,7 @@ export function withPreset(values: Values): Values {
 
 /** Keys that a preset sets and the paradigm has no use for. */
 export function unusedOfPreset(values: Values): string[] {
-  const paradigm: Paradigm | undefined = paradigmOf(values);
+  const paradigm = paradigmOf(values);
   if (paradigm === undefined || !usesKey(paradigm, 'preset')) return [];
   return Object.keys(presetOf(values)?.settings ?? {}).filter((key) => !usesKey(paradigm, key));
 }

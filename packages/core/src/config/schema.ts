@@ -6,9 +6,10 @@
  * schema checks them.
  */
 import { z } from 'zod';
-import { PARADIGMS, paradigmsWith, type Paradigm } from '../schedule/paradigm.ts';
+import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
+import { paradigmNames } from '../schedule/registry.ts';
 import { deviceNames, isDeviceName } from './device.ts';
-import { key, section, type KeyFacts } from './facts.ts';
+import { everyParadigm, key, section, type KeyFacts, type Users } from './facts.ts';
 import { conflicts } from './rules.ts';
 
 const positive = z.number().positive();
@@ -18,10 +19,18 @@ const fraction = z.number().min(0).max(1);
 const flag = z.boolean();
 const deviceError = { error: `expected one of ${deviceNames}` };
 
-const samples = paradigmsWith((each) => each.samples);
-const members = paradigmsWith(({ label }) => label === 'member');
-const imitates = paradigmsWith(({ label }) => label === 'target');
-const gradual = ['progressive', 'chord'] as const;
+const samples: Users = (paradigm) => paradigm.samples;
+const members: Users = ({ label }) => label === 'member';
+const imitates: Users = ({ label }) => label === 'target';
+const labelled: Users = ({ label }) => label !== 'none';
+const only =
+  (...names: readonly Paradigm[]): Users =>
+  ({ name }) =>
+    names.some((each) => each === name);
+const gradual = only('progressive', 'chord');
+
+/** A step's prompts are all alike, so that others may take their places. */
+const alike: Users = (paradigm) => members(paradigm) || only('rlvr', 'sft-then-rlvr', 'interleaved')(paradigm);
 
 /** Label control of methods that publish none. */
 const uncontrolled: KeyFacts['defaults'] = { 's-grpo': 'off', luffy: 'off' };
@@ -71,13 +80,13 @@ const rollout = section(
     repetitionPenalty: key('logits of tokens that were said are divided by it; 1: none', positive.default(1)),
     // Evaluation has it for its default.
     maxNewTokens: key('longer responses are cut off; also the default of evaluation', count.default(512), {
-      users: PARADIGMS,
+      users: everyParadigm,
     }),
     dynamicSampling: key(
       'batches of prompts that a step samples at most, until it is full of groups whose rewards ' +
         'differ; 1: groups as they come',
       count.default(1),
-      { users: ['rlvr', 'sft-then-rlvr', 'interleaved', ...members] },
+      { users: alike },
     ),
     allowTruncatedSampling: key(
       "train from other sampling than the defaults, which the loss then takes for the policy's own",
@@ -111,7 +120,7 @@ const mix = section({
       sft: key('steps of SFT, before those of RL, over and over', count.default(1)),
       rl: key('steps of RL', count.default(1)),
     },
-    { users: ['interleaved'] },
+    { users: only('interleaved') },
   ).prefault({}),
   curve: key(
     '`linear` or `cosine`: along which the weight and the label rate change',
@@ -128,7 +137,7 @@ const mix = section({
     },
   ).prefault({}),
   labelRate: section(range('share of the prompts that carry a label', { start: 1, end: 0 }), {
-    users: ['progressive'],
+    users: only('progressive'),
   }).prefault({}),
   warmupSteps: key('steps over which the weight rises from 0 to its start', whole.default(0), {
     users: gradual,
@@ -139,7 +148,7 @@ const mix = section({
     unset: 'all that are left',
     scales: true,
   }),
-  share: key('share of the prompts of a batch that are for SFT', fraction.default(0.5), { users: ['data-mixing'] }),
+  share: key('share of the prompts of a batch that are for SFT', fraction.default(0.5), { users: only('data-mixing') }),
 }).prefault({});
 
 /** Switches were `true` and `false`: on means the default. */
@@ -157,7 +166,7 @@ const label = section(
         'worth. Rollouts of the step itself count, with those of the last 16 steps; where a step has labels and no ' +
         'rollouts, a few samples of the base do, drawn before training',
       z.enum(['format', 'likelihood', 'off', 'rarest']).default('format'),
-      { users: [...members, ...imitates], defaults: uncontrolled },
+      { users: labelled, defaults: uncontrolled },
     ),
     eliminate: key(
       'thinking mark of the label: none (`on`), full (`off`), the mean of its rollouts (`neutral`)',
@@ -249,7 +258,7 @@ const objective = section(
         '(`mask`); its reward counts for its group either way',
       z.enum(['keep', 'mask']).default('keep'),
     ),
-    updatesPerBatch: key('optimiser steps on each batch of rollouts', count.default(1), { users: PARADIGMS }),
+    updatesPerBatch: key('optimiser steps on each batch of rollouts', count.default(1), { users: everyParadigm }),
   },
   { users: samples },
 ).prefault({});
@@ -296,6 +305,12 @@ const lora = section(
 
 const PRESETS = ['grpo', 'drgrpo', 'dapo', 'gspo', 'rloo'] as const;
 export type Preset = (typeof PRESETS)[number];
+
+/** The name of a paradigm that is known when a configuration is read: plugins are loaded before. */
+const paradigmName = z.string().check(({ value, issues }) => {
+  const values = paradigmNames();
+  if (!values.includes(value)) issues.push({ code: 'invalid_value', values, input: value });
+});
 
 const shape = z.strictObject({
   model: key(
@@ -345,8 +360,9 @@ const shape = z.strictObject({
     z.enum(['always', 'whenCorrect']).default('always'),
   ),
   paradigm: key(
-    `${PARADIGMS.map((each) => `\`${each}\``).join(', ')} ([paradigms.md](paradigms.md))`,
-    z.enum(PARADIGMS).default('visurf'),
+    `${PARADIGMS.map((each) => `\`${each}\``).join(', ')} ([paradigms.md](paradigms.md)), or one of a plugin ` +
+      '([extending.md](extending.md#a-paradigm))',
+    paradigmName.default('visurf'),
   ),
   preset: key(
     'a published variant of GRPO: `grpo`, `drgrpo`, `dapo`, `gspo` or `rloo` fills in what ' +
@@ -365,7 +381,7 @@ const shape = z.strictObject({
     { effect: 'harmless', unset: '' },
   ),
   sftSteps: key('how many of the steps are SFT, before RLVR', count.optional(), {
-    users: ['sft-then-rlvr'],
+    users: only('sft-then-rlvr'),
     unset: '',
     scales: true,
   }),

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { once } from 'node:events';
 
 import { evaluatedTogether } from '../budgets.ts';
-import type { SamplingOptions } from '../rollout/generate.ts';
+import type { SamplingOptions } from '../rollout/respond.ts';
 import { greedy } from '../rollout/sampler.ts';
 import type { Encodes } from '../question/ask.ts';
 import type { Experiment } from '../question/experiment.ts';

@@ -2,7 +2,7 @@
 import { evaluatedTogether } from '../budgets.ts';
 import type { Experiment } from '../question/experiment.ts';
 import { scorerOf, scoreTerms } from '../reward/reward.ts';
-import type { SamplingOptions } from '../rollout/generate.ts';
+import type { SamplingOptions } from '../rollout/respond.ts';
 import { withThinking } from '../tasks/thinking.ts';
 import type { Sample } from '../types.ts';
 import type { Sampler } from './evaluate.ts';

@@ -22,7 +22,7 @@ test('metrics and mean reward of an evaluation', async () => {
   expect(summarise(scorer, [])).toEqual({});
 });
 
-test('every sample of a mix is scored by its own task, and every set has its metrics', async () => {
+test('every sample of several tasks is scored by its own task, and every set has its metrics', async () => {
   const samples = [
     sample([], { extra: { set: 'referring' } }),
     sample([{ bbox_2d: [0, 0, 9, 9] }], { extra: { set: 'relational' } }),
@@ -61,8 +61,8 @@ test('a response that a reward skips has no part in the mean reward', async () =
 
 test('a set of several tasks is summarised task by task', async () => {
   const samples = [
-    sample('7', { task: 'math', extra: { set: 'mix' } }),
-    sample('red', { task: 'answer', extra: { set: 'mix' } }),
+    sample('7', { task: 'math', extra: { set: 'both' } }),
+    sample('red', { task: 'answer', extra: { set: 'both' } }),
     sample([], { extra: { set: 'other' } }),
   ];
   const { scorer: scorers } = Experiment.open().decide(samples);
@@ -72,5 +72,5 @@ test('a set of several tasks is summarised task by task', async () => {
   });
   const answered = await evaluateAnswers(scorers, subjects.map((subject, i) => ({ answer: eos(texts[i]!), subject }))); // prettier-ignore
   const metrics = summariseSets(scorers, answered.map((each, i) => ({ sample: samples[i]!, ...each }))); // prettier-ignore
-  expect(metrics).toMatchObject({ 'mix.math.accuracy': 100, 'mix.answer.accuracy': 0, 'other.nAcc': 100 });
+  expect(metrics).toMatchObject({ 'both.math.accuracy': 100, 'both.answer.accuracy': 0, 'other.nAcc': 100 });
 });

@@ -38,12 +38,17 @@ const meanReward = (responses: readonly EvaluatedResponse[]): Record<string, num
 
 /** The task's metrics, in percent, and the mean reward; empty without responses. */
 export function summarise<Truth>(
-  { task }: Scorer<Truth>,
+  { task, rewards }: Scorer<Truth>,
   responses: readonly EvaluatedResponse[],
 ): Readonly<Record<string, number>> {
   if (responses.length === 0) return {};
+  const ofRewards = rewards.flatMap(({ name, metric }) => {
+    const values = responses.flatMap(({ terms }) => terms[name] ?? []);
+    return metric === undefined || values.length === 0 ? [] : [[metric, 100 * average(values)] as const];
+  });
   return {
     ...task.metrics(responses.map(({ evaluation }) => evaluation)),
+    ...Object.fromEntries(ofRewards),
     ...meanReward(responses),
   };
 }

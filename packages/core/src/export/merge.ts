@@ -20,7 +20,7 @@ import {
 } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
-import { loadModelConfig } from '../model/config.ts';
+import { loadModelConfig } from '../families/config.ts';
 import { isAdapterDirectory } from '../model/peft.ts';
 import { carriedSettings } from '../question/settings.ts';
 import { writeDirectory } from './directory.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadImageSettings, loadVideoSettings } from '../prompt/image.ts';
-import { clipProcessor } from '../prompt/processor.ts';
+import { clipProcessor } from '../families/processor.ts';
 import { fixtures } from '../testing/oracle.ts';
 import { companionFiles } from './huggingface.ts';
 import { withPixelLimits, type PixelLimits } from './processor.ts';

@@ -6,7 +6,7 @@ import { nn } from '@visurf/torch';
 import { expect, onTestFinished, test } from 'vitest';
 
 import { UserError } from '../errors.ts';
-import { parseModelConfig } from '../model/config.ts';
+import { parseModelConfig } from './config.ts';
 import { QwenVL } from '../model/qwen.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
 import { tinyModel } from '../testing/oracle.ts';

@@ -1,10 +1,10 @@
 /** The families by name. */
 import { UserError } from '../errors.ts';
-import type { Family } from './family.ts';
+import type { Family } from '../model/family.ts';
 import { qwen25Vl } from './qwen2_5_vl/index.ts';
 import { qwen2Vl } from './qwen2_vl/index.ts';
 
-export type { Family } from './family.ts';
+export type { Family } from '../model/family.ts';
 
 /** All of them; the first one's coordinates are meant where no model is named. */
 export const families: readonly [Family, ...Family[]] = [qwen25Vl, qwen2Vl];

@@ -9,7 +9,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 
 import { hasCode } from '../errors.ts';
-import { replaceFile } from '../run/durable.ts';
+import { replaceFile } from '../disk/durable.ts';
 
 /** Of a process: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in the user's cache. */
 export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {

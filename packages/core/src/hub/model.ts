@@ -7,7 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
 
 import { UserError } from '../errors.ts';
-import { lockDirectory } from '../run/lock.ts';
+import { lockDirectory } from '../disk/lock.ts';
 import { defaultCacheDir, homeOf, isCommit, RepoCache, shardsOf } from './cache.ts';
 import { download, type Remote } from './download.ts';
 import { explain, isNetwork, isTemporary, type Asked } from './failure.ts';

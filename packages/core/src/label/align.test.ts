@@ -98,3 +98,12 @@ test('a label with reasoning of its own says it before the answer, in every form
   expect(new Set(texts.map((text) => text.split('<answer>')[0]))).toEqual(new Set(['<think> the left one </think>']));
   for (const text of texts) expect(thinkingFormat({ text, stop: 'eos' })).toBe(1);
 });
+
+test('forms that read alike are one, by the name of the first', () => {
+  const nothing = { ...source, truth: { objects: [] } };
+  const [first, ...others] = labelTexts(task, nothing);
+  expect(first!.form).toBe(task.forms[0]!.name);
+  expect(new Set([first, ...others].map((each) => each!.text)).size).toBe(1 + others.length);
+  expect(() => mostLikely([], [])).toThrow('0 labels and 0 log-probabilities');
+  expect(() => mostLikely([first!], [])).toThrow('1 labels and 0 log-probabilities');
+});

@@ -87,3 +87,12 @@ test('on failure, the label joins a group where no rollout is as accurate', () =
     ...{ joins: false, active: false, reachedBy: [1], reward: 5.5 },
   });
 });
+
+test('a label whose reasoning earns no mark has the one that eliminate says, kept or not', () => {
+  for (const thinking of ['keep', 'eliminate'] as const) {
+    const { terms } = controlLabel(scorer, LABEL, [wrong, mute], settings({ thinking, eliminate: 'off' }));
+    expect(terms['thinking']).toBe(1);
+    const neutral = controlLabel(scorer, LABEL, [wrong, mute], settings({ thinking, eliminate: 'neutral' }));
+    expect(neutral.terms['thinking']).toBe(0.5);
+  }
+});

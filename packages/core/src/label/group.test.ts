@@ -124,3 +124,29 @@ test('a target leaves its group as it is, and a label that is not needed stays a
   );
   expect(unscored.label).toMatchObject({ terms: {}, reward: 0, advantage: 0, active: true });
 });
+
+test('a label that no reward could judge is no member, and is imitated all the same; all that were skipped are counted', () => {
+  const random = failing();
+  const unjudged = { ...random.label, terms: undefined };
+  const rollouts = random.rollouts.with(0, { ...random.rollouts[0]!, terms: undefined });
+  const without = make({ ...random, rollouts, label: unjudged });
+  expect(without.label).toBeUndefined();
+  expect(without.skipped).toBe(2);
+  expect(without.rollouts).toHaveLength(random.rollouts.length - 1);
+  const alone = makeGroup(random.question, random.scorer, rollouts, undefined, settings());
+  expect(without.rollouts).toEqual(alone.rollouts);
+  expect(alone.skipped).toBe(1);
+  const target = make({ ...random, label: { ...unjudged, place: 'target' } });
+  expect(target.label).toMatchObject({ place: 'target', reward: 0, terms: {}, active: true });
+  expect(target.skipped).toBe(1);
+  expect(make(random).skipped).toBe(0);
+});
+
+test('the reward of a target is the weighted sum of its terms', () => {
+  const random = failing();
+  const { label } = make({ ...random, label: { ...random.label, place: 'target' } });
+  const { terms = {} } = random.label;
+  const reward = Object.entries(terms).reduce((sum, [name, mark]) => sum + random.scorer.weights[name]! * mark, 0);
+  expect(reward).toBeGreaterThan(0);
+  expect(label!.reward).toBeCloseTo(reward, 12);
+});

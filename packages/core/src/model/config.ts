@@ -1,11 +1,5 @@
-/** The shape of a checkpoint and the family it belongs to, read from Hugging Face's `config.json`. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-import { z } from 'zod';
-
-import { hasCode, UserError } from '../errors.ts';
-import { familyOf, type Family } from '../families/index.ts';
+/** The shape of a checkpoint, and the family it belongs to. */
+import type { Family } from './family.ts';
 import type { TextConfig } from './text-config.ts';
 import type { VisionConfig } from './vision-config.ts';
 
@@ -21,29 +15,4 @@ export interface ModelShape {
 
 export interface ModelConfig extends ModelShape {
   readonly family: Family;
-}
-
-/** @throws UserError when the value describes no model of a supported family. */
-export function parseModelConfig(value: unknown): ModelConfig {
-  const family = familyOf((value as { model_type?: unknown } | null)?.model_type);
-  return { family, ...family.readConfig(value) };
-}
-
-/** Reads `config.json` of a model directory. @throws UserError naming the file. */
-export function loadModelConfig(directory: string): ModelConfig {
-  const file = join(directory, 'config.json');
-  try {
-    return parseModelConfig(JSON.parse(readFileSync(file, 'utf8')));
-  } catch (error) {
-    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) {
-      throw new UserError(`${directory} is no model directory: config.json is missing`, {
-        where: file,
-        remedy: 'give a directory in Hugging Face layout (config.json, tokenizer.json, *.safetensors)',
-      });
-    }
-    if (error instanceof UserError) throw new UserError(error.reason, { where: file, remedy: error.remedy });
-    if (error instanceof z.ZodError) throw new UserError(z.prettifyError(error), { where: file });
-    if (error instanceof SyntaxError) throw new UserError(`not valid JSON: ${error.message}`, { where: file });
-    throw error;
-  }
 }

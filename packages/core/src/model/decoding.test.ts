@@ -4,7 +4,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { DecoderLayer } from './decoder.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 import { addAdapters } from './lora.ts';
 import type { QwenVL } from './qwen.ts';
 

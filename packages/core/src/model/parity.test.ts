@@ -3,7 +3,7 @@ import { noGrad, scope } from '@visurf/torch';
 import { afterAll, describe, expect, test } from 'vitest';
 
 import { oracleCases, oraclePrompt, oracleTensors, tinyModel, type OracleCase } from '../testing/oracle.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 import type { QwenVL } from './qwen.ts';
 
 const models = { float32: loadModel(tinyModel), float64: loadModel(tinyModel, { dtype: 'float64' }) };

@@ -7,7 +7,7 @@ import { live, noGrad, SafetensorsFile, saveSafetensors, scope, zeros, type Floa
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { fixtures, oracleCases, oraclePrompt, tinyModel, type OracleCase } from '../testing/oracle.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 import { adapterParameters, adaptersOf, attachAdapters, chosenModules, mergeAdapters, asReference } from './lora.ts';
 import {
   adapterFiles,

@@ -3,7 +3,7 @@ import { scope } from '@visurf/torch';
 import { afterAll, describe, expect, test } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 import type { PromptWithResponses } from './pack.ts';
 import type { QwenVL } from './qwen.ts';
 

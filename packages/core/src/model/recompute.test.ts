@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { FeatureCache } from './features.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 import type { PromptWithResponses } from './pack.ts';
 import type { QwenVL } from './qwen.ts';
 import { onStream, type Flow } from './stage.ts';

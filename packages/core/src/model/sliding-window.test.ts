@@ -7,9 +7,9 @@ import { scope } from '@visurf/torch';
 import { expect, test } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
-import { generate } from '../rollout/generate.ts';
+import { respond } from '../rollout/respond.ts';
 import { greedy } from '../rollout/sampler.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 
 const found = oracleCases.find(({ name }) => name === 'text-only')!;
 const prompt = oraclePrompt(found);
@@ -43,7 +43,7 @@ test('log-probabilities', () => {
 test('generation', async () => {
   const model = withWindow(prompt.inputIds.length + 2);
   const say = (maxNewTokens: number) =>
-    generate(model, [prompt], {
+    respond(model, [prompt], {
       ...{ ...greedy, maxNewTokens, group: 1, stopIds: [], forbiddenIds: [] },
       ...{ seed: 0, step: 0, promptIds: [0] },
     });

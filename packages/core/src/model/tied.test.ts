@@ -7,7 +7,7 @@ import { openSafetensors, saveSafetensors, scope, type Tensor } from '@visurf/to
 import { expect, test } from 'vitest';
 
 import { openConfiguration } from '../testing/configurations.ts';
-import { loadModel } from './load.ts';
+import { loadModel } from '../families/load.ts';
 
 const { model } = openConfiguration('qwen2-nested');
 const embedding = 'model.language_model.embed_tokens.weight';

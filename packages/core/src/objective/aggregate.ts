@@ -3,7 +3,6 @@
  * whole batch, on all processes, and are known before any forward pass, so neither the loss nor its gradient depends
  * on how the batch is cut into micro-batches or processes.
  */
-import { UserError } from '../errors.ts';
 
 export interface Aggregate {
   readonly tokens: 'sum' | 'mean';
@@ -18,20 +17,6 @@ export interface Totals {
   readonly prompts: number;
   /** Tokens of all responses, also of those that need no forward pass. */
   readonly tokens: number;
-}
-
-/** @throws UserError for a combination that means nothing */
-export function checkAggregate({ tokens, over, normalizer }: Aggregate, where: string): void {
-  if (tokens === 'sum' && over === 'batch') {
-    throw new UserError('the sum over the tokens of a batch grows with the batch', {
-      where,
-      remedy: 'use tokens: sum with over: sequence, or tokens: mean with over: batch',
-    });
-  }
-  if (tokens === 'mean' && normalizer !== undefined) {
-    throw new UserError('a mean over tokens has no normalizer', { where, remedy: 'leave it out, or use tokens: sum' });
-  }
-  if (normalizer !== undefined && !(normalizer > 0)) throw new UserError('the normalizer must be positive', { where });
 }
 
 /**

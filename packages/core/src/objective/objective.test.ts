@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { groupOf, NO_PROMPT } from '../testing/groups.ts';
 import { groupAdvantages } from './advantage.ts';
 import type { Aggregate } from './aggregate.ts';
 import {
@@ -7,6 +8,7 @@ import {
   batchTotals,
   evaluateResponse,
   planGroup,
+  plannedResponses,
   type ObjectiveConfig,
   type PlannedResponse,
   type SftConfig,
@@ -269,4 +271,45 @@ test('mismatched lengths and a missing reference are bugs', () => {
   expect(() => evaluateResponse(label!, [-1])).toThrow('1 values for a response of 2 tokens');
   expect(() => evaluateResponse(label!, [-1, -1], { old: [-1] })).toThrow('old');
   expect(() => evaluateResponse(rollout!, [-1, -1, -1])).toThrow('reference');
+});
+
+test('the loss knows the label first, by its place, then the rollouts; a label that stayed aside is none of it', () => {
+  const group = groupOf(
+    'a',
+    NO_PROMPT,
+    [
+      { tokens: [1, 2], advantage: 1.5 },
+      { tokens: [1, 2, 3], advantage: -2 },
+    ],
+    'member',
+  );
+  const [label, rollout] = [group.label!, group.rollouts[0]!];
+  const said = { as: 'rollout', response: rollout.response, advantage: -2, masked: false, tokens: 3 };
+  for (const place of ['member', 'target'] as const) {
+    expect(plannedResponses({ ...group, label: { ...label, place } })).toEqual([
+      { as: place, response: label.response, advantage: 1.5, tokens: 2 },
+      said,
+    ]);
+  }
+  expect(plannedResponses({ ...group, label: { ...label, place: 'aside' } })).toEqual([said]);
+  expect(plannedResponses({ rollouts: [{ ...rollout, masked: true }] })).toEqual([{ ...said, masked: true }]);
+});
+
+test('a label that is imitated needs its gradient, whatever its advantage', () => {
+  const [target] = plansOf([member('target', 2, 0)], { rl: 0, sft: 1 });
+  expect(target!.needsGradient).toBe(true);
+  const [weightless] = plansOf([member('target', 2, 0)], { rl: 1, sft: 0 });
+  expect(weightless!.needsGradient).toBe(false);
+});
+
+test('a response that weighs nothing loses nothing, even where its ratio overflows', () => {
+  const [, masked] = plansOf([GROUP[0]!, { ...member('rollout', 1, -2), masked: true }, GROUP[2]!]);
+  const { loss, coefficients, stats } = evaluateResponse(masked!, [800], { old: [-800] });
+  expect([loss, coefficients[0]].map((value) => value! + 0)).toEqual([0, 0]);
+  expect(stats.klClamped).toBe(0);
+});
+
+test('tokens whose k3 was bounded are counted', () => {
+  const [, plan] = plansOf(GROUP, RL_ONLY, config({ kl: { coefficient: 0.1, labels: false } }));
+  expect(evaluateResponse(plan!, [-1, -30, -30], { reference: [-1, -1, -1] }).stats.klClamped).toBe(2);
 });

@@ -34,8 +34,8 @@ export interface SftConfig {
   readonly weighting: TokenWeighting;
 }
 
-/** Weights of the two terms of a step (schedule/). */
-export interface TermWeights {
+/** Weights of the two losses of a step (schedule/). */
+export interface LossWeights {
   readonly rl: number;
   readonly sft: number;
 }
@@ -76,7 +76,7 @@ export interface ResponsePlan extends PlannedResponse {
   readonly needsGradient: boolean;
 }
 
-/** Denominators of the two terms; several processes add theirs. */
+/** Denominators of the two losses; several processes add theirs. */
 export interface BatchTotals {
   readonly rl: Totals;
   readonly sft: Totals;
@@ -105,7 +105,7 @@ export const isLabel = ({ as }: PlannedResponse): boolean => as !== 'rollout';
 export function planGroup(
   responses: readonly PlannedResponse[],
   totals: BatchTotals,
-  weights: TermWeights,
+  weights: LossWeights,
   config: ObjectiveConfig,
   sft: SftConfig,
 ): ResponsePlan[] {

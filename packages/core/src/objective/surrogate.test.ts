@@ -78,3 +78,20 @@ test('LUFFY: f(p) = p / (p + gamma), steepest by log p where p is gamma, never c
   const negative = shapedSurrogate([-700], -2, gamma);
   expect(negative.values[0]).toBeCloseTo(0, 12);
 });
+
+test('LUFFY: what is recorded of the ratio is the sum of f(p)', () => {
+  const { ratioSum } = shapedSurrogate([Math.log(0.1), Math.log(0.3)], 2, 0.1);
+  expect(ratioSum).toBeCloseTo(0.5 + 0.75, 12);
+});
+
+test('a ratio at the very limit is clipped by its value and keeps its slope', () => {
+  const exact = { low: 0.5, high: 1 };
+  const [above, below] = [[Math.log(2)], [Math.log(0.5)]];
+  // exp(log 2) is 2 exactly, exp(log 0.5) 0.5.
+  expect([Math.exp(above[0]!), Math.exp(below[0]!)]).toEqual([2, 0.5]);
+  expect(surrogate(above, [0], 1, exact, 'token')).toMatchObject({ clippedHigh: 0, derivatives: Float64Array.of(2) });
+  expect(surrogate(below, [0], -1, exact, 'token')).toMatchObject({
+    clippedLow: 0,
+    derivatives: Float64Array.of(-0.5),
+  });
+});

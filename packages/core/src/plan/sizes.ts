@@ -4,7 +4,7 @@ import { nn, scope, type Tensor } from '@visurf/torch';
 import type { Config } from '../config/schema.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { isVision } from '../model/keys.ts';
-import { isMatrix } from '../model/load.ts';
+import { isMatrix } from '../families/load.ts';
 import { chosenModules } from '../model/lora.ts';
 import { projections } from '../model/projection.ts';
 import { QwenVL } from '../model/qwen.ts';

@@ -32,6 +32,8 @@ type Way = keyof typeof WAYS;
 /** Those that only a process of its own survives. */
 const FATAL: readonly string[] = ['later', 'memory'];
 
+/** As a plugin names it. */
+const LIBRARY = 'visurf';
 const file = path.join(root, 'bad.ts');
 const bodies = Object.entries(WAYS).map(
   ([way, [body]]) =>
@@ -40,7 +42,7 @@ const bodies = Object.entries(WAYS).map(
 );
 const extra = `export const group = defineReward({ name: 'group', weight: 1, scoreGroup: (all) => all.map(({ text }) => (text === 'bad' ? skip : 2)) });
 export const seen = defineReward({ name: 'seen', weight: 1, score: ({ parsed, isLabel }, { id }, { truth, frames }) => parsed.boxes.length + (isLabel ? 10 : 0) + 100 * frames.length + 1000 * id.length + (truth === undefined ? NaN : 0) });`;
-writeFileSync(file, `import { defineReward, skip } from 'visurf';\n${bodies.join('\n')}\n${extra}\n`);
+writeFileSync(file, `import { defineReward, skip } from '${LIBRARY}';\n${bodies.join('\n')}\n${extra}\n`);
 
 const subject = { sample: sample([{ bbox_2d: [1, 2, 3, 4] }]), truth: [], frames: [] };
 const task = grounding.create(grounding.parameters.parse({}), [subject.sample]);

@@ -1,5 +1,5 @@
 /**
- * Plugins: modules of the user's own that export tasks and rewards, named under `plugins` in a configuration. TypeScript runs
+ * Plugins: modules of the user's own that export tasks, rewards, readers and paradigms, named under `plugins` in a configuration. TypeScript runs
  * as it is (types are erased), and imports of `visurf` reach the running library wherever the module lies.
  *
  * A plugin is a program. It is loaded where its user names it, in a configuration or on the command line. A checkpoint holds
@@ -11,10 +11,14 @@ import { createRequire, registerHooks } from 'node:module';
 
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import type { RewardFunction } from '../reward/reward.ts';
-import { rememberPlugin } from './known.ts';
-import { definedAs } from '../tasks/defined.ts';
+import type { ParadigmDefinition } from '../schedule/definitions.ts';
+import { registerParadigm } from '../schedule/registry.ts';
+import { definedAs, type Kind } from '../tasks/defined.ts';
 import { registerTask } from '../tasks/registry.ts';
 import type { TaskDefinition } from '../tasks/task.ts';
+import { registerReader } from '../data/formats/registry.ts';
+import type { Reader } from '../data/formats/reader.ts';
+import { rememberPlugin } from './known.ts';
 
 export interface Plugin {
   /** Absolute path. */
@@ -23,19 +27,23 @@ export interface Plugin {
   readonly sha256: string;
   readonly tasks: readonly TaskDefinition[];
   readonly rewards: readonly RewardFunction[];
+  readonly readers: readonly Reader[];
+  readonly paradigms: readonly ParadigmDefinition[];
 }
 
 const loaded = new Map<string, Plugin>();
 
 /**
- * Loads a plugin, once per process, and makes its tasks known.
+ * Loads a plugin, once per process, and makes its tasks, readers and paradigms known.
  * @param file absolute path
- * @throws UserError where it cannot be read or fails, exports neither a task nor a reward, or has the name of another task
+ * @throws UserError where it cannot be read or fails, exports nothing that a plugin has, or takes a name that another has
  */
 export function loadPlugin(file: string): Plugin {
   const plugin = loaded.get(file) ?? read(file);
   loaded.set(file, plugin);
   plugin.tasks.forEach(registerTask);
+  plugin.readers.forEach(registerReader);
+  plugin.paradigms.forEach(registerParadigm);
   rememberPlugin(plugin);
   return plugin;
 }
@@ -53,16 +61,18 @@ function read(file: string): Plugin {
   const sha256 = pluginHash(file);
   reachLibrary();
   const exported = Object.values(run(file));
-  const of = (kind: 'task' | 'reward'): unknown[] => [...new Set(exported.filter((each) => definedAs(each) === kind))];
+  const of = (kind: Kind): unknown[] => [...new Set(exported.filter((each) => definedAs(each) === kind))];
   const tasks = of('task') as TaskDefinition[];
   const rewards = of('reward') as RewardFunction[];
-  if (tasks.length + rewards.length === 0) {
-    throw new UserError('the plugin exports no task and no reward', {
+  const readers = of('reader') as Reader[];
+  const paradigms = of('paradigm') as ParadigmDefinition[];
+  if (tasks.length + rewards.length + readers.length + paradigms.length === 0) {
+    throw new UserError('the plugin exports no task and no reward, no reader and no paradigm', {
       where: file,
-      remedy: 'Export what defineTask or defineReward returns, by name or as default.',
+      remedy: 'Export what defineTask, defineReward, defineReader or defineParadigm returns, by name or as default.',
     });
   }
-  return { file, sha256, tasks, rewards };
+  return { file, sha256, tasks, rewards, readers, paradigms };
 }
 
 function run(file: string): Record<string, unknown> {

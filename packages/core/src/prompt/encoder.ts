@@ -25,6 +25,8 @@ export interface EncoderOptions {
   readonly maxPromptTokens?: number | undefined;
   /** Budget for decoded images kept in memory. */
   readonly imageCacheBytes?: number | undefined;
+  /** Images are first stretched to a square of that side, whatever their aspect; unset: they are not. */
+  readonly stretchedTo?: number | undefined;
 }
 
 interface QuestionInput {
@@ -102,7 +104,7 @@ export class PromptEncoder {
     this.tokenizer = parts.tokenizer;
     this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
-    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes);
+    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, parts.options.stretchedTo);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -110,6 +112,12 @@ export class PromptEncoder {
     this.forbiddenIds = [...new Set(ids)].filter(
       (id) => id !== undefined && !tokenizer.eosIds.includes(id),
     ) as number[];
+  }
+
+  /** The same encoder, for which images are first stretched to a square. */
+  stretchedTo(side: number): PromptEncoder {
+    const { options, ...parts } = this.#parts;
+    return new PromptEncoder({ ...parts, options: { ...options, stretchedTo: side } });
   }
 
   /** Decodes images that will be asked for, beside what else is done. */

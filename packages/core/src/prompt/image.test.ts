@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import { loadImageSettings, loadVideoSettings, resizePixels, writePatches, type ImageSettings } from './image.ts';
-import { clipProcessor } from './processor.ts';
+import { clipProcessor } from '../families/processor.ts';
 import { roundHalfToEven, smartResize } from './resize.ts';
 
 const settings: ImageSettings = {

@@ -7,7 +7,7 @@
 import { functional, scope, tensor } from '@visurf/torch';
 import { z } from 'zod';
 import { invariant, UserError } from '../errors.ts';
-import type { PixelArea, Processor } from '../families/family.ts';
+import type { PixelArea, Processor } from '../model/family.ts';
 import { IMAGE_LIMITS, type Pixels } from './decode.ts';
 import { readJson } from './files.ts';
 import type { ResizeSettings } from './resize.ts';

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { grounding } from '../tasks/grounding/grounding.ts';
 import { sample } from '../tasks/grounding/testkit.ts';
 import type { Box, Frame } from '../types.ts';
-import { clipProcessor } from './processor.ts';
+import { clipProcessor } from '../families/processor.ts';
 import { frameFor, smartResize, survivingSize } from './resize.ts';
 
 const resize = { patchSize: 14, mergeSize: 2, ...clipProcessor.image };

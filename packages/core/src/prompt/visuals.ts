@@ -1,6 +1,7 @@
 /** Images and videos of a conversation: decoded, resized, cut into patches, in the order in which they appear. */
 import { UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
+import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
 import { decodeImage, type Pixels } from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
@@ -28,11 +29,16 @@ export class VisualReader {
   readonly #images: ImageSettings;
   readonly #videos: ImageSettings;
   readonly #cache: ImageCache;
+  readonly #side: number | undefined;
 
-  /** @param cacheBytes budget for resized images kept in memory; frames of videos are not kept */
-  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number) {
+  /**
+   * @param cacheBytes budget for resized images kept in memory; frames of videos are not kept
+   * @param side of the square that images are stretched to first; unset: they are not
+   */
+  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number, side?: number) {
     this.#images = images;
     this.#videos = videos;
+    this.#side = side;
     this.#cache = new ImageCache(cacheBytes);
   }
 
@@ -66,7 +72,7 @@ export class VisualReader {
   }
 
   async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) => prepare(path, this.#images));
+    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#side));
     return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
@@ -89,8 +95,9 @@ export class VisualReader {
   }
 }
 
-async function prepare(file: string, settings: ImageSettings): Promise<PreparedImage> {
+async function prepare(file: string, settings: ImageSettings, side?: number): Promise<PreparedImage> {
   const decoded = await decodeImage(file);
-  const pixels = resizePixels(decoded, smartResize(decoded, settings));
+  const shown = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
+  const pixels = resizePixels(shown, smartResize(shown, settings));
   return { pixels, originalWidth: decoded.width, originalHeight: decoded.height };
 }

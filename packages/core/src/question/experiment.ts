@@ -9,6 +9,7 @@ import { resolveSteps, type Config } from '../config/schema.ts';
 import { readDataset, type DatasetOptions, type ReadDataset } from '../data/dataset.ts';
 import { unusable } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
+import { maskRewards } from '../masks/reward.ts';
 import { knownPlugin } from '../plugins/known.ts';
 import { isolated } from '../plugins/isolated.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
@@ -87,7 +88,14 @@ export class Experiment {
 
   /** The scorer of all tasks. */
   get scorer(): Scorer {
-    return (this.#known ??= makeScorers(this.tasks, this.rewards, this.settings.thinking, this.#limits));
+    const { parameters, thinking } = this.settings;
+    return (this.#known ??= makeScorers(
+      this.tasks,
+      this.rewards,
+      thinking,
+      (name) => maskRewards(parameters[name] ?? {}),
+      this.#limits,
+    ));
   }
 
   /**
@@ -147,6 +155,11 @@ export class Experiment {
     const { task: name, parameters, prompt } = this.settings;
     const task = this.tasks.get(name) ?? makeTask(name, parameters[name], []).task;
     return fillTemplate(prompt ?? task.template, task.variables(problem));
+  }
+
+  /** All parameters of a task, with their defaults. @throws UserError where they are wrong */
+  parametersOf(task: string): Settings['parameters'][string] {
+    return makeTask(task, this.settings.parameters[task], []).parameters;
   }
 
   /** The same, with other limits on the size of images. */

@@ -5,7 +5,7 @@ import type { Answer } from '../tasks/task.ts';
 import { sample, SQUARE } from '../tasks/grounding/testkit.ts';
 import type { Terms } from '../types.ts';
 import { grounding } from '../tasks/grounding/grounding.ts';
-import { labelsThatCannotWin, labelWarnings } from './labelcheck.ts';
+import { labelsThatCannotWin, labelWarnings } from '../label/labelcheck.ts';
 import { defineReward, makeScorer, scoreGroups, scoreTerms, skip, totalReward, type RewardFunction } from './reward.ts';
 
 type Input = Parameters<typeof grounding.parameters.parse>[0];
@@ -127,8 +127,8 @@ test('labels that tie with or lose against a wrong answer with thinking are list
   ]);
 });
 
-test('under the published reward no empty label can win, and a right one ties with a missed point', async () => {
-  const chosen = taskOf({ reward: 'published', points: true });
+test('under the reward visionreasoner no empty label can win, and a right one ties with a missed point', async () => {
+  const chosen = taskOf({ reward: 'visionreasoner', points: true });
   const object = [{ bbox_2d: [10, 10, 90, 90], point_2d: [50, 50] }];
   const subjects = [subjectOf([], chosen), subjectOf(object, chosen)];
   const found = await labelsThatCannotWin(makeScorer(chosen), subjects, { eliminate: 'on', thinking: 'eliminate' });

@@ -33,6 +33,10 @@ interface NamedReward {
   readonly weight: number;
   /** It runs in a process of its own, which limits its time (plugins/isolated.ts). */
   readonly isIsolated?: boolean;
+  /** Name of a metric of evaluations: the mean of its values, times 100. Unset: it is in the reward alone. */
+  readonly metric?: string;
+  /** It likes what is right, and is too slow to be asked about every label before training. */
+  readonly isSlow?: boolean;
 }
 
 /** A reward that looks at one response. */
@@ -109,14 +113,20 @@ export function makeScorer<Truth>(
   return { task, thinking, rewards, weights, limits, others: new Map() };
 }
 
-/** The scorer of a mix of tasks: that of the first one, with those of the others. */
+/**
+ * The scorer of several tasks: that of the first one, with those of the others.
+ * @param own rewards of single tasks, by their names
+ */
 export function makeScorers(
   tasks: ReadonlyMap<string, Task>,
   rewards: readonly RewardFunction[] = [],
   thinking: ThinkingMark = 'always',
+  own: (task: string) => readonly RewardFunction[] = () => [],
   limits = REWARD_LIMITS,
 ): Scorer {
-  const scorers = [...tasks].map(([name, task]) => [name, makeScorer(task, rewards, thinking, limits)] as const);
+  const scorers = [...tasks].map(
+    ([name, task]) => [name, makeScorer(task, [...own(name), ...rewards], thinking, limits)] as const,
+  );
   const [first, ...others] = scorers;
   if (first === undefined) throw new Error('there are no samples, hence no tasks');
   return { ...first[1], others: new Map(others) };

@@ -1,6 +1,6 @@
 /** Rollouts of a batch in which some prompts ask for none. */
 import type { Prompt, Rollout } from '../types.ts';
-import type { SamplingOptions } from './generate.ts';
+import type { SamplingOptions } from './respond.ts';
 
 interface Sampler {
   sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]>;

@@ -1,4 +1,5 @@
 /** What another configuration means for a run that goes on: nothing for its steps, another course, or no way. */
+import { usesKey } from '../config/keys.ts';
 import { changedKeys, type ChangedKey } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
@@ -46,7 +47,7 @@ export function sayChanges(before: Config, after: Config, step: number): string[
 
 /** What a run of more steps takes another course in. */
 function schedulesOf({ paradigm, optimizer, mix }: Config): string[] {
-  const gradual = (paradigm === 'progressive' || paradigm === 'chord') && mix.decaySteps === undefined;
+  const gradual = usesKey(paradigm, 'mix.decaySteps') && mix.decaySteps === undefined;
   return [
     ...(optimizer.decay === 'constant' ? [] : [`the learning rate (optimizer.decay: ${optimizer.decay})`]),
     ...(gradual ? ['the weights of SFT and RL (mix)'] : []),

@@ -9,8 +9,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
-import { removeQuietly, sha256, sync } from './durable.ts';
-import { isLock } from './lock.ts';
+import { removeQuietly, sha256, sync } from '../disk/durable.ts';
+import { isLock } from '../disk/lock.ts';
 
 const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 

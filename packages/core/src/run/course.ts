@@ -25,9 +25,9 @@ import {
   type Best,
   type Checkpoint,
 } from './checkpoint.ts';
-import { assertCreatable, sync } from './durable.ts';
+import { assertCreatable, sync } from '../disk/durable.ts';
 import { readEvents, type RunEvent } from './events.ts';
-import { isLock } from './lock.ts';
+import { isLock } from '../disk/lock.ts';
 
 export const EVENTS = 'events.jsonl';
 

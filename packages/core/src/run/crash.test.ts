@@ -15,7 +15,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { messageOf } from '../errors.ts';
 import { CHANGES, FailingDisk, memory, type Death } from '../testing/disk.ts';
 import { budget, held, random } from '../testing/reliability.ts';
-import { isLock } from './lock.ts';
+import { isLock } from '../disk/lock.ts';
 import { contents, startOrResume, STEPS, train, type Course } from './testkit.ts';
 
 const root = mkdtempSync(path.join(memory(), 'visurf-crash-'));

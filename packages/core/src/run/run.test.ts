@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { readEvents } from './events.ts';
-import { isLock } from './lock.ts';
+import { isLock } from '../disk/lock.ts';
 import { Run } from './run.ts';
 import { configOf, contents, resume, start, STEPS, train } from './testkit.ts';
 

@@ -37,11 +37,11 @@ import {
   SAMPLES,
   setAside,
 } from './course.ts';
-import { AppendOnly, makeDirectory, replaceFile, sync, writeAside } from './durable.ts';
+import { AppendOnly, makeDirectory, replaceFile, sync, writeAside } from '../disk/durable.ts';
 import { environmentChanges, type Environment } from './environment.ts';
 import { FORMAT, readEvents, type NewEvent, type Origin } from './events.ts';
 import type { GroupRecord } from './groups.ts';
-import { lockRun, type Lock } from './lock.ts';
+import { lockRun, type Lock } from '../disk/lock.ts';
 import { SampleLog, type ImageRecord, type SampleRecord } from './samples.ts';
 
 export interface Resumed {

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import type { Box, Frame, Point, Sample } from '../types.ts';
-import { writeAside } from './durable.ts';
+import { writeAside } from '../disk/durable.ts';
 
 /** Small pictures, pictures of their own size, or none. */
 export type ImageRecord = 'thumbnails' | 'copies' | 'none';

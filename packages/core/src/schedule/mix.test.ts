@@ -35,3 +35,7 @@ test('a single step has the start', () => {
 test('rounds begin with SFT', () => {
   expect([1, 2, 3, 4, 5, 6].map((step) => roundWeight({ sft: 2, rl: 1 }, step))).toEqual([1, 1, 0, 1, 1, 0]);
 });
+
+test('without a number of its own the change ends with the last step, after a warm-up as well', () => {
+  expect(weights({ warmupSteps: 2 }, 6)).toEqual([0, 0.45, 0.9, 0.633333333333, 0.366666666667, 0.1]);
+});

@@ -1,8 +1,8 @@
 /**
- * What `defineTask` and `defineReward` made. The register is shared by all copies of this module in the process: a plugin
+ * What `defineTask`, `defineReward` and their kin made. The register is shared by all copies of this module in the process: a plugin
  * may import the library from an installation of its own.
  */
-type Kind = 'task' | 'reward';
+export type Kind = 'task' | 'reward' | 'reader' | 'paradigm';
 
 const key = Symbol.for('visurf.defined');
 const shared = globalThis as unknown as Record<symbol, WeakMap<object, Kind> | undefined>;

@@ -1,9 +1,33 @@
-/** Numbers as Python reads, rounds and writes them, which published metrics depend on. */
+/** Numbers and texts as Python reads, rounds and writes them, which published metrics and rewards depend on. */
 import { plainCharacters } from './text.ts';
+
+/** A character of what `\\s` matches and `strip()` takes away, to stand in a class. */
+export const PYTHON_SPACE = String.raw`\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;
+const AT_START = new RegExp(`^[${PYTHON_SPACE}]+`);
+const IS_SPACE = new RegExp(`[${PYTHON_SPACE}]`);
+
+/** `text.strip()`. */
+export function pythonStrip(text: string): string {
+  let end = text.length;
+  while (end > 0 && IS_SPACE.test(text[end - 1]!)) end -= 1;
+  return text.slice(0, end).replace(AT_START, '');
+}
+
+const JSON_TOKEN = /"(?:[^"\\]|\\.)*"?|NaN|-?Infinity/g;
+const MARKED = 'float ';
+
+/** `json.loads`, for which NaN and Infinity are numbers. @throws SyntaxError */
+export function pythonJson(text: string): unknown {
+  if (!/NaN|Infinity/.test(text)) return JSON.parse(text);
+  const marked = text.replace(JSON_TOKEN, (token) => (token.startsWith('"') ? token : `"${MARKED}${token}"`));
+  return JSON.parse(marked, (_, value: unknown) =>
+    typeof value === 'string' && value.startsWith(MARKED) ? Number(value.slice(MARKED.length)) : value,
+  );
+}
 
 /** What Python's `float()` reads; undefined where it raises. */
 export function pythonFloat(text: string): number | undefined {
-  const trimmed = plainCharacters(text).trim();
+  const trimmed = pythonStrip(text).replaceAll(/\p{Nd}/gu, plainCharacters);
   const special = /^([+-]?)(inf|infinity|nan)$/i.exec(trimmed);
   if (special) return special[2]!.toLowerCase() === 'nan' ? NaN : special[1] === '-' ? -Infinity : Infinity;
   if (!/^[+-]?(\d+(_\d+)*(\.(\d+(_\d+)*)?)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$/i.test(trimmed)) return undefined;

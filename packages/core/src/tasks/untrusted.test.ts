@@ -19,6 +19,8 @@ const SUBJECTS = [
   ['math', '12 cm', CHOICE],
   ['math', '\\frac{x+1}{2}', {}],
   ['math', '\\{1,2\\}', {}],
+  ['math', '\\frac{x+1}{2}', {}, { reward: 'mathruler' }],
+  ['math', '(1,2]', {}, { reward: 'r1v' }],
   ['answer', 'red', {}],
   ['answer', '12.5', {}, { match: 'relaxed' }],
   ['answer', '["two","2"]', {}, { match: 'anls' }],

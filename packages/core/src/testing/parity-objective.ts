@@ -10,7 +10,7 @@ import {
   planGroup,
   type ObjectiveConfig,
   type SftConfig,
-  type TermWeights,
+  type LossWeights,
 } from '../objective/objective.ts';
 import type { TokenWeighting } from '../objective/sft.ts';
 import type { LabelPlace } from '../types.ts';
@@ -84,7 +84,7 @@ interface Evaluated {
 /** Advantages of members, loss, and coefficients of tokens, in the order of the batch. */
 function evaluate(
   chosen: Fixture['groups'],
-  weights: TermWeights,
+  weights: LossWeights,
   settings: RlSettings,
   sftConfig: SftConfig,
   place: LabelPlace,

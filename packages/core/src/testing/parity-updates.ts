@@ -8,7 +8,7 @@ import path from 'node:path';
 import { scope } from '@visurf/torch';
 
 import { parseConfig } from '../config/load.ts';
-import { loadModel } from '../model/load.ts';
+import { loadModel } from '../families/load.ts';
 import { groupAdvantages } from '../objective/advantage.ts';
 import type { Group } from '../types.ts';
 import { makeOptimizer } from '../update/optimizer.ts';

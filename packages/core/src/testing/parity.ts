@@ -6,12 +6,12 @@ import { createHash } from 'node:crypto';
 
 import { noGrad, optim, scope, type FloatDType, type Tensor } from '@visurf/torch';
 
-import { loadModel } from '../model/load.ts';
+import { loadModel } from '../families/load.ts';
 import { visualGrids } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
 import { loadImageSettings } from '../prompt/image.ts';
-import { generate } from '../rollout/generate.ts';
+import { respond } from '../rollout/respond.ts';
 import type { Grid, Prompt } from '../types.ts';
 import { differs, largest, worst, type Comparison } from './comparison.ts';
 import type { Configuration, ExpectedCase } from './configurations.ts';
@@ -273,10 +273,10 @@ export async function compareGreedy(subject: Subject, model: QwenVL): Promise<Co
   const found = { alone: 0, batch: 0, whole: 0 };
   for (const penalty of ['1.0', '1.3']) {
     const sampling = { ...options, repetitionPenalty: Number(penalty) };
-    const together = await generate(model, prompts, { ...sampling, promptIds: prompts.map((_, i) => i) });
+    const together = await respond(model, prompts, { ...sampling, promptIds: prompts.map((_, i) => i) });
     for (const [i, { greedy }] of configuration.cases.entries()) {
       const expected = greedy[penalty]!.tokens;
-      const [[alone] = []] = await generate(model, [prompts[i]!], { ...sampling, promptIds: [i] });
+      const [[alone] = []] = await respond(model, [prompts[i]!], { ...sampling, promptIds: [i] });
       found.alone += differs(alone?.tokens, expected);
       found.batch += differs(together[i]?.[0]?.tokens, expected);
       if (penalty !== '1.0') continue;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { parseConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { parseModelConfig } from '../model/config.ts';
+import { parseModelConfig } from '../families/config.ts';
 import { tinyModel } from './oracle.ts';
 import { sizesOf } from '../plan/sizes.ts';
 import type { Subject, Workload } from '../plan/workload.ts';

@@ -8,13 +8,14 @@ import { standInKernels } from '@visurf/torch/testing';
 
 import { parseConfig } from '../config/load.ts';
 import type { Family } from '../families/index.ts';
-import { loadModelConfig } from '../model/config.ts';
-import { loadModel } from '../model/load.ts';
+import { loadModelConfig } from '../families/config.ts';
+import { loadModel } from '../families/load.ts';
 import { Policy } from '../policy.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
 import { loadData } from '../question/training.ts';
-import { stepTerms } from '../schedule/paradigm.ts';
-import { trainStep, type StepResult } from '../step.ts';
+import { stepWork } from '../schedule/paradigm.ts';
+import type { StepResult } from '../run/record.ts';
+import { trainStep } from '../step.ts';
 import { makeOptimizer, trainable } from '../update/optimizer.ts';
 import { configurationNames, openConfiguration } from './configurations.ts';
 import { fixtures, tinyModel } from './oracle.ts';
@@ -82,7 +83,7 @@ export async function wholeStep(
     const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
     const context = { config, policy, learner, scorer: experiment.scorer };
     const draw = () => ({ samples, indices: samples.map((_, i) => i) });
-    const step = () => trainStep(context, draw, 1, stepTerms(config, 1), 1e-3, []);
+    const step = () => trainStep(context, draw, 1, stepWork(config, 1), 1e-3, []);
     const result = asked ? await observed(asked, step) : await step();
     const after = [...parameters].map(([key, each]) => [key, each.toArray()] as const);
     optimizer.dispose();

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 import { parseConfig } from '../config/load.ts';
 import { FeatureCache } from '../model/features.ts';
-import { loadModel } from '../model/load.ts';
+import { loadModel } from '../families/load.ts';
 import { groupOf } from '../testing/groups.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import type { Group } from '../types.ts';

@@ -2,7 +2,7 @@ import { optim, scope } from '@visurf/torch';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { parseConfig } from '../config/load.ts';
-import { loadModel } from '../model/load.ts';
+import { loadModel } from '../families/load.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { groupAdvantages } from '../objective/advantage.ts';
 import { plannedResponses } from '../objective/objective.ts';

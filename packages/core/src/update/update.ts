@@ -20,7 +20,7 @@ import {
   plannedResponses,
   type ResponsePlan,
   type ResponseStats,
-  type TermWeights,
+  type LossWeights,
 } from '../objective/objective.ts';
 import { philox } from '../rollout/philox.ts';
 import type { Group, Prompt, Response } from '../types.ts';
@@ -149,7 +149,7 @@ const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number):
 export async function updatePolicy(
   learner: Learner,
   groups: readonly Group[],
-  weights: TermWeights,
+  weights: LossWeights,
   config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer' | 'onNonFinite'>,
   learningRate: number,
   key: DropoutKey = { seed: 0, step: 0 },

@@ -11,7 +11,7 @@ import {
   type RunEvent,
 } from '@visurf/core';
 
-import type { Question } from '../questions.ts';
+import type { DrawnQuestion } from '../questions.ts';
 import { dataFile, NAMES, POLICIES, type Size } from './plan.ts';
 
 export interface Row {
@@ -139,7 +139,7 @@ function pointsOf(event: RunEvent, type: 'eval' | 'step', key: string, scale: nu
 }
 
 /** The parts that are read here of a line of the data and of a line of the answers. */
-interface Asked extends Question {
+interface Asked extends DrawnQuestion {
   readonly id: string;
   readonly image: string;
   readonly set: string;
@@ -184,7 +184,7 @@ function samples(output: string, seed: number): ReportData['samples'] {
 }
 
 /** A list of boxes, or a word. */
-function truthOf({ solution }: Question): { truth: readonly Box[]; said?: string } {
+function truthOf({ solution }: DrawnQuestion): { truth: readonly Box[]; said?: string } {
   if (!Array.isArray(solution)) return { truth: [], said: `Answer: ${String(solution)}` };
   return { truth: (solution as readonly { readonly bbox_2d: Box }[]).map(({ bbox_2d }) => bbox_2d) };
 }

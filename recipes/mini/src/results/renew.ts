@@ -19,7 +19,7 @@ interface Known {
 const LIST = `
 const { globSync } = await import('node:fs');
 const load = (file) => import(process.cwd() + '/packages/core/src/' + file);
-const { jobsOf } = await load('jobs.ts');
+const { jobsOf } = await load('compare/jobs.ts').catch(() => load('jobs.ts'));
 const { loadComparison } = await load('compare/definition.ts');
 const jobs = [];
 for (const file of globSync('recipes/mini/comparisons/*.yaml').sort()) {

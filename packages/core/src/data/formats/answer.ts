@@ -76,9 +76,11 @@ function fromTags(text: string): Record<string, unknown>[] | undefined {
   if (inBoxes === undefined) return undefined;
   const points = [...(inPoints ?? '').matchAll(new RegExp(String.raw`\(${NUMBER},${NUMBER}\)`, 'g'))];
   const boxes = [...inBoxes.matchAll(new RegExp(PAIRS, 'g'))].map(([, ...corners]) => corners.map(Number));
-  return boxes.map((bbox_2d, i) => {
-    // One object may have several points: the first is inside it as well as any.
-    const point = points[boxes.length === 1 ? 0 : i];
-    return { bbox_2d, ...(point && { point_2d: [Number(point[1]), Number(point[2])] }) };
-  });
+  const at = (place: number, name: string) => {
+    const [, x, y] = points[place] ?? [];
+    return x === undefined ? {} : { [name]: [Number(x), Number(y)] };
+  };
+  // One object may have several points.
+  if (boxes.length === 1) return [{ bbox_2d: boxes[0], ...at(0, 'point_2d'), ...at(1, 'second_2d') }];
+  return boxes.map((bbox_2d, i) => ({ bbox_2d, ...at(i, 'point_2d') }));
 }

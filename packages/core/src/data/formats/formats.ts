@@ -5,36 +5,13 @@ import { nearest, UserError } from '../../errors.ts';
 import type { Finding } from '../findings.ts';
 import { readLines } from '../lines.ts';
 import { questionsAbout, type Ask } from './classes.ts';
-import { coco } from './coco.ts';
-import { questions, visurf } from './columns.ts';
-import { csv } from './csv.ts';
-import { imagefolder } from './imagefolder.ts';
-import { createml } from './createml.ts';
-import { instances } from './instances.ts';
-import { labelme } from './labelme.ts';
-import { via } from './via.ts';
-import { labelStudio } from './labelstudio.ts';
-import { llava, vlmR1 } from './llava.ts';
-import { parquet } from './parquet.ts';
+import { visurf } from './columns.ts';
 import { isObject, type AnnotatedImage, type Item, type Row, type Rows } from './record.ts';
 import type { Glance, Reader } from './reader.ts';
+import { FORMATS, formatNames, readers, readsAll, readsWhole } from './registry.ts';
 import { settleBoxes, type DeclaredBoxes } from './settle.ts';
-import { openai, sharegpt } from './sharegpt.ts';
 import { headOf, ImageFinder, isOneDocument, openSource, splitsIn, type Source } from './source.ts';
 import { cacheStore, type ImageStore } from './store.ts';
-import { swift } from './swift.ts';
-import { voc } from './voc.ts';
-import { cvat } from './cvat.ts';
-import { labelmeXml } from './labelme-xml.ts';
-import { yolo } from './yolo.ts';
-
-/** In the order in which they are asked: the telling ones first. */
-const READERS: readonly Reader[] = [
-  ...[yolo, imagefolder, parquet, coco, via, labelme, createml, instances, labelStudio, voc, cvat, labelmeXml],
-  ...[visurf, vlmR1, llava, swift, openai, sharegpt, questions, csv],
-];
-
-export const FORMATS: readonly string[] = READERS.map(({ name }) => name);
 
 export interface RowOptions extends DeclaredBoxes {
   /** Name of a format; unset or `auto`: found out. */
@@ -56,7 +33,7 @@ export async function isOurLines(file: string, options: RowOptions): Promise<boo
   if (source.isFolder || (format !== 'auto' && format !== 'visurf')) return false;
   const glance = await glanceAt(source.path);
   if (glance.extension === 'parquet' || (await isOneDocument(file))) return false;
-  const known = READERS.find((reader) => reader.knows(glance));
+  const known = readers().find((reader) => reader.knows(glance));
   return known === undefined || known === visurf;
 }
 
@@ -105,29 +82,28 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
 async function detect(source: Source, format: string): Promise<{ reader: Reader; source: Source }> {
   const where = source.path;
   if (format !== 'auto') {
-    const reader = READERS.find(({ name }) => name === format);
+    const reader = readers().find(({ name }) => name === format);
     if (!reader) throw unknownFormat(format);
     return { reader, source: { ...source, files: source.isFolder ? await filesOf(source, reader) : source.files } };
   }
-  const readers = new Map<Reader, string[]>();
+  const claimed = new Map<Reader, string[]>();
   for (const file of source.files) {
-    if (source.isFolder && !READABLE.test(file)) continue;
+    if (source.isFolder && !isReadable(file)) continue;
     const glance = await glanceAt(file);
-    const reader = READERS.find((each) => each.knows(glance));
-    if (reader) readers.set(reader, [...(readers.get(reader) ?? []), file]);
+    const reader = readers().find((each) => each.knows(glance));
+    if (reader) claimed.set(reader, [...(claimed.get(reader) ?? []), file]);
     // A folder of as many files of one kind is that kind.
-    if (source.isFolder && (readers.get(reader!)?.length ?? 0) >= ENOUGH) break;
+    if (source.isFolder && (claimed.get(reader!)?.length ?? 0) >= ENOUGH) break;
   }
-  const [first, ...others] = READERS.filter((reader) => readers.has(reader));
+  const [first, ...others] = readers().filter((reader) => claimed.has(reader));
   if (!first) {
-    const remedy = `Name it with --format (data.format): ${FORMATS.join(', ')}.`;
+    const remedy = `Name it with --format (data.format): ${formatNames().join(', ')}.`;
     throw new UserError(source.isFolder ? 'is a directory without annotations of a known format' : 'no known format', {
       where,
       remedy,
     });
   }
-  const isWhole = [yolo, imagefolder, voc, csv].includes(first);
-  if (others.length > 0 && !isWhole) {
+  if (others.length > 0 && !readsWhole(first)) {
     const names = [first, ...others].map(({ name }) => name).join(', ');
     throw new UserError(`holds several formats: ${names}`, { where, remedy: 'Name one with --format (data.format).' });
   }
@@ -138,20 +114,23 @@ async function detect(source: Source, format: string): Promise<{ reader: Reader;
 const READABLE = /\.(?:jsonl?|ndjson|parquet|csv|tsv|xml|ya?ml|names)$|(?:^|\/)classes\.txt$/i;
 const ENOUGH = 50;
 
+/** Whether a file of a folder is looked into; readers of plugins may know files by any name. */
+const isReadable = (file: string): boolean => READABLE.test(file) || readers().length > FORMATS.length;
+
 /** Files of a folder that belong to a reader; those that need all others (splits, labels) get all. */
 async function filesOf(source: Source, reader: Reader): Promise<readonly string[]> {
-  if ([yolo, voc].includes(reader)) return source.files;
+  if (readsAll(reader)) return source.files;
   const known: string[] = [];
   for (const file of source.files) {
-    if (READABLE.test(file) && reader.knows(await glanceAt(file))) known.push(file);
+    if (isReadable(file) && reader.knows(await glanceAt(file))) known.push(file);
   }
   if (known.length > 0) return known;
   throw new UserError(`no files of the format ${reader.name}`, { where: source.path });
 }
 
 export function unknownFormat(name: string): UserError {
-  const likely = nearest(name, FORMATS);
-  const remedy = `${likely === undefined ? '' : `Did you mean ${likely}? `}Formats: auto, ${FORMATS.join(', ')}.`;
+  const likely = nearest(name, formatNames());
+  const remedy = `${likely === undefined ? '' : `Did you mean ${likely}? `}Formats: auto, ${formatNames().join(', ')}.`;
   return new UserError(`there is no format ${name}`, { remedy });
 }
 

@@ -1,7 +1,7 @@
 /** Boxes of a whole set to pixels of upright pictures: what was not said of them is looked for in the numbers, once for all. */
 import { decodeHeader, type ImageHeader } from '../../prompt/decode.ts';
 import { UserError } from '../../errors.ts';
-import { clipProcessor } from '../../prompt/processor.ts';
+import { clipProcessor } from '../../families/processor.ts';
 import { smartResize } from '../../prompt/resize.ts';
 import { scaled, toCorners, turnBox, turnPoint, upright } from './geometry.ts';
 import { fault, fourNumbers, isObject, objectsOf } from './record.ts';
@@ -250,10 +250,12 @@ function withSolution(item: AskedQuestion, boxes: readonly (Numbers | undefined)
   const solution = (item.fields['solution'] as unknown[]).map((object) => {
     if (!isObject(object) || !Array.isArray(object['bbox_2d'])) return object;
     const [box, way] = [boxes[at]!, ways[at++]!];
-    const point: unknown = object['point_2d'];
-    const known = Array.isArray(point) &&
-      point.length === 2 && { point_2d: way.point(point as [number, number]).map(rounded) };
-    return { ...object, bbox_2d: box, ...known };
+    const points = ['point_2d', 'second_2d'].flatMap((name): [string, number[]][] => {
+      const point = object[name];
+      const isPoint = Array.isArray(point) && point.length === 2;
+      return isPoint ? [[name, way.point(point as [number, number]).map(rounded)]] : [];
+    });
+    return { ...object, bbox_2d: box, ...Object.fromEntries(points) };
   });
   return { ...item, fields: { ...item.fields, solution } };
 }

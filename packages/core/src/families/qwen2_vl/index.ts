@@ -5,8 +5,8 @@ import { DecoderLayer, keptByLayer } from '../../model/decoder.ts';
 import { shortOrReference } from '../../model/keys.ts';
 import { readerOf } from '../../model/read-config.ts';
 import { keptByBlock, VisionTower } from '../../model/vision.ts';
-import { clipProcessor, visionTokens } from '../../prompt/processor.ts';
-import type { Family } from '../family.ts';
+import { clipProcessor, visionTokens } from '../processor.ts';
+import type { Family } from '../../model/family.ts';
 import { visionSchema } from './config.ts';
 import { QuickGeluMlp } from './mlp.ts';
 

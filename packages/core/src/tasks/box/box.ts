@@ -3,9 +3,8 @@
  * answer counts if the IoU of any of its boxes with the true one is above 0.5, or that of the hull of them all (published
  * rule).
  */
-import type { Box, Frame, Sample } from '../../types.ts';
+import type { Box, Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
-import { parseAnswer } from '../grounding/answer.ts';
 import { clip, iou } from '../grounding/geometry.ts';
 import { grounding } from '../grounding/grounding.ts';
 import { groundingParameters } from '../grounding/parameters.ts';
@@ -38,13 +37,15 @@ function makeBox(base: Task<GroundingTruth>): Task<GroundingTruth> {
     parseTruth: (sample, frames) => onlyOne(sample, base.parseTruth(sample, frames)),
     evaluate(answer, { objects }, frames): BoxEvaluation {
       const truth = objects[0]!.box;
-      const boxes = boxesOf(answer.text, frames[0]!);
+      const { wellFormed, boxes: said } = base.parse(answer.text, frames);
+      // What they cover of the picture.
+      const boxes = said.map((predicted) => clip(predicted, frames[0]!));
       const best = Math.max(0, ...boxes.map((predicted) => iou(predicted, truth)));
       return {
         hit: best > HIT || (boxes.length > 0 && iou(hull(boxes), truth) > HIT),
         iou: best,
         thinking: thinkingFormat(answer) === 1,
-        wellFormed: boxes.length > 0 && base.parse(answer.text, frames).wellFormed,
+        wellFormed: boxes.length > 0 && wellFormed,
       };
     },
     metrics(evaluations) {
@@ -67,10 +68,6 @@ function onlyOne(sample: Sample, truth: GroundingTruth): GroundingTruth {
     'write [{"bbox_2d": [x0, y0, x1, y1]}], or use the grounding task',
   );
 }
-
-/** What the boxes of an answer cover of the picture. */
-const boxesOf = (text: string, frame: Frame): Box[] =>
-  (parseAnswer(text, frame) ?? []).flatMap(({ box }) => (box === undefined ? [] : [clip(box, frame)]));
 
 const hull = (boxes: readonly Box[]): Box => [
   Math.min(...boxes.map(([x0]) => x0)),

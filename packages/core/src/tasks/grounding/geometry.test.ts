@@ -2,26 +2,29 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Box } from '../../types.ts';
 import { clip, coveredArea, iou, toModel, toOriginal, unionIou } from './geometry.ts';
-import { inclusiveIou } from './published.ts';
+import { inclusiveIou } from './visionreasoner.ts';
+import { vlmR1Iou } from './vlmr1.ts';
 
 const SQUARE: Box = [0, 0, 10, 10];
 
-// [box, plain IoU, IoU with inclusive pixels] against the square
-test.each<[Box, number, number]>([
-  [[0, 0, 10, 10], 1, 1],
-  [[5, 5, 15, 15], 0.142857, 0.174757],
-  [[0, 0, 10, 5], 0.5, 0.545455],
-  [[10, 0, 20, 10], 0, 0.047619],
-  [[9, 0, 19, 10], 0.052632, 0.1],
-  [[10, 10, 0, 0], 0, 0],
-])('IoU of %j', (box, plain, inclusive) => {
+// [box, plain IoU, IoU with inclusive pixels, VLM-R1's] against the square
+test.each<[Box, number, number, number]>([
+  [[0, 0, 10, 10], 1, 1, 1],
+  [[5, 5, 15, 15], 0.142857, 0.174757, 0.142857],
+  [[0, 0, 10, 5], 0.5, 0.545455, 0.5],
+  [[10, 0, 20, 10], 0, 0.047619, 0],
+  [[9, 0, 19, 10], 0.052632, 0.1, 0],
+  [[10, 10, 0, 0], 0, 0, 0],
+])('IoU of %j', (box, plain, inclusive, strict) => {
   expect(iou(box, SQUARE)).toBeCloseTo(plain, 6);
   expect(inclusiveIou(box, SQUARE)).toBeCloseTo(inclusive, 6);
+  expect(vlmR1Iou(box, SQUARE)).toBeCloseTo(strict, 6);
 });
 
 test('a box without area overlaps nothing, and is itself by inclusive pixels', () => {
   expect(iou([3, 3, 3, 3], [3, 3, 3, 3])).toBe(0);
   expect(inclusiveIou([3, 3, 3, 3], [3, 3, 3, 3])).toBe(1);
+  expect(vlmR1Iou([3, 3, 3, 3], [3, 3, 3, 3])).toBe(0);
 });
 
 test('what lies beside the picture is cut off', () => {

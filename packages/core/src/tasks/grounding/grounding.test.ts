@@ -27,8 +27,8 @@ test.each<[string, unknown, unknown, boolean, number, number, number]>([
   ['no point', GOLD, [{ bbox_2d: [100, 100, 200, 200] }], true, 2, 0, 3],
   ['rightly nothing', [], [], true, 1, 0, 2],
   ['hallucination', [], GOLD, true, 3, 0, 4],
-])('published reward: %s', (_, label, answer, thinks, format, accuracy, total) => {
-  const task = create({ reward: 'published' }, [GOLD]);
+])('the reward visionreasoner: %s', (_, label, answer, thinks, format, accuracy, total) => {
+  const task = create({ reward: 'visionreasoner' }, [GOLD]);
   const text = `${thinks ? '<think>a</think>' : ''}<answer>${JSON.stringify(answer)}</answer>`;
   const terms = task.terms({ text, stop: 'eos' }, task.parseTruth(sample(label)), [SQUARE]);
   expect(terms.thinking! + terms.format!).toBe(format);
@@ -36,8 +36,8 @@ test.each<[string, unknown, unknown, boolean, number, number, number]>([
   expect(totalReward(terms, task.weights)).toBe(total);
 });
 
-test('the published reward asks for points', () => {
-  expect(() => create({ reward: 'published' }, [[{ bbox_2d: [1, 2, 3, 4] }]])).toThrow('needs labels with points');
+test('the reward visionreasoner asks for points', () => {
+  expect(() => create({ reward: 'visionreasoner' }, [[{ bbox_2d: [1, 2, 3, 4] }]])).toThrow('needs labels with points');
 });
 
 test('the default reward credits an honest empty list and not a hallucination', () => {
@@ -63,10 +63,14 @@ test('decimal points of an answer end no sentences, full stops of a thought do',
   expect(terms(' x. a. b. a. b. c').nonRepeat).toBe(0);
 });
 
+test('the first name of the reward visionreasoner still is one', () => {
+  expect(grounding.parameters.parse({ reward: 'published' }).reward).toBe('visionreasoner');
+});
+
 test('weights left out are those of the reward', () => {
   expect(create({}).weights).toEqual({ thinking: 0.5, format: 1, accuracy: 1, nonRepeat: 0 });
   expect(create({ weights: { thinking: 0 } }).weights).toEqual({ thinking: 0, format: 1, accuracy: 1, nonRepeat: 0 });
-  expect(create({ reward: 'published' }, [GOLD]).weights).toEqual({
+  expect(create({ reward: 'visionreasoner' }, [GOLD]).weights).toEqual({
     thinking: 1,
     format: 1,
     accuracy: 1,

@@ -10,30 +10,54 @@ import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
 import { nearlyRightAnswer } from './nearly.ts';
 import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
-import { publishedTerms } from './published.ts';
+import { segZeroTask, vlmR1Task } from './oneobject.ts';
 import { lostObject } from './survival.ts';
 import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
 import { parseTruth, type GroundingTruth } from './truth.ts';
+import { visionReasonerTerms } from './visionreasoner.ts';
 import { wrongAnswer } from './wrong.ts';
 
 export const grounding: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'grounding',
   parameters: groundingParameters,
   decide,
-  create: (parameters, samples) => createGrounding(decide(parameters, samples)),
+  create(parameters, samples) {
+    requireMasks(parameters, samples);
+    return withReward(createGrounding(decide(parameters, samples)), parameters);
+  },
 };
+
+function withReward(task: Task<GroundingTruth>, parameters: GroundingParameters): Task<GroundingTruth> {
+  if (parameters.reward === 'seg-zero') return segZeroTask(task, parameters);
+  return parameters.reward === 'vlm-r1' ? vlmR1Task(task) : task;
+}
+
+/** Before anything is drawn. @throws UserError that names the first sample without a mask that needs one */
+function requireMasks({ masks, weights }: GroundingParameters, samples: readonly Sample[]): void {
+  if (masks === 'none' && weights.mask !== undefined) {
+    throw new UserError('weights.mask is of masks, and none are drawn', { remedy: 'set task.masks=sam2' });
+  }
+  const without = samples.find(({ solution, extra }) => extra['mask'] === undefined && solution.trim() !== '[]');
+  if (masks === 'none' || without === undefined) return;
+  const { source, id } = without;
+  throw new UserError('the sample has no "mask" to compare with', {
+    where: `${source.file}:${source.line} (${id})`,
+    remedy: 'write COCO run lengths or polygons as "mask", or leave out task.masks',
+  });
+}
 
 /** Parameters as `decide` leaves them. */
 type Decided = GroundingParameters & {
   readonly points: boolean;
-  readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number>;
+  readonly weights: Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number> & { readonly mask?: number };
 };
 
 function decide(parameters: GroundingParameters, samples: readonly Sample[]): Decided {
-  const { points } = parameters;
+  const { points, reward } = parameters;
+  const auto = reward !== 'vlm-r1' && anyPoint(samples);
   return {
     ...parameters,
-    points: points === 'auto' ? anyPoint(samples) : points,
+    points: points === 'auto' ? auto : points,
     weights: weightsOf(parameters),
   };
 }
@@ -45,19 +69,24 @@ function weightsOf({ reward, weights }: GroundingParameters): Decided['weights']
     format: weights.format ?? defaults.format,
     accuracy: weights.accuracy ?? defaults.accuracy,
     nonRepeat: weights.nonRepeat ?? defaults.nonRepeat,
+    ...(weights.mask !== undefined && { mask: weights.mask }),
   };
 }
 
 function createGrounding(parameters: Decided): Task<GroundingTruth> {
-  const { points } = parameters;
-  if (parameters.reward === 'published' && !points) {
-    throw new UserError('the published grounding reward needs labels with points, these have none', {
+  const { points, reward } = parameters;
+  const { mask: _, ...weights } = parameters.weights;
+  if ((reward === 'visionreasoner' || reward === 'seg-zero') && !points) {
+    throw new UserError(`the reward ${reward} needs labels with points, these have none`, {
       remedy: 'use task.reward=default, or add "point_2d" to the labels',
     });
   }
+  if (reward === 'vlm-r1' && points) {
+    throw new UserError('the reward vlm-r1 is of boxes alone', { remedy: 'leave out task.points' });
+  }
   const terms = (answer: Answer, truth: GroundingTruth, frames: readonly Frame[]): Terms => {
     const frame = frames[0]!;
-    if (parameters.reward === 'published') return publishedTerms(answer.text, truth, frame, parameters);
+    if (reward === 'visionreasoner') return visionReasonerTerms(answer.text, truth, frame, parameters);
     const objects = parseAnswer(answer.text, frame);
     return {
       thinking: thinkingFormat(answer),
@@ -66,7 +95,8 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
       nonRepeat: nonRepeat(beforeAnswer(answer.text)),
     };
   };
-  const forms = groundingForms(points);
+  // The published reward reads no fences.
+  const forms = groundingForms(points).filter(({ name }) => reward !== 'visionreasoner' || !name.endsWith('fence'));
   return {
     name: 'grounding',
     template: points ? BOXES_AND_POINTS : BOXES_ONLY,
@@ -83,7 +113,7 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
       };
     },
     terms,
-    weights: parameters.weights,
+    weights,
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
     wrongButWellFormed: (truth, frames) =>

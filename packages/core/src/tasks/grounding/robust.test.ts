@@ -14,7 +14,9 @@ const asked = { solution: JSON.stringify(labels) };
 
 const tasks: Record<string, Task> = {
   grounding: grounding.create(grounding.parameters.parse({}), [sample(labels)]),
-  published: grounding.create(grounding.parameters.parse({ reward: 'published' }), [sample(labels)]),
+  visionreasoner: grounding.create(grounding.parameters.parse({ reward: 'visionreasoner' }), [sample(labels)]),
+  'seg-zero': grounding.create(grounding.parameters.parse({ reward: 'seg-zero' }), [sample(labels)]),
+  'vlm-r1': grounding.create(grounding.parameters.parse({ reward: 'vlm-r1' }), [sample(labels)]),
   box: box.create(box.parameters.parse({ points: false }), []),
   click: click.create(click.parameters.parse({}), []),
 };
@@ -118,11 +120,11 @@ test('IoU is measured within the picture, distance as said', () => {
 test('the published pattern is the regular expression that it stands for', () => {
   const pattern = /^<think>.*?<\/think>\s*<answer>.*?<\/answer>$/s;
   const piece = fc.constantFrom('<think>', '</think>', '<answer>', '</answer>', ' ', '\n', 'a');
-  const truth = tasks.published!.parseTruth(sample(labels, asked));
+  const truth = tasks['visionreasoner']!.parseTruth(sample(labels, asked));
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 9 }), (pieces) => {
       const text = pieces.join('');
-      const { thinking } = tasks.published!.terms({ text, stop: 'eos' }, truth, [SQUARE]);
+      const { thinking } = tasks['visionreasoner']!.terms({ text, stop: 'eos' }, truth, [SQUARE]);
       expect(thinking).toBe(Number(pattern.test(text)));
     }),
     { numRuns: 50_000, seed: 3 },

@@ -14,6 +14,21 @@ export const BOXES_ONLY = BOXES_AND_POINTS.replace('bboxs and points', 'bboxs').
   'bbox(es) of',
 );
 
+/** Seg-Zero's user turn, which asks for one object. */
+export const ONE_OBJECT =
+  "Please find '{Question}' with bbox and points." +
+  'Compare the difference between objects and find the most closely matched one.' +
+  'Output the thinking process in <think> </think> and final answer in <answer> </answer> tags.' +
+  'Output the one bbox and points of two largest inscribed circles inside the interested object in JSON format.' +
+  'i.e., <think> thinking process here </think><answer>{Answer}</answer>';
+
+export const ONE_OBJECT_EXAMPLE = "{'bbox': [10,100,200,210], 'points_1': [30,110], 'points_2': [35,180]}";
+
+/** VLM-R1's user turn, behind a question that asks for a box in its own words. */
+export const ANY_QUESTION =
+  '{Question} First output the thinking process in <think> </think> tags and then output the final answer in ' +
+  '<answer> </answer> tags. Output the final answer in JSON format.';
+
 const EXAMPLES = [
   { bbox: '[10,100,200,210]', point: '[30,110]' },
   { bbox: '[225,296,706,786]', point: '[302,410]' },

@@ -2,11 +2,14 @@
 import { messageOf, UserError } from '../../errors.ts';
 import type { Box, Frame, Point, Sample } from '../../types.ts';
 import { asList, isNumbers, isRecord, MAX_OBJECTS } from './answer.ts';
+import { contains } from './geometry.ts';
 
 export interface TrueObject {
   readonly box: Box;
   /** Present on all objects of a dataset, or on none. */
   readonly point: Point | undefined;
+  /** Another point inside the object, which Seg-Zero's answers have. */
+  readonly second?: Point | undefined;
 }
 
 export interface GroundingTruth {
@@ -18,7 +21,7 @@ const EXAMPLE = 'write [{"bbox_2d": [x0, y0, x1, y1]}, ...] in pixels of the ori
 
 /**
  * Reads `[{"bbox_2d": [x0, y0, x1, y1], "point_2d": [x, y]}, ...]`, or one such object without the list. A `"label"`
- * beside a box, as Qwen writes it, is read over.
+ * beside a box, as Qwen writes it, is read over; `"second_2d"` is another point.
  * @throws UserError that names the sample and says what is wrong with its solution
  */
 export function parseTruth(sample: Sample, points: boolean, frame?: Frame): GroundingTruth {
@@ -53,14 +56,15 @@ export function parseTruth(sample: Sample, points: boolean, frame?: Frame): Grou
 }
 
 /** Lower bounds are checked where a box is read. */
-function isInside({ box, point }: TrueObject, { width, height }: Frame): boolean {
-  const [x, y] = point ?? [0, 0];
-  return box[2] <= width && box[3] <= height && x >= 0 && y >= 0 && x <= width && y <= height;
+function isInside({ box, point, second }: TrueObject, { width, height }: Frame): boolean {
+  const picture: Box = [0, 0, width, height];
+  const points = [point, second].filter((each) => each !== undefined);
+  return box[2] <= width && box[3] <= height && points.every((each) => contains(picture, each));
 }
 
 function trueObject(item: unknown, points: boolean, fail: (reason: string) => never): TrueObject {
   if (!isRecord(item)) return fail('it is not an object with "bbox_2d"');
-  const { bbox_2d: box, point_2d: point, label, ...others } = item;
+  const { bbox_2d: box, point_2d: point, second_2d: second, label, ...others } = item;
   if (label !== undefined && typeof label !== 'string') return fail('"label" is not a text');
   const [unknownField] = Object.keys(others);
   if (unknownField !== undefined) return fail(`unknown field "${unknownField}"`);
@@ -73,5 +77,7 @@ function trueObject(item: unknown, points: boolean, fail: (reason: string) => ne
   if (point === undefined) {
     return fail('"point_2d" is missing, which other labels have (task.points=false ignores all points)');
   }
-  return isNumbers<Point>(point, 2) ? { box, point } : fail('"point_2d" is not two numbers');
+  if (!isNumbers<Point>(point, 2)) return fail('"point_2d" is not two numbers');
+  if (second === undefined) return { box, point };
+  return isNumbers<Point>(second, 2) ? { box, point, second } : fail('"second_2d" is not two numbers');
 }

@@ -1,7 +1,7 @@
 /** The thread that algebra.ts asks: expressions are compared by their values at a few points, computed by the library. */
 import { ComputeEngine } from '@cortex-js/compute-engine';
 import { parentPort, workerData } from 'node:worker_threads';
-import { OUTCOMES, usesCalculus, type Question } from './algebra.ts';
+import { OUTCOMES, usesCalculus, type Equality } from './algebra.ts';
 import type { Judge } from './compare.ts';
 import { canonical, headOf, isRational, operandsOf, type Expression } from './expression.ts';
 import { latexCharacters } from './notation.ts';
@@ -138,7 +138,7 @@ function sameCalculus(a: string, b: string): boolean {
   return agree(x.evaluate(), y.evaluate(), pointsFor(names), false);
 }
 
-parentPort!.on('message', ({ a, b, cell }: Question) => {
+parentPort!.on('message', ({ a, b, cell }: Equality) => {
   let isSame = false;
   try {
     isSame = sameValue(a, b, judge) || ((usesCalculus(a) || usesCalculus(b)) && sameCalculus(a, b));
@@ -152,6 +152,6 @@ parentPort!.on('message', ({ a, b, cell }: Question) => {
 // The library's first computation loads what the others use.
 sameValue('x+\\sin x', '\\sin x+2x', judge);
 
-const ready = workerData as Question['cell'];
+const ready = workerData as Equality['cell'];
 Atomics.store(ready, 0, 1);
 Atomics.notify(ready, 0);

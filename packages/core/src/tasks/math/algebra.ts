@@ -17,7 +17,7 @@ const MAX_CACHED = 10_000;
 const MAX_HEAP_MEGABYTES = 256;
 
 /** What the thread is asked; it writes an outcome into the cell. */
-export interface Question {
+export interface Equality {
   readonly a: string;
   readonly b: string;
   readonly cell: Int32Array<SharedArrayBuffer>;
@@ -25,7 +25,7 @@ export interface Question {
 
 export const OUTCOMES = { open: 0, different: 1, same: 2 } as const;
 
-const newCell = (): Question['cell'] => new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+const newCell = (): Equality['cell'] => new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
 let running: Worker | undefined;
 const cache = new Map<string, boolean | undefined>();
@@ -51,15 +51,15 @@ function start(): Worker {
 }
 
 function ask(a: string, b: string): boolean | undefined {
-  const question: Question = { a, b, cell: newCell() };
+  const equality: Equality = { a, b, cell: newCell() };
   running ??= start();
-  running.postMessage(question);
-  if (Atomics.wait(question.cell, 0, OUTCOMES.open, ANSWER_LIMIT) === 'timed-out') {
+  running.postMessage(equality);
+  if (Atomics.wait(equality.cell, 0, OUTCOMES.open, ANSWER_LIMIT) === 'timed-out') {
     void running.terminate();
     running = undefined;
     return undefined;
   }
-  return Atomics.load(question.cell, 0) === OUTCOMES.same;
+  return Atomics.load(equality.cell, 0) === OUTCOMES.same;
 }
 
 /** Whether two answers are the same by computer algebra; undefined where it finds out too slowly. Verdicts are kept. */

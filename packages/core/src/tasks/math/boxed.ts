@@ -37,3 +37,6 @@ export function boxedFormat({ text, stop }: Answer): 0 | 1 {
   const alone = place?.[0] === OPEN.length && trimmed.startsWith(OPEN) && place[1] === trimmed.length - 1;
   return alone && before?.trim() === '' && thought?.trim() !== '' ? 1 : 0;
 }
+
+/** What comes before the first box. */
+export const beforeBox = (text: string): string => text.split(OPEN)[0]!;

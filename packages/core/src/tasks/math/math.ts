@@ -11,13 +11,14 @@ import type { Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
 import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, SurfaceForm, Task, TaskDefinition } from '../task.ts';
-import { composed, sameWords } from '../text.ts';
-import { hasTags, nonRepeat } from '../thinking.ts';
-import { termWeights } from '../weights.ts';
+import { aroundOf, composed, sameWords, textForms } from '../text.ts';
+import { answerBlock, hasTags, nonRepeat, thinkingFormat, withThinking } from '../thinking.ts';
 import { sameAnswer } from './algebra.ts';
-import { boxedContent, boxedFormat } from './boxed.ts';
+import { beforeBox, boxedContent, boxedFormat } from './boxed.ts';
 import { chosen, nameOf } from './choices.ts';
 import { normaliseMathVista, type MathVistaQuestion } from './mathvista.ts';
+import { DEFAULT_WEIGHTS, mathParameters, type MathParameters } from './parameters.ts';
+import { mathrulerTerms, r1vTerms } from './published.ts';
 import { sameValue } from './value.ts';
 
 export interface MathTruth {
@@ -28,38 +29,74 @@ export interface MathTruth {
 }
 
 /** The user turn of the published checkpoints, part of their input format. */
-const TEMPLATE =
+const BOXED =
   '{Question} First think about the question and then provide the answer. ' +
   'The answer is in latex format and wrapped using the \\boxed{} command. ' +
   'The thinking process and answer are enclosed within <think> </think> and \\boxed{} tags, respectively. ' +
   'i.e., <think> thinking process here. </think>\\boxed{2}';
 
-const parameters = z.strictObject({ weights: termWeights });
+/** R1-V's. */
+const TAGGED =
+  '{Question} Output the thinking process in <think> </think> and final answer in <answer> </answer> tags.' +
+  'i.e., <think> thinking process here </think><answer> answer here </answer>';
 
-export const math: TaskDefinition<typeof parameters, MathTruth> = {
+export const math: TaskDefinition<typeof mathParameters, MathTruth> = {
   name: 'math',
-  parameters,
-  create: ({ weights }) => makeMath(weights),
+  parameters: mathParameters,
+  decide,
+  create: (parameters) => makeMath(parameters.reward, decide(parameters).weights),
 };
 
-/** What is written into the box: the choice's letter, or the answer. */
+type Weights = Record<'thinking' | 'format' | 'accuracy' | 'nonRepeat', number>;
+
+function decide(parameters: MathParameters): MathParameters & { readonly weights: Weights } {
+  const given = Object.entries(parameters.weights).filter(([, value]) => value !== undefined);
+  return { ...parameters, weights: { ...DEFAULT_WEIGHTS[parameters.reward], ...Object.fromEntries(given) } };
+}
+
+/** What is written as the answer: the choice's letter, or the answer. */
 const written = ({ answer, choices }: MathTruth): string =>
   choices.length > 0 ? nameOf(choices.indexOf(answer), choices) : answer;
 
 const form = (name: string, write: (truth: MathTruth) => string): SurfaceForm<MathTruth> => ({ name, write });
 
-const FORMS = [
-  form('bare', (truth) => `\\boxed{${written(truth)}}`),
-  form('spaced', (truth) => ` \\boxed{${written(truth)}}`),
-  form('lines', (truth) => `\n\\boxed{${written(truth)}}`),
-  form('dollars', (truth) => `$\\boxed{${written(truth)}}$`),
-];
-
-function recognise(text: string): string | undefined {
-  if (boxedContent(text) === undefined) return undefined;
-  const [before = ''] = (text.split('</think>').at(-1) ?? '').split('\\boxed{');
-  return { '': 'bare', ' ': 'spaced', '\n': 'lines', $: 'dollars' }[before];
+/** How an answer is asked for, written and found in a response. */
+interface Style {
+  readonly template: string;
+  readonly forms: readonly SurfaceForm<MathTruth>[];
+  readonly recognise: (text: string) => string | undefined;
+  readonly contentOf: (text: string) => string | undefined;
+  readonly thinking: (answer: Answer) => 0 | 1;
 }
+
+const boxed: Style = {
+  template: BOXED,
+  forms: [
+    form('bare', (truth) => `\\boxed{${written(truth)}}`),
+    form('spaced', (truth) => ` \\boxed{${written(truth)}}`),
+    form('lines', (truth) => `\n\\boxed{${written(truth)}}`),
+    form('dollars', (truth) => `$\\boxed{${written(truth)}}$`),
+  ],
+  recognise(text) {
+    if (boxedContent(text) === undefined) return undefined;
+    const [before = ''] = (text.split('</think>').at(-1) ?? '').split('\\boxed{');
+    return { '': 'bare', ' ': 'spaced', '\n': 'lines', $: 'dollars' }[before];
+  },
+  contentOf: boxedContent,
+  thinking: boxedFormat,
+};
+
+const tagged: Style = {
+  template: TAGGED,
+  // Its published reward reads no answer across lines.
+  forms: textForms(written).filter(({ name }) => name !== 'lines'),
+  recognise(text) {
+    const around = aroundOf(answerBlock(text) ?? '\n');
+    return around === 'lines' ? undefined : around;
+  },
+  contentOf: (text) => answerBlock(text)?.trim(),
+  thinking: thinkingFormat,
+};
 
 function isRight(content: string | undefined, { answer, choices }: MathTruth): boolean {
   if (content === undefined) return false;
@@ -80,41 +117,43 @@ interface MathEvaluation extends Evaluation {
   readonly wellFormed: boolean;
 }
 
-function evaluateMath(answer: Answer, truth: MathTruth): MathEvaluation {
-  const content = boxedContent(answer.text);
-  const { mathVista } = truth;
-  return {
-    right: isRight(content, truth),
-    ...(mathVista && { mathVista: isMathVista(content ?? '', mathVista, truth.answer) }),
-    thinking: boxedFormat(answer) === 1,
-    wellFormed: content !== undefined,
-  };
-}
-
-function makeMath(weights: Readonly<Record<string, number>>): Task<MathTruth> {
+function makeMath(reward: MathParameters['reward'], weights: Weights): Task<MathTruth> {
+  const style = reward === 'r1v' ? tagged : boxed;
+  const { contentOf, thinking } = style;
+  const published = { mathruler: mathrulerTerms, r1v: r1vTerms, default: undefined }[reward];
   return {
     name: 'math',
-    template: TEMPLATE,
+    template: style.template,
     variables: (problem) => ({ Question: problem.trim() }),
     parseTruth,
-    forms: FORMS,
-    recognise,
-    parse: (text) => ({ wellFormed: boxedContent(text) !== undefined, boxes: [], points: [] }),
+    forms: style.forms,
+    recognise: style.recognise,
+    parse: (text) => ({ wellFormed: contentOf(text) !== undefined, boxes: [], points: [] }),
     terms(answer, truth) {
-      const content = boxedContent(answer.text);
+      const content = contentOf(answer.text);
+      if (published) return published(answer, written(truth));
       return {
-        thinking: boxedFormat(answer),
+        thinking: thinking(answer),
         format: Number(content !== undefined),
         accuracy: Number(isRight(content, truth)),
-        nonRepeat: nonRepeat(answer.text.split('\\boxed{')[0] ?? ''),
+        nonRepeat: nonRepeat(beforeBox(answer.text)),
       };
     },
     weights,
     thinkingTerm: 'thinking',
     accuracyTerm: 'accuracy',
-    wrongButWellFormed: (truth) => `<think> wrong</think>\\boxed{${wrong(truth)}}`,
+    wrongButWellFormed: (truth) => withThinking(' wrong', style.forms[0]!.write({ ...truth, ...wrong(truth) }, [])),
     nearlyRight: () => undefined,
-    evaluate: evaluateMath,
+    evaluate(answer, truth): MathEvaluation {
+      const content = contentOf(answer.text);
+      const { mathVista } = truth;
+      return {
+        right: isRight(content, truth),
+        ...(mathVista && { mathVista: isMathVista(content ?? '', mathVista, truth.answer) }),
+        thinking: thinking(answer) === 1,
+        wellFormed: content !== undefined,
+      };
+    },
     metrics(evaluations) {
       const all = evaluations as readonly MathEvaluation[];
       return percentages({
@@ -131,12 +170,9 @@ function makeMath(weights: Readonly<Record<string, number>>): Task<MathTruth> {
 }
 
 /** Another choice, or another number. */
-function wrong({ answer, choices }: MathTruth): string {
-  if (choices.length === 0) return sameValue(answer, '0') ? '1' : '0';
-  return nameOf(
-    choices.findIndex((choice) => !sameWords(choice, answer)),
-    choices,
-  );
+function wrong({ answer, choices }: MathTruth): Pick<MathTruth, 'answer'> {
+  if (choices.length === 0) return { answer: sameValue(answer, '0') ? '1' : '0' };
+  return { answer: choices.find((choice) => !sameWords(choice, answer))! };
 }
 
 const mathVistaFields = z.object({
@@ -160,7 +196,7 @@ function parseTruth(sample: Sample): MathTruth {
     );
   }
   const truth = { answer, choices: list, mathVista: mathVistaOf(extra, list) };
-  const content = boxedContent(FORMS[0]!.write(truth, []));
+  const content = boxedContent(boxed.forms[0]!.write(truth, []));
   if (hasTags(answer) || content === undefined || (list.length === 0 && !sameValue(content, answer))) {
     return solutionFault(
       sample,

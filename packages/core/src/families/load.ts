@@ -1,0 +1,157 @@
+/** A model directory in Hugging Face layout becomes a model: every tensor is copied once, and every mistake is named. */
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+
+import {
+  callOp,
+  empty,
+  nn,
+  openSafetensors,
+  scope,
+  TorchError,
+  type Device,
+  type FloatDType,
+  type SafetensorsIndex,
+  type Tensor,
+} from '@visurf/torch';
+
+import { UserError } from '../errors.ts';
+import { loadModelConfig } from './config.ts';
+import { requirePlausible } from './plausible.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { QwenVL } from '../model/qwen.ts';
+
+export interface LoadOptions {
+  /**
+   * Of the weights in memory. `auto`, for inference in bfloat16: matrices that the file has in bfloat16 stay so (the
+   * numbers are the same, the memory is half), everything else is float32.
+   */
+  readonly dtype?: FloatDType | 'auto' | undefined;
+  readonly device?: Device;
+}
+
+const head = 'lm_head.weight';
+const embedding = 'model.embed_tokens.weight';
+
+/**
+ * As in the reference, weights have the last word about a tied head: a file that holds both matrices with different
+ * values is untied whatever its config says, and either of them alone serves for both.
+ */
+function withHeadOf(weights: SafetensorsIndex, config: ModelConfig): ModelConfig {
+  const embedded = config.family.keys.inFile(embedding).find((each) => weights.has(each));
+  if (!config.text.tiedHead || embedded === undefined || !weights.has(head)) return config;
+  const equal = scope(() => {
+    const [a, b] = [weights.get(embedded), weights.get(head)];
+    return a.shape.join() === b.shape.join() && a.dtype === b.dtype && (callOp('equal', a, b) as boolean);
+  });
+  return equal ? config : { ...config, text: { ...config.text, tiedHead: false } };
+}
+
+/** Buffers that some versions saved beside the weights; they follow from the config. */
+const isBuffer = (name: string): boolean => name.endsWith('.inv_freq');
+
+const listed = (names: readonly string[]): string =>
+  names.slice(0, 5).join(', ') + (names.length > 5 ? ` and ${names.length - 5} more` : '');
+
+/** The sum is a cheap first look: what is not finite stays so in it. */
+const isFinite = (values: Tensor): boolean =>
+  Number.isFinite(values.sum().item()) || (callOp('all', callOp('isfinite', values)) as Tensor).item() === 1;
+
+/** What to do about weights that cannot be read. */
+function remedyFor(directory: string): string {
+  const names = readdirSync(directory).filter((name) => name.endsWith('.safetensors'));
+  if (names.length === 0)
+    return 'A model is a directory in the Hugging Face layout: config.json, tokenizer.json, *.safetensors.';
+  const pointer = names.find((name) => readFirst(join(directory, name), 8) === 'version ');
+  return pointer
+    ? `${pointer} is a Git LFS pointer: fetch the file itself (git lfs pull).`
+    : 'Copy the checkpoint again.';
+}
+
+function readFirst(file: string, bytes: number): string {
+  const handle = openSync(file, 'r');
+  try {
+    const buffer = Buffer.alloc(bytes);
+    return buffer.toString('latin1', 0, readSync(handle, buffer));
+  } finally {
+    closeSync(handle);
+  }
+}
+
+const remedy = 'config.json and the weights must come from the same checkpoint';
+const printed = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
+
+/** The name in the file of every parameter's tensor; everything is checked before the first is read. */
+function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): Map<string, string> {
+  const { text, family } = model.config;
+  const tied = text.tiedHead;
+  const unused = new Set(weights.names.filter((name) => !isBuffer(name)));
+  const names = new Map<string, string>();
+  const missing: string[] = [];
+  for (const [key, { shape }] of model.namedParameters()) {
+    const inFile = family.keys.inFile(key);
+    const possible = key === embedding && tied ? [...inFile, head] : inFile;
+    const name = possible.find((each) => weights.has(each));
+    if (name === undefined) {
+      missing.push(key);
+      continue;
+    }
+    const saved = weights.shapeOf(name);
+    if (saved.join() !== shape.join()) {
+      const message = `tensor ${name} has shape ${printed(saved)}, config.json asks for ${printed(shape)}`;
+      throw new UserError(message, { where });
+    }
+    unused.delete(name);
+    names.set(key, name);
+  }
+  if (tied) unused.delete(head);
+  if (missing.length > 0) throw new UserError(`the weights lack ${listed(missing)}`, { where, remedy });
+  if (unused.size > 0) {
+    const extra = listed([...unused]);
+    throw new UserError(`the weights hold tensors that the model has no place for: ${extra}`, { where, remedy });
+  }
+  return names;
+}
+
+/** Whose products are taken in bfloat16 anyway; norms and the patch embedding meet activations as they are. */
+export const isMatrix = (key: string): boolean =>
+  !key.includes('norm') && !key.includes('ln_q') && !key.includes('patch_embed');
+
+/**
+ * Loads config and weights. The file is mapped, and every tensor is copied from it once, to its place and dtype.
+ * @throws UserError when files or tensors are missing, extra, misshapen or truncated.
+ */
+export function loadModel(directory: string, { dtype = 'float32', device = 'cpu' }: LoadOptions = {}): QwenVL {
+  const described = loadModelConfig(directory);
+  try {
+    using weights = openSafetensors(directory);
+    requirePlausible(described, weights, directory);
+    const config = withHeadOf(weights, described);
+    const model = nn.outline(() => new QwenVL(config));
+    const dtypeOf = (key: string, name: string): FloatDType => {
+      if (dtype !== 'auto') return dtype;
+      return isMatrix(key) && weights.dtypeOf(name) === 'bfloat16' ? 'bfloat16' : 'float32';
+    };
+    try {
+      const names = namesInFile(model, weights, directory);
+      model.replaceParameters((key, { shape }) => {
+        const name = names.get(key) ?? key;
+        const copy = empty(shape, { dtype: dtypeOf(key, name), device }).copy_(weights.get(name));
+        if (isFinite(copy)) return copy;
+        throw new UserError(`tensor ${name} holds values that are not finite`, {
+          where: directory,
+          remedy: 'The training that wrote it has diverged: take an earlier checkpoint.',
+        });
+      });
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+    return model;
+  } catch (error) {
+    if (!(error instanceof TorchError)) throw error;
+    const { message } = error;
+    const where = message.includes(directory) ? undefined : directory;
+    throw new UserError(message, { where, remedy: remedyFor(directory), cause: error });
+  }
+}

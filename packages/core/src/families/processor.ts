@@ -1,0 +1,20 @@
+/** What processors and tokenizers of several families have in common. */
+import type { Family, Processor } from '../model/family.ts';
+
+/** Patches of 14 pixels in blocks of 2 x 2, normalised by CLIP's statistics. */
+export const clipProcessor: Processor = {
+  patchSize: 14,
+  temporalPatchSize: 2,
+  mergeSize: 2,
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+  image: { minPixels: 56 * 56, maxPixels: 28 * 28 * 1280 },
+  video: { minPixels: 128 * 28 * 28, maxPixels: 28 * 28 * 768 },
+};
+
+/** Those of Qwen's second vocabulary. */
+export const visionTokens: Family['tokens'] = {
+  image: 151655,
+  video: 151656,
+  vision: ['<|vision_start|>', '<|vision_end|>', '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>'],
+};

@@ -1,0 +1,66 @@
+/**
+ * What one family of models is, in one value: everything in which it differs from others. The shared
+ * parts of this folder, prompt/ and plan/ read the family instead of asking which one it is. A new family is a folder in
+ * families/ and a line in its index.ts.
+ */
+import type { ModelShape } from './config.ts';
+import type { DecoderBlock } from './decoder.ts';
+import type { Keys } from './keys.ts';
+import type { Kept } from './kept.ts';
+import type { TextConfig } from './text-config.ts';
+import type { Tower } from './tower.ts';
+import type { VisionConfig } from './vision-config.ts';
+
+/** What the files of a processor leave out. */
+export interface Processor {
+  readonly patchSize: number;
+  readonly temporalPatchSize: number;
+  readonly mergeSize: number;
+  /** Per channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly image: PixelArea;
+  readonly video: PixelArea;
+}
+
+/** Area that pictures are scaled up to, and down to. */
+export interface PixelArea {
+  readonly minPixels: number;
+  readonly maxPixels: number;
+}
+
+export interface Family {
+  /** `model_type` of config.json, and the name of the folder. */
+  readonly name: string;
+  /** As its authors write it. */
+  readonly title: string;
+
+  /** The shape that a config.json describes. @throws UserError or ZodError where it describes none of this family */
+  readonly readConfig: (file: unknown) => ModelShape;
+  /** Names of tensors in files and in the reference's memory. */
+  readonly keys: Keys;
+
+  readonly processor: Processor;
+  /** In which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
+  readonly coordinates: 'resized' | 'thousandths';
+  /** Positions between two temporal patches of a video whose patches last so many seconds. */
+  readonly interval: (seconds: number, tokensPerSecond: number | undefined) => number;
+  readonly tokens: {
+    /** Ids of the placeholders, where config.json does not say them. */
+    readonly image: number;
+    readonly video: number;
+    /** Control tokens around and in place of pictures, which are never sampled, by their spelling. */
+    readonly vision: readonly string[];
+  };
+  /** What the chat template is rendered with beside the messages. */
+  readonly template: Readonly<Record<string, string | boolean>>;
+
+  readonly tower: (config: VisionConfig) => Tower;
+  readonly layer: (config: TextConfig, index: number) => DecoderBlock;
+  /** What one block leaves behind for its gradient, per row. */
+  readonly kept: {
+    /** Of a decoder layer, beside its attention. */
+    readonly layer: (config: TextConfig, isHalf: boolean) => Kept;
+    readonly tower: (config: VisionConfig) => Kept;
+  };
+}

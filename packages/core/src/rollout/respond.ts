@@ -1,0 +1,244 @@
+/**
+ * Rollouts: G responses per prompt. Each prompt is prefilled once and its keys and values are shared by its group;
+ * finished rows leave the batch.
+ */
+import { setImmediate } from 'node:timers/promises';
+
+import { empty, keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
+
+import { cacheCapacity } from '../budgets.ts';
+import type { Prefilled, QwenVL } from '../model/qwen.ts';
+import type { Prompt, StopReason } from '../types.ts';
+import { uniform, type NoiseKey } from './philox.ts';
+import { sampleTokens, type Sampling } from './sampler.ts';
+
+export interface RespondOptions extends Sampling {
+  readonly group: number;
+  readonly maxNewTokens: number;
+  readonly stopIds: readonly number[];
+  /** Never sampled: vision and padding tokens. */
+  readonly forbiddenIds: readonly number[];
+  readonly seed: number;
+  readonly step: number;
+  /** A number per prompt that keys its noise: its place in the dataset or in the step. */
+  readonly promptIds: readonly number[];
+  /** Sees every token of the first rollout as it is chosen. */
+  readonly onToken?: (token: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What a caller chooses; the stop and forbidden tokens are the checkpoint's. */
+export type SamplingOptions = Omit<RespondOptions, 'stopIds' | 'forbiddenIds'>;
+
+/** Tokens (the stop token included), their log-probabilities, why it ended. */
+export interface Drawn {
+  readonly tokens: number[];
+  readonly logProbs: number[];
+  stop: StopReason;
+}
+
+/** One row of the decoding: a rollout, and whether it still grows. */
+interface Row {
+  readonly prompt: number;
+  readonly noise: NoiseKey;
+  readonly result: Drawn;
+  readonly seen: Set<number>;
+  done: boolean;
+}
+
+/** Tokens between two turns of the event loop. */
+const yieldEvery = 8;
+/** Rows are packed anew when fewer than this share of them still grow. */
+const compactBelow = 0.75;
+
+/** What is being decoded: B prompts with K rows each, their caches, and the tokens chosen last. */
+class Decoding {
+  readonly rows: Row[];
+  readonly responses: number;
+  readonly prefill: Prefilled;
+  readonly own: readonly functional.DecodingCache[];
+
+  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly functional.DecodingCache[]) {
+    this.rows = rows;
+    this.responses = responses;
+    this.prefill = prefill;
+    this.own = own;
+  }
+
+  get active(): number {
+    return this.rows.filter(({ done }) => !done).length;
+  }
+
+  /** Keeps prompts that still grow, with as many rows each as the prompt with most of them needs. */
+  compact(): Decoding {
+    return withDevice(this.prefill.last.device, () => this.#compact());
+  }
+  #compact(): Decoding {
+    const byPrompt = Array.from({ length: this.rows.length / this.responses }, (_, b) =>
+      Array.from({ length: this.responses }, (_, k) => b * this.responses + k).filter((at) => !this.rows[at]?.done),
+    );
+    const prompts = byPrompt.flatMap((alive, b) => (alive.length > 0 ? [b] : []));
+    const responses = Math.max(...byPrompt.map((alive) => alive.length));
+    // A prompt with fewer rows than `responses` carries finished ones along.
+    const places = prompts.flatMap((b) => {
+      const alive = byPrompt[b] ?? [];
+      const finished = Array.from({ length: this.responses }, (_, k) => b * this.responses + k).filter(
+        (at) => !alive.includes(at),
+      );
+      return [...alive, ...finished].slice(0, responses);
+    });
+    const rows = places.flatMap((at) => this.rows[at] ?? []);
+    const next = scope(() => {
+      const keptPrompts = tensor(prompts, { dtype: 'int64' });
+      const choosePrompts = (x: Tensor): Tensor => keep(x.indexSelect(0, keptPrompts));
+      const within = places.map((at) => at % this.responses);
+      const chooseRows = (x: Tensor): Tensor => {
+        const [, heads, , ...cache] = x.shape as [number, number, number, number, number];
+        const index = prompts.flatMap((b, i) =>
+          Array.from({ length: heads }, (_, h) =>
+            within.slice(i * responses, (i + 1) * responses).map((k) => (b * heads + h) * this.responses + k),
+          ).flat(),
+        );
+        const flat = x.view(-1, ...cache).indexSelect(0, tensor(index, { dtype: 'int64' }));
+        return keep(flat.view(prompts.length, heads, responses, ...cache));
+      };
+      const both = (
+        { keys, values }: functional.DecodingCache,
+        choose: (x: Tensor) => Tensor,
+      ): functional.DecodingCache => ({
+        keys: choose(keys),
+        values: choose(values),
+      });
+      const { caches, last, padding, nextPositions } = this.prefill;
+      const prefill: Prefilled = {
+        caches: caches.map((each) => both(each, choosePrompts)),
+        last: choosePrompts(last),
+        padding: padding && (padding.size(0) === 1 ? keep(padding.detach()) : choosePrompts(padding)),
+        nextPositions: prompts.map((b) => nextPositions[b] ?? 0),
+      };
+      return new Decoding(
+        rows,
+        responses,
+        prefill,
+        this.own.map((each) => both(each, chooseRows)),
+      );
+    });
+    this.dispose();
+    return next;
+  }
+
+  dispose(): void {
+    for (const { keys, values } of [...this.prefill.caches, ...this.own]) {
+      keys.dispose();
+      values.dispose();
+    }
+    this.prefill.last.dispose();
+    this.prefill.padding?.dispose();
+  }
+}
+
+function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Decoding {
+  const { group, maxNewTokens, seed, step, promptIds } = options;
+  const rows = prompts.flatMap(({ inputIds }, b) =>
+    Array.from({ length: group }, (_, member): Row => {
+      const noise = { seed, step, prompt: promptIds[b] ?? b, member };
+      return {
+        prompt: b,
+        noise,
+        result: { tokens: [], logProbs: [], stop: 'length' },
+        seen: new Set(inputIds),
+        done: false,
+      };
+    }),
+  );
+  return scope(() =>
+    noGrad(() => {
+      const prefill = model.prefill(prompts);
+      const { keyValueHeads, headSize } = model.config.text;
+      const perRollout = [prompts.length, keyValueHeads, group];
+      const capacity = cacheCapacity(maxNewTokens);
+      const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
+        keys: keep(empty([...perRollout, headSize, capacity], { dtype, device })),
+        values: keep(empty([...perRollout, capacity, headSize], { dtype, device })),
+      }));
+      for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
+      keep(prefill.last);
+      if (prefill.padding) keep(prefill.padding);
+      return new Decoding(rows, group, prefill, own);
+    }),
+  );
+}
+
+/** Chooses a token for every row from hidden states [B * K, D] and notes what ended. @returns the tokens, [B * K] */
+function choose(
+  model: QwenVL,
+  hidden: Tensor,
+  decoding: Decoding,
+  at: number,
+  options: RespondOptions,
+  forbidden: Tensor,
+): number[] {
+  const noise = options.temperature === 0 ? [] : decoding.rows.map((row) => uniform(row.noise, at));
+  const seen = decoding.rows.map((row) => row.seen);
+  const { tokens, logProbs } = sampleTokens(model.logits(hidden), options, noise, forbidden, seen);
+  decoding.rows.forEach((row, i) => {
+    if (row.done) return;
+    const token = tokens[i] ?? 0;
+    row.result.tokens.push(token);
+    row.result.logProbs.push(logProbs[i] ?? NaN);
+    if (options.repetitionPenalty !== 1) row.seen.add(token);
+    if (row.prompt === 0 && row.noise.member === 0) options.onToken?.(token);
+    if (options.stopIds.includes(token)) [row.done, row.result.stop] = [true, 'eos'];
+  });
+  return [...tokens];
+}
+
+/**
+ * Samples `group` responses for every prompt.
+ * @returns [B][G]
+ * @throws the signal's reason when it is aborted.
+ */
+export async function respond(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Promise<Drawn[][]> {
+  const { group, maxNewTokens, forbiddenIds, signal } = options;
+  using forbidden = forbid(forbiddenIds, model);
+  using _begun = model.startDecoding(prompts.length * group);
+  let decoding = start(model, prompts, options);
+  const all = decoding.rows;
+  try {
+    let tokens = scope(() =>
+      noGrad(() => choose(model, decoding.prefill.last.repeatInterleave(group, 0), decoding, 0, options, forbidden)),
+    );
+    for (let at = 1; at < maxNewTokens && decoding.active > 0; at++) {
+      if (decoding.active < compactBelow * decoding.rows.length) {
+        const byRow = new Map(decoding.rows.map((row, i) => [row, tokens[i] ?? 0]));
+        decoding = noGrad(() => decoding.compact());
+        tokens = decoding.rows.map((row) => byRow.get(row) ?? 0);
+      }
+      const current = decoding;
+      const inputs = tokens;
+      tokens = scope(() =>
+        noGrad(() => {
+          const { prefill, own, responses } = current;
+          const positions = prefill.nextPositions.map((next) => next + at - 1);
+          const hidden = model.decode(inputs, positions, responses, prefill, own, at - 1);
+          return choose(model, hidden, current, at, options, forbidden);
+        }),
+      );
+      // Whoever watches an answer may want to stop it at any token.
+      if (options.onToken || at % yieldEvery === 0) {
+        await setImmediate();
+        signal?.throwIfAborted();
+      }
+    }
+  } finally {
+    decoding.dispose();
+  }
+  return prompts.map((_, b) => all.slice(b * group, (b + 1) * group).map(({ result }) => result));
+}
+
+/** [V]: -Infinity at tokens that must not be sampled. */
+function forbid(ids: readonly number[], model: QwenVL): Tensor {
+  const values = new Float32Array(model.config.text.vocabularySize);
+  for (const id of ids) values[id] = -Infinity;
+  return scope(() => tensor(values, { device: model.device }).to(model.dtype));
+}
