@@ -69,5 +69,5 @@ function written(text: string, { machine, trials }: Counted): string {
 }
 
 const found = process.argv.includes('--docs') ? (JSON.parse(readFileSync(counted, 'utf8')) as Counted) : measure();
-writeFileSync(counted, `${JSON.stringify(found, null, 1)}\n`);
+writeFileSync(counted, `${JSON.stringify(found, null, 2)}\n`);
 writeFileSync(page, wrapped(written(readFileSync(page, 'utf8'), found)));
