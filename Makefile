@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm bench bench-data oracle parity reliability sbom docs pack format clean
+.PHONY: help setup demo test types lint unit arm gpu bench bench-data cuda-dry-run oracle parity reliability sbom docs pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -11,9 +11,11 @@ help:
 	@echo 'make test             types, lint, unit and end-to-end tests'
 	@echo 'make lint             eslint, prettier, knip, clang-format'
 	@echo 'make arm              compile the kernels for ARM and test them under emulation (where a cross compiler and qemu are)'
+	@echo 'make gpu              on a machine with a CUDA card: every comparison with the reference and every kind of step, on it'
 	@echo 'make bench [ONLY=a] [LEVEL=avx2]   side-by-side measurements against peers (installs them in private environments),'
 	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
 	@echo '                      scaling 22, rival 10, kernels 1; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
+	@echo 'make cuda-dry-run [ONLY=word]  what steps and commands ask of a GPU, counted without one (download: 0.6 GB; 6 minutes)'
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
@@ -49,6 +51,9 @@ unit: setup
 arm:
 	@scripts/arm.sh
 
+gpu: setup
+	@node packages/core/scripts/gpu.ts
+
 # ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
 # COMPARE=step,sft: some comparisons of a workload. LEVEL=avx2|avx512: the widest of this machine unless said.
 MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
@@ -60,6 +65,10 @@ bench: setup
 
 bench-data: setup
 	@node packages/core/scripts/bench-data.ts $(DIR)
+
+# Counts may only fall: bench/cuda/counts.json has them, docs/gpu.md shows them.
+cuda-dry-run: setup
+	@node bench/cuda/dry-run.ts --only '$(ONLY)'
 
 oracle: setup
 	@oracle/run.sh

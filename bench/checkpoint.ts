@@ -1,5 +1,14 @@
 /** Random checkpoints with the shapes of real models, written tensor by tensor: none of them is ever in memory. */
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -38,6 +47,19 @@ export const shapesOf3B = {
   },
 };
 
+/** Likewise, of Qwen2.5-VL-7B-Instruct. */
+export const shapesOf7B = {
+  ...shapesOf3B,
+  hidden_size: 3584,
+  intermediate_size: 18944,
+  num_hidden_layers: 28,
+  num_attention_heads: 28,
+  num_key_value_heads: 4,
+  tie_word_embeddings: false,
+  vocab_size: 152_064,
+  vision_config: { ...shapesOf3B.vision_config, out_hidden_size: 3584 },
+};
+
 export type ConfigJson = Record<string, unknown>;
 
 /** Names and shapes of the tensors that a config asks for. */
@@ -61,13 +83,14 @@ function randomBlock(dtype: 'BF16' | 'F32'): Buffer {
 
 /**
  * Writes config.json and weights; tokenizer and image settings are those of the tests' tiny model.
+ * @param hollow weights are zeros that take no room on disk
  * @returns bytes of the weights
  */
 export function writeCheckpoint(
   directory: string,
   config: ConfigJson,
   dtype: 'BF16' | 'F32',
-  shardBytes = 4e9,
+  { shardBytes = 4e9, hollow = false } = {},
 ): number {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'config.json'), JSON.stringify(config, null, 2));
@@ -93,7 +116,7 @@ export function writeCheckpoint(
     shards.at(-1)!.push(each);
     filled += bytes;
   }
-  const block = randomBlock(dtype);
+  const block = hollow ? undefined : randomBlock(dtype);
   const map: Record<string, string> = {};
   let total = 0;
   shards.forEach((tensors, i) => {
@@ -112,7 +135,7 @@ function writeShard(
   tensors: readonly [string, readonly number[]][],
   dtype: string,
   item: number,
-  block: Buffer,
+  block: Buffer | undefined,
 ): number {
   let offset = 0;
   const entries = tensors.map(([name, shape]) => {
@@ -127,7 +150,8 @@ function writeShard(
   const handle = openSync(file, 'w');
   writeSync(handle, length);
   writeSync(handle, header);
-  for (let left = offset; left > 0;) left -= writeSync(handle, block, 0, Math.min(left, block.length));
+  if (!block) ftruncateSync(handle, length.length + header.length + offset);
+  else for (let left = offset; left > 0;) left -= writeSync(handle, block, 0, Math.min(left, block.length));
   closeSync(handle);
   return offset;
 }

@@ -10,7 +10,7 @@ export interface Counts {
   readonly promptTokens: number;
   /** Useful operations of the update of an RLVR step. */
   readonly update: number;
-  /** Of the whole step: sampling is one more forward pass. */
+  /** The whole step: sampling is one more forward pass. */
   readonly step: number;
   /** Useful operations of one step of decoding. */
   readonly decode: number;

@@ -35,7 +35,7 @@ interface Row {
   /** In `unit`. */
   readonly gflops: number;
   readonly unit: 'GFLOP/s' | 'GB/s';
-  /** Of the yardstick's rate. */
+  /** Share of the yardstick's rate. */
   readonly share: number;
   /** The time of the chain of libtorch's operators by the kernel's. */
   readonly chain: number;
@@ -244,7 +244,7 @@ function decodingCases(workload: keyof typeof decoders, prefix: number): Case[] 
   };
   return [attention, sampling, ...(workload === 'a' ? [wholeLayers()] : [])];
 
-  /** As the engine decodes where the weights are few. */
+  /** The way in which the engine decodes where the weights are few. */
   function wholeLayers(): Case {
     const joint = width + 2 * kvHeads * size;
     const stack = Array.from({ length: layers }, () => ({

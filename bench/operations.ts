@@ -12,7 +12,7 @@ import type { Grid } from '../packages/core/src/types.ts';
 export interface Work {
   readonly prompts: number;
   readonly promptTokens: number;
-  /** Of the image of each prompt, in patches. */
+  /** Patches of the image of each prompt. */
   readonly grid: Grid;
   readonly responses: number;
   readonly responseTokens: number;

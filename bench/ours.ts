@@ -2,6 +2,7 @@
  * Our side of a comparison, driven like the peers (protocol.py): one step per line of input, one line of JSON out.
  *
  *   node bench/ours.ts --kind rlvr|visurf|sft|rollouts --workload FILE --threads N --precision float32|bfloat16
+ *                      [--device cuda] [--lora RANK] [--checkpointed]
  *
  * A step is the trainer's own (`trainStep`), with a task whose rewards and labels suit the measurement. Counted: reading,
  * decoding and processing the images (their cache is off), rollouts, rewards, and the update.
@@ -9,10 +10,13 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { info, setNumThreads } from '../packages/torch/src/index.ts';
+import { info, setNumThreads, type Device } from '../packages/torch/src/index.ts';
+import { featureBytes } from '../packages/core/src/budgets.ts';
 import { parseConfig } from '../packages/core/src/config/load.ts';
 import type { Config } from '../packages/core/src/config/schema.ts';
 import { loadModel } from '../packages/core/src/families/load.ts';
+import { FeatureCache } from '../packages/core/src/model/features.ts';
+import { isVision } from '../packages/core/src/model/keys.ts';
 import { Policy } from '../packages/core/src/policy.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
 import { ask } from '../packages/core/src/question/ask.ts';
@@ -39,7 +43,15 @@ class EndlessPolicy extends Policy {
   }
 }
 
-const configOf = (workload: Workload, paradigm: Paradigm, precision: Precision): Config =>
+interface Settings {
+  readonly precision: Precision;
+  readonly device: Device;
+  /** Rank of an adapter that is trained in the weights' place; 0: none. */
+  readonly lora: number;
+  readonly checkpointActivations: boolean;
+}
+
+const configOf = (workload: Workload, paradigm: Paradigm, { precision, ...settings }: Settings): Config =>
   parseConfig({
     model: workload.model,
     output: 'unused',
@@ -52,7 +64,11 @@ const configOf = (workload: Workload, paradigm: Paradigm, precision: Precision):
     // The label keeps its advantage, whatever the rollouts do.
     ...(paradigm === 'visurf' && { label: { align: 'off', smooth: 'off' } }),
     // Supervised batches are small: all at once, as the peer does.
-    train: { microBatch: { prompts: paradigm === 'sft' ? workload.samples.length : workload.microBatchPrompts } },
+    train: {
+      microBatch: { prompts: paradigm === 'sft' ? workload.samples.length : workload.microBatchPrompts },
+      checkpointActivations: settings.checkpointActivations,
+      ...(settings.lora > 0 && { lora: { rank: settings.lora } }),
+    },
   });
 
 type Outcome = Pick<Step, 'seconds' | 'tokens' | 'prefillSeconds'>;
@@ -61,13 +77,15 @@ type Outcome = Pick<Step, 'seconds' | 'tokens' | 'prefillSeconds'>;
 async function prepare(
   kind: string,
   workload: Workload,
-  precision: Precision,
+  settings: Settings,
 ): Promise<{ step: () => Promise<Outcome>; length: number }> {
-  const config = configOf(workload, kind === 'rollouts' ? 'rlvr' : (kind as Paradigm), precision);
+  const { precision, device, lora } = settings;
+  const config = configOf(workload, kind === 'rollouts' ? 'rlvr' : (kind as Paradigm), settings);
   const encoder = PromptEncoder.load(workload.model, { imageCacheBytes: 0 });
-  const model = loadModel(workload.model);
+  const model = loadModel(workload.model, { device, dtype: lora > 0 && precision === 'bfloat16' ? 'auto' : 'float32' });
   model.precision = precision;
   const policy = new EndlessPolicy(workload.model, model, encoder);
+  if (config.train.lora) policy.addAdapter(config.train.lora, 1);
   const scorer = makeScorer(measuringTask(workload));
   const samples = measuredSamples(workload);
   const indices = samples.map((_, i) => i);
@@ -95,9 +113,13 @@ async function prepare(
   }
 
   const parameters = trainable(policy.model, config.train);
+  // As in a run: of a tower that is not trained, image tokens are remembered; here within a step alone.
+  const features = [...parameters.keys()].some(isVision) ? undefined : new FeatureCache(featureBytes);
+  policy.model._features = features;
   const optimizer = makeOptimizer(parameters, config.optimizer);
   const learner = { model: policy.model, reference: undefined, parameters, optimizer };
   const step = async (): Promise<Outcome> => {
+    features?.clear();
     const result = await trainStep(
       { config, policy, learner, scorer },
       () => ({ samples, indices }),
@@ -144,11 +166,19 @@ async function main(): Promise<void> {
       workload: { type: 'string', default: '' },
       threads: { type: 'string', default: '1' },
       precision: { type: 'string', default: 'float32' },
+      device: { type: 'string', default: 'cpu' },
+      lora: { type: 'string', default: '0' },
+      checkpointed: { type: 'boolean', default: false },
     },
   });
   const threads = Number(values.threads);
   setNumThreads(threads);
-  const { step, length } = await prepare(values.kind, readWorkload(values.workload), values.precision as Precision);
+  const { step, length } = await prepare(values.kind, readWorkload(values.workload), {
+    precision: values.precision as Precision,
+    device: values.device,
+    lora: Number(values.lora),
+    checkpointActivations: values.checkpointed,
+  });
   answer({ ready: true, peer: 'visurf', torch: info().version, threads, kernels: info().kernels });
   for await (const line of createInterface({ input: process.stdin })) {
     if (line !== 'step') break;

@@ -27,7 +27,7 @@ export interface Step {
   /** Sampled tokens (rollouts), or trained tokens (SFT). */
   readonly tokens: number;
   readonly promptTokens?: number;
-  /** Of the generation: until the first token of the first rollout. */
+  /** Seconds of the generation until the first token of the first rollout. */
   readonly prefillSeconds?: number;
   /** Highest resident megabytes so far. */
   readonly peakMb: number;

@@ -60,7 +60,7 @@ def config(options, workload: dict, forbidden: list[int], folder: str) -> GRPOCo
         num_iterations=1,
         loss_type="grpo",
         learning_rate=1e-6,
-        gradient_checkpointing=False,
+        gradient_checkpointing=options.checkpointed,
         bf16=options.precision == "bfloat16",
         shuffle_dataset=False,
         max_steps=MOST_STEPS,
@@ -70,6 +70,16 @@ def config(options, workload: dict, forbidden: list[int], folder: str) -> GRPOCo
         disable_tqdm=True,
         seed=0,
     )
+
+
+def adapter(rank: int):
+    """On every projection of the decoder, as ours."""
+    if rank == 0:
+        return None
+    from peft import LoraConfig
+
+    names = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=rf".*language_model.*\.({names})")
 
 
 class Driven(TrainerCallback):
@@ -141,7 +151,10 @@ def score(logits: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.
 def main() -> None:
     options, workload = protocol.arguments()
     processor = AutoProcessor.from_pretrained(workload["model"], padding_side="left")
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(workload["model"], dtype=torch.float32)
+    # The base of an adapter may stay in bfloat16; weights that are trained may not.
+    frozen = options.lora > 0 and options.precision == "bfloat16"
+    dtype = torch.bfloat16 if frozen else torch.float32
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(workload["model"], dtype=dtype)
     forbidden = processor.tokenizer.convert_tokens_to_ids(FORBIDDEN)
     # Only what the workload says shapes sampling, not the checkpoint's published defaults.
     model.generation_config.repetition_penalty = 1.0
@@ -156,6 +169,7 @@ def main() -> None:
             train_dataset=dataset(workload),
             processing_class=processor,
             callbacks=[Driven(phases, tokens, prompt_tokens)],
+            peft_config=adapter(options.lora),
         )
         trainer._prepare_inputs = phases.wrap("prepare", trainer._prepare_inputs)
         trainer.compute_loss = phases.wrap("forward", trainer.compute_loss)

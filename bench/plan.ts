@@ -61,7 +61,7 @@ interface Case {
   readonly name: string;
   readonly model: ConfigJson;
   readonly changes: readonly string[];
-  /** Of the checkpoint's file; float32 unless said. */
+  /** Dtype of the checkpoint's file; float32 unless said. */
   readonly dtype?: 'F32' | 'BF16';
 }
 

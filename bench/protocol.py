@@ -15,8 +15,10 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "oracle"))
-import tvshim  # noqa: E402, F401  (before transformers)
 import torch  # noqa: E402
+
+if not torch.cuda.is_available():
+    import tvshim  # noqa: E402, F401  (before transformers)
 
 # Answers go to the real stdout; whatever libraries print goes to stderr.
 _answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -30,6 +32,8 @@ def arguments() -> tuple[argparse.Namespace, dict]:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--sequences", type=int, help="TRL: sequences in memory at once (gradient accumulation)")
+    parser.add_argument("--lora", type=int, default=0, help="TRL: rank of an adapter; 0 trains the weights")
+    parser.add_argument("--checkpointed", action="store_true", help="TRL: gradient checkpointing")
     parser.add_argument("--tuned", action="store_true", help="TRL: with our patch (see peer_trl.py)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -25,9 +25,9 @@ const allowed: Differences = { rewards: 1e-9, advantagesClosedForm: 1e-4, advant
 
 /** Largest difference of a weight to that of a run of the rival's that was not stopped. */
 export interface Resumed {
-  /** Of the same run, made again. */
+  /** That of the same run, made again. */
   readonly again: number;
-  /** Of the run, resumed from a checkpoint halfway by `resume_from_checkpoint`. */
+  /** That of the run, resumed from a checkpoint halfway by `resume_from_checkpoint`. */
   readonly resumed: number;
   /** The same, its model loaded from the checkpoint before. */
   readonly loaded: number;

@@ -13,7 +13,7 @@ import { fillTemplate } from '../packages/core/src/tasks/template.ts';
 import type { Sample } from '../packages/core/src/types.ts';
 import type { RivalRow, RivalWorkload } from './rival-workload.ts';
 
-/** Of label and objective the rival has code for the defaults, and for any clip and normalizer. */
+/** The rival has code for the defaults of label and objective, and for any clip and normalizer. */
 function checkSupported({ paradigm, thinking, label, objective }: Config): void {
   const standard = parseConfig({ model: '', output: '', data: { train: '' }, steps: 1 });
   const fixed = ({ clip: _clip, aggregate: { normalizer: _, ...aggregate }, ...rest }: Config['objective']) => ({

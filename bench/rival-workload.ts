@@ -48,7 +48,7 @@ export interface RivalWorkload {
   readonly normalizer: number;
   readonly clip: Config['objective']['clip'];
   readonly optimizer: Pick<Config['optimizer'], 'learningRate' | 'betas' | 'weightDecay' | 'clipNorm'>;
-  /** Of the learning rate, by step. */
+  /** Factors of the learning rate, by step. */
   readonly factors: readonly number[];
   /** Parameters of the tasks by name. */
   readonly tasks: Record<string, Record<string, unknown>>;

@@ -18,7 +18,7 @@ export interface Workload {
   /** Those of one step; every step has the same. */
   readonly samples: readonly WorkloadSample[];
   readonly group: number;
-  /** Of every rollout: stopping is off. */
+  /** Length of every rollout: stopping is off. */
   readonly maxNewTokens: number;
   /** Prompts whose activations we hold at once. */
   readonly microBatchPrompts: number;

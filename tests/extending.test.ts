@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checkData, loadConfig, train, usesKey, UserError } from 'visurf';
+import { checkData, importData, loadConfig, loadPlugin, train, usesKey, UserError } from 'visurf';
 import { families, type Family } from '../packages/core/src/families/index.ts';
 import { qwen2Vl } from '../packages/core/src/families/qwen2_vl/index.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
@@ -93,6 +93,11 @@ test('a reader is one file: its set is checked and trained on as any other', asy
   const { run } = await train(loadConfig(config));
   expect(groupOf(run, 1).label?.text).toMatch(/^<answer>[03]<\/answer>$/);
   expect(await checkData(set)).toMatchObject({ n: 2, tasks: { count: 2 } });
+  // Named from where the command runs.
+  loadPlugin(relative(process.cwd(), plugin('counts.ts')));
+  const output = join(folder, 'imported.jsonl');
+  expect(await importData(set, { output })).toMatchObject({ n: 2, format: 'counts' });
+  expect(readFileSync(output, 'utf8')).toContain('"problem":"circles","solution":3,"task":"count"');
   writeFileSync(set, `${image}: 3 circles\nmany squares\n`);
   const { findings } = await checkData(set);
   expect(findings).toContainEqual(expect.objectContaining({ line: 2, message: 'not of the form IMAGE: NUMBER WHAT' }));

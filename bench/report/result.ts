@@ -27,7 +27,7 @@ export interface Result extends Measurement {
 export interface Point {
   /** The value of what is varied. */
   readonly at: number;
-  /** Of the whole step, repeated. */
+  /** Seconds of the whole step, repeated. */
   readonly seconds: readonly number[];
   /** Highest resident memory. */
   readonly peakMb: number;
@@ -51,12 +51,12 @@ export interface ScalingResult extends Measurement {
 /** One training, from the base to the recipe's last update. */
 export interface RivalRun {
   readonly seed: number;
-  /** Of all updates: reading images, rollouts, rewards, update. */
+  /** Seconds of all updates: reading images, rollouts, rewards, update. */
   readonly seconds: number;
   readonly phases: Readonly<Record<'rollouts' | 'reward' | 'update', number>>;
-  /** Of the whole process, from start to end. */
+  /** Seconds of the whole process, from start to end. */
   readonly processSeconds: number;
-  /** Of all threads of the process: other programs on the machine hardly change them. */
+  /** Seconds of all threads of the process: other programs on the machine hardly change them. */
   readonly processorSeconds: number;
   /** Highest resident memory. */
   readonly peakMb: number;
@@ -64,11 +64,11 @@ export interface RivalRun {
   readonly labelActive: number;
   /** Share of responses that went through the model to be trained on: the others had no advantage. */
   readonly scored: number;
-  /** Of the rival's scorer, a process of its own. */
+  /** Memory of the rival's scorer, a process of its own. */
   readonly scorerPeakMb?: number;
   /** Largest advantage of a label that was switched off. */
   readonly labelLeft?: number;
-  /** Of `visurf eval` on the test split, in percent. */
+  /** Metrics of `visurf eval` on the test split, in percent. */
   readonly metrics: Readonly<Record<string, number>>;
 }
 

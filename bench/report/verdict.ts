@@ -3,7 +3,7 @@ import { percent } from './text.ts';
 
 export type Better = 'higher' | 'lower';
 
-/** By how much a value is on the wrong side of another, as a share of it; 0 on the right side. */
+/** Distance of a value to another on whose wrong side it is, as a share of it; 0 on the right side. */
 export const miss = (better: Better, value: number, wanted: number): number =>
   Math.max(0, better === 'higher' ? 1 - value / wanted : value / wanted - 1);
 

@@ -185,12 +185,12 @@ function resultOf({ benchmark, split, protocol }: Loaded, marks: readonly Marks[
 /** An answer as the file keeps it, with what it is an answer to. */
 interface Kept {
   readonly id: string;
-  /** Of everything that decides the answer. */
+  /** Hash of everything that decides the answer. */
   readonly asked: string;
   readonly text: string;
   readonly stop: StopReason;
   readonly frame: Frame;
-  /** Of "yes", where the benchmark is scored by it. */
+  /** Probability of "yes", where the benchmark is scored by it. */
   readonly probability?: number | undefined;
 }
 

@@ -1,7 +1,22 @@
 /** Limits on what is in memory at once. The plan of a run counts with them. */
 
 /** Elements of one chunk of logits [rows, vocabulary]: 64 MB in float32. */
-export const chunkElements = 1 << 24;
+const smallChunk = 1 << 24;
+/** On a card, whose kernels want more rows, and which waits for the processor between chunks. */
+const largeChunk = 1 << 28;
+
+/**
+ * Elements of one chunk of logits where so many bytes are free: what is made of them takes a quarter at most. Powers of
+ * two, so that sums are cut alike from step to step.
+ * @param free undefined: the memory is the host's, whose caches hold small chunks
+ */
+export function chunkElements(free?: number): number {
+  let elements = smallChunk;
+  while (free !== undefined && elements < largeChunk && 2 * elements * chunkBytes <= free / 4) elements *= 2;
+  return elements;
+}
+/** Per element: logits in bfloat16 and float32, their softmax, its derivative in both. */
+const chunkBytes = 16;
 /** Bytes of image tokens that a frozen vision tower is asked for again in every phase and epoch. */
 export const featureBytes = 1 << 30;
 /** Bytes of resized images that are kept. */

@@ -70,9 +70,9 @@ export interface Compared extends ComparedPolicies {
 export interface Outlook {
   readonly jobs: number;
   readonly done: number;
-  /** Of training, predicted. */
+  /** Seconds of training, predicted. */
   readonly seconds: number;
-  /** By run. With `equal: time` predicted until the pace of the runs was measured. */
+  /** Updates by run. With `equal: time` predicted until the pace of the runs was measured. */
   readonly updates: ReadonlyMap<string, number>;
 }
 
@@ -99,7 +99,7 @@ export async function outlook(given: Comparison): Promise<Outlook> {
 
 const trainingSamples = async (config: Config): Promise<number> => (await loadData(config)).samples.length;
 
-/** With the updates that every run has, for which pilots are run where it needs them. */
+/** The comparison with the updates that every run has, for which pilots are run where it needs them. */
 async function withBudgets(comparison: Comparison, options: CompareOptions): Promise<Comparison> {
   if (comparison.equal !== 'time') return equalised(comparison);
   const { onEvent = () => undefined, signal } = options;
@@ -252,7 +252,7 @@ async function trained(config: Config, title: string, options: CompareOptions): 
 const checkpointsOf = ({ output }: Config): string => path.join(output, 'checkpoints');
 const isTrained = (config: Config): boolean => checkpointSteps(checkpointsOf(config)).includes(config.steps);
 
-/** Of all steps, by phase. */
+/** Seconds of all steps, by phase. */
 function secondsOf(events: readonly RunEvent[]): Record<string, number> {
   const totals: Record<string, number> = {};
   for (const event of events) {

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { noGrad, scope, tensor } from '@visurf/torch';
 import { standInDevice } from '@visurf/torch/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
@@ -12,6 +13,7 @@ import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import { modelFiles } from './export/huggingface.ts';
 import { loadModel } from './families/load.ts';
+import { adapterParameters, addAdapters } from './model/lora.ts';
 import { adapterFiles, keepStart, loadAdapter } from './model/peft.ts';
 import { Policy } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
@@ -108,6 +110,30 @@ test('checkpoints and adapters that are written there are read here, and the oth
     const state = makeOptimizer(trainable(first.model, { freezeVision: false }), adamw);
     makeOptimizer(trainable(second.model, { freezeVision: false }), adamw).loadState(state.state());
   }
+});
+
+test('layers with adapters have the numbers of the CPU, one by one and joined', async () => {
+  const { configuration, prompts } = await openSubject(openConfiguration('qwen2_5-hub'));
+  const items = prompts.map((prompt, i) => ({
+    prompt,
+    responses: configuration.cases[i]!.responses.map(({ tokens }) => tokens),
+  }));
+  const [here, there] = ['cpu' as const, device].map((each) => {
+    const model = loadModel(configuration.model, { device: each, dtype: 'float64' });
+    addAdapters(model, { rank: 3, alpha: 5, dropout: 0, rsLora: false, vision: true }, 7);
+    for (const [key, factor] of adapterParameters(model)) {
+      if (!key.includes('lora_B')) continue;
+      const values = Float64Array.from({ length: factor.numel }, (_, i) => Math.sin(i + 1) / 10);
+      noGrad(() => factor.copy_(tensor(values, { shape: factor.shape })));
+    }
+    const adapted = logProbs(model, items);
+    const graph = scope(() => model.score(model.hidden(items).hidden, model.hidden(items).targets).logProbs);
+    model.dispose();
+    return [adapted, graph] as const;
+  });
+  const apart = (a: Float64Array, b: Float64Array) => Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
+  expect(apart(here![0], there![0])).toBeLessThan(1e-9);
+  expect(apart(there![0], there![1])).toBeLessThan(1e-9);
 });
 
 /** Made by oracle/cuda_operators.py from the dispatch tables of a CUDA build. */

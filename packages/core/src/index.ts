@@ -25,6 +25,7 @@ export { answerBlock, hasTags, thinkingFormat, withThinking } from './tasks/thin
 export { taggedTerms, termWeights } from './tasks/weights.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
+export { explainMemory } from './memory.ts';
 export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';
@@ -56,6 +57,7 @@ export { importData, type Imported, type ImportOptions } from './data/import.ts'
 export { splitData, type SplitOptions } from './data/split.ts';
 export { previewData, type PreviewOptions } from './data/preview.ts';
 export { ASKS, type Ask } from './data/formats/classes.ts';
+export { loadPlugin } from './plugins/plugins.ts';
 export { defineReader } from './data/formats/registry.ts';
 export type { Glance, ReadContext, Reader } from './data/formats/reader.ts';
 export type { AnnotatedImage, AskedQuestion, Item } from './data/formats/record.ts';

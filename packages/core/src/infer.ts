@@ -98,7 +98,7 @@ export interface Generation {
 /** How one prompt is answered; what is left out is greedy, of at most 512 tokens. */
 export interface AnswerOptions extends Partial<Sampling> {
   readonly maxNewTokens?: number;
-  /** Of the noise of sampling. */
+  /** Seed of the noise of sampling. */
   readonly seed?: number;
   /** Ends the answer with the signal's reason as the error; what was said until then `onText` has seen. */
   readonly signal?: AbortSignal;

@@ -1,10 +1,12 @@
 /** What this machine offers to training, measured rather than read off. */
 
-import { functional, info, machineLevels, noGrad, ones, scope, tensor } from '@visurf/torch';
-import type { Level, TorchInfo } from '@visurf/torch';
+import { cards, functional, info, machineLevels, noGrad, ones, scope, tensor } from '@visurf/torch';
+import type { Cards, Level, TorchInfo } from '@visurf/torch';
 
 export interface Machine {
   readonly torch: TorchInfo;
+  /** NVIDIA's, by the word of their driver. */
+  readonly cards: Cards;
   /** The library in use; undefined where the platform does not tell. */
   readonly libtorchPath: string | undefined;
   /** Rate of a 1024^3 matrix product on the CPU, in 10^9 floating-point operations per second. */
@@ -17,6 +19,7 @@ export function probeMachine(): Machine {
   const slow = slowHalf();
   return {
     torch: info(),
+    cards: cards(),
     libtorchPath: loadedLibrary(/\/libtorch_cpu\.(so|dylib)/),
     gemm: { float32: productRate('float32', 1024), bfloat16: slow?.bfloat16 ?? productRate('bfloat16', 1024) },
     kernels: { float32: attentionRate(), levels: machineLevels() },

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { freemem } from 'node:os';
 import path from 'node:path';
 
-import { ones, scope, setNumThreads } from '@visurf/torch';
+import { cards, deviceMemory, info, ones, scope, setNumThreads } from '@visurf/torch';
 
 import { resolveSteps, type Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
@@ -14,12 +14,17 @@ import { precisionWarning, productRate } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
 import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
+import { imageBytes } from './budgets.ts';
+import { UserError } from './errors.ts';
+import { decoderLayer, pixelBytes } from './plan/activations.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
+import { hasten, planCardTime, reached as shares, type CardTime } from './plan/card.ts';
+import { findMachine, machineNames, machineOfCard, type CardMachine } from './plan/machines.ts';
 import { planMemory, type MemoryPlan } from './plan/memory.ts';
 import type { Part } from './plan/parts.ts';
 import { sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
-import type { Sizes, Workload } from './plan/workload.ts';
+import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { pixelLimits } from './question/settings.ts';
@@ -34,11 +39,16 @@ export interface PlanOptions extends HubOptions {
   readonly gflops?: number | undefined;
   /** Tokens of a response; unset: the longest allowed. */
   readonly responseTokens?: number | undefined;
+  /** A machine with a card (plan/machines.ts), or a file that describes one. */
+  readonly machine?: string | undefined;
 }
 
 export interface Plan {
   readonly memory: MemoryPlan;
-  readonly time: TimePlan;
+  /** With a card also by phase, and what binds it. */
+  readonly time: TimePlan & Partial<CardTime>;
+  /** With a card: memory of the machine around it, in bytes. */
+  readonly host?: { readonly peak: number; readonly available: number };
   /** Seconds for all steps. */
   readonly total: number;
   readonly steps: number;
@@ -51,6 +61,12 @@ export interface Plan {
   readonly advice: readonly Advice[];
   /** What makes a run needlessly slow here. */
   readonly warnings: readonly string[];
+  /** With a card: what would shorten the longest phase. */
+  readonly hint?: string;
+  /** What the numbers rest on, of a card. */
+  readonly assumptions?: readonly string[];
+  /** In the currency of the machine's price. */
+  readonly costPer1000Steps?: number;
 }
 
 /** Samples that stand for the dataset. */
@@ -64,24 +80,25 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   const data = await loadData(asked);
   const counted = resolveSteps(asked, data.samples.length);
   const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
-  // A GPU that is not here can be planned for all the same.
-  const config = asked.device === 'auto' ? { ...trained, device: resolveDevice('auto') } : trained;
+  const machine = machineFor(asked.device, options);
+  const device = machine ? 'cuda' : resolveDevice(asked.device);
+  const config = { ...trained, device };
   const model = loadModelConfig(directory);
   const workload = await workloadOf(config, data, { base: directory, adapter }, options.responseTokens);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
-  const subject = { model, sizes, workload, config, frozenVision };
+  const subject = { model, sizes, workload, config, frozenVision, card: options.memory ?? machine?.memory };
   const program = programBytes();
   const memory = planMemory(subject, program);
-  const time = planTime(
-    subject,
-    options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops),
-  );
   const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
-  const available = options.memory ?? availableMemory() + program;
+  const available = options.memory ?? machine?.memory ?? availableMemory() + program;
+  const time = machine
+    ? planCardTime(subject, machine, decoderLayer(subject).kept / packedTokens(workload))
+    : planTime(subject, options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops));
   return {
     memory,
     time,
+    ...(machine && aroundCard(subject, machine, time)),
     total: time.step * config.steps,
     steps: config.steps,
     parameters: { all: sizes.all, trainable: sizes.trainable },
@@ -93,6 +110,47 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
     warnings: warning === undefined ? [] : [warning],
   };
 }
+
+/**
+ * The machine that is planned for; undefined: this one's processor.
+ * @throws UserError where a card is asked for that nobody describes
+ */
+function machineFor(device: string, { machine }: PlanOptions): CardMachine | undefined {
+  if (machine !== undefined) return findMachine(machine);
+  if (device === 'cpu' || (device === 'auto' && info().cudaDevices === 0)) return undefined;
+  const card = cards().cards[device.startsWith('cuda:') ? Number(device.slice('cuda:'.length)) : 0];
+  const here = card && machineOfCard(card.name, card.memory);
+  if (here) return { ...here, memory: deviceMemory(device === 'auto' ? 'cuda' : device)?.free ?? card.memory };
+  throw new UserError(card ? `a ${card.name} is not known here` : 'there is no card here to plan for', {
+    where: `device ${device}`,
+    remedy: `Say which machine it will be: --machine ${machineNames.join(' | ')} | FILE.yaml`,
+  });
+}
+
+/** Of a plan for a card: the machine around it, what it costs, and what all of it rests on. */
+function aroundCard(
+  subject: Subject,
+  { name, hostMemory, price }: CardMachine,
+  time: Plan['time'],
+): Pick<Plan, 'host' | 'hint' | 'assumptions' | 'costPer1000Steps'> {
+  const { prompts, patches, images } = subject.workload;
+  const { model } = subject;
+  const resized = images * patches * model.vision.patchSize ** 2 * model.vision.inChannels;
+  const peak = hostProgram + 2 * prompts * pixelBytes(model, patches) + Math.min(imageBytes, resized);
+  return {
+    host: { peak, available: hostMemory },
+    hint: hasten(time.phases ?? []),
+    assumptions: [
+      `machine ${name}: ${shares.bandwidth * 100}% of its bandwidth and ${shares.operations * 100}% of its rate of products are reached`,
+      'launches are counted, not timed: their cost is the machine’s `launch`',
+      'prompts are as long as the longest of the first samples, answers as long as they may become',
+    ],
+    ...(price !== undefined && { costPer1000Steps: (price * time.step * 1000) / 3600 }),
+  };
+}
+
+/** Resident memory of the process with the CUDA build of libtorch. */
+const hostProgram = 2e9;
 
 /** Training that goes on with an adapter is that of a new one like it. */
 function withAdapter(config: Config, adapter: string): Config {
@@ -146,7 +204,7 @@ async function workloadOf(
   };
 }
 
-/** Of the weights on the disk; of a model of the hub that is not there yet, as its config says. */
+/** Bytes of the weights on the disk; of a model of the hub that is not there yet, as its config says. */
 function fileBytes(directory: string, parameters: number): number {
   const files = readdirSync(directory).filter((name) => /^model.*\.safetensors$/.test(name));
   if (files.length > 0) return files.reduce((sum, name) => sum + statSync(path.join(directory, name)).size, 0);
@@ -180,7 +238,7 @@ function measuredRates(precision: Precision): Rates {
   return { product, call: callSeconds() };
 }
 
-/** Of a small operator. */
+/** Seconds of a small operator. */
 function callSeconds(): number {
   return scope(() => {
     const x = ones([64, 64], { device: 'cpu' });

@@ -42,7 +42,7 @@ export interface PolicyOptions extends EncoderOptions {
 }
 
 export class Policy {
-  /** Of the whole model; with an adapter, that of its base. */
+  /** Directory of the whole model; with an adapter, that of its base. */
   readonly directory: string;
   readonly model: QwenVL;
   readonly encoder: PromptEncoder;

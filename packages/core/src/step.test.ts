@@ -29,6 +29,7 @@ const SPACED = '<answer>[{"bbox_2d": [2, 3, 20, 30]}]</answer>';
 
 class Scripted extends Policy {
   readonly asked: SamplingOptions[] = [];
+  readonly shown: string[] = [];
   /** What the members of every group say, batch by batch; the last of them for all that follow. */
   readonly #script: readonly (readonly string[])[];
 
@@ -40,6 +41,7 @@ class Scripted extends Policy {
   override async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const lines = this.#script[Math.min(this.asked.length, this.#script.length - 1)]!;
     this.asked.push(options);
+    this.shown.push(...prompts.map(({ rendered }) => rendered));
     const say = (text: string): Rollout => {
       const response = this.write(text);
       return { ...response, logProbs: response.tokens.map(() => -1) };
@@ -52,6 +54,8 @@ const part = (prompts: number, rollouts: number, label: StepPart['label']): Step
 const joined: StepWork = { rl: 1, sft: 0, parts: [part(2, 2, 'member')] };
 
 interface Stepped extends StepResult {
+  /** Prompts that were answered. */
+  readonly shown: readonly string[];
   readonly asked: readonly SamplingOptions[];
   readonly judged: readonly (readonly JudgedAnswer[])[];
   readonly drawn: number;
@@ -105,7 +109,7 @@ async function stepped(
   };
   try {
     const result = await trainStep(context, draw, 3, work, 1e-3, forms);
-    return { ...result, asked: policy.asked, judged, drawn: draws, phases };
+    return { ...result, asked: policy.asked, shown: policy.shown, judged, drawn: draws, phases };
   } finally {
     optimizer.dispose();
   }
@@ -117,7 +121,7 @@ test('a batch that does not fit the work of its step is a bug', async () => {
 });
 
 test('prompt, rollout, reward, update: in that order, each with its time; noise is keyed by seed, step and place', async () => {
-  const { phases, seconds, asked, groups, work, update } = await stepped(joined, [[MUTE, THOUGHT]]);
+  const { phases, seconds, asked, shown, groups, work, update } = await stepped(joined, [[MUTE, THOUGHT]]);
   expect(phases).toEqual(['prompt', 'rollout', 'reward', 'update']);
   expect(Math.min(...Object.values(seconds))).toBeGreaterThan(0);
   expect(asked).toMatchObject([{ seed: 5, step: 3, promptIds: [10, 11], group: 2, maxNewTokens: 40 }]);
@@ -126,6 +130,7 @@ test('prompt, rollout, reward, update: in that order, each with its time; noise 
     groups.map(() => [MUTE, THOUGHT]),
   );
   expect(work).toBe(joined);
+  expect(shown.map((each) => each.includes('find it'))).toEqual([true, true]);
   expect(Number.isFinite(update.loss)).toBe(true);
 });
 
@@ -144,6 +149,7 @@ test('every part has its label: a member is judged with its group, a target only
   expect(target.groups.map(({ label }) => label?.place)).toEqual(['target', 'target']);
   expect(target.groups.map(({ label }) => Object.keys(label!.terms).length > 0)).toEqual([true, false]);
   expect(target.groups.map(({ rollouts }) => rollouts.length)).toEqual([2, 0]);
+  expect(target.groups.map(({ skipped }) => skipped)).toEqual([0, 0]);
 });
 
 test('a label takes the form of the rollouts of its own step, before those of others; they are remembered', async () => {

@@ -2,6 +2,8 @@
  * Algorithm 1 of ViSurf: one step of training, in the order of the data. This file alone knows that order; every stage
  * is a function of plain data, and the paradigms differ by the work of the step (schedule/) only.
  */
+import { allocated, resetPeakAllocated } from '@visurf/torch';
+
 import type { Config } from './config/schema.ts';
 import {
   alignLabel,
@@ -56,6 +58,8 @@ export async function trainStep(
   const parts = promptParts(work);
   const sizes = parts.map(({ rollouts }) => rollouts);
   const watch = new Stopwatch(context.onPhase);
+  const { device } = policy.model;
+  resetPeakAllocated(device);
   let counts: FormCounts = {};
   const make = async (): Promise<Group[]> => {
     const { samples, indices } = draw();
@@ -76,7 +80,7 @@ export async function trainStep(
   const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
   const update = await updatePolicy(learner, groups, work, config, learningRate, { seed: config.seed, step });
   watch.lap('update');
-  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds };
+  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory: allocated(device).peak };
   return { work, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };
 }
 
@@ -101,8 +105,8 @@ async function judge(
 ): Promise<Group[]> {
   const scorers = questions.map(({ sample }) => scorerOf(scorer, sample));
   const answers = rollouts.map((own, i) => {
-    const isCompared = labels[i]?.place === 'member' || own.length > 0;
-    return [...own, ...(labels[i] && isCompared ? [{ ...labels[i].response, isLabel: true }] : [])];
+    const compared = own.length > 0 ? labels[i] : undefined;
+    return [...own, ...(compared ? [{ ...compared.response, isLabel: true }] : [])];
   });
   const scored = await scoreGroups(
     questions.map((subject, i) => ({ scorer: scorers[i]!, subject, answers: answers[i]! })),

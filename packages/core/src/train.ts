@@ -16,6 +16,7 @@ import type { FormHistory } from './label/align.ts';
 import { TakeoverGuard } from './label/takeover.ts';
 import type { DownloadProgress } from './hub/model.ts';
 import { precisionWarning } from './machine.ts';
+import { explainTraining } from './memory.ts';
 import { FeatureCache } from './model/features.ts';
 import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
@@ -228,7 +229,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const prints = printsOf({ config, samples, validation });
     return await trainPolicy({ ...data, prints, modelPrint, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
-    throw fileError(error, {
+    throw fileError(await explainTraining(error, config), {
       where: placeOf(error, config.output),
       remedy: 'Mend that and resume the run: it goes on from its last checkpoint.',
     });
@@ -464,8 +465,9 @@ async function trainPolicy({
     return { run: config.output, steps: step, metrics, interrupted: step < config.steps };
   } catch (error) {
     await saveDone(error);
-    logFailure(run, step, error);
-    throw error;
+    const explained = await explainTraining(error, config);
+    logFailure(run, step, explained);
+    throw explained;
   } finally {
     optimizer.dispose();
     if (reference !== policy.model) reference?.dispose();

@@ -83,6 +83,8 @@ napi_value init(Napi::Env env, Napi::Object exports) {
   registerAllocator(exports);
   registerAutograd(exports);
   registerMemory(exports);
+  registerGraph(exports);
+  registerDevices(exports);
   registerStandIn(exports);
   return exports;
 }

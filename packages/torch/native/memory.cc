@@ -123,8 +123,15 @@ uint64_t seed(const Napi::Value& value) {
 
 Napi::Value newGenerator(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "Generator", [&] {
-    auto generator = at::detail::createCPUGenerator(seed(info[0]));
-    return Napi::Number::New(info.Env(), State::of(info.Env()).putGenerator(std::move(generator)));
+    const auto device = deviceOf(info[1]);
+    const uint64_t number = seed(info[0]);
+    // The stand-in computes with the CPU's kernels.
+    auto generator = device.is_cpu() || device.is_privateuseone()
+                         ? at::detail::createCPUGenerator(number)
+                         : at::globalContext().defaultGenerator(device).clone();
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_current_seed(number);
+    return Napi::Number::New(info.Env(), State::of(info.Env()).putGenerator(generator));
   });
 }
 
@@ -164,13 +171,27 @@ void setNumThreads(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "set_num_threads", [&] { at::set_num_threads(info[0].As<Napi::Number>().Int32Value()); });
 }
 
+// setDeterministic(on): what it was. Operators that have no such kernel refuse while it is on.
+Napi::Value setDeterministic(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "setDeterministic", [&] {
+    auto& context = at::globalContext();
+    const bool before = context.deterministicAlgorithms();
+    context.setDeterministicAlgorithms(info[0].As<Napi::Boolean>(), false);
+    // Nothing here reads what it has not written.
+    context.setDeterministicFillUninitializedMemory(false);
+    return Napi::Boolean::New(info.Env(), before);
+  });
+}
+
 Napi::Value info(const Napi::CallbackInfo& call) {
   auto result = Napi::Object::New(call.Env());
   result.Set("version", TORCH_VERSION);
   result.Set("threads", at::get_num_threads());
   result.Set("cpuCapability", at::get_cpu_capability());
   result.Set("kernels", level().name);
-  result.Set("cuda", at::hasCUDA());
+  // Whether it was built for it: `hasCUDA` is also false where there is no driver.
+  const auto product = c10::Dispatcher::singleton().findSchemaOrThrow("aten::mm", "");
+  result.Set("cuda", product.hasKernelForDispatchKey(c10::DispatchKey::CUDA));
   result.Set("cudaDevices", at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0);
   result.Set("mkl", at::hasMKL());
   result.Set("parallel", at::get_parallel_info());
@@ -195,6 +216,7 @@ void registerMemory(Napi::Object exports) {
   expose<releaseGenerator>(exports, "releaseGenerator");
   expose<manualSeed>(exports, "manualSeed");
   expose<setNumThreads>(exports, "setNumThreads");
+  expose<setDeterministic>(exports, "setDeterministic");
   expose<info>(exports, "info");
 }
 

@@ -73,6 +73,9 @@ class State {
   size_t liveHandles = 0;
   int64_t liveBytes = 0;
   std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+  // Of graph.cc, whose types need the headers of CUDA.
+  std::map<uint32_t, std::shared_ptr<void>> recordings;
+  uint32_t lastRecording = 0;
   Napi::FunctionReference torchError;
 
  private:
@@ -103,6 +106,8 @@ void pushArguments(State& state, const Operator& op, const Napi::CallbackInfo& i
                    std::vector<c10::IValue>& stack);
 Parameter describe(const c10::Argument& argument);
 Napi::Value toJavaScript(Napi::Env env, State& state, const c10::IValue& value);
+// The device of that name, with its number; it is made ready for use.
+c10::Device deviceOf(const Napi::Value& name);
 // The number as JavaScript has it; throws where an int64 does not fit in a double.
 double exactDouble(int64_t value);
 
@@ -161,6 +166,8 @@ void expose(Napi::Object exports, const char* name) {
 void registerAllocator(Napi::Object exports);
 void registerAutograd(Napi::Object exports);
 void registerMemory(Napi::Object exports);
+void registerGraph(Napi::Object exports);
+void registerDevices(Napi::Object exports);
 void registerStandIn(Napi::Object exports);
 
 // Kernels of ours read memory themselves: throws where it is not that of the CPU, or of one device.

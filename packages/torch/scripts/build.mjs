@@ -9,7 +9,8 @@
  *   node build.mjs --force       builds in any case
  *   node build.mjs --existing    builds with a libtorch that is there, or says how to get one (npm's install step)
  *
- * Environment: LIBTORCH (a libtorch to use), PYTHON (the Python to look into), VISURF_VENV (the private environment).
+ * Environment: LIBTORCH (a libtorch to use), PYTHON (the Python to look into), VISURF_VENV (the private environment),
+ * VISURF_BUILD (the folder to build in; the library loads the addon from there where it is set).
  */
 
 import { spawnSync } from 'node:child_process';
@@ -23,7 +24,7 @@ import { SetupError, run, say } from './steps.mjs';
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 const native = join(packageRoot, 'native');
-const build = join(packageRoot, 'build');
+const build = resolve(process.env.VISURF_BUILD ?? join(packageRoot, 'build'));
 const stampFile = join(build, 'stamp.json');
 const addon = join(build, 'visurf_torch.node');
 const venv = resolve(process.env.VISURF_VENV ?? join(packageRoot, 'venv'));

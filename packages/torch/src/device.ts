@@ -1,4 +1,5 @@
-/** Where new tensors are made. */
+/** Where new tensors are made, and how a device computes. */
+import { native } from './native.ts';
 import type { Device } from './tensor.ts';
 
 let ambient: Device = 'cpu';
@@ -21,5 +22,15 @@ export function withDevice<T>(device: Device, body: () => T): T {
     return result;
   } finally {
     ambient = before;
+  }
+}
+
+/** Runs `body` with kernels that give the same bits for the same numbers, also on a GPU, which is otherwise free to differ. */
+export function deterministic<T>(body: () => T): T {
+  const before = native.setDeterministic(true);
+  try {
+    return body();
+  } finally {
+    native.setDeterministic(before);
   }
 }

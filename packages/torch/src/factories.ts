@@ -105,9 +105,14 @@ const generators = new FinalizationRegistry<number>((id) => {
 /** A stream of random numbers of its own, with a state that can be saved. */
 export class Generator {
   readonly #id: number;
-  /** @param seed an integer from 0 to 2^64 - 1 */
-  constructor(seed: number | bigint) {
-    this.#id = native.newGenerator(BigInt(seed));
+  readonly device: Device;
+  /**
+   * @param seed an integer from 0 to 2^64 - 1
+   * @param device whose own numbers it gives; those of the CPU can be had on every device
+   */
+  constructor(seed: number | bigint, device: Device = 'cpu') {
+    this.device = device;
+    this.#id = native.newGenerator(BigInt(seed), device);
     generators.register(this, this.#id);
   }
   /** @internal */
@@ -125,10 +130,11 @@ export class Generator {
 
 type RandomOptions = Options & { readonly generator?: Generator };
 
-/** A generator's numbers are drawn on the CPU, and are the same on every device. */
+/** Numbers are drawn where the generator is, those of the CPU to be moved. */
 function random(operator: number, shape: readonly number[], { generator, ...options }: RandomOptions): Tensor {
   const { device = currentDevice() } = options;
-  if (!generator || device === 'cpu') return one(operator, shape, generator?.id ?? null, ...place(options));
+  if (generator?.device !== 'cpu' || device === 'cpu')
+    return one(operator, shape, generator?.id ?? null, ...place(options));
   const drawn = one(operator, shape, generator.id, ...place({ ...options, device: 'cpu' }));
   const moved = drawn.to({ device });
   drawn.dispose();

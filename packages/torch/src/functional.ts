@@ -153,11 +153,11 @@ export const decodeAttention = (
     padding?.handle ?? null,
   );
 
-/** Of a decoder layer, with matrices [in, out], contiguous and of one dtype. */
+/** Weights of a decoder layer, with matrices [in, out], contiguous and of one dtype. */
 export interface DecoderWeights {
   /** [D] */
   readonly inputNorm: Tensor;
-  /** Of queries, keys and values, [D, (H + 2 KV) d], with a bias. */
+  /** Weights of queries, keys and values, [D, (H + 2 KV) d], with a bias. */
   readonly qkv: Tensor;
   readonly bias: Tensor;
   /** [H d, D] */

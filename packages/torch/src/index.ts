@@ -1,21 +1,26 @@
 /** libtorch for TypeScript: tensors, autograd, nn, optimisers, safetensors, with PyTorch's names in camelCase. */
 export {
   TorchError,
+  cards,
   info,
+  isOutOfMemory,
   manualSeed,
   observeCalls,
   setNumThreads,
+  type Cards,
+  type DeviceMemory,
   type ObserveCall,
   type TorchInfo,
 } from './native.ts';
 export { machineLevels, type Level } from './levels.ts';
 export { type DType, type FloatDType, type TypedArray } from './dtype.ts';
 export { Tensor, type Device } from './tensor.ts';
-export { withDevice } from './device.ts';
+export { currentDevice, deterministic, withDevice } from './device.ts';
+export { record, type Recording } from './recording.ts';
 export * from './factories.ts';
 export * as functional from './functional.ts';
 export * from './autograd.ts';
-export { allocated, keep, live, resetPeakAllocated, scope } from './scope.ts';
+export { allocated, deviceMemory, keep, live, resetPeakAllocated, scope } from './scope.ts';
 export * as nn from './nn.ts';
 export * as optim from './optim.ts';
 export { SafetensorsFile, saveSafetensors, type LazyTensor } from './safetensors.ts';

@@ -1,13 +1,14 @@
 /** The addon: loaded once per thread, typed, and with `TorchError` for whatever goes wrong inside libtorch. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** An error of libtorch or of the bridge, with the operator and the shapes of the tensors it was called with. */
 export class TorchError extends Error {
   override readonly name = 'TorchError';
   readonly operator: string;
-  /** For example `Float[2, 3], Long[4]`; empty when no tensor was involved. */
+  /** Operands such as `Float[2, 3], Long[4]`; empty when no tensor was involved. */
   readonly shapes: string;
 
   constructor(message: string, operator = '', shapes = '') {
@@ -17,6 +18,10 @@ export class TorchError extends Error {
     this.shapes = shapes;
   }
 }
+
+/** Whether memory was not enough, of the CPU or of a device. */
+export const isOutOfMemory = (error: unknown): boolean =>
+  error instanceof TorchError && /out of memory|not enough memory for a tensor/.test(error.message);
 
 /** A tensor on the native side; 0 is "no tensor". */
 export type Handle = number;
@@ -32,11 +37,34 @@ export interface TorchInfo {
   readonly cpuCapability: string;
   /** Those that our own kernels use: the same, where they are compiled for them. */
   readonly kernels: string;
+  /** Whether it is built for CUDA; what there is of it is in `cudaDevices`. */
   readonly cuda: boolean;
   readonly cudaDevices: number;
   readonly mkl: boolean;
   /** PyTorch's own description of its thread pools and of the environment that set them. */
   readonly parallel: string;
+}
+
+/** Memory of a device that has its own, in bytes. */
+export interface DeviceMemory {
+  /** By the driver, whoever uses it; undefined where libtorch is older than 2.10. */
+  readonly free?: number;
+  readonly total?: number;
+  /** By tensors, what autograd keeps included. */
+  readonly allocated: number;
+  /** Of `allocated`, since the last `resetPeakAllocated`. */
+  readonly peak: number;
+  /** By libtorch, for tensors. */
+  readonly reserved: number;
+}
+
+/** NVIDIA's cards, by the word of their driver: whatever libtorch can do with them. */
+export interface Cards {
+  /** The newest CUDA that it serves, 13000 for 13.0; undefined: there is none. */
+  readonly driver?: number;
+  /** Why it does not do its work. */
+  readonly problem?: string;
+  readonly cards: readonly { readonly name: string; readonly memory: number; readonly capability: string }[];
 }
 
 interface Native {
@@ -55,6 +83,9 @@ interface Native {
   live(): { handles: number; bytes: number };
   allocated(): { bytes: number; peak: number };
   resetPeakAllocated(): void;
+  deviceMemory(device: string): DeviceMemory | undefined;
+  resetDevicePeak(device: string): void;
+  cards(): Cards;
   backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean) => void;
   grad: (
     outputs: Handle[],
@@ -76,19 +107,26 @@ interface Native {
   enterAutocast(device: string, dtype: number): [boolean, number];
   exitAutocast(device: string, enabled: boolean, dtype: number): void;
   clearAutocastCache(): void;
-  newGenerator(seed: bigint): number;
+  newGenerator(seed: bigint, device: string): number;
   generatorState(id: number): Handle;
   setGeneratorState(id: number, state: Handle): void;
   releaseGenerator(id: number): void;
   manualSeed(seed: bigint): void;
   setNumThreads(threads: number): void;
+  setDeterministic(on: boolean): boolean;
+  canRecord(): boolean;
+  beginRecording(device: string): number;
+  endRecording(id: number): void;
+  replay(id: number): void;
+  disposeRecording(id: number): void;
   startStandIn(): void;
   standInKernels(): string[];
   info(): TorchInfo;
 }
 
 function load(): Native {
-  const path = fileURLToPath(new URL('../build/visurf_torch.node', import.meta.url));
+  const folder = process.env['VISURF_BUILD'] ?? fileURLToPath(new URL('../build', import.meta.url));
+  const path = resolve(folder, 'visurf_torch.node');
   const again = 'run `make setup` in a checkout, `npm rebuild @visurf/torch` where it is installed';
   if (!existsSync(path)) throw new TorchError(`the native addon is not built (${path} is missing): ${again}`);
   let native: Native;
@@ -97,6 +135,8 @@ function load(): Native {
   const { GOMP_SPINCOUNT, OMP_WAIT_POLICY } = process.env;
   const isChosen = GOMP_SPINCOUNT !== undefined || OMP_WAIT_POLICY !== undefined;
   if (!isChosen) process.env['GOMP_SPINCOUNT'] = '100000';
+  // cuBLAS computes the same twice with this alone, and reads it once, too.
+  process.env['CUBLAS_WORKSPACE_CONFIG'] ??= ':4096:8';
   try {
     native = createRequire(import.meta.url)(path) as Native;
   } catch (error) {
@@ -156,6 +196,7 @@ export function observeCalls(observe: ObserveCall): () => void {
 }
 
 export const info = (): TorchInfo => native.info();
+export const cards = (): Cards => native.cards();
 export const setNumThreads = (threads: number): void => native.setNumThreads(threads);
 /** Seeds the default generator of the CPU, from which initialisers and dropout draw. */
 export const manualSeed = (seed: number | bigint): void => native.manualSeed(BigInt(seed));

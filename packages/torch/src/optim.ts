@@ -1,14 +1,15 @@
 /** Optimisers, clipping by global norm, learning-rate schedules. */
 import { clearAutocastCache, noGrad } from './autograd.ts';
 import { native, op } from './native.ts';
-import { zeros } from './factories.ts';
+import { stack, zeros } from './factories.ts';
 import { keep, scope } from './scope.ts';
-import type { Tensor } from './tensor.ts';
+import { Tensor } from './tensor.ts';
 
 const ids = {
   fusedAdamW: op('_fused_adamw_'),
   foreachNorm: op('_foreach_norm.Scalar'),
   foreachMul: op('_foreach_mul_.Scalar'),
+  foreachAdd: op('_foreach_add_.Scalar'),
 };
 
 const handles = (tensors: readonly Tensor[]): number[] => tensors.map((each) => each.handle);
@@ -109,7 +110,8 @@ export class AdamW extends Base {
     const active = this.withGrad();
     if (active.length === 0) return;
     const moments = active.map(([name]) => this.#of(name));
-    const steps = moments.map((each) => each.steps.add_(1));
+    const steps = handles(moments.map((each) => each.steps));
+    native.call(ids.foreachAdd, steps, 1);
     native.call(
       ids.fusedAdamW,
       handles(active.map(([, parameter]) => parameter)),
@@ -117,7 +119,7 @@ export class AdamW extends Base {
       handles(moments.map((each) => each.mean)),
       handles(moments.map((each) => each.square)),
       [],
-      handles(steps),
+      steps,
       this.learningRate,
       this.#betas[0],
       this.#betas[1],
@@ -186,18 +188,13 @@ export function clipGradNorm(parameters: Iterable<Tensor>, max: number): number 
     noGrad(() => {
       const gradients = [...parameters].flatMap((each) => each.grad ?? []);
       if (gradients.length === 0) return 0;
-      const norms = (native.call(ids.foreachNorm, handles(gradients)) as number[]).map(adoptNorm);
-      const total = Math.hypot(...norms);
+      const norms = (native.call(ids.foreachNorm, handles(gradients)) as number[]).map((each) => new Tensor(each));
+      // One copy from the device, which has to finish its work for each.
+      const total = Math.hypot(...stack(norms).toFloat64Array());
       if (total > max) native.call(ids.foreachMul, handles(gradients), max / (total + 1e-6));
       return total;
     }),
   );
-}
-
-function adoptNorm(handle: number): number {
-  const [value = NaN] = new Float64Array(native.toNumbers(handle));
-  native.dispose(handle);
-  return value;
 }
 
 export interface Schedule {

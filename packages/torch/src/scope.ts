@@ -2,8 +2,8 @@
  * Who frees a handle. Inside `scope` the scope does, at its end; outside, the garbage collector does, late: a long
  * synchronous loop without a scope holds everything it made until the event loop turns.
  */
-import { native } from './native.ts';
-import type { Tensor } from './tensor.ts';
+import { native, type DeviceMemory } from './native.ts';
+import type { Device, Tensor } from './tensor.ts';
 
 let current: Tensor[] | undefined;
 const registry = new FinalizationRegistry<number>((handle) => {
@@ -87,11 +87,18 @@ export function keep<T extends Tensor>(tensor: T): T {
 export const live = (): { handles: number; bytes: number } => native.live();
 
 /**
- * Bytes of tensors on the CPU, of all threads, what autograd keeps included; `peak` is the highest since the last
- * `resetPeakAllocated()`.
+ * Bytes of tensors on a device, of all threads, what autograd keeps included; `peak` is the highest since the last
+ * `resetPeakAllocated` for that device.
  */
-export const allocated = (): { bytes: number; peak: number } => native.allocated();
-
-export function resetPeakAllocated(): void {
-  native.resetPeakAllocated();
+export function allocated(device: Device = 'cpu'): { bytes: number; peak: number } {
+  const own = native.deviceMemory(device);
+  return own ? { bytes: own.allocated, peak: own.peak } : native.allocated();
 }
+
+export function resetPeakAllocated(device: Device = 'cpu'): void {
+  if (native.deviceMemory(device)) native.resetDevicePeak(device);
+  else native.resetPeakAllocated();
+}
+
+/** Undefined for the CPU. */
+export const deviceMemory = (device: Device): DeviceMemory | undefined => native.deviceMemory(device);

@@ -1,4 +1,4 @@
-/** For tests: gradients against finite differences, and a device that stands in for a GPU. */
+/** Gradients against finite differences, and a device that stands in for a GPU, for tests. */
 import { grad, noGrad } from './autograd.ts';
 import { tensor } from './factories.ts';
 import { native } from './native.ts';

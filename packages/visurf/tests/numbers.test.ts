@@ -35,7 +35,7 @@ optimizer: { learningRate: 1.0e-4 }
 eval: { every: 1, maxNewTokens: 24 }
 `;
 
-/** Of how questions are put: all tasks then have other numbers. */
+/** Keys that say how questions are put: all tasks then have other numbers. */
 const asked = (folder: string): Record<string, string | number> => ({
   'data.prompt': join(folder, 'prompt.txt'),
   'data.system': 'find blue',

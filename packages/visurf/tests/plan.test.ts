@@ -1,6 +1,6 @@
 /** plan: what a run will need, and what to change when that is too much. */
 
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefusal, visurf, visurfJson } from './cli.ts';
@@ -82,4 +82,46 @@ test('epochs are counted with the data', async () => {
   const config = join(await makeFolder({ lines: [good, { ...good, id: 'other' }] }), 'config.yaml');
   const changes = ['steps=', 'epochs=3', 'promptsPerStep=4', '--gflops', '100'];
   expect(await visurfJson<{ steps: number }>('plan', config, ...changes)).toMatchObject({ steps: 2 });
+});
+
+interface CardPlan extends Plan {
+  readonly time: Plan['time'] & {
+    readonly communication: number;
+    readonly phases: readonly { readonly name: string; readonly seconds: number; readonly binds: string }[];
+  };
+  readonly host: { readonly peak: number; readonly available: number };
+  readonly assumptions: readonly string[];
+  readonly costPer1000Steps?: number;
+}
+
+test('a machine with a card: its memory, phases and what binds them, whatever this one has', async () => {
+  const folder = await makeFolder({});
+  const config = join(folder, 'config.yaml');
+  const planned = (machine: string, ...more: string[]): Promise<CardPlan> =>
+    visurfJson('plan', config, ...long, 'precision=bfloat16', '--machine', machine, ...more);
+  const { time, memory, available, host, assumptions } = await planned('h100');
+  expect(available).toBe(80e9);
+  expect(time.phases.reduce((sum, { seconds }) => sum + seconds, 0)).toBeCloseTo(time.step, 9);
+  for (const { binds } of time.phases) expect(['bandwidth', 'launches', 'operations']).toContain(binds);
+  expect(memory.phases[memory.phase]).toBe(memory.peak);
+  expect(host.peak).toBeLessThan(host.available);
+  expect(assumptions.length).toBeGreaterThan(0);
+  // Nothing of this host: the same twice, to the byte.
+  expect(await planned('h100')).toEqual(await planned('h100', '--device', 'cuda'));
+
+  const file = join(folder, 'machine.yaml');
+  writeFileSync(file, 'memory: 0.1\nbandwidth: 300\nbfloat16: 100\nfloat32: 30\nlaunch: 50\nprice: 3.6\n');
+  const small = await planned(file);
+  expect(small.fits).toBe(false);
+  expect(small.costPer1000Steps).toBeCloseTo(small.time.step, 9);
+  const { stdout } = await visurf('plan', config, ...long, '--machine', file);
+  expect(stdout).toMatch(/^decoding +.* launches$/m);
+  expect(stdout).toContain('takes longest, bound by launches: more rows at once');
+});
+
+test('a card that nobody describes is refused', async () => {
+  const config = join(await makeFolder({}), 'config.yaml');
+  expectRefusal(await visurf('plan', config, '--machine', 'h1000'), 'Did you mean h100?', '--machine FILE.yaml');
+  if ((await visurfJson<{ cards: { cards: unknown[] } }>('doctor')).cards.cards.length > 0) return;
+  expectRefusal(await visurf('plan', config, '--device', 'cuda'), 'no card here', '--machine b200 |');
 });

@@ -6,7 +6,7 @@ import { drawAbsent, drawScene, render, type Corners, type Kind } from './scenes
 export type Split = 'train' | 'validation' | 'test';
 
 export interface DatasetOptions extends FileOptions {
-  /** Of all scenes. Splits never share a scene, nor does the base model's pretraining. */
+  /** Seed of all scenes. Splits never share a scene, nor does the base model's pretraining. */
   readonly seed: number;
   /** Images of each split. */
   readonly images: Readonly<Record<Split, number>>;

@@ -8,7 +8,7 @@ import { SIDE } from './scenes.ts';
 
 /** A picture with its questions. */
 export interface Drawn<Line> {
-  /** Of the picture's file, without folder and extension. */
+  /** Name of the picture's file, without folder and extension. */
   readonly name: string;
   /** SIDE x SIDE pixels of red, green, blue, row by row. */
   readonly pixels: Uint8Array;

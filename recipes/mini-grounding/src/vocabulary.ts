@@ -31,7 +31,7 @@ export interface VocabularyOptions {
   readonly words: readonly string[];
   /** Tokens for pieces of an answer; ordinary text to everyone else. */
   readonly tags: readonly string[];
-  /** By pixel, 0 to the side of the picture: the integer that stands for it in an answer. */
+  /** The integer that stands for a pixel in an answer, by pixel, 0 to the side of the picture. */
   readonly numbers: readonly number[];
 }
 
@@ -39,7 +39,7 @@ export interface VocabularyOptions {
 export class Vocabulary {
   /** Rows of the embedding. */
   readonly size: number;
-  /** By pixel: the id of its number. */
+  /** The id of its number, by pixel. */
   readonly numberIds: readonly number[];
   readonly #plain: readonly string[];
   readonly #added: readonly string[];

@@ -5,9 +5,9 @@ import type { Split } from './pictures/picture.ts';
 import { drawQuestions, SKILL_SETS, TASK_SETS, type DrawnQuestion, type SetName } from './questions.ts';
 
 export interface SuiteOptions extends FileOptions {
-  /** Of all pictures. */
+  /** Seed of all pictures. */
   readonly seed: number;
-  /** Of every set, in each split. */
+  /** Pictures of every set, in each split. */
   readonly pictures: Readonly<Record<Split, number>>;
   /** Unset: all six. */
   readonly sets?: readonly (typeof TASK_SETS)[number][] | undefined;

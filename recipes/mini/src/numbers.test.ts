@@ -190,7 +190,7 @@ eval: { every: 1 }
 
 const KINDS = { weights: [], adapter: ['train.lora={rank: 4}', 'optimizer.learningRate=0.01'] };
 type Kind = keyof typeof KINDS;
-/** By kind and run. */
+/** Numbers by kind and run. */
 const compared = new Map<string, Compared>();
 
 beforeAll(async () => {

@@ -54,11 +54,11 @@ export interface RowSource extends LoadOptions {
 /** What was said to one question. */
 export interface Said {
   readonly text: string;
-  /** From the coordinates of the text to pixels of the original picture. */
+  /** The way from the coordinates of the text to pixels of the original picture. */
   readonly frame: Frame;
-  /** In place of what a segmentation model would make of the answer's boxes. */
+  /** A mask in place of what a segmentation model would make of the answer's boxes. */
   readonly mask?: Mask | undefined;
-  /** Of "yes", from 0 to 1. */
+  /** Probability of "yes", from 0 to 1. */
   readonly probability?: number | undefined;
 }
 

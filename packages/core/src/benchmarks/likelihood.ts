@@ -23,7 +23,7 @@ function logSum(values: readonly number[]): number {
   return most === -Infinity ? most : most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }
 
-/** From log-probabilities of forms of yes and of no. */
+/** The probability of yes, from log-probabilities of forms of yes and of no. */
 export const probabilityOf = (yes: readonly number[], no: readonly number[]): number =>
   1 / (1 + Math.exp(logSum(no) - logSum(yes)));
 

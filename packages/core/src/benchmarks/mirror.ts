@@ -132,7 +132,7 @@ async function ofFile<T>(file: string, read: (buffer: AsyncBuffer) => Promise<T>
   }
 }
 
-/** Of one column in one row group: pixels of masks. */
+/** Limit of one column in one row group: pixels of masks. */
 const MOST_VALUES = 200e6;
 
 const NEEDED = ['text', 'image'];

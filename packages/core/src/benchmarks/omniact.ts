@@ -145,7 +145,7 @@ const indexSchema = z.record(z.string(), z.looseObject({ task: z.string(), image
 export interface OmniactTruth {
   readonly script: readonly Action[];
   readonly boxes: readonly Box[];
-  /** Of a task that is one click on one box. */
+  /** The box of a task that is one click on one box. */
   readonly target: Box | undefined;
 }
 

@@ -54,7 +54,7 @@ function load(folder: string, { split }: LoadOptions): Item<PopeTruth>[] {
   });
 }
 
-/** In percent: of yes as the positive answer; precision is 0 where nothing is positive. */
+/** Percent, with yes as the positive answer; precision is 0 where nothing is positive. */
 export function popeMetrics(marks: readonly Pick<PopeMarks, 'present' | 'saysYes'>[]): Record<string, number | null> {
   const right = marks.filter(({ present, saysYes }) => present && saysYes).length;
   const [said, present] = [marks.filter((mark) => mark.saysYes).length, marks.filter((mark) => mark.present).length];

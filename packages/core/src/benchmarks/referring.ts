@@ -149,7 +149,7 @@ function annotationsOf(
   });
 }
 
-/** Of `COCO_train2014_000000581857_2.jpg`, whose last part numbers objects, the name of the picture. */
+/** The name of the picture in `COCO_train2014_000000581857_2.jpg`, whose last part numbers objects. */
 const plainName = (file: string): string => file.replace(/^(COCO_train2014_\d+)_\d+\.jpg$/, '$1.jpg');
 
 /** lmms-lab/RefCOCO and its sisters: a row is an object, its answers are its expressions, and its box is `xywh`. */

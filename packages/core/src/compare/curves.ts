@@ -5,9 +5,9 @@ import type { RunEvent } from '../run/events.ts';
 
 const course = z.strictObject({
   step: z.array(z.int()),
-  /** Of training until then, evaluations and checkpoints not counted. */
+  /** Seconds of training until then, evaluations and checkpoints not counted. */
   seconds: z.array(z.number()),
-  /** By name; null where a step had none. */
+  /** Values by name; null where a step had none. */
   metrics: z.record(z.string(), z.array(z.number().nullable())),
 });
 

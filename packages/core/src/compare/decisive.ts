@@ -137,6 +137,6 @@ export function said(config: Config): (readonly [string, unknown])[] {
   return [...keys, ...parameters].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** Of them those that decide what is asked and how answers are scored, but for the length of answers. */
+/** Those among them that decide what is asked and how answers are scored, but for the length of answers. */
 export const saidOfQuestions = (config: Config): (readonly [string, unknown])[] =>
   said(config).filter(([key]) => /^(data|tasks)\.|^(thinking|device|precision)$/.test(key));

@@ -16,9 +16,9 @@ const schema = z.strictObject({
   results: z.string().optional(),
   /** Held-out JSONL files by name. */
   data: z.record(z.string(), z.string()).refine((data) => Object.keys(data).length > 0, 'names no file'),
-  /** By name: keys of the configuration, nested or dotted. A name that is a paradigm or a preset says so (names.ts). */
+  /** Keys of the configuration by name of the run, nested or dotted. A name may say what it trains (names.ts). */
   runs: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({ sft: {}, rlvr: {}, visurf: {} }),
-  /** By name: two runs whose models of the same seed are merged, and measured like a run. */
+  /** Two runs, by a name, whose models of the same seed are merged, and measured like a run. */
   merged: z
     .record(
       z.string(),
@@ -27,7 +27,7 @@ const schema = z.strictObject({
         method: z.enum(['linear', 'slerp', 'task-arithmetic']).default('linear'),
         /** Share of the second model. */
         weight: z.number().min(0).max(1).default(0.5),
-        /** Of the sum of both changes (task-arithmetic). */
+        /** Factor of the sum of both changes (task-arithmetic). */
         scale: z.number().positive().default(1),
       }),
     )
@@ -44,7 +44,7 @@ const schema = z.strictObject({
   columns: z
     .union([z.array(z.string()), z.record(z.string(), z.union([z.string(), z.array(z.string()).min(1)]))])
     .optional(),
-  /** Of an answer; unset: as the configuration says. */
+  /** Longest answer; unset: as the configuration says. */
   maxNewTokens: z.int().positive().optional(),
   /** Many sampled answers to every question of some files, by the baseline and by some runs with the first seed. */
   sampled: z

@@ -17,7 +17,7 @@ export interface FigureContent {
   readonly policies: readonly string[];
   readonly columns: readonly Column[];
   readonly estimates: Estimates;
-  /** By run, of every seed. */
+  /** Curves by run, of every seed. */
   readonly curves: ReadonlyMap<string, readonly Curves[]>;
 }
 
@@ -131,13 +131,13 @@ function seriesOf(
   });
 }
 
-/** Of the numbers among them. */
+/** The mean of the numbers among them. */
 function average(values: readonly number[]): number {
   const finite = values.filter(Number.isFinite);
   return finite.reduce((a, b) => a + b, 0) / finite.length;
 }
 
-/** In which times are easily read. */
+/** Units in which times are easily read. */
 function unitOf(times: readonly number[]): { unit: string; seconds: number } {
   const longest = Math.max(0, ...times);
   if (longest > 3 * 3600) return { unit: 'hours', seconds: 3600 };

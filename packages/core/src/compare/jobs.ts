@@ -16,7 +16,7 @@ import { dataOf } from '../question/training.ts';
 export interface Job {
   readonly run: string;
   readonly seed: number;
-  /** Of a merged policy that of the first of its runs. */
+  /** The configuration; of a merged policy that of the first of its runs. */
   readonly config: Config;
   readonly hash: string;
   readonly file: string;
@@ -89,7 +89,7 @@ async function filesOf(config: Config, print: Print): Promise<Record<string, str
   return Object.fromEntries(await Promise.all(printed));
 }
 
-/** Of a file its content, of a model's directory its configuration and the sizes of its weights, of the hub its name. */
+/** What stands for a file its content, for a model's directory its configuration and sizes, for the hub its name. */
 async function fingerprint(file: string): Promise<string> {
   if (!existsSync(file)) {
     if (isHubId(file)) return file;

@@ -11,7 +11,7 @@ import { configOf, type Comparison, type RunDefinition } from './definition.ts';
 import { readPace, writePace, type Pace } from './result.ts';
 
 export interface PaceOptions {
-  /** Of all that decides how long a pilot takes. */
+  /** A hash of all that decides how long a pilot takes. */
   readonly hashOf: (pilot: Config) => Promise<string>;
   readonly onStep: (run: string, done: number, total: number) => void;
   readonly signal: AbortSignal | undefined;
@@ -65,7 +65,7 @@ export async function predictedPace(comparison: Comparison): Promise<Map<string,
 
 async function measure(run: string, full: Config, pilot: Config, options: PaceOptions): Promise<number> {
   const { onStep, signal } = options;
-  // Of a comparison that was stopped.
+  // What a comparison left that was stopped.
   const remove = (): void => rmSync(pilot.output, { recursive: true, force: true });
   remove();
   const { interrupted } = await train(pilot, {

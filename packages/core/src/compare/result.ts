@@ -24,12 +24,12 @@ const schema = z.strictObject({
   /** sha256 of all that decides the result: the configuration without its output, and the held-out files. */
   hash: z.string(),
   steps: z.int().min(0),
-  /** Of training, by phase, in seconds. */
+  /** Seconds of training, by phase. */
   seconds: z.record(z.string(), z.number()),
-  /** By file, in percent. */
+  /** Percent, by file. */
   metrics: z.record(z.string(), z.record(z.string(), z.number())),
   curves: curvesSchema,
-  /** By file: gzip of JSON, as base64. */
+  /** Answers by file: gzip of JSON, as base64. */
   answers: z.record(z.string(), z.string()),
 });
 
@@ -37,13 +37,13 @@ export type StoredResult = Omit<z.output<typeof schema>, 'answers'> & {
   readonly answers: Readonly<Record<string, readonly Answered[]>>;
 };
 
-/** At most so much JSON is unpacked from a file. */
+/** Bytes of JSON that are unpacked from a file, at most. */
 const maxBytes = 1 << 28;
 
 const sampledSchema = z.strictObject({
   run: z.string(),
   hash: z.string(),
-  /** By file. */
+  /** Questions by file. */
   questions: z.record(
     z.string(),
     z.array(

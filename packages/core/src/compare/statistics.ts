@@ -9,7 +9,7 @@ import type { Evaluation } from '../tasks/task.ts';
 export interface SampleGroup {
   readonly name: string;
   readonly size: number;
-  /** In percent; of samples for which a metric is undefined it is absent. */
+  /** Percent; absent where a metric is undefined for these samples. */
   readonly metrics: (evaluations: readonly Evaluation[]) => Readonly<Record<string, number>>;
 }
 
@@ -24,7 +24,7 @@ export interface Column {
 
 export interface Estimate {
   readonly mean: number;
-  /** Of 95%. */
+  /** Ends of the interval of 95%. */
   readonly low: number;
   readonly high: number;
 }
@@ -37,9 +37,9 @@ export interface Difference extends Estimate {
 }
 
 export interface Estimates {
-  /** By policy and column. */
+  /** Estimates by policy and column. */
   readonly values: ReadonlyMap<string, ReadonlyMap<string, Estimate>>;
-  /** Of the reference to each other policy, in its favour where positive. */
+  /** Differences of the reference to each other policy, in its favour where positive. */
   readonly differences: ReadonlyMap<string, ReadonlyMap<string, Difference>>;
 }
 

@@ -13,13 +13,13 @@ export interface ComparedPolicies {
   readonly updates: ReadonlyMap<string, number>;
   /** Seconds of training per run, mean over seeds. */
   readonly seconds: ReadonlyMap<string, number>;
-  /** Of many sampled answers, by file. */
+  /** Results of many sampled answers, by file. */
   readonly passes: ReadonlyMap<string, Passes>;
 }
 
 /** Many sampled answers to the questions of a file. */
 export interface Passes {
-  /** By policy: [k, percent of questions that one of k answers solves]. */
+  /** [k, percent of questions that one of k answers solves], by policy. */
   readonly passAtK: ReadonlyMap<string, readonly (readonly [k: number, percent: number])[]>;
   readonly byDifficulty: readonly DifficultyRow[];
 }

@@ -1,4 +1,4 @@
-/** From a YAML file and `key=value` overrides to a checked configuration. Messages name file and line. */
+/** A YAML file and `key=value` overrides become a checked configuration. Messages name file and line. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';

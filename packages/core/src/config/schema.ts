@@ -344,7 +344,7 @@ const shape = z.strictObject({
   threads: key('of the tensor library', count.optional(), { unset: 'its own choice', effect: 'harmless' }),
   // Compared by what they hold, where a run is resumed.
   plugins: key(
-    "modules of one's own with tasks and rewards ([extending.md](extending.md))",
+    "modules of one's own: tasks, rewards, readers, paradigms ([extending.md](extending.md))",
     z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(z.string())).default([]),
     { path: 'file', effect: 'harmless', unset: 'none' },
   ),

@@ -31,11 +31,11 @@ export interface Finding {
   /** An error is a row that cannot be used. */
   readonly severity: 'error' | 'warning';
   readonly file: string;
-  /** From 1; a finding about several has `lines`. */
+  /** Number from 1; a finding about several has `lines`. */
   readonly line?: number;
   readonly lines?: readonly number[];
   readonly message: string;
-  /** Of the sample, where it names one. */
+  /** The id of the sample, where it names one. */
   readonly id?: string;
 }
 

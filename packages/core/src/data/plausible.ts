@@ -82,7 +82,7 @@ export function implausible(file: string, all: readonly Boxed[]): Finding[] {
   return [];
 }
 
-/** With x and y in each other's place. */
+/** The box with x and y in each other's place. */
 const exchanged = (boxed: Boxed): Boxed => ({
   ...boxed,
   boxes: boxed.boxes.map(([x0, y0, x1, y1]): Numbers => [y0, x0, y1, x1]),

@@ -1,4 +1,4 @@
-/** From the responses of an evaluation to its metrics. */
+/** The responses of an evaluation become its metrics. */
 import { average } from '../objective/advantage.ts';
 import { scorerOf, scoreGroups, totalReward, type Scorer, type Subject } from '../reward/reward.ts';
 import type { Answer, Evaluation } from '../tasks/task.ts';

@@ -18,7 +18,7 @@ const exportDtypes = ['float32', 'bfloat16', 'float16'] as const;
 export type ExportDtype = (typeof exportDtypes)[number];
 
 export interface ExportOptions extends PixelLimits {
-  /** Of full weights; unset: the one that the checkpoint's `config.json` states. */
+  /** Dtype of full weights; unset: the one that the checkpoint's `config.json` states. */
   readonly dtype?: ExportDtype | undefined;
   /** Full weights of more bytes are cut into several files; 5 GB unless said. */
   readonly maxShardBytes?: number | undefined;
@@ -30,7 +30,7 @@ export interface Exported {
   readonly directory: string;
   /** What the directory holds. */
   readonly kind: 'model' | 'adapter';
-  /** Of full weights. */
+  /** Dtype of full weights. */
   readonly dtype?: ExportDtype;
   readonly files: readonly string[];
 }

@@ -27,7 +27,7 @@ const companions = [
 
 export type Writers = Record<string, (file: string) => void>;
 
-/** In the order in which `save_pretrained` writes. */
+/** Tensors in the order in which `save_pretrained` writes. */
 export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string, Tensor> =>
   new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
 

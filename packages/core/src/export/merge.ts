@@ -14,11 +14,13 @@ import {
   saveShardedSafetensors,
   scope,
   TorchError,
+  type Device,
   type LazyTensor,
   type SafetensorsIndex,
   type Tensor,
 } from '@visurf/torch';
 
+import { resolveDevice } from '../device.ts';
 import { UserError } from '../errors.ts';
 import { loadModelConfig } from '../families/config.ts';
 import { isAdapterDirectory } from '../model/peft.ts';
@@ -33,6 +35,11 @@ export type MergeMethod =
   | { readonly method: 'linear' | 'slerp'; readonly weight: number }
   /** `base` is what both models were trained from, `scale` is s. */
   | { readonly method: 'task-arithmetic'; readonly base: string; readonly scale: number };
+
+export interface MergeOptions extends Omit<ExportOptions, 'merge'> {
+  /** Which computes; what is written is the same but for rounding. */
+  readonly device?: Device | undefined;
+}
 
 /** cos of an angle that counts as none. */
 const ALIGNED = 0.9995;
@@ -112,7 +119,7 @@ export function mergeModels(
   models: readonly [string, string],
   how: MergeMethod,
   output: string,
-  options: Omit<ExportOptions, 'merge'> = {},
+  options: MergeOptions = {},
 ): Exported {
   const sources: Source[] = [];
   try {
@@ -121,8 +128,9 @@ export function mergeModels(
     const [origin] = models;
     const dtype = options.dtype ?? ownDtype(origin);
     const combine = combination(how);
+    const device = resolveDevice(options.device ?? 'cpu');
     const merged = [...sources[0]!.names].map(([key, name]): [string, LazyTensor] => {
-      const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to('float32');
+      const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to({ device }).to('float32');
       const make = (): Tensor => combine(sources.map(read)).to(dtype);
       return [name, { dtype, shape: sources[0]!.weights.shapeOf(name), make }];
     });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import {
   callOp,
   empty,
+  isOutOfMemory,
   nn,
   openSafetensors,
   scope,
@@ -136,7 +137,7 @@ export function loadModel(directory: string, { dtype = 'float32', device = 'cpu'
       const names = namesInFile(model, weights, directory);
       model.replaceParameters((key, { shape }) => {
         const name = names.get(key) ?? key;
-        const copy = empty(shape, { dtype: dtypeOf(key, name), device }).copy_(weights.get(name));
+        const copy = empty(shape, { dtype: dtypeOf(key, name), device }).copy_(weights.get(name).to({ device }));
         if (isFinite(copy)) return copy;
         throw new UserError(`tensor ${name} holds values that are not finite`, {
           where: directory,
@@ -149,7 +150,7 @@ export function loadModel(directory: string, { dtype = 'float32', device = 'cpu'
     }
     return model;
   } catch (error) {
-    if (!(error instanceof TorchError)) throw error;
+    if (!(error instanceof TorchError) || isOutOfMemory(error)) throw error;
     const { message } = error;
     const where = message.includes(directory) ? undefined : directory;
     throw new UserError(message, { where, remedy: remedyFor(directory), cause: error });

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { hasCode } from '../errors.ts';
 import { replaceFile } from '../disk/durable.ts';
 
-/** Of a process: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in the user's cache. */
+/** The cache of a process: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in the user's cache. */
 export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
   if (env.HF_HUB_CACHE) return env.HF_HUB_CACHE;
   return path.join(homeOf(env), 'hub');

@@ -123,7 +123,7 @@ async function receive(
   }, silence);
   try {
     let failure: unknown;
-    // Of a server that knows no ranges the beginning comes again.
+    // A server that knows no ranges sends the beginning again.
     let skip = 0;
     const blob = await downloadFile({
       repo: id,

@@ -1,4 +1,4 @@
-/** From scored responses to a group: everything that is decided about its label, and the advantages of all. */
+/** Scored responses become a group: everything that is decided about its label, and the advantages of all. */
 import { groupAdvantages, type Baseline, type Std } from '../objective/advantage.ts';
 import { totalReward, type Scorer } from '../reward/reward.ts';
 import type { Group, Label, Prompt, Response, Rollout, Sample, Terms } from '../types.ts';

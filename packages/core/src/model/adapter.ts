@@ -56,6 +56,11 @@ export class Adapter extends nn.Module {
     });
   }
 
+  /** Whether it adds s B A x with the factors that are trained. */
+  get isPlain(): boolean {
+    return this._enabled && !this._atStart && (this._seed === undefined || this.dropout === 0);
+  }
+
   /** s B A dropout(x), in the dtype of the product. */
   forward(x: Tensor, dtype: DType | undefined): Tensor {
     const { a, b } =
@@ -90,7 +95,7 @@ export class Adapter extends nn.Module {
   /** The mask depends on the seed alone: a layer that is computed again for its gradient drops the same elements. */
   #drop(x: Tensor): Tensor {
     if (this._seed === undefined || this.dropout === 0) return x;
-    const noise = rand(x.shape, { generator: new Generator(this._seed), device: x.device });
+    const noise = rand(x.shape, { generator: new Generator(this._seed, x.device), device: x.device });
     return x.mul(
       noise
         .ge(this.dropout)

@@ -5,9 +5,11 @@
  *
  * Legend: B prompts, K responses each, L prompt tokens, T new tokens, S own keys, g query heads per key head, d head size.
  */
-import { cat, functional, tensor, zeros, type Tensor } from '@visurf/torch';
+import { arange, callOp, cat, full, functional, tensor, zeros, type DType, type Tensor } from '@visurf/torch';
 
+import type { Precision } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { hasFlashAttention, packedSequences, type PackedSequences } from './sequences.ts';
 
 /** How the tokens of a packed row [prompt | responses] lie: L of the prompt, then K responses of T (or none). */
 export interface Layout {
@@ -16,7 +18,12 @@ export interface Layout {
   readonly prefix: number;
   readonly responses: number;
   readonly tokens: number;
+  /** What attention on a GPU goes by, made once for all layers: `responseMask`, or sequences by the places that ask. */
+  readonly mask?: Tensor | undefined;
+  readonly sequences?: ReadonlyMap<number, PackedSequences>;
 }
+
+type Place = Pick<Tensor, 'dtype' | 'device'>;
 
 /** Keys and values of one layer: [B, KV, L, d]. */
 export interface KeyValues {
@@ -38,20 +45,24 @@ function prefixAttention(q: Tensor, { keys, values }: KeyValues): Tensor {
 }
 
 /** [Q, L] for the last Q of L places, added to scores like those of q. */
-function causalMask(asked: number, length: number, { dtype, device }: Tensor): Tensor {
-  const values = new Float32Array(asked * length);
-  for (let i = 0; i < asked; i++) values.fill(-Infinity, i * length + length - asked + i + 1, (i + 1) * length);
-  return tensor(values, { shape: [asked, length], device }).to(dtype);
-}
+const causalMask = (asked: number, length: number, { dtype, device }: Tensor): Tensor =>
+  full([asked, length], -Infinity, { dtype, device }).triu(length - asked + 1);
 
 /**
- * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU.
+ * Attention of prompts and their responses in packed rows: a kernel of ours on the CPU, flash attention on GPUs.
  * @param qkv of the last Q of S places [B, Q, H, d], and of all [B, S, KV, d], S = L + K T
+ * @param precision of products
  * @returns [B, Q, H * d]
  */
-export function packedAttention(qkv: readonly [Tensor, Tensor, Tensor], layout: Layout): Tensor {
+export function packedAttention(
+  qkv: readonly [Tensor, Tensor, Tensor],
+  layout: Layout,
+  precision: Precision = 'float32',
+): Tensor {
   const { lengths, responses, tokens } = layout;
-  if (qkv[0].device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  const { device } = qkv[0];
+  if (device === 'cpu') return functional.packedAttention(qkv, lengths, responses, tokens);
+  if (hasFlashAttention(device, precision, qkv[0].size(3))) return packedSequences(qkv, layout);
   return composedAttention(qkv, layout);
 }
 
@@ -71,27 +82,22 @@ export function composedAttention([q, k, v]: readonly [Tensor, Tensor, Tensor], 
     ownQ.reshape(batch, responses, tokens, heads, size),
     shared,
     { keys: perResponse(ownK), values: perResponse(ownV) },
-    responseMask(layout, q),
+    layout.mask ?? responseMask(layout, q),
   );
   return cat([prefixAttention(prefixQ, shared), ownOut.view(batch, own, -1)], 1).view(batch, asked, -1);
 }
 
 /**
- * [B or 1, 1, 1, 1, T, L + T], added to scores like those of q: -Infinity at padding of the prompt and at what comes
- * later; one for all prompts of equal length.
+ * [B or 1, 1, 1, 1, T, L + T], added to scores: -Infinity at padding of the prompt and at what comes later; one for all
+ * prompts of equal length.
  */
-function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Tensor): Tensor {
-  const batch = lengths.every((length) => length === prefix) ? 1 : lengths.length;
+export function responseMask({ lengths, prefix, tokens }: Layout, { dtype, device }: Place): Tensor {
   const width = prefix + tokens;
-  const values = new Float32Array(batch * tokens * width);
-  for (let b = 0; b < batch; b++) {
-    for (let t = 0; t < tokens; t++) {
-      const row = (b * tokens + t) * width;
-      values.fill(-Infinity, row + (lengths[b] ?? prefix), row + prefix);
-      values.fill(-Infinity, row + prefix + t + 1, row + width);
-    }
-  }
-  return tensor(values, { shape: [batch, 1, 1, 1, tokens, width], device }).to(dtype);
+  const later = full([1, 1, 1, 1, tokens, width], -Infinity, { dtype, device }).triu(prefix + 1);
+  if (lengths.every((length) => length === prefix)) return later;
+  const padding = new Float32Array(lengths.length * width);
+  lengths.forEach((length, b) => padding.fill(-Infinity, b * width + length, b * width + prefix));
+  return later.add(tensor(padding, { shape: [lengths.length, 1, 1, 1, 1, width], device }).to(dtype));
 }
 
 /**
@@ -146,11 +152,40 @@ function sharedPrefixAttention(q: Tensor, prefix: KeyValues, own: KeyValues, mas
 }
 
 /**
+ * Where in their caches the new tokens of all rows go, on a device that computes it for itself: with every token the
+ * same work on the same tensors.
+ */
+export interface NextPlace {
+  /** int64 [1]: the number of tokens that are there. */
+  readonly index: Tensor;
+  /** Added to the scores, [B or 1, 1, 1, 1, 1, L + capacity]: -Infinity at padding and behind the new token. */
+  readonly mask: Tensor;
+}
+
+/**
+ * @param padding added to the scores of the prefix of L tokens, [B, 1, 1, 1, 1, L]
+ * @param capacity of the caches
+ */
+export function placeAt(
+  index: Tensor,
+  padding: Tensor | undefined,
+  prefix: number,
+  capacity: number,
+  dtype: DType,
+): NextPlace {
+  const later = arange(0, capacity).gt(index);
+  const batch = padding?.size(0) ?? 1;
+  const own = zeros([batch, 1, 1, 1, 1, capacity], { dtype }).maskedFill(later, -Infinity);
+  return { index, mask: cat([padding ?? zeros([1, 1, 1, 1, 1, prefix], { dtype }), own], -1) };
+}
+
+/**
  * Attention of one new token of K responses per prompt, which is added to `own`: the decoding form of
  * `sharedPrefixAttention`, a kernel of ours on the CPU.
  * @param qkv [B, K, H, d] and [B, K, KV, d] before rotation
  * @param prefix [B, KV, d, L] and [B, KV, L, d]
- * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled
+ * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled; what lies behind them
+ *   must be finite where `at` is a `NextPlace`
  * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
  * @returns [B, K, H * d]
  */
@@ -159,16 +194,14 @@ export function decodeAttention(
   rotation: Rotation,
   prefix: functional.DecodingCache,
   own: functional.DecodingCache,
-  at: number,
+  at: number | NextPlace,
   padding: Tensor | undefined,
 ): Tensor {
-  if (qkv[0].device === 'cpu') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
+  if (typeof at === 'number') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
   const [q, k] = [rotate(qkv[0], rotation), rotate(qkv[1], rotation)];
-  own.keys.select(4, at).copy_(k.transpose(1, 2));
-  own.values.select(3, at).copy_(qkv[2].transpose(1, 2));
+  callOp('index_copy_', own.keys, 4, at.index, k.transpose(1, 2).unsqueeze(-1));
+  callOp('index_copy_', own.values, 3, at.index, qkv[2].transpose(1, 2).unsqueeze(3).to(own.values.dtype));
   const shared = { keys: prefix.keys.transpose(-1, -2), values: prefix.values };
-  const seen = { keys: own.keys.narrow(4, 0, at + 1).transpose(-1, -2), values: own.values.narrow(3, 0, at + 1) };
-  const { dtype, device } = q;
-  const mask = padding && cat([padding, zeros([...padding.shape.slice(0, -1), at + 1], { dtype, device })], -1);
-  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, mask).squeeze(2);
+  const seen = { keys: own.keys.transpose(-1, -2), values: own.values };
+  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, at.mask).squeeze(2);
 }

@@ -1,7 +1,7 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout } from './attention.ts';
+import { decodeAttention, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
 import { Projection, projectGated, projectTogether } from './projection.ts';
@@ -55,13 +55,14 @@ class SelfAttention extends nn.Module {
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
   prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
     const [q, k, v] = this.#project(x, rotation, from);
-    const attended = this.o_proj.forward(packedAttention([q, k, v], layout));
+    const attended = this.o_proj.forward(packedAttention([q, k, v], layout, this.q_proj._precision));
     return [attended, { keys: k.transpose(1, 2), values: v.transpose(1, 2) }];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
   packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor {
-    return this.o_proj.forward(packedAttention(this.#project(x, rotation, from), layout));
+    const qkv = this.#project(x, rotation, from);
+    return this.o_proj.forward(packedAttention(qkv, layout, this.q_proj._precision));
   }
 
   /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
@@ -70,7 +71,7 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
@@ -134,10 +135,10 @@ export interface DecoderBlock extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor;
-  /** With which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
+  /** Weights with which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
   readonly _whole: functional.DecoderWeights | undefined;
   /**
    * To be called before many passes of `decode`, with weights that stay as they are until `endDecoding`.
@@ -186,7 +187,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
@@ -246,7 +247,7 @@ export class Decoder extends nn.Module {
     rotation: Rotation,
     prefix: readonly functional.DecodingCache[],
     own: readonly functional.DecodingCache[],
-    at: number,
+    at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {
@@ -255,7 +256,7 @@ export class Decoder extends nn.Module {
       return { layer, prefix: shared, own: mine };
     });
     const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
-    if (whole.length === caches.length) {
+    if (whole.length === caches.length && typeof at === 'number') {
       return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
     }
     let stream = x;

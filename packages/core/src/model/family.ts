@@ -32,7 +32,7 @@ export interface PixelArea {
 export interface Family {
   /** `model_type` of config.json, and the name of the folder. */
   readonly name: string;
-  /** As its authors write it. */
+  /** The name that its authors write. */
   readonly title: string;
 
   /** The shape that a config.json describes. @throws UserError or ZodError where it describes none of this family */
@@ -41,7 +41,7 @@ export interface Family {
   readonly keys: Keys;
 
   readonly processor: Processor;
-  /** In which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
+  /** Units in which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
   readonly coordinates: 'resized' | 'thousandths';
   /** Positions between two temporal patches of a video whose patches last so many seconds. */
   readonly interval: (seconds: number, tokensPerSecond: number | undefined) => number;
@@ -59,7 +59,7 @@ export interface Family {
   readonly layer: (config: TextConfig, index: number) => DecoderBlock;
   /** What one block leaves behind for its gradient, per row. */
   readonly kept: {
-    /** Of a decoder layer, beside its attention. */
+    /** What a decoder layer keeps, beside its attention. */
     readonly layer: (config: TextConfig, isHalf: boolean) => Kept;
     readonly tower: (config: VisionConfig) => Kept;
   };

@@ -2,8 +2,11 @@
  * Image tokens of a frozen vision tower, and what goes with them, by image; least recently used ones are dropped when a
  * budget of bytes is full.
  */
-import { keep } from '@visurf/torch';
+import { keep, scope } from '@visurf/torch';
 
+import type { Grid, Prompt } from '../types.ts';
+import type { ModelConfig } from './config.ts';
+import { visualGrids } from './pack.ts';
 import type { Flow } from './stage.ts';
 
 const bytesOf = (features: Flow): number =>
@@ -35,6 +38,10 @@ export class FeatureCache {
     return mine;
   }
 
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
   get bytes(): number {
     return this.#bytes;
   }
@@ -56,4 +63,61 @@ export class FeatureCache {
     this.#bytes -= bytesOf(features);
     for (const each of features) each.dispose();
   }
+}
+
+/** An image or a video of a prompt. */
+export interface Picture {
+  readonly grid: Grid;
+  readonly pixels: Float32Array;
+  /** What its features depend on; undefined where they are not remembered. */
+  readonly key: string | undefined;
+}
+
+/** In the order in which they appear. */
+export function picturesOf(prompt: Prompt, config: ModelConfig): Picture[] {
+  const { images, pixelValues, videoGridThw } = prompt;
+  const grids = visualGrids(prompt, config);
+  const total = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+  let at = 0;
+  return grids.map((grid, i) => {
+    const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
+    const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
+    const file = videoGridThw ? undefined : images?.[i];
+    return { grid, pixels, key: file === undefined ? undefined : `${grid.join('x')} ${file}` };
+  });
+}
+
+type Encode = (pixels: readonly Float32Array[], grids: readonly Grid[]) => Flow;
+
+/**
+ * Of every picture, remembered or computed. On the CPU one at a time: features do not depend, in their last bits, on what
+ * else is computed or remembered. A card has too little to do then, and is given all that are missing at once.
+ */
+export function rememberedFeatures(
+  pictures: readonly Picture[],
+  cache: FeatureCache,
+  config: ModelConfig,
+  encode: Encode,
+  together: boolean,
+): Flow[] {
+  const distinct = new Map(pictures.map((each) => [each.key ?? each, each]));
+  const missing = [...distinct.values()].filter(({ key }) => together && (key === undefined || !cache.has(key)));
+  const features = missing.length > 0 ? encodeTogether(missing, config, encode) : [];
+  const computed = new Map(missing.map((each, i) => [each.key ?? each, features[i]!]));
+  return pictures.map((each) => {
+    const compute = (): Flow => computed.get(each.key ?? each) ?? scope(() => encode([each.pixels], [each.grid]));
+    return each.key === undefined ? compute() : cache.get(each.key, compute);
+  });
+}
+
+function encodeTogether(pictures: readonly Picture[], { vision }: ModelConfig, encode: Encode): Flow[] {
+  const sizes = pictures.map(({ grid: [t, h, w] }) => (t * h * w) / vision.spatialMergeSize ** 2);
+  return scope(() => {
+    const all = encode(
+      pictures.map(({ pixels }) => pixels),
+      pictures.map(({ grid }) => grid),
+    ).map((each) => each.split(sizes, 0));
+    // Copies: a view of all would keep all of them in memory.
+    return pictures.map((_, i) => all.map((own) => own[i]!.clone()) as unknown as Flow);
+  });
 }

@@ -2,9 +2,26 @@
  * Log-probabilities of tokens under the full vocabulary, in chunks of rows: [tokens, vocabulary] never exists for a
  * whole batch. The backward is written out (d log p(y) / d logits = onehot(y) - p), so chunks need no graph.
  */
-import { empty, functional, noGrad, scope, tensor, zeros, type Tensor } from '@visurf/torch';
+import {
+  cat,
+  deviceMemory,
+  empty,
+  functional,
+  noGrad,
+  scope,
+  tensor,
+  zeros,
+  type Device,
+  type Tensor,
+} from '@visurf/torch';
 
 import { chunkElements } from '../budgets.ts';
+
+/** What tensors can have; undefined where that is the host's. */
+function freeMemory(device: Device): number | undefined {
+  const own = deviceMemory(device);
+  return own && (own.free ?? 0) + own.reserved - own.allocated;
+}
 
 export interface ScoredTokens {
   /** [N] */
@@ -28,7 +45,7 @@ export function scoreTokens(
   weight: Tensor,
   targets: readonly number[],
   precision: 'float32' | 'bfloat16',
-  elements = chunkElements,
+  elements = chunkElements(freeMemory(hidden.device)),
 ): ScoredTokens {
   const rows = targets.length;
   const { device } = hidden;
@@ -36,31 +53,35 @@ export function scoreTokens(
   const starts = Array.from({ length: Math.ceil(rows / step) }, (_, i) => i * step);
   const cast = (x: Tensor): Tensor => (precision === 'bfloat16' ? x.to('bfloat16') : x);
   const raise = (x: Tensor): Tensor => (precision === 'bfloat16' ? x.to('float32') : x);
+  const index = tensor(targets, { dtype: 'int64', device }).unsqueeze(1);
 
-  const chunk = (start: number): { states: Tensor; logProbs: Tensor; index: Tensor } => {
+  interface Chunk {
+    readonly states: Tensor;
+    readonly logProbs: Tensor;
+    readonly index: Tensor;
+  }
+  const chunk = (start: number, matrix: Tensor): Chunk => {
     const length = Math.min(step, rows - start);
     const states = cast(hidden.narrow(0, start, length));
-    const index = tensor(targets.slice(start, start + length), { dtype: 'int64', device }).unsqueeze(1);
-    return {
-      states,
-      index,
-      logProbs: scope(() => raise(functional.linear(states, cast(weight))).logSoftmax(-1)),
-    };
+    const logProbs = scope(() => raise(functional.linear(states, matrix)).logSoftmax(-1));
+    return { states, index: index.narrow(0, start, length), logProbs };
   };
 
-  const logProbs = new Float64Array(rows);
   // One chunk is kept for the pullback; several are computed again.
-  let only: ReturnType<typeof chunk> | undefined;
-  noGrad(() => {
-    for (const start of starts) {
-      const kept = scope(() => {
-        const current = chunk(start);
-        logProbs.set(current.logProbs.gather(1, current.index).toFloat64Array(), start);
-        return starts.length === 1 ? current : undefined;
-      });
-      only = kept;
-    }
-  });
+  const { logProbs, only } = noGrad(() =>
+    scope(() => {
+      const matrix = cast(weight);
+      const chunks = starts.map((start) =>
+        scope(() => {
+          const current = chunk(start, matrix);
+          const chosen = current.logProbs.gather(1, current.index);
+          return { chosen, kept: starts.length === 1 ? current : undefined };
+        }),
+      );
+      const all = chunks.length > 0 ? cat(chunks.map(({ chosen }) => chosen)).toFloat64Array() : new Float64Array();
+      return { logProbs: all, only: chunks[0]?.kept };
+    }),
+  );
 
   const pullback = (coefficients: Float64Array): Tensor =>
     scope(() =>
@@ -69,16 +90,16 @@ export function scoreTokens(
         const gradient = empty(hidden.shape, { dtype: hidden.dtype, device });
         if (weight.requiresGrad) weight.grad ??= zeros(weight.shape, { dtype: weight.dtype, device: weight.device });
         const { grad } = weight;
+        const matrix = cast(weight);
+        const dtype = precision === 'bfloat16' ? 'float32' : hidden.dtype;
+        const all = tensor(coefficients, { device }).to(dtype).unsqueeze(1);
         for (const start of starts) {
           scope(() => {
-            const { states, index, logProbs: scores } = only ?? chunk(start);
-            const length = states.size(0);
-            const dtype = scores.dtype;
-            const chosen = coefficients.subarray(start, start + length);
-            const factors = tensor(chosen, { dtype: 'float64', device }).to(dtype).unsqueeze(1);
-            const gradLogits = cast(scores.exp().mul_(factors.neg()).scatterAdd_(1, index, factors));
+            const { states, index: own, logProbs: scores } = only ?? chunk(start, matrix);
+            const factors = all.narrow(0, start, states.size(0));
+            const gradLogits = cast(scores.exp().mul_(factors.neg()).scatterAdd_(1, own, factors));
             if (weight.requiresGrad) addProduct(grad!, gradLogits, states);
-            gradient.narrow(0, start, length).copy_(functional.linear(gradLogits, cast(weight).t()));
+            gradient.narrow(0, start, states.size(0)).copy_(functional.linear(gradLogits, matrix.t()));
           });
         }
         return gradient;

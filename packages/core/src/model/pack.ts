@@ -23,7 +23,7 @@ export interface Packed {
   readonly positions: readonly [Int32Array, Int32Array, Int32Array];
   /** Places among the B * S tokens that features of images and videos take, in the order in which they appear. */
   readonly imagePlaces: readonly number[];
-  /** For every response token, in order: the place whose hidden state predicts it, and the token. */
+  /** Places whose hidden states predict the tokens of responses, in order, and those tokens. */
   readonly predictors: readonly number[];
   readonly targets: readonly number[];
   /** [B, L]: -Infinity at the padding of the prompts; undefined where all are equally long. */
@@ -85,7 +85,7 @@ export function visualGrids(prompt: Prompt, { imageTokenId, videoTokenId, vision
   return grids;
 }
 
-/** Within its window, sliding attention is attention: the same numbers. */
+/** Sliding attention is attention within its window: the same numbers. */
 export function requireVisible(length: number, { text: { slidingWindow } }: Pick<ModelConfig, 'text'>): void {
   if (slidingWindow === undefined || length <= slidingWindow) return;
   throw new UserError(`${length} tokens do not fit into the sliding window of ${slidingWindow} tokens`, {

@@ -29,7 +29,7 @@ const none = (what: string) => z.unknown().refine(isNothing, `${what} is not sup
 const configSchema = z.looseObject({
   peft_type: z.literal('LORA', 'only LoRA adapters are supported'),
   base_model_name_or_path: z.string().nullish(),
-  /** Of a base on the hub. */
+  /** Commit of a base on the hub. */
   revision: z.string().nullish(),
   r: z.int().positive(),
   lora_alpha: z.number().positive(),
@@ -234,7 +234,7 @@ function shortNames(model: QwenVL, modules: string[], targets: LoraSettings['tar
   return met.length === modules.length ? names.sort() : modules;
 }
 
-/** By which class PEFT opens the base model. */
+/** The class by which PEFT opens the base model. */
 function autoMapping(base: string): Record<string, string> | null {
   const file = join(base, 'config.json');
   if (!existsSync(file)) return null;

@@ -52,17 +52,22 @@ export class Projection extends nn.Linear {
   _precision: Precision = 'float32';
   /** Whether passes without a graph pack the weights: for many passes with few rows. */
   _pack = false;
-  /** For passes without a graph: the layer's own weights, and those joined with others'. */
+  /** The layer's own weights, and those joined with others', for passes without a graph. */
   _fixed: FixedProduct | undefined;
   _joint: FixedProduct | undefined;
+  /** Likewise adapters, of so many layers of which this is the first. */
+  readonly _adapters = new Map<number, JointAdapters>();
 
   override forward(x: Tensor): Tensor {
-    const out = this.#forward(x);
+    const [adapted] = adaptedTogether([this], x) ?? [];
+    if (adapted) return adapted;
+    const out = this._base(x);
     if (!this.lora?._enabled) return out;
     return out.add(this.lora.forward(x, this._precision === 'float32' ? undefined : this._precision));
   }
 
-  #forward(x: Tensor): Tensor {
+  /** Without what LoRA adds. */
+  _base(x: Tensor): Tensor {
     if (this.#trains()) return this.#multiply(x, this);
     if (this._precision === 'float32' && !this._pack) return functional.linear(x, this.weight, this.bias);
     return (this._fixed ??= new FixedProduct(this, this._precision, this._pack)).multiply(x);
@@ -81,6 +86,8 @@ export class Projection extends nn.Linear {
     this._fixed?.dispose();
     this._joint?.dispose();
     this._fixed = this._joint = undefined;
+    for (const each of this._adapters.values()) [each.a, ...each.b].forEach((factor) => factor.dispose());
+    this._adapters.clear();
   }
 
   #trains(): boolean {
@@ -128,14 +135,63 @@ function jointProduct(projections: readonly Projection[], x: Tensor): Tensor | u
   });
 }
 
+/** Of layers with the same input: A of all [sum of ranks, in], and s B^T of each [rank, out]. */
+interface JointAdapters {
+  readonly a: Tensor;
+  readonly b: readonly Tensor[];
+}
+
+/**
+ * The layers with what their adapters add, for passes without a graph on a GPU, where a token costs as much as it has
+ * kernels: the input is cast once, A of all layers is one product, and s B is added as it is multiplied.
+ * @returns undefined where it does not apply
+ */
+function adaptedTogether(projections: readonly Projection[], x: Tensor): Tensor[] | undefined {
+  if (isGradEnabled() || x.device === 'cpu' || !projections.every(({ lora }) => lora?.isPlain)) return undefined;
+  const [first] = projections as [Projection];
+  const { _precision: precision } = first;
+  let joint = first._adapters.get(projections.length);
+  if (!joint) {
+    joint = scope(() => {
+      const adapters = projections.flatMap(({ lora }) => lora ?? []);
+      const factor = (each: Tensor): Tensor => keep(inPrecision(each, precision).detach());
+      return {
+        a: factor(cat(adapters.map(({ A }) => A))),
+        b: adapters.map(({ B, scale }) => factor(B.mul(scale).t().contiguous())),
+      };
+    });
+    first._adapters.set(projections.length, joint);
+  }
+  const input = inPrecision(x, precision);
+  const low = functional.linear(input, joint.a);
+  const rows = low.numel / low.size(-1);
+  const parts = low.split(
+    joint.b.map((each) => each.size(0)),
+    -1,
+  );
+  return projections.map((each, i) => {
+    const [out, b] = [each._base(input), joint.b[i]!];
+    return out
+      .view(rows, -1)
+      .addmm(parts[i]!.reshape(rows, -1), b)
+      .view(...out.shape);
+  });
+}
+
 /** One result per projection of the same input, [..., out]; views of a joint one where they were computed together. */
 export function projectTogether(projections: readonly Projection[], x: Tensor): Tensor[] {
   const sizes = projections.map(({ weight }) => weight.size(0));
-  return jointProduct(projections, x)?.split(sizes, -1) ?? projections.map((each) => each.forward(x));
+  return (
+    jointProduct(projections, x)?.split(sizes, -1) ??
+    adaptedTogether(projections, x) ??
+    projections.map((each) => each.forward(x))
+  );
 }
 
 /** silu(gate(x)) * up(x) */
 export function projectGated(gate: Projection, up: Projection, x: Tensor): Tensor {
   const joint = jointProduct([gate, up], x);
-  return joint ? functional.swiglu(joint) : functional.swiglu(gate.forward(x), up.forward(x));
+  if (joint) return functional.swiglu(joint);
+  const [left, right] = adaptedTogether([gate, up], x) ?? [gate.forward(x), up.forward(x)];
+  return functional.swiglu(left!, right);
 }

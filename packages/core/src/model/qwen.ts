@@ -18,13 +18,15 @@ import {
 } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
+import { placeAt, responseMask, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
-import type { FeatureCache } from './features.ts';
+import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
-import { textRotation } from './rope.ts';
+import { textRotation, type Rotation } from './rope.ts';
+import { hasFlashAttention, sequencesIn } from './sequences.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
@@ -66,16 +68,6 @@ function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
   if (!first) return [stream];
   const flat = stream.reshape(-1, stream.size(-1));
   return [flat.indexAdd(0, places, first.to(flat.dtype)).view(...stream.shape), ...later];
-}
-
-function concatenate(arrays: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let offset = 0;
-  for (const each of arrays) {
-    all.set(each, offset);
-    offset += each.length;
-  }
-  return all;
 }
 
 export class QwenVL extends nn.Module {
@@ -166,7 +158,14 @@ export class QwenVL extends nn.Module {
       };
     }
     const tape = new Tape();
-    const pass = this.#here(() => this.#packed(items, tape.run));
+    // Casts for passes without a graph would outlive the stage that is their only user.
+    const run: RunStage = (stage, flow, parts) => {
+      const output = tape.run(stage, flow, parts);
+      for (const part of parts)
+        for (const each of projections(part).values()) if (each.weight.requiresGrad) each.forgetCasts();
+      return output;
+    };
+    const pass = this.#here(() => this.#packed(items, run));
     return { ...pass, backward: (gradient) => this.#here(() => tape.backward(gradient)) };
   }
 
@@ -174,7 +173,10 @@ export class QwenVL extends nn.Module {
   #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
     this.forgetTrained();
     const packed = pack(items, this._config);
-    const { layout, batch } = packed;
+    const { batch } = packed;
+    // Of the last layer only the places that predict something are asked for; observers see all.
+    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
+    const layout = this.#planned(packed.layout, from);
     requireVisible(layout.prefix + layout.tokens, this._config);
     const row = layout.prefix + layout.responses * layout.tokens;
     const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
@@ -185,8 +187,6 @@ export class QwenVL extends nn.Module {
     const imagePlaces = this.#indices(packed.imagePlaces);
     let flow = this.#embed(packed.ids, imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
-    // Of the last layer only the places that predict something are asked for; observers see all.
-    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
     this.model.layers.forEach((layer, i) => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const body = onStream((x) => layer.packed(x, rotation, layout, first));
@@ -201,6 +201,16 @@ export class QwenVL extends nn.Module {
     return { hidden, targets: packed.targets };
   }
 
+  /** With what attention on a GPU goes by; the last layer is asked for the places after `from` alone. */
+  #planned(layout: Layout, from: number): Layout {
+    if (this.device === 'cpu') return layout;
+    if (hasFlashAttention(this.device, this._precision, this._config.text.headSize)) {
+      const row = layout.prefix + layout.responses * layout.tokens;
+      return { ...layout, sequences: new Map([row, row - from].map((asked) => [asked, sequencesIn(layout, asked)])) };
+    }
+    return layout.responses === 0 ? layout : { ...layout, mask: responseMask(layout, this) };
+  }
+
   /** Log-probabilities of every response token (temperature 1, full vocabulary), with their pullback to `hidden`. */
   score(hidden: Tensor, targets: readonly number[]): ScoredTokens {
     return scoreTokens(hidden, this.headWeight, targets, this._precision);
@@ -213,15 +223,16 @@ export class QwenVL extends nn.Module {
   #prefill(prompts: readonly Prompt[]): Prefilled {
     this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
-    const { ids, positions, imagePlaces, layout, batch, padding } = pack(items, this._config);
+    const { ids, positions, imagePlaces, layout: packed, batch, padding } = pack(items, this._config);
+    const lengths = prompts.map(({ inputIds }) => inputIds.length);
+    const from = Math.min(...lengths) - 1;
+    const layout = this.#planned(packed, from);
     const length = layout.prefix;
     requireVisible(length, this._config);
     const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
     const features = this.#encodeImages(prompts, freeingInputs)?.features;
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-    const lengths = prompts.map(({ inputIds }) => inputIds.length);
-    const from = Math.min(...lengths) - 1;
     const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const [next, cache] = scope(() => {
@@ -238,7 +249,7 @@ export class QwenVL extends nn.Module {
     return {
       caches,
       last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
-      padding: padding && this.#place(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
+      padding: padding && this.#inDtype(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
       nextPositions: prompts.map(nextPosition),
     };
   }
@@ -259,13 +270,61 @@ export class QwenVL extends nn.Module {
     const batch = tokens.length / responses;
     requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
     const step = (): Tensor => {
-      const rotation = textRotation([positions, positions, positions], [batch, 1], this._config, this.dtype);
-      const words = this.model.embed_tokens.forward(this.#indices(Array.from(tokens)));
-      const embedded = words.to(this.dtype).view(batch, responses, -1);
-      const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
-      return this.model.norm.forward(x.view(batch * responses, -1));
+      const rotation = this.rotationOf(positions, [batch, 1]);
+      const ids = this.#indices(Array.from(tokens));
+      const place = this.device === 'cpu' ? at : this.#place(tensor([at], { dtype: 'int64' }), prefix, own);
+      return this.#decode(ids, rotation, responses, prefix, own, place);
     };
     return scope(() => this.#here(step));
+  }
+
+  /**
+   * `decode` for a device that is given everything as tensors, of which nothing need be known here.
+   * @param tokens int64 [B * K]
+   * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
+   * @param index int64 [1]: the number of tokens already in `own`
+   */
+  decodeOnDevice(
+    tokens: Tensor,
+    rotation: Rotation,
+    responses: number,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+    index: Tensor,
+  ): Tensor {
+    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    return scope(() => this.#here(step));
+  }
+
+  #decode(
+    tokens: Tensor,
+    rotation: Rotation,
+    responses: number,
+    prefix: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+    at: number | NextPlace,
+  ): Tensor {
+    const rows = tokens.size(0);
+    const embedded = this.model.embed_tokens
+      .forward(tokens)
+      .to(this.dtype)
+      .view(rows / responses, responses, -1);
+    const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
+    return this.model.norm.forward(x.view(rows, -1));
+  }
+
+  #place(
+    index: Tensor,
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+  ): NextPlace {
+    return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
+  }
+
+  /** Of text at such positions, the same on all three axes: cos and sin [...shape, 1, d] on the model's device. */
+  rotationOf(positions: readonly number[], shape: readonly number[]): Rotation {
+    const rotation = (): Rotation => textRotation([positions, positions, positions], shape, this._config, this.dtype);
+    return this.#here(rotation);
   }
 
   /** [N, V] in at least float32 of hidden states [N, D]. */
@@ -302,35 +361,29 @@ export class QwenVL extends nn.Module {
     if (grids.length === 0) return undefined;
     const cache = this._features;
     if (cache && run !== keepingInputs) {
-      const each = noGrad(() => prompts.flatMap((prompt) => this.#cachedFeatures(prompt, cache)));
+      const encode = (pixels: readonly Float32Array[], own: readonly Grid[]): Flow =>
+        this.#encode(pixels, own, freeingInputs).features;
+      const pictures = prompts.flatMap((prompt) => picturesOf(prompt, this._config));
+      const each = noGrad(() => rememberedFeatures(pictures, cache, this._config, encode, this.device !== 'cpu'));
       const [first] = each;
       return {
         features:
           each.length === 1 ? first! : (first!.map((_, i) => cat(each.map((own) => own[i]!))) as unknown as Flow),
       };
     }
-    return this.#encode(concatenate(prompts.flatMap(({ pixelValues }) => pixelValues ?? [])), grids, run);
+    return this.#encode(
+      prompts.flatMap(({ pixelValues }) => pixelValues ?? []),
+      grids,
+      run,
+    );
   }
 
-  #encode(pixels: Float32Array, grids: readonly Grid[], run: RunStage): Encoded {
+  /** @param pixels of prompts or of images, one after the other: they are joined where the model is. */
+  #encode(pixels: readonly Float32Array[], grids: readonly Grid[], run: RunStage): Encoded {
     const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
     const width = inChannels * temporalPatchSize * patchSize ** 2;
-    return this.visual.encode(this.#place(tensor(pixels, { shape: [pixels.length / width, width] })), grids, run);
-  }
-
-  /** One image at a time: features do not depend, in their last bits, on what else is computed or remembered. */
-  #cachedFeatures(prompt: Prompt, cache: FeatureCache): Flow[] {
-    const { images, pixelValues, videoGridThw } = prompt;
-    const grids = visualGrids(prompt, this._config);
-    const total = grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
-    let at = 0;
-    return grids.map((grid, i) => {
-      const share = ((grid[0] * grid[1] * grid[2]) / total) * (pixelValues?.length ?? 0);
-      const pixels = pixelValues?.subarray(at, (at += share)) ?? new Float32Array();
-      const compute = (): Flow => scope(() => this.#encode(pixels, [grid], freeingInputs).features);
-      const file = videoGridThw ? undefined : images?.[i];
-      return file === undefined ? compute() : cache.get(`${grid.join('x')} ${file}`, compute);
-    });
+    const patches = pixels.map((each) => tensor(each, { shape: [each.length / width, width] }));
+    return this.visual.encode(this.#inDtype(patches.length === 1 ? patches[0]! : cat(patches)), grids, run);
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */
@@ -366,7 +419,7 @@ export class QwenVL extends nn.Module {
   #indices(values: readonly number[]): Tensor {
     return tensor(values, { dtype: 'int64' });
   }
-  #place(values: Tensor): Tensor {
+  #inDtype(values: Tensor): Tensor {
     return values.to(this.dtype);
   }
 }

@@ -1,5 +1,16 @@
 /** Rotary position embeddings: 2-D for the vision tower, three axes (M-RoPE) for the decoder. */
-import { arange, callOp, cat, functional, ones, scope, tensor, type DType, type Tensor } from '@visurf/torch';
+import {
+  arange,
+  callOp,
+  cat,
+  currentDevice,
+  functional,
+  ones,
+  scope,
+  tensor,
+  type DType,
+  type Tensor,
+} from '@visurf/torch';
 
 import type { ModelConfig, TextConfig, VisionConfig } from './config.ts';
 import { scaleFrequencies } from './rope-scaling.ts';
@@ -12,15 +23,17 @@ export interface Rotation {
 }
 
 /**
+ * Computed on the CPU and brought to the current device: a GPU rounds the sines of float32 otherwise.
  * @param angles one per token and frequency, [...shape] flat
  * @param scale of the rotated vectors
  */
 function rotation(angles: Float32Array, shape: readonly number[], dtype: DType, scale = 1): Rotation {
   return scope(() => {
-    const half = tensor(angles, { shape });
+    const half = tensor(angles, { shape, device: 'cpu' });
     const scaled = (x: Tensor): Tensor => (scale === 1 ? x : x.mul(scale));
     const [cos, sin] = [scaled(half.cos()), scaled(half.sin())];
-    return { cos: cat([cos, cos], -1).to(dtype), sin: cat([sin.neg(), sin], -1).to(dtype) };
+    const here = (x: Tensor): Tensor => x.to(dtype).to({ device: currentDevice() });
+    return { cos: here(cat([cos, cos], -1)), sin: here(cat([sin.neg(), sin], -1)) };
   });
 }
 

@@ -16,7 +16,7 @@ export interface TextConfig {
   readonly ropeTheta: number;
   /** How many rotary frequencies follow time, height, width, time again ..; they sum to half of the head size. */
   readonly mropeSection: readonly number[];
-  /** Of a model whose reach was extended. */
+  /** The scaling of a model whose reach was extended. */
   readonly ropeScaling?: RopeScaling;
   readonly tiedHead: boolean;
   /** Tokens that some layers see; longer sequences are refused. */

@@ -5,6 +5,7 @@ import type { Grid } from '../types.ts';
 import type { Kept } from './kept.ts';
 import { Projection } from './projection.ts';
 import { rotate, visionRotation, type Rotation } from './rope.ts';
+import { flashAttention, hasFlashAttention, sequencesOf, type Sequences } from './sequences.ts';
 import { keepingInputs, onStream, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 import type { VisionConfig } from './vision-config.ts';
@@ -14,7 +15,7 @@ interface Layer extends nn.Module {
   forward(x: Tensor): Tensor;
 }
 
-/** In which towers of this build differ. */
+/** Parts in which towers of this build differ. */
 export interface TowerParts {
   readonly norm: (width: number) => Layer;
   readonly mlp: (config: VisionConfig) => Layer;
@@ -36,6 +37,8 @@ interface Segments {
   }[];
   /** Restores the order of the rows after several buckets. */
   readonly inverse: Tensor | undefined;
+  /** The runs as they lie, for flash attention. */
+  readonly sequences: Sequences;
 }
 
 /** Everything about a set of images that does not depend on the weights. */
@@ -49,13 +52,16 @@ export interface VisionPlan {
 
 function segments(lengths: readonly number[]): Segments {
   const buckets = bucketByLength(lengths);
+  const sequences = sequencesOf(lengths);
   if (buckets.length === 1) {
     return {
+      sequences,
       buckets: buckets.map(({ length }) => ({ length, rows: undefined })),
       inverse: undefined,
     };
   }
   return {
+    sequences,
     buckets: buckets.map(({ length, rows }) => ({
       length,
       rows: indices(rows),
@@ -110,13 +116,16 @@ class Attention extends nn.Module {
     this._heads = heads;
   }
   /** x [N, D] */
-  forward(x: Tensor, rotation: Rotation, { buckets, inverse }: Segments): Tensor {
+  forward(x: Tensor, rotation: Rotation, { buckets, inverse, sequences }: Segments): Tensor {
     const [rows, width] = [x.size(0), x.size(1)];
     const [q, k, v] = this.qkv
       .forward(x)
       .view(rows, 3, this._heads, width / this._heads)
       .unbind(1) as [Tensor, Tensor, Tensor];
     const [rotatedQ, rotatedK] = [rotate(q, rotation), rotate(k, rotation)];
+    if (hasFlashAttention(x.device, this.qkv._precision, q.size(2))) {
+      return this.proj.forward(flashAttention([rotatedQ, rotatedK, v], sequences, false).reshape(rows, width));
+    }
     const inputs = [rotatedQ, rotatedK, v.to(rotatedQ.dtype)];
     const parts = buckets.map(({ length, rows: chosen }) => {
       const [bq, bk, bv] = inputs.map((each) =>

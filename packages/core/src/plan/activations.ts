@@ -6,21 +6,28 @@
  * response; D width of the stream, A = heads * head size, C = key heads * head size, I width of the feed-forward layer, V vocabulary.
  */
 import { chunkElements } from '../budgets.ts';
+import { hasFlashAttention } from '../model/sequences.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
 export const float = 4;
 export const half = 2;
 
-/** Of an element that a product reads or writes. */
+/** Bytes of an element that a product reads or writes. */
 export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
 
-/** Of the patches of a prompt's images. */
+/** Bytes of the patches of a prompt's images. */
 export function pixelBytes({ vision }: Subject['model'], patches: number): number {
   return patches * vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2 * float;
 }
 
+/** Whether the memory that is planned is a card's, which has other kernels and nothing of the host's. */
+export const onCard = ({ config }: Pick<Subject, 'config'>): boolean => config.device !== 'cpu';
+
+const hasFlash = ({ config }: Subject, headSize: number): boolean =>
+  onCard({ config }) && hasFlashAttention('cuda', config.precision, headSize);
+
 export interface Layer {
-  /** For the gradient. */
+  /** Bytes that stay for the gradient. */
   readonly kept: number;
   /** While the layer works, freed when it is done. */
   readonly working: number;
@@ -36,7 +43,15 @@ export function decoderLayer(subject: Subject): Layer {
   const held = family.kept.layer(text, item === half);
   const onTokens = tokens * (float * held.stream + item * held.products);
   const feedForward = tokens * (3 * inner * item + 2 * width * float);
-  if (subject.config.device === 'cpu') {
+  // Where SwiGLU is a chain, the gate is kept before and after its activation.
+  const chained = tokens * inner * item;
+  if (hasFlash(subject, text.headSize)) {
+    // In bfloat16, which is also what the product after it reads: queries, and keys and values of every sequence.
+    const sequences = microBatch * (promptTokens + responses * (promptTokens + responseTokens));
+    const attended = tokens * (half * queries + float * text.heads) + sequences * 2 * half * keys;
+    return { kept: onTokens - tokens * float * queries + chained + attended, working: feedForward };
+  }
+  if (!onCard(subject)) {
     // Our kernel keeps keys, values, a number per query and head, and its output before it is cast.
     const attended = tokens * float * (2 * keys + text.heads + (item === half ? queries : 0));
     return { kept: onTokens + attended, working: Math.max(feedForward, tokens * float * 4 * queries) };
@@ -49,27 +64,36 @@ export function decoderLayer(subject: Subject): Layer {
   const onPrefix = prefix * float * (queries + 2 * keys + repeated);
   const onOwn = own * float * (queries + 2 * keys);
   const attention = 3 * scores + tokens * 3 * queries * float;
-  return { kept: onTokens + onPrefix + onOwn + scores, working: Math.max(feedForward, attention) };
+  return { kept: onTokens + chained + onPrefix + onOwn + scores, working: Math.max(feedForward, attention) };
 }
 
 /** What a block of the vision tower keeps of `patches`. */
 export function visionBlock(subject: Subject, patches: number): number {
   const { family, vision } = subject.model;
   const { stream, products } = family.kept.tower(vision);
-  return patches * (float * stream + itemOf(subject) * products);
+  const [width, inner, item] = [vision.hiddenSize, vision.intermediateSize, itemOf(subject)];
+  if (!onCard(subject)) return patches * (float * stream + item * products);
+  // Flash attention keeps queries, keys and values in bfloat16, and nothing else but its output, which the product reads.
+  const others = hasFlash(subject, width / vision.heads) ? 3 * half * width - 4 * float * width : 0;
+  return patches * (float * stream + item * (products + inner) + others);
 }
 
-/** Of the matrix of the head, where it is trained. */
+/** Bytes of the gradient of the head's matrix, where it is trained. */
 export const headGradient = ({ model: { text }, config }: Subject): number =>
   config.train.lora ? 0 : text.vocabularySize * text.hiddenSize * float;
 
-/** Scoring and its gradient, chunk by chunk: two chunks of logits at a time, copies in bfloat16, and the rows that are scored. */
-export function headPass({ model, sizes, workload, config }: Subject): number {
+/**
+ * Scoring and its gradient, chunk by chunk: two chunks of logits at a time, copies in bfloat16, and the rows that are scored.
+ * @param free bytes of the card that chunks are cut by; undefined on the CPU
+ */
+export function headPass({ model, sizes, workload, config }: Subject, free?: number): number {
   const { vocabularySize: vocabulary, hiddenSize: width } = model.text;
   const scored = workload.microBatch * workload.responses * workload.responseTokens;
-  const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements / vocabulary)));
+  const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements(free) / vocabulary)));
   const chunk = rows * vocabulary * float;
   // The weight for each of two products unless it is in bfloat16, and what is added to its gradient.
   const copies = (sizes.copied > 0 ? 2 : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
-  return 2 * chunk + copies * vocabulary * width * half + 3 * scored * width * float;
+  // A card's chunk is large: its logits in bfloat16 count beside those in float32.
+  const halves = free !== undefined && config.precision === 'bfloat16' ? chunk / 2 : 0;
+  return 2 * chunk + halves + copies * vocabulary * width * half + 3 * scored * width * float;
 }

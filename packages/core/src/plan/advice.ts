@@ -1,10 +1,11 @@
 /** What to change when a plan does not fit, most effective first. */
+import { onCard } from './activations.ts';
 import { planMemory, type MemoryPlan } from './memory.ts';
 import type { Part } from './parts.ts';
 import type { Subject } from './workload.ts';
 
 export interface Advice {
-  /** As it is written in a configuration. */
+  /** The change as it is written in a configuration. */
   readonly change: string;
   /** Peak memory with it, in bytes. */
   readonly peak: number;
@@ -42,6 +43,12 @@ export function advise(subject: Subject, program: number): Advice[] {
     const small = { ...sizes, ...stays, trainable: share, trainedProjections: share };
     const lora = { rank: 16, alpha: 32, dropout: 0, rsLora: false, vision: false } as NonNullable<Train['lora']>;
     candidates.push(['train.lora.rank=16', { ...withTrain({ lora }), sizes: small, frozenVision: true }]);
+  }
+  if (config.precision === 'float32' && onCard(subject)) {
+    // Weights that are trained stay in float32, with a copy for products.
+    const copied = sizes.weights < 4 * sizes.all ? 0 : sizes.projections;
+    const half = { ...subject, config: { ...config, precision: 'bfloat16' as const }, sizes: { ...sizes, copied } };
+    candidates.push(['precision=bfloat16', half]);
   }
   if (optimizer.name === 'adamw' && !train.lora) {
     candidates.push([

@@ -1,7 +1,7 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
 import { cacheCapacity } from '../budgets.ts';
 import { packFrom } from '../model/qwen.ts';
-import { float, half, itemOf, pixelBytes } from './activations.ts';
+import { float, half, itemOf, onCard, pixelBytes } from './activations.ts';
 import type { Parts } from './parts.ts';
 import type { Subject } from './workload.ts';
 
@@ -9,7 +9,7 @@ export interface Answers {
   readonly prompts: number;
   /** Per prompt. */
   readonly group: number;
-  /** Of the longest. */
+  /** Tokens of the longest answer. */
   readonly tokens: number;
   readonly greedy: boolean;
 }
@@ -21,26 +21,30 @@ export function generation(subject: Subject, answers: Answers): Parts {
   const { promptTokens, patches } = subject.workload;
   const [rows, item] = [prompts * group, itemOf(subject)];
   const [keys, queries] = [text.keyValueHeads * text.headSize, text.heads * text.headSize];
-  const repeated = text.heads === text.keyValueHeads ? 0 : 2 * queries;
+  const repeated = text.heads === text.keyValueHeads || onCard(subject) ? 0 : 2 * queries;
   const perToken = (2 * text.hiddenSize + 3 * queries + 2 * keys) * float + 3 * text.intermediateSize * item;
 
   const images = prompts * pixelBytes(subject.model, patches);
   const tower = 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
   const prefill = prompts * promptTokens * (perToken + repeated * float);
   // On the CPU a kernel of ours attends without scores.
-  const scores = subject.config.device === 'cpu' ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
+  const scores = !onCard(subject) ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
   const decode = rows * perToken + scores * float;
   const logits = logitsOf(subject, answers);
   const largest = Math.max(prefill, decode + logits, tower);
   return {
     pixels: images,
     'keys and values': text.layers * 2 * keys * float * (prompts * promptTokens + rows * cacheCapacity(tokens)),
-    'weights packed for decoding': rows >= packFrom ? packed(subject) : 0,
+    'weights packed for decoding': onCard(subject) ? headCopy(subject) : rows >= packFrom ? packed(subject) : 0,
     'activations of the vision tower': tower === largest ? tower : 0,
     'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
     logits: largest === decode + logits ? logits : 0,
   };
 }
+
+/** Of the head in bfloat16, where its weights are in float32. */
+const headCopy = ({ sizes, model: { text } }: Subject): number =>
+  sizes.copied > 0 ? half * text.vocabularySize * text.hiddenSize : 0;
 
 /** Copies in another order, of the decoder and the head; those in bfloat16 take the place of other copies. */
 function packed(subject: Subject): number {
@@ -50,7 +54,7 @@ function packed(subject: Subject): number {
   return itemOf(subject) * (head + (sizes.copied > 0 ? 0 : decoder));
 }
 
-/** Of one token of every row. */
+/** Bytes of the logits of one token of every row. */
 function logitsOf({ model, config }: Subject, { prompts, group, greedy }: Answers): number {
   const elements = prompts * group * model.text.vocabularySize;
   const { topP, topK, repetitionPenalty } = config.rollout;

@@ -103,10 +103,27 @@ test('bfloat16 halves what products read, and copies weights; a KL penalty needs
   expect(of('activations of the decoder')).toBe(3 * (onTokens + attended));
 });
 
-test('where our kernels are not, scores are kept, and keys and values repeated for every head', () => {
-  const onTokens = 35 * (4 * (2 * 64 + 64) + 4 * (2 * 64 + 64 + 3 * 112));
+test('where our kernels are not, scores are kept, the activated gate, and keys and values repeated for every head', () => {
+  const onTokens = 35 * (4 * (2 * 64 + 64) + 4 * (2 * 64 + 64 + 4 * 112));
   const others = 20 * 4 * (64 + 2 * 32 + 2 * 64) + 15 * 4 * (64 + 2 * 32) + 15 * 4 * 25 * 4;
   expect(planned({ config: { device: 'cuda' } }).of('activations of the decoder')).toBe(3 * (onTokens + others));
+});
+
+test('on a card in bfloat16 there are no scores: keys and values of every sequence, and queries, in bfloat16', () => {
+  const onTokens = 35 * (4 * 2 * 64 + 2 * (5 * 64 + 64 + 4 * 112));
+  // One sequence of the prompt, three of the prompt and a response.
+  const attended = 35 * (2 * 64 + 4 * 4) + (20 + 3 * 25) * 2 * 2 * 32;
+  const { of } = planned({ config: { device: 'cuda', precision: 'bfloat16' } });
+  expect(of('activations of the decoder')).toBe(3 * (onTokens + attended));
+});
+
+test('a card holds nothing of the host: no files, pixels or images', () => {
+  const host = planned();
+  const card = planned({ config: { device: 'cuda' } });
+  for (const part of ['pixels', 'remembered images'] as const) {
+    expect(host.of(part)).toBeGreaterThan(0);
+    expect(card.of(part)).toBe(0);
+  }
 });
 
 test('LoRA: gradients and moments of the adapters alone, no second model, and a bfloat16 file stays so', () => {

@@ -2,13 +2,15 @@
  * Peak memory of a run, in bytes, as the sum of what lives together in its most demanding phase.
  */
 import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
-import { decoderLayer, float, half, headGradient, headPass, pixelBytes, visionBlock } from './activations.ts';
+import { decoderLayer, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
 import { generation } from './generation.ts';
 import type { Part, Parts } from './parts.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
-/** What the allocator holds beside what is in use. */
+/** What the allocator holds beside what is in use; on a card, workspaces of its libraries. */
 const allocator = 64 << 20;
+/** What CUDA takes of a card before the first tensor. */
+const context = 500e6;
 
 export type Phase = 'loading' | 'generation' | 'update' | 'evaluation';
 
@@ -18,19 +20,23 @@ export interface MemoryPlan {
   readonly phase: Phase;
   /** What is in memory then, largest first. */
   readonly parts: readonly { readonly part: Part; readonly bytes: number }[];
-  /** Of every phase that the run has. */
+  /** Bytes of every phase that the run has. */
   readonly phases: Readonly<Partial<Record<Phase, number>>>;
 }
 
-/** @param program bytes of a process that has loaded the library and nothing else */
+/**
+ * Of the host, or of the card where the device is one.
+ * @param program bytes of a process that has loaded the library and nothing else
+ */
 export function planMemory(subject: Subject, program: number): MemoryPlan {
+  const card = onCard(subject);
   const resident = residentParts(subject);
   const { weights = 0, 'reference model': reference = 0 } = resident;
   const { prompts, group, responseTokens, evaluated, evaluationTokens } = subject.workload;
   const phases: Partial<Record<Phase, Parts>> = {
     // The pages of the file count while they are copied, tensor by tensor.
-    loading: { ...(reference > 0 ? resident : { weights }), 'checkpoint file': subject.sizes.file },
-    update: { ...resident, ...update(subject) },
+    loading: { ...(reference > 0 ? resident : { weights }), 'checkpoint file': card ? 0 : subject.sizes.file },
+    update: { ...resident, ...update(subject, resident) },
   };
   if (group > 0) {
     const answers = { prompts, group, tokens: responseTokens, greedy: false };
@@ -45,7 +51,7 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     };
     phases.evaluation = { ...resident, ...generation(subject, answers) };
   }
-  const own = program + allocator;
+  const own = (card ? context : program) + allocator;
   const totals = Object.entries(phases).map(([phase, parts]) => {
     return [phase as Phase, Object.values(parts).reduce((sum, bytes) => sum + bytes, own)] as const;
   });
@@ -59,6 +65,7 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
 
 /** What is there from the first step to the last. */
 function residentParts({ model, sizes, workload, config, frozenVision }: Subject): Parts {
+  const card = onCard({ config });
   const { prompts, patches, images } = workload;
   const copies = half * sizes.copied;
   const reference = config.objective.kl.coefficient > 0 && !config.train.lora;
@@ -69,14 +76,16 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
     'reference model': reference ? sizes.weights + copies : 0,
     optimiser: config.optimizer.name === 'adamw' ? 2 * float * sizes.trainable : 0,
     'bfloat16 copies of weights': copies,
-    pixels: prompts * pixelBytes(model, patches),
-    'remembered images': Math.min(imageBytes, images * patches * model.vision.patchSize ** 2 * model.vision.inChannels),
+    pixels: card ? 0 : prompts * pixelBytes(model, patches),
+    'remembered images': card
+      ? 0
+      : Math.min(imageBytes, images * patches * model.vision.patchSize ** 2 * model.vision.inChannels),
     'remembered image tokens': frozenVision ? Math.min(featureBytes, features) : 0,
   };
 }
 
 /** Forward and backward of one micro-batch, beside the gradients of those before it. */
-function update(subject: Subject): Parts {
+function update(subject: Subject, resident: Parts): Parts {
   const { model, sizes, workload, config, frozenVision } = subject;
   const { text, vision } = model;
   const { prompts, microBatch } = workload;
@@ -90,18 +99,21 @@ function update(subject: Subject): Parts {
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
   const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;
-  const held = again ? casts / (text.layers + vision.depth) : casts;
+  const cast = again ? casts / (text.layers + vision.depth) : casts;
   const frozen = config.train.lora ? sizes.copied : sizes.copied - sizes.trainedProjections;
   const gradients = float * sizes.trainable;
   // Of a single micro-batch, gradients arrive while activations go.
   const alone = prompts <= microBatch;
   const first = Math.max(0, gradients - decoder - tower) + headGradient(subject);
-  return {
+  const before: Parts = {
     gradients: alone ? Math.min(first, gradients) : gradients,
-    'bfloat16 copies of weights': half * Math.max(0, frozen) + held,
+    'bfloat16 copies of weights': half * Math.max(0, frozen) + cast,
     'activations of the decoder': decoder,
     'activations of the vision tower': tower + (patches > 0 ? 2 * pixelBytes(model, patches) : 0),
-    logits: headPass(subject),
-    'working memory': layer.working,
   };
+  if (!onCard(subject)) return { ...before, logits: headPass(subject), 'working memory': layer.working };
+  const held = Object.values({ ...resident, ...before }).reduce((sum, bytes) => sum + bytes, 0);
+  const logits = headPass(subject, Math.max(0, (subject.card ?? 0) - context - held));
+  // One after the other: logits are gone when the layers' turn comes.
+  return { ...before, logits, 'working memory': Math.max(0, layer.working - logits) };
 }

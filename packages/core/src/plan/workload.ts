@@ -6,9 +6,9 @@ import type { ModelConfig } from '../model/config.ts';
 export interface Sizes {
   readonly all: number;
   readonly trainable: number;
-  /** In linear layers, whose products take the policy's precision. */
+  /** Parameters in linear layers, whose products take the policy's precision. */
   readonly projections: number;
-  /** Of those, trained ones. */
+  /** Trained ones among them. */
   readonly trainedProjections: number;
   readonly vision: number;
   /** Embedding table, and head where it is not tied. */
@@ -49,6 +49,8 @@ export interface Subject {
   readonly config: Pick<Config, 'precision' | 'device' | 'optimizer' | 'objective' | 'train' | 'rollout'>;
   /** Whether the vision tower stays as it is. */
   readonly frozenVision: boolean;
+  /** Memory of the card that it runs on, in bytes. */
+  readonly card?: number | undefined;
 }
 
 /** Tokens of the rows of a micro-batch. */

@@ -6,7 +6,7 @@ import path from 'node:path';
 interface Known {
   /** Absolute path. */
   readonly file: string;
-  /** Of its text when it was named. */
+  /** Hash of its text when it was named. */
   readonly sha256: string;
 }
 

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';
+import path from 'node:path';
 
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import type { RewardFunction } from '../reward/reward.ts';
@@ -23,7 +24,7 @@ import { rememberPlugin } from './known.ts';
 export interface Plugin {
   /** Absolute path. */
   readonly file: string;
-  /** Of its text. */
+  /** Hash of its text. */
   readonly sha256: string;
   readonly tasks: readonly TaskDefinition[];
   readonly rewards: readonly RewardFunction[];
@@ -35,10 +36,11 @@ const loaded = new Map<string, Plugin>();
 
 /**
  * Loads a plugin, once per process, and makes its tasks, readers and paradigms known.
- * @param file absolute path
+ * @param named a path, relative to the working directory or absolute
  * @throws UserError where it cannot be read or fails, exports nothing that a plugin has, or takes a name that another has
  */
-export function loadPlugin(file: string): Plugin {
+export function loadPlugin(named: string): Plugin {
+  const file = path.resolve(named);
   const plugin = loaded.get(file) ?? read(file);
   loaded.set(file, plugin);
   plugin.tasks.forEach(registerTask);

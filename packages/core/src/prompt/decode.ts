@@ -18,7 +18,7 @@ export interface ImageLimits {
   readonly maxBytes: number;
   /** Width times height. */
   readonly maxPixels: number;
-  /** Of the shorter side: less shows nothing. */
+  /** Pixels of the shorter side: less shows nothing. */
   readonly minSide: number;
   /** Longer side over shorter side; the reference refuses more. */
   readonly maxAspect: number;
@@ -149,7 +149,7 @@ async function readImage(file: string, { maxBytes }: ImageLimits): Promise<Buffe
   }
 }
 
-/** By the first bytes, whatever the file is called. */
+/** Whether the first bytes are those of a picture, whatever the file is called. */
 function isRaster(bytes: Buffer): boolean {
   const head = bytes.toString('latin1', 0, 16);
   return (

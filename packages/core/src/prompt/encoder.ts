@@ -1,4 +1,4 @@
-/** From a question and its images to a prompt as the model takes it, and from answers to tokens and back. */
+/** A question and its images become a prompt as the model takes it, answers become tokens and back. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +18,7 @@ import { Tokenizer } from './tokenizer.ts';
 import { VisualReader, type Visual } from './visuals.ts';
 
 export interface EncoderOptions {
-  /** In place of the checkpoint's own limits. */
+  /** Limits in place of the checkpoint's own. */
   readonly minPixels?: number | undefined;
   readonly maxPixels?: number | undefined;
   /** Longer prompts are refused; unset: any length. */
@@ -73,7 +73,7 @@ export class PromptEncoder {
   readonly tokenizer: Tokenizer;
   /** Vision and padding tokens, which sampling must not choose. */
   readonly forbiddenIds: readonly number[];
-  /** In which the model speaks of images. */
+  /** Coordinates in which the model speaks of images. */
   readonly coordinates: Coordinates;
   readonly #parts: Parts;
   readonly #visuals: VisualReader;
@@ -259,7 +259,7 @@ export function readMessages(file: string): Message[] {
 
 type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
 
-/** Of the forms that a value may have, the one that it comes closest to says best what is wrong with it. */
+/** The issue of the form that a value comes closest to: it says best what is wrong with it. */
 function deepest(issue: z.core.$ZodIssue): Issue {
   if (issue.code !== 'invalid_union') return issue;
   const inner = issue.errors.flat().map(deepest);

@@ -54,7 +54,7 @@ interface AreaLimits {
   readonly maxPixels?: number | undefined;
 }
 
-/** From processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
+/** Settings from processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
 export function loadImageSettings(directory: string, processor: Processor, overrides: AreaLimits = {}): ImageSettings {
   const schema = settingsFile(processor);
   const found =

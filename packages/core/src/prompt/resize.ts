@@ -58,7 +58,7 @@ export interface Coordinates {
   readonly thousandths: boolean;
 }
 
-/** As the model speaks of an image of that size. */
+/** The frame in which the model speaks of an image of that size. */
 export const frameFor = (size: Size, { resize, thousandths }: Coordinates): Frame =>
   frameOf(size, smartResize(size, resize), thousandths);
 

@@ -1,4 +1,4 @@
-/** From a sample to what the model is asked and what the answer is compared with. */
+/** A sample becomes what the model is asked and what the answer is compared with. */
 import { UserError } from '../errors.ts';
 import { scorerOf, type Scorer, type Subject } from '../reward/reward.ts';
 import { fillTemplate } from '../tasks/template.ts';

@@ -39,12 +39,12 @@ export type ReadOptions = Omit<DatasetOptions, 'task' | 'truths'>;
 
 export interface LoadedSamples {
   readonly samples: Sample[];
-  /** With every task that the samples name. */
+  /** The experiment with every task that the samples name. */
   readonly experiment: Experiment;
 }
 
 export class Experiment {
-  /** With the parameters of `tasks` decided. */
+  /** Settings with the parameters of `tasks` decided. */
   readonly settings: Settings;
   /** Tasks that samples named, in the order in which they did. */
   readonly tasks: ReadonlyMap<string, Task>;

@@ -25,7 +25,7 @@ export interface MeasureOptions extends Pick<
   GivenSettings,
   'task' | 'prompt' | 'system' | 'maxPromptTokens' | 'minPixels' | 'maxPixels' | 'maxNewTokens'
 > {
-  /** In place of what the model carries. */
+  /** Settings in place of what the model carries. */
   readonly config?: Config | undefined;
   /** Parameters of tasks as `key=value`: of the task at hand, or with the name of another in front. */
   readonly parameters?: readonly string[] | undefined;

@@ -31,7 +31,7 @@ const settingsSchema = z.object({
   /** Areas in pixels; unset: as the model's own files say. */
   minPixels: count.optional(),
   maxPixels: count.optional(),
-  /** Of an answer that is evaluated. */
+  /** Longest answer that is evaluated. */
   maxNewTokens: count,
   /** Whether a thought earns its mark always, or beside right answers alone. */
   thinking: z.enum(['always', 'whenCorrect']).default('always'),
@@ -65,7 +65,7 @@ const defaults: Settings = {
 
 export interface Settled {
   readonly settings: Settings;
-  /** Of settings that are not the default: the layer that decided. */
+  /** The layer that decided, of settings that are not the default. */
   readonly origins: ReadonlyMap<keyof Settings, string>;
 }
 

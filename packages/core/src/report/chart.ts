@@ -40,7 +40,7 @@ export function chart(curve: ReportCurve, palette: Palette): Html {
   </figure>`;
 }
 
-/** Without what cannot be drawn. */
+/** Points without what cannot be drawn. */
 export const shownSeries = ({ series }: ReportCurve): ReportSeries[] =>
   series.map(({ points, band, ...rest }) => ({
     ...rest,

@@ -4,7 +4,7 @@ import type { ReportBars, ReportCurve } from './data.ts';
 import { html, trusted, type Html } from './html.ts';
 import { Palette } from './palette.ts';
 
-/** Of series by order; the first is for what the others are compared to. */
+/** Colours of series by order; the first is for what the others are compared to. */
 const COLORS = [
   ...['#87909e', '#dd7a1c', '#3d7ff0', '#199b76', '#9a5fe0'],
   ...['#d4478f', '#8a6d1f', '#14a3b8', '#b03a2e', '#2f4b7c'],

@@ -5,7 +5,7 @@ import { decodeImage } from '../prompt/decode.ts';
 export interface Picture {
   /** `data:` URL. */
   readonly url: string;
-  /** Of the original, whose pixels boxes are given in. */
+  /** Size of the original, whose pixels boxes are given in. */
   readonly width: number;
   readonly height: number;
 }

@@ -34,14 +34,14 @@ function heading({ label, unit, better }: ReportColumn): Html {
   return html`<th scope="col" title="${better} is better">${label}<small>${unit} ${arrow}</small></th>`;
 }
 
-/** As shown, so that what looks equal is emphasised equally; undefined where all rows look equal. */
+/** The best as shown, so that what looks equal is emphasised equally; undefined where all rows look equal. */
 export function bestShown(rows: readonly ReportRow[], { key, better }: ReportColumn): string | undefined {
   const values = rows.map(({ metrics }) => metrics[key] ?? NaN).filter((value) => !Number.isNaN(value));
   if (new Set(values.map(shown)).size < 2) return undefined;
   return shown(better === 'higher' ? Math.max(...values) : Math.min(...values));
 }
 
-/** With one decimal; a dash where nothing was measured. */
+/** A number with one decimal; a dash where nothing was measured. */
 export function shown(value: number | undefined): string {
   if (value === undefined || Number.isNaN(value)) return '\u2013';
   return value.toFixed(1).replace('-', '\u2212');

@@ -1,4 +1,4 @@
-/** From the terms of a response to its reward. */
+/** The terms of a response become its reward. */
 import { messageOf, UserError } from '../errors.ts';
 import { markDefined } from '../tasks/defined.ts';
 import { isBuiltIn } from '../tasks/registry.ts';
@@ -94,7 +94,7 @@ export interface Scorer<Truth = unknown> {
   readonly weights: Readonly<Record<string, number>>;
   /** Of rewards of the user's own, and of tasks that plugins define. */
   readonly limits: RewardLimits;
-  /** By name of the task. */
+  /** Scorers by name of the task. */
   readonly others: ReadonlyMap<string, Scorer>;
 }
 

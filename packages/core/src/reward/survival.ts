@@ -29,7 +29,7 @@ export function withoutLost<S extends Subject>(
   return { taught: subjects.filter(({ sample }) => !left.has(sample)), lost };
 }
 
-/** For whoever trains; undefined where nothing is lost. */
+/** A text for whoever trains; undefined where nothing is lost. */
 export function describeLost(lost: readonly LostLabel[], total: number): string | undefined {
   if (lost.length === 0) return undefined;
   const listed = lost

@@ -4,13 +4,15 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, tensor, withDevice, zeros, type functional, type Tensor } from '@visurf/torch';
 
 import { cacheCapacity } from '../budgets.ts';
+import { requireVisible } from '../model/pack.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
-import { sampleTokens, type Sampling } from './sampler.ts';
+import { isRecordable, RecordedDecoding } from './recorded.ts';
+import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
 
 export interface RespondOptions extends Sampling {
   readonly group: number;
@@ -46,6 +48,8 @@ interface Row {
   done: boolean;
 }
 
+/** Tokens between two looks at what a device chose: rows that have ended meanwhile grow in vain. */
+const readEvery = 16;
 /** Tokens between two turns of the event loop. */
 const yieldEvery = 8;
 /** Rows are packed anew when fewer than this share of them still grow. */
@@ -65,6 +69,10 @@ class Decoding {
     this.own = own;
   }
 
+  /** Tokens of a prompt, with padding. */
+  get prefix(): number {
+    return this.prefill.caches[0]?.values.size(2) ?? 0;
+  }
   get active(): number {
     return this.rows.filter(({ done }) => !done).length;
   }
@@ -157,9 +165,11 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOption
       const { keyValueHeads, headSize } = model.config.text;
       const perRollout = [prompts.length, keyValueHeads, group];
       const capacity = cacheCapacity(maxNewTokens);
+      // Where a device masks what is not filled yet, it must be numbers.
+      const blank = model.device === 'cpu' ? empty : zeros;
       const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(empty([...perRollout, headSize, capacity], { dtype, device })),
-        values: keep(empty([...perRollout, capacity, headSize], { dtype, device })),
+        keys: keep(blank([...perRollout, headSize, capacity], { dtype, device })),
+        values: keep(blank([...perRollout, capacity, headSize], { dtype, device })),
       }));
       for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
       keep(prefill.last);
@@ -169,19 +179,12 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOption
   );
 }
 
-/** Chooses a token for every row from hidden states [B * K, D] and notes what ended. @returns the tokens, [B * K] */
-function choose(
-  model: QwenVL,
-  hidden: Tensor,
-  decoding: Decoding,
-  at: number,
-  options: RespondOptions,
-  forbidden: Tensor,
-): number[] {
-  const noise = options.temperature === 0 ? [] : decoding.rows.map((row) => uniform(row.noise, at));
-  const seen = decoding.rows.map((row) => row.seen);
-  const { tokens, logProbs } = sampleTokens(model.logits(hidden), options, noise, forbidden, seen);
-  decoding.rows.forEach((row, i) => {
+const noiseAt = (rows: readonly Row[], at: number, { temperature }: Sampling): number[] =>
+  temperature === 0 ? [] : rows.map((row) => uniform(row.noise, at));
+
+/** Notes the tokens that were chosen for all rows, and what ended. @returns the tokens, [B * K] */
+function take({ rows }: Decoding, { tokens, logProbs }: Chosen, options: RespondOptions): readonly number[] {
+  rows.forEach((row, i) => {
     if (row.done) return;
     const token = tokens[i] ?? 0;
     row.result.tokens.push(token);
@@ -190,7 +193,81 @@ function choose(
     if (row.prompt === 0 && row.noise.member === 0) options.onToken?.(token);
     if (options.stopIds.includes(token)) [row.done, row.result.stop] = [true, 'eos'];
   });
-  return [...tokens];
+  return tokens;
+}
+
+/** Chooses the token at place `at` of every row: one from its hidden state, [B * K, D]. */
+function choose(
+  model: QwenVL,
+  hidden: Tensor,
+  { rows }: Decoding,
+  at: number,
+  options: RespondOptions,
+  forbidden: Tensor,
+): Chosen {
+  const seen = rows.map((row) => row.seen);
+  return sampleTokens(model.logits(hidden), options, noiseAt(rows, at, options), forbidden, seen);
+}
+
+/** How tokens come, until it is disposed: `advance` chooses tokens for all rows, the next at place `at`. */
+interface Course extends Disposable {
+  /** At most so many tokens at once. @returns those of one place after the other */
+  advance(at: number, most: number): Chosen[];
+}
+
+/** One token at a time, from those that were chosen last. */
+function decodeStepwise(
+  model: QwenVL,
+  decoding: Decoding,
+  _at: number,
+  tokens: readonly number[],
+  options: RespondOptions,
+  forbidden: Tensor,
+): Course {
+  const { prefill, own, responses } = decoding;
+  let last = tokens;
+  const once = (at: number): Chosen => {
+    const positions = prefill.nextPositions.map((next) => next + at - 1);
+    return choose(
+      model,
+      model.decode(last, positions, responses, prefill, own, at - 1),
+      decoding,
+      at,
+      options,
+      forbidden,
+    );
+  };
+  const advance = (at: number): Chosen[] => {
+    const chosen = scope(() => noGrad(() => once(at)));
+    last = chosen.tokens;
+    return [chosen];
+  };
+  return { advance, [Symbol.dispose]: () => undefined };
+}
+
+/** Many tokens between two looks at what was chosen: with `onToken`, whoever watches sees each at once. */
+function decodeRecorded(
+  model: QwenVL,
+  decoding: Decoding,
+  at: number,
+  tokens: readonly number[],
+  options: RespondOptions,
+  forbidden: Tensor,
+): Course {
+  const { rows } = decoding;
+  const noise = Array.from({ length: options.maxNewTokens - at }, (_, i) =>
+    options.temperature === 0 ? rows.map(() => 0) : noiseAt(rows, at + i, options),
+  );
+  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden);
+  const together = options.onToken ? 1 : readEvery;
+  return {
+    advance: (from, most) => {
+      const count = Math.min(together, most);
+      requireVisible(decoding.prefix + from + count, model.config);
+      return recorded.advance(count);
+    },
+    [Symbol.dispose]: () => recorded[Symbol.dispose](),
+  };
 }
 
 /**
@@ -201,36 +278,40 @@ function choose(
 export async function respond(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Promise<Drawn[][]> {
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
-  using _begun = model.startDecoding(prompts.length * group);
+  using _decoding = model.startDecoding(prompts.length * group);
+  const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
   let decoding = start(model, prompts, options);
   const all = decoding.rows;
+  let course: Course | undefined;
   try {
-    let tokens = scope(() =>
-      noGrad(() => choose(model, decoding.prefill.last.repeatInterleave(group, 0), decoding, 0, options, forbidden)),
+    const first = (): Chosen =>
+      choose(model, decoding.prefill.last.repeatInterleave(group, 0), decoding, 0, options, forbidden);
+    let tokens: readonly number[] = take(
+      decoding,
+      scope(() => noGrad(first)),
+      options,
     );
-    for (let at = 1; at < maxNewTokens && decoding.active > 0; at++) {
+    for (let at = 1; at < maxNewTokens && decoding.active > 0;) {
       if (decoding.active < compactBelow * decoding.rows.length) {
         const byRow = new Map(decoding.rows.map((row, i) => [row, tokens[i] ?? 0]));
+        course?.[Symbol.dispose]();
+        course = undefined;
         decoding = noGrad(() => decoding.compact());
         tokens = decoding.rows.map((row) => byRow.get(row) ?? 0);
       }
-      const current = decoding;
-      const inputs = tokens;
-      tokens = scope(() =>
-        noGrad(() => {
-          const { prefill, own, responses } = current;
-          const positions = prefill.nextPositions.map((next) => next + at - 1);
-          const hidden = model.decode(inputs, positions, responses, prefill, own, at - 1);
-          return choose(model, hidden, current, at, options, forbidden);
-        }),
-      );
-      // Whoever watches an answer may want to stop it at any token.
-      if (options.onToken || at % yieldEvery === 0) {
-        await setImmediate();
-        signal?.throwIfAborted();
+      course ??= begin(model, decoding, at, tokens, options, forbidden);
+      for (const chosen of course.advance(at, maxNewTokens - at)) {
+        tokens = take(decoding, chosen, options);
+        at++;
+        // Whoever watches an answer may want to stop it at any token.
+        if (options.onToken || at % yieldEvery === 0) {
+          await setImmediate();
+          signal?.throwIfAborted();
+        }
       }
     }
   } finally {
+    course?.[Symbol.dispose]();
     decoding.dispose();
   }
   return prompts.map((_, b) => all.slice(b * group, (b + 1) * group).map(({ result }) => result));

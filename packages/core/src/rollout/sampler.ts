@@ -54,9 +54,12 @@ function keepTopP(scores: Tensor, p: number): Tensor {
 
 export interface Chosen {
   readonly tokens: readonly number[];
-  /** Of the chosen tokens, under the raw logits. */
+  /** Log-probabilities of the chosen tokens, under the raw logits. */
   readonly logProbs: Float64Array;
 }
+
+/** Chosen tokens where the logits are: int64 [R], and their log-probabilities, float64 [R]. */
+export type ChosenThere = readonly [tokens: Tensor, logProbs: Tensor];
 
 /**
  * One token per row of logits [R, V].
@@ -71,18 +74,32 @@ export function sampleTokens(
   forbidden: Tensor | undefined,
   seen: readonly ReadonlySet<number>[],
 ): Chosen {
-  const choose = (): Chosen => {
-    const { temperature, topK, topP, repetitionPenalty } = sampling;
-    if (isPlain(sampling, logits)) return drawPlain(logits, noise, forbidden, temperature);
-    const raw = logits.logSoftmax(-1);
-    let scores = repetitionPenalty === 1 ? raw : penalise(logits, seen, repetitionPenalty);
-    if (forbidden) scores = scores.add(forbidden);
-    const chosen = temperature === 0 ? scores.argmax(-1) : draw(warp(scores, temperature, topK, topP), noise);
-    const logProbs = raw.gather(1, chosen.unsqueeze(1)).toFloat64Array();
-    requireProbabilities(logProbs);
-    return { tokens: chosen.toArray(), logProbs };
-  };
-  return scope(() => withDevice(logits.device, choose));
+  return scope(() =>
+    withDevice(logits.device, () => {
+      const uniform = tensor(noise, { dtype: 'float64' });
+      const [tokens, chosen] = isPlain(sampling, logits)
+        ? functional.sample(logits, uniform, forbidden, sampling.temperature)
+        : chooseTokens(logits, sampling, uniform, forbidden, seen);
+      const logProbs = chosen.toFloat64Array();
+      requireProbabilities(logProbs);
+      return { tokens: tokens.toArray(), logProbs };
+    }),
+  );
+}
+
+/** `sampleTokens` of libtorch's operators, which reads nothing back: without a repetition penalty it can be recorded. */
+export function chooseTokens(
+  logits: Tensor,
+  { temperature, topK, topP, repetitionPenalty }: Sampling,
+  noise: Tensor,
+  forbidden: Tensor | undefined,
+  seen: readonly ReadonlySet<number>[] = [],
+): ChosenThere {
+  const raw = logits.logSoftmax(-1);
+  let scores = repetitionPenalty === 1 ? raw : penalise(logits, seen, repetitionPenalty);
+  if (forbidden) scores = scores.add(forbidden);
+  const tokens = temperature === 0 ? scores.argmax(-1) : draw(warp(scores, temperature, topK, topP), noise);
+  return [tokens, raw.gather(1, tokens.unsqueeze(1)).squeeze(1).to('float64')];
 }
 
 /** Whether a kernel of ours does it all: sampling from the softmax, on the CPU. */
@@ -94,26 +111,14 @@ const isPlain = ({ temperature, topK, topP, repetitionPenalty }: Sampling, { dev
   device === 'cpu' &&
   /^float(32|64)$/.test(dtype);
 
-function drawPlain(
-  logits: Tensor,
-  noise: readonly number[],
-  forbidden: Tensor | undefined,
-  temperature: number,
-): Chosen {
-  const [tokens, chosen] = functional.sample(logits, tensor(noise, { dtype: 'float64' }), forbidden, temperature);
-  const logProbs = chosen.toFloat64Array();
-  requireProbabilities(logProbs);
-  return { tokens: tokens.toArray(), logProbs };
-}
-
 const warp = (scores: Tensor, temperature: number, topK: number, topP: number): Tensor =>
   keepTopP(keepTopK(temperature === 1 ? scores : scores.div(temperature), topK), topP);
 
 /** Inverse transform sampling: the first token whose cumulative probability exceeds the row's noise. */
-function draw(scores: Tensor, noise: readonly number[]): Tensor {
+function draw(scores: Tensor, noise: Tensor): Tensor {
   const cumulative = scores.softmax(-1).to('float64').cumsum(-1);
   const total = cumulative.narrow(1, cumulative.size(1) - 1, 1);
-  const thresholds = tensor(noise, { dtype: 'float64' }).unsqueeze(1).mul(total);
+  const thresholds = noise.unsqueeze(1).mul(total);
   // Past the end only where scores are NaN, which the caller finds in the log-probabilities.
   return cumulative
     .searchsorted(thresholds, true)

@@ -38,7 +38,7 @@ function pointedTo(run: string): number | undefined {
   return POINTER.test(text) ? Number(text.trim().slice('checkpoints/'.length)) : undefined;
 }
 
-/** As the latest checkpoint knows it. */
+/** The step as the latest checkpoint knows it. */
 function bestStep(folder: string, steps: readonly number[]): number | undefined {
   for (const step of steps.toReversed()) {
     try {

@@ -44,8 +44,8 @@ export interface StepEvent extends Stamped {
   readonly metrics: Readonly<Record<string, number>>;
   /** By phase. */
   readonly seconds: Readonly<Record<string, number>>;
-  /** Bytes of memory that the process has, after the step. */
-  readonly memory?: number | undefined;
+  /** Highest bytes of tensors on the model's device; missing in runs of older versions. */
+  readonly memory?: number;
 }
 
 export interface EvalEvent extends Stamped {

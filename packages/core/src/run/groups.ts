@@ -6,7 +6,7 @@ export interface ResponseRecord {
   readonly stop: StopReason;
   /** Number of tokens, the stop token included. */
   readonly length: number;
-  /** Of the whole response, under the policy that sampled the rollouts; undefined where it was not needed. */
+  /** Log-probability of the whole response, under the policy that sampled the rollouts; undefined where it was not needed. */
   readonly logProb?: number | undefined;
   readonly terms: Readonly<Record<string, number>>;
   readonly reward: number;
@@ -39,7 +39,7 @@ export interface GroupRecord {
 
 /** What a group does not hold itself, by response. */
 export interface GroupDetails {
-  /** In pixels of the original image. */
+  /** Pixels of the original image. */
   readonly marks: (response: Response) => { readonly boxes: readonly Box[]; readonly points: readonly Point[] };
   readonly logProb: (response: Response) => number | undefined;
   /** Whether the tokens of a rollout that earned this are kept; unset: of none. */

@@ -37,7 +37,7 @@ function resultOf(groups: readonly Group[], changes: Changes = {}): StepResult {
   const seconds = { prompt: 0, rollout: 0, reward: 0, update: 0 };
   const sampled = changes.sampled ?? groups.length;
   const inactiveLogProb = changes.inactiveLogProb ?? NaN;
-  return { work: changes.work ?? work, groups, sampled, update, inactiveLogProb, forms: [], seconds };
+  return { work: changes.work ?? work, groups, sampled, update, inactiveLogProb, forms: [], seconds, memory: 5 };
 }
 
 const metricsOf = (groups: readonly Group[], changes: Changes = {}): Readonly<Record<string, number>> =>

@@ -29,6 +29,8 @@ export interface StepResult {
   readonly inactiveLogProb: number;
   readonly forms: FormHistory;
   readonly seconds: Seconds;
+  /** Highest bytes of tensors on the model's device. */
+  readonly memory: number;
 }
 
 /** What the step was: weights of its losses, prompts that sampled and that had a label, of all; batches it took. */
@@ -76,7 +78,7 @@ function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string
     ...Object.fromEntries(terms),
     length: mean(all.map(({ response }) => response.tokens.length)),
     cutOff: mean(all.map(({ response }) => (response.stop === 'length' ? 1 : 0))),
-    /** Of those, how many the loss left out. */
+    /** How many of those the loss left out. */
     masked: mean(all.map(({ masked }) => (masked ? 1 : 0))),
     /** -log pi of a sampled token: an estimate of the policy's entropy in nats. */
     entropy: -mean(all.flatMap(({ response }) => response.logProbs)),
@@ -91,7 +93,7 @@ export function describeStep(
   learningRate: number,
   tokens: Config['record']['tokens'] = 'none',
 ): { event: Extract<NewEvent, { type: 'step' }>; groups: GroupRecord[] } {
-  const { groups, update, seconds } = result;
+  const { groups, update, seconds, memory } = result;
   const logProbOf = (response: Response): number | undefined => {
     const values = update.oldLogProbs.get(response);
     return values && sum(values);
@@ -124,7 +126,7 @@ export function describeStep(
       keepsTokens: (terms) => tokens === 'all' || (tokens === 'failed' && (terms[task.accuracyTerm] ?? 0) <= 0),
     });
   });
-  return { event: { type: 'step', step, metrics, seconds, memory: process.memoryUsage.rss() }, groups: records };
+  return { event: { type: 'step', step, metrics, seconds, memory }, groups: records };
 }
 
 /** A question for the record; what its truth points at is written and read in pixels of the original. */

@@ -1,4 +1,4 @@
-/** From evaluations to metrics. */
+/** Evaluations become metrics. */
 type Value = number | boolean;
 
 /** Mean of what is true or a number; undefined over nothing. */

@@ -27,7 +27,7 @@ export interface ExpectedCase {
   readonly imagePixelsSha256?: string;
   readonly videoPixelsSha256?: string;
   readonly responses: ExpectedResponse[];
-  /** By repetition penalty. */
+  /** Tokens by repetition penalty. */
   readonly greedy: Record<string, { tokens: number[]; lead: number }>;
 }
 

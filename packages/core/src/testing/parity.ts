@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 
-import { noGrad, optim, scope, type FloatDType, type Tensor } from '@visurf/torch';
+import { noGrad, optim, scope, type Device, type FloatDType, type Tensor } from '@visurf/torch';
 
 import { loadModel } from '../families/load.ts';
 import { visualGrids } from '../model/pack.ts';
@@ -312,11 +312,11 @@ export function compareBfloat16(subject: Subject, model: QwenVL, weights: string
   return [row('largest', max, largest(mine, expected)), row('root mean square', rms, Math.sqrt(squares / mine.length))];
 }
 
-/** Everything about one configuration. */
-export async function compareAll(configuration: Configuration): Promise<Comparison[]> {
+/** Everything about one configuration, computed on a device. */
+export async function compareAll(configuration: Configuration, device: Device = 'cpu'): Promise<Comparison[]> {
   const subject = await openSubject(configuration);
   const open = <T>(dtype: FloatDType | 'auto', use: (model: QwenVL) => T): T => {
-    const model = loadModel(configuration.model, { dtype });
+    const model = loadModel(configuration.model, { dtype, device });
     const finish = (): void => {
       model.weightsChanged();
       model.dispose();

@@ -37,7 +37,7 @@ const scorers = (['default', 'published'] as const).flatMap((reward) =>
   ),
 );
 
-/** With rewards of one kind, or of any. */
+/** A group with rewards of one kind, or of any. */
 export function randomGroup(random: Random, kind?: 'default' | 'published'): RandomGroup {
   const pick = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)]!;
   const { points, scorer } = pick(scorers.filter(({ reward }) => kind === undefined || reward === kind));
@@ -73,7 +73,7 @@ function nearly(random: Random, objects: readonly TrueObject[]): readonly TrueOb
   return objects.map((each, i) => (i === place ? halfRight(random, each) : each));
 }
 
-/** With a box that is not exact, or a point elsewhere. */
+/** The object with a box that is not exact, or a point elsewhere. */
 function halfRight(random: Random, { box, point }: TrueObject): TrueObject {
   const [x0, y0, x1, y1] = box;
   return point && random() < 0.5 ? { box, point: [x0 + 55, y0 + 55] } : { box: [x0, y0, x1 + 45, y1], point };

@@ -3,13 +3,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { observeCalls, type Device, type FloatDType } from '@visurf/torch';
+import { observeCalls, type Device } from '@visurf/torch';
 import { standInKernels } from '@visurf/torch/testing';
 
+import { featureBytes } from '../budgets.ts';
 import { parseConfig } from '../config/load.ts';
 import type { Family } from '../families/index.ts';
 import { loadModelConfig } from '../families/config.ts';
-import { loadModel } from '../families/load.ts';
+import { loadModel, type LoadOptions } from '../families/load.ts';
+import { FeatureCache } from '../model/features.ts';
+import { isVision } from '../model/keys.ts';
+import type { QwenVL } from '../model/qwen.ts';
+import type { ObservePhase } from '../run/phases.ts';
 import { Policy } from '../policy.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
 import { loadData } from '../question/training.ts';
@@ -50,42 +55,51 @@ const sample = (image: string, i: number) => ({
   solution: i === 0 ? [{ bbox_2d: [2, 3, 20, 30] }] : [],
 });
 
-/**
- * @param asked takes the names of all operators that the step asks of the stand-in
- * @returns what the step found, and every parameter afterwards
- */
+export interface StepOptions {
+  readonly dtype?: LoadOptions['dtype'];
+  /** Takes the names of all operators that the step asks of the stand-in. */
+  readonly asked?: Set<string>;
+  /** Sees the model before the step, and gives what sees its phases. */
+  readonly observe?: (model: QwenVL) => ObservePhase;
+  /** Whether every parameter is given back. */
+  readonly parameters?: boolean;
+}
+
+/** @returns what the step found, and every parameter afterwards */
 export async function wholeStep(
   model: string,
   device: Device,
   variant: Record<string, unknown>,
-  { dtype, asked }: { readonly dtype?: FloatDType; readonly asked?: Set<string> } = {},
+  { dtype, asked, observe, parameters: wanted = true }: StepOptions = {},
 ): Promise<StepResult & { readonly parameters: Record<string, number[]> }> {
   const folder = mkdtempSync(path.join(tmpdir(), 'visurf-step-'));
   try {
     const train = path.join(folder, 'train.jsonl');
     const lines = ['small-40x40.png', 'flat-90x60.png'].map((image, i) => JSON.stringify(sample(image, i)));
     writeFileSync(train, lines.join('\n'));
-    const { rollout, ...changes } = variant as { rollout?: object };
+    const { rollout, data, ...changes } = variant as { rollout?: object; data?: object };
     const config = parseConfig({
       ...{ model, output: path.join(folder, 'run'), steps: 1, promptsPerStep: 2 },
-      data: { train, prompt: 'find {Question}' },
       rollout: { group: 3, maxNewTokens: 6, ...rollout },
       ...changes,
+      data: { train, prompt: 'find {Question}', ...data },
     });
     const { samples, experiment } = await loadData(config);
     const load = () => loadModel(model, { device, dtype });
-    using policy = new Policy(model, load(), PromptEncoder.load(model));
+    using policy = new Policy(model, load(), PromptEncoder.load(model, config.data));
     policy.model.precision = config.precision;
     if (config.train.lora) policy.addAdapter(config.train.lora, 1);
     const parameters = trainable(policy.model, config.train);
     const optimizer = makeOptimizer(parameters, config.optimizer);
+    if (![...parameters.keys()].some(isVision)) policy.model._features = new FeatureCache(featureBytes);
     using reference = config.objective.kl.coefficient > 0 ? new Policy(model, load(), policy.encoder) : undefined;
     const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
-    const context = { config, policy, learner, scorer: experiment.scorer };
+    const onPhase = observe?.(policy.model);
+    const context = { config, policy, learner, scorer: experiment.scorer, onPhase };
     const draw = () => ({ samples, indices: samples.map((_, i) => i) });
     const step = () => trainStep(context, draw, 1, stepWork(config, 1), 1e-3, []);
     const result = asked ? await observed(asked, step) : await step();
-    const after = [...parameters].map(([key, each]) => [key, each.toArray()] as const);
+    const after = (wanted ? [...parameters] : []).map(([key, each]) => [key, each.toArray()] as const);
     optimizer.dispose();
     return { ...result, parameters: Object.fromEntries(after) };
   } finally {

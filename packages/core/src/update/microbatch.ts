@@ -4,13 +4,13 @@
 export interface RowSize {
   readonly prompt: number;
   readonly responses: number;
-  /** Of the longest response. */
+  /** Tokens of the longest response. */
   readonly tokens: number;
 }
 
 export interface MicroBatchLimits {
   readonly prompts: number;
-  /** Of all rows, padding included; unset: any number. */
+  /** Tokens of all rows, padding included; unset: any number. */
   readonly tokens?: number | undefined;
 }
 

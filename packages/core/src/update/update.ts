@@ -5,7 +5,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { noGrad, optim, scope, type Tensor } from '@visurf/torch';
+import { deterministic, noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import { NotFinite } from '../errors.ts';
@@ -238,7 +238,9 @@ async function forwardBackward(
   for (const [i, micro] of micros.entries()) {
     sum = addPass(
       sum,
-      withDropout(model, dropout(i), () => accumulateGradient(model, micro, frozenOld, recomputed)),
+      withDropout(model, dropout(i), () =>
+        deterministic(() => accumulateGradient(model, micro, frozenOld, recomputed)),
+      ),
     );
     await setImmediate();
   }

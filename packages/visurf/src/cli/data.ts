@@ -1,7 +1,8 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
+import type * as Library from '@visurf/core';
 import type { Ask, BoxForm, Units } from '@visurf/core';
-import { measureOf, withTasks } from './measure.ts';
+import { measureOf, withPlugins, withTasks } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
@@ -23,19 +24,23 @@ interface CheckOptions extends MeasuredOptions, JsonOption, ReadingOptions {
   readonly all?: true;
 }
 
-interface ImportOptions extends JsonOption, ReadingOptions {
+interface PluginOptions {
+  readonly plugin: readonly string[];
+}
+
+interface ImportOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly ask?: Ask[];
 }
 
-interface SplitOptions extends JsonOption, ReadingOptions {
+interface SplitOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly validation: number;
   readonly test: number;
   readonly seed: number;
 }
 
-interface PreviewOptions extends JsonOption, ReadingOptions {
+interface PreviewOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly limit: number;
 }
@@ -62,6 +67,9 @@ function withReading(command: Command): Command {
     )
     .option('--split <name>', 'the part of a set that is read: train, validation, test');
 }
+
+/** The same of commands that ask nobody: their readers come with `--plugin`. */
+const readingAlone = (command: Command): Command => withPlugins(withReading(command));
 
 function defineCheck(data: Command): void {
   const check = withReading(
@@ -109,7 +117,7 @@ function defineCheck(data: Command): void {
 }
 
 function defineImport(data: Command): void {
-  const command = withReading(
+  const command = readingAlone(
     data
       .command('import')
       .description(
@@ -123,7 +131,7 @@ function defineImport(data: Command): void {
     asks,
   );
   withJson(command).action(async (source: string, options: ImportOptions) => {
-    const { importData } = await import('@visurf/core');
+    const { importData } = await libraryWith(options);
     const { output, ask, json } = options;
     const { notes, ...imported } = await importData(source, { ...readingOf(options), output, ask });
     for (const note of notes) warn(note);
@@ -134,7 +142,7 @@ function defineImport(data: Command): void {
 }
 
 function defineSplit(data: Command): void {
-  const command = withReading(
+  const command = readingAlone(
     data
       .command('split')
       .description('split a dataset into parts that share no picture')
@@ -147,7 +155,7 @@ function defineSplit(data: Command): void {
   withJson(command).action(async (file: string, options: SplitOptions) => {
     const { output, validation, test, seed, json } = options;
     if (validation + test >= 1) command.error('error: --validation and --test leave nothing to train on');
-    const { splitData } = await import('@visurf/core');
+    const { splitData } = await libraryWith(options);
     const reading = { ...readingOf(options), task: 'grounding', onNote: warn };
     const counts = await splitData(file, { ...reading, output, validation, test, seed });
     if (json) printJson(counts);
@@ -163,7 +171,7 @@ function defineSplit(data: Command): void {
 }
 
 function definePreview(data: Command): void {
-  const command = withReading(
+  const command = readingAlone(
     data
       .command('preview')
       .description('write a page that shows samples with their boxes')
@@ -172,13 +180,20 @@ function definePreview(data: Command): void {
   ).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
   withJson(command).action(async (file: string, options: PreviewOptions) => {
     const { output, limit, json } = options;
-    const { previewData } = await import('@visurf/core');
+    const { previewData } = await libraryWith(options);
     const reading = { ...readingOf(options), task: 'grounding', onNote: warn };
     const { shown, n } = await previewData(file, { ...reading, output, shown: limit });
     if (json) printJson({ shown, n });
     else print(`${shown} of ${n} samples: ${output}`);
   });
   example(command, 'visurf data preview train.jsonl --output page.html');
+}
+
+/** The library with plugins. @throws UserError where one cannot be loaded */
+async function libraryWith({ plugin }: PluginOptions): Promise<typeof Library> {
+  const library = await import('@visurf/core');
+  for (const file of plugin) library.loadPlugin(file);
+  return library;
 }
 
 const readingOf = ({ format, boxes, units, split }: ReadingOptions): ReadingOptions => ({

@@ -47,7 +47,7 @@ function optionalParts(machine: Machine | undefined): OptionalPart[] {
   return [
     {
       name: 'GPU',
-      found: machine?.torch.cuda === true,
+      found: (machine?.torch.cudaDevices ?? 0) > 0,
       gives: 'training of models of billions of parameters (an NVIDIA GPU, and a libtorch built for CUDA)',
     },
     {
@@ -84,8 +84,7 @@ function describe(host: Host, machine: Machine | string, parts: readonly Optiona
   return table(['', 'found'], rows) + optional;
 }
 
-function describeMachine({ torch, libtorchPath, gemm, kernels }: Machine, cores: number): string[][] {
-  const gpus = torch.cuda ? `${torch.cudaDevices} with CUDA` : 'none';
+function describeMachine({ torch, libtorchPath, gemm, kernels, cards }: Machine, cores: number): string[][] {
   return [
     ['libtorch', `${torch.version} in ${libtorchPath ?? 'an unknown place'}`],
     ['threads', `${torch.threads} of ${cores} cores`],
@@ -96,8 +95,31 @@ function describeMachine({ torch, libtorchPath, gemm, kernels }: Machine, cores:
       `${gemm.bfloat16.toFixed(0)} GFLOP/s${hasFastHalf(gemm) ? '' : ': precision: float32 is the better choice'}`,
     ],
     ['our kernels', `${describeLevel(torch, kernels)}, ${kernels.float32.toFixed(0)} GFLOP/s (attention in training)`],
-    ['GPU', gpus],
+    ...describeCards(torch, cards).map((said, i) => [i === 0 ? 'GPU' : '', said]),
   ];
+}
+
+/** Cards, or what keeps libtorch from them. */
+export function describeCards(
+  { cuda, cudaDevices }: Pick<Machine['torch'], 'cuda' | 'cudaDevices'>,
+  { driver, problem, cards }: Machine['cards'],
+): string[] {
+  if (driver === undefined)
+    return [
+      cuda ? 'none: this libtorch is built for CUDA, but there is no driver of NVIDIA here (libcuda.so.1)' : 'none',
+    ];
+  const serves = `the driver serves CUDA ${Math.floor(driver / 1000)}.${(driver % 1000) / 10}`;
+  if (problem !== undefined) return [`none that works: ${serves}, but says: ${problem}`];
+  if (cards.length === 0) return [`none: ${serves}, but finds no card`];
+  const all = cards.map(
+    ({ name, memory, capability }, i) =>
+      `cuda:${i}: ${name}, ${(memory / 1e9).toFixed(1)} GB, capability ${capability}`,
+  );
+  if (cudaDevices > 0) return [...all, serves];
+  const why = cuda
+    ? `libtorch cannot use it: ${serves}, and this libtorch may need a newer one`
+    : 'not used: this libtorch is built for the CPU alone (pip install torch gives one that is built for CUDA; then set up again)';
+  return [...all, why];
 }
 
 const hasFastHalf = ({ float32, bfloat16 }: Machine['gemm']): boolean => bfloat16 > float32;

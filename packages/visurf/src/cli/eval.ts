@@ -60,7 +60,7 @@ export function defineEval(program: Command): void {
 
 const OF_BENCHMARKS = ['split', 'protocol', 'questions', 'predictions', 'resume'] as const;
 
-/** Without a model nothing is asked. */
+/** Options that go with a model: without one nothing is asked. */
 const OF_MODELS = [
   ...(['resume', 'config', 'task', 'plugin', 'prompt', 'system', 'maxPixels', 'minPixels', 'maxNewTokens'] as const),
   ...(['revision', 'adapter', 'base'] as const),

@@ -50,11 +50,12 @@ export function withOutput(command: Command): Command {
 export async function write(
   model: string,
   merge: boolean,
-  { output, dtype, maxShardSize, minPixels, maxPixels, revision, adapter, base, json }: OutputOptions,
+  options: OutputOptions & { readonly device?: string },
 ): Promise<void> {
+  const { output, dtype, maxShardSize, minPixels, maxPixels, revision, adapter, base, json, device } = options;
   const { exportModel, loadPolicy, requireNewDirectory } = await import('@visurf/core');
   requireNewDirectory(output);
-  using policy = await loadPolicy(model, { adapter, base, revision, onProgress: downloads() });
+  using policy = await loadPolicy(model, { adapter, base, revision, device, onProgress: downloads() });
   const result = exportModel(policy, output, { dtype, maxShardBytes: maxShardSize, merge, minPixels, maxPixels });
   if (json) printJson(result);
   else print(describe(result));

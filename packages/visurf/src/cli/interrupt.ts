@@ -1,6 +1,6 @@
 /** Ctrl-C, and what a closed terminal or a scheduler sends instead: the first asks the work to stop at its next safe point, the second stops at once. */
 
-/** By convention 128 plus the number of SIGINT. */
+/** 128 plus the number of SIGINT, by convention. */
 export const INTERRUPTED = 130;
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

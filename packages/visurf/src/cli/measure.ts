@@ -18,16 +18,20 @@ export interface MeasuredOptions {
 
 /** `--config`, `--task`, `--plugin`: which questions, and how answers are scored. */
 export function withTasks(command: Command): Command {
-  return command
+  const tasked = command
     .option('--config <config.yaml>', 'settings of this configuration, in place of those that the model carries')
     .option(
       '--task <name | key=value>',
       'task of samples that name none, or a parameter of it; may be repeated',
       append,
       [],
-    )
-    .option('--plugin <file.ts>', 'a module with tasks and rewards; may be repeated', append, []);
+    );
+  return withPlugins(tasked);
 }
+
+/** `--plugin`: modules of the user's own. */
+export const withPlugins = (command: Command): Command =>
+  command.option('--plugin <file.ts>', 'a module with tasks, rewards or readers; may be repeated', append, []);
 
 /** `withTasks`, and how questions are put and images seen. @param limits whether the length of answers is among them */
 export function withMeasure(command: Command, limits = true): Command {

@@ -3,10 +3,11 @@ import type { Command } from 'commander';
 import type { MergeMethod } from '@visurf/core';
 import { describe, withOutput, write } from './export.ts';
 import type { OutputOptions } from './export.ts';
-import { example, number, withSource } from './options.ts';
+import { deviceOption, example, number, withSource } from './options.ts';
 import { print, printJson } from './output.ts';
 
 interface Options extends OutputOptions {
+  readonly device: string;
   readonly model: string;
   readonly with?: string;
   readonly method?: MergeMethod['method'];
@@ -46,7 +47,7 @@ export function defineMerge(program: Command): void {
       'task-arithmetic: of what both learned (default: 1)',
       number('a number', () => true),
     );
-  withOutput(command).action(async (options: Options) => {
+  withOutput(command.addOption(deviceOption().default('cpu'))).action(async (options: Options) => {
     const { model, with: other } = options;
     if (other !== undefined) return mergeTwo(options, other, command);
     for (const name of ['method', 'weight', 'scale'] as const) {
@@ -65,7 +66,7 @@ export function defineMerge(program: Command): void {
 const isShare = (value: number): boolean => value >= 0 && value <= 1;
 
 async function mergeTwo(options: Options, other: string, command: Command): Promise<void> {
-  const { model, adapter, output, dtype, maxShardSize, minPixels, maxPixels, revision, json } = options;
+  const { model, adapter, output, dtype, maxShardSize, minPixels, maxPixels, revision, device, json } = options;
   if (adapter !== undefined) command.error('error: --adapter and --with are different merges: do one after the other');
   const how = methodOf(options, command);
   const { locateModel, mergeModels, requireNewDirectory } = await import('@visurf/core');
@@ -76,7 +77,13 @@ async function mergeTwo(options: Options, other: string, command: Command): Prom
   };
   const models = [await whole(model), await whole(other)] as const;
   const based = how.method === 'task-arithmetic' ? { ...how, base: await whole(how.base) } : how;
-  const result = mergeModels(models, based, output, { dtype, maxShardBytes: maxShardSize, minPixels, maxPixels });
+  const result = mergeModels(models, based, output, {
+    dtype,
+    maxShardBytes: maxShardSize,
+    minPixels,
+    maxPixels,
+    device,
+  });
   if (json) printJson(result);
   else print(describe(result));
 }

@@ -38,7 +38,7 @@ export function withJson(command: Command): Command {
 
 /** `--device` and `--precision`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
-  const device = new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
+  const device = deviceOption();
   const precision = new Option('--precision <type>', 'of products; weights are float32').choices([
     'float32',
     'bfloat16',
@@ -48,7 +48,10 @@ export function withCompute(command: Command, defaults: boolean): Command {
     .addOption(defaults ? precision.default('float32') : precision);
 }
 
-/** As `device` in a configuration. */
+export const deviceOption = (): Option =>
+  new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
+
+/** A device as a configuration names it. */
 function deviceName(text: string): string {
   if (/^(cpu|cuda(:(0|[1-9]\d*))?|auto)$/.test(text)) return text;
   throw new InvalidArgumentError('Allowed choices are cpu, cuda, cuda:N, auto.');

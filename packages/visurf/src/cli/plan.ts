@@ -9,6 +9,7 @@ interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
   readonly memory?: number;
   readonly gflops?: number;
   readonly responseTokens?: number;
+  readonly machine?: string;
 }
 
 export function definePlan(program: Command): void {
@@ -27,6 +28,7 @@ export function definePlan(program: Command): void {
       'of matrix products (default: measured here)',
       number('a number above 0', (n) => n > 0),
     )
+    .option('--machine <name>', 'to plan for: h100, a100-80, l40s, rtx4090, ... or a file that describes it')
     .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (file: string, changes: readonly string[], { json, device, precision, memory, ...given }: PlanOptions) => {
@@ -44,7 +46,12 @@ export function definePlan(program: Command): void {
       else print(describe(result));
     },
   );
-  example(command, 'visurf plan config.yaml', 'visurf plan config.yaml train.microBatch.prompts=1 --memory 80');
+  example(
+    command,
+    'visurf plan config.yaml',
+    'visurf plan config.yaml train.microBatch.prompts=1 --memory 80',
+    'visurf plan config.yaml train.lora.rank=16 --machine rtx4090',
+  );
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
@@ -62,6 +69,9 @@ function describe({
   fits,
   advice,
   warnings,
+  host,
+  costPer1000Steps,
+  hint,
   ...rest
 }: Plan): string {
   const share = (bytes: number) => `${Math.round((100 * bytes) / memory.peak)}%`;
@@ -77,6 +87,12 @@ function describe({
       `${steps} steps: ${formatDuration(total)}, without evaluation, if answers are that long`,
     '',
   ];
+  if (time.phases) {
+    const shown = time.phases.map(({ name, seconds, binds }) => [name, formatSeconds(seconds), binds]);
+    lines.push(table(['phase', 'time', 'bound by'], shown), '', hint ?? '', '');
+  }
+  if (host) lines.push(`memory of the host: ${gigabytes(host.peak)} of ${gigabytes(host.available)}`, '');
+  if (costPer1000Steps !== undefined) lines.push(`1000 steps cost ${costPer1000Steps.toFixed(2)}`, '');
   for (const warning of warnings) lines.push(`Warning: ${warning}.`, '');
   if (fits) lines.push(`It fits: ${gigabytes(available)} are available.`);
   else lines.push(`It does not fit: ${gigabytes(available)} are available. Most goes to: ${rest.dominant}.`);

@@ -27,10 +27,18 @@ export async function run(argv: readonly string[]): Promise<number> {
     await createProgram().parseAsync(argv, { from: 'user' });
     // A command that ended without an error may still have set a code, such as that of an interruption.
     return Number(process.exitCode ?? 0);
-  } catch (error) {
+  } catch (thrown) {
+    const error = await explained(thrown);
     report(error);
     return exitCodeOf(error);
   }
+}
+
+/** What libtorch throws has passed the library, which is there then. */
+async function explained(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error && error.name === 'TorchError')) return error;
+  const { explainMemory } = await import('@visurf/core');
+  return explainMemory(error);
 }
 
 function createProgram(): Command {

@@ -25,11 +25,11 @@ export interface Measured {
   readonly planHash: string;
   readonly weightsHash: string;
   readonly rebuild: { readonly seconds: number; readonly threads: number; readonly cpu: string } | undefined;
-  /** Of the validation split, half present, half absent. */
+  /** Number of those of the validation split, half present, half absent. */
   readonly questions: number;
   /** Greedy answers, in percent. */
   readonly greedy: Readonly<Record<string, number>>;
-  /** Of absent questions: the share in percent for which one of 16 samples says `[]`. */
+  /** Share of absent questions, in percent, for which one of 16 samples says `[]`. */
   readonly passAt16Empty: number;
   /** Mean log-probability of the label of absent questions, and of its tokens up to `[` and `]` after it. */
   readonly logProbEmpty: number;

@@ -27,7 +27,7 @@ export interface OptimizerPlan {
 
 export interface UpdateLoss {
   readonly loss: Tensor;
-  /** For the log. */
+  /** Numbers for the log. */
   readonly report: Readonly<Record<string, number>>;
 }
 
@@ -45,7 +45,7 @@ export interface UpdateEvent {
   readonly stage: Stage;
   /** Updates of the stage. */
   readonly done: number;
-  /** Of work so far, over all starts. */
+  /** Seconds of work so far, over all starts. */
   readonly seconds: number;
   readonly report: Readonly<Record<string, number>>;
 }

@@ -19,7 +19,7 @@ export interface DemoEvent {
   readonly total: number;
   /** A few words on how it goes. */
   readonly note?: string;
-  /** Of the whole demo. */
+  /** Seconds that the whole demo still takes. */
   readonly etaSeconds?: number;
 }
 
@@ -28,7 +28,7 @@ export interface DemoOptions {
   readonly quick: boolean;
   /** Directory for the data, the runs and the report. */
   readonly output: string;
-  /** Of the data and of training. */
+  /** Seed of the data and of training. */
   readonly seed: number;
   /** Go on with the demo in `output`. */
   readonly resume: boolean;

@@ -19,7 +19,7 @@ type Sets = NonNullable<SuiteOptions['sets']>;
 
 export interface Size {
   readonly sets: Sets;
-  /** Of every set. */
+  /** Pictures of every set. */
   readonly pictures: SuiteOptions['pictures'];
   readonly steps: number;
   /** Further changes to the recipe's configuration. */
@@ -43,7 +43,7 @@ export const QUICK: Size = {
 /** The baseline and the runs. */
 export const POLICIES = ['baseline', 'sft', 'rlvr', 'sft-then-rlvr', 'visurf'] as const;
 
-/** Of the demo in `output`: one seed, data of its own, only the columns of its sets. */
+/** The comparison of the demo in `output`: one seed, data of its own, only the columns of its sets. */
 export function comparisonOf(
   { sets, steps, changes }: Size,
   output: string,

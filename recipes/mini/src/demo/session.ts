@@ -10,7 +10,7 @@ export interface Session {
   readonly quick: boolean;
   readonly seed: number;
   finished: boolean;
-  /** By stage, over all sessions. */
+  /** Seconds by stage, over all sessions. */
   readonly seconds: Record<string, number>;
 }
 

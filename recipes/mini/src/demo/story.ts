@@ -16,7 +16,7 @@ import { dataFile, NAMES, POLICIES, type Size } from './plan.ts';
 
 export interface Row {
   readonly name: string;
-  /** By column, in percent. */
+  /** Percent by column. */
   readonly metrics: Readonly<Record<string, number>>;
 }
 
@@ -63,7 +63,7 @@ export interface Story {
   readonly size: Size;
   readonly seed: number;
   readonly compared: Compared;
-  /** By stage. */
+  /** Seconds by stage. */
   readonly seconds: Readonly<Record<string, number>>;
 }
 

@@ -34,7 +34,7 @@ const COLORS: Readonly<Record<Part['material'], Rgb>> = {
 /** Pixels between a defect and the edge of its part. */
 const INSET = 4;
 
-/** Of the part, of the defect and, coarsely, of where it is. */
+/** Words for the part, the defect and, coarsely, where it is. */
 function composition({ material, tone, outline, defect }: Part): string {
   const place = defect ? `${defect.kind} ${defect.at.map((at) => Math.floor(at / 28)).join(' ')}` : 'good';
   return `part/${material} ${tone} ${outline.map((edge) => Math.floor(edge / 4)).join(' ')} ${place}`;

@@ -40,9 +40,9 @@ export interface Measured {
   /** sha256 of the plan that the weights came from. */
   readonly planHash: string;
   readonly rebuild: { readonly seconds: number; readonly threads: number; readonly cpu: string } | undefined;
-  /** By `SET.METRIC`, of greedy answers to validation questions and to those of held-out skills; in percent. */
+  /** Percent by `SET.METRIC`, of greedy answers to validation questions and to those of held-out skills. */
   readonly greedy: Readonly<Record<string, number>>;
-  /** By set, or by `SET/KIND` where a set has two kinds of questions. */
+  /** Measures by set, or by `SET/KIND` where a set has two kinds of questions. */
   readonly kinds: Readonly<Record<string, MeasuredKind>>;
   /** Shares of samples in percent: with a thought that says something, with a lazy one, with none. */
   readonly thoughts: Readonly<
@@ -125,7 +125,7 @@ async function answers(
 interface Seen {
   readonly set: SetName;
   readonly kind: string;
-  /** Of every attempt, as a share of the label's. */
+  /** Accuracies of every attempt, as a share of the label's. */
   readonly accuracies: readonly number[];
   readonly logProbLabel: number;
   readonly texts: readonly string[];

@@ -21,7 +21,7 @@ export interface PretrainPlan extends OptimizerPlan {
   readonly jitter: { readonly early: number; readonly late: number };
   readonly blur: { readonly early: number; readonly late: number };
   readonly weights: {
-    /** Of the language losses. */
+    /** Weights of the language losses. */
     readonly groups: Readonly<Record<Group, number>>;
     /** Expected distance, in pixels, of a sampled coordinate from the true one; late only. */
     readonly distance: number;

@@ -200,7 +200,7 @@ function roomLoss(parts: Parts, each: Class, share: number, progress: number, ra
   return { loss, report };
 }
 
-/** By `ROOM:GROUP`: the share of its tokens that are the likeliest ones. */
+/** The share of its tokens that are the likeliest ones, by `ROOM:GROUP`. */
 function shares(room: Room, logits: Tensor, said: readonly Said[]): Record<string, number> {
   const likeliest = logits.detach().argmax(-1).toArray();
   const right = new Map<string, boolean[]>();

@@ -11,7 +11,7 @@ export const DATA_OF_SUITE = join(RUNS, 'data');
 
 type Drawn = Omit<SuiteOptions, 'seed'>;
 
-/** By directory; so many pictures of every set. */
+/** Pictures of every set, by directory. */
 const DATA: Readonly<Record<string, Drawn>> = {
   data: { pictures: { train: 800, validation: 40, test: 150 } },
   'qwen2/data': {

@@ -16,7 +16,7 @@ const one = (value: number): string => value.toFixed(1);
 /** Largest p-value, corrected for the number of comparisons, of a difference that counts. */
 const LEVEL = 0.05;
 
-/** By the paired difference: its 95% interval lies on the claimed side of 0, on the other, or chance may have made it. */
+/** The paired difference decides: its 95% interval lies on the claimed side of 0, on the other, or chance may have made it. */
 export function verdictOf(
   { low, high, corrected }: { readonly low: number; readonly high: number; readonly corrected: number },
   expected: Claim['expected'],

@@ -11,7 +11,7 @@ import { join, relative, resolve } from 'node:path';
 interface Known {
   readonly file: string;
   readonly hash: string;
-  /** Of the configuration every leaf as JSON, by dotted key. */
+  /** Every leaf of the configuration as JSON, by dotted key. */
   readonly keys: Readonly<Record<string, string>>;
 }
 

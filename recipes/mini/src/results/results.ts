@@ -131,7 +131,7 @@ const FIGURES: Readonly<Record<string, readonly string[]>> = {
   tuning: [],
 };
 
-/** Of every result the start of the hash of what decides it. */
+/** The start of every result's hash of what decides it. */
 function hashes({ results }: Comparison, { policies, seeds }: Compared): string {
   const hashOf = (policy: string, seed: number): string[] => {
     const file = join(results, `${policy}-seed-${seed}.json`);

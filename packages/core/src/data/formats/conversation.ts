@@ -6,7 +6,7 @@ import type { ReadContext } from './reader.ts';
 
 export interface Turn {
   readonly role: 'system' | 'user' | 'assistant';
-  /** With `<image>` where an image stands. */
+  /** The text, with `<image>` where an image stands. */
   readonly text: string;
 }
 

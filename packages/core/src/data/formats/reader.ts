@@ -16,7 +16,7 @@ export interface ReadContext {
 /** A file by its name and its beginning. */
 export interface Glance {
   readonly file: string;
-  /** In lower case, without the dot. */
+  /** Letters in lower case, without the dot. */
   readonly extension: string;
   readonly head: string;
   /** The first record of JSON, where there is one. */

@@ -3,7 +3,7 @@ import type { Finding } from '../findings.ts';
 
 export interface Place {
   readonly file: string;
-  /** From 1: the line of a file of lines, else the number of the record in its file. */
+  /** The line of a file of lines, else the number of the record in its file; from 1. */
   readonly record: number;
 }
 

@@ -22,7 +22,7 @@ import { via } from './via.ts';
 import { voc } from './voc.ts';
 import { yolo } from './yolo.ts';
 
-/** In the order in which they are asked: the telling ones first. */
+/** Readers in the order in which they are asked: the telling ones first. */
 const READERS: readonly Reader[] = [
   ...[yolo, imagefolder, parquet, coco, via, labelme, createml, instances, labelStudio, voc, cvat, labelmeXml],
   ...[visurf, vlmR1, llava, swift, openai, sharegpt, questions, csv],
@@ -30,7 +30,7 @@ const READERS: readonly Reader[] = [
 
 export const FORMATS: readonly string[] = READERS.map(({ name }) => name);
 
-/** Of plugins, by name, as they are, and as they are used. */
+/** Readers of plugins by name, as they are, and as they are used. */
 const own = new Map<string, { readonly given: Reader; readonly used: Reader }>();
 
 /** All of them; those of plugins are asked first. */

@@ -1,7 +1,7 @@
 /** Tables as text: commas, semicolons or tabs, quotes as RFC 4180 has them. */
 
 export interface TableRow {
-  /** Of the file, from 1. */
+  /** Line of the file, from 1. */
   readonly line: number;
   readonly cells: ReadonlyMap<string, string>;
 }

@@ -36,7 +36,7 @@ export const answer: TaskDefinition<typeof parameters, AnswerTruth> = {
 
 const MATCHES = { exact: exactMatch, relaxed: relaxedMatch, anls } as const;
 
-/** Of these the one least like the truth is a wrong answer. */
+/** Words of which the one least like the truth is a wrong answer. */
 const WRONG = ['nothing', '0', 'unknown'];
 
 interface AnswerEvaluation extends Evaluation {
@@ -48,7 +48,7 @@ interface AnswerEvaluation extends Evaluation {
 function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
   const best = (said: string, { answers }: AnswerTruth): number =>
     Math.max(...answers.map((truth) => MATCHES[match](said, truth)));
-  /** Of the best true answer; 0 where nothing is said. */
+  /** Similarity to the best true answer; 0 where nothing is said. */
   const matchOf = ({ text }: Answer, truth: AnswerTruth): number => {
     const said = answerText(text);
     return said === undefined ? 0 : best(said, truth);

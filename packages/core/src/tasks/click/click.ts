@@ -20,7 +20,7 @@ import { taggedTerms, termWeights } from '../weights.ts';
 import { clickForms, recogniseClick } from './forms.ts';
 
 export interface ClickTruth {
-  /** Of the control, in pixels of the original image. */
+  /** Box of the control, in pixels of the original image. */
   readonly box: Box;
 }
 

@@ -30,7 +30,7 @@ export function sameExpression(first: Expression, second: Expression, judge: Jud
   return sameScalar(a, b, judge);
 }
 
-/** Without marks that say nothing about the value, relations in one direction, both values of a plus-minus. */
+/** The value without marks that say nothing about it, relations in one direction, both values of a plus-minus. */
 function simplified(expression: Expression): Expression {
   const [first, second] = operandsOf(expression);
   switch (headOf(expression)) {
@@ -121,7 +121,7 @@ function sameRelation(a: Expression, b: Expression, judge: Judge): boolean {
   return judge(a, b);
 }
 
-/** Of collections and of matrices; one that is no collection is equal to none. */
+/** Equality of collections and of matrices; one that is no collection is equal to none. */
 function sameItems(a: Expression, b: Expression, same: Judge): boolean {
   const [inA, inB] = [headOf(a), headOf(b)];
   const [items, others] = [operandsOf(a), operandsOf(b)];

@@ -17,7 +17,7 @@ export type Expression = Rational | string | Call;
 
 /** Larger powers are left to floating point. */
 const MAX_EXPONENT = 4096n;
-/** In bits. Numbers that grow beyond are no longer computed exactly. */
+/** Bits. Numbers that grow beyond are no longer computed exactly. */
 const MAX_SIZE = 16_384;
 
 export const isRational = (expression: Expression): expression is Rational =>
@@ -77,7 +77,7 @@ function power(base: Rational, exponent: Rational): Rational | undefined {
   return limited(sign * above ** size, sign * below ** size, base.decimal || exponent.decimal);
 }
 
-/** Of roots that come out even. */
+/** The value of roots that come out even. */
 function rootPower(base: Rational, exponent: Rational): Rational | undefined {
   const [above, below] = reduced(exponent);
   if (below > 64n || bits(base.above) > 4096n || bits(base.below) > 4096n) return undefined;
@@ -86,7 +86,7 @@ function rootPower(base: Rational, exponent: Rational): Rational | undefined {
   return power({ above: top, below: bottom, decimal: base.decimal }, { above, below: 1n, decimal: exponent.decimal });
 }
 
-/** In lowest terms, the denominator positive. */
+/** A fraction in lowest terms, the denominator positive. */
 function reduced({ above, below }: Rational): readonly [bigint, bigint] {
   let [divisor, rest] = [above < 0n ? -above : above, below < 0n ? -below : below];
   while (rest !== 0n) [divisor, rest] = [rest, divisor % rest];

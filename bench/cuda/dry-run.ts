@@ -1,0 +1,219 @@
+/**
+ * Is a GPU used as it should be? Steps of every family and mode, and commands, on a card that computes nothing
+ * (runtime.cc): everything dispatches, the host touches none of the card's memory, and what is asked of the card is
+ * counted. Counts are compared with counts.json: they may only fall, and what has fallen is written there.
+ *
+ *     node bench/cuda/dry-run.ts              all cases
+ *     node bench/cuda/dry-run.ts --only LoRA  those whose name contains the word
+ *     node bench/cuda/dry-run.ts --kernels    which kernels and products, too
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { format } from 'prettier';
+
+import { parseConfig } from '../../packages/core/src/config/load.ts';
+import { plan } from '../../packages/core/src/plan.ts';
+import { cases, type Case, type Step } from './cases.ts';
+import type { Counts } from './counts.ts';
+import { environment, prepare, root } from './prepare.ts';
+
+type Phases = Readonly<Record<string, Counts>>;
+
+/** What a case asks of the card. */
+interface Asked {
+  /** Kernels, products, fills and copies within the card. */
+  readonly launches: number;
+  readonly synchronisations: number;
+  readonly copiesToDevice: number;
+  readonly copiesToHost: number;
+}
+
+interface Golden {
+  /** One token of every row. */
+  readonly token?: Asked;
+  /** All of it, without loading. */
+  readonly whole: Asked;
+  /** Bytes of tensors on the card. */
+  readonly peak: number;
+  /** What `visurf plan` expects in place of `peak`, of steps with real shapes. */
+  readonly planned?: number;
+}
+
+const { values: options } = parseArgs({
+  options: { only: { type: 'string', default: '' }, kernels: { type: 'boolean', default: false } },
+});
+const file = fileURLToPath(new URL('counts.json', import.meta.url));
+const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const config = `
+output: run
+data: { train: train.jsonl, prompt: 'find {Question}' }
+steps: 1
+promptsPerStep: 2
+rollout: { group: 2, maxNewTokens: 6 }
+`;
+const sample = {
+  image: join(root, 'oracle/fixtures/images/wide-340x270.png'),
+  problem: 'the red circle',
+  solution: [{ bbox_2d: [2, 3, 20, 30] }],
+};
+
+/** @throws Error with the end of what it said, where it failed; as it should, where it is to be `refused` */
+function run(
+  args: readonly string[],
+  cwd: string,
+  counts: string,
+  { gigabytes = 80, refused }: { readonly gigabytes?: number | undefined; readonly refused?: string | undefined } = {},
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, ...environment, COUNTS: counts, DRY_RUN_GB: String(gigabytes) };
+    const child = spawn(process.execPath, args, { env, cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    child.on('close', (code, signal) => {
+      if (refused === undefined ? code === 0 : code === 2 && said.includes(refused)) return resolve();
+      const why = signal === 'SIGSEGV' ? 'the host touched memory of the card' : `exit code ${code ?? signal}`;
+      reject(new Error(`${why}\n${said.trim().split('\n').slice(-12).join('\n')}`));
+    });
+  });
+}
+
+/** CUDA itself, which the plan counts and the dry run does not. */
+const context = 500e6;
+
+/** @returns bytes of tensors that the plan expects of a step with real shapes */
+async function plannedPeak({ model, changes, gigabytes = 80 }: Step, folder: string): Promise<number> {
+  const data = { prompt: 'find {Question}', ...(changes['data'] as object), train: join(folder, 'train.jsonl') };
+  const config = parseConfig({ model, output: 'unused', steps: 1, ...changes, data });
+  const { memory } = await plan(config, { machine: 'h100', memory: gigabytes * 1e9 });
+  return memory.peak - context;
+}
+
+interface Outcome {
+  readonly phases: Phases;
+  readonly planned?: number;
+}
+
+async function runCase(each: Case): Promise<Outcome> {
+  const folder = mkdtempSync(join(tmpdir(), 'visurf-dry-run-'));
+  const counts = join(folder, 'counts.json');
+  const read = (): unknown => JSON.parse(readFileSync(counts, 'utf8'));
+  try {
+    writeFileSync(join(folder, 'config.yaml'), config);
+    const samples = 'step' in each ? ((each.step.changes['promptsPerStep'] as number | undefined) ?? 2) : 2;
+    const lines = Array.from({ length: samples }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample }));
+    writeFileSync(join(folder, 'train.jsonl'), lines.join('\n'));
+    if ('step' in each) {
+      await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, each.step);
+      const phases = read() as Phases;
+      return each.step.gigabytes === undefined ? { phases } : { phases, planned: await plannedPeak(each.step, folder) };
+    }
+    const program = join(root, 'packages/visurf/src/main.ts');
+    for (const [i, args] of each.commands.entries()) {
+      const last = i === each.commands.length - 1;
+      await run(['--import', here('report.ts'), program, ...args], folder, counts, last ? each : {});
+    }
+    return { phases: { command: read() as Counts } };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const sum = (counts: Counts, matches: (name: string) => boolean): number =>
+  Object.entries(counts).reduce((total, [name, amount]) => total + (matches(name) ? amount : 0), 0);
+
+const summarise = (counts: Counts): Asked => ({
+  launches: sum(counts, (name) => /^(kernel|product) |^(fills|copies within|graphs)$/.test(name)),
+  synchronisations: counts['synchronisations'] ?? 0,
+  copiesToDevice: counts['copies to device'] ?? 0,
+  copiesToHost: counts['copies to host'] ?? 0,
+});
+
+function goldenOf({ phases: { token, loading: _, ...phases }, planned }: Outcome): Golden {
+  const all: Record<string, number> = {};
+  for (const counts of Object.values(phases))
+    for (const [name, amount] of Object.entries(counts)) all[name] = (all[name] ?? 0) + amount;
+  const peak = Math.max(...Object.values(phases).map((counts) => counts['peak'] ?? 0));
+  return { ...(token && { token: summarise(token) }), whole: summarise(all), peak, ...(planned && { planned }) };
+}
+
+/** Numbers by their path: `token.launches`. */
+const flat = ({ token, whole, peak }: Golden): Record<string, number> => ({
+  ...Object.fromEntries(Object.entries(token ?? {}).map(([name, value]) => [`token.${name}`, value as number])),
+  ...Object.fromEntries(Object.entries(whole).map(([name, value]) => [`whole.${name}`, value as number])),
+  peak,
+});
+
+function risen(before: Golden, now: Golden): string[] {
+  const old = flat(before);
+  return Object.entries(flat(now)).flatMap(([name, value]) =>
+    old[name] !== undefined && value > old[name] ? [`${name} rose from ${old[name]} to ${value}`] : [],
+  );
+}
+
+/** The plan may be off by a twentieth. */
+function misplanned({ peak, planned }: Golden): string[] {
+  if (planned === undefined || Math.abs(planned / peak - 1) <= 0.05) return [];
+  return [`planned are ${planned} bytes, counted ${peak}`];
+}
+
+function describeKernels(phases: Phases): string {
+  return Object.entries(phases)
+    .map(([phase, counts]) => {
+      const most = Object.entries(counts).sort(([, a], [, b]) => b - a);
+      return `  ${phase}\n${most.map(([name, amount]) => `    ${amount} ${name.slice(0, 200)}`).join('\n')}`;
+    })
+    .join('\n');
+}
+
+/** Into docs/gpu.md. */
+function writeTable(all: Readonly<Record<string, Golden>>): void {
+  const page = join(root, 'docs/gpu.md');
+  const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1);
+  const rows = Object.entries(all).map(([name, { token, whole, peak, planned }]) => {
+    const counted = [token?.launches ?? '', whole.launches, whole.synchronisations, gigabytes(peak)];
+    return `| ${[name, ...counted, planned === undefined ? '' : gigabytes(planned)].join(' | ')} |`;
+  });
+  const head = '| what | launches a token | launches in all | synchronisations | peak, GB | planned, GB |';
+  const table = `${head}\n|${' --- |'.repeat(6)}\n${rows.join('\n')}`;
+  const [begin, end] = ['<!-- counted -->\n', '<!-- end -->'];
+  const text = readFileSync(page, 'utf8');
+  writeFileSync(page, `${text.split(begin)[0]}${begin}\n${table}\n\n${end}${text.split(end)[1]}`);
+}
+
+await prepare();
+const known = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Golden>) : {};
+const found: Record<string, Golden> = {};
+let [passed, failed] = [0, 0];
+for (const [name, each] of Object.entries(cases()).filter(([name]) => name.includes(options.only))) {
+  const start = performance.now();
+  try {
+    const outcome = await runCase(each);
+    const golden = goldenOf(outcome);
+    // What a card is asked until its memory is full says nothing.
+    if (!('commands' in each && each.refused)) found[name] = golden;
+    passed++;
+    const { token, whole, peak } = golden;
+    const problems = [...(known[name] ? risen(known[name], golden) : []), ...misplanned(golden)];
+    if (problems.length > 0) throw new Error(problems.join('\n'));
+    const perToken = token ? `${token.launches} launches a token, ` : '';
+    const text = `${perToken}${whole.launches} in all, ${whole.synchronisations} synchronisations`;
+    const seconds = Math.round((performance.now() - start) / 1000);
+    console.log(`ok      ${name}: ${text}, ${(peak / 1e9).toFixed(2)} GB (${seconds} s)`);
+    if (options.kernels) console.log(describeKernels(outcome.phases));
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${name}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+console.log(`${passed} passed, ${failed} failed`);
+if (failed > 0) process.exitCode = 1;
+else {
+  const all = { ...known, ...found };
+  writeFileSync(file, await format(JSON.stringify(all), { parser: 'json', printWidth: 120 }));
+  writeTable(all);
+}

@@ -1,0 +1,51 @@
+/** Time on a card: what binds a phase follows the machine, and phases add up. */
+import { expect, test } from 'vitest';
+
+import { subjectOf, type Changes } from '../testing/plan.ts';
+import { planCardTime, hasten } from './card.ts';
+import type { CardMachine } from './machines.ts';
+
+const machine: CardMachine = {
+  ...{ name: 'even', memory: 80e9, hostMemory: 80e9, bandwidth: 1e12, launch: 1e-6, price: undefined },
+  rates: { bfloat16: 1e14, float32: 1e13 },
+};
+const timeOf = (changes: Changes = {}, given: Partial<CardMachine> = {}) =>
+  planCardTime(
+    subjectOf({ ...changes, config: { device: 'cuda', ...changes.config } }),
+    { ...machine, ...given },
+    1000,
+  );
+
+test('phases add up to the step, its two halves too, and no phase is free', () => {
+  const { step, generation, update, communication, phases } = timeOf();
+  expect(phases.reduce((sum, { seconds }) => sum + seconds, 0)).toBeCloseTo(step, 12);
+  expect(generation + update + communication).toBeCloseTo(step, 12);
+  expect(phases.every(({ seconds }) => seconds > 0)).toBe(true);
+});
+
+test.each([
+  ['launches', { launch: 1 }],
+  ['bandwidth', { bandwidth: 1e3 }],
+  ['operations', { rates: { bfloat16: 1e3, float32: 1e3 } }],
+] as const)('where %s are dear, they bind', (binds, given) => {
+  const { phases } = timeOf({}, given);
+  const longest = phases.reduce((a, b) => (b.seconds > a.seconds ? b : a));
+  expect(longest.binds).toBe(binds);
+  expect(hasten(phases)).toContain(`bound by ${binds}`);
+});
+
+test('a step takes no longer on a machine that is better in everything', () => {
+  const better = { bandwidth: 2e12, launch: 5e-7, rates: { bfloat16: 2e14, float32: 2e13 } };
+  expect(timeOf({}, better).step).toBeCloseTo(timeOf().step / 2, 12);
+});
+
+test('without rollouts there is no generation; recomputing, a penalty and more updates take longer', () => {
+  expect(timeOf({ workload: { group: 0, responses: 1 } }).generation).toBe(0);
+  const { update } = timeOf();
+  for (const config of [
+    { train: { checkpointActivations: true } },
+    { objective: { kl: { coefficient: 0.1 } } },
+    { objective: { updatesPerBatch: 2 } },
+  ])
+    expect(timeOf({ config }).update).toBeGreaterThan(update);
+});

@@ -1,0 +1,170 @@
+/**
+ * Time of a step on a card, phase by phase: each takes as long as what binds it, the bytes that it moves, the operations of
+ * its products, or the launches of its kernels. Counted from shapes; launches as the dry run counts them (bench/cuda).
+ */
+import { float, half, itemOf } from './activations.ts';
+import type { CardMachine } from './machines.ts';
+import { packedTokens, type Subject } from './workload.ts';
+
+export interface PhaseTime {
+  readonly name: string;
+  readonly seconds: number;
+  readonly binds: 'bandwidth' | 'launches' | 'operations';
+}
+
+export interface CardTime {
+  readonly step: number;
+  readonly generation: number;
+  readonly update: number;
+  /** Between cards: there is one. */
+  readonly communication: number;
+  /** They add up to the step. */
+  readonly phases: readonly PhaseTime[];
+}
+
+/** What would shorten the longest phase, by what binds it. */
+export function hasten(phases: readonly PhaseTime[]): string {
+  const longest = phases.reduce((a, b) => (b.seconds > a.seconds ? b : a));
+  const change = {
+    launches: 'more rows at once, which cost nothing then: promptsPerStep, rollout.group, train.microBatch.prompts',
+    bandwidth: 'precision=bfloat16, more rows for each reading of the weights, or a card with faster memory',
+    operations: 'fewer or smaller images (data.maxPixels), shorter answers, train.lora, or a faster card',
+  }[longest.binds];
+  return `${longest.name} takes longest, bound by ${longest.binds}: ${change}`;
+}
+
+/** What of a card's own figures programs reach. */
+export const reached = { bandwidth: 0.75, operations: 0.65 };
+
+/** Kernels that the dry run counts. */
+const launches = {
+  /** Of a layer, for one token of all rows, and more with LoRA. */
+  decoded: { layer: 46, lora: 34, token: 40 },
+  /** Of a layer, forward; a backward pass has twice as many. */
+  layer: { layer: 40, lora: 45 },
+  block: 40,
+  optimiser: 40,
+};
+
+/** Bytes that move between products, forward and backward, for each byte that is kept. */
+const traffic = 8;
+
+interface Demand {
+  readonly bytes: number;
+  readonly operations: number;
+  readonly launches: number;
+}
+
+export function planCardTime(subject: Subject, machine: CardMachine, keptPerToken: number): CardTime {
+  const { precision } = subject.config;
+  const timeOf = (name: string, demand: Demand): PhaseTime => {
+    const seconds = {
+      bandwidth: demand.bytes / (machine.bandwidth * reached.bandwidth),
+      launches: demand.launches * machine.launch,
+      operations: demand.operations / (machine.rates[precision] * reached.operations),
+    };
+    const [binds] = (['bandwidth', 'launches', 'operations'] as const).toSorted((a, b) => seconds[b] - seconds[a]);
+    return { name, seconds: seconds[binds!], binds: binds! };
+  };
+  const generation = Object.entries(generationDemand(subject)).map(([name, each]) => timeOf(name, each));
+  const update = Object.entries(updateDemand(subject, keptPerToken)).map(([name, each]) => timeOf(name, each));
+  const phases = [...generation, ...update].filter(({ seconds }) => seconds > 0);
+  const sum = (each: readonly PhaseTime[]): number => each.reduce((total, { seconds }) => total + seconds, 0);
+  const [first, second] = [sum(generation), sum(update)];
+  return { step: first + second, generation: first, update: second, communication: 0, phases };
+}
+
+const none: Demand = { bytes: 0, operations: 0, launches: 0 };
+
+/** Weights of the decoder without its tables, and the head. */
+function parts({ model: { text }, sizes }: Subject): { decoder: number; head: number } {
+  return { decoder: sizes.all - sizes.vision - sizes.tables, head: text.vocabularySize * text.hiddenSize };
+}
+
+function generationDemand(subject: Subject): Record<'images' | 'prefill' | 'decoding', Demand> {
+  const { model, sizes, workload, config } = subject;
+  const { text, vision } = model;
+  const { prompts, promptTokens, patches, group, responseTokens } = workload;
+  if (group === 0) return { images: none, prefill: none, decoding: none };
+  const item = itemOf(subject);
+  const { decoder, head } = parts(subject);
+  const [rows, tokens] = [prompts * group, prompts * promptTokens];
+  const attended = text.layers * text.heads * text.headSize * 4;
+  const lora = config.train.lora ? launches.decoded.lora : 0;
+  const cached = text.layers * 2 * text.keyValueHeads * text.headSize * float;
+  const width = (2 * text.hiddenSize + text.intermediateSize) * item * 8;
+  return {
+    images: {
+      bytes:
+        sizes.vision * item +
+        prompts * patches * vision.depth * (2 * vision.hiddenSize + vision.intermediateSize) * item * 8,
+      operations: 2 * sizes.vision * patches * prompts,
+      launches: patches > 0 ? vision.depth * launches.block : 0,
+    },
+    prefill: {
+      bytes: decoder * item + tokens * text.layers * width,
+      operations: 2 * decoder * tokens + (attended / 2) * promptTokens * tokens,
+      launches: text.layers * (launches.layer.layer + lora),
+    },
+    decoding: {
+      // Caches are read as far as they reach, filled or not.
+      bytes: responseTokens * ((decoder + head) * item + cached * (prompts * promptTokens + rows * responseTokens)),
+      operations: responseTokens * rows * (2 * (decoder + head) + attended * (promptTokens + responseTokens / 2)),
+      launches: responseTokens * (text.layers * (launches.decoded.layer + lora) + launches.decoded.token),
+    },
+  };
+}
+
+type UpdatePhase = 'image tower' | 'layers: products' | 'layers: between products' | 'logits' | 'optimiser';
+
+function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhase, Demand> {
+  const { model, sizes, workload, config, frozenVision } = subject;
+  const { text, vision } = model;
+  const { prompts, microBatch, promptTokens, patches, responses, responseTokens } = workload;
+  const { decoder, head } = parts(subject);
+  const item = itemOf(subject);
+  const { lora, checkpointActivations } = config.train;
+  const micro = Math.ceil(prompts / microBatch);
+  const updates = config.objective.updatesPerBatch;
+  const scoring = (updates > 1 ? 1 : 0) + (config.objective.kl.coefficient > 0 ? 1 : 0);
+  // Forward, forward again, and backward: of frozen weights one product, of others two.
+  const passes = updates * (1 + (checkpointActivations ? 1 : 0) + (lora ? 1 : 2)) + scoring;
+  const moved = updates * (checkpointActivations ? 4 / 3 : 1) + scoring / 3;
+  const tokens = (packedTokens(workload) / microBatch) * prompts;
+  const own = prompts * responses * responseTokens;
+  const attended = text.layers * text.heads * text.headSize * 4;
+  const scores = attended * (own * (promptTokens + responseTokens / 2) + (prompts * promptTokens ** 2) / 2);
+  const kernels =
+    micro * text.layers * (launches.layer.layer + (lora ? launches.layer.lora : 0)) * (updates * 3 + scoring);
+  const tower = frozenVision ? 0 : passes;
+  const perPatch = (2 * vision.hiddenSize + vision.intermediateSize) * item * traffic;
+  return {
+    'image tower': {
+      bytes: tower * prompts * patches * vision.depth * perPatch,
+      operations: tower * 2 * sizes.vision * patches * prompts,
+      launches: tower * micro * vision.depth * launches.block,
+    },
+    'layers: products': {
+      bytes: micro * passes * decoder * item,
+      operations: passes * (2 * decoder * tokens + scores),
+      launches: kernels / 4,
+    },
+    'layers: between products': {
+      bytes:
+        moved * traffic * tokens * text.layers * keptPerToken + (lora ? 0 : micro * updates * decoder * (float + half)),
+      operations: 0,
+      launches: (kernels * 3) / 4,
+    },
+    logits: {
+      bytes: (4 * updates + scoring) * own * text.vocabularySize * 3 * float,
+      operations: ((lora ? 3 : 4) * updates + scoring) * 2 * head * own,
+      launches: micro * 60,
+    },
+    optimiser: {
+      // Gradient, weight and two moments are read, the last three written.
+      bytes: updates * sizes.trainable * float * (config.optimizer.name === 'adamw' ? 8 : 4),
+      operations: 0,
+      launches: updates * launches.optimiser,
+    },
+  };
+}
