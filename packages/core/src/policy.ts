@@ -56,7 +56,20 @@ export class Policy {
     this.directory = directory;
     this.model = model;
     this.encoder = encoder;
-    this.#missingIds = encoder.tokenizer.missingIds(model.config.text.vocabularySize);
+    const { text, imageTokenId, videoTokenId } = model.config;
+    const rows = text.vocabularySize;
+    const placeholders = Object.entries({ image_token_id: imageTokenId, video_token_id: videoTokenId });
+    for (const [content, id] of [
+      [encoder.tokenizer.largest.content, encoder.tokenizer.largest.id],
+      ...placeholders,
+    ] as const) {
+      if (id < rows) continue;
+      throw new UserError(`${content} has the id ${id}, the embedding of the model has ${rows} rows`, {
+        where: directory,
+        remedy: 'tokenizer.json, config.json and the weights must come from the same checkpoint',
+      });
+    }
+    this.#missingIds = encoder.tokenizer.missingIds(rows);
     this.peft = undefined;
     this.settings = undefined;
   }

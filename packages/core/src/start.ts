@@ -1,9 +1,13 @@
 /** The models that a run begins with: the policy, and the reference of a KL penalty. */
+import { join } from 'node:path';
+
+import { noGrad, SafetensorsFile, scope, type optim, type Tensor } from '@visurf/torch';
+
 import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './families/load.ts';
-import { differences } from './model/lora.ts';
-import { keepStart, settingsOf } from './model/peft.ts';
+import { baseParameters, differences } from './model/lora.ts';
+import { adapterTensors, adapterWeightsFile, keepStart, settingsOf } from './model/peft.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { loadLocalPolicy, type LocatedModel, type Policy } from './policy.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
@@ -44,4 +48,24 @@ export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoin
 export function referenceOf({ model, peft }: Policy, { objective, model: directory }: Config): QwenVL | undefined {
   if (objective.kl.coefficient === 0) return undefined;
   return peft ? model : loadModel(directory, { device: model.device });
+}
+
+/** Gives the weights that are trained, and the optimiser, what a checkpoint holds. */
+export function restore({ model, peft }: Policy, optimizer: optim.Optimizer, directory: string): void {
+  const named = peft ? adapterTensors(model) : baseParameters(model);
+  using saved = new SafetensorsFile(join(directory, peft ? adapterWeightsFile : 'model.safetensors'));
+  scope(() =>
+    noGrad(() => {
+      for (const [name, tensor] of named) tensor.copy_(saved.get(name));
+    }),
+  );
+  model.weightsChanged();
+  loadOptimizer(optimizer, directory);
+}
+
+export const optimizerFile = 'optimizer.safetensors';
+
+export function loadOptimizer(optimizer: optim.Optimizer, directory: string): void {
+  using saved = new SafetensorsFile(join(directory, optimizerFile));
+  scope(() => optimizer.loadState(new Map(saved.names.map((name): [string, Tensor] => [name, saved.get(name)]))));
 }

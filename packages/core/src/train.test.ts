@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
+import { defineReward } from './reward/reward.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
 import { train, type TrainEvent } from './train.ts';
@@ -63,7 +64,17 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
   expect(live().handles).toBe(before);
   expect(result).toMatchObject({ steps: 4, interrupted: false });
   expect(events.filter(({ kind }) => kind === 'step')).toHaveLength(4);
-  expect(readdirSync(result.run).sort()).toEqual(['best', 'checkpoints', 'config.yaml', 'events.jsonl', 'groups']);
+  const entries = [
+    'best',
+    'checkpoints',
+    'config.yaml',
+    'evaluations',
+    'events.jsonl',
+    'groups',
+    'images',
+    'samples.jsonl',
+  ];
+  expect(readdirSync(result.run).sort()).toEqual(entries);
   expect(steps('run')[0]?.metrics).toMatchObject({ labelActive: 1, ratio: 1, kl: 0 });
   const [group] = readFileSync(path.join(result.run, 'groups', '000001.jsonl'), 'utf8').split('\n');
   expect((JSON.parse(group ?? '') as { rollouts: unknown[] }).rollouts).toHaveLength(3);
@@ -146,4 +157,31 @@ test('epochs are steps once the data are known, also where a run goes on', async
   expect(steps('run')).toHaveLength(4);
   const short = { ...asked, paradigm: 'sft-then-rlvr', sftSteps: 3 };
   await expect(train(config('short', short))).rejects.toThrow('sftSteps must be less than steps (3)');
+});
+
+test('a step whose loss is not finite ends the run, is left out, or rolled back, as is asked', async () => {
+  const settings = { eval: { every: 0 }, checkpoint: { every: 2, keep: 9 }, objective: { std: 'none' } };
+  /** With marks in some steps that are finite and whose mean is not. */
+  const run = async (output: string, onNonFinite: string, bad: readonly number[] = [3], steps = 4): Promise<void> => {
+    let done = 0;
+    const onEvent = (event: TrainEvent): void => void (done = event.kind === 'step' ? event.step : done);
+    let sign = 1;
+    const score = (): number => (bad.includes(done + 1) ? 1.7e308 * (sign = -sign) : 0);
+    const rewards = [defineReward({ name: 'huge', weight: 1, score })];
+    await train(config(output, { ...settings, onNonFinite, steps }), { rewards, onEvent });
+  };
+  await expect(run('stopped', 'stop')).rejects.toThrow(/step 3, .*is NaN[^]*onNonFinite/);
+  await run('skipped', 'skip');
+  expect(steps('skipped').map(({ metrics }) => metrics.nonFinite)).toEqual([undefined, undefined, 1, undefined]);
+  const warned = (output: string): unknown[] =>
+    readEvents(path.join(folder, output, 'events.jsonl')).flatMap((event) =>
+      event.type === 'warning' && event.message.includes('NaN') ? [event.message] : [],
+    );
+  expect(warned('skipped')).toEqual([expect.stringContaining('the update was left out')]);
+  await run('rolled', 'rollback', [4]);
+  expect(warned('rolled')).toEqual([expect.stringContaining('checkpoints/000002 again')]);
+  const weights = (step: string): string =>
+    readFileSync(path.join(folder, `rolled/checkpoints/${step}/model.safetensors`), 'latin1');
+  expect(weights('000004')).toBe(weights('000002'));
+  await expect(run('hopeless', 'skip', [1, 2, 3, 4, 5], 9)).rejects.toThrow('nothing was finite in 5 steps');
 });

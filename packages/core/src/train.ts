@@ -1,16 +1,7 @@
 /** A run from config to trained policy: data checked, steps, events, evaluation, checkpoints, resume. */
 import { join } from 'node:path';
 
-import {
-  info,
-  observeCalls,
-  optim,
-  SafetensorsFile,
-  saveSafetensors,
-  scope,
-  setNumThreads,
-  type Tensor,
-} from '@visurf/torch';
+import { info, observeCalls, optim, saveSafetensors, setNumThreads } from '@visurf/torch';
 
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
@@ -18,8 +9,8 @@ import { Corrections } from './data/corrections.ts';
 import { DataCursor, type CursorState } from './data/cursor.ts';
 import type { Frames } from './data/images.ts';
 import { resolveDevice } from './device.ts';
-import { fileError, messageOf, UserError } from './errors.ts';
-import { evaluatePolicy } from './eval/evaluate.ts';
+import { fileError, messageOf, NotFinite, UserError } from './errors.ts';
+import { answerRecord, evaluatePolicy } from './eval/evaluate.ts';
 import { withExperiment } from './export/experiment.ts';
 import { modelFiles } from './export/huggingface.ts';
 import { formsOfBase } from './forms.ts';
@@ -31,23 +22,27 @@ import { explainTraining } from './memory.ts';
 import { FeatureCache } from './model/features.ts';
 import { isVision } from './model/keys.ts';
 import { adapterFiles } from './model/peft.ts';
-import type { ObservePhase } from './run/phases.ts';
+import type { ObservePhase, Phase } from './run/phases.ts';
 import { locateModel, type Policy } from './policy.ts';
 import type { Experiment } from './question/experiment.ts';
 import { promptPrint } from './prompt/files.ts';
+import { printOfModel, requireSameModel, type ModelPrint } from './question/model-print.ts';
 import { prepareQuestions } from './question/prepare.ts';
 import { changesOfRewards, requireSameData, type DataPrints } from './question/resume.ts';
 import { pixelLimits, readSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
-import type { RewardFunction } from './reward/reward.ts';
-import { loadStart, referenceOf } from './start.ts';
+import { scorerOf, type RewardFunction } from './reward/reward.ts';
+import { loadOptimizer, loadStart, optimizerFile, referenceOf, restore } from './start.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
-import { describeEnvironment } from './run/environment.ts';
+import { CollapseGuard } from './run/collapse.ts';
+import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { readEvents } from './run/events.ts';
+import { requireEmpty } from './run/course.ts';
 import { Profile, type ProfileOptions, type ProfileSummary } from './run/profile.ts';
-import { describeStep, type StepResult } from './run/record.ts';
-import { requireEmpty, Run } from './run/run.ts';
+import { asked, describeStep, type StepResult } from './run/record.ts';
+import { Run } from './run/run.ts';
 import { SilenceGuard } from './run/silence.ts';
+import { Watchdog } from './run/watchdog.ts';
 import { checkParadigm, joinsGroups, stepWork } from './schedule/paradigm.ts';
 import { trainStep, type Batch, type StepContext } from './step.ts';
 import type { Sample, Samples } from './types.ts';
@@ -83,10 +78,17 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
   /** Reward terms of one's own, added to those of the task. */
   readonly rewards?: readonly RewardFunction[];
-  /** Go on with data that is not what the run began with. */
+  /**
+   * Go back to the checkpoint of this step, and take another course from there: keys may have changed. What the run did
+   * after it is kept beside it, in `branches/`.
+   */
+  readonly from?: number | undefined;
+  /** Go on with data, or a base model, that is not what the run began with. */
   readonly changedData?: boolean;
   /** Train on the samples that can be used, and list those that cannot. */
   readonly skipBad?: boolean;
+  /** The command that was typed, for the record. */
+  readonly command?: string | undefined;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
@@ -107,16 +109,13 @@ interface Progress {
   readonly cursor: CursorState;
   readonly forms: FormHistory;
   readonly data?: DataPrints | undefined;
+  readonly model?: ModelPrint | undefined;
   /** The step is still to be evaluated. */
   readonly evaluates?: boolean | undefined;
 }
 
-const optimizerFile = 'optimizer.safetensors';
-
-function loadOptimizer(optimizer: optim.Optimizer, file: string): void {
-  using saved = new SafetensorsFile(file);
-  scope(() => optimizer.loadState(new Map(saved.names.map((name): [string, Tensor] => [name, saved.get(name)]))));
-}
+/** Steps whose numbers are not finite, after which a run ends whatever `onNonFinite` says. */
+const spoiledInARow = 5;
 
 /**
  * Trains as the config says.
@@ -134,7 +133,8 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 }
 
 async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
-  const { onEvent = () => undefined, signal, resume = false, skipBad = false, rewards, warnings = [] } = options;
+  const { onEvent = () => undefined, signal, skipBad = false, rewards, from, warnings = [] } = options;
+  const resume = (options.resume ?? false) || from !== undefined;
   checkParadigm(asked);
   if (!resume) requireEmpty(asked.output);
   const device = resolveDevice(asked.device);
@@ -168,16 +168,23 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   const environment = describeEnvironment({ ...info() });
   try {
     const changes: string[] = [];
+    const modelPrint = printOfModel([start.base, start.adapter].filter((each) => each !== undefined));
+    const needsWeights =
+      config.train.lora !== undefined || start.adapter !== undefined || config.objective.kl.coefficient > 0;
     const check = (checkpoint: Checkpoint): void => {
       const before = readSettings(checkpoint.directory);
       if (before) changes.push(...changesOfRewards(before, experiment.settings, config.output));
-      if (!options.changedData) requireSameData((checkpoint.state as Progress).data, { ...data, config });
+      if (options.changedData) return;
+      const saved = checkpoint.state as Progress;
+      requireSameData(saved.data, { ...data, config });
+      requireSameModel(saved.model, modelPrint, { model: asked.model, needsWeights });
     };
-    const resumed = resume ? await Run.resume(config.output, config, environment, check) : undefined;
+    const origin = describeOrigin({ command: options.command, weights: experiment.scorer.weights });
+    const resumed = resume ? await Run.resume(config.output, config, environment, { check, from, origin }) : undefined;
     const checkpoint = resumed?.checkpoint;
     reached = checkpoint?.step ?? 0;
     const begin = (): Run => {
-      const opened = resumed?.run ?? Run.start(config.output, config, environment);
+      const opened = resumed?.run ?? Run.start(config.output, config, environment, origin);
       for (const message of said) opened.log({ type: 'warning', step: reached, message });
       return opened;
     };
@@ -217,15 +224,21 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
       frames: data.frames,
       prints: data.prints,
     };
-    return await trainPolicy({ ...training, policy, run, checkpoint, profile, onEvent, signal });
+    return await trainPolicy({ ...training, modelPrint, policy, run, checkpoint, profile, onEvent, signal });
   } catch (error) {
     throw fileError(await explainTraining(error, config), {
-      where: config.output,
+      where: placeOf(error, config.output),
       remedy: 'Mend that and resume the run: it goes on from its last checkpoint.',
     });
   } finally {
     run?.close();
   }
+}
+
+/** The file that a system error is about, where that is none of the run. */
+function placeOf(error: unknown, run: string): string {
+  const file = error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : run;
+  return file.startsWith(run) ? run : file;
 }
 
 interface Training {
@@ -237,6 +250,7 @@ interface Training {
   /** Sizes of the images of both. */
   readonly frames: Frames;
   readonly prints: DataPrints;
+  readonly modelPrint: ModelPrint;
   readonly run: Run;
   readonly checkpoint: Checkpoint | undefined;
   readonly profile: Profile | undefined;
@@ -253,6 +267,14 @@ function lastMetrics(directory: string): Readonly<Record<string, number>> {
 /** Of the steps that a resumed run has made. */
 const stepMetrics = (directory: string): Readonly<Record<string, number>>[] =>
   readEvents(join(directory, 'events.jsonl')).flatMap((event) => (event.type === 'step' ? [event.metrics] : []));
+
+/** What comes next, as a rule: with dynamic sampling more prompts may. */
+const AFTER: Readonly<Record<Phase, Phase>> = {
+  prompt: 'rollout',
+  rollout: 'reward',
+  reward: 'update',
+  update: 'prompt',
+};
 
 /** Adds the number of the step to a UserError. */
 function inStep(step: number, error: unknown): unknown {
@@ -277,6 +299,7 @@ async function trainPolicy({
   validation,
   frames,
   prints,
+  modelPrint,
   run,
   checkpoint,
   profile,
@@ -286,7 +309,7 @@ async function trainPolicy({
   const { scorer } = experiment;
   const parameters = trainable(policy.model, config.train);
   const optimizer = makeOptimizer(parameters, config.optimizer);
-  if (checkpoint) loadOptimizer(optimizer, join(checkpoint.directory, optimizerFile));
+  if (checkpoint) loadOptimizer(optimizer, checkpoint.directory);
   const reference = referenceOf(policy, config);
   if (![...parameters.keys()].some(isVision)) {
     const features = new FeatureCache(featureBytes);
@@ -304,9 +327,16 @@ async function trainPolicy({
   let forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
+  let lastSaved = checkpoint?.directory ?? '';
   let metrics = checkpoint ? lastMetrics(run.directory) : {};
   const past = checkpoint ? stepMetrics(run.directory) : [];
-  const guards = [new TakeoverGuard(past), new SilenceGuard(past)];
+  const met = run.sampleLog(config.record.images);
+  const guards = [new TakeoverGuard(past), new SilenceGuard(past), new CollapseGuard(past)];
+  const warn = (message: string): void => {
+    run.log({ type: 'warning', step, message });
+    onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
+  };
+  using watchdog = new Watchdog<Phase>({ onWarning: warn });
 
   // Samples of the batch after the one that was drawn: their images are decoded while the model computes.
   const pull = (): Batch => {
@@ -326,10 +356,6 @@ async function trainPolicy({
     return batch;
   };
 
-  const warn = (message: string): void => {
-    run.log({ type: 'warning', step, message });
-    onEvent({ kind: 'warning', message });
-  };
   /** A sample as its user wants it; undefined where it is not to be trained on. */
   const correct = (sample: Sample): Sample | undefined => {
     const fixed = corrections!.apply(sample);
@@ -359,19 +385,42 @@ async function trainPolicy({
     return { indices: taken.map(([index]) => index), samples: taken.map(([, sample]) => sample) };
   };
 
+  const files = {
+    // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
+    ...withExperiment(
+      policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
+      experiment.settings,
+    ),
+    [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
+  };
+  let canSave = true;
   const save = async (best?: { metric: string; value: number }): Promise<void> => {
-    const progress: Progress = { cursor: finished, forms, data: prints, ...(evaluates && { evaluates }) };
-    const files = {
-      // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
-      ...withExperiment(
-        policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
-        experiment.settings,
-      ),
-      [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
-    };
+    const own = { cursor: finished, forms, data: prints, model: modelPrint };
+    const progress: Progress = { ...own, ...(evaluates && { evaluates }) };
+    canSave = false;
     const path = await run.saveCheckpoint(step, { files, state: progress }, best);
-    savedStep = step;
+    [canSave, savedStep, lastSaved] = [true, step, path];
     onEvent({ kind: 'checkpoint', step, path });
+  };
+  /** After a failure that leaves the weights as they were: what was done since the last checkpoint is not lost. */
+  const saveDone = async (error: unknown): Promise<void> => {
+    const isWhole = canSave && config.objective.updatesPerBatch === 1;
+    if (!(fileError(error) instanceof UserError) || !isWhole || savedStep === step) return;
+    await save().catch((cause: unknown) => warn(messageOf(cause)));
+  };
+
+  let spoiled = 0;
+  /** After a step whose numbers were not finite, and whose update was left out. */
+  const goOn = (what: string): void => {
+    if (++spoiled === spoiledInARow) {
+      throw new UserError(`nothing was finite in ${spoiled} steps: ${what}`, {
+        remedy: 'Go back to an earlier checkpoint (--from STEP) with a lower optimizer.learningRate.',
+      });
+    }
+    if (config.onNonFinite === 'rollback') restore(policy, optimizer, lastSaved);
+    const done =
+      config.onNonFinite === 'skip' ? 'the update was left out' : `the weights are those of ${lastSaved} again`;
+    warn(`${what}\n  ${done}`);
   };
 
   /** Evaluation and checkpoint after a step. Evaluation that is stopped is made up for when the run goes on. */
@@ -383,6 +432,8 @@ async function trainPolicy({
       const { maxNewTokens } = experiment.settings;
       const evaluated = await evaluatePolicy(policy, experiment, validation, { maxNewTokens, signal });
       metrics = evaluated.metrics;
+      await met.add(evaluated.samples.map(({ sample, subject }) => asked(scorer, { sample, ...subject })));
+      run.write('evaluations', step, evaluated.samples.map(answerRecord));
       run.log({ type: 'eval', step, metrics, n: validation.length });
       onEvent({ kind: 'eval', step, metrics });
       evaluates = false;
@@ -392,34 +443,71 @@ async function trainPolicy({
     }
   };
 
-  const takeStep = async (): Promise<void> => {
+  /** Algorithm 1 under the eyes of the watchdog. @returns why nothing came of it, where numbers were not finite */
+  const attempt = async (learningRate: number): Promise<StepResult | NotFinite> => {
     const work = stepWork(config, step + 1);
+    const take = (onPhase?: ObservePhase): Promise<StepResult> => {
+      const observed: ObservePhase = (phase, from, to) => {
+        watchdog.end(phase);
+        watchdog.begin(AFTER[phase]);
+        onPhase?.(phase, from, to);
+      };
+      watchdog.begin('prompt');
+      return trainStep({ ...context, onPhase: observed }, draw, step + 1, work, learningRate, forms)
+        .catch((error: unknown) => {
+          throw inStep(step + 1, error);
+        })
+        .finally(() => watchdog.stop());
+    };
+    try {
+      return await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
+    } catch (error) {
+      const cause = error instanceof UserError ? error.cause : undefined;
+      if (cause instanceof NotFinite && config.onNonFinite !== 'stop') return cause;
+      throw error;
+    }
+  };
+
+  /** @returns whether the step was made: there is something to evaluate and to keep */
+  const takeStep = async (): Promise<boolean> => {
     const learningRate = config.optimizer.learningRate * optim.scheduleFactor(step, config.steps, config.optimizer);
-    const take = (onPhase?: ObservePhase): Promise<StepResult> =>
-      trainStep({ ...context, onPhase }, draw, step + 1, work, learningRate, forms).catch((error: unknown) => {
-        throw inStep(step + 1, error);
-      });
-    const result = await (profile?.step(step + 1, step + 1 === config.steps, optimizer, take) ?? take());
+    const result = await attempt(learningRate);
     step++;
-    forms = result.forms;
     finished = drawn;
-    const described = describeStep(step, result, scorer, learningRate);
+    if (result instanceof NotFinite) {
+      // Not even rollouts came of it.
+      metrics = { nonFinite: 1 };
+      run.log({ type: 'step', step, metrics, seconds: {} });
+      onEvent({ kind: 'step', step, steps: config.steps, metrics });
+      goOn(result.message);
+      return false;
+    }
+    forms = result.forms;
+    const described = describeStep(step, result, scorer, learningRate, config.record.tokens);
     metrics = described.event.metrics;
     run.log(described.event);
     run.writeGroups(step, described.groups);
+    await met.add(
+      result.groups.map(({ sample, prompt }) => {
+        const { rendered, frames: shown } = prompt;
+        const { task } = scorerOf(scorer, sample);
+        return asked(scorer, { sample, rendered, frames: shown, truth: task.parseTruth(sample, shown) });
+      }),
+    );
     onEvent({ kind: 'step', step, steps: config.steps, metrics });
-    for (const message of guards.flatMap((guard) => guard.observe(metrics) ?? [])) {
-      run.log({ type: 'warning', step, message });
-      onEvent({ kind: 'warning', message: `step ${step}: ${message}` });
-    }
+    guards.flatMap((guard) => guard.observe(metrics) ?? []).forEach(warn);
+    if (result.update.nonFinite === undefined) spoiled = 0;
+    else goOn(result.update.nonFinite);
+    return true;
   };
 
   try {
     try {
+      // What there is to roll back to.
+      if (config.onNonFinite === 'rollback' && !checkpoint) await save();
       if (saved?.evaluates) await conclude();
       while (step < config.steps && !signal?.aborted) {
-        await takeStep();
-        await conclude();
+        if (await takeStep()) await conclude();
       }
     } catch (error) {
       // The step, or the evaluation, in progress is dropped.
@@ -430,6 +518,7 @@ async function trainPolicy({
     run.log({ type: 'end', step, reason: interrupted ? 'interrupted' : 'done' });
     return { run: config.output, steps: step, metrics, interrupted };
   } catch (error) {
+    await saveDone(error);
     const explained = await explainTraining(error, config);
     logFailure(run, step, explained);
     throw explained;

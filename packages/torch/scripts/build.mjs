@@ -19,7 +19,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { OLDEST, findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
+import { OLDEST, TOOLS, findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
 import { SetupError, run, say } from './steps.mjs';
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -109,7 +109,7 @@ function requireCompiler() {
 async function tool(name) {
   if (spawnSync(name, ['--version']).status === 0) return name;
   const path = join(venv, 'bin', name);
-  if (!existsSync(path)) await pipInstall(`installing ${name}`, venv, name);
+  if (!existsSync(path)) await pipInstall(`installing ${name}`, venv, `${name}==${TOOLS[name]}`);
   return path;
 }
 

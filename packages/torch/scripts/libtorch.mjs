@@ -8,6 +8,8 @@ import { SetupError, requireDisk, run, say } from './steps.mjs';
 
 /** The version that is installed where none is found. */
 export const PINNED = '2.13.0';
+/** Versions of what compiles the addon, where a machine has none. */
+export const TOOLS = { cmake: '4.1.2', ninja: '1.13.0' };
 /** The oldest version whose operators and headers the bridge is written for. */
 export const OLDEST = /** @type {const} */ ([2, 9]);
 

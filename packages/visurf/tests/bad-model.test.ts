@@ -46,6 +46,40 @@ test.each<readonly [string, (model: string) => void, readonly (string | RegExp)[
   ['without a tokenizer', (m) => rmSync(`${m}/tokenizer.json`), ['no tokenizer.json', 'whole checkpoint']],
   ['without a chat template', (m) => rmSync(`${m}/chat_template.jinja`), ['no chat template', 'chat_template.jinja']],
   [
+    'with layers that its weights cannot have',
+    (m) => edit(`${m}/config.json`, '"num_hidden_layers": 3', '"num_hidden_layers": 1000000000'),
+    [/num_hidden_layers/],
+  ],
+  [
+    'with more layers than tensors',
+    (m) => edit(`${m}/config.json`, '"num_hidden_layers": 3', '"num_hidden_layers": 4000'),
+    ['config.json names 4000 layers, the weights hold'],
+  ],
+  [
+    'with a chat template without end',
+    (m) =>
+      writeFileSync(
+        `${m}/chat_template.jinja`,
+        '{% for i in range(999999) %}{% for j in range(999999) %}{% endfor %}{% endfor %}',
+      ),
+    ['the chat template refuses the messages: it takes more than'],
+  ],
+  [
+    'whose tokenizer has more tokens than the embedding',
+    (m) => edit(`${m}/tokenizer.json`, '"id": 345', '"id": 3450'),
+    [/has the id \d+, the embedding of the model has 352 rows/],
+  ],
+  [
+    'that scales images up beyond all measure',
+    (m) =>
+      edit(
+        `${m}/processor_config.json`,
+        '"shortest_edge": 3136',
+        '"shortest_edge": 99999999999, "longest_edge": 999999999999',
+      ),
+    [/minPixels \(\d+\)/],
+  ],
+  [
     'without image settings',
     (m) => rmSync(`${m}/processor_config.json`),
     ['no preprocessor_config.json', 'image settings'],

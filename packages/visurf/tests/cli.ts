@@ -33,7 +33,7 @@ export async function visurfReading(input: string, ...args: readonly string[]): 
 /** Starts a command, and sends it a signal as soon as standard error says `text`; `before` is done first. */
 export async function signalAt(
   text: string,
-  signal: 'SIGINT' | 'SIGHUP' | 'SIGTERM' | 'SIGKILL',
+  signal: 'SIGINT' | 'SIGHUP' | 'SIGTERM' | 'SIGKILL' | 'SIGCONT',
   args: readonly string[],
   before?: () => Promise<void>,
 ): Promise<Outcome> {

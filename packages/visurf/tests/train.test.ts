@@ -167,3 +167,29 @@ test('a run does not go on with other data unless told, and is left as it is', a
   expect(readFileSync(log, 'utf8')).toBe(before);
   expect((await visurfJson<Summary>(...again.slice(0, -1), '--changed-data')).steps).toBe(3);
 });
+
+test('a run holds what it asked and was answered, and no path of this machine', async () => {
+  const folder = await makeRun();
+  await visurfJson('train', join(folder, 'config.yaml'), 'record.tokens=all');
+  const run = join(folder, 'run');
+  const linesIn = (name: string): Record<string, unknown>[] =>
+    readFileSync(join(run, name), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>); // prettier-ignore
+  const samples = linesIn('samples.jsonl');
+  expect(samples.map(({ id }) => id).sort()).toEqual(['circle', 'ring', 'square', 'star']);
+  for (const { images, prompt, task } of samples) {
+    const [image] = images as { path: string; width: number; height: number }[];
+    expect([image!.width, image!.height, task]).toEqual([40, 40, 'grounding']);
+    expect(existsSync(join(run, image!.path))).toBe(true);
+    expect(prompt).toMatch(/<\|im_start\|>/);
+  }
+  expect(samples.find(({ id }) => id === 'circle')?.boxes).toEqual([[1, 2, 30, 31]]);
+  expect(linesIn('evaluations/000002.jsonl').map(({ id }) => id)).toEqual(['circle', 'square', 'star', 'ring']);
+  const [group] = linesIn('groups/000001.jsonl') as unknown as [{ rollouts: { tokens: number[]; length: number }[] }];
+  for (const { tokens, length } of group.rollouts) expect(tokens).toHaveLength(length);
+  expect(linesIn('events.jsonl').find(({ type }) => type === 'step')?.memory).toBeGreaterThan(1e7);
+  const texts = ['events.jsonl', 'samples.jsonl', ...readdirSync(join(run, 'groups')).map((name) => `groups/${name}`)];
+  for (const name of [...texts, 'evaluations/000002.jsonl']) {
+    const text = readFileSync(join(run, name), 'utf8');
+    expect([name, text.includes(folder), text.includes(root)]).toEqual([name, false, false]);
+  }
+});

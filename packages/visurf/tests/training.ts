@@ -59,7 +59,7 @@ export function copyModel(folder: string): string {
 export function eventsOf(run: string): Record<string, unknown>[] {
   const lines = readFileSync(join(run, 'events.jsonl'), 'utf8').trim().split('\n');
   return lines.map((line) => {
-    const { time: _, seconds: __, ...event } = JSON.parse(line) as Record<string, unknown>;
+    const { time: _, seconds: __, memory: ___, ...event } = JSON.parse(line) as Record<string, unknown>;
     return event;
   });
 }

@@ -8,7 +8,7 @@ import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
-import { keysAt, type KeyFacts } from './facts.ts';
+import { keysAt, type Effect, type KeyFacts } from './facts.ts';
 import { LEAVES, leafOf, paradigmKeyFault } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
 import { unusedOfPreset, withPreset } from './presets.ts';
@@ -26,12 +26,28 @@ export interface LoadOptions {
   readonly shared?: readonly string[];
   /** Hears of keys of the file that its paradigm does not use. */
   readonly onWarning?: ((message: string) => void) | undefined;
+  /** False: only to compare it, the programs that it names stay where they are. */
+  readonly plugins?: boolean;
+}
+
+/** Brackets within brackets: no configuration has so many, and parsers take long for them or run out of stack. */
+const DEEPEST = 200;
+
+/** @throws UserError where values are nested beyond all measure */
+function requireFlat(text: string, where: string): void {
+  let depth = 0;
+  for (const { 0: bracket } of text.matchAll(/[[\]{}]/g)) {
+    depth = Math.max(0, depth + (bracket === '[' || bracket === '{' ? 1 : -1));
+    if (depth > DEEPEST) throw new UserError(`values are nested more than ${DEEPEST} deep`, { where });
+  }
 }
 
 /** A YAML file of keys and values. @throws UserError that names the line */
 export function readYaml(file: string): { document: Document; lines: LineCounter } {
   const lines = new LineCounter();
-  const document = parseDocument(readText(file), { lineCounter: lines, logLevel: 'error' });
+  const text = readText(file);
+  requireFlat(text, file);
+  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const [broken] = document.errors;
   if (broken) {
     const reason = broken.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
@@ -57,7 +73,7 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
  * @throws UserError with every mistake found
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
-  const { cwd = process.cwd(), shared = [], onWarning } = options;
+  const { cwd = process.cwd(), shared = [], onWarning, plugins = true } = options;
   const { document, lines } = readYaml(file);
   absolutePaths(document, path.dirname(path.resolve(file)));
   const apply = (override: string) => applyOverride(document, override, cwd);
@@ -73,7 +89,7 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
       overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
     return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
   };
-  loadPlugins(values, locate);
+  if (plugins) loadPlugins(values, locate);
   const unused = unusedKeys(values).flatMap(({ path: keys }) => (isKnown(keys) && !isOverridden(keys) ? [keys] : []));
   for (const keys of unused) document.deleteIn(keys);
   const names = [
@@ -126,9 +142,14 @@ function checkParadigms({ file, paradigms }: Plugin): void {
   }
 }
 
-/** YAML of what the paradigm uses, which reads back. */
-export function configToYaml(config: Config): string {
-  return stringify(onlyUsed(config));
+/**
+ * YAML of what the paradigm uses, which reads back.
+ * @param directory that the file is for: paths are relative to it, so that a project that is moved reads back, too
+ */
+export function configToYaml(config: Config, directory?: string): string {
+  const document = parseDocument(stringify(onlyUsed(config)));
+  if (directory !== undefined) changePaths(document, (kind, value) => relative(kind, value, directory));
+  return document.toString();
 }
 
 /** sha256 of the configuration with sorted keys. */
@@ -136,11 +157,26 @@ export function configHash(config: Config): string {
   return createHash('sha256').update(canonical(config)).digest('hex');
 }
 
-/** Dotted keys whose values differ and that a resumed run may not change. */
-export function changedKeys(before: Config, after: Config): string[] {
+/** A dotted key with another value. */
+export interface ChangedKey {
+  readonly key: string;
+  readonly effect: Effect;
+  /** As JSON; undefined where it is not there. */
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+}
+
+/** Keys whose values differ. Files and folders do not count by their names: they may have been moved. */
+export function changedKeys(before: Config, after: Config): ChangedKey[] {
   const [a, b] = [leaves(before), leaves(after)];
-  const differing = [...new Set([...a.keys(), ...b.keys()])].filter((key) => a.get(key) !== b.get(key));
-  return differing.filter((key) => leafOf(key)?.effect !== 'harmless').sort();
+  return [...new Set([...a.keys(), ...b.keys()])].sort().flatMap((key): ChangedKey[] => {
+    const leaf = leafOf(key);
+    const [was, is] = [a.get(key), b.get(key)];
+    const isPath = (value: string | undefined): boolean => value === undefined || value.startsWith('"/');
+    const isPlace = leaf?.path === 'file' || leaf?.path === 'model';
+    if (was === is || (isPlace && isPath(was) && isPath(is)) || key.startsWith('plugins')) return [];
+    return [{ key, effect: leaf?.effect ?? 'course', before: was, after: is }];
+  });
 }
 
 const isKnown = (keys: readonly string[]): boolean => keysAt(configSchema, keys.slice(0, -1)).includes(keys.at(-1)!);
@@ -259,7 +295,8 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
   const isNew = !document.hasIn(keys.slice(0, 1));
   let value: unknown;
   try {
-    value = parse(text.slice(split + 1));
+    requireFlat(text, where.slice(0, 100));
+    value = parse(text.slice(split + 1), { logLevel: 'error' });
   } catch (error) {
     throw new UserError(messageOf(error).split('\n')[0]!, { where });
   }
@@ -291,12 +328,27 @@ function isTemplate(prompt: string): boolean {
   return prompt.includes('{');
 }
 
-function absolutePaths(document: Document, base: string): void {
+/** The other way, for what lies beside `base`: what they share is more than the root. */
+function relative(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
+  if (Array.isArray(value)) return value.map((each: unknown) => relative(kind, each, base));
+  if (typeof value !== 'string' || kind === 'template' || !path.isAbsolute(value)) return value;
+  const shared = value.split(path.sep)[1] === base.split(path.sep)[1];
+  // `./` tells it from a model of the hub.
+  return shared ? path.relative(base, value).replace(/^(?!\.\.?(\/|$))/, './') : value;
+}
+
+const absolutePaths = (document: Document, base: string): void =>
+  changePaths(document, (kind, value) => absolute(kind, value, base));
+
+function changePaths(
+  document: Document,
+  change: (kind: NonNullable<KeyFacts['path']>, value: unknown) => unknown,
+): void {
   for (const { key, path: kind } of LEAVES) {
     const keys = key.split('.');
     if (kind === undefined || !document.hasIn(keys)) continue;
     const value = document.getIn(keys);
-    document.setIn(keys, absolute(kind, isNode(value) ? value.toJS(document) : value, base));
+    document.setIn(keys, change(kind, isNode(value) ? value.toJS(document) : value));
   }
 }
 

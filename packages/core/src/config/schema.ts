@@ -400,6 +400,26 @@ const shape = z.strictObject({
     scales: true,
   }),
   promptsPerStep: key('prompts of a batch', count.default(32)),
+  onNonFinite: key(
+    'where a loss or a gradient is not a finite number: the run ends (`stop`), leaves that update out (`skip`), or goes ' +
+      'on from the weights of its last checkpoint (`rollback`); it ends after 5 such steps in a row',
+    z.enum(['stop', 'skip', 'rollback']).default('stop'),
+  ),
+  reward: section(
+    {
+      seconds: key(
+        'that one call of a reward of your own may take ([plugins.md](plugins.md))',
+        positive.max(86_400).default(30),
+      ),
+      retries: key('calls after one that failed', whole.max(100).default(0)),
+      onFailure: key(
+        'where all of them fail the run ends (`stop`), or the response leaves its group, with a warning (`skip`)',
+        z.enum(['stop', 'skip']).default('stop'),
+      ),
+      processes: key('that rewards of plugins run in, beside this one; 0: in this one', whole.max(256).default(0)),
+    },
+    { users: samples, effect: 'harmless' },
+  ).prefault({}),
   rollout,
   label,
   objective,
@@ -453,6 +473,19 @@ const shape = z.strictObject({
       every: key('steps between evaluations on `data.validation`; 0: none', whole.default(0), { scales: true }),
       limit: key('samples used, from the start of the file', count.optional(), { unset: 'all' }),
       maxNewTokens: key('longest answer', count.optional(), { unset: '`rollout.maxNewTokens`' }),
+    },
+    { effect: 'harmless' },
+  ).prefault({}),
+  record: section(
+    {
+      tokens: key(
+        'ids and log-probabilities in `groups/`: of no rollouts (`none`), of those whose accuracy is 0 (`failed`), or of `all`',
+        z.enum(['none', 'failed', 'all']).default('none'),
+      ),
+      images: key(
+        'pictures in `images/` of the run: `thumbnails` of at most 512 pixels a side, `copies` of their own size, or `none`',
+        z.enum(['thumbnails', 'copies', 'none']).default('thumbnails'),
+      ),
     },
     { effect: 'harmless' },
   ).prefault({}),

@@ -29,7 +29,8 @@ export class DataCursor {
   /** Indices of the next samples; goes on into the next epoch. */
   next(count: number): number[] {
     return Array.from({ length: count }, () => {
-      if (this.#position === this.#size) {
+      // Beyond it where the data has become less.
+      if (this.#position >= this.#size) {
         this.#position = 0;
         this.#order = permutation(this.#size, this.#seed, ++this.#epoch);
       }

@@ -6,11 +6,14 @@ import {
   constants,
   createReadStream,
   existsSync,
+  fstatSync,
   fsyncSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
   writeSync,
@@ -27,13 +30,39 @@ export function sync(file: string): void {
   }
 }
 
-/** Replaces a file: readers see the old one or the new one, never a part. */
+/** Replaces a file: readers see the old one or the new one, never a part, and nothing is left where there is no room. */
+export function writeAside(file: string, text: string | Buffer): void {
+  const aside = `${file}.tmp`;
+  try {
+    writeFileSync(aside, text);
+    renameSync(aside, file);
+  } catch (error) {
+    removeQuietly(aside);
+    throw error;
+  }
+}
+
+/** The same, and waits until it is on the disk. */
 export function replaceFile(file: string, text: string): void {
   const aside = `${file}.${process.pid}.tmp`;
-  writeFileSync(aside, text);
-  sync(aside);
-  renameSync(aside, file);
+  try {
+    writeFileSync(aside, text);
+    sync(aside);
+    renameSync(aside, file);
+  } catch (error) {
+    removeQuietly(aside);
+    throw error;
+  }
   sync(path.dirname(file));
+}
+
+/** After a failure that is reported: what cannot be removed is not worth another one. */
+export function removeQuietly(file: string): void {
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch {
+    // The next start removes it.
+  }
 }
 
 /** Like `mkdir -p`; Node's own never returns from some places where nothing can be made, such as /proc. */
@@ -57,7 +86,7 @@ export async function sha256(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** A file of lines that only grows: one write per line, so a killed process leaves at most one part of a line. */
+/** A file of lines that only grows; a process that is killed leaves at most one part of a line. */
 export class AppendOnly {
   readonly #descriptor: number;
 
@@ -66,7 +95,20 @@ export class AppendOnly {
   }
 
   append(value: unknown): void {
-    writeSync(this.#descriptor, `${JSON.stringify(value)}\n`);
+    const line = Buffer.from(`${JSON.stringify(value)}\n`);
+    const before = fstatSync(this.#descriptor).size;
+    try {
+      for (let done = 0; done < line.length;) done += writeSync(this.#descriptor, line, done);
+    } catch (error) {
+      // Where the disk became full in the middle of it.
+      ftruncateSync(this.#descriptor, before);
+      throw error;
+    }
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return fstatSync(this.#descriptor).size;
   }
 
   sync(): void {

@@ -9,7 +9,7 @@ import type { SamplingOptions } from '../rollout/respond.ts';
 import { greedy } from '../rollout/sampler.ts';
 import type { Encodes } from '../question/ask.ts';
 import type { Experiment } from '../question/experiment.ts';
-import { scorerOf } from '../reward/reward.ts';
+import { scorerOf, type Subject } from '../reward/reward.ts';
 import type { Prompt, Response, Rollout, Sample, Samples } from '../types.ts';
 import { evaluateAnswers, summariseSets, type EvaluatedResponse } from './summary.ts';
 
@@ -19,6 +19,8 @@ export interface EvaluatedSample extends EvaluatedResponse {
   /** What the response points at, in pixels of the original image. */
   readonly boxes: readonly (readonly number[])[];
   readonly points: readonly (readonly number[])[];
+  /** What was asked, for the record. */
+  readonly subject: Omit<Subject, 'sample'> & { readonly rendered: string };
 }
 
 export interface EvaluationResult {
@@ -70,22 +72,33 @@ export async function evaluatePolicy(
       return { answer, subject };
     });
     const evaluated = await evaluateAnswers(scorer, answered);
-    answered.forEach(({ answer: { text, stop }, subject: { sample, frames } }, i) => {
+    answered.forEach(({ answer: { text, stop }, subject: { sample, frames, truth, prompt } }, i) => {
       const { boxes, points } = scorerOf(scorer, sample).task.parse(text, frames);
-      results.push({ ...evaluated[i]!, sample, response: { text, stop }, boxes, points });
+      const subject = { frames, truth, rendered: prompt.rendered };
+      results.push({ ...evaluated[i]!, sample, response: { text, stop }, boxes, points, subject });
     });
     onProgress?.(results.length, samples.length);
   }
   return { metrics: summariseSets(scorer, results), samples: results };
 }
 
-/** One line per sample: id, answer, what it points at, reward terms, evaluation. */
+/** A line of a file of answers: id, answer, what it points at, reward terms, evaluation. */
+export const answerRecord = ({
+  sample,
+  response,
+  boxes,
+  points,
+  terms,
+  reward,
+  evaluation,
+}: EvaluatedSample): object => ({
+  ...{ id: sample.id, ...response, boxes, points, terms, reward, evaluation },
+});
+
 export async function writePerSample(file: string, samples: readonly EvaluatedSample[]): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true });
   const stream = createWriteStream(file);
-  for (const { sample, response, boxes, points, terms, reward, evaluation } of samples) {
-    stream.write(`${JSON.stringify({ id: sample.id, ...response, boxes, points, terms, reward, evaluation })}\n`);
-  }
+  for (const sample of samples) stream.write(`${JSON.stringify(answerRecord(sample))}\n`);
   stream.end();
   await once(stream, 'finish');
 }

@@ -1,5 +1,5 @@
 /** A model directory in Hugging Face layout: weights, and every other file of the checkpoint it came from. */
-import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
@@ -31,13 +31,15 @@ export type Writers = Record<string, (file: string) => void>;
 export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string, Tensor> =>
   new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
 
-/** Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. */
+/**
+ * Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. They are read at
+ * once: a training can save itself when the model that it began with is gone.
+ */
 export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDType): Writers {
   const found = companions.filter((name) => existsSync(join(origin, name)));
-  const copies = found.map((name) => [name, (file: string) => copyFileSync(join(origin, name), file)] as const);
-  const describe = (file: string): void =>
-    writeFileSync(file, describeWeights(join(origin, 'config.json'), dtype, tiedHead));
-  return { ...Object.fromEntries(copies), 'config.json': describe };
+  const contents: [string, string | Buffer][] = found.map((name) => [name, readFileSync(join(origin, name))]);
+  contents.push(['config.json', describeWeights(join(origin, 'config.json'), dtype, tiedHead)]);
+  return Object.fromEntries(contents.map(([name, text]) => [name, (file: string) => writeFileSync(file, text)]));
 }
 
 /** Writers of all files of a model directory, by name, as a checkpoint takes them. */

@@ -18,6 +18,7 @@ import {
 
 import { UserError } from '../errors.ts';
 import { loadModelConfig } from './config.ts';
+import { requirePlausible } from './plausible.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { QwenVL } from '../model/qwen.ts';
 
@@ -125,6 +126,7 @@ export function loadModel(directory: string, { dtype = 'float32', device = 'cpu'
   const described = loadModelConfig(directory);
   try {
     using weights = openSafetensors(directory);
+    requirePlausible(described, weights, directory);
     const config = withHeadOf(weights, described);
     const model = nn.outline(() => new QwenVL(config));
     const dtypeOf = (key: string, name: string): FloatDType => {

@@ -13,6 +13,7 @@ import { downloadFile } from '@huggingface/hub';
 import { UserError } from '../errors.ts';
 import { isTemporary } from './failure.ts';
 import type { RemoteFile } from './files.ts';
+import { keepingToken } from './request.ts';
 
 export interface Remote {
   readonly hubUrl: string;
@@ -116,6 +117,7 @@ async function receive(
 ): Promise<void> {
   const url = `${hubUrl}/${id}/resolve/${commit}/${file.path}`;
   const stalled = new AbortController();
+  const send = keepingToken(hubUrl);
   const watch = globalThis.setTimeout(() => {
     stalled.abort(new TypeError('fetch failed: no data'));
   }, silence);
@@ -131,7 +133,7 @@ async function receive(
       xet: false,
       downloadInfo: { url, size: file.size, etag: file.oid },
       fetch: async (input, init) => {
-        const response = await fetch(input, { ...init, signal: stalled.signal }).catch((error: unknown) => {
+        const response = await send(input, { ...init, signal: stalled.signal }).catch((error: unknown) => {
           failure = error;
           throw error;
         });
@@ -151,7 +153,8 @@ async function receive(
         watch.refresh();
         const bytes = chunk.subarray(skip, skip + left);
         skip -= Math.min(skip, chunk.length);
-        await handle.write(bytes);
+        // Not `write`, which may write a part.
+        await handle.appendFile(bytes);
         hash.update(bytes);
         onBytes(bytes.length);
         left -= bytes.length;

@@ -8,11 +8,12 @@ import { listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
 
 import { UserError } from '../errors.ts';
 import { lockDirectory } from '../disk/lock.ts';
-import { defaultCacheDir, homeOf, RepoCache, shardsOf } from './cache.ts';
+import { defaultCacheDir, homeOf, isCommit, RepoCache, shardsOf } from './cache.ts';
 import { download, type Remote } from './download.ts';
 import { explain, isNetwork, isTemporary, type Asked } from './failure.ts';
-import { hasWeights, modelFiles, type RemoteFile } from './files.ts';
+import { hasWeights, MAX_FILES, readListing, type RemoteFile } from './files.ts';
 import { isHubId } from './id.ts';
+import { describing } from './request.ts';
 
 /** Bytes over all files of the model. */
 export interface DownloadProgress {
@@ -100,29 +101,31 @@ type Fetching = LocalModelOptions & { readonly weights: boolean; readonly access
 async function fetchModel({ id, revision, hubUrl }: Asked, cache: RepoCache, options: Fetching): Promise<string> {
   const { accessToken, patience = 1000, weights } = options;
   const credentials = accessToken === undefined ? {} : { accessToken };
+  const describe = describing(hubUrl, id);
   const again = <T>(request: () => Promise<T>): Promise<T> => repeated(request, patience);
   const { sha: commit } = await again(() =>
-    modelInfo({ name: id, revision, hubUrl, fetch: soon, additionalFields: ['sha'], ...credentials }),
+    modelInfo({ name: id, revision, hubUrl, fetch: describe, additionalFields: ['sha'], ...credentials }),
   );
+  if (!isCommit(commit)) throw new UserError('the hub names no commit of this revision', { where: id });
   const remote: Remote = { hubUrl, id, commit, accessToken, patience };
   const complete = await cache.complete(commit, weights);
   if (!complete) {
     const entries = await again(async () => {
       const found: ListFileEntry[] = [];
-      const listing = listFiles({ repo: id, revision: commit, hubUrl, fetch: soon, ...credentials });
-      for await (const entry of listing) found.push(entry);
+      const listing = listFiles({ repo: id, revision: commit, hubUrl, fetch: describe, ...credentials });
+      for await (const entry of listing) {
+        // One more is refused below.
+        if (found.push(entry) > MAX_FILES) break;
+      }
       return found;
     });
-    const files = modelFiles(entries, weights);
+    const files = readListing(entries, weights, id);
     checkFiles(files, entries, id, weights);
     await downloadAll(remote, files, cache, options);
   }
   await cache.remember(revision, commit);
   return cache.snapshot(commit);
 }
-
-/** A server that does not answer at all is noticed sooner than by the system. */
-const soon: typeof fetch = (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(30_000) });
 
 async function repeated<T>(request: () => Promise<T>, patience: number): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -162,7 +165,7 @@ async function downloadAll(
 ): Promise<void> {
   const { id, commit } = remote;
   await mkdir(cache.root, { recursive: true });
-  const release = await lockDirectory(cache.root, patience);
+  const lock = await lockDirectory(cache.root, patience);
   try {
     let wanted = files;
     let total = files.reduce((sum, { size }) => sum + size, 0);
@@ -183,7 +186,7 @@ async function downloadAll(
       total = wanted.reduce((sum, { size }) => sum + size, 0);
     }
   } finally {
-    release();
+    lock.release();
   }
 }
 

@@ -244,17 +244,23 @@ function autoMapping(base: string): Record<string, string> | null {
   return { base_model_class: name, parent_library: `transformers.models.${type}.modeling_${type}` };
 }
 
+/** Tensors of the adapter by their names in a file. */
+export function adapterTensors(model: QwenVL): (readonly [string, Tensor])[] {
+  const { reference } = model.config.family.keys;
+  return [...adapterParameters(model)].map(([key, each]) => [prefix + reference(key), each] as const);
+}
+
 /** Writers of the two files, by name, as a checkpoint takes them. */
 export function adapterFiles(model: QwenVL, config: PeftConfig): Record<string, (file: string) => void> {
-  const { reference } = model.config.family.keys;
+  const { base_model_name_or_path: base } = config;
+  // Looked up now: the base may be gone when the adapter is written.
+  const place = base && isAbsolute(base) ? realpathSync(base) : undefined;
   return {
     [adapterWeightsFile]: (file) => {
-      const tensors = [...adapterParameters(model)].map(([key, each]) => [prefix + reference(key), each] as const);
-      saveSafetensors(file, new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))));
+      saveSafetensors(file, new Map(adapterTensors(model).sort(([a], [b]) => (a < b ? -1 : 1))));
     },
     [adapterConfigFile]: (file) => {
-      const { base_model_name_or_path: base } = config;
-      const named = base && isAbsolute(base) ? { ...config, base_model_name_or_path: relativeTo(file, base) } : config;
+      const named = place ? { ...config, base_model_name_or_path: relativeTo(file, place) } : config;
       writeFileSync(file, `${JSON.stringify(sorted(named), null, 2)}\n`);
     },
   };
@@ -262,7 +268,7 @@ export function adapterFiles(model: QwenVL, config: PeftConfig): Record<string, 
 
 /** A path that holds wherever both are moved together, and that is no name of a model on the hub. */
 function relativeTo(file: string, base: string): string {
-  const path = relative(realpathSync(dirname(file)), realpathSync(base))
+  const path = relative(realpathSync(dirname(file)), base)
     .split(sep)
     .join('/');
   return path.startsWith('.') ? path : `./${path}`;

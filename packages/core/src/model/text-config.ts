@@ -23,7 +23,12 @@ export interface TextConfig {
   readonly slidingWindow?: number;
 }
 
-const count = z.int().positive();
+/** Larger numbers than those of any model are damage, or would fill all memory with its outline. */
+export const count = z
+  .int()
+  .positive()
+  .max(1 << 24);
+export const layers = count.max(4096);
 const rope = z
   .looseObject({
     type: z.string().nullish(),
@@ -37,14 +42,14 @@ const rope = z
 
 const textSchema = z.looseObject({
   hidden_size: count.default(8192),
-  num_hidden_layers: count.default(80),
+  num_hidden_layers: layers.default(80),
   num_attention_heads: count.default(64),
   num_key_value_heads: count.nullable().default(8),
   intermediate_size: count.default(29568),
   vocab_size: count.default(152064),
   hidden_act: z.literal('silu').default('silu'),
   rms_norm_eps: z.number().positive().default(1e-5),
-  max_position_embeddings: count.default(32768),
+  max_position_embeddings: z.int().positive().default(32768),
   head_dim: z.int().nullish(),
   rope_theta: z.number().positive().nullish(),
   rope_parameters: rope,
@@ -52,7 +57,7 @@ const textSchema = z.looseObject({
   tie_word_embeddings: z.boolean().nullish(),
   layer_types: z.array(z.string()).nullish(),
   use_sliding_window: z.boolean().nullish(),
-  sliding_window: count.nullish(),
+  sliding_window: z.int().positive().nullish(),
   max_window_layers: z.int().nullish(),
 });
 type TextFile = z.output<typeof textSchema>;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 
 import { UserError } from '../errors.ts';
+import { count, layers } from './text-config.ts';
 
 export interface VisionConfig {
   readonly depth: number;
@@ -25,11 +26,9 @@ export interface VisionConfig {
   readonly tokensPerSecond: number | undefined;
 }
 
-const count = z.int().positive();
-
 /** What files of several families say, by their names and defaults. */
 export const visionFields = {
-  depth: count.default(32),
+  depth: layers.default(32),
   num_heads: count.default(16),
   in_channels: count.optional(),
   in_chans: count.optional(),

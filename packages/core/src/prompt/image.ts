@@ -8,7 +8,7 @@ import { functional, scope, tensor } from '@visurf/torch';
 import { z } from 'zod';
 import { invariant, UserError } from '../errors.ts';
 import type { PixelArea, Processor } from '../model/family.ts';
-import type { Pixels } from './decode.ts';
+import { IMAGE_LIMITS, type Pixels } from './decode.ts';
 import { readJson } from './files.ts';
 import type { ResizeSettings, Size } from './resize.ts';
 
@@ -103,6 +103,11 @@ function readSettings(
       remedy: chosen
         ? 'Set data.minPixels and data.maxPixels so that they fit.'
         : "Correct min_pixels and max_pixels (or size) in the processor's file.",
+    });
+  }
+  if (minPixels > IMAGE_LIMITS.maxPixels) {
+    throw new UserError(`minPixels (${minPixels}) is more than any image has (${IMAGE_LIMITS.maxPixels})`, {
+      where: overrides.minPixels === undefined ? directory : 'data.minPixels',
     });
   }
   return {

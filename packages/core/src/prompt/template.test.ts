@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { Template } from '@huggingface/jinja';
+import { UserError } from '../errors.ts';
 import { ChatTemplate, messagesSchema } from './template.ts';
 
 const special = (text: string) => text.includes('<end>');
@@ -51,4 +53,33 @@ test('the file of an image stands under several names', () => {
   expect(read({ type: 'image_url', image_url: 'a.png' })).toEqual(expected);
   expect(() => read({ type: 'image' })).toThrow('image, url and path');
   expect(() => read({ type: 'image', image: 'a.png', path: 'b.png' })).toThrow('image, url and path');
+});
+
+test.each([
+  ['steps', '{% for i in range(100000) %}{% for j in range(100000) %}{{ i }}{% endfor %}{% endfor %}'],
+  [
+    'time, with nothing in the loop',
+    '{% for i in range(900000) %}{% for j in range(1000000) %}{% endfor %}{% endfor %}',
+  ],
+  ['memory, by a range', '{{ range(1000000000) | length }}'],
+  [
+    'memory, by doubling a list',
+    '{% set n = namespace(l=[1]) %}{% for i in range(99) %}{% set n.l = n.l + n.l %}{% endfor %}',
+  ],
+  [
+    'memory, by doubling a text',
+    '{% set n = namespace(l="a") %}{% for i in range(99) %}{% set n.l = n.l ~ n.l %}{% endfor %}',
+  ],
+  ['depth', '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}'],
+])('a template without end is ended: %s', (_, source) => {
+  const started = performance.now();
+  const template = new ChatTemplate(source);
+  expect(() => template.render([{ role: 'user', content: 'a' }], special)).toThrow(UserError);
+  expect(performance.now() - started).toBeLessThan(30_000);
+});
+
+test('what templates find beside the messages is what the library gives them', () => {
+  const source = '{{ range(3) }}{{ range(5, 1, -2) }}{{ None is none }}{{ True }}{{ strftime_now("%Y") }}{{ false }}';
+  const { rendered } = new ChatTemplate(source).render([{ role: 'user', content: 'a' }], special);
+  expect(rendered).toBe(new Template(source).render());
 });

@@ -9,6 +9,7 @@ import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.ts';
 import { readJson, readOptional } from './files.ts';
+import { renderLimited } from './limited.ts';
 import type { Piece } from './tokenizer.ts';
 
 /** A video is its frames, files of one size in the order of time, and how many of them there are per second. */
@@ -163,7 +164,7 @@ export class ChatTemplate {
         { role: 'assistant', content: wrap(said) },
       ];
       try {
-        const [, after] = this.#template.render({ ...this.#variables, ...absent, messages }).split(said);
+        const [, after] = renderLimited(this.#template.parsed, { ...this.#variables, ...absent, messages }).split(said);
         if (after !== undefined) return after;
       } catch {
         // Some templates take one of the two forms of content, or prompts only.
@@ -174,7 +175,8 @@ export class ChatTemplate {
 
   #run(messages: readonly Message[]): string {
     try {
-      return this.#template.render({ ...this.#variables, ...absent, messages, add_generation_prompt: true });
+      const variables = { ...this.#variables, ...absent, messages, add_generation_prompt: true };
+      return renderLimited(this.#template.parsed, variables);
     } catch (error) {
       throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`);
     }

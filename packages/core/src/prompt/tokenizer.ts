@@ -123,6 +123,15 @@ export class Tokenizer {
     return Array.from({ length: size }, (_, id) => id).filter((id) => this.tokenOf(id) === undefined);
   }
 
+  /** The token with the largest id: an embedding needs a row for it. */
+  get largest(): { readonly id: number; readonly content: string } {
+    const all = [
+      ...Object.entries(this.#file.model.vocab).map(([content, id]) => ({ id, content })),
+      ...this.#file.added_tokens,
+    ];
+    return all.reduce((a, b) => (b.id > a.id ? b : a));
+  }
+
   /** Whether text holds what would be a control token. */
   hasSpecial(text: string): boolean {
     return this.#controlPattern.test(text);

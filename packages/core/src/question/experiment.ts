@@ -16,7 +16,9 @@ import { badLines, unusable, type Finding } from '../data/findings.ts';
 import { UserError } from '../errors.ts';
 import { maskRewards } from '../masks/reward.ts';
 import { knownPlugin } from '../plugins/known.ts';
+import { isolated } from '../plugins/isolated.ts';
 import { loadPlugin, pluginHash, type Plugin } from '../plugins/plugins.ts';
+import { REWARD_LIMITS, type RewardLimits } from '../reward/limits.ts';
 import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
 import { taskDefinition, taskNames, tasksPrint } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
@@ -30,6 +32,10 @@ export interface ExperimentSources {
   readonly plugins?: readonly string[] | undefined;
   /** Rewards that no file holds. */
   readonly rewards?: readonly RewardFunction[] | undefined;
+  /** Of rewards and tasks of the user's own. */
+  readonly limits?: RewardLimits | undefined;
+  /** Processes that rewards of plugins run in; none: in this one. */
+  readonly processes?: number | undefined;
   /** Hears of a plugin that is not what it was, and of a reward that is missing. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }
@@ -53,6 +59,7 @@ export class Experiment {
   readonly tasks: ReadonlyMap<string, Task>;
   readonly rewards: readonly RewardFunction[];
 
+  readonly #limits: RewardLimits;
   #known: Scorer | undefined;
 
   /**
@@ -60,19 +67,29 @@ export class Experiment {
    * @throws UserError where a plugin is missing or fails, or two rewards have one name
    */
   static open(given: GivenSettings = {}, sources: ExperimentSources = {}): Experiment {
-    const { rewards = [], onWarning = () => undefined } = sources;
+    const { rewards = [], onWarning = () => undefined, limits = REWARD_LIMITS, processes = 0 } = sources;
     const { settings } = settle([{ from: '', settings: given }]);
     const plugins = pluginFiles(settings.plugins, sources.plugins ?? [], onWarning).map(loadPlugin);
-    const all = [...plugins.flatMap((plugin) => plugin.rewards), ...rewards];
+    const own =
+      processes > 0
+        ? isolated(plugins, { processes, seconds: limits.seconds })
+        : plugins.flatMap((plugin) => plugin.rewards);
+    const all = [...own, ...rewards];
     for (const { name } of settings.rewards) {
       if (all.some((each) => each.name === name)) continue;
       onWarning(`the reward "${name}" of the training is not here: "reward" is measured without it`);
     }
-    return new Experiment({ ...settings, ...recorded(plugins, rewards) }, new Map(), all);
+    return new Experiment({ ...settings, ...recorded(plugins, rewards) }, new Map(), all, limits);
   }
 
-  private constructor(settings: Settings, tasks: ReadonlyMap<string, Task>, rewards: readonly RewardFunction[]) {
+  private constructor(
+    settings: Settings,
+    tasks: ReadonlyMap<string, Task>,
+    rewards: readonly RewardFunction[],
+    limits: RewardLimits,
+  ) {
     this.settings = settings;
+    this.#limits = limits;
     this.tasks = tasks;
     this.rewards = rewards;
     this.#known = undefined;
@@ -81,8 +98,12 @@ export class Experiment {
   /** The scorer of all tasks. */
   get scorer(): Scorer {
     const { parameters, thinking } = this.settings;
-    return (this.#known ??= makeScorers(this.tasks, this.rewards, thinking, (name) =>
-      maskRewards(parameters[name] ?? {}),
+    return (this.#known ??= makeScorers(
+      this.tasks,
+      this.rewards,
+      thinking,
+      (name) => maskRewards(parameters[name] ?? {}),
+      this.#limits,
     ));
   }
 
@@ -109,7 +130,7 @@ export class Experiment {
       tasks.set(name, made.task);
       parameters[name] = made.parameters;
     }
-    return new Experiment({ ...this.settings, parameters }, tasks, this.rewards);
+    return new Experiment({ ...this.settings, parameters }, tasks, this.rewards, this.#limits);
   }
 
   /**
@@ -173,7 +194,7 @@ export class Experiment {
 
   /** The same, with other limits on the size of images. */
   withLimits(limits: Pick<Settings, 'minPixels' | 'maxPixels'>): Experiment {
-    return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards);
+    return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards, this.#limits);
   }
 
   /** A configuration with everything that its samples, which are so many, and its model decided. */

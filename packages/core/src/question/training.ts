@@ -46,7 +46,11 @@ export async function loadData(
 ): Promise<TrainingData> {
   const { data } = config;
   const [learned, held] = dataOf(config);
-  const opened = Experiment.open(settingsOf(config), { ...sources, plugins: config.plugins });
+  const { processes, ...limits } = config.reward;
+  const opened = Experiment.open(settingsOf(config), {
+    ...{ ...sources, plugins: config.plugins, processes },
+    limits: { ...limits, onWarning: sources.onWarning },
+  });
   const faults = new Set<string>();
   const load = async (experiment: Experiment, { file, limit }: DataFile): Promise<LoadedSamples | undefined> => {
     try {

@@ -1,8 +1,10 @@
 /** The terms of a response become its reward. */
 import { messageOf, UserError } from '../errors.ts';
 import { markDefined } from '../tasks/defined.ts';
+import { isBuiltIn } from '../tasks/registry.ts';
 import type { Answer, Prediction, Task } from '../tasks/task.ts';
 import type { Frame, Sample, Terms } from '../types.ts';
+import { REWARD_LIMITS, settledInTime, withinTime, type RewardLimits } from './limits.ts';
 
 /** What a reward says of a response that cannot be judged: it leaves its group, and is counted. */
 export const skip: unique symbol = Symbol.for('visurf.skip');
@@ -29,6 +31,8 @@ interface NamedReward {
   /** Name of the term in records and plots. */
   readonly name: string;
   readonly weight: number;
+  /** It runs in a process of its own, which limits its time (plugins/isolated.ts). */
+  readonly isIsolated?: boolean;
   /** Name of a metric of evaluations: the mean of its values, times 100. Unset: it is in the reward alone. */
   readonly metric?: string;
   /** It likes what is right, and is too slow to be asked about every label before training. */
@@ -88,6 +92,8 @@ export interface Scorer<Truth = unknown> {
   readonly thinking: ThinkingMark;
   readonly rewards: readonly RewardFunction[];
   readonly weights: Readonly<Record<string, number>>;
+  /** Of rewards of the user's own, and of tasks that plugins define. */
+  readonly limits: RewardLimits;
   /** Scorers by name of the task. */
   readonly others: ReadonlyMap<string, Scorer>;
 }
@@ -97,13 +103,14 @@ export function makeScorer<Truth>(
   task: Task<Truth>,
   rewards: readonly RewardFunction[] = [],
   thinking: ThinkingMark = 'always',
+  limits = REWARD_LIMITS,
 ): Scorer<Truth> {
   const weights: Record<string, number> = { ...task.weights };
   for (const { name, weight } of rewards) {
     if (Object.hasOwn(weights, name)) throw new UserError(`there already is a reward term named "${name}"`);
     weights[name] = weight;
   }
-  return { task, thinking, rewards, weights, others: new Map() };
+  return { task, thinking, rewards, weights, limits, others: new Map() };
 }
 
 /**
@@ -115,9 +122,10 @@ export function makeScorers(
   rewards: readonly RewardFunction[] = [],
   thinking: ThinkingMark = 'always',
   own: (task: string) => readonly RewardFunction[] = () => [],
+  limits = REWARD_LIMITS,
 ): Scorer {
   const scorers = [...tasks].map(
-    ([name, task]) => [name, makeScorer(task, [...own(name), ...rewards], thinking)] as const,
+    ([name, task]) => [name, makeScorer(task, [...own(name), ...rewards], thinking, limits)] as const,
   );
   const [first, ...others] = scorers;
   if (first === undefined) throw new Error('there are no samples, hence no tasks');
@@ -132,9 +140,12 @@ export const scorerOf = (scorer: Scorer, { task }: Pick<Sample, 'task'>): Scorer
  * @throws UserError that names the sample and the term, where a term cannot be computed: that is never a reward of 0
  */
 export function scoreTerms<Truth>(scorer: Scorer<Truth>, answer: Answer, subject: Subject<Truth>): Terms {
-  const { task } = scorer;
+  const { task, limits } = scorer;
   const { sample, truth, frames } = subject;
-  const terms = attempt(task.name, sample, () => task.terms(answer, truth, frames));
+  const compute = (): Terms => task.terms(answer, truth, frames);
+  const terms = attempt(task.name, sample, () =>
+    isBuiltIn(task.name) ? compute() : withinTime(limits.seconds, compute),
+  );
   for (const [name, value] of Object.entries(terms)) checkValue(name, value, sample);
   return thought(scorer, terms);
 }
@@ -167,38 +178,87 @@ async function scoreGroup({ scorer, subject, answers }: Responses): Promise<(Ter
   }));
   const context = { truth, frames };
   const columns = await Promise.all(
-    scorer.rewards.map(async (reward) => {
-      const values = await attempt(reward.name, sample, () =>
-        reward.score
-          ? Promise.all(judged.map(async (answer) => reward.score(answer, sample, context)))
-          : reward.scoreGroup(judged, sample, context),
-      );
-      if (!Array.isArray(values) || values.length !== answers.length) {
-        const found = Array.isArray(values) ? `${values.length} values` : typeof values;
-        throw termError(sample, `the reward "${reward.name}" gave ${found} for ${answers.length} responses`);
-      }
-      return { name: reward.name, values: values as readonly Value[] };
-    }),
+    scorer.rewards.map(async (reward) => ({
+      name: reward.name,
+      values: await valuesOf(reward, judged, { sample, context, limits: scorer.limits }),
+    })),
   );
   for (const { name, values } of columns) {
     values.forEach((value, i) => {
-      if (value !== skip) checkValue(name, value, sample);
       terms[i] = value === skip || terms[i] === undefined ? undefined : { ...terms[i], [name]: value };
     });
   }
+  for (const each of terms) if (each) checkValue('total', totalReward(each, scorer.weights), sample);
   return terms;
 }
 
-/** Calls a reward; whatever it throws, at once or later, becomes an error that names the sample. */
-function attempt<T>(name: string, sample: Sample, compute: () => T): T {
-  const fail = (cause: unknown): never => {
-    throw termError(sample, `the reward "${name}" failed: ${messageOf(cause)}`, cause);
+interface Judging {
+  readonly sample: Sample;
+  readonly context: RewardContext;
+  readonly limits: RewardLimits;
+}
+
+/** What a reward says of the responses to a prompt, checked; `skip` for those that it failed on, where that is asked. */
+async function valuesOf(
+  reward: RewardFunction,
+  judged: readonly JudgedAnswer[],
+  judging: Judging,
+): Promise<readonly Value[]> {
+  const { sample, context, limits } = judging;
+  const limited = <T>(call: () => T | Promise<T>): Promise<T> =>
+    reward.isIsolated ? Promise.resolve(call()) : settledInTime(limits.seconds, call);
+  if (reward.score) {
+    const one = async (answer: JudgedAnswer): Promise<Value> => {
+      const value: unknown = await limited(() => reward.score(answer, sample, context));
+      return checked(reward.name, value, sample);
+    };
+    return Promise.all(judged.map((answer) => persistently(reward.name, judging, () => one(answer), skip)));
+  }
+  const all = async (): Promise<readonly Value[]> => {
+    const values: unknown = await limited(() => reward.scoreGroup(judged, sample, context));
+    if (Array.isArray(values) && values.length === judged.length) {
+      return values.map((value) => checked(reward.name, value, sample));
+    }
+    const found = Array.isArray(values) ? `${values.length} values` : typeof values;
+    throw termError(sample, `the reward "${reward.name}" gave ${found} for ${judged.length} responses`);
   };
+  return persistently(reward.name, judging, all, judged.map(() => skip)); // prettier-ignore
+}
+
+/** Calls a reward, again where it failed and that is asked. @returns `instead` where it failed for good and may be skipped */
+async function persistently<T>(
+  name: string,
+  { sample, limits }: Judging,
+  call: () => Promise<T>,
+  instead: T,
+): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await call();
+    } catch (cause) {
+      const error =
+        cause instanceof UserError
+          ? cause
+          : termError(sample, `the reward "${name}" failed: ${messageOf(cause)}`, cause);
+      if (attempt < limits.retries) continue;
+      if (limits.onFailure === 'stop') throw error;
+      limits.onWarning?.(`${error.message}\n  the response is skipped (reward.onFailure)`);
+      return instead;
+    }
+  }
+}
+
+function checked(name: string, value: unknown, sample: Sample): Value {
+  if (value !== skip) checkValue(name, value, sample);
+  return value as Value;
+}
+
+/** Calls a task; whatever it throws becomes an error that names the sample. */
+function attempt<T>(name: string, sample: Sample, compute: () => T): T {
   try {
-    const value = compute();
-    return value instanceof Promise ? (value.catch(fail) as T) : value;
+    return compute();
   } catch (cause) {
-    return fail(cause);
+    throw termError(sample, `the reward "${name}" failed: ${messageOf(cause)}`, cause);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { callOp, functional, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
 
-import { UserError } from '../errors.ts';
+import { NotFinite } from '../errors.ts';
 
 export interface Sampling {
   /** 0 is greedy. */
@@ -129,7 +129,7 @@ function draw(scores: Tensor, noise: Tensor): Tensor {
 /** @throws UserError where a model that has diverged gives no probabilities */
 export function requireProbabilities(logProbs: Float64Array): void {
   if (!logProbs.some(Number.isNaN)) return;
-  throw new UserError("the model's probabilities are NaN", {
+  throw new NotFinite("the model's probabilities are NaN", {
     remedy: 'Lower optimizer.learningRate, or take a checkpoint from before training diverged.',
   });
 }

@@ -1,14 +1,16 @@
 /**
  * Checkpoints: `checkpoints/NNNNNN/` with the files of a step, `state.json`, and `manifest.json`, which has the size and
- * sha256 of every file and the length of every log at that moment.
+ * sha256 of every file, the length of every log at that moment, and its own sha256.
  *
  * A checkpoint is written aside, synced and renamed, so a directory with a six-digit name is whole; the manifest proves it.
  */
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
-import { sha256, sync } from '../disk/durable.ts';
+import { removeQuietly, sha256, sync } from '../disk/durable.ts';
+import { isLock } from '../disk/lock.ts';
 
 const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 
@@ -16,7 +18,7 @@ const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 export type Best = z.output<typeof best>;
 
 const manifestSchema = z.object({
-  version: z.literal(1),
+  version: z.literal(2),
   step: z.int().min(0),
   configHash: z.string(),
   environment: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
@@ -24,6 +26,8 @@ const manifestSchema = z.object({
   logs: z.record(z.string(), z.int().min(0)),
   best: best.optional(),
   files: z.record(z.string(), z.object({ bytes: z.int().min(0), sha256: z.string() })),
+  /** Of the manifest without this. */
+  sha256: z.string(),
 });
 export type Manifest = z.output<typeof manifestSchema>;
 
@@ -46,11 +50,31 @@ export interface Checkpoint {
 export async function writeCheckpoint(
   folder: string,
   content: CheckpointContent,
-  facts: Omit<Manifest, 'version' | 'files'>,
+  facts: Omit<Manifest, 'version' | 'files' | 'sha256'>,
 ): Promise<string> {
   const name = stepName(facts.step);
   const aside = path.join(folder, `.${name}.tmp`);
-  rmSync(aside, { recursive: true, force: true });
+  const directory = path.join(folder, name);
+  const replaced = path.join(folder, `.${name}.old.tmp`);
+  for (const left of [aside, replaced]) rmSync(left, { recursive: true, force: true });
+  try {
+    await fill(aside, content, facts);
+    if (existsSync(directory)) renameSync(directory, replaced);
+    renameSync(aside, directory);
+  } catch (error) {
+    removeQuietly(aside);
+    throw error;
+  }
+  sync(folder);
+  rmSync(replaced, { recursive: true, force: true });
+  return directory;
+}
+
+async function fill(
+  aside: string,
+  content: CheckpointContent,
+  facts: Omit<Manifest, 'version' | 'files' | 'sha256'>,
+): Promise<void> {
   mkdirSync(aside, { recursive: true });
   const writers: CheckpointContent['files'] = {
     ...content.files,
@@ -62,17 +86,21 @@ export async function writeCheckpoint(
     mkdirSync(path.dirname(full), { recursive: true });
     await write(full);
     sync(full);
+    if (path.dirname(full) !== aside) sync(path.dirname(full));
     files[file] = { bytes: statSync(full).size, sha256: await sha256(full) };
   }
-  const manifest: Manifest = { version: 1, ...facts, files };
-  writeFileSync(path.join(aside, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);
+  const manifest = { version: 2 as const, ...facts, files };
+  writeFileSync(
+    path.join(aside, 'manifest.json'),
+    `${JSON.stringify({ ...manifest, sha256: hashOf(manifest) }, null, 1)}\n`,
+  );
   sync(path.join(aside, 'manifest.json'));
   sync(aside);
-  const directory = path.join(folder, name);
-  rmSync(directory, { recursive: true, force: true });
-  renameSync(aside, directory);
-  sync(folder);
-  return directory;
+}
+
+/** Of what a manifest says; what is undefined is not said. */
+function hashOf(manifest: Omit<Manifest, 'sha256'>): string {
+  return createHash('sha256').update(JSON.stringify(manifest)).digest('hex');
 }
 
 /** Steps that have a checkpoint, ascending. */
@@ -86,7 +114,11 @@ export function checkpointSteps(folder: string): number[] {
 export async function readCheckpoint(folder: string, step: number): Promise<Checkpoint | { fault: string }> {
   const directory = path.join(folder, stepName(step));
   try {
-    const manifest = manifestSchema.parse(JSON.parse(readFileSync(path.join(directory, 'manifest.json'), 'utf8')));
+    const written: unknown = JSON.parse(readFileSync(path.join(directory, 'manifest.json'), 'utf8'));
+    const manifest = manifestSchema.parse(written);
+    const { sha256: own, ...said } = written as Manifest;
+    if (hashOf(said) !== own) return { fault: 'manifest.json has other bytes than it says' };
+    if (manifest.step !== step) return { fault: `it is that of step ${manifest.step}` };
     for (const [name, { bytes, sha256: expected }] of Object.entries(manifest.files)) {
       const file = path.join(directory, name);
       if (statSync(file).size !== bytes) return { fault: `${name} has another size than its manifest says` };
@@ -110,7 +142,7 @@ export function removeCheckpoint(folder: string, step: number): void {
 /** Removes what a killed process left half written or half removed. */
 export function removeLeftovers(folder: string): void {
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
-    if (name.endsWith('.tmp')) rmSync(path.join(folder, name), { recursive: true, force: true });
+    if (name.endsWith('.tmp') && !isLock(name)) rmSync(path.join(folder, name), { recursive: true, force: true });
   }
 }
 

@@ -1,5 +1,7 @@
 /** What the numbers of a run depend on beside its configuration, down to the last bit. */
-import { cpus } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { cpus, hostname } from 'node:os';
+import type { Origin } from './events.ts';
 
 export type Environment = Readonly<Record<string, string | number | boolean | null>>;
 
@@ -17,6 +19,26 @@ export function describeEnvironment(extra: Environment = {}): Environment {
     ...extra,
     ...Object.fromEntries(settings.sort().map(([name, value]) => [name, value ?? null])),
   };
+}
+
+/** Where a run comes from: what this process adds to what its caller knows. */
+export function describeOrigin(known: Origin): Origin {
+  return { ...known, commit: commitOf(process.cwd()), host: hostname(), processes: known.processes ?? 1 };
+}
+
+function commitOf(directory: string): string | undefined {
+  try {
+    const said = execFileSync('git', ['rev-parse', 'HEAD'], {
+      cwd: directory,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 5_000,
+    });
+    return said.trim();
+  } catch {
+    // Not in git, or no git here.
+    return undefined;
+  }
 }
 
 /** One sentence per difference that may change the last bits of a resumed run. */

@@ -12,11 +12,30 @@ interface Stamped {
   readonly step: number;
 }
 
+/** Of what a run writes; readers of other programs go by it. */
+export const FORMAT = 1;
+
+/** Where a run comes from. */
+export interface Origin {
+  /** As it was typed. */
+  readonly command?: string | undefined;
+  /** Of the folder that it was typed in, where that is in git. */
+  readonly commit?: string | undefined;
+  readonly host?: string | undefined;
+  /** Of the terms of the reward, by name. */
+  readonly weights?: Readonly<Record<string, number>> | undefined;
+  /** That train together. */
+  readonly processes?: number | undefined;
+}
+
 /** The run began, or went on from a checkpoint. */
-export interface StartEvent extends Stamped {
+export interface StartEvent extends Stamped, Origin {
   readonly type: 'start' | 'resume';
+  readonly format: number;
   readonly configHash: string;
   readonly environment: Readonly<Record<string, unknown>>;
+  /** Where the course is kept that the run left, going back to this step; from the run's directory. */
+  readonly branch?: string | undefined;
 }
 
 export interface StepEvent extends Stamped {

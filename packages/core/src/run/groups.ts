@@ -1,5 +1,5 @@
 /** What was said in a step: `groups/NNNNNN.jsonl`, one prompt a line with its label and rollouts. */
-import type { Box, Group, Label, Point, Response, StopReason } from '../types.ts';
+import type { Box, Group, Label, Point, Response, StopReason, Terms } from '../types.ts';
 
 export interface ResponseRecord {
   readonly text: string;
@@ -13,6 +13,9 @@ export interface ResponseRecord {
   readonly advantage: number;
   readonly boxes: readonly Box[];
   readonly points: readonly Point[];
+  /** Ids and their log-probabilities, where they are kept. */
+  readonly tokens?: readonly number[] | undefined;
+  readonly logProbs?: readonly number[] | undefined;
 }
 
 export interface RolloutRecord extends ResponseRecord {
@@ -27,7 +30,6 @@ export type LabelRecord = ResponseRecord &
 export interface GroupRecord {
   readonly step: number;
   readonly id: string;
-  readonly images: readonly string[];
   readonly problem: string;
   readonly solution: string;
   /** Absent where the prompt had no label. */
@@ -40,6 +42,8 @@ export interface GroupDetails {
   /** Pixels of the original image. */
   readonly marks: (response: Response) => { readonly boxes: readonly Box[]; readonly points: readonly Point[] };
   readonly logProb: (response: Response) => number | undefined;
+  /** Whether the tokens of a rollout that earned this are kept; unset: of none. */
+  readonly keepsTokens?: (terms: Terms) => boolean;
 }
 
 /** A response with what it earned. */
@@ -55,11 +59,14 @@ export function groupRecord(step: number, { sample, rollouts, label }: Group, de
   return {
     step,
     id: sample.id,
-    images: sample.images,
     problem: sample.problem,
     solution: sample.solution,
     label: label && labelRecord(label, record(label)),
-    rollouts: rollouts.map((rollout) => ({ ...record(rollout), masked: rollout.masked })),
+    rollouts: rollouts.map((rollout) => {
+      const { tokens, logProbs } = rollout.response;
+      const kept = details.keepsTokens?.(rollout.terms) ? { tokens, logProbs } : {};
+      return { ...record(rollout), masked: rollout.masked, ...kept };
+    }),
   };
 }
 

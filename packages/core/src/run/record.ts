@@ -1,4 +1,5 @@
 /** What a finished step looks like from outside: its event, and one record per group. */
+import type { Config } from '../config/schema.ts';
 import type { FormHistory } from '../label/align.ts';
 import { takeoverSigns } from '../label/takeover.ts';
 import { scorerOf, type Scorer } from '../reward/reward.ts';
@@ -8,6 +9,7 @@ import type { UpdateResult } from '../update/update.ts';
 import type { NewEvent } from './events.ts';
 import { groupRecord, type GroupRecord } from './groups.ts';
 import type { Seconds } from './phases.ts';
+import type { Asked } from './samples.ts';
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
@@ -89,13 +91,14 @@ export function describeStep(
   result: StepResult,
   scorer: Scorer,
   learningRate: number,
+  tokens: Config['record']['tokens'] = 'none',
 ): { event: Extract<NewEvent, { type: 'step' }>; groups: GroupRecord[] } {
   const { groups, update, seconds, memory } = result;
   const logProbOf = (response: Response): number | undefined => {
     const values = update.oldLogProbs.get(response);
     return values && sum(values);
   };
-  const { tokens, clippedLow, clippedHigh, ratioSum, klSum, klClamped } = update.stats;
+  const { tokens: scored, clippedLow, clippedHigh, ratioSum, klSum, klClamped } = update.stats;
   const metrics = defined({
     loss: update.loss,
     gradientNorm: update.gradientNorm,
@@ -106,19 +109,33 @@ export function describeStep(
     labelGradient: update.labelGradient,
     labelLogProbInactive: result.inactiveLogProb,
     scored: update.scored / update.responses,
-    clippedLow: clippedLow / tokens,
-    clippedHigh: clippedHigh / tokens,
-    ratio: ratioSum / tokens,
-    kl: klSum / tokens,
-    klClamped: klClamped / tokens,
+    clippedLow: clippedLow / scored,
+    clippedHigh: clippedHigh / scored,
+    ratio: ratioSum / scored,
+    kl: klSum / scored,
+    klClamped: klClamped / scored,
     skipped: sum(groups.map((group) => group.skipped)),
+    nonFinite: update.nonFinite === undefined ? NaN : 1,
     ...workMetrics(result),
   });
-  const records = groups.map((group) =>
-    groupRecord(step, group, {
-      marks: ({ text }) => scorerOf(scorer, group.sample).task.parse(text, group.prompt.frames),
+  const records = groups.map((group) => {
+    const { task } = scorerOf(scorer, group.sample);
+    return groupRecord(step, group, {
+      marks: ({ text }) => task.parse(text, group.prompt.frames),
       logProb: logProbOf,
-    }),
-  );
+      keepsTokens: (terms) => tokens === 'all' || (tokens === 'failed' && (terms[task.accuracyTerm] ?? 0) <= 0),
+    });
+  });
   return { event: { type: 'step', step, metrics, seconds, memory }, groups: records };
+}
+
+/** A question for the record; what its truth points at is written and read in pixels of the original. */
+export function asked(
+  scorer: Scorer,
+  { sample, rendered, frames, truth }: Omit<Asked, 'boxes' | 'points'> & { truth: unknown },
+): Asked {
+  const { task } = scorerOf(scorer, sample);
+  const own = frames.map((frame) => ({ ...frame, modelWidth: frame.width, modelHeight: frame.height }));
+  const { boxes, points } = task.parse(task.forms[0]!.write(truth, own), own);
+  return { sample, rendered, frames, boxes, points };
 }

@@ -1,141 +1,176 @@
 /**
  * A run is a directory that explains itself:
  *
- *     config.yaml · events.jsonl · groups/NNNNNN.jsonl · checkpoints/NNNNNN/ · best -> checkpoints/NNNNNN · lock
+ *     config.yaml · events.jsonl · samples.jsonl · images/HASH.webp · groups/NNNNNN.jsonl · evaluations/NNNNNN.jsonl
+ *     checkpoints/NNNNNN/ · best -> checkpoints/NNNNNN · lock.NAME
  *
  * Whenever the process dies, `Run.resume` finds the last whole checkpoint, cuts the logs back to it, and the run goes on as
- * if nothing had happened.
+ * if nothing had happened. What it goes back over on purpose is kept in `branches/N` (course.ts).
  */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { leafOf } from '../config/keys.ts';
-import { changedKeys, configHash, configToYaml, loadConfig } from '../config/load.ts';
+import { configHash, configToYaml, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { fileError, hasCode, UserError } from '../errors.ts';
+import { fileError, UserError } from '../errors.ts';
+import { refuseChanges, sayChanges } from './changes.ts';
 import {
   checkpointSteps,
-  readCheckpoint,
   removeCheckpoint,
-  removeLeftovers,
   stepName,
   writeCheckpoint,
   type Best,
   type Checkpoint,
   type CheckpointContent,
 } from './checkpoint.ts';
-import { AppendOnly, assertCreatable, makeDirectory, replaceFile, sync } from '../disk/durable.ts';
+import type { BY_STEP } from './course.ts';
+import {
+  bestOf,
+  checkpointAt,
+  cutBack,
+  EVENTS,
+  keepCourse,
+  latestCheckpoint,
+  pointToBest,
+  requireEmpty,
+  requireNothingToLose,
+  SAMPLES,
+  setAside,
+} from './course.ts';
+import { AppendOnly, makeDirectory, replaceFile, sync, writeAside } from '../disk/durable.ts';
 import { environmentChanges, type Environment } from './environment.ts';
-import { readEvents, type NewEvent, type RunEvent } from './events.ts';
+import { FORMAT, readEvents, type NewEvent, type Origin } from './events.ts';
 import type { GroupRecord } from './groups.ts';
-import { lockRun } from '../disk/lock.ts';
+import { lockRun, type Lock } from '../disk/lock.ts';
+import { SampleLog, type ImageRecord, type SampleRecord } from './samples.ts';
 
 export interface Resumed {
   readonly run: Run;
   /** Undefined where the run died before its first checkpoint: it begins anew. */
   readonly checkpoint: Checkpoint | undefined;
-  /** Damaged checkpoints that were passed over, and changes of the machine. */
+  /** Damaged checkpoints that were passed over, changes of the configuration and of the machine. */
   readonly warnings: readonly string[];
 }
 
-const EVENTS = 'events.jsonl';
+export interface ResumeOptions {
+  /** Looks at the checkpoint before anything is changed, and throws where the run cannot go on from it. */
+  readonly check?: (checkpoint: Checkpoint) => void;
+  /** Go back to the checkpoint of this step, and take another course: keys may change that others depend on. */
+  readonly from?: number | undefined;
+  /** Where the run comes from, for its `resume` event. */
+  readonly origin?: Origin;
+}
+
+/** Facts that all checkpoints of a run share, and what is to be closed. */
+interface Opened {
+  readonly directory: string;
+  readonly config: Config;
+  readonly environment: Environment;
+  readonly lock: Lock;
+  readonly best?: Best | undefined;
+}
+
+/** Files that a step has, by the folder that they are in. */
+type StepFolder = (typeof BY_STEP)[number];
 
 export class Run {
   readonly directory: string;
   readonly #config: Config;
   readonly #environment: Environment;
-  readonly #release: () => void;
+  readonly #lock: Lock;
   readonly #events: AppendOnly;
+  #samples: AppendOnly | undefined;
+  /** Files that may not be on the disk yet. */
+  readonly #unsynced = new Set<string>();
   #bestSoFar: Best | undefined;
 
   /**
-   * Begins a run in an empty or new directory, or in place of one that failed before its first checkpoint.
+   * Begins a run in an empty or new directory, or in place of one that failed before its first step.
    * @throws UserError where there is one already
    */
-  static start(directory: string, config: Config, environment: Environment): Run {
+  static start(directory: string, config: Config, environment: Environment, origin: Origin = {}): Run {
     requireEmpty(directory);
     try {
       makeDirectory(directory);
     } catch (error) {
       throw fileError(error, { where: directory, remedy: 'Choose another output.' });
     }
-    const release = lockRun(directory);
-    cutBack(directory, undefined);
-    replaceFile(path.join(directory, 'config.yaml'), configToYaml(config));
-    const run = new Run(directory, config, environment, release, undefined);
-    run.log({ type: 'start', step: 0, configHash: configHash(config), environment });
-    return run;
+    sync(path.dirname(directory));
+    const lock = lockRun(directory);
+    try {
+      // Another process may have begun one just now.
+      requireEmpty(directory);
+      cutBack(directory, undefined);
+      replaceFile(path.join(directory, 'config.yaml'), configToYaml(config, directory));
+      const run = new Run({ directory, config, environment, lock });
+      run.log({ type: 'start', step: 0, format: FORMAT, configHash: configHash(config), environment, ...origin });
+      return run;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
   }
 
   /**
    * Goes on with a run that was stopped or killed.
-   * @param check looks at the checkpoint before anything is changed, and throws where the run cannot go on from it
    * @throws UserError where there is none, it is in use, or the configuration is another
    */
   static async resume(
     directory: string,
     config: Config,
     environment: Environment,
-    check: (checkpoint: Checkpoint) => void = () => undefined,
+    { check, from, origin = {} }: ResumeOptions = {},
   ): Promise<Resumed> {
     const written = path.join(directory, 'config.yaml');
-    if (!existsSync(written)) {
-      throw new UserError('there is no run to resume', { where: directory, remedy: 'Start it without resuming.' });
-    }
-    const changed = changedKeys(loadConfig(written), config);
-    if (changed.length > 0) {
-      const fixed = changed.filter((key) => leafOf(key)?.effect === 'breaks');
-      throw new UserError(`the configuration differs from that of the run in: ${changed.join(', ')}`, {
-        where: directory,
-        remedy:
-          fixed.length > 0
-            ? `What the run saved does not fit another ${fixed.join(', ')}: start a run with another output.`
-            : 'Resume with the same values, or start a run with another output.',
-      });
-    }
-    const release = lockRun(directory);
+    const folder = path.join(directory, 'checkpoints');
+    if (!existsSync(written)) throw noRun(directory, folder);
+    const before = loadConfig(written, [], { plugins: false });
+    refuseChanges(before, config, { directory, mayTurn: from !== undefined });
+    const lock = lockRun(directory);
     try {
-      const { checkpoint, warnings } = await latestCheckpoint(path.join(directory, 'checkpoints'));
+      const { checkpoint, warnings } =
+        from === undefined
+          ? await latestCheckpoint(folder)
+          : { checkpoint: await checkpointAt(folder, from), warnings: [] };
       const log = path.join(directory, EVENTS);
       const events = existsSync(log) ? readEvents(log, (message) => warnings.push(message)) : [];
-      if (checkpoint) check(checkpoint);
+      if (checkpoint) check?.(checkpoint);
       else requireNothingToLose(directory, events);
-      setAside(directory, checkpoint?.step ?? 0);
+      const step = checkpoint?.step ?? 0;
+      const kept = from === undefined && checkpoint ? undefined : keepCourse(directory, step);
+      if (kept !== undefined) warnings.push(`what the run did after step ${step} is kept in ${kept}`);
+      setAside(directory, step);
       cutBack(directory, checkpoint);
-      replaceFile(written, configToYaml(config));
-      const run = new Run(directory, config, environment, release, checkpoint?.manifest.best);
-      if (checkpoint) warnings.push(...environmentChanges(checkpoint.manifest.environment, environment));
-      run.log({ type: 'resume', step: checkpoint?.step ?? 0, configHash: configHash(config), environment });
+      const best = bestOf(directory, checkpoint);
+      pointToBest(directory, best);
+      replaceFile(written, configToYaml(config, directory));
+      const run = new Run({ directory, config, environment, lock, best });
+      run.#prune(folder);
+      if (checkpoint) {
+        warnings.push(...sayChanges(before, config, step));
+        warnings.push(...environmentChanges(checkpoint.manifest.environment, environment));
+      }
+      const branch = kept === undefined ? {} : { branch: kept };
+      run.log({
+        ...{ type: 'resume', step, format: FORMAT, configHash: configHash(config), environment },
+        ...{ ...origin, ...branch },
+      });
       return { run, checkpoint, warnings };
     } catch (error) {
-      release();
+      lock.release();
       throw error;
     }
   }
 
-  private constructor(
-    directory: string,
-    config: Config,
-    environment: Environment,
-    release: () => void,
-    bestSoFar: Best | undefined,
-  ) {
+  private constructor({ directory, config, environment, lock, best }: Opened) {
     this.directory = directory;
     this.#config = config;
     this.#environment = environment;
-    this.#release = release;
-    this.#bestSoFar = bestSoFar;
+    this.#lock = lock;
+    this.#bestSoFar = best;
     mkdirSync(path.join(directory, 'groups'), { recursive: true });
     this.#events = new AppendOnly(path.join(directory, EVENTS));
+    if (existsSync(path.join(directory, SAMPLES))) this.#samples = new AppendOnly(path.join(directory, SAMPLES));
   }
 
   get best(): Best | undefined {
@@ -146,14 +181,35 @@ export class Run {
     this.#events.append({ time: Date.now(), ...event });
   }
 
+  /** What was asked in this run, where it is kept. */
+  sampleLog(images: ImageRecord): SampleLog {
+    const place = {
+      directory: this.directory,
+      append: (record: SampleRecord) => {
+        this.#samples ??= new AppendOnly(path.join(this.directory, SAMPLES));
+        this.#samples.append(record);
+      },
+      wrote: (file: string) => void this.#unsynced.add(file).add(path.dirname(file)),
+    };
+    return new SampleLog(place, images);
+  }
+
   writeGroups(step: number, groups: readonly GroupRecord[]): void {
-    const text = groups.map((group) => `${JSON.stringify(group)}\n`).join('');
-    writeFileSync(path.join(this.directory, 'groups', `${stepName(step)}.jsonl`), text);
+    this.write('groups', step, groups);
+  }
+
+  /** Writes a file of lines: whole at once for its readers, and on the disk with the next checkpoint. */
+  write(folder: StepFolder, step: number, lines: readonly object[]): void {
+    const file = path.join(this.directory, folder, `${stepName(step)}.jsonl`);
+    if (!existsSync(path.dirname(file))) mkdirSync(path.dirname(file));
+    writeAside(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    this.#unsynced.add(file).add(path.dirname(file));
   }
 
   /**
    * Call after the events of the step were logged: what is logged later is cut off on resume. `score` makes this the best
    * checkpoint where no earlier one has a higher value.
+   * @throws UserError where it cannot be written; it then lies elsewhere if there is any room, and the message says where
    */
   async saveCheckpoint(
     step: number,
@@ -162,17 +218,29 @@ export class Run {
   ): Promise<string> {
     const started = performance.now();
     if (score && !(this.#bestSoFar && this.#bestSoFar.value >= score.value)) this.#bestSoFar = { step, ...score };
-    this.#events.sync();
     const folder = path.join(this.directory, 'checkpoints');
-    const directory = await writeCheckpoint(folder, content, {
+    const facts = {
       step,
       configHash: configHash(this.#config),
       environment: this.#environment,
-      logs: { [EVENTS]: statSync(path.join(this.directory, EVENTS)).size },
+      logs: { [EVENTS]: this.#events.size, ...(this.#samples && { [SAMPLES]: this.#samples.size }) },
       best: this.#bestSoFar,
-    });
-    pointToBest(this.directory, this.#bestSoFar);
-    this.#prune(folder);
+    };
+    let directory: string;
+    try {
+      // Elsewhere than in a folder that is made anew where the run was.
+      statSync(path.join(this.directory, 'config.yaml'));
+      this.#lock.check();
+      this.#events.sync();
+      this.#samples?.sync();
+      for (const file of this.#unsynced) sync(file);
+      this.#unsynced.clear();
+      directory = await writeCheckpoint(folder, content, facts);
+      pointToBest(this.directory, this.#bestSoFar);
+      this.#prune(folder);
+    } catch (error) {
+      throw await this.#rescued(error, step, content, facts);
+    }
     this.log({ type: 'checkpoint', step, seconds: (performance.now() - started) / 1000 });
     return directory;
   }
@@ -180,9 +248,36 @@ export class Run {
   close(): void {
     try {
       this.#events.sync();
+      this.#samples?.sync();
     } finally {
       this.#events.close();
-      this.#release();
+      this.#samples?.close();
+      this.#lock.release();
+    }
+  }
+
+  /** Writes a checkpoint that has no place in the run to another disk. @returns what to throw */
+  async #rescued(
+    cause: unknown,
+    step: number,
+    content: CheckpointContent,
+    facts: Parameters<typeof writeCheckpoint>[2],
+  ): Promise<unknown> {
+    const fault = fileError(cause);
+    if (!(fault instanceof UserError) || fault === cause) return cause;
+    const { directory } = this;
+    const elsewhere = path.join(tmpdir(), `visurf-${path.basename(directory)}-rescued`);
+    try {
+      const saved = await writeCheckpoint(elsewhere, content, facts);
+      return new UserError(`step ${step} could not be saved: ${fault.reason}`, {
+        where: directory,
+        remedy:
+          `It was saved as ${saved}. Mend the disk, move that to ${path.join(directory, 'checkpoints')}, and resume ` +
+          'the run.',
+        cause,
+      });
+    } catch {
+      return cause;
     }
   }
 
@@ -192,107 +287,13 @@ export class Run {
   }
 }
 
-/** @throws UserError where a directory cannot be made, or holds anything but a run that nothing can go on from */
-export function requireEmpty(directory: string): void {
-  const remedy = 'Choose another output.';
-  try {
-    assertCreatable(directory);
-  } catch (error) {
-    throw fileError(error, { where: directory, remedy });
+function noRun(directory: string, folder: string): UserError {
+  const steps = checkpointSteps(folder);
+  if (steps.length === 0) {
+    return new UserError('there is no run to resume', { where: directory, remedy: 'Start it without resuming.' });
   }
-  if (!existsSync(directory)) return;
-  // A process killed before it wrote the configuration leaves these.
-  const entries = readdirSync(directory).filter((name) => name !== 'lock' && !name.endsWith('.tmp'));
-  if (entries.length === 0) return;
-  const isRun = entries.includes('config.yaml');
-  if (isRun && hasFailedEarly(directory)) return;
-  throw new UserError(isRun ? 'there already is a run here' : 'the directory is not empty', {
+  return new UserError(`the run has lost its config.yaml; it has checkpoints of steps ${steps.join(', ')}`, {
     where: directory,
-    remedy: isRun ? 'Resume it (--resume), or choose another output.' : remedy,
+    remedy: 'Put back a configuration as config.yaml that says what the run was started with, and resume.',
   });
-}
-
-/** True for a run that ended with an error before its first checkpoint, or before its first step. */
-function hasFailedEarly(directory: string): boolean {
-  const file = path.join(directory, EVENTS);
-  if (checkpointSteps(path.join(directory, 'checkpoints')).length > 0 || !existsSync(file)) return false;
-  const last = readEvents(file).at(-1);
-  return last?.type === 'end' && (last.reason === 'failed' || last.step === 0);
-}
-
-/** @throws UserError where there are checkpoints, but none is whole */
-async function latestCheckpoint(folder: string): Promise<{ checkpoint: Checkpoint | undefined; warnings: string[] }> {
-  const warnings: string[] = [];
-  for (const step of checkpointSteps(folder).reverse()) {
-    const found = await readCheckpoint(folder, step);
-    if (!('fault' in found)) return { checkpoint: found, warnings };
-    warnings.push(
-      `checkpoint ${step} is damaged and was passed over: ${found.fault}; it is kept as damaged-${stepName(step)}`,
-    );
-  }
-  if (warnings.length === 0) return { checkpoint: undefined, warnings };
-  throw new UserError(`no checkpoint is whole:\n  ${warnings.join('\n  ')}`, {
-    where: folder,
-    remedy: 'Restore the files, or start a run with another output.',
-  });
-}
-
-/**
- * A run that was killed before its first checkpoint begins anew. One that had checkpoints, which are gone, does not.
- * @throws UserError that says what would be lost
- */
-function requireNothingToLose(directory: string, events: readonly RunEvent[]): void {
-  const saved = events.findLast(({ type }) => type === 'checkpoint');
-  if (!saved) return;
-  throw new UserError(`there are no checkpoints any more: the logs of ${saved.step} steps would be lost`, {
-    where: directory,
-    remedy: 'Bring back the folder checkpoints, or start a run with another output.',
-  });
-}
-
-/** Keeps damaged checkpoints under another name, so that nothing that could be mended is lost. */
-function setAside(directory: string, step: number): void {
-  const folder = path.join(directory, 'checkpoints');
-  for (const later of checkpointSteps(folder).filter((each) => each > step)) {
-    const aside = path.join(folder, `damaged-${stepName(later)}`);
-    rmSync(aside, { recursive: true, force: true });
-    renameSync(path.join(folder, stepName(later)), aside);
-  }
-}
-
-/** Removes what the run wrote after a checkpoint (after its beginning, where there is none). */
-function cutBack(directory: string, checkpoint: Checkpoint | undefined): void {
-  const step = checkpoint?.step ?? 0;
-  const folder = path.join(directory, 'checkpoints');
-  removeLeftovers(folder);
-  const groups = path.join(directory, 'groups');
-  for (const name of existsSync(groups) ? readdirSync(groups) : []) {
-    if (Number.parseInt(name, 10) > step) rmSync(path.join(groups, name));
-  }
-  for (const [name, bytes] of Object.entries(checkpoint?.manifest.logs ?? { [EVENTS]: 0 })) {
-    const file = path.join(directory, name);
-    if (existsSync(file) && statSync(file).size > bytes) truncateSync(file, bytes);
-  }
-  pointToBest(directory, checkpoint?.manifest.best);
-}
-
-/** `best` is a link, so it opens wherever a model directory does. */
-function pointToBest(directory: string, best: Best | undefined): void {
-  const link = path.join(directory, 'best');
-  if (!best) {
-    rmSync(link, { force: true });
-    return;
-  }
-  const aside = `${link}.tmp`;
-  rmSync(aside, { force: true });
-  const target = path.join('checkpoints', stepName(best.step));
-  try {
-    symlinkSync(target, aside);
-  } catch (error) {
-    // A file that says the same, where the file system has no links.
-    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].some((code) => hasCode(error, code))) throw error;
-    writeFileSync(aside, `${target}\n`);
-  }
-  renameSync(aside, link);
-  sync(directory);
 }

@@ -82,3 +82,8 @@ defineTask(click);
 defineTask(anomaly);
 defineTask(math);
 defineTask(answer);
+
+const builtIn: ReadonlySet<string> = new Set(taskNames());
+
+/** Whether a task is one of ours, whose work is bounded whatever it is given. */
+export const isBuiltIn = (name: string): boolean => builtIn.has(name);

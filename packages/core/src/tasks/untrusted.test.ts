@@ -1,9 +1,10 @@
 /** Responses are untrusted: whatever a model writes is read without a throw, gives finite numbers, and takes linear time. */
 import { describe, expect, test } from 'vitest';
 import { sample } from './grounding/testkit.ts';
+import { budget, held, random } from '../testing/reliability.ts';
 import { taskDefinition } from './registry.ts';
 
-const GENERATED = 100_000;
+const GENERATED = budget(100_000, 6_000_000);
 /** Characters of a long response. */
 const LONG = 32_000;
 /** Milliseconds for one, on a machine that is busy; quadratic time is minutes. */
@@ -49,17 +50,6 @@ function numbersOf({ task, truth }: (typeof subjects)[number], text: string): [s
     ...Object.entries(task.metrics([evaluation])),
     ...[...boxes, ...points].flat().map((value): [string, number] => ['place', value]),
   ];
-}
-
-/** Mulberry32. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 const WRAPS: readonly (readonly [string, string])[] = [
@@ -155,7 +145,7 @@ const PIECES = [
   ],
 ];
 
-test(`${GENERATED} generated responses give finite numbers`, () => {
+test(`${GENERATED} generated responses give finite numbers`, { timeout: 7_200_000 }, () => {
   const next = random(20261126);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
   const bad: unknown[] = [];
@@ -171,6 +161,12 @@ test(`${GENERATED} generated responses give finite numbers`, () => {
     }
   }
   expect(bad).toEqual([]);
+  held({
+    promise: 'Marks, metrics and places of any text that a model writes are finite numbers',
+    test: 'packages/core/src/tasks/untrusted.test.ts',
+    count: GENERATED,
+    of: 'generated texts',
+  });
 });
 
 const REPEATED = [

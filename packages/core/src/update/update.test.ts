@@ -155,6 +155,13 @@ test('a loss that is not finite is an error that names the samples, and the weig
     /small-image: the loss is NaN/,
   );
   for (const [key, after] of weights()) expect(after).toEqual(before.get(key));
+  const skipped = await updatePolicy(learner, groups, { rl: 1, sft: 0 }, config({ onNonFinite: 'skip' }), 1);
+  expect(skipped).toMatchObject({
+    loss: NaN,
+    gradientNorm: NaN,
+    nonFinite: expect.stringContaining('loss is NaN') as string,
+  });
+  for (const [key, after] of weights()) expect(after).toEqual(before.get(key));
 });
 
 test('with KL to a reference equal to the policy nothing is added; to another it is', async () => {

@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises';
 import { deterministic, noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
-import { UserError } from '../errors.ts';
+import { NotFinite } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
@@ -49,6 +49,8 @@ export interface UpdateResult {
   readonly stats: ResponseStats;
   /** Share of sum |d loss / d log pi| over tokens that comes from labels, of the last inner update; NaN without a gradient. */
   readonly labelGradient: number;
+  /** What was not finite, where that update was left out; loss and norm are then NaN. */
+  readonly nonFinite?: string | undefined;
 }
 
 /** A response together with its plan and what is known of its log-probabilities. */
@@ -146,14 +148,15 @@ const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number):
  * One batch: `updatesPerBatch` optimiser steps on the same groups.
  * @param learningRate of this step, after its schedule
  * @param key of dropout
- * @throws UserError when the loss or the gradient is not finite; the weights are then those before the update.
+ * @throws UserError when the loss or the gradient is not finite, unless `onNonFinite` says to leave the update out; the
+ * weights are then those before the update.
  * @throws the signal's reason when it is aborted in time
  */
 export async function updatePolicy(
   learner: Learner,
   groups: readonly Group[],
   weights: LossWeights,
-  config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer'>,
+  config: Pick<Config, 'objective' | 'sft' | 'train' | 'optimizer' | 'onNonFinite'>,
   learningRate: number,
   key: UpdateKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
@@ -185,23 +188,30 @@ export async function updatePolicy(
 
   let gradientNorm = 0;
   let pass = noPass;
-  for (let update = 0; update < updatesPerBatch; update++) {
-    optimizer.zeroGrad();
-    const turned = async (): Promise<void> => {
-      await setImmediate();
-      if (update > 0 || !key.signal?.aborted) return;
+  let nonFinite: string | undefined;
+  try {
+    for (let update = 0; update < updatesPerBatch; update++) {
       optimizer.zeroGrad();
-      throw key.signal.reason;
-    };
-    pass = await forwardBackward(
-      model,
-      micros,
-      { frozenOld: updatesPerBatch > 1, recomputed: config.train.checkpointActivations },
-      (i) => dropoutSeed(key, update, i),
-      turned,
-    );
-    if (work.length === 0) break;
-    gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
+      const turned = async (): Promise<void> => {
+        await setImmediate();
+        if (update > 0 || !key.signal?.aborted) return;
+        optimizer.zeroGrad();
+        throw key.signal.reason;
+      };
+      pass = await forwardBackward(
+        model,
+        micros,
+        { frozenOld: updatesPerBatch > 1, recomputed: config.train.checkpointActivations },
+        (i) => dropoutSeed(key, update, i),
+        turned,
+      );
+      if (work.length === 0) break;
+      gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
+    }
+  } catch (error) {
+    if (!(error instanceof NotFinite) || config.onNonFinite === 'stop') throw error;
+    nonFinite = error.message;
+    [gradientNorm, pass] = [NaN, { ...noPass, loss: NaN }];
   }
   optimizer.zeroGrad();
   return {
@@ -214,6 +224,7 @@ export async function updatePolicy(
     responses: planned.flat().length,
     stats: pass.stats,
     labelGradient: pass.pull.labels / pass.pull.all,
+    nonFinite,
   };
 }
 
@@ -297,8 +308,10 @@ function accumulateGradient(model: QwenVL, micro: readonly Work[], frozenOld: bo
 function assertFinite(value: number, what: string, work: readonly Work[]): void {
   if (Number.isFinite(value)) return;
   const ids = work.map(({ group }) => group.sample.id);
-  throw new UserError(`${what} is ${value}`, {
+  throw new NotFinite(`${what} is ${value}`, {
     where: `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
-    remedy: 'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32',
+    remedy:
+      'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32; onNonFinite: skip ' +
+      'or rollback goes on',
   });
 }

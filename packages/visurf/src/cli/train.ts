@@ -1,3 +1,4 @@
+import { basename, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible } from './interrupt.ts';
@@ -8,6 +9,7 @@ import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from 
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
+  readonly from?: number;
   readonly changedData?: true;
   readonly skipBad?: true;
   readonly profile?: string | true;
@@ -21,7 +23,12 @@ export function defineTrain(program: Command): void {
     .argument('<config.yaml>', 'the configuration')
     .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
     .option('--resume', 'go on from the last checkpoint in the output directory')
-    .option('--changed-data', 'with --resume: go on although the data is not what it was')
+    .option(
+      '--from <step>',
+      'go back to the checkpoint of that step, with changes; what came after it is kept in branches/',
+      wholeNumber(1),
+    )
+    .option('--changed-data', 'going on: although the data or the base model is not what it was')
     .option('--skip-bad', 'train on the samples that can be used, and list those that cannot')
     .option(
       '--profile [file.json]',
@@ -30,7 +37,7 @@ export function defineTrain(program: Command): void {
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (file: string, changes: readonly string[], given: TrainOptions) => {
-      const { json, resume = false, changedData = false, skipBad = false, device, precision } = given;
+      const { json, resume = false, from, changedData = false, skipBad = false, device, precision } = given;
       const { loadConfig, train } = await import('@visurf/core');
       const profile = profileOf(given, command);
       const overrides = [...changes];
@@ -41,7 +48,10 @@ export function defineTrain(program: Command): void {
       const progress = new Progress();
       const onEvent = (event: TrainEvent) => show(event, progress);
       const result = await interruptible((signal) =>
-        train(config, { resume, changedData, skipBad, profile, onEvent, signal, warnings }),
+        train(config, {
+          ...{ resume, from, changedData, skipBad, profile, onEvent, signal, warnings },
+          command: commandLine(),
+        }),
       );
       progress.finish();
       const { interrupted, ...summary } = result;
@@ -49,7 +59,7 @@ export function defineTrain(program: Command): void {
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
       const line = `${PROGRAM} train ${[file, ...overrides, ...(skipBad ? ['--skip-bad'] : [])].join(' ')}`;
-      const isBegun = result.steps > 0 || resume;
+      const isBegun = result.steps > 0 || resume || from !== undefined;
       console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
       process.exitCode = INTERRUPTED;
     },
@@ -59,8 +69,20 @@ export function defineTrain(program: Command): void {
     'visurf train config.yaml',
     'visurf train config.yaml paradigm=rlvr output=runs/rlvr',
     'visurf train config.yaml --resume',
+    'visurf train config.yaml --from 200 optimizer.learningRate=2e-7',
     'visurf train config.yaml steps=3 output=runs/profile --profile',
   );
+}
+
+/** As it was typed; of places on this machine only what lies below the working directory. */
+function commandLine(): string {
+  const parts = process.argv.slice(2).map((each) =>
+    each.replace(/^([^=/]*=)?\/.*$/, (whole, key: string | undefined) => {
+      const place = relative(process.cwd(), whole.slice(key?.length ?? 0));
+      return `${key ?? ''}${place.startsWith('..') ? basename(place) : place}`;
+    }),
+  );
+  return ['visurf', ...parts].join(' ');
 }
 
 /** What is to be profiled. A file that is no .json would be a configuration or a change to it, written over. */

@@ -1,0 +1,206 @@
+/**
+ * The course of a run on the disk: what it goes on from, what is cut off behind that, and what is kept of another course.
+ * Nothing here is lost: what a run goes back over is moved to `branches/N`, what is damaged to `damaged-...`.
+ */
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { fileError, hasCode, UserError } from '../errors.ts';
+import {
+  checkpointSteps,
+  readCheckpoint,
+  removeLeftovers,
+  stepName,
+  type Best,
+  type Checkpoint,
+} from './checkpoint.ts';
+import { assertCreatable, sync } from '../disk/durable.ts';
+import { readEvents, type RunEvent } from './events.ts';
+import { isLock } from '../disk/lock.ts';
+
+export const EVENTS = 'events.jsonl';
+
+/** Files that grow by lines: a checkpoint knows how long each was. */
+export const SAMPLES = 'samples.jsonl';
+const LOGS = [EVENTS, SAMPLES] as const;
+
+/** Folders with a file `NNNNNN.jsonl` for a step. */
+export const BY_STEP = ['groups', 'evaluations'] as const;
+
+/** @throws UserError where a directory cannot be made, or holds anything but a run that has made no step */
+export function requireEmpty(directory: string): void {
+  const remedy = 'Choose another output.';
+  try {
+    assertCreatable(directory);
+  } catch (error) {
+    throw fileError(error, { where: directory, remedy });
+  }
+  if (!existsSync(directory)) return;
+  // A process killed before it wrote the configuration leaves these.
+  const entries = readdirSync(directory).filter((name) => !isLock(name) && !name.endsWith('.tmp'));
+  if (entries.length === 0) return;
+  const isRun = entries.includes('config.yaml');
+  const events = existsSync(path.join(directory, EVENTS)) ? readEvents(path.join(directory, EVENTS)) : [];
+  const checkpoints = checkpointSteps(path.join(directory, 'checkpoints'));
+  const steps = Math.max(0, ...events.map(({ step }) => step), ...checkpoints);
+  if (isRun && steps === 0 && events.at(-1)?.type === 'end') return;
+  throw new UserError(
+    isRun ? `there already is a run here${steps > 0 ? `, of ${steps} steps` : ''}` : 'the directory is not empty',
+    { where: directory, remedy: isRun ? 'Resume it (--resume), or choose another output.' : remedy },
+  );
+}
+
+/** @throws UserError where there are checkpoints, but none is whole */
+export async function latestCheckpoint(
+  folder: string,
+): Promise<{ checkpoint: Checkpoint | undefined; warnings: string[] }> {
+  const warnings: string[] = [];
+  for (const step of checkpointSteps(folder).reverse()) {
+    const found = await readCheckpoint(folder, step);
+    if (!('fault' in found)) return { checkpoint: found, warnings };
+    warnings.push(
+      `checkpoint ${step} is damaged and was passed over: ${found.fault}; it is kept as damaged-${stepName(step)}`,
+    );
+  }
+  if (warnings.length === 0) return { checkpoint: undefined, warnings };
+  throw new UserError(`no checkpoint is whole:\n  ${warnings.join('\n  ')}`, {
+    where: folder,
+    remedy: 'Restore the files, or start a run with another output.',
+  });
+}
+
+/** @throws UserError where there is no whole checkpoint of a step */
+export async function checkpointAt(folder: string, step: number): Promise<Checkpoint> {
+  const steps = checkpointSteps(folder);
+  const found = steps.includes(step) ? await readCheckpoint(folder, step) : { fault: 'there is none' };
+  if (!('fault' in found)) return found;
+  throw new UserError(`no checkpoint of step ${step} to go back to: ${found.fault}`, {
+    where: folder,
+    remedy: `There are those of ${steps.join(', ') || 'no step'}. checkpoint.keep says how many a run keeps.`,
+  });
+}
+
+/**
+ * A run that was killed before its first checkpoint begins anew. One that had checkpoints, which are gone, does not.
+ * @throws UserError that says what would be lost
+ */
+export function requireNothingToLose(directory: string, events: readonly RunEvent[]): void {
+  const saved = events.findLast(({ type }) => type === 'checkpoint');
+  if (!saved) return;
+  throw new UserError(`there are no checkpoints any more: the logs of ${saved.step} steps would be lost`, {
+    where: directory,
+    remedy: 'Bring back the folder checkpoints, or start a run with another output.',
+  });
+}
+
+/** Keeps damaged checkpoints under another name, so that nothing that could be mended is lost. */
+export function setAside(directory: string, step: number): void {
+  const folder = path.join(directory, 'checkpoints');
+  for (const later of checkpointSteps(folder).filter((each) => each > step)) {
+    const names = readdirSync(folder);
+    const name = `damaged-${stepName(later)}`;
+    const free = [name, ...names.map((_, i) => `${name}-${i + 2}`)].find((each) => !names.includes(each))!;
+    renameSync(path.join(folder, stepName(later)), path.join(folder, free));
+  }
+}
+
+/**
+ * Keeps what a run did after a step, which it now goes back to, as `branches/N`: logs up to now, groups, checkpoints.
+ * @returns where, from the run's directory; undefined where there is nothing to keep
+ */
+export function keepCourse(directory: string, step: number): string | undefined {
+  const log = path.join(directory, EVENTS);
+  const isBehind = (name: string): boolean => name.endsWith('.jsonl') && Number.parseInt(name, 10) > step;
+  const steps = existsSync(log) ? readEvents(log).filter(({ type }) => type === 'step') : [];
+  const later = checkpointSteps(path.join(directory, 'checkpoints')).filter((each) => each > step);
+  if (later.length === 0 && !steps.some((event) => event.step > step)) return undefined;
+  const folder = path.join(directory, 'branches');
+  mkdirSync(folder, { recursive: true });
+  const number = 1 + Math.max(0, ...readdirSync(folder).map((name) => Number.parseInt(name, 10) || 0));
+  const aside = path.join(folder, `.${number}.tmp`);
+  rmSync(aside, { recursive: true, force: true });
+  mkdirSync(path.join(aside, 'checkpoints'), { recursive: true });
+  for (const name of [...LOGS, 'config.yaml']) {
+    if (existsSync(path.join(directory, name))) copy(path.join(directory, name), path.join(aside, name));
+  }
+  for (const part of BY_STEP) {
+    const files = existsSync(path.join(directory, part)) ? readdirSync(path.join(directory, part)) : [];
+    mkdirSync(path.join(aside, part));
+    for (const name of files.filter(isBehind)) copy(path.join(directory, part, name), path.join(aside, part, name));
+    sync(path.join(aside, part));
+  }
+  sync(aside);
+  renameSync(aside, path.join(folder, String(number)));
+  // The latest first: whatever is left is a whole run of fewer steps.
+  for (const each of later.reverse()) {
+    const name = path.join('checkpoints', stepName(each));
+    renameSync(path.join(directory, name), path.join(folder, String(number), name));
+  }
+  for (const part of [folder, path.join(folder, String(number)), path.join(folder, String(number), 'checkpoints')])
+    sync(part);
+  return `branches/${number}`;
+}
+
+function copy(from: string, to: string): void {
+  writeFileSync(to, readFileSync(from));
+  sync(to);
+}
+
+/** Removes what the run wrote after a checkpoint (after its beginning, where there is none). */
+export function cutBack(directory: string, checkpoint: Checkpoint | undefined): void {
+  const step = checkpoint?.step ?? 0;
+  for (const folder of ['checkpoints', 'branches', 'images', ...BY_STEP]) removeLeftovers(path.join(directory, folder));
+  removeLeftovers(directory);
+  for (const part of BY_STEP) {
+    const folder = path.join(directory, part);
+    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+      if (Number.parseInt(name, 10) > step) rmSync(path.join(folder, name));
+    }
+  }
+  const logs = checkpoint?.manifest.logs ?? {};
+  for (const name of new Set([...LOGS, ...Object.keys(logs)])) {
+    const file = path.join(directory, name);
+    if (existsSync(file) && statSync(file).size > (logs[name] ?? 0)) truncateSync(file, logs[name] ?? 0);
+  }
+}
+
+/** What a checkpoint says of the best one, which may be gone since. */
+export const bestOf = (directory: string, checkpoint: Checkpoint | undefined): Best | undefined => {
+  const best = checkpoint?.manifest.best;
+  return best && existsSync(path.join(directory, 'checkpoints', stepName(best.step))) ? best : undefined;
+};
+
+/** `best` is a link, so it opens wherever a model directory does. */
+export function pointToBest(directory: string, best: Best | undefined): void {
+  const link = path.join(directory, 'best');
+  // A copy that follows links has made a folder of it.
+  if (lstatSync(link, { throwIfNoEntry: false })?.isDirectory()) rmSync(link, { recursive: true });
+  if (!best) {
+    rmSync(link, { force: true });
+    sync(directory);
+    return;
+  }
+  const aside = `${link}.tmp`;
+  rmSync(aside, { force: true });
+  const target = path.join('checkpoints', stepName(best.step));
+  try {
+    symlinkSync(target, aside);
+  } catch (error) {
+    // A file that says the same, where the file system has no links.
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].some((code) => hasCode(error, code))) throw error;
+    writeFileSync(aside, `${target}\n`);
+  }
+  renameSync(aside, link);
+  sync(directory);
+}

@@ -1,0 +1,103 @@
+/**
+ * Writes what an installation consists of as CycloneDX 1.6 (JSON): every npm package of the lock file with its version,
+ * hash and licence, and what set-up fetches beside them: `make sbom`.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PINNED, TOOLS } from '../packages/torch/scripts/libtorch.mjs';
+
+const root = join(import.meta.dirname, '..');
+
+interface Locked {
+  readonly version?: string;
+  readonly integrity?: string;
+  readonly license?: string;
+  readonly dev?: true;
+  readonly optional?: true;
+  readonly link?: true;
+}
+
+interface Component {
+  readonly type: 'library' | 'application';
+  readonly name: string;
+  readonly version: string;
+  readonly purl: string;
+  readonly scope: 'required' | 'optional' | 'excluded';
+  readonly hashes: readonly { readonly alg: string; readonly content: string }[] | undefined;
+  readonly licenses: readonly { readonly expression: string }[];
+}
+
+/** `sha512-BASE64`, as CycloneDX has it. */
+function hashesOf(integrity: string | undefined): Component['hashes'] {
+  const [algorithm, content] = integrity?.split('-', 2) ?? [];
+  if (algorithm === undefined || content === undefined) return undefined;
+  return [{ alg: algorithm.replace('sha', 'SHA-'), content: Buffer.from(content, 'base64').toString('hex') }];
+}
+
+const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> };
+
+/** Packages whose lock entry names no licence: theirs, from what was installed. */
+function licenceOf(place: string, { license }: Locked): string {
+  if (license !== undefined) return license;
+  try {
+    const { license: own } = JSON.parse(readFileSync(join(root, place, 'package.json'), 'utf8')) as {
+      license?: string;
+    };
+    return own ?? 'NOASSERTION';
+  } catch {
+    return 'NOASSERTION';
+  }
+}
+
+const npm = Object.entries(lock.packages).flatMap(([place, each]): Component[] => {
+  const { version, integrity, dev, optional, link } = each;
+  // What lies in this repository is no package of others.
+  if (!place.includes('node_modules/') || link || version === undefined || integrity === undefined) return [];
+  const name = place.slice(place.lastIndexOf('node_modules/') + 'node_modules/'.length);
+  return [
+    {
+      ...{ type: 'library', name, version, purl: `pkg:npm/${name.replace('@', '%40')}@${version}` },
+      scope: dev ? 'excluded' : optional ? 'optional' : 'required',
+      hashes: hashesOf(integrity),
+      licenses: [{ expression: licenceOf(place, each) }],
+    },
+  ];
+});
+
+/** What set-up fetches where a machine lacks it. */
+const fetched: Component[] = [
+  ...[
+    { name: 'torch', version: PINNED, expression: 'BSD-3-Clause' },
+    { name: 'cmake', version: TOOLS.cmake, expression: 'BSD-3-Clause AND Apache-2.0' },
+    { name: 'ninja', version: TOOLS.ninja, expression: 'Apache-2.0' },
+  ].map(({ name, version, expression }): Component => ({
+    ...{ type: 'library', name, version, purl: `pkg:pypi/${name}@${version}`, scope: 'optional' },
+    hashes: undefined,
+    licenses: [{ expression }],
+  })),
+  {
+    ...{
+      type: 'application',
+      name: 'node',
+      version: process.versions.node,
+      purl: `pkg:generic/node@${process.versions.node}`,
+    },
+    ...{ scope: 'required', hashes: undefined, licenses: [{ expression: 'MIT' }] },
+  },
+];
+
+const { version } = JSON.parse(readFileSync(join(root, 'packages/visurf/package.json'), 'utf8')) as { version: string };
+const bill = {
+  ...{ bomFormat: 'CycloneDX', specVersion: '1.6', version: 1 },
+  metadata: { component: { type: 'application', name: 'visurf', version, licenses: [{ expression: 'Apache-2.0' }] } },
+  components: [...npm, ...fetched],
+};
+
+const unknown = npm.filter(({ licenses }) => licenses[0]?.expression === 'NOASSERTION').map(({ name }) => name);
+mkdirSync(join(root, 'dist'), { recursive: true });
+writeFileSync(join(root, 'dist/sbom.json'), `${JSON.stringify(bill, null, 1)}\n`);
+const counts = Map.groupBy(bill.components, ({ licenses }) => licenses[0]!.expression);
+console.log(`dist/sbom.json: ${bill.components.length} components`);
+for (const [licence, all] of [...counts].sort(([, a], [, b]) => b.length - a.length))
+  console.log(`  ${licence}: ${all.length}`);
+if (unknown.length > 0) console.log(`without a licence: ${unknown.join(', ')}`);
