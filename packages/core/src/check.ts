@@ -1,5 +1,7 @@
 /** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
 import path from 'node:path';
+import { trainingSets } from './config/sets.ts';
+import { shareOf } from './config/share.ts';
 import type { DatasetOptions } from './data/dataset.ts';
 import { badLines, type Finding } from './data/findings.ts';
 import { Looks, type Look } from './data/looks.ts';
@@ -45,6 +47,7 @@ export interface CheckDataOptions
 
 /**
  * Reads whole datasets, and says what is wrong with them and what looks wrong.
+ * @param files none: those of the configuration
  * @throws UserError where a file, the task or the model is none
  */
 export async function checkData(
@@ -56,7 +59,9 @@ export async function checkData(
   const directories = [located?.adapter, located?.base];
   const { experiment: opened } = await openMeasure(directories, options);
   const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
-  const { format, boxes, units, split, validation, signal } = options;
+  const { signal, split } = options;
+  const own = configured(files, options);
+  const { format, boxes, units, validation } = { ...options, ...own };
   const notes: string[] = [];
   const allowOutside = options.allowOutside ?? options.config?.data.allowOutside;
   const reading = { format, boxes, units, split, allowOutside, signal, onProgress: options.onRead };
@@ -69,7 +74,7 @@ export async function checkData(
     return await survey(file, found, { looks, coordinates, signal });
   };
   const found: Read[] = [];
-  for (const file of [files].flat()) found.push(await read(file));
+  for (const file of own?.files ?? [files].flat()) found.push(await read(file));
   const held = validation === undefined ? undefined : await read(validation);
   const images = new Texts();
   const tasks: Record<string, number> = {};
@@ -88,6 +93,17 @@ export async function checkData(
       orphans,
     ].flat(),
     notes,
+  };
+}
+
+/** The data of a configuration, where no file is named: all sets that it trains on, as it reads them, and what it holds out. */
+function configured(files: string | readonly string[], { config, validation, ...asked }: CheckDataOptions) {
+  if (!config || [files].flat().length > 0) return undefined;
+  const { train, validation: held, format, boxes, units } = config.data;
+  return {
+    files: trainingSets(train).map(({ file }) => file),
+    validation: validation ?? (shareOf(held) === undefined ? held : undefined),
+    ...{ format: asked.format ?? format, boxes: asked.boxes ?? boxes, units: asked.units ?? units },
   };
 }
 

@@ -8,6 +8,7 @@ import { cards, deviceMemory, info, ones, scope, setNumThreads } from '@visurf/t
 import { resolveSteps, type Config } from './config/schema.ts';
 import type { DatasetOptions } from './data/dataset.ts';
 import { breathe } from './data/paced.ts';
+import { setsOf } from './data/samples.ts';
 import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/model.ts';
@@ -178,7 +179,7 @@ async function workloadOf(
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
-  for (const sample of [...samples.slice(0, sampled), ...validation.slice(0, sampled)]) {
+  for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);
     const { prompt, truth, frames } = await experiment.ask({ encoder }, sample);
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);

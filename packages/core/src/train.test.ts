@@ -117,6 +117,31 @@ test('a run that was stopped, or killed after its checkpoint, goes on to the sam
   expect(losses('killed')).toEqual(losses('whole'));
 });
 
+test('a mixture of sets is drawn by weight, and goes on where it was stopped', async () => {
+  const text = readFileSync(path.join(folder, 'train.jsonl'), 'utf8');
+  writeFileSync(path.join(folder, 'other.jsonl'), text.replaceAll('"id":"s', '"id":"t'));
+  const sets = [path.join(folder, 'train.jsonl'), { file: path.join(folder, 'other.jsonl'), weight: 3 }];
+  const data = { train: sets, allowOutside: true, prompt: 'find {Question}' };
+  const settings = { data, promptsPerStep: 4, steps: 3, eval: { every: 0 }, paradigm: 'sft' };
+  const ids = (output: string): string[] =>
+    [1, 2, 3].flatMap((step) =>
+      readFileSync(path.join(folder, output, 'groups', `00000${step}.jsonl`), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { id: string }).id),
+    );
+  await train(config('whole', settings));
+  expect(ids('whole').filter((id) => id.startsWith('t'))).toHaveLength(9);
+  const stop = new AbortController();
+  const onEvent = (event: TrainEvent): void => {
+    if (event.kind === 'step' && event.step === 1) stop.abort();
+  };
+  expect(await train(config('stopped', settings), { signal: stop.signal, onEvent })).toMatchObject({ steps: 1 });
+  expect(await train(config('stopped', settings), { resume: true })).toMatchObject({ steps: 3 });
+  expect(ids('stopped')).toEqual(ids('whole'));
+  expect(losses('stopped')).toEqual(losses('whole'));
+});
+
 test('a short run in bfloat16 follows the one in float32', async () => {
   // Teacher-forced: SFT does not depend on what is sampled.
   const sft = { paradigm: 'sft', promptsPerStep: 6, eval: { every: 0 } };

@@ -6,7 +6,7 @@ import { info, observeCalls, optim, saveSafetensors, setNumThreads } from '@visu
 import { featureBytes } from './budgets.ts';
 import type { Config } from './config/schema.ts';
 import { Corrections } from './data/corrections.ts';
-import { DataCursor, type CursorState } from './data/cursor.ts';
+import { cursorOf, type CursorState } from './data/cursor.ts';
 import type { Frames } from './data/images.ts';
 import { resolveDevice } from './device.ts';
 import { fileError, messageOf, NotFinite, UserError } from './errors.ts';
@@ -323,7 +323,7 @@ async function trainPolicy({
     learner: { model: policy.model, reference, parameters, optimizer },
   };
   const saved = checkpoint?.state as Progress | undefined;
-  const cursor = new DataCursor(samples.length, config.seed, saved?.cursor);
+  const cursor = cursorOf(samples, config.seed, saved?.cursor);
   let forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
   let step = checkpoint?.step ?? 0;
   let savedStep = step;
@@ -378,7 +378,7 @@ async function trainPolicy({
       const index = left.shift() ?? cursor.next(1)[0]!;
       const sample = correct(samples.at(index)!);
       if (sample) taken.push([index, sample]);
-      else if (++dropped > samples.length + indices.length) {
+      else if (++dropped > cursor.round + indices.length) {
         throw new UserError('every sample is dropped', { where: config.data.corrections });
       }
     }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 
 import type { Config } from '../config/schema.ts';
+import { trainingName } from '../config/sets.ts';
 import { equalised, paceOf, pilotOf, withoutEpochs } from './budget.ts';
 import { configOf, loadComparison, type Comparison } from './definition.ts';
 
@@ -85,7 +86,7 @@ test('epochs come to the updates that the data of a run make them, whatever is e
     writeFileSync(file, JSON.stringify(text));
     return loadComparison(file);
   };
-  const count = ({ data }: Config) => Promise.resolve(data.train.endsWith('other.jsonl') ? 20 : 100);
+  const count = ({ data }: Config) => Promise.resolve(trainingName(data.train).endsWith('other.jsonl') ? 20 : 100);
   const stepsOf = (comparison: Comparison) => Object.values(configsOf(comparison)).map(({ steps }) => steps);
 
   expect(stepsOf(await withoutEpochs(load('updates'), count))).toEqual([13, 5, 25]);

@@ -4,6 +4,7 @@
  */
 import { onlyUsed } from '../config/paradigm.ts';
 import type { Config } from '../config/schema.ts';
+import { trainingSets } from '../config/sets.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 
 const WEIGHTS = { 'weights.thinking': 0.5, 'weights.format': 1, 'weights.accuracy': 1, 'weights.nonRepeat': 0 };
@@ -139,7 +140,9 @@ export function said(config: Config): (readonly [string, unknown])[] {
   const parameters = Object.entries({ ...tasks, [config.data.task]: task }).flatMap(([name, given]) =>
     saidOfTask(name, given),
   );
-  return [...keys, ...parameters].sort(([a], [b]) => (a < b ? -1 : 1));
+  const sets = trainingSets(config.data.train);
+  const weights = sets.length > 1 ? [['data.train', sets.map(({ weight }) => weight)] as const] : [];
+  return [...keys, ...weights, ...parameters].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** Those among them that decide what is asked and how answers are scored, but for the length of answers. */

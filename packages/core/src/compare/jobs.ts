@@ -78,9 +78,10 @@ async function decisiveOfBaseline(config: Config, print: Print): Promise<unknown
 
 /** Validation data decide what parameters of tasks leave to `auto`, as training data do. */
 async function filesOf(config: Config, print: Print): Promise<Record<string, string[]>> {
+  const { learned, held } = dataOf(config);
   const all = {
     model: [config.model, ...(config.base === undefined ? [] : [config.base])],
-    data: dataOf(config).map(({ file }) => file),
+    data: [...learned, ...held].map(({ file }) => file),
     plugins: config.plugins,
   };
   const printed = Object.entries(all).map(

@@ -2,7 +2,18 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { isMap, isNode, LineCounter, parse, parseDocument, stringify, type Document } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parse,
+  parseDocument,
+  stringify,
+  type Document,
+} from 'yaml';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
@@ -173,8 +184,11 @@ export function changedKeys(before: Config, after: Config): ChangedKey[] {
     const leaf = leafOf(key);
     const [was, is] = [a.get(key), b.get(key)];
     const isPath = (value: string | undefined): boolean => value === undefined || value.startsWith('"/');
+    const placeless = (value: string | undefined): string | undefined =>
+      value?.replaceAll(/"\/(?:[^"\\]|\\.)*"/g, '"/"');
     const isPlace = leaf?.path === 'file' || leaf?.path === 'model';
-    if (was === is || (isPlace && isPath(was) && isPath(is)) || key.startsWith('plugins')) return [];
+    const isMoved = isPlace && ((isPath(was) && isPath(is)) || placeless(was) === placeless(is));
+    if (was === is || isMoved || key.startsWith('plugins')) return [];
     return [{ key, effect: leaf?.effect ?? 'course', before: was, after: is }];
   });
 }
@@ -246,7 +260,7 @@ export function mistakesOf(
   prefix: string[],
   locate: Locate,
 ): Mistake[] {
-  return issues.flatMap((issue) => {
+  return issues.flatMap(ofBranch).flatMap((issue) => {
     const at = [...prefix, ...issue.path];
     if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
     const input = issue.input as Readonly<Record<string, unknown>> | undefined;
@@ -256,6 +270,16 @@ export function mistakesOf(
       return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
     });
   });
+}
+
+/** What is wrong with a value that may be of several kinds, by the kind that it comes nearest to. */
+function ofBranch(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
+  const branches = issue.errors.map((own) => own.flatMap(ofBranch));
+  const depth = ({ code, path: keys }: z.core.$ZodIssue): number => keys.length + (code === 'invalid_type' ? 0 : 1);
+  const nearness = branches.map((own) => Math.max(...own.map(depth)));
+  const nearest = branches[nearness.indexOf(Math.max(...nearness))]!;
+  return nearest.map((own) => ({ ...own, path: [...issue.path, ...own.path] }));
 }
 
 /** One error for all mistakes. */
@@ -314,14 +338,21 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
   return { path: keys, text, isNew };
 }
 
-/** A path, or a list of them, which is relative to `base`. A model may be named as on the hub, a template be a text. */
+/**
+ * A path, or a list of them or of `{file}`, which is relative to `base`. A model may be named as on the hub, a template be a
+ * text.
+ */
 function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
   if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
+  if (isEntry(value)) return { ...value, file: absolute(kind, value.file, base) };
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
   if (kind === 'file' && shareOf(value) !== undefined) return value;
   const resolved = path.resolve(base, value);
   return kind === 'model' && isHubId(value, resolved) ? value : resolved;
 }
+
+const isEntry = (value: unknown): value is { readonly file: unknown } =>
+  typeof value === 'object' && value !== null && 'file' in value;
 
 /** A prompt given as text rather than as a file. */
 function isTemplate(prompt: string): boolean {
@@ -331,6 +362,7 @@ function isTemplate(prompt: string): boolean {
 /** The other way, for what lies beside `base`: what they share is more than the root. */
 function relative(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
   if (Array.isArray(value)) return value.map((each: unknown) => relative(kind, each, base));
+  if (isEntry(value)) return { ...value, file: relative(kind, value.file, base) };
   if (typeof value !== 'string' || kind === 'template' || !path.isAbsolute(value)) return value;
   const shared = value.split(path.sep)[1] === base.split(path.sep)[1];
   // `./` tells it from a model of the hub.
@@ -348,8 +380,19 @@ function changePaths(
     const keys = key.split('.');
     if (kind === undefined || !document.hasIn(keys)) continue;
     const value = document.getIn(keys);
-    document.setIn(keys, change(kind, isNode(value) ? value.toJS(document) : value));
+    if (isSeq(value) && !hasAlias(value)) {
+      // In their places, so that messages can name the lines.
+      for (const item of value.items) {
+        if (isScalar(item)) item.value = change(kind, item.value);
+        else if (isMap(item) && item.has('file')) item.set('file', change(kind, item.get('file')));
+      }
+    } else document.setIn(keys, change(kind, isNode(value) ? value.toJS(document) : value));
   }
+}
+
+function hasAlias(node: unknown): boolean {
+  if (isSeq(node)) return node.items.some(hasAlias);
+  return isMap(node) ? node.items.some(({ value }) => hasAlias(value)) : isAlias(node);
 }
 
 const promptText = (prompt: string | undefined, locate: Locate): string | undefined =>
@@ -392,6 +435,11 @@ export function lineOf(document: Document, lines: LineCounter, keys: readonly Pr
   let node: unknown = document.contents;
   let offset = document.contents?.range?.[0] ?? 0;
   for (const key of keys) {
+    if (isSeq(node) && isNode(node.items[Number(key)])) {
+      node = node.items[Number(key)];
+      offset = (node as { range?: number[] }).range?.[0] ?? offset;
+      continue;
+    }
     if (!isMap(node)) break;
     const pair = node.items.find((item) => String(item.key) === String(key));
     if (!pair) break;

@@ -1,4 +1,5 @@
 /** Rules over several keys of a configuration. */
+import { twiceNamed } from './sets.ts';
 import { shareOf } from './share.ts';
 import { paradigmFaults, type Fault } from '../schedule/paradigm.ts';
 import type { Written } from './schema.ts';
@@ -32,6 +33,10 @@ export function* conflicts(config: Written): Generator<Fault> {
   yield* loraConflicts(config.train);
   if (config.eval.every > 0 && config.data.validation === undefined) {
     yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
+  }
+  const twice = twiceNamed(config.data.train);
+  if (twice !== undefined) {
+    yield { path: ['data', 'train', twice], message: 'the file is in the list twice: give it one weight' };
   }
   const share = shareOf(config.data.validation);
   if (share !== undefined && !(share > 0 && share < 1)) {

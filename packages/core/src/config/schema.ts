@@ -35,11 +35,16 @@ const alike: Users = (paradigm) => members(paradigm) || only('rlvr', 'sft-then-r
 /** Label control of methods that publish none. */
 const uncontrolled: KeyFacts['defaults'] = { 's-grpo': 'off', luffy: 'off' };
 
+/** One of several sets that training draws from. */
+const trainingSet = z.union([z.string(), z.strictObject({ file: z.string(), weight: positive.max(1e9).default(1) })]);
+
 const data = z.strictObject({
-  train: key('training samples: JSONL, or a file or folder of another format ([data.md](data.md))', z.string(), {
-    path: 'file',
-    effect: 'breaks',
-  }),
+  train: key(
+    'training samples: JSONL, or a file or folder of another format ([data.md](data.md)); or a list of them, of files or ' +
+      '`{file, weight}`: weights are shares of the prompts drawn',
+    z.union([z.string(), z.array(trainingSet).min(1)]),
+    { path: 'file', effect: 'breaks' },
+  ),
   validation: key(
     'held-out samples, for evaluation during training; `10%`: of the training samples',
     z.string().optional(),

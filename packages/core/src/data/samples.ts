@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import type { Sample, Samples } from '../types.ts';
 import type { LineIndex } from './line-index.ts';
 import { parseSample } from './parse.ts';
+import { Numbers } from './texts.ts';
 
 /** What samples in memory and in a file have in common. */
 abstract class Listed implements Samples {
@@ -95,9 +96,11 @@ class ChosenSamples extends Listed {
   }
 }
 
-/** Only these samples, in this order. */
-export const pickSamples = (samples: Samples, indices: ArrayLike<number>): Samples =>
-  samples instanceof LineSamples ? samples.pick(indices) : new ChosenSamples(samples, indices);
+/** Only these samples, in this order; a mixture remains one where the order is its own. */
+export function pickSamples(samples: Samples, indices: ArrayLike<number>): Samples {
+  if (samples instanceof LineSamples) return samples.pick(indices);
+  return (samples instanceof MixedSamples ? samples.pick(indices) : undefined) ?? new ChosenSamples(samples, indices);
+}
 
 /** Samples behind others. */
 class JoinedSamples extends Listed {
@@ -128,3 +131,60 @@ function* between(samples: Samples, from: number, to: number): Generator<Sample>
 /** Samples of several sets, one set after the other. */
 export const joinSamples = (...parts: readonly Samples[]): Samples =>
   parts.length === 1 ? parts[0]! : new JoinedSamples(parts);
+
+/** A set of a mixture. */
+export interface MixedSet {
+  readonly samples: Samples;
+  /** Its share of the prompts that are drawn, over the sum of all weights. */
+  readonly weight: number;
+  /** Stands before its ids where those of other sets are the same. */
+  readonly prefix: string;
+}
+
+/** Samples of another set, with something before their ids. */
+class NamedSamples extends Listed {
+  readonly #samples: Samples;
+  readonly #prefix: string;
+
+  constructor(samples: Samples, prefix: string) {
+    super();
+    [this.#samples, this.#prefix] = [samples, prefix];
+  }
+
+  get length(): number {
+    return this.#samples.length;
+  }
+
+  *between(from: number, to: number): Generator<Sample> {
+    for (const sample of between(this.#samples, from, to)) yield { ...sample, id: this.#prefix + sample.id };
+  }
+}
+
+/** Samples of several sets, one set after the other, of which training draws by weight (`cursorOf`). */
+export class MixedSamples extends JoinedSamples {
+  readonly sets: readonly MixedSet[];
+
+  constructor(sets: readonly MixedSet[]) {
+    super(sets.map(({ samples, prefix }) => (prefix === '' ? samples : new NamedSamples(samples, prefix))));
+    this.sets = sets;
+  }
+
+  /** Undefined where the order is another one. */
+  pick(indices: ArrayLike<number>): MixedSamples | undefined {
+    const picked = this.sets.map(() => new Numbers());
+    let [set, start, last] = [0, 0, -1];
+    for (const place of Array.from(indices)) {
+      if (place <= last) return undefined;
+      last = place;
+      while (place >= start + this.sets[set]!.samples.length) start += this.sets[set++]!.samples.length;
+      picked[set]!.push(place - start);
+    }
+    return new MixedSamples(
+      this.sets.map((own, i) => ({ ...own, samples: pickSamples(own.samples, picked[i]!.values) })),
+    );
+  }
+}
+
+/** The sets of a mixture, with ids as their files have them; of any other samples themselves. */
+export const setsOf = (samples: Samples): readonly Samples[] =>
+  samples instanceof MixedSamples ? samples.sets.map((set) => set.samples) : [samples];

@@ -1,9 +1,7 @@
 /** The experiment that a model is measured by: as it was trained, or as a configuration says, with what the user changes. */
-import { existsSync } from 'node:fs';
 import { parse } from 'yaml';
 
 import type { Config } from '../config/schema.ts';
-import { peekSamples } from '../data/dataset.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { loadPlugin } from '../plugins/plugins.ts';
 import type { RewardFunction } from '../reward/reward.ts';
@@ -18,7 +16,7 @@ import {
   type Layer,
   type Settings,
 } from './settings.ts';
-import { dataOf } from './training.ts';
+import { decideTogether, dataOf } from './training.ts';
 
 /** What a user says of an experiment; what is left out is as the model was trained. */
 export interface MeasureOptions extends Pick<
@@ -77,14 +75,9 @@ export async function openMeasure(
 
 /** What a configuration leaves to `auto` is decided by the data that it trains on, as `loadData` decides it. */
 async function decideByTraining(experiment: Experiment, config: Config): Promise<Experiment> {
-  const { task } = config.data;
-  let decided = experiment;
-  for (const { file, limit } of dataOf(config)) {
-    if (!existsSync(file)) continue;
-    const { tasks } = await peekSamples(file, { ...config.data, task, limit });
-    decided = decided.decideTasks(tasks);
-  }
-  return decided;
+  const { learned, held } = dataOf(config);
+  const decided = await decideTogether(experiment, learned, config);
+  return await decideTogether(decided, held, config);
 }
 
 /** `key=value` as parameters by task. @throws UserError for what is no such change */

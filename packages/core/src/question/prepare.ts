@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import type { Config } from '../config/schema.ts';
+import { trainingName, trainingSets } from '../config/sets.ts';
 import { DataCache, entryName } from '../data/cache.ts';
 import type { Frames } from '../data/images.ts';
 import { breathe, type PaceOptions } from '../data/paced.ts';
@@ -101,13 +102,13 @@ export interface Preparing extends Omit<Weighing, 'onProgress'> {
 /** @throws UserError where a question cannot be asked, or none is left */
 export async function prepareQuestions(preparing: Preparing): Promise<Prepared> {
   const { config, samples, validation, key, experiment } = preparing;
-  const cache = new DataCache(path.dirname(path.resolve(config.data.train)));
+  const cache = new DataCache(path.dirname(path.resolve(trainingSets(config.data.train)[0].file)));
   const name =
     key && entryName('prepared', 1, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
   const found = (name === undefined ? undefined : remembered(cache, name)) ?? (await look(preparing));
   if (name && found.lost.length <= MOST_LOST) cache.write(name, JSON.stringify(found));
   if (found.lost.length === samples.length) {
-    throw new UserError(found.warnings[0] ?? 'no samples', { where: config.data.train });
+    throw new UserError(found.warnings[0] ?? 'no samples', { where: trainingName(config.data.train) });
   }
   const taught = without(samples, found.lost);
   const held = without(validation, found.lostHeld);

@@ -1,6 +1,8 @@
 /** Whether a run that goes on has the data and the rewards that it had. */
 import type { Config } from '../config/schema.ts';
+import { trainingName, trainingSets } from '../config/sets.ts';
 import { dataChange, hashesOf, type DataPrint } from '../data/print.ts';
+import { setsOf } from '../data/samples.ts';
 import { UserError } from '../errors.ts';
 import type { Samples } from '../types.ts';
 import type { Settings } from './settings.ts';
@@ -40,7 +42,8 @@ export function changesOfRewards(before: Settings, now: Settings, run: string): 
 
 /** What a checkpoint keeps of the data; absent in those of earlier versions. */
 export interface DataPrints {
-  readonly train: DataPrint;
+  /** One of each set, where there are several. */
+  readonly train: DataPrint | readonly DataPrint[];
   readonly validation?: DataPrint | undefined;
 }
 
@@ -59,17 +62,23 @@ export function requireSameData(
   // Another number of validation samples is what `eval.limit` and `eval.every` may ask for.
   const isLimited = config.eval.limit !== undefined || validation.length === 0;
   const held = isLimited && validation.length !== before?.validation?.samples ? undefined : before?.validation;
-  const sets = [
-    [data.train, before?.train, prints.train, samples],
-    [data.validation, held, prints.validation, validation],
-  ] as const;
-  for (const [file, print, now, own] of sets) {
+  const [were, are, sets] = [[before?.train ?? []].flat(), [prints.train].flat(), setsOf(samples)];
+  if (before && were.length !== are.length) {
+    throw changed(`it was ${were.map(({ file }) => file).join(', ')}`, trainingName(data.train));
+  }
+  const compared = [
+    ...trainingSets(data.train).map(({ file }, i) => [file, were[i], are[i], sets[i]!] as const),
+    [data.validation, held, prints.validation, validation] as const,
+  ];
+  for (const [file, print, now, own] of compared) {
     if (!print || print.sha256 === now?.sha256) continue;
     const change = dataChange(print, hashesOf(own));
-    if (change === undefined) continue;
-    throw new UserError(`the data is not what the run was trained with: ${change}`, {
-      where: file ?? print.file,
-      remedy: 'Bring the data back, or go on with it as it is: --changed-data.',
-    });
+    if (change !== undefined) throw changed(change, file ?? print.file);
   }
 }
+
+const changed = (change: string, where: string): UserError =>
+  new UserError(`the data is not what the run was trained with: ${change}`, {
+    where,
+    remedy: 'Bring the data back, or go on with it as it is: --changed-data.',
+  });

@@ -1,11 +1,18 @@
 /** The data of a training, and the experiment that it decides. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import type { Config } from '../config/schema.ts';
+import { trainingSets, type TrainingSet } from '../config/sets.ts';
 import { shareOf } from '../config/share.ts';
+import { peekSamples } from '../data/dataset.ts';
 import type { Frames } from '../data/images.ts';
-import { printOf } from '../data/print.ts';
+import { paced } from '../data/paced.ts';
+import { printOf, type DataPrint } from '../data/print.ts';
+import { joinSamples, MixedSamples, setsOf, type MixedSet } from '../data/samples.ts';
 import { splitSamples } from '../data/split.ts';
+import { Numbers, Texts } from '../data/texts.ts';
 import { UserError } from '../errors.ts';
-import type { Samples } from '../types.ts';
+import type { Sample, Samples } from '../types.ts';
 import { Experiment, type ExperimentSources, type LoadedSamples, type LoadOptions } from './experiment.ts';
 import type { DataPrints } from './resume.ts';
 import { settingsOf } from './settings.ts';
@@ -28,13 +35,37 @@ interface DataFile {
   readonly limit?: number | undefined;
 }
 
-/** The files that decide what a training asks: the one that it learns from, then the one that it evaluates on. */
-export function dataOf({ data, eval: { every, limit } }: Config): readonly [DataFile, ...DataFile[]] {
-  const held = every > 0 && shareOf(data.validation) === undefined ? data.validation : undefined;
-  return [{ file: data.train }, ...(held === undefined ? [] : [{ file: held, limit }])];
+interface DataFiles {
+  readonly learned: readonly [TrainingSet, ...TrainingSet[]];
+  readonly held: DataFile[];
 }
 
-/** Both files are read before one of them is complained about. @throws UserError that lists what is wrong */
+/** The files that decide what a training asks: those that it learns from, and the one that it evaluates on. */
+export function dataOf({ data, eval: { every, limit } }: Config): DataFiles {
+  const held = every > 0 && shareOf(data.validation) === undefined ? data.validation : undefined;
+  return { learned: trainingSets(data.train), held: held === undefined ? [] : [{ file: held, limit }] };
+}
+
+/**
+ * What is left to `auto` is decided by the samples of all files together, as far as they can be read.
+ * @throws UserError where parameters contradict them
+ */
+export async function decideTogether(
+  experiment: Experiment,
+  files: readonly DataFile[],
+  { data }: Config,
+  signal?: AbortSignal,
+): Promise<Experiment> {
+  const seen = new Map<string, Samples[]>();
+  for (const { file, limit } of files) {
+    if (!existsSync(file)) continue;
+    const { tasks } = await peekSamples(file, { ...data, limit, signal });
+    for (const [task, own] of tasks) seen.set(task, [...(seen.get(task) ?? []), own]);
+  }
+  return experiment.decideTasks(new Map([...seen].map(([task, own]) => [task, joinSamples(...own)])));
+}
+
+/** All files are read before one of them is complained about. @throws UserError that lists what is wrong */
 export async function loadData(
   config: Config,
   {
@@ -45,7 +76,7 @@ export async function loadData(
   }: ExperimentSources & Pick<LoadOptions, 'onProgress' | 'onSkip' | 'signal'> = {},
 ): Promise<TrainingData> {
   const { data } = config;
-  const [learned, held] = dataOf(config);
+  const { learned, held } = dataOf(config);
   const { processes, ...limits } = config.reward;
   const opened = Experiment.open(settingsOf(config), {
     ...{ ...sources, plugins: config.plugins, processes },
@@ -74,28 +105,98 @@ export async function loadData(
       return undefined;
     }
   };
-  const loaded = await load(opened, learned);
+  let experiment = learned.length > 1 ? await decideTogether(opened, learned, config, signal) : opened;
+  const sets: LoadedSet[] = [];
+  for (const set of learned) {
+    const loaded = await load(experiment, set);
+    if (!loaded) continue;
+    experiment = loaded.experiment;
+    sets.push({ ...set, loaded });
+  }
   const share = shareOf(data.validation);
-  const kept = held && (await load(loaded?.experiment ?? opened, held));
-  if (loaded === undefined || faults.size > 0) throw new UserError([...faults].join('\n'));
+  const kept = held[0] && (await load(experiment, held[0]));
+  if (faults.size > 0) throw new UserError([...faults].join('\n'));
+  const loaded = await joined(sets, signal);
   if (share !== undefined) return await splitData(loaded, share, config, signal);
-  const { samples, frames, print, experiment, imagesPrint } = loaded;
+  const { samples, frames, prints, imagesPrints } = loaded;
+  const print = prints.length === 1 ? prints[0]! : prints;
   if (!kept) {
-    const prints = { train: print, validation: undefined };
-    return { samples, validation: [], experiment, images: loaded.images, frames, prints, imagesPrints: [imagesPrint] };
+    return {
+      ...{ samples, validation: [], experiment, images: loaded.images, frames, imagesPrints },
+      prints: { train: print, validation: undefined },
+    };
   }
   return {
     images: loaded.images + [...kept.imageFiles()].filter((file) => frames.get(file) === undefined).length,
-    imagesPrints: [imagesPrint, kept.imagesPrint],
+    imagesPrints: [...imagesPrints, kept.imagesPrint],
     ...{ samples, validation: kept.samples, experiment: kept.experiment },
     frames: { get: (file) => frames.get(file) ?? kept.frames.get(file) },
     prints: { train: print, validation: kept.samples.length > 0 ? kept.print : undefined },
   };
 }
 
+interface LoadedSet extends TrainingSet {
+  readonly loaded: LoadedSamples;
+}
+
+interface JoinedSets extends Pick<
+  LoadedSamples,
+  'samples' | 'frames' | 'images' | 'bytesOf' | 'hashOf' | 'experiment'
+> {
+  readonly prints: readonly DataPrint[];
+  readonly imagesPrints: readonly string[];
+}
+
+/** Sets of which training draws by weight; one set stays as it is. */
+async function joined(sets: readonly LoadedSet[], signal: AbortSignal | undefined): Promise<JoinedSets> {
+  const all = sets.map(({ loaded }) => loaded);
+  const [first, last] = [all[0]!, all.at(-1)!];
+  const lists = { prints: all.map(({ print }) => print), imagesPrints: all.map(({ imagesPrint }) => imagesPrint) };
+  if (all.length === 1) return { ...first, ...lists };
+  const files = new Texts();
+  for (const { imageFiles } of all) for (const file of imageFiles()) files.add(file);
+  const foundIn = <T>(find: (loaded: LoadedSamples) => T | undefined): T | undefined => {
+    for (const each of all) {
+      const found = find(each);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return {
+    ...lists,
+    samples: await mixed(sets, signal),
+    experiment: last.experiment,
+    images: files.size,
+    frames: { get: (file) => foundIn(({ frames }) => frames.get(file)) },
+    bytesOf: (file) => foundIn(({ bytesOf }) => bytesOf(file)),
+    hashOf: (file) => foundIn(({ hashOf }) => hashOf(file)),
+  };
+}
+
+/** The sets with ids that are apart: a set that has one of an earlier set gets the name of its file before all of its own. */
+async function mixed(sets: readonly LoadedSet[], signal: AbortSignal | undefined): Promise<MixedSamples> {
+  const ids = new Texts();
+  const prefixes = new Set<string>();
+  const made: MixedSet[] = [];
+  for (const [i, { file, weight, loaded }] of sets.entries()) {
+    const before = ids.size;
+    const shared = new Numbers();
+    const visit = ({ id }: Sample): void => {
+      const number = ids.add(id);
+      if (number < before) shared.push(number);
+    };
+    await paced(loaded.samples, visit, { signal });
+    const name = path.basename(file);
+    const prefix = shared.size > 0 ? `${prefixes.has(name) ? `${name}#${i + 1}` : name}:` : '';
+    prefixes.add(name);
+    made.push({ samples: loaded.samples, weight, prefix });
+  }
+  return new MixedSamples(made);
+}
+
 /** A share of the samples is held out. */
 async function splitData(
-  { samples, frames, images, bytesOf, hashOf, imagesPrint, experiment }: LoadedSamples,
+  { samples, frames, images, bytesOf, hashOf, imagesPrints, experiment }: JoinedSets,
   share: number,
   { data, eval: { limit }, seed }: Config,
   signal: AbortSignal | undefined,
@@ -109,9 +210,12 @@ async function splitData(
     });
   }
   const validation = limit === undefined ? rest : rest.slice(0, limit);
+  const files = trainingSets(data.train);
+  const printed: DataPrint[] = [];
+  for (const [i, own] of setsOf(train).entries()) printed.push(await printOf(files[i]!.file, own, bytesOf, { signal }));
   const prints = {
-    train: await printOf(data.train, train, bytesOf, { signal }),
+    train: printed.length === 1 ? printed[0]! : printed,
     validation: await printOf(data.validation!, validation, bytesOf, { signal }),
   };
-  return { samples: train, validation, experiment, images, frames, prints, imagesPrints: [imagesPrint] };
+  return { samples: train, validation, experiment, images, frames, prints, imagesPrints };
 }

@@ -40,7 +40,7 @@ export interface StepWork extends LossWeights {
 
 /** A contradiction between keys. */
 export interface Fault {
-  readonly path: readonly string[];
+  readonly path: readonly (string | number)[];
   readonly message: string;
 }
 

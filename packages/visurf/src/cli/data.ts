@@ -82,7 +82,7 @@ function defineCheck(data: Command): void {
       data
         .command('check')
         .description('read every line, image and solution of datasets, and list what is wrong or looks wrong')
-        .argument('<file...>', 'JSONL with one sample per line (image, problem, solution), or any other format'),
+        .argument('[file...]', 'JSONL with one sample per line, or any other format (default: the data of --config)'),
     ),
   )
     .option('--validation <file>', 'data that is held out: what these files share with it is listed')
@@ -94,6 +94,9 @@ function defineCheck(data: Command): void {
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
     .option('--base <dir>', 'the base of a model that is an adapter, where it is not where the adapter says');
   withJson(check).action(async (files: string[], options: CheckOptions) => {
+    if (files.length === 0 && options.config === undefined) {
+      check.error("error: missing required argument 'file', or --config of the data to look at");
+    }
     for (const name of ['revision', 'base'] as const) {
       if (options[name] !== undefined && options.model === undefined) check.error(`error: --${name} goes with --model`);
     }
