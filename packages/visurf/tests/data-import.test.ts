@@ -196,6 +196,28 @@ test('a share of the training samples is held out', async () => {
   expectRefusal(await visurf(...args, 'data.validation=0%'), 'a share must be above 0%');
 });
 
+test('several sets are checked, planned and trained on by weight, and a resume knows each', async () => {
+  const other = { ...good, id: 'other' };
+  const folder = await makeFolder({ lines: [good] });
+  const [config, set] = [join(folder, 'config.yaml'), join(folder, 'other.jsonl')];
+  writeFileSync(set, `${JSON.stringify(other)}\n`);
+  const text = readFileSync(config, 'utf8');
+  const train = (weight: number): string => `data.train=[${folder}/train.jsonl, {file: ${set}, weight: ${weight}}]`;
+  writeFileSync(
+    config,
+    text.replace(/train: \S*train\.jsonl/, 'train: [train.jsonl, { file: other.jsonl, weight: 3 }]'),
+  );
+  expect(await visurfJson('data', 'check', '--config', config)).toMatchObject({ n: 2 });
+  expectRefusal(await visurf('data', 'check'), "missing required argument 'file'");
+  expect(await visurfJson('plan', config)).toMatchObject({ fits: true });
+  expect((await visurf('train', config)).code).toBe(0);
+  expect((await visurf('train', config, '--resume')).code).toBe(0);
+  expectRefusal(await visurf('train', config, train(2), '--resume'), 'data.train');
+  writeFileSync(set, `${JSON.stringify(other)}\n${JSON.stringify({ ...other, id: 'third' })}\n`);
+  expectRefusal(await visurf('train', config, '--resume'), 'other.jsonl: ', '1 samples were appended');
+  expectRefusal(await visurf('train', config, train(0)), 'data.train.1.weight');
+});
+
 test('every class is asked for in every picture, but not one that may be there unmarked', async () => {
   const folder = temporaryFolder();
   for (const name of ['a', 'b', 'c'])
