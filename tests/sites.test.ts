@@ -40,9 +40,9 @@ test.each(tasks)('the task %s: a folder, an import and a line', (task) => {
 
 /** Terms of a task, by what `decide` or the schema writes out. */
 function termsOf(task: string): string[] {
-  const { parameters, decide } = taskDefinition(task);
-  const defaults = parameters.parse({});
-  const { weights } = (decide?.(defaults, []) ?? defaults) as { weights: object };
+  const definition = taskDefinition(task);
+  const defaults = definition.parameters.parse({});
+  const { weights } = (definition.decide?.(defaults, []) ?? defaults) as { weights: object };
   return Object.keys(weights);
 }
 
