@@ -46,7 +46,7 @@ function configured(plugins: readonly string[], data: object, changes: object = 
       steps: 1,
       promptsPerStep: 1,
       plugins: plugins.map(plugin),
-      data: { prompt: 'find {Question}', ...data },
+      data: { allowOutside: true, prompt: 'find {Question}', ...data },
       rollout: { group: 2, maxNewTokens: 6 },
       ...changes,
     }),
@@ -92,11 +92,11 @@ test('a reader is one file: its set is checked and trained on as any other', asy
   const config = configured(['count.ts', 'counts.ts'], { train: set });
   const { run } = await train(loadConfig(config));
   expect(groupOf(run, 1).label?.text).toMatch(/^<answer>[03]<\/answer>$/);
-  expect(await checkData(set)).toMatchObject({ n: 2, tasks: { count: 2 } });
+  expect(await checkData(set, { allowOutside: true })).toMatchObject({ n: 2, tasks: { count: 2 } });
   // Named from where the command runs.
   loadPlugin(relative(process.cwd(), plugin('counts.ts')));
   const output = join(folder, 'imported.jsonl');
-  expect(await importData(set, { output })).toMatchObject({ n: 2, format: 'counts' });
+  expect(await importData(set, { output, allowOutside: true })).toMatchObject({ n: 2, format: 'counts' });
   expect(readFileSync(output, 'utf8')).toContain('"problem":"circles","solution":3,"task":"count"');
   writeFileSync(set, `${image}: 3 circles\nmany squares\n`);
   const { findings } = await checkData(set);

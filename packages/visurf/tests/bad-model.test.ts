@@ -115,14 +115,9 @@ test.each([
   const args = ['train', join(folder, 'config.yaml'), `paradigm=${paradigm}`, 'steps=3', 'optimizer.name=sgd'];
   expectRefusal(await visurf(...args, 'optimizer.learningRate=1e38', '--json'), message);
   expect(eventsOf(join(folder, 'run')).at(-1)).toMatchObject({ type: 'end', step: 1, reason: 'failed' });
-  const { code } = await visurf(...args, 'optimizer.learningRate=1e-6');
+  expectRefusal(await visurf(...args, 'optimizer.learningRate=1e-6'), 'there already is a run here, of 1 steps');
+  const again = join(folder, 'again');
+  const { code } = await visurf(...args, 'optimizer.learningRate=1e-6', `output=${again}`);
   expect(code).toBe(0);
-  expect(eventsOf(join(folder, 'run')).map(({ type }) => type)).toEqual([
-    'start',
-    'step',
-    'step',
-    'step',
-    'checkpoint',
-    'end',
-  ]);
+  expect(eventsOf(again).map(({ type }) => type)).toEqual(['start', 'step', 'step', 'step', 'checkpoint', 'end']);
 });

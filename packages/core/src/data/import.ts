@@ -141,6 +141,7 @@ function undoableStore(folder: string): ImageStore & { readonly undo: () => Prom
   const before = new Set(wasThere ? readdirSync(folder) : []);
   const made = new Set<string>();
   return {
+    folder: store.folder,
     async put(bytes) {
       const file = await store.put(bytes);
       if (!before.has(path.basename(file))) made.add(file);

@@ -46,7 +46,14 @@ export class Territory {
   }
 }
 
-const isLink = (file: string): boolean => lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+/** Names that no file can have are those of none. */
+function isLink(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+  } catch {
+    return false;
+  }
+}
 
 /** Where a file really is; undefined where it is not there. */
 export function realOf(file: string): string | undefined {

@@ -103,6 +103,7 @@ type Variables = Readonly<Record<string, string | boolean>>;
 
 export class ChatTemplate {
   readonly #template: Template;
+  readonly #directory: string | undefined;
   readonly #variables: Variables;
 
   /**
@@ -124,16 +125,20 @@ export class ChatTemplate {
       });
     }
     try {
-      return new ChatTemplate(source, { ...namedTokens(directory), ...settings });
+      return new ChatTemplate(source, { ...namedTokens(directory), ...settings }, directory);
     } catch (error) {
       throw new UserError(`the chat template does not parse: ${messageOf(error)}`, { where: directory });
     }
   }
 
-  /** @param variables what the template may name beside the messages */
-  constructor(source: string, variables: Variables = {}) {
+  /**
+   * @param variables what the template may name beside the messages
+   * @param directory of the model, for messages
+   */
+  constructor(source: string, variables: Variables = {}, directory?: string) {
     this.#template = new Template(source);
     this.#variables = variables;
+    this.#directory = directory;
   }
 
   /** The prompt up to where the assistant begins to speak. `isControl` tells whether a text holds a special token. */
@@ -178,7 +183,7 @@ export class ChatTemplate {
       const variables = { ...this.#variables, ...absent, messages, add_generation_prompt: true };
       return renderLimited(this.#template.parsed, variables);
     } catch (error) {
-      throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`);
+      throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`, { where: this.#directory });
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Whether a run goes on from the base model that it began with: a few numbers that a checkpoint keeps of its files. */
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
 
@@ -14,10 +14,11 @@ const DECISIVE = /^(config|tokenizer|preprocessor_config|adapter_config)\.json$|
 const BLOCK = 64 << 10;
 const BLOCKS = 64;
 
-/** Of the files of model directories that decide what the model is. */
+/** Of the files of model directories that decide what the model is; what is no directory is for those to refuse who open it. */
 export function printOfModel(directories: readonly string[]): ModelPrint {
+  const isDirectory = (each: string): boolean => statSync(each, { throwIfNoEntry: false })?.isDirectory() ?? false;
   return Object.fromEntries(
-    directories.flatMap((directory) =>
+    directories.filter(isDirectory).flatMap((directory) =>
       readdirSync(directory)
         .filter((name) => isWeight(name) || DECISIVE.test(name))
         .sort()
