@@ -45,7 +45,7 @@ test('a training is told which changes lower its peak, the most effective first'
   writeFileSync(join(folder, 'train.jsonl'), JSON.stringify(sample));
   const config = parseConfig({
     ...{ model: tinyModel, output: join(folder, 'run'), steps: 1, promptsPerStep: 16 },
-    data: { train: join(folder, 'train.jsonl') },
+    data: { allowOutside: true, train: join(folder, 'train.jsonl') },
     rollout: { group: 16, maxNewTokens: 256 },
     train: { microBatch: { prompts: 16 } },
   });
