@@ -33,8 +33,8 @@ export function hasten(phases: readonly PhaseTime[]): string {
   return `${longest.name} takes longest, bound by ${longest.binds}: ${change}`;
 }
 
-/** What of a card's own figures programs reach. */
-export const reached = { bandwidth: 0.75, operations: 0.65 };
+/** What of a card's own figures an update reaches, as steps of the 3B on an H200 took (docs/gpu.md). */
+export const reached = { bandwidth: 0.38, operations: 0.33 };
 
 /** Kernels that the dry run counts. */
 const launches = {
