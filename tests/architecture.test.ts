@@ -32,6 +32,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['policy.ts'],
   ['check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
   ['benchmark.ts', 'evaluate.ts', 'forms.ts', 'memory.ts'],
+  ['training'],
   ['train.ts'],
   ['compare'],
   ['compare.ts'],

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { PARADIGMS } from '../packages/core/src/schedule/definitions.ts';
+import { taskDefinition } from '../packages/core/src/tasks/registry.ts';
 import { repositoryFiles, root } from './sources.ts';
 
 const core = 'packages/core/src';
@@ -35,6 +36,24 @@ test.each(tasks)('the task %s: a folder, an import and a line', (task) => {
   );
   expect(found['tasks/registry.ts']).toBe(2);
   expect(Object.keys(found).filter((file) => file.startsWith('tasks/'))).toEqual(['tasks/registry.ts']);
+});
+
+/** Terms of a task, by what `decide` or the schema writes out. */
+function termsOf(task: string): string[] {
+  const definition = taskDefinition(task);
+  const defaults = definition.parameters.parse({});
+  const { weights } = (definition.decide?.(defaults, []) ?? defaults) as { weights: object };
+  return Object.keys(weights);
+}
+
+test.each(['grounding', ...tasks])("the reward terms of %s: the task's own files", (task) => {
+  const terms = termsOf(task);
+  expect(terms).toContain('accuracy');
+  const isSetting = `\\bweights\\b.*\\b(${terms.join('|')})\\b\\S* *:`;
+  const found = sites(new RegExp(`${isSetting}|\\btasks\\.${task}\\b|\\bnonRepeat\\b`, 'i'), (file) =>
+    file.startsWith('tasks/'),
+  );
+  expect(found).toEqual({});
 });
 
 const readers = [...code.keys()]

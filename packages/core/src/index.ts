@@ -47,7 +47,8 @@ export {
 } from './benchmark.ts';
 export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
 export { benchmarkNames } from './benchmarks/registry.ts';
-export { train, type TrainEvent, type TrainOptions, type TrainResult } from './train.ts';
+export { train, type TrainOptions } from './train.ts';
+export type { TrainEvent, TrainResult } from './training/types.ts';
 export type { ProfileOptions, ProfileSummary } from './run/profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
 export { loadComparison, type Comparison } from './compare/definition.ts';

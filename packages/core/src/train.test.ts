@@ -11,7 +11,8 @@ import { evaluate } from './evaluate.ts';
 import { defineReward } from './reward/reward.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
-import { train, type TrainEvent } from './train.ts';
+import { train } from './train.ts';
+import type { TrainEvent } from './training/types.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -1,14 +1,17 @@
 import { expect, test } from 'vitest';
+import { z } from 'zod';
 import { parseConfig } from '../config/load.ts';
 import { PARADIGMS } from '../schedule/paradigm.ts';
-import { taskNames } from '../tasks/registry.ts';
+import { click } from '../tasks/click/click.ts';
+import { defineTask, taskDefinition, taskNames } from '../tasks/registry.ts';
+import { termWeights, unsaidWeights } from '../tasks/weights.ts';
 import { said, saidOfQuestions } from './decisive.ts';
 
 const minimal = { model: 'm', output: 'o', steps: 3, data: { train: 't' } };
 const saidOf = (changes: object): Record<string, unknown> =>
   Object.fromEntries(said(parseConfig({ ...minimal, ...changes })));
 
-/** Where this fails for a new key: give it a line in `UNSAID`. For one that is there: its default has changed. */
+/** Where this fails for a new key: give it a line in `UNSAID`, or in `unsaid` of its task. For one that is there: its default has changed. */
 test('defaults go without saying, but for the normalizer, which follows another key', () => {
   expect(saidOf({})).toEqual({ steps: 3, 'objective.aggregate.normalizer': 512 });
   expect(saidOf({ train: { lora: {} } })).toMatchObject({ 'train.lora.rank': 16, 'train.lora.alpha': 32 });
@@ -57,5 +60,44 @@ test('of a question, what is asked and how it is scored', () => {
     thinking: 'whenCorrect',
     'data.maxPixels': 3136,
     precision: 'bfloat16',
+  });
+});
+
+test('weights that are left out are those of the reward', () => {
+  const saidWith = (task: object) => saidOf({ data: { train: 't', task: 'math' }, task });
+  expect(saidWith({ reward: 'r1v' })).toMatchObject({ 'tasks.math.weights.format': 0 });
+  expect(saidWith({ reward: 'r1v', weights: { format: 0 } })).toEqual(saidWith({ reward: 'r1v' }));
+  expect(saidWith({ reward: 'r1v', weights: { format: 1 } })).not.toHaveProperty(['tasks.math.weights.format']);
+});
+
+test('every task of ours says what goes without saying; a new term is said by its task alone', () => {
+  expect(taskNames().filter((name) => taskDefinition(name).unsaid === undefined)).toEqual([]);
+  const weights = termWeights
+    .unwrap()
+    .extend({ brief: z.number().default(0.3) })
+    .prefault({});
+  defineTask({
+    name: 'click-briefly',
+    parameters: z.strictObject({ weights }),
+    unsaid: { weights: { ...unsaidWeights, brief: 0 } },
+    create: (parameters, samples) => click.create(parameters, samples),
+  });
+  const saidWith = (task: object) => saidOf({ data: { train: 't', task: 'click-briefly' }, task });
+  const before = { ...saidOf({}), 'data.task': 'click-briefly' };
+  expect(saidWith({ weights: { brief: 0 } })).toEqual(before);
+  expect(saidWith({})).toEqual({ ...before, 'tasks.click-briefly.weights.brief': 0.3 });
+});
+
+/** Results are kept by these: a value that changes makes others of them. */
+test('what goes without saying of a task stays', () => {
+  const all = Object.fromEntries(taskNames().map((name) => [name, taskDefinition(name).unsaid]));
+  const weights = { thinking: 0.5, format: 1, accuracy: 1, nonRepeat: 0 };
+  const places = {
+    ...{ points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 },
+    ...{ masks: 'none', sam2: 'onnx-community/sam2.1-hiera-tiny-ONNX' },
+  };
+  expect(all).toMatchObject({
+    ...{ grounding: places, box: places, click: { weights }, anomaly: { weights } },
+    ...{ math: { weights, reward: 'default' }, answer: { weights, match: 'exact' } },
   });
 });

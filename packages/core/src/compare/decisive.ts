@@ -7,15 +7,10 @@ import type { Config } from '../config/schema.ts';
 import { trainingSets } from '../config/sets.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 
-const WEIGHTS = { 'weights.thinking': 0.5, 'weights.format': 1, 'weights.accuracy': 1, 'weights.nonRepeat': 0 };
-const PLACES = {
-  ...{ points: 'auto', reward: 'default', iouThreshold: 0.5, boxError: 10, pointError: 30 },
-  ...{ masks: 'none', sam2: 'onnx-community/sam2.1-hiera-tiny-ONNX' },
-};
-
 /**
- * Values that go without saying, by key. A new key gets a line here, with the value under which everything is as it was
- * before it. A line never changes: a default that does makes another result, and is said from then on.
+ * Values that go without saying, by key; those of parameters of a task are the task's. A new key gets a line here, with
+ * the value under which everything is as it was before it. A line never changes: a default that does makes another
+ * result, and is said from then on.
  */
 const UNSAID: Readonly<Record<string, unknown>> = {
   seed: 0,
@@ -90,12 +85,6 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   'record.images': 'thumbnails',
   'checkpoint.every': 50,
   'checkpoint.keep': 2,
-  ...under('tasks.grounding', PLACES),
-  ...under('tasks.box', PLACES),
-  ...under('tasks.click', WEIGHTS),
-  ...under('tasks.anomaly', WEIGHTS),
-  ...under('tasks.math', { ...WEIGHTS, reward: 'default' }),
-  ...under('tasks.answer', { ...WEIGHTS, match: 'exact' }),
 };
 
 /** Keys of where things are: files count by what they hold (`jobs.ts`), threads by nothing. */
@@ -103,10 +92,6 @@ const PLACED = ['model', 'base', 'output', 'threads', 'plugins', 'data.train', '
 
 /** Keys of what may be read, which decide nothing of what is. */
 const ALLOWED = ['data.allowOutside', 'data.maxImagePixels'];
-
-function under(prefix: string, values: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [`${prefix}.${key}`, value]));
-}
 
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -121,14 +106,15 @@ function leaves(values: object, prefix = ''): [string, unknown][] {
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** What is said of parameters of a task; of one that a plugin holds, whose content counts, all but its defaults. */
+/** What is said of parameters of a task: all but what goes without saying of it. */
 function saidOfTask(name: string, parameters: object): [string, unknown][] {
-  const { data } = taskDefinition(name).parameters.safeParse({});
-  const defaults = new Map(isObject(data) ? leaves(data, `tasks.${name}.`) : []);
-  const isKnown = Object.keys(UNSAID).some((key) => key.startsWith(`tasks.${name}.`));
-  return leaves(parameters, `tasks.${name}.`).filter(
-    ([key, value]) => !same(value, isKnown ? UNSAID[key] : defaults.get(key)),
-  );
+  const definition = taskDefinition(name);
+  const own = (values: unknown) => (isObject(values) ? leaves(values, `tasks.${name}.`) : []);
+  const unsaid = new Map(own(definition.unsaid ?? definition.parameters.safeParse({}).data));
+  const given = new Map(own(parameters));
+  // Weights that are left out follow the reward.
+  const left = own(definition.decide?.(parameters, [])).filter(([key]) => unsaid.has(key) && !given.has(key));
+  return [...given, ...left].filter(([key, value]) => !same(value, unsaid.get(key)));
 }
 
 /** Keys and values that decide what comes of a configuration, of those that its paradigm uses; in the order of the keys. */

@@ -82,6 +82,12 @@ export interface TaskDefinition<Schema extends z.ZodType = z.ZodType, Truth = un
   readonly name: string;
   readonly parameters: Schema;
   /**
+   * Values that go without saying where results are kept: those under which everything is as it was before their parameter was
+   * there, such as 0 for the weight of a new term. They never change: another default is said from then on. Unset: the
+   * defaults, for tasks of plugins, whose content counts.
+   */
+  readonly unsaid?: z.input<Schema>;
+  /**
    * Parameters with nothing left open: what one leaves to `auto` is read off the samples that the task is used on, and
    * weights are written out. What it returns reads back as itself. Unset: no parameter leaves anything open.
    */

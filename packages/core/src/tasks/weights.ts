@@ -14,6 +14,9 @@ export const termWeights = z
   .strictObject({ thinking: weight(0.5), format: weight(1), accuracy: weight(1), nonRepeat: weight(0) })
   .prefault({});
 
+/** What goes without saying of them. */
+export const unsaidWeights = { thinking: 0.5, format: 1, accuracy: 1, nonRepeat: 0 };
+
 /** What comes before the answer: decimal points in an answer end no sentences. */
 export function beforeAnswer(text: string): string {
   const start = text.indexOf('<answer>');

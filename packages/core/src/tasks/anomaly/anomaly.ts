@@ -11,7 +11,7 @@ import { mean, percentages } from '../means.ts';
 import type { Evaluation, Task, TaskDefinition } from '../task.ts';
 import { answerBlock, thinkingFormat } from '../thinking.ts';
 import { answerText, aroundForms, aroundOf, normalised } from '../text.ts';
-import { taggedTerms, termWeights } from '../weights.ts';
+import { taggedTerms, termWeights, unsaidWeights } from '../weights.ts';
 import { rocAuc } from './auc.ts';
 
 export interface AnomalyTruth {
@@ -28,6 +28,7 @@ const parameters = z.strictObject({ weights: termWeights });
 export const anomaly: TaskDefinition<typeof parameters, AnomalyTruth> = {
   name: 'anomaly',
   parameters,
+  unsaid: { weights: unsaidWeights },
   create: ({ weights }) => makeAnomaly(weights),
 };
 

@@ -9,7 +9,7 @@ import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, Task, TaskDefinition } from '../task.ts';
 import { answerBlock, hasTags, thinkingFormat } from '../thinking.ts';
 import { answerText, aroundOf, textForms } from '../text.ts';
-import { taggedTerms, termWeights } from '../weights.ts';
+import { taggedTerms, termWeights, unsaidWeights } from '../weights.ts';
 import { anls, exactMatch, relaxedMatch } from './strings.ts';
 
 export interface AnswerTruth {
@@ -31,6 +31,7 @@ type Parameters = z.output<typeof parameters>;
 export const answer: TaskDefinition<typeof parameters, AnswerTruth> = {
   name: 'answer',
   parameters,
+  unsaid: { weights: unsaidWeights, match: 'exact' },
   create: (chosen) => makeAnswer(chosen),
 };
 

@@ -7,7 +7,7 @@ import type { Box, Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
 import { clip, iou } from '../grounding/geometry.ts';
 import { grounding } from '../grounding/grounding.ts';
-import { groundingParameters } from '../grounding/parameters.ts';
+import { groundingParameters, unsaidOfGrounding } from '../grounding/parameters.ts';
 import type { GroundingTruth } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
 import type { Evaluation, Task, TaskDefinition } from '../task.ts';
@@ -16,6 +16,7 @@ import { thinkingFormat } from '../thinking.ts';
 export const box: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'box',
   parameters: groundingParameters,
+  unsaid: unsaidOfGrounding,
   decide: (parameters, samples) => grounding.decide!(parameters, samples),
   tells: (sample) => grounding.tells!(sample),
   create: (parameters, samples) => makeBox(grounding.create(parameters, samples)),

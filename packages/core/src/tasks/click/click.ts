@@ -16,7 +16,7 @@ import { parseTruth as parseBoxes } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
 import type { Answer, Evaluation, Task, TaskDefinition } from '../task.ts';
 import { answerBlock, thinkingFormat } from '../thinking.ts';
-import { taggedTerms, termWeights } from '../weights.ts';
+import { taggedTerms, termWeights, unsaidWeights } from '../weights.ts';
 import { clickForms, recogniseClick } from './forms.ts';
 
 export interface ClickTruth {
@@ -35,6 +35,7 @@ const parameters = z.strictObject({ weights: termWeights });
 export const click: TaskDefinition<typeof parameters, ClickTruth> = {
   name: 'click',
   parameters,
+  unsaid: { weights: unsaidWeights },
   create: ({ weights }) => makeClick(weights),
 };
 

@@ -9,7 +9,7 @@ import { isWellFormed, parseAnswer } from './answer.ts';
 import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
 import { nearlyRightAnswer } from './nearly.ts';
-import { DEFAULT_WEIGHTS, groundingParameters, type GroundingParameters } from './parameters.ts';
+import { DEFAULT_WEIGHTS, groundingParameters, unsaidOfGrounding, type GroundingParameters } from './parameters.ts';
 import { segZeroTask, vlmR1Task } from './oneobject.ts';
 import { lostObject } from './survival.ts';
 import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
@@ -20,6 +20,7 @@ import { wrongAnswer } from './wrong.ts';
 export const grounding: TaskDefinition<typeof groundingParameters, GroundingTruth> = {
   name: 'grounding',
   parameters: groundingParameters,
+  unsaid: unsaidOfGrounding,
   decide,
   tells,
   create(parameters, samples) {

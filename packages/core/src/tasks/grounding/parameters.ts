@@ -29,6 +29,17 @@ export const groundingParameters = z.strictObject({
   pointError: z.number().positive().default(30),
 });
 
+/** What goes without saying of them. */
+export const unsaidOfGrounding = {
+  points: 'auto',
+  reward: 'default',
+  masks: 'none',
+  sam2: 'onnx-community/sam2.1-hiera-tiny-ONNX',
+  iouThreshold: 0.5,
+  boxError: 10,
+  pointError: 30,
+} as const;
+
 export type GroundingParameters = z.output<typeof groundingParameters>;
 
 /** What the accuracy of one object is measured with. */

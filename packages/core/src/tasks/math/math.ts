@@ -17,7 +17,7 @@ import { sameAnswer } from './algebra.ts';
 import { beforeBox, boxedContent, boxedFormat } from './boxed.ts';
 import { chosen, nameOf } from './choices.ts';
 import { normaliseMathVista, type MathVistaQuestion } from './mathvista.ts';
-import { DEFAULT_WEIGHTS, mathParameters, type MathParameters } from './parameters.ts';
+import { DEFAULT_WEIGHTS, mathParameters, unsaidOfMath, type MathParameters } from './parameters.ts';
 import { mathrulerTerms, r1vTerms } from './published.ts';
 import { sameValue } from './value.ts';
 
@@ -43,6 +43,7 @@ const TAGGED =
 export const math: TaskDefinition<typeof mathParameters, MathTruth> = {
   name: 'math',
   parameters: mathParameters,
+  unsaid: unsaidOfMath,
   decide,
   create: (parameters) => makeMath(parameters.reward, decide(parameters).weights),
 };

@@ -1,5 +1,6 @@
 /** Parameters of the mathematics task. */
 import { z } from 'zod';
+import { unsaidWeights } from '../weights.ts';
 
 const weight = z.number().nonnegative().optional();
 
@@ -9,6 +10,9 @@ export const mathParameters = z.strictObject({
   /** What is left out takes the value that belongs to the reward (`DEFAULT_WEIGHTS`). */
   weights: z.strictObject({ thinking: weight, format: weight, accuracy: weight, nonRepeat: weight }).default({}),
 });
+
+/** What goes without saying of them. */
+export const unsaidOfMath = { reward: 'default', weights: unsaidWeights } as const;
 
 export type MathParameters = z.output<typeof mathParameters>;
 

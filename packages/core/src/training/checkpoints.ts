@@ -1,0 +1,73 @@
+/** Checkpoints of a training: their files, which of them is the last, and the way back to it. */
+import { saveSafetensors, type optim } from '@visurf/torch';
+
+import { fileError, messageOf, UserError } from '../errors.ts';
+import { withExperiment } from '../export/experiment.ts';
+import { modelFiles } from '../export/huggingface.ts';
+import { adapterFiles } from '../model/peft.ts';
+import type { CheckpointContent } from '../run/checkpoint.ts';
+import { optimizerFile, restore } from '../start.ts';
+import type { Progress, Training } from './types.ts';
+
+type Kept = Omit<Progress, 'data' | 'model'>;
+
+interface CheckpointSource extends Training {
+  readonly optimizer: optim.Optimizer;
+  readonly onWarning: (message: string) => void;
+}
+
+export class Checkpoints {
+  readonly #source: CheckpointSource;
+  readonly #files: CheckpointContent['files'];
+  /** Of the last one, or of the start of the run. */
+  #step: number;
+  #directory: string;
+  /** Whether all that were begun are whole. */
+  #isIntact = true;
+
+  constructor(source: CheckpointSource) {
+    const { policy, config, experiment, optimizer, checkpoint } = source;
+    this.#source = source;
+    this.#step = checkpoint?.step ?? 0;
+    this.#directory = checkpoint?.directory ?? '';
+    this.#files = {
+      // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
+      ...withExperiment(
+        policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
+        experiment.settings,
+      ),
+      [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
+    };
+  }
+
+  /** The directory of the last one. */
+  get directory(): string {
+    return this.#directory;
+  }
+
+  hasStep(step: number): boolean {
+    return this.#step === step;
+  }
+
+  async save(step: number, kept: Kept, best?: { metric: string; value: number }): Promise<void> {
+    const { run, prints, modelPrint, onEvent } = this.#source;
+    const { evaluates, ...own } = kept;
+    const state: Progress = { ...own, data: prints, model: modelPrint, ...(evaluates && { evaluates }) };
+    this.#isIntact = false;
+    const path = await run.saveCheckpoint(step, { files: this.#files, state }, best);
+    [this.#isIntact, this.#step, this.#directory] = [true, step, path];
+    onEvent({ kind: 'checkpoint', step, path });
+  }
+
+  /** After a failure that leaves the weights as they were: what was done since the last checkpoint is not lost. */
+  async rescue(step: number, kept: Kept, failure: unknown): Promise<void> {
+    const isWhole = this.#isIntact && this.#source.config.objective.updatesPerBatch === 1;
+    if (!(fileError(failure) instanceof UserError) || !isWhole || this.hasStep(step)) return;
+    await this.save(step, kept).catch((cause: unknown) => this.#source.onWarning(messageOf(cause)));
+  }
+
+  /** Gives weights and optimiser what the last one holds. */
+  rollBack(): void {
+    restore(this.#source.policy, this.#source.optimizer, this.#directory);
+  }
+}

@@ -1,0 +1,35 @@
+/** The learner of a training: what is trained, its optimiser, the reference of a KL penalty. */
+import type { optim } from '@visurf/torch';
+
+import { featureBytes } from '../budgets.ts';
+import type { Config } from '../config/schema.ts';
+import { FeatureCache } from '../model/features.ts';
+import { isVision } from '../model/keys.ts';
+import type { Policy } from '../policy.ts';
+import type { Checkpoint } from '../run/checkpoint.ts';
+import { loadOptimizer, referenceOf } from '../start.ts';
+import { makeOptimizer, trainable } from '../update/optimizer.ts';
+import type { Learner } from '../update/update.ts';
+
+export function openLearner(
+  policy: Policy,
+  config: Config,
+  checkpoint: Checkpoint | undefined,
+): Learner & { readonly optimizer: optim.Optimizer } & Disposable {
+  const { model } = policy;
+  const parameters = trainable(model, config.train);
+  const optimizer = makeOptimizer(parameters, config.optimizer);
+  if (checkpoint) loadOptimizer(optimizer, checkpoint.directory);
+  const reference = referenceOf(policy, config);
+  if (![...parameters.keys()].some(isVision)) {
+    const features = new FeatureCache(featureBytes);
+    for (const each of [model, reference]) if (each) each._features = features;
+  }
+  return {
+    ...{ model, reference, parameters, optimizer },
+    [Symbol.dispose]: () => {
+      optimizer.dispose();
+      if (reference !== model) reference?.dispose();
+    },
+  };
+}

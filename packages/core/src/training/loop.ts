@@ -1,0 +1,253 @@
+/** The loop of a training: steps, what each leaves behind, evaluation, checkpoints; and what to do where one fails. */
+import { join } from 'node:path';
+
+import { optim } from '@visurf/torch';
+
+import type { CursorState } from '../data/cursor.ts';
+import { messageOf, NotFinite, UserError } from '../errors.ts';
+import { answerRecord, evaluatePolicy } from '../eval/evaluate.ts';
+import { formsOfBase } from '../forms.ts';
+import type { FormHistory } from '../label/align.ts';
+import { TakeoverGuard } from '../label/takeover.ts';
+import { explainTraining } from '../memory.ts';
+import { scorerOf } from '../reward/reward.ts';
+import { CollapseGuard } from '../run/collapse.ts';
+import { readEvents } from '../run/events.ts';
+import type { ObservePhase, Phase } from '../run/phases.ts';
+import { asked, describeStep, type StepResult } from '../run/record.ts';
+import type { SampleLog } from '../run/samples.ts';
+import { SilenceGuard } from '../run/silence.ts';
+import { Watchdog } from '../run/watchdog.ts';
+import { stepWork } from '../schedule/paradigm.ts';
+import { trainStep, type StepContext } from '../step.ts';
+import { Batches } from './batches.ts';
+import { Checkpoints } from './checkpoints.ts';
+import { openLearner } from './learner.ts';
+import type { Metrics, Progress, Training, TrainResult } from './types.ts';
+
+/** Steps whose numbers are not finite, after which a run ends whatever `onNonFinite` says. */
+const spoiledInARow = 5;
+
+/** What comes next, as a rule: with dynamic sampling more prompts may. */
+const AFTER: Readonly<Record<Phase, Phase>> = {
+  prompt: 'rollout',
+  rollout: 'reward',
+  reward: 'update',
+  update: 'prompt',
+};
+
+/** Trains from the first step, or from that of the checkpoint, to the last. */
+export async function trainPolicy(training: Training): Promise<TrainResult> {
+  const { config, policy, experiment, samples, checkpoint, signal } = training;
+  using learner = openLearner(policy, config, checkpoint);
+  const context: StepContext = { config, policy, scorer: experiment.scorer, signal, learner };
+  const saved = checkpoint?.state as Progress | undefined;
+  const forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
+  return await new Loop(training, context, { ...saved, forms }).run();
+}
+
+class Loop {
+  readonly #training: Training;
+  readonly #context: StepContext;
+  readonly #batches: Batches;
+  readonly #checkpoints: Checkpoints;
+  /** Samples that were met. */
+  readonly #met: SampleLog;
+  readonly #guards: readonly { observe(metrics: Metrics): readonly string[] | string | undefined }[];
+  readonly #watchdog: Watchdog<Phase>;
+  /** Steps that are made. */
+  #step: number;
+  /** The place in the data after them. */
+  #finished: CursorState;
+  #forms: FormHistory;
+  #metrics: Metrics;
+  /** The last step is still to be evaluated. */
+  #evaluates: boolean;
+  /** Steps in a row whose numbers were not finite. */
+  #spoiled = 0;
+
+  constructor(training: Training, context: StepContext, saved: Partial<Progress> & Pick<Progress, 'forms'>) {
+    const { config, run, checkpoint } = training;
+    const onWarning = (message: string): void => this.#warn(message);
+    const { last, steps } = checkpoint ? pastOf(run.directory) : { last: {}, steps: [] };
+    this.#training = training;
+    this.#context = context;
+    this.#batches = new Batches({ ...training, onWarning }, saved.cursor);
+    this.#checkpoints = new Checkpoints({ ...training, optimizer: context.learner.optimizer, onWarning });
+    this.#met = run.sampleLog(config.record.images);
+    this.#guards = [new TakeoverGuard(steps), new SilenceGuard(steps), new CollapseGuard(steps)];
+    this.#watchdog = new Watchdog<Phase>({ onWarning });
+    this.#step = checkpoint?.step ?? 0;
+    this.#finished = this.#batches.drawn;
+    this.#forms = saved.forms;
+    this.#evaluates = saved.evaluates ?? false;
+    this.#metrics = last;
+  }
+
+  async run(): Promise<TrainResult> {
+    const { config, run, checkpoint, signal } = this.#training;
+    using _watchdog = this.#watchdog;
+    try {
+      try {
+        // What there is to roll back to.
+        if (config.onNonFinite === 'rollback' && !checkpoint) await this.#save();
+        if (this.#evaluates) await this.#conclude();
+        while (this.#step < config.steps && !signal?.aborted) {
+          if (await this.#takeStep()) await this.#conclude();
+        }
+      } catch (error) {
+        // The step, or the evaluation, in progress is dropped.
+        if (!signal?.aborted || error !== signal.reason) throw error;
+      }
+      if (!this.#checkpoints.hasStep(this.#step)) await this.#save();
+      const interrupted = this.#step < config.steps || this.#evaluates;
+      run.log({ type: 'end', step: this.#step, reason: interrupted ? 'interrupted' : 'done' });
+      return { run: config.output, steps: this.#step, metrics: this.#metrics, interrupted };
+    } catch (error) {
+      await this.#checkpoints.rescue(this.#step, this.#progress, error);
+      const explained = await explainTraining(error, config);
+      this.#logFailure(explained);
+      throw explained;
+    }
+  }
+
+  /** @returns whether the step was made: there is something to evaluate and to keep */
+  async #takeStep(): Promise<boolean> {
+    const { config, run, onEvent } = this.#training;
+    const { scorer } = this.#context;
+    const { steps } = config;
+    const learningRate = config.optimizer.learningRate * optim.scheduleFactor(this.#step, steps, config.optimizer);
+    const result = await this.#attempt(learningRate);
+    const step = ++this.#step;
+    this.#finished = this.#batches.drawn;
+    if (result instanceof NotFinite) {
+      // Not even rollouts came of it.
+      this.#metrics = { nonFinite: 1 };
+      run.log({ type: 'step', step, metrics: this.#metrics, seconds: {} });
+      onEvent({ kind: 'step', step, steps, metrics: this.#metrics });
+      this.#goOn(result.message);
+      return false;
+    }
+    this.#forms = result.forms;
+    const { event, groups } = describeStep(step, result, scorer, learningRate, config.record.tokens);
+    this.#metrics = event.metrics;
+    run.log(event);
+    run.writeGroups(step, groups);
+    await this.#met.add(
+      result.groups.map(({ sample, prompt: { rendered, frames } }) => {
+        const { task } = scorerOf(scorer, sample);
+        return asked(scorer, { sample, rendered, frames, truth: task.parseTruth(sample, frames) });
+      }),
+    );
+    onEvent({ kind: 'step', step, steps, metrics: event.metrics });
+    for (const message of this.#guards.flatMap((guard) => guard.observe(event.metrics) ?? [])) this.#warn(message);
+    if (result.update.nonFinite === undefined) this.#spoiled = 0;
+    else this.#goOn(result.update.nonFinite);
+    return true;
+  }
+
+  /** Algorithm 1 under the eyes of the watchdog. @returns why nothing came of it, where numbers were not finite */
+  async #attempt(learningRate: number): Promise<StepResult | NotFinite> {
+    const { config, profile } = this.#training;
+    const step = this.#step + 1;
+    const work = stepWork(config, step);
+    const draw = () => this.#batches.draw();
+    const take = (onPhase?: ObservePhase): Promise<StepResult> => {
+      const observed: ObservePhase = (phase, from, to) => {
+        this.#watchdog.end(phase);
+        this.#watchdog.begin(AFTER[phase]);
+        onPhase?.(phase, from, to);
+      };
+      this.#watchdog.begin('prompt');
+      return trainStep({ ...this.#context, onPhase: observed }, draw, step, work, learningRate, this.#forms)
+        .catch((error: unknown) => {
+          throw inStep(step, error);
+        })
+        .finally(() => this.#watchdog.stop());
+    };
+    try {
+      return await (profile?.step(step, step === config.steps, this.#context.learner.optimizer, take) ?? take());
+    } catch (error) {
+      const cause = error instanceof UserError ? error.cause : undefined;
+      if (cause instanceof NotFinite && config.onNonFinite !== 'stop') return cause;
+      throw error;
+    }
+  }
+
+  /** After a step whose numbers were not finite, and whose update was left out. */
+  #goOn(what: string): void {
+    const { onNonFinite } = this.#training.config;
+    if (++this.#spoiled === spoiledInARow) {
+      throw new UserError(`nothing was finite in ${this.#spoiled} steps: ${what}`, {
+        remedy: 'Go back to an earlier checkpoint (--from STEP) with a lower optimizer.learningRate.',
+      });
+    }
+    if (onNonFinite === 'rollback') this.#checkpoints.rollBack();
+    const done =
+      onNonFinite === 'skip'
+        ? 'the update was left out'
+        : `the weights are those of ${this.#checkpoints.directory} again`;
+    this.#warn(`${what}\n  ${done}`);
+  }
+
+  /** Evaluation and checkpoint after a step. Evaluation that is stopped is made up for when the run goes on. */
+  async #conclude(): Promise<void> {
+    const { config } = this.#training;
+    const last = this.#step === config.steps;
+    const isEvaluated = config.eval.every > 0 && (this.#step % config.eval.every === 0 || last);
+    this.#evaluates = isEvaluated;
+    if (isEvaluated) await this.#evaluate();
+    if (last || isEvaluated || this.#step % config.checkpoint.every === 0) {
+      await this.#save(isEvaluated ? { metric: 'reward', value: this.#metrics.reward ?? 0 } : undefined);
+    }
+  }
+
+  async #evaluate(): Promise<void> {
+    const { policy, experiment, validation, run, onEvent, signal } = this.#training;
+    const step = this.#step;
+    const { maxNewTokens } = experiment.settings;
+    const { metrics, samples } = await evaluatePolicy(policy, experiment, validation, { maxNewTokens, signal });
+    this.#metrics = metrics;
+    await this.#met.add(samples.map(({ sample, subject }) => asked(experiment.scorer, { sample, ...subject })));
+    run.write('evaluations', step, samples.map(answerRecord));
+    run.log({ type: 'eval', step, metrics, n: validation.length });
+    onEvent({ kind: 'eval', step, metrics });
+    this.#evaluates = false;
+  }
+
+  get #progress(): Progress {
+    return { cursor: this.#finished, forms: this.#forms, evaluates: this.#evaluates };
+  }
+
+  #save(best?: { metric: string; value: number }): Promise<void> {
+    return this.#checkpoints.save(this.#step, this.#progress, best);
+  }
+
+  #warn(message: string): void {
+    this.#training.run.log({ type: 'warning', step: this.#step, message });
+    this.#training.onEvent({ kind: 'warning', message: `step ${this.#step}: ${message}` });
+  }
+
+  #logFailure(error: unknown): void {
+    try {
+      this.#training.run.log({ type: 'end', step: this.#step, reason: 'failed', message: messageOf(error) });
+    } catch {
+      // A log that cannot be written must not hide why the run failed.
+    }
+  }
+}
+
+/** What a resumed run has reached, and the steps that it has made. */
+function pastOf(directory: string): { last: Metrics; steps: Metrics[] } {
+  const events = readEvents(join(directory, 'events.jsonl'));
+  const last = events.findLast(({ type }) => type === 'eval' || type === 'step');
+  const steps = events.flatMap((event) => (event.type === 'step' ? [event.metrics] : []));
+  return { last: last && 'metrics' in last ? last.metrics : {}, steps };
+}
+
+/** Adds the number of the step to a UserError. */
+function inStep(step: number, error: unknown): unknown {
+  if (!(error instanceof UserError)) return error;
+  const { reason, where, remedy } = error;
+  return new UserError(reason, { where: `step ${step}${where ? `, ${where}` : ''}`, remedy, cause: error });
+}

@@ -1,0 +1,67 @@
+/** The vocabulary of a training: what it is made of, what it tells while it runs, what a checkpoint of it holds. */
+import type { Config } from '../config/schema.ts';
+import type { CursorState } from '../data/cursor.ts';
+import type { Frames } from '../data/images.ts';
+import type { DownloadProgress } from '../hub/model.ts';
+import type { FormHistory } from '../label/align.ts';
+import type { Policy } from '../policy.ts';
+import type { Experiment } from '../question/experiment.ts';
+import type { ModelPrint } from '../question/model-print.ts';
+import type { DataPrints } from '../question/resume.ts';
+import type { Checkpoint } from '../run/checkpoint.ts';
+import type { Profile, ProfileSummary } from '../run/profile.ts';
+import type { Run } from '../run/run.ts';
+import type { Samples } from '../types.ts';
+
+export type Metrics = Readonly<Record<string, number>>;
+
+export type TrainEvent =
+  | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly metrics: Metrics }
+  | { readonly kind: 'eval'; readonly step: number; readonly metrics: Metrics }
+  | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
+  | ({ readonly kind: 'profile' } & ProfileSummary)
+  | { readonly kind: 'warning'; readonly message: string }
+  | {
+      readonly kind: 'prepare';
+      readonly what: 'lines' | 'images' | 'labels' | 'samples';
+      readonly done: number;
+      readonly total: number;
+    }
+  | { readonly kind: 'download'; readonly progress: DownloadProgress };
+
+export interface TrainResult {
+  /** The run directory. */
+  readonly run: string;
+  readonly steps: number;
+  /** Of the last evaluation; without one, of the last step. */
+  readonly metrics: Metrics;
+  readonly interrupted: boolean;
+}
+
+/** Everything that the steps of a training need. */
+export interface Training {
+  readonly config: Config;
+  readonly policy: Policy;
+  readonly experiment: Experiment;
+  readonly samples: Samples;
+  readonly validation: Samples;
+  /** Sizes of the images of both. */
+  readonly frames: Frames;
+  readonly prints: DataPrints;
+  readonly modelPrint: ModelPrint;
+  readonly run: Run;
+  readonly checkpoint: Checkpoint | undefined;
+  readonly profile: Profile | undefined;
+  readonly onEvent: (event: TrainEvent) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What a checkpoint holds beside tensors. */
+export interface Progress {
+  readonly cursor: CursorState;
+  readonly forms: FormHistory;
+  readonly data?: DataPrints | undefined;
+  readonly model?: ModelPrint | undefined;
+  /** The step is still to be evaluated. */
+  readonly evaluates?: boolean | undefined;
+}
