@@ -133,4 +133,4 @@ export function said(config: Config): (readonly [string, unknown])[] {
 
 /** Those among them that decide what is asked and how answers are scored, but for the length of answers. */
 export const saidOfQuestions = (config: Config): (readonly [string, unknown])[] =>
-  said(config).filter(([key]) => /^(data|tasks)\.|^(thinking|device|precision)$/.test(key));
+  said(config).filter(([key]) => key !== 'data.train' && /^(data|tasks)\.|^(thinking|device|precision)$/.test(key));

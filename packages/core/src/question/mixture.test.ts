@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { checkData } from '../check.ts';
-import { said } from '../compare/decisive.ts';
+import { said, saidOfQuestions } from '../compare/decisive.ts';
 import { changedKeys, configToYaml, loadConfig, parseConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { cursorOf, DataCursor } from '../data/cursor.ts';
@@ -229,4 +229,6 @@ test('a list reads back, counts by weights and not by folders', () => {
   expect(changedKeys(one, load('x', 2)).map(({ key }) => key)).toEqual(['data.train']);
   expect(said(load('y', 3))).toEqual(said(one));
   expect(said(load('x', 2))).not.toEqual(said(one));
+  // The model before training answers the same.
+  expect(saidOfQuestions(load('x', 2))).toEqual(saidOfQuestions(one));
 });
