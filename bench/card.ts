@@ -12,7 +12,7 @@ import { parseArgs, promisify } from 'node:util';
 
 import sharp from 'sharp';
 
-import { shapesOf3B, writeCheckpoint, type ConfigJson } from './checkpoint.ts';
+import { shapesOf3B, shapesOf7B, writeCheckpoint, type ConfigJson } from './checkpoint.ts';
 import { Peer, type Step } from './peer.ts';
 import { python, writeWorkload } from './workloads.ts';
 
@@ -45,18 +45,7 @@ const ids = Object.fromEntries(Object.entries(tiny).filter(([key]) => key.endsWi
 const shapes: Readonly<Record<string, ConfigJson>> = {
   tiny,
   '3b': { ...shapesOf3B, ...ids },
-  '7b': {
-    ...shapesOf3B,
-    ...ids,
-    hidden_size: 3584,
-    intermediate_size: 18_944,
-    num_hidden_layers: 28,
-    num_attention_heads: 28,
-    num_key_value_heads: 4,
-    tie_word_embeddings: false,
-    vocab_size: 152_064,
-    vision_config: { ...shapesOf3B.vision_config, out_hidden_size: 3584 },
-  },
+  '7b': { ...shapesOf7B, ...ids },
 };
 
 async function prepare(): Promise<string> {

@@ -4,6 +4,7 @@
 
 #ifdef VISURF_CUDA_HEADERS
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
@@ -15,12 +16,17 @@ namespace {
 #ifdef VISURF_CUDA_HEADERS
 
 struct Recording {
+  explicit Recording(c10::Device device) : device(device) {}
+
+  // libtorch records, and launches, on the device that is current.
+  c10::Device device;
   at::cuda::CUDAGraph graph;
   // The caller's, while what is asked is noted in another: the default stream cannot be recorded.
   std::optional<c10::cuda::CUDAStream> caller;
 
   void end() {
     if (!caller) return;
+    const c10::DeviceGuard guard(device);
     const auto back = [&] { c10::cuda::setCurrentCUDAStream(*std::exchange(caller, std::nullopt)); };
     try {
       graph.capture_end();
@@ -53,8 +59,9 @@ Napi::Value beginRecording(const Napi::CallbackInfo& info) {
     auto& state = State::of(info.Env());
     const c10::Device named(info[0].As<Napi::String>().Utf8Value());
     const c10::Device device(named.type(), named.has_index() ? named.index() : c10::cuda::current_device());
+    const c10::DeviceGuard guard(device);
     c10::cuda::device_synchronize();
-    auto recording = std::make_shared<Recording>();
+    auto recording = std::make_shared<Recording>(device);
     recording->caller = c10::cuda::getCurrentCUDAStream(device.index());
     c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(false, device.index()));
     // Other threads may ask the device for memory meanwhile.
@@ -69,7 +76,11 @@ void endRecording(const Napi::CallbackInfo& info) {
 }
 
 void replay(const Napi::CallbackInfo& info) {
-  guarded(info.Env(), "replay", [&] { recordingAt(info).graph.replay(); });
+  guarded(info.Env(), "replay", [&] {
+    auto& recording = recordingAt(info);
+    const c10::DeviceGuard guard(recording.device);
+    recording.graph.replay();
+  });
 }
 
 #else

@@ -259,11 +259,12 @@ function decodeRecorded(
     options.temperature === 0 ? rows.map(() => 0) : noiseAt(rows, at + i, options),
   );
   const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden);
-  const together = options.onToken ? 1 : readEvery;
+  // Where a window ends no row may be asked for a token that it does not need.
+  const together = options.onToken || model.config.text.slidingWindow !== undefined ? 1 : readEvery;
   return {
     advance: (from, most) => {
       const count = Math.min(together, most);
-      requireVisible(decoding.prefix + from + count, model.config);
+      requireVisible(decoding.prefix + from + count - 1, model.config);
       return recorded.advance(count);
     },
     [Symbol.dispose]: () => recorded[Symbol.dispose](),
