@@ -1,9 +1,10 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
+import { decodeAttention, packedAttention, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
+import { forkKeys, keyed, type LayerState } from './layer-state.ts';
 import { Projection, projectGated, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
@@ -53,10 +54,10 @@ class SelfAttention extends nn.Module {
   }
 
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState] {
     const [q, k, v] = this.#project(x, rotation, from);
     const attended = this.o_proj.forward(packedAttention([q, k, v], layout, this.q_proj._precision));
-    return [attended, { keys: k.transpose(1, 2), values: v.transpose(1, 2) }];
+    return [attended, keysToDecode(k, v)];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
@@ -86,6 +87,12 @@ class SelfAttention extends nn.Module {
     return [split(q, heads), split(k, keyValueHeads), split(v, keyValueHeads)];
   }
 }
+
+/** What decoding reads of keys and values [B, L, KV, d]. */
+export const keysToDecode = (keys: Tensor, values: Tensor): LayerState => ({
+  keys: keys.permute(0, 2, 3, 1).contiguous(),
+  values: values.transpose(1, 2).contiguous(),
+});
 
 const isSmall = (projections: readonly Projection[]): boolean =>
   projections.reduce((sum, { weight }) => sum + weight.numel, 0) <= decodeWholeBelow;
@@ -123,18 +130,20 @@ class Mlp extends nn.Module {
 /** A layer as the decoder runs it. */
 export interface DecoderBlock extends nn.Module {
   /**
-   * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
-   * where nobody asks for them.
+   * x [B, L, D] to [B, L - from, D]: places before `from` give only what later ones remember of them. That is enough of
+   * the last layer, where nobody asks for them.
    */
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues];
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState];
   /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
   packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor;
-  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
+  /** The state of K responses of so many tokens to each prompt, of those of the prompts after `prefill`. */
+  fork(prefix: LayerState, responses: number, tokens: number): LayerState;
+  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`, or moves it on. */
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: functional.DecodingCache,
-    own: functional.DecodingCache,
+    prefix: LayerState,
+    own: LayerState,
     at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor;
@@ -174,7 +183,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     this.mlp = new Mlp(config);
   }
 
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState] {
     const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, layout, from);
     return [this.#feedForward(placesFrom(x, from).add(attended)), cache];
   }
@@ -182,16 +191,19 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, from);
     return this.#feedForward(placesFrom(x, from).add(attended));
   }
+  fork(prefix: LayerState, responses: number, tokens: number): LayerState {
+    return forkKeys(keyed(prefix), responses, tokens);
+  }
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: functional.DecodingCache,
-    own: functional.DecodingCache,
+    prefix: LayerState,
+    own: LayerState,
     at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
-    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
+    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, keyed(prefix), keyed(own), at, padding)));
   }
 
   startDecoding(pack: boolean): void {
@@ -245,8 +257,8 @@ export class Decoder extends nn.Module {
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: readonly functional.DecodingCache[],
-    own: readonly functional.DecodingCache[],
+    prefix: readonly LayerState[],
+    own: readonly LayerState[],
     at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
@@ -255,7 +267,9 @@ export class Decoder extends nn.Module {
       if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
       return { layer, prefix: shared, own: mine };
     });
-    const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
+    const whole = caches.flatMap(({ layer, prefix: shared, own: mine }) =>
+      layer._whole ? { prefix: keyed(shared), own: keyed(mine), weights: layer._whole } : [],
+    );
     if (whole.length === caches.length && typeof at === 'number') {
       return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
     }

@@ -24,6 +24,7 @@ import { Decoder } from './decoder.ts';
 import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
+import { roomIn, type LayerState } from './layer-state.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
@@ -32,8 +33,10 @@ import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer, [B, KV, d, L] and [B, KV, L, d]. */
-  readonly caches: readonly functional.DecodingCache[];
+  /** One per layer. */
+  readonly caches: readonly LayerState[];
+  /** L: tokens of the prompts, with padding. */
+  readonly tokens: number;
   /** Hidden state that predicts the first token, after the final norm: [B, D]. */
   readonly last: Tensor;
   /** Additive mask over padding, [B, 1, 1, 1, 1, L]; undefined when all prompts are equally long. */
@@ -233,13 +236,12 @@ export class QwenVL extends nn.Module {
     const features = this.#encodeImages(prompts, freeingInputs)?.features;
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-    const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
+    const caches = this.model.layers.map((layer, i): LayerState => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const [next, cache] = scope(() => {
         const [x, ...beside] = flow;
-        const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-        const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
-        return [takeUp([stream, ...beside], places), own] as const;
+        const [stream, state] = layer.prefill(x, rotation, layout, first);
+        return [takeUp([stream, ...beside], places), state] as const;
       });
       disposeBut(next, flow);
       flow = next;
@@ -248,27 +250,33 @@ export class QwenVL extends nn.Module {
     const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
     return {
       caches,
+      tokens: length,
       last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
       padding: padding && this.#inDtype(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
       nextPositions: prompts.map(nextPosition),
     };
   }
 
+  /** What K responses of so many tokens to each prompt begin with, one per layer. */
+  fork({ caches }: Pick<Prefilled, 'caches'>, responses: number, tokens: number): LayerState[] {
+    return this.model.layers.map((layer, i) => scope(() => layer.fork(caches[i]!, responses, tokens)));
+  }
+
   /**
-   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, [B, KV, K, d, capacity]
-   * and [B, KV, K, capacity, d] per layer; `positions` of the prompts' new tokens, [B].
+   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, one per layer; `positions`
+   * of the prompts' new tokens, [B].
    * @returns hidden states after the final norm, [B * K, D]
    */
   decode(
     tokens: ArrayLike<number>,
     positions: readonly number[],
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     at: number,
   ): Tensor {
     const batch = tokens.length / responses;
-    requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
+    requireVisible(prefix.tokens + at + 1, this._config);
     const step = (): Tensor => {
       const rotation = this.rotationOf(positions, [batch, 1]);
       const ids = this.#indices(Array.from(tokens));
@@ -288,8 +296,8 @@ export class QwenVL extends nn.Module {
     tokens: Tensor,
     rotation: Rotation,
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     index: Tensor,
   ): Tensor {
     const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
@@ -300,8 +308,8 @@ export class QwenVL extends nn.Module {
     tokens: Tensor,
     rotation: Rotation,
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     at: number | NextPlace,
   ): Tensor {
     const rows = tokens.size(0);
@@ -315,10 +323,10 @@ export class QwenVL extends nn.Module {
 
   #place(
     index: Tensor,
-    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    { tokens, padding }: Pick<Prefilled, 'tokens' | 'padding'>,
+    own: readonly LayerState[],
   ): NextPlace {
-    return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
+    return placeAt(index, padding, tokens, roomIn(own) ?? 0, this.dtype);
   }
 
   /** Of text at such positions, the same on all three axes: cos and sin [...shape, 1, d] on the model's device. */
