@@ -67,7 +67,12 @@ export function forkKeys({ keys, values }: functional.DecodingCache, responses: 
 export function forkRecurrence(state: Recurrence, responses: number): Recurrence {
   const each = (x: Tensor): Tensor => {
     const [batch, ...rest] = x.shape as [number, ...number[]];
-    return x.unsqueeze(1).unsqueeze(1).expand(batch, 1, responses, ...rest).clone().contiguous();
+    return x
+      .unsqueeze(1)
+      .unsqueeze(1)
+      .expand(batch, 1, responses, ...rest)
+      .clone()
+      .contiguous();
   };
   return { tail: each(state.tail), sums: each(state.sums) };
 }
