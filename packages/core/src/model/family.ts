@@ -29,6 +29,23 @@ export interface PixelArea {
   readonly maxPixels: number;
 }
 
+/**
+ * How a video becomes tokens. `clip`: frames are resized each by itself, all patches stand together, and `interval` says
+ * how many positions lie between two temporal patches that last so many seconds. `timed`: limits of area hold for all
+ * frames together, and every temporal patch stands like an image behind the second at which it is seen.
+ */
+export type Videos =
+  | {
+      readonly kind: 'clip';
+      readonly interval: (seconds: number, tokensPerSecond: number | undefined) => number;
+    }
+  | {
+      readonly kind: 'timed';
+      /** Control tokens around a temporal patch. */
+      readonly start: string;
+      readonly end: string;
+    };
+
 export interface Family {
   /** `model_type` of config.json, and the name of the folder. */
   readonly name: string;
@@ -43,8 +60,7 @@ export interface Family {
   readonly processor: Processor;
   /** Units in which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
   readonly coordinates: 'resized' | 'thousandths';
-  /** Positions between two temporal patches of a video whose patches last so many seconds. */
-  readonly interval: (seconds: number, tokensPerSecond: number | undefined) => number;
+  readonly videos: Videos;
   readonly tokens: {
     /** Ids of the placeholders, where config.json does not say them. */
     readonly image: number;

@@ -24,6 +24,10 @@ export interface VisionConfig {
   readonly ropeTheta: number;
   /** Positions per second of video; undefined where frames simply count up. */
   readonly tokensPerSecond: number | undefined;
+  /** Rows and columns of the table of learned positions; undefined where there is none. */
+  readonly positionSide?: number;
+  /** Blocks whose output is also merged, and added to the decoder's first layers. */
+  readonly deepstack?: readonly number[];
 }
 
 /** What files of several families say, by their names and defaults. */

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
 import { fileError, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
-import type { Frame, Prompt } from '../types.ts';
+import type { Frame, Grid, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
@@ -16,7 +16,8 @@ import { promptPositions } from './positions.ts';
 import { frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
-import { VisualReader, type Visual } from './visuals.ts';
+import { timesOf, withTimes } from './timed.ts';
+import { VisualReader, type StillImage, type Video } from './visuals.ts';
 
 export interface EncoderOptions {
   /** Limits in place of the checkpoint's own. */
@@ -110,7 +111,9 @@ export class PromptEncoder {
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels, stretchedTo: side } = parts.options;
     const limits = { ...IMAGE_LIMITS, maxPixels };
-    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, { limits, side });
+    const framesTogether = parts.family.videos.kind === 'timed';
+    const reading = { limits, side, framesTogether };
+    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, reading);
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -159,7 +162,7 @@ export class PromptEncoder {
         mergeSize: settings.mergeSize,
         videos: {
           id: model.video_token_id,
-          gridThw: videoGridThw,
+          gridThw: videos.flatMap((each) => this.#runs(each)),
           intervals: videos.map((each) => this.#interval(each)),
         },
       }),
@@ -179,7 +182,7 @@ export class PromptEncoder {
     const { stretchedTo: side } = options;
     const sizes = input.images.map(sizeOf);
     const shown = sizes.map((size) => smartResize(side === undefined ? size : { width: side, height: side }, settings));
-    const visuals = shown.map((size): Seen => ({ kind: 'image', grid: gridOf(size, settings) }));
+    const visuals = shown.map((size): Still => ({ kind: 'image', grid: gridOf(size, settings) }));
     const limit = options.maxPromptTokens ?? Infinity;
     const most = mostTokens(rendered) + this.#tokens(visuals);
     if (most > limit) this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
@@ -194,22 +197,37 @@ export class PromptEncoder {
 
   /** Tokens of images and videos. */
   #tokens(visuals: readonly Seen[]): number {
-    return visuals.reduce((sum, each) => sum + this.#count(each), 0);
+    return visuals.reduce((sum, { grid }) => sum + this.#count(grid), 0);
   }
 
-  #count({ grid: [t, h, w] }: Seen): number {
+  #count([t, h, w]: Grid): number {
     return (t * h * w) / this.#parts.settings.mergeSize ** 2;
+  }
+
+  /** Runs of placeholders that it takes in the prompt. */
+  #runs({ kind, grid: [t, h, w] }: Seen): Grid[] {
+    const isTimed = kind === 'video' && this.#parts.family.videos.kind === 'timed';
+    return isTimed ? Array.from({ length: t }, () => [1, h, w] as const) : [[t, h, w]];
   }
 
   #expand(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): number[] {
     const { tokenizer, model } = this.#parts;
     const counts = (kind: Seen['kind']) =>
-      visuals.filter((each) => each.kind === kind).map((each) => this.#count(each));
+      visuals.flatMap((each) => (each.kind === kind ? this.#runs(each).map((run) => this.#count(run)) : []));
     const placeholders = new Map([
       [model.image_token_id, { what: 'image', counts: counts('image') }],
       [model.video_token_id, { what: 'video', counts: counts('video') }],
     ]);
-    return expand(tokenizer.encodePieces(pieces), placeholders, where);
+    return expand(tokenizer.encodePieces(this.#withTimes(pieces, visuals, where)), placeholders, where);
+  }
+
+  #withTimes(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): readonly Piece[] {
+    const { family, model, tokenizer, videoSettings } = this.#parts;
+    const videos = visuals.filter((each) => each.kind === 'video');
+    if (family.videos.kind !== 'timed' || videos.length === 0) return pieces;
+    const video = tokenizer.tokenOf(model.video_token_id) ?? '';
+    const times = videos.map(({ count, fps }) => timesOf(count, fps, videoSettings.temporalPatchSize));
+    return withTimes(pieces, times, { ...family.videos, video }, where);
   }
 
   /** Texts of messages hold no placeholder: what the template writes around them is looked at once. */
@@ -240,9 +258,10 @@ export class PromptEncoder {
   }
 
   /** Positions between two temporal patches. */
-  #interval({ seconds }: { readonly seconds: number }): number {
-    const { family, model } = this.#parts;
-    return family.interval(seconds, model.vision_config?.tokens_per_second);
+  #interval({ fps }: { readonly fps: number }): number {
+    const { family, model, videoSettings } = this.#parts;
+    if (family.videos.kind === 'timed') return 1;
+    return family.videos.interval(videoSettings.temporalPatchSize / fps, model.vision_config?.tokens_per_second);
   }
 
   #frame({ originalWidth, originalHeight, pixels }: PreparedImage): Frame {
@@ -263,7 +282,8 @@ export class PromptEncoder {
 }
 
 /** An image or a video as far as its tokens are concerned. */
-type Seen = Pick<Visual, 'kind' | 'grid'>;
+type Still = Pick<StillImage, 'kind' | 'grid'>;
+type Seen = Still | Pick<Video, 'kind' | 'grid' | 'fps' | 'count'>;
 
 /** Texts that templates write around messages, of which it is known that they have their places. */
 const REMEMBERED = 1000;

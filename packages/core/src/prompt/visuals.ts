@@ -5,22 +5,23 @@ import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
 import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
-import { smartResize } from './resize.ts';
+import { smartResize, videoSize, type Size } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
 
-interface StillImage {
+export interface StillImage {
   readonly kind: 'image';
   readonly file: string;
   readonly grid: Grid;
   readonly image: PreparedImage;
 }
 
-interface Video {
+export interface Video {
   readonly kind: 'video';
   readonly grid: Grid;
   readonly frames: readonly Pixels[];
-  /** Seconds of a temporal patch. */
-  readonly seconds: number;
+  /** Frames, before the last one is repeated. */
+  readonly count: number;
+  readonly fps: number;
 }
 
 export type Visual = StillImage | Video;
@@ -28,6 +29,8 @@ export type Visual = StillImage | Video;
 /** How images are read. */
 interface Reading {
   readonly limits: ImageLimits;
+  /** Whether limits of area hold for all frames of a video together. */
+  readonly framesTogether?: boolean;
   /** Of the square that they are stretched to first; unset: they are not. */
   readonly side?: number | undefined;
 }
@@ -78,14 +81,25 @@ export class VisualReader {
   }
 
   async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#reading));
+    const image = await this.#cache.get(file, (path) =>
+      prepare(path, (size) => smartResize(size, this.#images), this.#reading),
+    );
     return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
   async #readVideo({ video, fps }: VideoPart): Promise<Video> {
+    const { limits, framesTogether } = this.#reading;
+    if (framesTogether && video.length < this.#videos.temporalPatchSize) {
+      throw new UserError(`a video of ${video.length} frame`, {
+        where: video[0],
+        remedy: `The model takes ${this.#videos.temporalPatchSize} frames or more: give a still one as an image.`,
+      });
+    }
     const frames: PreparedImage[] = [];
+    const sizeOf = (size: Size): Size =>
+      framesTogether ? videoSize(size, video.length, this.#videos) : smartResize(size, this.#videos);
     for (const file of video) {
-      const frame = await prepare(file, this.#videos, { limits: this.#reading.limits });
+      const frame = await prepare(file, sizeOf, { limits });
       const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
       if (frame.originalWidth !== width || frame.originalHeight !== height) {
         throw new UserError(
@@ -96,14 +110,13 @@ export class VisualReader {
       frames.push(frame);
     }
     const pixels = frames.map((frame) => frame.pixels);
-    const seconds = this.#videos.temporalPatchSize / fps;
-    return { kind: 'video', frames: pixels, grid: videoGridOf(pixels, this.#videos), seconds };
+    return { kind: 'video', frames: pixels, count: pixels.length, grid: videoGridOf(pixels, this.#videos), fps };
   }
 }
 
-async function prepare(file: string, settings: ImageSettings, { limits, side }: Reading): Promise<PreparedImage> {
+async function prepare(file: string, sizeOf: (size: Size) => Size, { limits, side }: Reading): Promise<PreparedImage> {
   const decoded = await decodeImage(file, limits);
   const shown = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
-  const pixels = resizePixels(shown, smartResize(side === undefined ? decoded.full : shown, settings));
+  const pixels = resizePixels(shown, sizeOf(side === undefined ? decoded.full : shown));
   return { pixels, originalWidth: decoded.full.width, originalHeight: decoded.full.height };
 }
