@@ -4,7 +4,19 @@
  */
 import { describe, expect, test } from 'vitest';
 
-import { cat, functional, Generator, grad, info, randn, stack, tensor, zeros, type DType, type Tensor } from './index.ts';
+import {
+  cat,
+  functional,
+  Generator,
+  grad,
+  info,
+  randn,
+  stack,
+  tensor,
+  zeros,
+  type DType,
+  type Tensor,
+} from './index.ts';
 
 const { addProduct, decodeAttention, decodeLayers, deltaRule, deltaToken, linear, packedAttention } = functional;
 const { rmsNorm, rotate, sample, swiglu } = functional;
@@ -301,32 +313,37 @@ describe.each(dtypes)('in %s', (dtype) => {
     });
   });
 
-  test.each([1, 2, 63, 64, 65, 130])('the gated delta rule of %i tokens in chunks, as one token after the other', (tokens) => {
-    for (const [rows, keyHeads, groups, dk, dv] of [
-      [1, 1, 1, 3, 5],
-      [2, 2, 2, 8, 16],
-    ] as const) {
-      const heads = keyHeads * groups;
-      const inputs = [
-        ...[unit(make(dtype, rows, tokens, keyHeads, dk)), unit(make(dtype, rows, tokens, keyHeads, dk))],
-        make(dtype, rows, tokens, heads, dv),
-        // Some chunks decay to less than the smallest number.
-        make(dtype, rows, tokens, heads).square().mul(-3),
-        make(dtype, rows, tokens, heads).sigmoid(),
-        make(dtype, rows, heads, dk, dv),
-      ];
-      const both = (rule: (...inputs: Tensor[]) => [Tensor, Tensor]) => (...each: Tensor[]) => {
-        const [out, state] = rule(...each);
-        return cat([out.reshape(-1), state.reshape(-1)]);
-      };
-      expectSameWithGradients(
-        both((q, k, v, g, beta, state) => deltaRule({ q: q!, k: k!, v: v!, g: g!, beta: beta! }, state)),
-        both((...each) => deltaChain(each)),
-        inputs.map((each) => each.detach()),
-        dtype,
-      );
-    }
-  });
+  test.each([1, 2, 63, 64, 65, 130])(
+    'the gated delta rule of %i tokens in chunks, as one token after the other',
+    (tokens) => {
+      for (const [rows, keyHeads, groups, dk, dv] of [
+        [1, 1, 1, 3, 5],
+        [2, 2, 2, 8, 16],
+      ] as const) {
+        const heads = keyHeads * groups;
+        const inputs = [
+          ...[unit(make(dtype, rows, tokens, keyHeads, dk)), unit(make(dtype, rows, tokens, keyHeads, dk))],
+          make(dtype, rows, tokens, heads, dv),
+          // Some chunks decay to less than the smallest number.
+          make(dtype, rows, tokens, heads).square().mul(-3),
+          make(dtype, rows, tokens, heads).sigmoid(),
+          make(dtype, rows, heads, dk, dv),
+        ];
+        const both =
+          (rule: (...inputs: Tensor[]) => [Tensor, Tensor]) =>
+          (...each: Tensor[]) => {
+            const [out, state] = rule(...each);
+            return cat([out.reshape(-1), state.reshape(-1)]);
+          };
+        expectSameWithGradients(
+          both((q, k, v, g, beta, state) => deltaRule({ q: q!, k: k!, v: v!, g: g!, beta: beta! }, state)),
+          both((...each) => deltaChain(each)),
+          inputs.map((each) => each.detach()),
+          dtype,
+        );
+      }
+    },
+  );
 
   test('of what the rule gives only a part takes a gradient, and only what is trained gets one', () => {
     const [q, k, v] = [make(dtype, 1, 3, 1, 2), make(dtype, 1, 3, 1, 2), make(dtype, 1, 3, 1, 2)].map(unit) as [Tensor, Tensor, Tensor]; // prettier-ignore
@@ -339,7 +356,7 @@ describe.each(dtypes)('in %s', (dtype) => {
     expectSame(found!, expected!, dtype);
   });
 
-  test.each([1, 3, 4])('a token of a gated delta net behind a convolution over %i', (taps) => {
+  test.each([2, 3, 4])('a token of a gated delta net behind a convolution over %i', (taps) => {
     for (const [rows, keyHeads, groups, dk, dv] of [
       [1, 1, 1, 3, 5],
       [3, 2, 3, 16, 17],
@@ -355,7 +372,11 @@ describe.each(dtypes)('in %s', (dtype) => {
       const weights = { taps: make(dtype, taps, channels), norm: make(dtype, dv), eps: 1e-6 };
       const state = { tail: make(dtype, rows, taps - 1, channels), sums: make(dtype, rows, heads, dk, dv) };
       const window = cat([state.tail, token.mixed.unsqueeze(1)], 1);
-      const [q, k, v] = window.mul(weights.taps).sum(1).silu().split([keyHeads * dk, keyHeads * dk, heads * dv], -1);
+      const [q, k, v] = window
+        .mul(weights.taps)
+        .sum(1)
+        .silu()
+        .split([keyHeads * dk, keyHeads * dk, heads * dv], -1);
       const wide = (each: Tensor | undefined, count: number, size: number): Tensor => each!.view(rows, 1, count, size);
       const each = [unit(wide(q, keyHeads, dk)).mul(dk ** -0.5), unit(wide(k, keyHeads, dk)), wide(v, heads, dv)];
       const [read, sums] = deltaChain([...each, token.g.unsqueeze(1), token.beta.unsqueeze(1), state.sums]);

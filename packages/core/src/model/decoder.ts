@@ -8,9 +8,10 @@ import { forkKeys, keyed, type LayerState } from './layer-state.ts';
 import { Projection, projectGated, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
-const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
+/** x [B, S, ..] from that place on. */
+export const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
 
-const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
+export const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
   cos: placesFrom(cos, from).contiguous(),
   sin: placesFrom(sin, from).contiguous(),
 });
@@ -114,7 +115,7 @@ const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): b
   weight.dtype === dtype &&
   /^float(32|64)$/.test(dtype);
 
-class Mlp extends nn.Module {
+export class Mlp extends nn.Module {
   readonly gate_proj: Projection;
   readonly up_proj: Projection;
   readonly down_proj: Projection;
@@ -262,7 +263,8 @@ export class Decoder extends nn.Module {
     super();
     this.embed_tokens = new nn.Embedding(config.vocabularySize, config.hiddenSize);
     this.layers = Array.from({ length: config.layers }, (_, i) => family.layer(config, i));
-    this.norm = new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
+    this.norm =
+      family.norm?.(config.hiddenSize, config.rmsNormEps) ?? new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
   }
 
   /** One new token of each of K responses per prompt: x [B, K, D], through all layers. It takes place `at` of `own`. */

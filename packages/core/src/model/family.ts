@@ -3,6 +3,8 @@
  * parts of this folder, prompt/ and plan/ read the family instead of asking which one it is. A new family is a folder in
  * families/ and a line in its index.ts.
  */
+import type { nn } from '@visurf/torch';
+
 import type { ModelShape } from './config.ts';
 import type { DecoderBlock } from './decoder.ts';
 import type { Keys } from './keys.ts';
@@ -56,6 +58,8 @@ export interface Family {
   readonly readConfig: (file: unknown) => ModelShape;
   /** Names of tensors in files and in the reference's memory. */
   readonly keys: Keys;
+  /** Tensors of files that the model has no part for: they are not read, and what is written is without them. */
+  readonly ignored?: RegExp;
 
   readonly processor: Processor;
   /** Units in which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
@@ -73,6 +77,8 @@ export interface Family {
 
   readonly tower: (config: VisionConfig) => Tower;
   readonly layer: (config: TextConfig, index: number) => DecoderBlock;
+  /** The norm behind the decoder's last layer, where it is no plain RMSNorm. */
+  readonly norm?: (width: number, eps: number) => nn.RMSNorm;
   /** What one block leaves behind for its gradient, per row. */
   readonly kept: {
     /** What a decoder layer keeps, beside its attention. */

@@ -33,8 +33,8 @@ export class GatedAttention extends nn.Module {
 
   constructor(config: TextConfig) {
     super();
-    const { hiddenSize, heads, keyValueHeads, headSize, rmsNormEps } = config;
-    const plain = { bias: false };
+    const { hiddenSize, heads, keyValueHeads, headSize, rmsNormEps, attentionBias: bias } = config;
+    const plain = { bias };
     this._config = config;
     // Of every head, its query and then its gate.
     this.q_proj = new Projection(hiddenSize, 2 * heads * headSize, plain);
@@ -80,8 +80,7 @@ export class GatedAttention extends nn.Module {
       from === 0
         ? projectTogether([this.q_proj, this.k_proj, this.v_proj], x)
         : [this.q_proj.forward(placesFrom(x, from)), ...projectTogether([this.k_proj, this.v_proj], x)];
-    const split = (each: Tensor, count: number): Tensor =>
-      each.to(x.dtype).view(each.size(0), each.size(1), count, -1);
+    const split = (each: Tensor, count: number): Tensor => each.to(x.dtype).view(each.size(0), each.size(1), count, -1);
     const [query, gate] = split(asked!, heads).split([headSize, headSize], -1) as [Tensor, Tensor];
     return {
       q: this.#ordered(this.q_norm.forward(query)),
@@ -99,7 +98,12 @@ export class GatedAttention extends nn.Module {
     const { headSize, rotarySize = headSize } = this._config;
     if (rotarySize === headSize) return x;
     const [turned, rest] = [rotarySize / 2, (headSize - rotarySize) / 2];
-    const [first, second, third, fourth] = x.split([turned, turned, rest, rest], -1) as [Tensor, Tensor, Tensor, Tensor];
+    const [first, second, third, fourth] = x.split([turned, turned, rest, rest], -1) as [
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     return cat([first, third, second, fourth], -1);
   }
 

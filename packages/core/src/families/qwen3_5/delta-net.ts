@@ -10,7 +10,8 @@ import { callOp, cat, functional, nn, tensor, zeros, type Tensor } from '@visurf
 import type { Layout } from '../../model/attention.ts';
 import { forkRecurrence, type Recurrence } from '../../model/layer-state.ts';
 import { Projection, projectTogether } from '../../model/projection.ts';
-import type { RecurrentConfig, TextConfig } from '../../model/text-config.ts';
+import type { RecurrentConfig } from '../../model/recurrent-config.ts';
+import type { TextConfig } from '../../model/text-config.ts';
 
 /** Inside the root of a length, as in the reference. */
 const lengthEps = 1e-6;
@@ -180,7 +181,10 @@ function deltaStep({ q, k, v, g, beta }: functional.DeltaInput, state: Tensor): 
   const keyHeads = k.size(2);
   /** [N Hv, dk, 1] */
   const perValue = (x: Tensor): Tensor =>
-    x.reshape(rows, keyHeads, 1, dk).expand(rows, keyHeads, heads / keyHeads, dk).reshape(rows * heads, dk, 1);
+    x
+      .reshape(rows, keyHeads, 1, dk)
+      .expand(rows, keyHeads, heads / keyHeads, dk)
+      .reshape(rows * heads, dk, 1);
   const key = perValue(k);
   const sums = state.view(rows * heads, dk, dv);
   sums.mul_(g.reshape(-1, 1, 1).exp());
@@ -211,5 +215,8 @@ function tailOf(window: Tensor, lengths: readonly number[] | undefined, reach: n
   }
   const chosen = lengths.flatMap((length, n) => Array.from({ length: reach }, (_, i) => n * places + length + i));
   const index = tensor(chosen, { dtype: 'int64' });
-  return window.reshape(rows * places, channels).indexSelect(0, index).view(rows, reach, channels);
+  return window
+    .reshape(rows * places, channels)
+    .indexSelect(0, index)
+    .view(rows, reach, channels);
 }

@@ -20,9 +20,11 @@ export const qwen35: Family = {
   title: 'Qwen3.5',
   readConfig: readerOf(visionSchema, textRules, tokens),
   keys: referenceOrShort,
+  // Layers that guess the token after the next, for speculative decoding.
+  ignored: /^mtp\./,
   processor: halvesProcessor,
   coordinates: 'thousandths',
-  videos: { kind: 'timed' },
+  videos: { kind: 'timed', start: '<|vision_start|>', end: '<|vision_end|>' },
   tokens,
   template: {},
   tower: (config) => new DeepVisionTower(config),
