@@ -11,10 +11,4 @@ export const textRules: TextRules = {
   recurrent: { keyHeads: 16, valueHeads: 32, keySize: 128, valueSize: 128, taps: 4, fullEvery: 4 },
 };
 
-/** Published files list no blocks of DeepStack; nobody reads those of another model. */
-export const visionSchema = z
-  .looseObject({
-    ...deepVisionFields,
-    deepstack_visual_indexes: z.array(z.int()).max(0, 'this family has no DeepStack').nullish(),
-  })
-  .transform((file) => readDeepVision(file, []));
+export const visionSchema = z.looseObject(deepVisionFields).transform((file) => readDeepVision(file, []));
