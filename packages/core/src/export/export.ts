@@ -81,7 +81,7 @@ function writeModel(policy: Exportable, target: string, dtype: FloatDType, optio
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each) => cast(each, dtype));
-    saveShardedSafetensors(target, byName(weights), options.maxShardBytes);
+    saveShardedSafetensors(target, byName(weights, model.config.family.keys), options.maxShardBytes);
   });
 }
 

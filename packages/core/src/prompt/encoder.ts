@@ -79,6 +79,8 @@ export class PromptEncoder {
   readonly forbiddenIds: readonly number[];
   /** Coordinates in which the model speaks of images. */
   readonly coordinates: Coordinates;
+  /** The beginning of every response that stands in the prompt already, a thought that the template opens; mostly empty. */
+  readonly opening: string;
   readonly #parts: Parts;
   readonly #visuals: VisualReader;
   readonly #placed = new Set<string>();
@@ -107,6 +109,7 @@ export class PromptEncoder {
   constructor(parts: Parts) {
     this.#parts = parts;
     this.tokenizer = parts.tokenizer;
+    this.opening = parts.template.opening;
     this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels, stretchedTo: side } = parts.options;
@@ -241,11 +244,22 @@ export class PromptEncoder {
 
   /**
    * Ids of a whole response as the policy would have said it: nothing in the text is control, and it ends as the chat
-   * template ends a turn.
+   * template ends a turn. A thought that the prompt opens is gone on with, or closed where the text has none.
    */
   encodeResponse(text: string): number[] {
     const { beforeEos, eosId } = this.tokenizer;
-    return [...this.encodeText(text + beforeEos), eosId];
+    return [...this.encodeText(this.#behindOpening(text) + beforeEos), eosId];
+  }
+
+  #behindOpening(text: string): string {
+    if (this.opening === '') return text;
+    const [thought] = /^\s*<think>/.exec(text) ?? [];
+    return thought === undefined ? `\n</think>\n\n${text}` : text.slice(thought.length);
+  }
+
+  /** The text of what the policy said, with what the prompt had said for it. */
+  readResponse(tokens: readonly number[]): string {
+    return this.opening + this.decode(tokens);
   }
 
   /** Ids of text in which nothing is control; nothing is added. */
