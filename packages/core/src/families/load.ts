@@ -86,7 +86,7 @@ const printed = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): Map<string, string> {
   const { text, family } = model.config;
   const tied = text.tiedHead;
-  const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.test(name)));
+  const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.names.test(name)));
   const names = new Map<string, string>();
   const missing: string[] = [];
   for (const [key, { shape }] of model.namedParameters()) {

@@ -59,7 +59,9 @@ export interface Family {
   /** Names of tensors in files and in the reference's memory. */
   readonly keys: Keys;
   /** Tensors of files that the model has no part for: they are not read, and what is written is without them. */
-  readonly ignored?: RegExp;
+  readonly ignored?: { readonly names: RegExp; readonly are: string };
+  /** Parameters that files may hold in float32 beside others in half precision; what is written does, too. */
+  readonly precise?: RegExp;
 
   readonly processor: Processor;
   /** Units in which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */

@@ -20,8 +20,8 @@ export const qwen35: Family = {
   title: 'Qwen3.5',
   readConfig: readerOf(visionSchema, textRules, tokens),
   keys: referenceOrShort,
-  // Layers that guess the token after the next, for speculative decoding.
-  ignored: /^mtp\./,
+  ignored: { names: /^mtp\./, are: 'layers that guess one token further (mtp.*)' },
+  precise: /\.linear_attn\.(A_log|norm\.weight)$/,
   processor: halvesProcessor,
   coordinates: 'thousandths',
   videos: { kind: 'timed', start: '<|vision_start|>', end: '<|vision_end|>' },
