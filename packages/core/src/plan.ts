@@ -19,7 +19,7 @@ import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
-import { decoderLayer, pixelBytes } from './plan/activations.ts';
+import { decoderLayers, pixelBytes } from './plan/activations.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
 import { hasten, planCardTime, reached as shares, type CardTime } from './plan/card.ts';
 import { findMachine, machineNames, machineOfCard, type CardMachine } from './plan/machines.ts';
@@ -100,7 +100,7 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
   const available = options.memory ?? machine?.memory ?? availableMemory() + program;
   const time = machine
-    ? planCardTime(subject, machine, decoderLayer(subject).kept / packedTokens(workload))
+    ? planCardTime(subject, machine, decoderLayers(subject).kept / subject.model.text.layers / packedTokens(workload))
     : planTime(subject, options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops));
   return {
     memory,

@@ -8,7 +8,7 @@ import type { nn } from '@visurf/torch';
 import type { ModelShape } from './config.ts';
 import type { DecoderBlock } from './decoder.ts';
 import type { Keys } from './keys.ts';
-import type { Kept } from './kept.ts';
+import type { Kept, KeptByState } from './kept.ts';
 import type { TextConfig } from './text-config.ts';
 import type { Tower } from './tower.ts';
 import type { VisionConfig } from './vision-config.ts';
@@ -85,6 +85,8 @@ export interface Family {
   readonly kept: {
     /** What a decoder layer keeps, beside its attention. */
     readonly layer: (config: TextConfig, isHalf: boolean) => Kept;
+    /** Likewise a layer with a recurrent state, where there are some. */
+    readonly recurrent?: (config: TextConfig, isHalf: boolean) => KeptByState;
     readonly tower: (config: VisionConfig) => Kept;
   };
 }

@@ -16,6 +16,12 @@ export interface RecurrentConfig {
   readonly taps: number;
 }
 
+/** How many layers of a decoder have keys and values, and how many a state. */
+export function layerCounts(text: { readonly layers: number; readonly recurrent?: RecurrentConfig }) {
+  const recurrent = text.recurrent?.layers.filter(Boolean).length ?? 0;
+  return { attention: text.layers - recurrent, recurrent };
+}
+
 /** The reference's defaults; every so many layers one is attention, where a file lists no layers. */
 export type RecurrentRules = Omit<RecurrentConfig, 'layers'> & { readonly fullEvery: number };
 

@@ -2,7 +2,7 @@
  * Peak memory of a run, in bytes, as the sum of what lives together in its most demanding phase.
  */
 import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
-import { decoderLayer, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
+import { decoderLayers, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
 import { generation } from './generation.ts';
 import type { Part, Parts } from './parts.ts';
 import { packedTokens, type Subject } from './workload.ts';
@@ -90,11 +90,11 @@ function update(subject: Subject, resident: Parts): Parts {
   const { text, vision } = model;
   const { prompts, microBatch } = workload;
   const patches = frozenVision ? 0 : microBatch * workload.patches;
-  const layer = decoderLayer(subject);
+  const layers = decoderLayers(subject);
   const again = config.train.checkpointActivations;
   // What is computed again leaves the stream before every block, and all of one block at a time.
   const streams = text.layers * packedTokens(workload) * text.hiddenSize * float;
-  const decoder = again ? streams + layer.kept : text.layers * layer.kept;
+  const decoder = again ? streams + layers.one : layers.kept;
   const tower = vision.depth * (again ? patches * vision.hiddenSize * float : visionBlock(subject, patches));
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
@@ -111,9 +111,9 @@ function update(subject: Subject, resident: Parts): Parts {
     'activations of the decoder': decoder,
     'activations of the vision tower': tower + (patches > 0 ? 2 * pixelBytes(model, patches) : 0),
   };
-  if (!onCard(subject)) return { ...before, logits: headPass(subject), 'working memory': layer.working };
+  if (!onCard(subject)) return { ...before, logits: headPass(subject), 'working memory': layers.working };
   const held = Object.values({ ...resident, ...before }).reduce((sum, bytes) => sum + bytes, 0);
   const logits = headPass(subject, Math.max(0, (subject.card ?? 0) - context - held));
   // One after the other: logits are gone when the layers' turn comes.
-  return { ...before, logits, 'working memory': Math.max(0, layer.working - logits) };
+  return { ...before, logits, 'working memory': Math.max(0, layers.working - logits) };
 }

@@ -10,7 +10,7 @@ import { keptByBlock } from '../../model/vision.ts';
 import { halvesProcessor, visionTokens } from '../processor.ts';
 import { textRules, visionSchema } from './config.ts';
 import { FullLayer, LinearLayer } from './layer.ts';
-import { keptByLayer } from './kept.ts';
+import { keptByAttention, keptByState } from './kept.ts';
 import { OffsetNorm } from './norm.ts';
 
 const tokens: Family['tokens'] = { image: 248056, video: 248057, vision: visionTokens.vision };
@@ -30,5 +30,5 @@ export const qwen35: Family = {
   tower: (config) => new DeepVisionTower(config),
   layer: (config, index) => (config.recurrent?.layers[index] ? new LinearLayer(config) : new FullLayer(config)),
   norm: (width, eps) => new OffsetNorm(width, eps),
-  kept: { layer: keptByLayer, tower: keptByBlock },
+  kept: { layer: keptByAttention, recurrent: keptByState, tower: keptByBlock },
 };
