@@ -3,8 +3,8 @@
     oracle/run.sh check_export.py
     oracle/python.sh oracle/check_export.py [CHECKPOINT]...
 
-Exports small checkpoints in shards and in bfloat16, trains an adapter on each and merges it (and one that PEFT made), and
-trains all weights. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
+Exports a small checkpoint of each family in shards and in bfloat16, trains an adapter on it, and trains all weights;
+merges adapters that PEFT made. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ import images
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "oracle" / "fixtures"
-CHECKPOINTS = {
-    "tiny-qwen2_5-vl": FIXTURES / "tiny-qwen2_5-vl",
-    "qwen3_5-hub": FIXTURES / "configurations" / "qwen3_5-hub",
-}
+FOLDER = FIXTURES / "tiny-qwen2_5-vl"
+NAMES = ["qwen3_vl-nested", "qwen3_vl-v5", "qwen3_5-hub"]
+CHECKPOINTS = [FOLDER, *(FIXTURES / "configurations" / name for name in NAMES)]
 
 # float32 on both sides; products in bfloat16 are not compared.
 TOLERANCE = 1e-4
@@ -49,7 +48,7 @@ def located(messages: list[dict]) -> list[dict]:
                 if "image" in part:
                     part["image"] = str(images.FOLDER / part["image"])
                 if "video" in part:
-                    part["video"] = [str(images.FOLDER / frame) for frame in part["video"]]
+                    part["video"] = [str(images.FOLDER / file) for file in part["video"]]
     return messages
 
 
@@ -89,7 +88,7 @@ def train(base: pathlib.Path, output: pathlib.Path, scratch: pathlib.Path, *over
     data.write_text(json.dumps(sample) + "\n")
     settings = {
         "model": str(base), "output": str(output), "paradigm": "sft", "steps": 2, "promptsPerStep": 1,
-        "data": {"train": str(data)}, "optimizer": {"learningRate": 1e-2},
+        "data": {"train": str(data), "allowOutside": True}, "optimizer": {"learningRate": 1e-2},
     }  # fmt: skip
     config.write_text(json.dumps(settings))
     visurf("train", config, *overrides)
@@ -97,15 +96,15 @@ def train(base: pathlib.Path, output: pathlib.Path, scratch: pathlib.Path, *over
 
 
 def full(directory: pathlib.Path, dtype=torch.float32):
+    """In float32 unless said: files may hold some tensors in float32 beside others in bfloat16."""
     return AutoModelForImageTextToText.from_pretrained(directory, dtype=dtype).eval()
 
 
-def check_all(folder: pathlib.Path, scratch: pathlib.Path) -> int:
-    """How many comparisons of a checkpoint fail."""
-    base = folder / "model"
-    expected = folder / "cases.json" if (folder / "cases.json").exists() else folder / "expected.json"
-    content = json.loads(expected.read_text())
-    cases = content.get("cases", content)
+def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
+    """Everything about one checkpoint; the number of failures."""
+    base = checkpoint / "model"
+    recorded = json.loads((checkpoint / ("cases.json" if checkpoint == FOLDER else "expected.json")).read_text())
+    cases = recorded.get("cases", recorded)
     failures = 0
 
     def check(name: str, directory: pathlib.Path, model) -> None:
@@ -114,43 +113,39 @@ def check_all(folder: pathlib.Path, scratch: pathlib.Path) -> int:
         largest = distance(directory, model, processor, cases, scratch)
         good = largest < TOLERANCE
         failures += not good
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {largest:.1e}", flush=True)
+        print(f"{'ok  ' if good else 'FAIL'} {checkpoint.name}, {name}: {largest:.1e}", flush=True)
 
     shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
     visurf("export", "--model", base, "--output", shards, "--max-shard-size", "200KB")
     check("export in shards", shards, full(shards))
 
     visurf("export", "--model", base, "--output", half, "--dtype", "bfloat16")
-    dtype = full(half, "auto").dtype
-    assert dtype == torch.bfloat16, dtype
+    assert full(half, "auto").dtype == torch.bfloat16
     check("export in bfloat16, computed in float32", half, full(half))
 
-    for adapter in sorted(folder.glob("adapters/*")):
-        name = adapter.name
-        check(f"PEFT's adapter {name}", adapter, PeftModel.from_pretrained(full(base), adapter).base_model.model.eval())
-        visurf("merge", "--model", adapter, "--output", merged / name)
-        check(f"PEFT's adapter {name} merged", merged / name, full(merged / name))
+    for adapter in sorted((checkpoint / "adapters").glob("*")):
+        peft = PeftModel.from_pretrained(full(base), adapter).base_model.model.eval()
+        check(f"PEFT's adapter {adapter.name}", adapter, peft)
+        target = merged / adapter.name
+        visurf("merge", "--model", adapter, "--output", target)
+        check(f"PEFT's adapter {adapter.name} merged", target, full(target))
 
     for name, vision in (("language", "false"), ("vision", "true")):
         overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
         run = train(base, scratch / f"lora-{name}", scratch, *overrides)
-        model = AutoPeftModel.from_pretrained(run, dtype=torch.float32).base_model.model.eval()
-        check(f"trained adapter {name}", run, model)
-        visurf("merge", "--model", run, "--output", merged / f"trained-{name}")
-        check(f"trained adapter {name} merged", merged / f"trained-{name}", full(merged / f"trained-{name}"))
+        check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run, dtype="float32").base_model.model.eval())
 
-    checkpoint = train(base, scratch / "whole", scratch)
-    check("trained weights", checkpoint, full(checkpoint))
+    trained = train(base, scratch / "whole", scratch)
+    check("trained weights", trained, full(trained))
     return failures
 
 
 def main() -> None:
     torch.set_num_threads(1)
     failures = 0
-    for name in sys.argv[1:] or CHECKPOINTS:
-        print(name, flush=True)
+    for checkpoint in [each for each in CHECKPOINTS if len(sys.argv) == 1 or each.name in sys.argv[1:]]:
         with tempfile.TemporaryDirectory() as folder:
-            failures += check_all(CHECKPOINTS[name], pathlib.Path(folder))
+            failures += compare(checkpoint, pathlib.Path(folder))
     sys.exit(1 if failures else 0)
 
 

@@ -30,7 +30,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['device.ts', 'plan', 'question', 'update'],
   ['eval', 'export', 'run'],
   ['policy.ts'],
-  ['check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
+  ['about.ts', 'check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
   ['benchmark.ts', 'evaluate.ts', 'forms.ts', 'memory.ts'],
   ['training'],
   ['train.ts'],
