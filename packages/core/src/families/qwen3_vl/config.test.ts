@@ -57,6 +57,14 @@ function published(size: keyof typeof sizes) {
   };
 }
 
+test('biases are where the file says so, of all four projections', () => {
+  expect(parseModelConfig(published('2B')).text).toMatchObject({ attentionBias: false, outputBias: false });
+  expect(parseModelConfig(changed({ attention_bias: true })).text).toMatchObject({
+    attentionBias: true,
+    outputBias: true,
+  });
+});
+
 /** Of the published 2B in billions, whose file in bfloat16 has 4.26 GB; of the others as they follow from their shapes. */
 test.each([
   ['2B', 2.128],
