@@ -30,7 +30,7 @@ import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
 import { busiestPart } from './schedule/paradigm.ts';
 import { loadData, type TrainingData } from './question/training.ts';
@@ -177,7 +177,10 @@ async function workloadOf(
   { base: directory, adapter }: LocatedModel,
   { responseTokens, signal }: PlanOptions,
 ): Promise<Workload> {
-  const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
+  const encoder = PromptEncoder.load(directory, {
+    ...config.data,
+    ...promptSettings([adapter, directory], config.data),
+  });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);

@@ -88,6 +88,13 @@ const data = z.strictObject({
   maxPromptTokens: key('a sample with a longer prompt is refused', count.default(4096)),
   maxPixels: key('area in pixels that an image is scaled down to', count.optional(), { unset: "the model's" }),
   minPixels: key('area in pixels that an image is scaled up to', count.optional(), { unset: "the model's" }),
+  think: key(
+    'whether prompts open a thought, where the chat template can (`enable_thinking`)',
+    z.boolean().optional(),
+    {
+      unset: "the chat template's",
+    },
+  ),
 });
 
 const rollout = section(

@@ -23,6 +23,8 @@ export interface EncoderOptions {
   /** Limits in place of the checkpoint's own. */
   readonly minPixels?: number | undefined;
   readonly maxPixels?: number | undefined;
+  /** Whether prompts open a thought, where the chat template can; unset: as it does of itself. */
+  readonly think?: boolean | undefined;
   /** Longer prompts are refused; unset: any length. */
   readonly maxPromptTokens?: number | undefined;
   /** Images of more pixels are refused. */
@@ -92,7 +94,10 @@ export class PromptEncoder {
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
     const { model_type: type } = requireJson(directory, 'config.json', familyFile);
     const family = familyOf(type, path.join(directory, 'config.json'));
-    const template = ChatTemplate.load(directory, family.template);
+    const template = ChatTemplate.load(directory, {
+      ...family.template,
+      ...(options.think !== undefined && { enable_thinking: options.think }),
+    });
     const parts: Parts = {
       family,
       model: requireJson(directory, 'config.json', modelSchema(family)),
@@ -253,6 +258,7 @@ export class PromptEncoder {
 
   #behindOpening(text: string): string {
     if (this.opening === '') return text;
+    if (text.startsWith(this.opening)) return text.slice(this.opening.length);
     const [thought] = /^\s*<think>/.exec(text) ?? [];
     return thought === undefined ? `\n</think>\n\n${text}` : text.slice(thought.length);
   }

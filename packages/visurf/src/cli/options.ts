@@ -30,6 +30,7 @@ export interface PromptOptions extends ModelOptions {
   readonly prompt?: string;
   readonly system?: string;
   readonly messages?: string;
+  readonly think?: boolean;
 }
 
 export function withJson(command: Command): Command {
@@ -83,7 +84,9 @@ export function withPrompt(command: Command): Command {
   return withImages(withModel(command), 'an image, shown before the prompt; may be repeated')
     .option('--prompt <text>', 'the question')
     .option('--system <text>', 'the system message')
-    .option('--messages <file.json>', 'a conversation instead, in the form of Hugging Face chat templates');
+    .option('--messages <file.json>', 'a conversation instead, in the form of Hugging Face chat templates')
+    .option('--think', 'have the prompt open a thought, where the chat template can (default: as it does of itself)')
+    .option('--no-think', 'have it open none');
 }
 
 /** What `withPrompt` read, for the library. */

@@ -7,7 +7,7 @@ import type { TextRules } from '../../model/text-config.ts';
 export const textRules: TextRules = {
   ...{ hiddenSize: 4096, layers: 32, heads: 16, keyValueHeads: 4, intermediateSize: 12288, vocabularySize: 248320 },
   ...{ headSize: 256, rmsNormEps: 1e-6, length: 32768, ropeTheta: undefined, mropeSection: [11, 11, 10] },
-  ...{ mropeInterleaved: true, attentionBias: false, queryKeyNorm: true, rotaryShare: 0.25 },
+  ...{ mropeInterleaved: true, attentionBias: 'stated', queryKeyNorm: true, rotaryShare: 0.25 },
   recurrent: { keyHeads: 16, valueHeads: 32, keySize: 128, valueSize: 128, taps: 4, fullEvery: 4 },
 };
 
