@@ -230,10 +230,10 @@ def write_checkpoint(folder: pathlib.Path, model, layout: str, dtypes: str, shar
     saved = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config_file(saved, layout), indent=1) + "\n")
     write_weights(model, dtypes, shards, layout == "hub", folder)
-    if layout == "hub":
-        token = tokenizer.convert_tokens_to_ids
-        ids = {"eos_token_id": [token("<|im_end|>"), token("<|endoftext|>")], "do_sample": True, "top_k": 20}
-        (folder / "generation_config.json").write_text(json.dumps(ids, indent=1) + "\n")
+    # The config's own stop token is not the one that ends a turn.
+    ends = [tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")]
+    generation = {"eos_token_id": ends, "do_sample": True, "top_k": 20}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
     for file in folder.iterdir():
         file.chmod(0o644)
 

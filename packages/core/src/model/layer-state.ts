@@ -45,10 +45,7 @@ export function mapState(state: LayerState, map: (x: Tensor) => Tensor): LayerSt
 export const tensorsOf = (state: LayerState): Tensor[] => Object.values(state) as Tensor[];
 
 /** Tokens that keys and values have room for, or are of; undefined where no layer has any. */
-export function roomIn(states: readonly LayerState[]): number | undefined {
-  const found = states.find(isKeyed);
-  return found && found.values.size(-2);
-}
+export const roomIn = (states: readonly LayerState[]): number | undefined => states.find(isKeyed)?.values.size(-2);
 
 /** Room for keys and values of K responses of so many tokens behind each prompt. */
 export function forkKeys({ keys, values }: functional.DecodingCache, responses: number, tokens: number): LayerState {

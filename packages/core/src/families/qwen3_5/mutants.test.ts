@@ -54,7 +54,10 @@ function sources(changes: readonly Change[]): Record<string, never> {
         list.trim() === '' ? '' : `const {${list}} = modules['${from}'];`,
       )
       .replaceAll(/^export /gm, '');
-    const made = compileFunction(`${code}\nreturn { ${names.join(', ')} };`, ['modules'])(modules) as typeof all;
+    const run = compileFunction(`${code}\nreturn { ${names.join(', ')} };`, ['modules']) as (
+      given: object,
+    ) => typeof all;
+    const made = run(modules);
     modules[`./${file}`] = made;
     all = { ...all, ...made };
   }
