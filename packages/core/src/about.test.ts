@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 
 import { aboutModel } from './about.ts';
+import { layerCounts } from './model/recurrent-config.ts';
 import { loadLocalPolicy } from './policy.ts';
 import { configurationNames, openConfiguration } from './testing/configurations.ts';
 
@@ -26,10 +27,12 @@ test.each(configurationNames)('%s: family, size, what is trained', async (name) 
   expect(about).toMatchObject({ family: family.title, modelType: family.name, coordinates: family.coordinates });
   expect(about.parameters).toEqual({ all, vision });
   expect(about.thinks).toBe(policy.encoder.opening !== '');
+  expect(about.ignored).toBe(family.ignored?.are);
   const [whole, frozen, language, both] = about.trained;
   expect([whole?.parameters, frozen?.parameters]).toEqual([all, all - vision]);
   const settings = { rank: 64, alpha: 128, dropout: 0, rsLora: false, vision: false };
-  expect(language?.adapters).toBe(7 * policy.model.config.text.layers);
+  const { attention, recurrent } = layerCounts(policy.model.config.text);
+  expect(language?.adapters).toBe(7 * attention + 8 * recurrent);
   expect(both!.adapters).toBeGreaterThan(language!.adapters!);
   policy.addAdapter({ ...settings, rank: rankOf(language!.parameters, policy.model.config.text) }, 1);
   const adapted = countOf(policy.model.parameters().filter(({ requiresGrad }) => requiresGrad));

@@ -336,7 +336,7 @@ describe.each(dtypes)('in %s', (dtype) => {
             return cat([out.reshape(-1), state.reshape(-1)]);
           };
         expectSameWithGradients(
-          both((q, k, v, g, beta, state) => deltaRule({ q, k, v, g, beta } as Parameters<typeof deltaRule>[0], state)),
+          both((q, k, v, g, beta, state) => deltaRule({ q, k, v, g, beta }, state)),
           both((...each) => deltaChain(each)),
           inputs.map((each) => each.detach()),
           dtype,
