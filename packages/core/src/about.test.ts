@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 
 import { aboutModel } from './about.ts';
+import { chosenModules } from './model/lora.ts';
+import { projections } from './model/projection.ts';
+import type { QwenVL } from './model/qwen.ts';
 import { layerCounts } from './model/recurrent-config.ts';
 import { loadLocalPolicy } from './policy.ts';
 import { configurationNames, openConfiguration } from './testing/configurations.ts';
@@ -34,18 +37,15 @@ test.each(configurationNames)('%s: family, size, what is trained', async (name) 
   const { attention, recurrent } = layerCounts(policy.model.config.text);
   expect(language?.adapters).toBe(7 * attention + 8 * recurrent);
   expect(both!.adapters).toBeGreaterThan(language!.adapters!);
-  policy.addAdapter({ ...settings, rank: rankOf(language!.parameters, policy.model.config.text) }, 1);
+  policy.addAdapter({ ...settings, rank: rankOf(language!.parameters, policy.model) }, 1);
   const adapted = countOf(policy.model.parameters().filter(({ requiresGrad }) => requiresGrad));
   expect(adapted).toBe(language!.parameters);
   policy[Symbol.dispose]();
 });
 
 /** The rank of adapters on all projections of a decoder that have so many parameters. */
-function rankOf(
-  parameters: number,
-  text: Readonly<Record<'layers' | 'hiddenSize' | 'heads' | 'keyValueHeads' | 'headSize' | 'intermediateSize', number>>,
-): number {
-  const { layers, hiddenSize: width, heads, keyValueHeads, headSize, intermediateSize: inner } = text;
-  const ofAttention = 2 * (width + heads * headSize) + 2 * (width + keyValueHeads * headSize);
-  return parameters / layers / (ofAttention + 3 * (width + inner));
+function rankOf(parameters: number, model: QwenVL): number {
+  const known = projections(model);
+  const shapes = chosenModules(model, { vision: false }).map((path) => known.get(path)!.weight.shape);
+  return parameters / shapes.reduce((sum, [outputs = 0, inputs = 0]) => sum + outputs + inputs, 0);
 }
