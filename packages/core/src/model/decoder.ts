@@ -1,10 +1,10 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
+import { attendAtPlace, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
-import { Projection, projectGated, projectTogether } from './projection.ts';
+import { Projection, projectGated, projectJoined, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
 
 const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
@@ -74,16 +74,21 @@ class SelfAttention extends nn.Module {
     at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
-    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
-    return this.o_proj.forward(decodeAttention(qkv, rotation, prefix, own, at, padding));
+    const all = [this.q_proj, this.k_proj, this.v_proj];
+    const attended =
+      typeof at === 'number'
+        ? functional.decodeAttention(this.#heads(projectTogether(all, x)), rotation, prefix, own, at, padding)
+        : attendAtPlace(this.#split(projectJoined(all, x)), rotation, prefix, own, at);
+    return this.o_proj.forward(attended);
   }
 
   /** q [B, S, H, d], k and v [B, S, KV, d]; of q there may be fewer places. */
   #heads(qkv: readonly Tensor[]): [Tensor, Tensor, Tensor] {
-    const { heads, keyValueHeads, headSize } = this._config;
-    const split = (each: Tensor, count: number): Tensor => each.view(each.size(0), each.size(1), count, headSize);
-    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
-    return [split(q, heads), split(k, keyValueHeads), split(v, keyValueHeads)];
+    return qkv.map((each) => this.#split(each)) as [Tensor, Tensor, Tensor];
+  }
+  /** [B, S, heads, d] */
+  #split(x: Tensor): Tensor {
+    return x.view(x.size(0), x.size(1), -1, this._config.headSize);
   }
 }
 

@@ -344,7 +344,7 @@ export class QwenVL extends nn.Module {
   #endDecoding(): void {
     for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
-      if (each._pack || each.weight.requiresGrad) each.forgetCasts();
+      if (each._pack || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
       each._pack = false;
     }
     this.#head?.dispose();
