@@ -357,8 +357,9 @@ const shape = z.strictObject({
     z.string(deviceError).refine(isDeviceName, deviceError).default('cpu'),
   ),
   precision: key(
-    '`float32`, or `bfloat16`: products in bfloat16, master weights in float32',
-    z.enum(['float32', 'bfloat16']).default('float32'),
+    '`float32`; `bfloat16`: products in bfloat16, master weights in float32; or `float64`: everything in it, weights and ' +
+      'checkpoints, too, for tests of equality',
+    z.enum(['float32', 'bfloat16', 'float64']).default('float32'),
   ),
   threads: key('of the tensor library', count.optional(), { unset: 'its own choice', effect: 'harmless' }),
   // Compared by what they hold, where a run is resumed.

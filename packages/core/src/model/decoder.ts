@@ -98,7 +98,7 @@ const isSmall = (projections: readonly Projection[]): boolean =>
 /** Whether its product is of the weights as they are, on the CPU, in the dtype of the stream. */
 const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): boolean =>
   !lora &&
-  _precision === 'float32' &&
+  _precision !== 'bfloat16' &&
   weight.device === 'cpu' &&
   weight.dtype === dtype &&
   /^float(32|64)$/.test(dtype);

@@ -6,7 +6,8 @@ import { callOp, cat, functional, isGradEnabled, keep, nn, noGrad, scope, type T
 
 import type { Adapter } from './adapter.ts';
 
-export type Precision = 'float32' | 'bfloat16';
+/** `float64` for tests of equality: weights are in it, and products take them as they are, as in `float32`. */
+export type Precision = 'float32' | 'bfloat16' | 'float64';
 
 interface Weights {
   readonly weight: Tensor;
@@ -44,7 +45,7 @@ export class FixedProduct {
   }
 }
 
-const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'float32' ? x : x.to(precision));
+const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'bfloat16' ? x.to(precision) : x);
 
 export class Projection extends nn.Linear {
   /** What LoRA adds to the layer. */
@@ -64,13 +65,13 @@ export class Projection extends nn.Linear {
     if (adapted) return adapted;
     const out = this._base(x);
     if (!this.lora?._enabled) return out;
-    return out.add(this.lora.forward(x, this._precision === 'float32' ? undefined : this._precision));
+    return out.add(this.lora.forward(x, this._precision === 'bfloat16' ? this._precision : undefined));
   }
 
   /** Without what LoRA adds. */
   _base(x: Tensor): Tensor {
     if (this.#trains()) return this.#multiply(x, this);
-    if (this._precision === 'float32' && !this._pack) return functional.linear(x, this.weight, this.bias);
+    if (this._precision !== 'bfloat16' && !this._pack) return functional.linear(x, this.weight, this.bias);
     return (this._fixed ??= new FixedProduct(this, this._precision, this._pack)).multiply(x);
   }
 

@@ -330,7 +330,7 @@ export class QwenVL extends nn.Module {
   /** [N, V] in at least float32 of hidden states [N, D]. */
   logits(hidden: Tensor): Tensor {
     if (this.#head && !isGradEnabled()) return this.#head.multiply(hidden).to(this.dtype);
-    if (this._precision === 'float32') return functional.linear(hidden, this.headWeight);
+    if (this._precision !== 'bfloat16') return functional.linear(hidden, this.headWeight);
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 

@@ -57,9 +57,11 @@ interface Demand {
 
 export function planCardTime(subject: Subject, machine: CardMachine, keptPerToken: number): CardTime {
   const { precision } = subject.config;
+  // Bytes are counted in float32.
+  const twice = precision === 'float64' ? 2 : 1;
   const timeOf = (name: string, demand: Demand): PhaseTime => {
     const seconds = {
-      bandwidth: demand.bytes / (machine.bandwidth * reached.bandwidth),
+      bandwidth: (twice * demand.bytes) / (machine.bandwidth * reached.bandwidth),
       launches: demand.launches * machine.launch,
       operations: demand.operations / (machine.rates[precision] * reached.operations),
     };

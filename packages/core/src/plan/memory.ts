@@ -51,6 +51,8 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     };
     phases.evaluation = { ...resident, ...generation(subject, answers) };
   }
+  if (subject.config.precision === 'float64')
+    for (const phase of Object.keys(phases) as Phase[]) phases[phase] = inFloat64(phases[phase]!);
   const own = (card ? context : program) + allocator;
   const totals = Object.entries(phases).map(([phase, parts]) => {
     return [phase as Phase, Object.values(parts).reduce((sum, bytes) => sum + bytes, own)] as const;
@@ -62,6 +64,15 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     .sort((a, b) => b.bytes - a.bytes);
   return { peak, phase, parts, phases: Object.fromEntries(totals) };
 }
+
+/** What is counted in float32 takes twice as much, but for what is no tensor of the model. */
+const inFloat64 = (parts: Parts): Parts =>
+  Object.fromEntries(
+    Object.entries(parts).map(([part, bytes]) => [
+      part,
+      /^(pixels|remembered images|checkpoint file)$/.test(part) ? bytes : 2 * bytes,
+    ]),
+  );
 
 /** What is there from the first step to the last. */
 function residentParts({ model, sizes, workload, config, frozenVision }: Subject): Parts {

@@ -35,7 +35,7 @@ export function sizesOf(
     const isTrained = (key: string): boolean => !lora && !(train.freezeVision && isVision(key));
 
     // With LoRA, what the file has in bfloat16 stays so.
-    const stays = lora !== undefined && file < 3 * all;
+    const stays = lora !== undefined && file < 3 * all && precision !== 'float64';
     const matrices = sum(named, isMatrix);
     const inLayers = sum(layers, () => true);
     const adapted = lora ? new Set(chosenModules(model, lora)) : new Set<string>();
