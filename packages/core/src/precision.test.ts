@@ -1,21 +1,23 @@
-/** `precision: float64`: everything of a run is in it, from the first weight to what is exported. */
+/** In which numbers a run is kept: `precision: float64`, from the first weight to what is exported; moments in 8 bits. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { openSafetensors, SafetensorsFile } from '@visurf/torch';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 
 import { parseConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
 import { exportModel } from './export/export.ts';
+import { loadModel } from './families/load.ts';
 import { planMemory } from './plan/memory.ts';
 import { loadPolicy } from './policy.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
 import { subjectOf } from './testing/plan.ts';
 import { train } from './train.ts';
+import { makeOptimizer, trainable } from './update/optimizer.ts';
 
 let folder: string;
 const data = (): string => path.join(folder, 'train.jsonl');
@@ -81,6 +83,26 @@ describe.each([
   });
 });
 
+test('8-bit moments stay so in checkpoints, and a run that goes on from one has the numbers of one that was never stopped', async () => {
+  const changes = { precision: 'float32', optimizer: { learningRate: 1e-3, states: '8bit' } };
+  await train(config('whole', changes));
+  const stop = new AbortController();
+  const onEvent = (event: { kind: string; step?: number }): void => {
+    if (event.kind === 'step' && event.step === 2) stop.abort();
+  };
+  await train(config('stopped', changes), { signal: stop.signal, onEvent });
+  await train(config('stopped', changes), { resume: true });
+  expect(losses('stopped')).toEqual(losses('whole'));
+  using saved = new SafetensorsFile(path.join(folder, 'whole', 'checkpoints', '000003', 'optimizer.safetensors'));
+  const dtypes = saved.names.filter((name) => name.startsWith('exp_avg.')).map((name) => saved.dtypeOf(name));
+  expect(new Set(dtypes)).toEqual(new Set(['float32', 'uint8']));
+});
+
+test.each([
+  [{ optimizer: { states: '8bit', name: 'sgd' } }, 'sgd has no states'],
+  [{ optimizer: { states: '8bit' } }, '8bit states go with float32 weights'],
+])('%j is refused', (changes, message) => expect(() => config('refused', changes)).toThrow(message));
+
 test('how a batch is cut changes what float64 rounds, no more', async () => {
   await train(config('one', { steps: 1, train: { microBatch: { prompts: 1 } } }));
   await train(config('four', { steps: 1, train: { microBatch: { prompts: 4 } } }));
@@ -94,4 +116,16 @@ test('a plan knows twice the bytes', () => {
     return planMemory(subject, 0).parts.find(({ part }) => part === 'optimiser')!.bytes;
   };
   expect(bytes('float64')).toBe(2 * bytes('float32'));
+});
+
+test('a plan knows bytes of 8-bit moments: those that an optimiser makes', () => {
+  const subject = subjectOf({ config: { optimizer: { states: '8bit' } } });
+  const model = loadModel(tinyModel);
+  onTestFinished(() => model.dispose());
+  const optimizer = makeOptimizer(trainable(model, { freezeVision: false }), subject.config.optimizer);
+  const states = [...optimizer.state()].filter(([name]) => !name.startsWith('step.')).map(([, each]) => each);
+  const bytes = states.reduce((sum, { numel, dtype }) => sum + numel * (dtype === 'uint8' ? 1 : 4), 0);
+  optimizer.dispose();
+  const planned = planMemory(subject, 0).parts.find(({ part }) => part === 'optimiser')!.bytes;
+  expect(Math.abs(planned / bytes - 1)).toBeLessThan(1e-3);
 });

@@ -27,6 +27,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   'reward.retries': 0,
   'reward.onFailure': 'stop',
   'reward.processes': 0,
+  'optimizer.states': 'full',
   'rollout.group': 8,
   'rollout.temperature': 1,
   'rollout.topP': 1,

@@ -287,6 +287,12 @@ const optimizer = section({
   learningRate: key('of all weights that are trained', positive.default(1e-6)),
   betas: key('of Adam', z.tuple([fraction, fraction]).default([0.9, 0.999])),
   weightDecay: key('decoupled', z.number().min(0).default(0)),
+  states: key(
+    "AdamW's moments as the weights are (`full`), or in a byte each between updates (`8bit`, as bitsandbytes has them; " +
+      'of tensors with fewer than 4,096 elements in full)',
+    z.enum(['full', '8bit']).default('full'),
+    { effect: 'breaks' },
+  ),
   clipNorm: key('largest global norm of the gradient', positive.default(1)),
   warmupSteps: key('steps over which the learning rate rises linearly to its full value', whole.default(0)),
   decay: key(

@@ -6,6 +6,7 @@ import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
 import { Projection, projectGated, projectJoined, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { attendShared, type SharedPlace } from './shared-decoding.ts';
 
 const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
 
@@ -71,15 +72,20 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const all = [this.q_proj, this.k_proj, this.v_proj];
-    const attended =
-      typeof at === 'number'
-        ? functional.decodeAttention(this.#heads(projectTogether(all, x)), rotation, prefix, own, at, padding)
-        : attendAtPlace(this.#split(projectJoined(all, x)), rotation, prefix, own, at);
-    return this.o_proj.forward(attended);
+    if (typeof at === 'number') {
+      const qkv = this.#heads(projectTogether(all, x));
+      return this.o_proj.forward(functional.decodeAttention(qkv, rotation, prefix, own, at, padding));
+    }
+    const qkv = this.#split(projectJoined(all, x));
+    return this.o_proj.forward(
+      'prompts' in at
+        ? attendShared(qkv, this._config.keyValueHeads, rotation, prefix, own, at)
+        : attendAtPlace(qkv, rotation, prefix, own, at),
+    );
   }
 
   /** q [B, S, H, d], k and v [B, S, KV, d]; of q there may be fewer places. */
@@ -140,7 +146,7 @@ export interface DecoderBlock extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor;
   /** Weights with which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
@@ -192,7 +198,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
@@ -252,7 +258,7 @@ export class Decoder extends nn.Module {
     rotation: Rotation,
     prefix: readonly functional.DecodingCache[],
     own: readonly functional.DecodingCache[],
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {

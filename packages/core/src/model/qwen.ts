@@ -5,6 +5,7 @@
  */
 import {
   cat,
+  empty,
   functional,
   isGradEnabled,
   nn,
@@ -12,6 +13,7 @@ import {
   scope,
   tensor,
   withDevice,
+  zeros,
   type Device,
   type DType,
   type Tensor,
@@ -27,12 +29,13 @@ import { nextPosition, pack, requireVisible, visualGrids, type Packed, type Prom
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
+import { keptHeads, sharedPlaceAt, type SharedPlace } from './shared-decoding.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer, [B, KV, d, L] and [B, KV, L, d]. */
+  /** One per layer, [B, KV, d, L] and [B, KV, L, d], or as `attendShared` has them. */
   readonly caches: readonly functional.DecodingCache[];
   /** Hidden state that predicts the first token, after the final norm: [B, D]. */
   readonly last: Tensor;
@@ -238,7 +241,9 @@ export class QwenVL extends nn.Module {
       const [next, cache] = scope(() => {
         const [x, ...beside] = flow;
         const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-        const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
+        const own = this.#decodesShared
+          ? { keys: keptHeads(keys), values: keptHeads(values) }
+          : { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
         return [takeUp([stream, ...beside], places), own] as const;
       });
       disposeBut(next, flow);
@@ -302,7 +307,7 @@ export class QwenVL extends nn.Module {
     responses: number,
     prefix: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
   ): Tensor {
     const rows = tokens.size(0);
     const embedded = this.model.embed_tokens
@@ -313,11 +318,42 @@ export class QwenVL extends nn.Module {
     return this.model.norm.forward(x.view(rows, -1));
   }
 
+  /** Whether prompts and responses are attended to by flash attention, with caches of its order. */
+  get #decodesShared(): boolean {
+    return hasFlashAttention(this.device, this._precision, this._config.text.headSize);
+  }
+
+  /**
+   * Room for the keys and values of K responses to each of B prompts, whose own are `prefix`, layer by layer; not filled
+   * with numbers where none are needed.
+   */
+  responseCaches(
+    prefix: readonly functional.DecodingCache[],
+    batch: number,
+    responses: number,
+    capacity: number,
+  ): functional.DecodingCache[] {
+    const { keyValueHeads, headSize } = this._config.text;
+    // Where a device masks what is not filled yet, it must be numbers.
+    const blank = this.device === 'cpu' ? empty : zeros;
+    return prefix.map(({ keys: { dtype, device } }) => {
+      const make = (...shape: number[]): Tensor => blank(shape, { dtype, device });
+      if (this.#decodesShared) {
+        const shape = [batch, 1, responses, capacity, keyValueHeads * headSize];
+        return { keys: make(...shape), values: make(...shape) };
+      }
+      const rows = [batch, keyValueHeads, responses];
+      return { keys: make(...rows, headSize, capacity), values: make(...rows, capacity, headSize) };
+    });
+  }
+
   #place(
     index: Tensor,
     { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
-  ): NextPlace {
+  ): NextPlace | SharedPlace {
+    const { heads, keyValueHeads } = this._config.text;
+    if (this.#decodesShared) return sharedPlaceAt(index, padding, caches[0]!, own[0]!, heads / keyValueHeads);
     return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
   }
 

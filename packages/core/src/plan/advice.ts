@@ -51,10 +51,13 @@ export function advise(subject: Subject, program: number): Advice[] {
     candidates.push(['precision=bfloat16', half]);
   }
   if (optimizer.name === 'adamw' && !train.lora) {
-    candidates.push([
-      'optimizer.name=sgd',
-      { ...subject, config: { ...config, optimizer: { ...optimizer, name: 'sgd' } } },
-    ]);
+    const withOptimizer = (changed: Partial<typeof optimizer>): Subject => ({
+      ...subject,
+      config: { ...config, optimizer: { ...optimizer, ...changed } },
+    });
+    if (config.precision !== 'float64' && optimizer.states === 'full')
+      candidates.push(['optimizer.states=8bit', withOptimizer({ states: '8bit' })]);
+    candidates.push(['optimizer.name=sgd', withOptimizer({ name: 'sgd' })]);
   }
   if (workload.prompts > 1 && workload.group > 0) {
     const prompts = Math.ceil(workload.prompts / 2);

@@ -5,7 +5,7 @@ import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
 import { decoderLayer, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
 import { generation } from './generation.ts';
 import type { Part, Parts } from './parts.ts';
-import { packedTokens, type Subject } from './workload.ts';
+import { packedTokens, type Sizes, type Subject } from './workload.ts';
 
 /** What the allocator holds beside what is in use; on a card, workspaces of its libraries. */
 const allocator = 64 << 20;
@@ -74,6 +74,13 @@ const inFloat64 = (parts: Parts): Parts =>
     ]),
   );
 
+/** Bytes of the optimiser's states. */
+function moments({ trainable, small }: Sizes, { name, states }: Subject['config']['optimizer']): number {
+  if (name !== 'adamw') return 0;
+  // A byte, and a share of the magnitude of 256.
+  return 2 * (states === '8bit' ? float * small + (1 + float / 256) * (trainable - small) : float * trainable);
+}
+
 /** What is there from the first step to the last. */
 function residentParts({ model, sizes, workload, config, frozenVision }: Subject): Parts {
   const card = onCard({ config });
@@ -85,7 +92,7 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
   return {
     weights: sizes.weights,
     'reference model': reference ? sizes.weights + copies : 0,
-    optimiser: config.optimizer.name === 'adamw' ? 2 * float * sizes.trainable : 0,
+    optimiser: moments(sizes, config.optimizer),
     'bfloat16 copies of weights': copies,
     pixels: card ? 0 : prompts * pixelBytes(model, patches),
     'remembered images': card

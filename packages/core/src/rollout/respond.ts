@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, withDevice, zeros, type functional, type Tensor } from '@visurf/torch';
+import { keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
 
 import { cacheCapacity } from '../budgets.ts';
 import { requireVisible } from '../model/pack.ts';
@@ -162,16 +162,8 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOption
   return scope(() =>
     noGrad(() => {
       const prefill = model.prefill(prompts);
-      const { keyValueHeads, headSize } = model.config.text;
-      const perRollout = [prompts.length, keyValueHeads, group];
-      const capacity = cacheCapacity(maxNewTokens);
-      // Where a device masks what is not filled yet, it must be numbers.
-      const blank = model.device === 'cpu' ? empty : zeros;
-      const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(blank([...perRollout, headSize, capacity], { dtype, device })),
-        values: keep(blank([...perRollout, capacity, headSize], { dtype, device })),
-      }));
-      for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
+      const own = model.responseCaches(prefill.caches, prompts.length, group, cacheCapacity(maxNewTokens));
+      for (const { keys, values } of [...prefill.caches, ...own]) [keys, values].forEach(keep);
       keep(prefill.last);
       if (prefill.padding) keep(prefill.padding);
       return new Decoding(rows, group, prefill, own);
