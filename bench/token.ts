@@ -8,9 +8,9 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import { loadModel } from '../packages/core/src/families/load.ts';
-import { attendAtPlace, placeAt } from '../packages/core/src/model/attention.ts';
 import { DecoderLayer } from '../packages/core/src/model/decoder.ts';
 import { projectJoined } from '../packages/core/src/model/projection.ts';
+import { attendShared, sharedPlaceAt } from '../packages/core/src/model/shared-decoding.ts';
 import { Policy } from '../packages/core/src/policy.ts';
 import { PromptEncoder } from '../packages/core/src/prompt/encoder.ts';
 import { ask } from '../packages/core/src/question/ask.ts';
@@ -68,11 +68,9 @@ scope(() =>
       using _decoding = model.startDecoding(rows);
       const prefill = model.prefill(prompts);
       const capacity = workload.maxNewTokens;
-      const shape = [prompts.length, keyValueHeads, responses];
-      const own = prefill.caches.map(({ keys: { dtype } }) => ({
-        keys: zeros([...shape, headSize, capacity], { dtype }),
-        values: zeros([...shape, capacity, headSize], { dtype }),
-      }));
+      const own = model.responseCaches(prefill.caches, prompts.length, responses, capacity);
+      const plan = model.planDecoding(prefill, own);
+      if (!plan) throw new Error('attention of single tokens is measured where it is flash attention');
       const tokens = tensor(Array<number>(rows).fill(17), { dtype: 'int64' });
       const index = tensor([capacity / 2], { dtype: 'int64' });
       const rotation = model.rotationOf(prefill.nextPositions, [prompts.length, 1]);
@@ -82,7 +80,7 @@ scope(() =>
       );
       const forbidden = zeros([vocabularySize], { dtype: model.dtype });
       const sampling: Sampling = { temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1 };
-      const hidden = (): Tensor => model.decodeOnDevice(tokens, rotation, responses, prefill, own, index);
+      const hidden = (): Tensor => model.decodeOnDevice(tokens, rotation, responses, prefill, own, index, plan);
       const state = hidden();
       const logits = model.logits(state);
       measure('a token', () => chooseTokens(model.logits(hidden()), sampling, noise, forbidden));
@@ -92,14 +90,13 @@ scope(() =>
       measure('a cumulative sum over the vocabulary', () => void logits.to('float64').cumsum(1));
 
       const layers = model.model.layers.filter((layer) => layer instanceof DecoderLayer);
-      const prefix = prefill.caches[0]!.values.size(2);
-      const place = placeAt(index, prefill.padding, prefix, capacity, model.dtype);
+      const place = sharedPlaceAt(index, plan);
       const x = zeros([prompts.length, responses, hiddenSize], { dtype: model.dtype });
       const qkv = zeros([prompts.length, responses, heads + 2 * keyValueHeads, headSize], { dtype: 'bfloat16' });
-      const out = zeros([prompts.length, responses, heads * headSize], { dtype: model.dtype });
+      const out = zeros([prompts.length, responses, heads * headSize], { dtype: 'bfloat16' });
       const inEach = (name: string, body: (layer: DecoderLayer, i: number) => unknown): void =>
         measure(`${name} of all layers`, () => layers.forEach((layer, i) => scope(() => void body(layer, i))));
-      inEach('attention', (_, i) => attendAtPlace(qkv, rotation, prefill.caches[i]!, own[i]!, place));
+      inEach('attention', (_, i) => attendShared(qkv, keyValueHeads, rotation, prefill.caches[i]!, own[i]!, place));
       inEach('q, k and v', ({ self_attn: { q_proj, k_proj, v_proj } }) => projectJoined([q_proj, k_proj, v_proj], x));
       inEach('the product after attention', ({ self_attn }) => self_attn.o_proj.forward(out));
       inEach('the MLP', ({ mlp }) => mlp.forward(x));

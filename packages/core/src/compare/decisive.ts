@@ -81,6 +81,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   'train.lora.vision': false,
   'train.microBatch.prompts': 4,
   'train.checkpointActivations': false,
+  'train.offloadActivations': false,
   'eval.every': 0,
   'record.tokens': 'none',
   'record.images': 'thumbnails',

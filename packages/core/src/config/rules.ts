@@ -31,6 +31,9 @@ export function* conflicts(config: Written): Generator<Fault> {
     }
   }
   yield* loraConflicts(config.train);
+  if (config.train.offloadActivations && !config.train.checkpointActivations) {
+    yield { path: ['train', 'offloadActivations'], message: 'goes with checkpointActivations: true' };
+  }
   if (config.optimizer.states === '8bit') {
     const path = ['optimizer', 'states'];
     if (config.optimizer.name === 'sgd') yield { path, message: 'sgd has no states' };

@@ -475,6 +475,12 @@ const shape = z.strictObject({
         },
       ),
     }).prefault({}),
+    offloadActivations: key(
+      'with `checkpointActivations` on a GPU: what is kept of a forward pass, the stream before every block, waits in the ' +
+        "host's memory for the backward pass; same numbers",
+      flag.default(false),
+      { effect: 'harmless' },
+    ),
     checkpointActivations: key(
       'compute activations again in the backward pass: less memory, about a third more time',
       flag.default(false),

@@ -29,7 +29,7 @@ import { nextPosition, pack, requireVisible, visualGrids, type Packed, type Prom
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
-import { keptHeads, sharedPlaceAt, type SharedPlace } from './shared-decoding.ts';
+import { keptHeads, planShared, sharedPlaceAt, type SharedPlace, type SharedPlan } from './shared-decoding.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
@@ -149,8 +149,13 @@ export class QwenVL extends nn.Module {
    * `hidden` for training, with its backward pass: d loss / d hidden [N, D] goes in, gradients are added to the `.grad`
    * of the parameters. To be called in the scope that also holds the backward pass.
    * @param recomputed activations are not kept but computed again, block by block: same gradients, less memory
+   * @param offloaded what is kept even then, the stream before every block, waits in the memory of the host
    */
-  trained(items: readonly PromptWithResponses[], recomputed: boolean): Hidden & { backward(gradient: Tensor): void } {
+  trained(
+    items: readonly PromptWithResponses[],
+    recomputed: boolean,
+    offloaded = false,
+  ): Hidden & { backward(gradient: Tensor): void } {
     if (!recomputed) {
       const result = this.hidden(items);
       return {
@@ -160,7 +165,7 @@ export class QwenVL extends nn.Module {
         },
       };
     }
-    const tape = new Tape();
+    const tape = new Tape(offloaded ? 'cpu' : undefined);
     // Casts for passes without a graph would outlive the stage that is their only user.
     const run: RunStage = (stage, flow, parts) => {
       const output = tape.run(stage, flow, parts);
@@ -288,6 +293,7 @@ export class QwenVL extends nn.Module {
    * @param tokens int64 [B * K]
    * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
    * @param index int64 [1]: the number of tokens already in `own`
+   * @param plan as `planDecoding` makes it, where it was made before
    */
   decodeOnDevice(
     tokens: Tensor,
@@ -296,8 +302,10 @@ export class QwenVL extends nn.Module {
     prefix: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
     index: Tensor,
+    plan?: SharedPlan,
   ): Tensor {
-    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    const step = (): Tensor =>
+      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own, plan));
     return scope(() => this.#here(step));
   }
 
@@ -316,6 +324,16 @@ export class QwenVL extends nn.Module {
       .view(rows / responses, responses, -1);
     const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
     return this.model.norm.forward(x.view(rows, -1));
+  }
+
+  /** What is the same for every token; undefined where nothing is. */
+  planDecoding(
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+  ): SharedPlan | undefined {
+    if (!this.#decodesShared) return undefined;
+    const { heads, keyValueHeads } = this._config.text;
+    return this.#here(() => planShared(padding, caches[0]!, own[0]!, heads / keyValueHeads));
   }
 
   /** Whether prompts and responses are attended to by flash attention, with caches of its order. */
@@ -351,9 +369,10 @@ export class QwenVL extends nn.Module {
     index: Tensor,
     { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
+    plan?: SharedPlan,
   ): NextPlace | SharedPlace {
-    const { heads, keyValueHeads } = this._config.text;
-    if (this.#decodesShared) return sharedPlaceAt(index, padding, caches[0]!, own[0]!, heads / keyValueHeads);
+    const shared = plan ?? this.planDecoding({ caches, padding }, own);
+    if (shared) return sharedPlaceAt(index, shared);
     return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
   }
 

@@ -3,7 +3,7 @@ import { cat, Generator, randn, scope, tensor, type Tensor } from '@visurf/torch
 import { expect, test } from 'vitest';
 
 import { attendAtPlace, placeAt } from './attention.ts';
-import { attendShared, keptHeads, sharedPlaceAt, type AttendAsked } from './shared-decoding.ts';
+import { attendShared, keptHeads, planShared, sharedPlaceAt, type AttendAsked } from './shared-decoding.ts';
 
 /** What flash attention computes, one sequence after the other. */
 const oneByOne: AttendAsked = ([q, k, v], { queryEnds, keyEnds, used, queries, keys }) => {
@@ -50,8 +50,8 @@ test.each([
       values: randn([batch, kvHeads, responses, capacity, size], options),
     };
     const qkv = randn([batch, responses, heads + 2 * kvHeads, size], options);
-    const angles = randn([batch, 1, 1, size], options);
-    const rotation = { cos: angles.cos(), sin: angles.sin() };
+    const angles = randn([batch, 1, 1, size], options).expand(batch, responses, 1, size);
+    const rotation = { cos: angles.cos().contiguous(), sin: angles.sin().contiguous() };
     const mask = lengths.flatMap((length) => Array.from({ length: longest }, (_, i) => (i < length ? 0 : -Infinity)));
     const isPadded = lengths.some((length) => length < longest);
     const padding = isPadded ? tensor(mask, { shape: [batch, 1, 1, 1, 1, longest], dtype: 'float64' }) : undefined;
@@ -72,7 +72,7 @@ test.each([
         .contiguous();
     const own = { keys: together(past.keys), values: together(past.values) };
     const prefix = { keys: keptHeads(prompt.keys, 'float64'), values: keptHeads(prompt.values, 'float64') };
-    const place = sharedPlaceAt(index, padding, prefix, own, heads / kvHeads);
+    const place = sharedPlaceAt(index, planShared(padding, prefix, own, heads / kvHeads));
     const found = attendShared(qkv, kvHeads, rotation, prefix, own, place, oneByOne);
     expect(found.shape).toEqual(composed.shape);
     const far = found.sub(composed).abs().max().item();

@@ -6,7 +6,7 @@
  *
  * Legend: B prompts, K responses each, R = B K rows, KV key heads, g query heads per key head, d head size.
  */
-import { arange, callOp, empty, type DType, type functional, type Tensor } from '@visurf/torch';
+import { arange, callOp, empty, full, type DType, type functional, type Tensor } from '@visurf/torch';
 
 import { rotate, type Rotation } from './rope.ts';
 
@@ -34,7 +34,13 @@ export const flashAsked: AttendAsked = ([q, k, v], { queryEnds, keyEnds, used, q
   return [out!, sums!];
 };
 
-/** Where the new tokens go, and what their sequences see: of prompts, and of responses. */
+/** What stays from token to token: what prompts are asked, and responses but for how far they reach. */
+export interface SharedPlan {
+  readonly prompts: Asked;
+  readonly responses: Omit<Asked, 'used'>;
+}
+
+/** Where the new tokens go, and what their sequences see. */
 export interface SharedPlace {
   /** int64 [1]: the number of tokens of every response that are there. */
   readonly index: Tensor;
@@ -42,39 +48,42 @@ export interface SharedPlace {
   readonly responses: Asked;
 }
 
-const steps = (count: number, size: number): Tensor => arange(0, (count + 1) * size, size).to('int32');
+const steps = (count: number, size: number): Tensor => arange(0, (count + 1) * size, size, { dtype: 'int32' });
 
 /**
  * @param padding added to the scores of the prefix of L tokens, [B, 1, 1, 1, 1, L]
  * @param queries of a token: query heads per key head
  */
-export function sharedPlaceAt(
-  index: Tensor,
+export function planShared(
   padding: Tensor | undefined,
   { values: prefix }: functional.DecodingCache,
   { values: own }: functional.DecodingCache,
   queries: number,
-): SharedPlace {
+): SharedPlan {
   const [batch, , responses, capacity] = own.shape as [number, number, number, number];
-  const [rows, length] = [batch * responses, prefix.size(2)];
-  const lengths = padding ? padding.eq(0).sum(-1).view(-1) : steps(1, length).narrow(0, 1, 1);
+  const length = prefix.size(2);
+  const lengths = padding?.eq(0).sum(-1).view(-1) ?? full([batch], length, { dtype: 'int32' });
+  const ofPrompts = { queries: responses * queries, keys: length };
+  const ofResponses = { queries, keys: capacity };
   return {
-    index,
     prompts: {
-      queryEnds: steps(batch, responses * queries),
+      ...ofPrompts,
+      queryEnds: steps(batch, ofPrompts.queries),
       keyEnds: steps(batch, length),
       used: lengths.to('int32').expand(batch).contiguous(),
-      queries: responses * queries,
-      keys: length,
     },
     responses: {
-      queryEnds: steps(rows, queries),
-      keyEnds: steps(rows, capacity),
-      used: index.add(1).to('int32').expand(rows).contiguous(),
-      queries,
-      keys: capacity,
+      ...ofResponses,
+      queryEnds: steps(batch * responses, queries),
+      keyEnds: steps(batch * responses, capacity),
     },
   };
+}
+
+export function sharedPlaceAt(index: Tensor, { prompts, responses }: SharedPlan): SharedPlace {
+  const rows = responses.queryEnds.numel - 1;
+  const used = index.add(1).to('int32').expand(rows).contiguous();
+  return { index, prompts, responses: { ...responses, used } };
 }
 
 /** A prompt's keys or values [B, KV, L, d] as they are kept. */

@@ -25,6 +25,11 @@ export function advise(subject: Subject, program: number): Advice[] {
   if (!train.checkpointActivations) {
     candidates.push(['train.checkpointActivations=true', withTrain({ checkpointActivations: true })]);
   }
+  if (onCard(subject) && !train.offloadActivations) {
+    const changed = { checkpointActivations: true, offloadActivations: true };
+    const said = Object.keys(changed).filter((key) => !train[key as keyof typeof changed]);
+    candidates.push([said.map((key) => `train.${key}=true`).join(' '), withTrain(changed)]);
+  }
   if (workload.microBatch > 1) {
     const changed = withTrain({ microBatch: { prompts: 1 } });
     candidates.push(['train.microBatch.prompts=1', { ...changed, workload: { ...workload, microBatch: 1 } }]);

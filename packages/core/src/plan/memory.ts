@@ -111,9 +111,14 @@ function update(subject: Subject, resident: Parts): Parts {
   const layer = decoderLayer(subject);
   const again = config.train.checkpointActivations;
   // What is computed again leaves the stream before every block, and all of one block at a time.
-  const streams = text.layers * packedTokens(workload) * text.hiddenSize * float;
+  // Streams that wait on the host are on a card but for those of the block that works.
+  const offloaded = config.train.offloadActivations && onCard(subject);
+  const here = (blocks: number): number => (offloaded ? Math.min(2, blocks) : blocks);
+  const streams = here(text.layers) * packedTokens(workload) * text.hiddenSize * float;
   const decoder = again ? streams + layer.kept : text.layers * layer.kept;
-  const tower = vision.depth * (again ? patches * vision.hiddenSize * float : visionBlock(subject, patches));
+  const tower = again
+    ? here(vision.depth) * patches * vision.hiddenSize * float
+    : vision.depth * visionBlock(subject, patches);
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
   const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;

@@ -12,12 +12,12 @@ import {
   withDevice,
   zeros,
   type Device,
+  Tensor,
   type Recording,
-  type Tensor,
 } from '@visurf/torch';
 
 import type { QwenVL } from '../model/qwen.ts';
-import { chooseTokens, requireProbabilities, seenTokens, type Chosen, type Sampling } from './sampler.ts';
+import { belowOne, chooseTokens, requireProbabilities, seenTokens, type Chosen, type Sampling } from './sampler.ts';
 
 /** The rows of a batch and their caches, of which this decoding takes hold until it is disposed. */
 export interface Decoded {
@@ -62,7 +62,7 @@ export class RecordedDecoding implements Disposable {
         const each = {
           cos,
           sin,
-          noise: tensor(noise.flat(), { shape: [count, rows], dtype: 'float64' }),
+          noise: tensor(belowOne(noise.flat()), { shape: [count, rows], dtype: 'float64' }),
           current: tensor(tokens, { dtype: 'int64' }),
           index: tensor([at - 1], { dtype: 'int64' }),
           step: tensor([0], { dtype: 'int64' }),
@@ -70,11 +70,14 @@ export class RecordedDecoding implements Disposable {
           logProbs: zeros([count, rows], { dtype: 'float64' }),
           ...(sampling.repetitionPenalty !== 1 && { seen: seenTokens(seen, model.config.text.vocabularySize) }),
         };
-        Object.values(each).forEach(keep);
-        return each;
+        const shared = model.planDecoding(prefill, own);
+        const ofShared = [shared?.prompts, shared?.responses].flatMap((asked) => Object.values(asked ?? {}));
+        const held = [...Object.values(each), ...ofShared].filter((value) => value instanceof Tensor);
+        held.forEach(keep);
+        return { ...each, shared, held };
       }),
     );
-    this.#held = Object.values(made);
+    this.#held = made.held;
     this.#tables = made;
     this.#body = () =>
       noGrad(() =>
@@ -82,7 +85,7 @@ export class RecordedDecoding implements Disposable {
           const { current, index, step } = made;
           const now = (table: Tensor): Tensor => table.indexSelect(0, step).squeeze(0);
           const rotation = { cos: now(made.cos), sin: now(made.sin) };
-          const hidden = model.decodeOnDevice(current, rotation, responses, prefill, own, index);
+          const hidden = model.decodeOnDevice(current, rotation, responses, prefill, own, index, made.shared);
           const [next, logProbs] = chooseTokens(model.logits(hidden), sampling, now(made.noise), forbidden, made.seen);
           if (made.seen) callOp('scatter_.value', made.seen, 1, next.unsqueeze(1), 1);
           callOp('index_copy_', made.chosen, 0, step, next.unsqueeze(0));

@@ -76,7 +76,7 @@ export function sampleTokens(
 ): Chosen {
   return scope(() =>
     withDevice(logits.device, () => {
-      const uniform = tensor(noise, { dtype: 'float64' });
+      const uniform = tensor(belowOne(noise), { dtype: 'float64' });
       const [tokens, chosen] = isPlain(sampling, logits)
         ? functional.sample(logits, uniform, forbidden, sampling.temperature)
         : chooseTokens(
@@ -125,37 +125,43 @@ const warp = (scores: Tensor, temperature: number, topK: number, topP: number): 
 
 /** Tokens whose weights are summed up before sums accumulate: along a whole vocabulary that takes a GPU milliseconds. */
 const massBlock = 256;
+/** Up to so many tokens the sums accumulate at once. */
+const smallVocabulary = 4096;
+
+/** Noise tensors hold what this leaves of uniform numbers in [0, 1): a share of a total that is below it when rounded. */
+export const belowOne = (noise: readonly number[]): number[] => noise.map((each) => Math.min(each, 1 - Number.EPSILON));
 
 /**
  * Inverse transform sampling: the first token whose cumulative probability exceeds the row's noise. Whole blocks of
- * tokens accumulate first, then the tokens of the block that is reached; what is found always has a probability.
+ * tokens accumulate first, then the tokens of the block that is reached; what is found always has a probability. Where
+ * scores are NaN it is any token: the caller finds that in the log-probabilities.
  */
 function draw(scores: Tensor, noise: Tensor): Tensor {
   const weights = scores.softmax(-1);
   const [rows, size] = weights.shape as [number, number];
-  const last = size - 1;
+  const [last, share] = [size - 1, noise.unsqueeze(1)];
+  const reached = (cumulative: Tensor, threshold: Tensor): Tensor => cumulative.searchsorted(threshold, true);
+  const totalOf = (cumulative: Tensor): Tensor => cumulative.narrow(1, cumulative.size(1) - 1, 1);
+  if (size <= smallVocabulary) {
+    const cumulative = weights.to('float64').cumsum(1);
+    return reached(cumulative, share.mul(totalOf(cumulative)))
+      .squeeze(1)
+      .clamp(0, last);
+  }
   const inBlocks = size - (size % massBlock);
   const sums = [weights.narrow(1, 0, inBlocks).view(rows, -1, massBlock).sum(2)];
   if (inBlocks < size) sums.push(weights.narrow(1, inBlocks, size - inBlocks).sum(1, true));
   const masses = cat(sums, 1).to('float64');
-  const [block, cumulative, threshold] = reach(masses, (total) => total.mul(noise.unsqueeze(1)));
+  const cumulative = masses.cumsum(1);
+  const threshold = share.mul(totalOf(cumulative));
+  const block = reached(cumulative, threshold).clamp(0, masses.size(1) - 1);
   const before = cumulative.gather(1, block).sub(masses.gather(1, block));
   const first = block.mul(massBlock);
   const places = first.add(arange(0, massBlock)).clamp(0, last);
-  const [within] = reach(weights.gather(1, places).to('float64'), () => threshold.sub(before).clamp(0));
-  return first.add(within).squeeze(1).clamp(0, last);
-}
-
-/**
- * Where the cumulative sums of weights [R, N] exceed what is asked of their total, [R, 1]: never past the end, whatever
- * was rounded, but where weights are NaN, which the caller finds in the log-probabilities.
- */
-function reach(weights: Tensor, asked: (total: Tensor) => Tensor): [at: Tensor, cumulative: Tensor, threshold: Tensor] {
-  const cumulative = weights.cumsum(1);
-  const end = weights.size(1) - 1;
-  const total = cumulative.narrow(1, end, 1);
-  const threshold = callOp('minimum', asked(total), total.mul(1 - Number.EPSILON)) as Tensor;
-  return [cumulative.searchsorted(threshold, true).clamp(0, end), cumulative, threshold];
+  const within = weights.gather(1, places).to('float64').cumsum(1);
+  // Sums in another order may end just below or above what is left.
+  const left = callOp('minimum', threshold.sub(before).clamp(0), totalOf(within).mul(1 - Number.EPSILON)) as Tensor;
+  return first.add(reached(within, left)).squeeze(1).clamp(0, last);
 }
 
 /** @throws UserError where a model that has diverged gives no probabilities */
