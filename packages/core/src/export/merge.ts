@@ -134,8 +134,9 @@ export function mergeModels(
     const combine = combination(how);
     const device = resolveDevice(options.device ?? 'cpu');
     const { family, weights } = sources[0]!;
+    const between = dtype === 'float64' ? dtype : 'float32';
     const merged = [...sources[0]!.names].map(([key, name]): [string, LazyTensor] => {
-      const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to({ device }).to('float32');
+      const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to({ device }).to(between);
       const as = dtypeFor(key, dtype, family, weights);
       const make = (): Tensor => combine(sources.map(read)).to(as);
       return [name, { dtype: as, shape: sources[0]!.weights.shapeOf(name), make }];

@@ -1,12 +1,13 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type Layout, type NextPlace } from './attention.ts';
+import { packedAttention, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
 import { forkKeys, keyed, type LayerState } from './layer-state.ts';
-import { Projection, projectGated, projectTogether } from './projection.ts';
+import { Projection, projectGated, projectJoined, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { attendPlaced, type SharedPlace } from './shared-decoding.ts';
 
 /** x [B, S, ..] from that place on. */
 export const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
@@ -80,21 +81,32 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
-    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x), rotation);
-    return this.o_proj.forward(decodeAttention(qkv, rotation, prefix, own, at, padding));
+    const all = [this.q_proj, this.k_proj, this.v_proj];
+    if (typeof at === 'number') {
+      const qkv = this.#heads(projectTogether(all, x), rotation);
+      return this.o_proj.forward(functional.decodeAttention(qkv, rotation, prefix, own, at, padding));
+    }
+    const { heads, keyValueHeads, headSize } = this._config;
+    const joined = projectJoined(all, x);
+    const split = joined.view(joined.size(0), joined.size(1), -1, headSize);
+    const qkv = this.q_norm
+      ? cat(this.#normed(split.split([heads, keyValueHeads, keyValueHeads], 2), rotation), 2)
+      : split;
+    return this.o_proj.forward(attendPlaced(qkv, keyValueHeads, rotation, prefix, own, at));
   }
 
   /** q [B, S, H, d], k and v [B, S, KV, d], normed and not yet rotated; of q there may be fewer places. */
-  #heads(qkv: readonly Tensor[], { cos: { dtype } }: Rotation): [Tensor, Tensor, Tensor] {
-    const { heads, keyValueHeads, headSize } = this._config;
-    const split = (each: Tensor, count: number): Tensor => each.view(each.size(0), each.size(1), count, headSize);
-    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
+  #heads(qkv: readonly Tensor[], rotation: Rotation): [Tensor, Tensor, Tensor] {
+    const split = (each: Tensor): Tensor => each.view(each.size(0), each.size(1), -1, this._config.headSize);
+    return this.#normed(qkv.map(split), rotation);
+  }
+  #normed(qkv: readonly Tensor[], { cos: { dtype } }: Rotation): [Tensor, Tensor, Tensor] {
     const normed = (each: Tensor, norm: nn.RMSNorm | undefined): Tensor => norm?.forward(each.to(dtype)) ?? each;
-    const [ofQ, ofK] = [normed(split(q, heads), this.q_norm), normed(split(k, keyValueHeads), this.k_norm)];
-    return [ofQ, ofK, split(v, keyValueHeads)];
+    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
+    return [normed(q, this.q_norm), normed(k, this.k_norm), v];
   }
 }
 
@@ -110,7 +122,7 @@ const isSmall = (projections: readonly Projection[]): boolean =>
 /** Whether its product is of the weights as they are, on the CPU, in the dtype of the stream. */
 const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): boolean =>
   !lora &&
-  _precision === 'float32' &&
+  _precision !== 'bfloat16' &&
   weight.device === 'cpu' &&
   weight.dtype === dtype &&
   /^float(32|64)$/.test(dtype);
@@ -154,7 +166,7 @@ export interface DecoderBlock extends nn.Module {
     rotation: Rotation,
     prefix: LayerState,
     own: LayerState,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor;
   /** Weights with which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
@@ -210,7 +222,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     rotation: Rotation,
     prefix: LayerState,
     own: LayerState,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
@@ -273,7 +285,7 @@ export class Decoder extends nn.Module {
     rotation: Rotation,
     prefix: readonly LayerState[],
     own: readonly LayerState[],
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {

@@ -24,16 +24,24 @@ import { Decoder } from './decoder.ts';
 import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
-import { roomIn, type LayerState } from './layer-state.ts';
+import { isKeyed, roomIn, type LayerState } from './layer-state.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
+import {
+  forkShared,
+  planShared,
+  sharedKeys,
+  sharedPlaceAt,
+  type SharedPlace,
+  type SharedPlan,
+} from './shared-decoding.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer. */
+  /** One per layer; keys and values also as `attendShared` has them. */
   readonly caches: readonly LayerState[];
   /** L: tokens of the prompts, with padding. */
   readonly tokens: number;
@@ -149,8 +157,13 @@ export class QwenVL extends nn.Module {
    * `hidden` for training, with its backward pass: d loss / d hidden [N, D] goes in, gradients are added to the `.grad`
    * of the parameters. To be called in the scope that also holds the backward pass.
    * @param recomputed activations are not kept but computed again, block by block: same gradients, less memory
+   * @param offloaded what is kept even then, the stream before every block, waits in the memory of the host
    */
-  trained(items: readonly PromptWithResponses[], recomputed: boolean): Hidden & { backward(gradient: Tensor): void } {
+  trained(
+    items: readonly PromptWithResponses[],
+    recomputed: boolean,
+    offloaded = false,
+  ): Hidden & { backward(gradient: Tensor): void } {
     if (!recomputed) {
       const result = this.hidden(items);
       return {
@@ -160,7 +173,7 @@ export class QwenVL extends nn.Module {
         },
       };
     }
-    const tape = new Tape();
+    const tape = new Tape(offloaded ? 'cpu' : undefined);
     // Casts for passes without a graph would outlive the stage that is their only user.
     const run: RunStage = (stage, flow, parts) => {
       const output = tape.run(stage, flow, parts);
@@ -247,7 +260,8 @@ export class QwenVL extends nn.Module {
       const [next, cache] = scope(() => {
         const [x, ...beside] = flow;
         const [stream, state] = layer.prefill(x, rotation, layout, first);
-        return [takeUp([stream, ...beside], places), state] as const;
+        const own = this.#decodesShared && isKeyed(state) ? sharedKeys(state) : state;
+        return [takeUp([stream, ...beside], places), own] as const;
       });
       disposeBut(next, flow);
       flow = next;
@@ -265,7 +279,11 @@ export class QwenVL extends nn.Module {
 
   /** What K responses of so many tokens to each prompt begin with, one per layer. */
   fork({ caches }: Pick<Prefilled, 'caches'>, responses: number, tokens: number): LayerState[] {
-    return this.model.layers.map((layer, i) => scope(() => layer.fork(caches[i]!, responses, tokens)));
+    return this.model.layers.map((layer, i) => {
+      const state = caches[i]!;
+      const isShared = this.#decodesShared && isKeyed(state);
+      return scope(() => (isShared ? forkShared(state, responses, tokens) : layer.fork(state, responses, tokens)));
+    });
   }
 
   /**
@@ -297,6 +315,7 @@ export class QwenVL extends nn.Module {
    * @param tokens int64 [B * K]
    * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
    * @param index int64 [1]: the number of tokens already in `own`
+   * @param plan as `planDecoding` makes it, where it was made before
    */
   decodeOnDevice(
     tokens: Tensor,
@@ -305,8 +324,10 @@ export class QwenVL extends nn.Module {
     prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
     own: readonly LayerState[],
     index: Tensor,
+    plan?: SharedPlan,
   ): Tensor {
-    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    const step = (): Tensor =>
+      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own, plan));
     return scope(() => this.#here(step));
   }
 
@@ -316,7 +337,7 @@ export class QwenVL extends nn.Module {
     responses: number,
     prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
     own: readonly LayerState[],
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
   ): Tensor {
     const rows = tokens.size(0);
     const embedded = this.model.embed_tokens
@@ -327,11 +348,30 @@ export class QwenVL extends nn.Module {
     return this.model.norm.forward(x.view(rows, -1));
   }
 
+  /** What is the same for every token; undefined where nothing is. */
+  planDecoding(
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly LayerState[],
+  ): SharedPlan | undefined {
+    const [prefix, room] = [caches.find(isKeyed), own.find(isKeyed)];
+    if (!this.#decodesShared || !prefix || !room) return undefined;
+    const { heads, keyValueHeads } = this._config.text;
+    return this.#here(() => planShared(padding, prefix, room, heads / keyValueHeads));
+  }
+
+  /** Whether prompts and responses are attended to by flash attention, with caches of its order. */
+  get #decodesShared(): boolean {
+    return hasFlashAttention(this.device, this._precision, this._config.text.headSize);
+  }
+
   #place(
     index: Tensor,
-    { tokens, padding }: Pick<Prefilled, 'tokens' | 'padding'>,
+    { tokens, caches, padding }: Pick<Prefilled, 'tokens' | 'caches' | 'padding'>,
     own: readonly LayerState[],
-  ): NextPlace {
+    plan?: SharedPlan,
+  ): NextPlace | SharedPlace {
+    const shared = plan ?? this.planDecoding({ caches, padding }, own);
+    if (shared) return sharedPlaceAt(index, shared);
     return placeAt(index, padding, tokens, roomIn(own) ?? 0, this.dtype);
   }
 
@@ -344,7 +384,7 @@ export class QwenVL extends nn.Module {
   /** [N, V] in at least float32 of hidden states [N, D]. */
   logits(hidden: Tensor): Tensor {
     if (this.#head && !isGradEnabled()) return this.#head.multiply(hidden).to(this.dtype);
-    if (this._precision === 'float32') return functional.linear(hidden, this.headWeight);
+    if (this._precision !== 'bfloat16') return functional.linear(hidden, this.headWeight);
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 
@@ -358,7 +398,7 @@ export class QwenVL extends nn.Module {
   #endDecoding(): void {
     for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
-      if (each._pack || each.weight.requiresGrad) each.forgetCasts();
+      if (each._pack || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
       each._pack = false;
     }
     this.#head?.dispose();

@@ -11,7 +11,7 @@ import { requireVisible } from '../model/pack.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
-import { isRecordable, RecordedDecoding } from './recorded.ts';
+import { RecordedDecoding } from './recorded.ts';
 import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
 
 export interface RespondOptions extends Sampling {
@@ -241,7 +241,8 @@ function decodeRecorded(
   const noise = Array.from({ length: options.maxNewTokens - at }, (_, i) =>
     options.temperature === 0 ? rows.map(() => 0) : noiseAt(rows, at + i, options),
   );
-  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden);
+  const seen = rows.map((row) => row.seen);
+  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden, seen);
   // Where a window ends no row may be asked for a token that it does not need.
   const together = options.onToken || model.config.text.slidingWindow !== undefined ? 1 : readEvery;
   return {
@@ -263,7 +264,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
-  const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
+  const begin = model.device === 'cpu' ? decodeStepwise : decodeRecorded;
   let decoding = start(model, prompts, options);
   const all = decoding.rows;
   let course: Course | undefined;

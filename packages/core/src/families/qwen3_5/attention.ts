@@ -2,13 +2,14 @@
  * Grouped-query attention with a gate, norms of queries and keys, and rotary positions on some of a head's channels. Field
  * names are the checkpoint's keys.
  */
-import { cat, nn, type Tensor } from '@visurf/torch';
+import { cat, functional, nn, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type Layout, type NextPlace } from '../../model/attention.ts';
+import { packedAttention, type Layout, type NextPlace } from '../../model/attention.ts';
 import { keysToDecode, placesFrom, rotationFrom } from '../../model/decoder.ts';
 import { keyed, type LayerState } from '../../model/layer-state.ts';
 import { Projection, projectTogether } from '../../model/projection.ts';
 import { rotate, type Rotation } from '../../model/rope.ts';
+import { attendPlaced, type SharedPlace } from '../../model/shared-decoding.ts';
 import type { TextConfig } from '../../model/text-config.ts';
 import { OffsetNorm } from './norm.ts';
 
@@ -66,11 +67,16 @@ export class GatedAttention extends nn.Module {
     rotation: Rotation,
     prefix: LayerState,
     own: LayerState,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const { q, k, v, gate } = this.#project(x, 0);
-    return this.#finish(decodeAttention([q, k, v], rotation, keyed(prefix), keyed(own), at, padding), gate);
+    const states = [keyed(prefix), keyed(own)] as const;
+    const attended =
+      typeof at === 'number'
+        ? functional.decodeAttention([q, k, v], rotation, ...states, at, padding)
+        : attendPlaced(cat([q, k, v], 2), this._config.keyValueHeads, rotation, ...states, at);
+    return this.#finish(attended, gate);
   }
 
   /** Of x [B, S, D], normed but not yet rotated, in the precision of attention. */

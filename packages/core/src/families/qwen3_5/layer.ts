@@ -4,6 +4,7 @@ import { nn, type functional, type Tensor } from '@visurf/torch';
 import type { Layout, NextPlace } from '../../model/attention.ts';
 import { Mlp, placesFrom, type DecoderBlock } from '../../model/decoder.ts';
 import { forkKeys, keyed, recurrent, type LayerState } from '../../model/layer-state.ts';
+import type { SharedPlace } from '../../model/shared-decoding.ts';
 import type { Projection } from '../../model/projection.ts';
 import type { Rotation } from '../../model/rope.ts';
 import type { TextConfig } from '../../model/text-config.ts';
@@ -97,7 +98,7 @@ export class FullLayer extends Layer {
     rotation: Rotation,
     prefix: LayerState,
     own: LayerState,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
