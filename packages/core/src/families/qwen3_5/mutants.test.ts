@@ -17,6 +17,7 @@ import * as layerState from '../../model/layer-state.ts';
 import * as projection from '../../model/projection.ts';
 import { QwenVL } from '../../model/qwen.ts';
 import * as rope from '../../model/rope.ts';
+import * as sharedDecoding from '../../model/shared-decoding.ts';
 import { openConfiguration } from '../../testing/configurations.ts';
 import { compareBatch, compareGradients, openSubject } from '../../testing/parity.ts';
 import { loadModel } from '../load.ts';
@@ -31,6 +32,7 @@ const shared: Record<string, object> = {
   '../../model/layer-state.ts': layerState,
   '../../model/projection.ts': projection,
   '../../model/rope.ts': rope,
+  '../../model/shared-decoding.ts': sharedDecoding,
 };
 
 type Change = readonly [file: (typeof files)[number], from: string, to: string];
