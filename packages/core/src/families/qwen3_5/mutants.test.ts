@@ -164,7 +164,7 @@ const mutants: Record<string, Mutant> = {
         'packedAttention([rotate(q, asked), k, v]',
         'packedAttention([functional.rmsNorm(rotate(q, asked), this.#ordered(this.q_norm.weight.add(1)), this.q_norm.eps), k, v]',
       ],
-      ['attention.ts', 'import { cat, nn,', 'import { cat, functional, nn,'],
+      ['attention.ts', 'import { cat, functional, nn,', 'import { cat, functional, nn,'],
     ],
   },
   'no norm of keys': full('this.k_norm.forward(split(keys!, keyValueHeads))', 'split(keys!, keyValueHeads)'),
