@@ -10,7 +10,7 @@ import type { QwenVL } from '../model/qwen.ts';
 import type { Settings } from '../question/settings.ts';
 import { statedDtype } from './config.ts';
 import { writeDirectory } from './directory.ts';
-import { byName, companionFiles, type Writers } from './huggingface.ts';
+import { companionFiles, inFile, type Writers } from './huggingface.ts';
 import { withExperiment } from './experiment.ts';
 import type { PixelLimits } from './processor.ts';
 
@@ -77,11 +77,16 @@ export function exportModel(policy: Exportable, directory: string, options: Expo
 
 function writeModel(policy: Exportable, target: string, dtype: FloatDType, options: ExportOptions): void {
   const { model, directory, settings } = policy;
-  const companions = withExperiment(companionFiles(model.config.text.tiedHead, directory, dtype), settings, options);
+  const companions = withExperiment(
+    companionFiles(model.config.text.tiedHead, directory, dtype),
+    model.config.family,
+    settings,
+    options,
+  );
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each) => cast(each, dtype));
-    saveShardedSafetensors(target, byName(weights), options.maxShardBytes);
+    saveShardedSafetensors(target, inFile(model, weights), options.maxShardBytes);
   });
 }
 
@@ -90,7 +95,7 @@ const cast = (each: Tensor, dtype: FloatDType): Tensor =>
 
 function adapterOf({ model, peft, settings }: Exportable): Writers {
   if (!peft) throw new Error('no adapter');
-  return withExperiment(adapterFiles(model, peft), settings);
+  return withExperiment(adapterFiles(model, peft), model.config.family, settings);
 }
 
 /** The one that a model's `config.json` states. */

@@ -27,9 +27,12 @@ const companions = [
 
 export type Writers = Record<string, (file: string) => void>;
 
-/** Tensors in the order in which `save_pretrained` writes. */
-export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string, Tensor> =>
-  new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
+/** Parameters by the names that files have for them, in the order in which `save_pretrained` writes. */
+export function inFile({ config }: QwenVL, parameters: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+  const { keys } = config.family;
+  const named = [...parameters].map(([key, each]) => [keys.inFile(key)[0]!, each] as const);
+  return new Map(named.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
 
 /**
  * Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. They are read at
@@ -46,7 +49,7 @@ export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDT
 export function modelFiles(model: QwenVL, origin: string): Writers {
   if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
   return {
-    'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model))),
+    'model.safetensors': (file) => saveSafetensors(file, inFile(model, baseParameters(model))),
     ...companionFiles(model.config.text.tiedHead, origin, model.dtype as FloatDType),
   };
 }

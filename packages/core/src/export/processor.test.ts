@@ -17,7 +17,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 /** The companions of a model, written with limits. */
 function written(origin: string, limits: PixelLimits): string {
   const output = mkdtempSync(path.join(folder, 'output-'));
-  const files = withPixelLimits(companionFiles(false, origin, 'float32'), limits);
+  const files = withPixelLimits(companionFiles(false, origin, 'float32'), clipProcessor, limits);
   for (const [name, write] of Object.entries(files)) write(path.join(output, name));
   return output;
 }

@@ -5,29 +5,12 @@
  */
 import type { ModelShape } from './config.ts';
 import type { DecoderBlock } from './decoder.ts';
+import type { OwnProcessor, Processor } from './images.ts';
 import type { Keys } from './keys.ts';
 import type { Kept } from './kept.ts';
 import type { TextConfig } from './text-config.ts';
 import type { Tower } from './tower.ts';
 import type { VisionConfig } from './vision-config.ts';
-
-/** What the files of a processor leave out. */
-export interface Processor {
-  readonly patchSize: number;
-  readonly temporalPatchSize: number;
-  readonly mergeSize: number;
-  /** Per channel. */
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
-  readonly image: PixelArea;
-  readonly video: PixelArea;
-}
-
-/** Area that pictures are scaled up to, and down to. */
-export interface PixelArea {
-  readonly minPixels: number;
-  readonly maxPixels: number;
-}
 
 export interface Family {
   /** `model_type` of config.json, and the name of the folder. */
@@ -40,20 +23,28 @@ export interface Family {
   /** Names of tensors in files and in the reference's memory. */
   readonly keys: Keys;
 
-  readonly processor: Processor;
+  /** How images are shown: as patches of the whole picture, for which it says what files leave out, or in its own way. */
+  readonly processor: Processor | OwnProcessor;
   /** Units in which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
   readonly coordinates: 'resized' | 'thousandths';
-  /** Positions between two temporal patches of a video whose patches last so many seconds. */
-  readonly interval: (seconds: number, tokensPerSecond: number | undefined) => number;
+  /** How positions count: on three axes over the grids of images (unless said), or one token after the other. */
+  readonly positions?: 'grids' | 'sequence';
+  /** Positions between two temporal patches of a video whose patches last so many seconds; 1 unless said. */
+  readonly interval?: (seconds: number, tokensPerSecond: number | undefined) => number;
   readonly tokens: {
     /** Ids of the placeholders, where config.json does not say them. */
     readonly image: number;
-    readonly video: number;
+    /** Undefined where videos are refused. */
+    readonly video?: number;
     /** Control tokens around and in place of pictures, which are never sampled, by their spelling. */
     readonly vision: readonly string[];
   };
   /** What the chat template is rendered with beside the messages. */
   readonly template: Readonly<Record<string, string | boolean>>;
+  /** `parts` where chat templates see nothing of a content that is a plain string. */
+  readonly contents?: 'parts';
+  /** `file` where tokenizer.json is right whatever class of tokenizer the other file declares. */
+  readonly tokenizer?: 'file';
 
   readonly tower: (config: VisionConfig) => Tower;
   readonly layer: (config: TextConfig, index: number) => DecoderBlock;

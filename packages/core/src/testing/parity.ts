@@ -10,7 +10,7 @@ import { loadModel } from '../families/load.ts';
 import { visualGrids } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
-import { loadImageSettings } from '../prompt/image.ts';
+import { loadImageSettings, patchesOf } from '../prompt/image.ts';
 import { respond } from '../rollout/respond.ts';
 import type { Grid, Prompt } from '../types.ts';
 import { differs, largest, worst, type Comparison } from './comparison.ts';
@@ -67,7 +67,7 @@ function byKind(
 export function compareInputs({ configuration, prompts, expected }: Subject, model: QwenVL): Comparison[] {
   const count = (measure: (case_: ExpectedCase, prompt: Prompt) => number): number =>
     configuration.cases.reduce((sum, each, i) => sum + measure(each, prompts[i]!), 0);
-  const settings = loadImageSettings(configuration.model, model.config.family.processor);
+  const settings = loadImageSettings(configuration.model, patchesOf(model.config.family));
   const kinds = ['image', 'video'] as const;
   const { inChannels, temporalPatchSize, patchSize } = model.config.vision;
   const width = inChannels * temporalPatchSize * patchSize ** 2;

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { loadImageSettings, parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { loadImageSettings, parseModelConfig, patchesOf, QwenVL } from '@visurf/core/internals';
 import {
   initialize,
   logUpdate,
@@ -40,7 +40,7 @@ export function pretrain(directory: string, plan: PretrainPlan, options: Pretrai
     heads,
     vocabulary,
     plan,
-    settings: loadImageSettings(directory, model.config.family.processor),
+    settings: loadImageSettings(directory, patchesOf(model.config.family)),
   };
   const { stages } = plan;
   return runPretraining(
