@@ -114,9 +114,8 @@ function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): M
   return names;
 }
 
-/** Whose products are taken in bfloat16 anyway; norms and the patch embedding meet activations as they are. */
-export const isMatrix = (key: string): boolean =>
-  !key.includes('norm') && !key.includes('ln_q') && !key.includes('patch_embed');
+/** Whose products are taken in bfloat16 anyway; norms, positions and the patch embedding meet activations as they are. */
+export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_embed/.test(key);
 
 /**
  * Loads config and weights. The file is mapped, and every tensor is copied from it once, to its place and dtype.

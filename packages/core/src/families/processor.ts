@@ -13,6 +13,17 @@ export const clipProcessor: Processor = {
   video: { minPixels: 128 * 28 * 28, maxPixels: 28 * 28 * 768 },
 };
 
+/** Patches of 16 pixels in blocks of 2 x 2, from -1 to 1; limits are those of published files. */
+export const halvesProcessor: Processor = {
+  patchSize: 16,
+  temporalPatchSize: 2,
+  mergeSize: 2,
+  mean: [0.5, 0.5, 0.5],
+  std: [0.5, 0.5, 0.5],
+  image: { minPixels: 256 * 256, maxPixels: 4096 * 4096 },
+  video: { minPixels: 4096, maxPixels: 25_165_824 },
+};
+
 /** Those of Qwen's second vocabulary. */
 export const visionTokens = {
   image: 151655,

@@ -25,16 +25,22 @@ class SelfAttention extends nn.Module {
   readonly k_proj: Projection;
   readonly v_proj: Projection;
   readonly o_proj: Projection;
+  /** Of each head; undefined where the family has none. */
+  readonly q_norm: nn.RMSNorm | undefined;
+  readonly k_norm: nn.RMSNorm | undefined;
   readonly _config: TextConfig;
 
   constructor(config: TextConfig) {
     super();
-    const { hiddenSize, heads, keyValueHeads, headSize } = config;
+    const { hiddenSize, heads, keyValueHeads, headSize, attentionBias: bias, queryKeyNorm, rmsNormEps } = config;
+    const norm = (): nn.RMSNorm | undefined => (queryKeyNorm ? new nn.RMSNorm(headSize, rmsNormEps) : undefined);
     this._config = config;
-    this.q_proj = new Projection(hiddenSize, heads * headSize);
-    this.k_proj = new Projection(hiddenSize, keyValueHeads * headSize);
-    this.v_proj = new Projection(hiddenSize, keyValueHeads * headSize);
+    this.q_proj = new Projection(hiddenSize, heads * headSize, { bias });
+    this.k_proj = new Projection(hiddenSize, keyValueHeads * headSize, { bias });
+    this.v_proj = new Projection(hiddenSize, keyValueHeads * headSize, { bias });
     this.o_proj = new Projection(heads * headSize, hiddenSize, { bias: false });
+    this.q_norm = norm();
+    this.k_norm = norm();
   }
 
   /**
@@ -47,6 +53,7 @@ class SelfAttention extends nn.Module {
       from === 0
         ? projectTogether(all, x)
         : [this.q_proj.forward(placesFrom(x, from)), ...projectTogether(all.slice(1), x)],
+      rotation,
     );
     const asked = from === 0 ? rotation : rotationFrom(rotation, from);
     return [rotate(q, asked), rotate(k, rotation), v.to(rotation.cos.dtype)];
@@ -74,16 +81,18 @@ class SelfAttention extends nn.Module {
     at: number | NextPlace,
     padding: Tensor | undefined,
   ): Tensor {
-    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
+    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x), rotation);
     return this.o_proj.forward(decodeAttention(qkv, rotation, prefix, own, at, padding));
   }
 
-  /** q [B, S, H, d], k and v [B, S, KV, d]; of q there may be fewer places. */
-  #heads(qkv: readonly Tensor[]): [Tensor, Tensor, Tensor] {
+  /** q [B, S, H, d], k and v [B, S, KV, d], normed and not yet rotated; of q there may be fewer places. */
+  #heads(qkv: readonly Tensor[], { cos: { dtype } }: Rotation): [Tensor, Tensor, Tensor] {
     const { heads, keyValueHeads, headSize } = this._config;
     const split = (each: Tensor, count: number): Tensor => each.view(each.size(0), each.size(1), count, headSize);
     const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
-    return [split(q, heads), split(k, keyValueHeads), split(v, keyValueHeads)];
+    const normed = (each: Tensor, norm: nn.RMSNorm | undefined): Tensor => norm?.forward(each.to(dtype)) ?? each;
+    const [ofQ, ofK] = [normed(split(q, heads), this.q_norm), normed(split(k, keyValueHeads), this.k_norm)];
+    return [ofQ, ofK, split(v, keyValueHeads)];
   }
 }
 
@@ -151,12 +160,13 @@ export interface DecoderBlock extends nn.Module {
 /**
  * What a layer keeps beside its attention, per token: the stream before both norms and rotated queries; what products read
  * (normed streams, cast for each of q, k, v, gate, up where they are in bfloat16; the output of attention; gate and up
- * together), gate and up.
+ * together), gate and up; queries and keys before their norms.
  */
 export function keptByLayer(config: TextConfig, isHalf: boolean): Kept {
-  const { hiddenSize: width, intermediateSize: inner, heads, headSize } = config;
+  const { hiddenSize: width, intermediateSize: inner, heads, keyValueHeads, headSize, queryKeyNorm } = config;
   const queries = heads * headSize;
-  return { stream: 2 * width + queries, products: (isHalf ? 5 : 2) * width + queries + 3 * inner };
+  const normed = queryKeyNorm ? queries + keyValueHeads * headSize : 0;
+  return { stream: 2 * width + queries + normed, products: (isHalf ? 5 : 2) * width + queries + 3 * inner };
 }
 
 export class DecoderLayer extends nn.Module implements DecoderBlock {
@@ -199,7 +209,9 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     const { gate_proj, up_proj, down_proj } = this.mlp;
     const norms = [this.input_layernorm.weight, this.post_attention_layernorm.weight] as const;
     const all = [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj];
-    if (!isSmall(all) || !all.every((each) => isPlain(each, norms[0]))) {
+    const { queryKeyNorm, attentionBias } = this.self_attn._config;
+    const isKnown = attentionBias && !queryKeyNorm; // to the kernel
+    if (!isKnown || !isSmall(all) || !all.every((each) => isPlain(each, norms[0]))) {
       for (const each of all) each._pack = pack;
       return;
     }

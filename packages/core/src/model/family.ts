@@ -12,6 +12,25 @@ import type { TextConfig } from './text-config.ts';
 import type { Tower } from './tower.ts';
 import type { VisionConfig } from './vision-config.ts';
 
+/**
+ * How a video becomes tokens. `clip`: frames are resized each by itself, all patches stand together, and `interval` says
+ * how many positions lie between two temporal patches that last so many seconds. `timed`: limits of area hold for all
+ * frames together, and every temporal patch stands like an image behind the second at which it is seen. `none`: videos
+ * are refused.
+ */
+export type Videos =
+  | {
+      readonly kind: 'clip';
+      readonly interval: (seconds: number, tokensPerSecond: number | undefined) => number;
+    }
+  | {
+      readonly kind: 'timed';
+      /** Control tokens around a temporal patch. */
+      readonly start: string;
+      readonly end: string;
+    }
+  | { readonly kind: 'none' };
+
 export interface Family {
   /** `model_type` of config.json, and the name of the folder. */
   readonly name: string;
@@ -27,10 +46,9 @@ export interface Family {
   readonly processor: Processor | OwnProcessor;
   /** Units in which the model speaks of places: pixels of the image as it sees it, or thousandths of each side. */
   readonly coordinates: 'resized' | 'thousandths';
+  readonly videos: Videos;
   /** How positions count: on three axes over the grids of images (unless said), or one token after the other. */
   readonly positions?: 'grids' | 'sequence';
-  /** Positions between two temporal patches of a video whose patches last so many seconds; 1 unless said. */
-  readonly interval?: (seconds: number, tokensPerSecond: number | undefined) => number;
   readonly tokens: {
     /** Ids of the placeholders, where config.json does not say them. */
     readonly image: number;

@@ -174,16 +174,17 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const packed = pack(items, this._config);
     const { batch } = packed;
-    // Of the last layer only the places that predict something are asked for; observers see all.
-    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
-    const layout = this.#planned(packed.layout, from);
-    requireVisible(layout.prefix + layout.tokens, this._config);
-    const row = layout.prefix + layout.responses * layout.tokens;
-    const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
+    requireVisible(packed.layout.prefix + packed.layout.tokens, this._config);
     const images = this.#encodeImages(
       items.map(({ prompt }) => prompt),
       run,
     );
+    // Of the last layer only the places that predict something are asked for; observers see all.
+    const shortest = Math.min(...items.map(({ prompt }) => prompt.inputIds.length));
+    const from = observe || this.#reachesLast(images?.features) ? 0 : shortest - 1;
+    const layout = this.#planned(packed.layout, from);
+    const row = layout.prefix + layout.responses * layout.tokens;
+    const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
     const imagePlaces = this.#indices(packed.imagePlaces);
     let flow = this.#embed(packed.ids, imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
@@ -199,6 +200,11 @@ export class QwenVL extends nn.Module {
       this.model.norm.forward(stream.view(batch * (row - from), -1).indexSelect(0, places));
     const [hidden] = run(onStream(last), flow, [this.model.norm]);
     return { hidden, targets: packed.targets };
+  }
+
+  /** Whether something is added after the last layer, too: that needs all of its places. */
+  #reachesLast(features: Flow | undefined): boolean {
+    return features !== undefined && features.length > this.model.layers.length;
   }
 
   /** With what attention on a GPU goes by; the last layer is asked for the places after `from` alone. */
@@ -224,13 +230,13 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
     const { ids, positions, imagePlaces, layout: packed, batch, padding } = pack(items, this._config);
+    requireVisible(packed.prefix, this._config);
     const lengths = prompts.map(({ inputIds }) => inputIds.length);
-    const from = Math.min(...lengths) - 1;
+    const features = this.#encodeImages(prompts, freeingInputs)?.features;
+    const from = this.#reachesLast(features) ? 0 : Math.min(...lengths) - 1;
     const layout = this.#planned(packed, from);
     const length = layout.prefix;
-    requireVisible(length, this._config);
     const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
-    const features = this.#encodeImages(prompts, freeingInputs)?.features;
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
     const caches = this.model.layers.map((layer, i): functional.DecodingCache => {

@@ -12,6 +12,7 @@ import {
   type Tensor,
 } from '@visurf/torch';
 
+import { invariant } from '../errors.ts';
 import type { ModelConfig, TextConfig, VisionConfig } from './config.ts';
 import { scaleFrequencies } from './rope-scaling.ts';
 
@@ -62,6 +63,7 @@ export function visionRotation(
   dtype: DType,
 ): Rotation {
   const half = vision.hiddenSize / vision.heads / 2;
+  invariant(vision.ropeTheta, 'the tower has rotary positions');
   const frequencies = inverseFrequencies(half, vision.ropeTheta);
   const angles = new Float32Array(positions.length * half);
   positions.forEach(([row, column], n) => {
@@ -87,8 +89,17 @@ function textFrequencies(text: TextConfig): Float32Array {
 }
 
 /**
- * Text: frequencies 0 .. s0 turn with time, the next s1 with height, the rest with width (`mrope_section`; what more
- * sections there are, with time again).
+ * The axis (0 time, 1 height, 2 width) that each of so many frequencies turns with, by `mrope_section`: the first s0 with
+ * time, the next s1 with height, the next s2 with width, then with time again. Interleaved, every third one from 1 on
+ * turns with height as long as there are 3 s1 of them, from 2 on with width likewise, all others with time.
+ */
+export function mropeAxes({ mropeSection: sections, mropeInterleaved }: TextConfig, count: number): readonly number[] {
+  if (!mropeInterleaved) return sections.flatMap((size, i) => Array<number>(size).fill(i % 3));
+  return Array.from({ length: count }, (_, k) => (k % 3 > 0 && k < 3 * (sections[k % 3] ?? 0) ? k % 3 : 0));
+}
+
+/**
+ * Text: each frequency turns with the position on its axis (`mropeAxes`).
  * @param positions three arrays [tokens] (time, height, width)
  * @param shape how the tokens are laid out, e.g. [B, S]
  * @returns cos, sin [...shape, 1, headSize]
@@ -100,8 +111,8 @@ export function textRotation(
   dtype: DType,
 ): Rotation {
   const frequencies = textFrequencies(text);
-  const axis = text.mropeSection.flatMap((size, i) => Array<number>(size).fill(i % 3));
   const half = frequencies.length;
+  const axis = mropeAxes(text, half);
   const tokens = positions[0].length;
   const angles = new Float32Array(tokens * half);
   for (let n = 0; n < tokens; n++) {

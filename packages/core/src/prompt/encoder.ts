@@ -4,7 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
-import { fileError, UserError } from '../errors.ts';
+import { fileError, invariant, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import type { ImageProcessor, Processor, Size } from '../model/images.ts';
 import type { Frame, Grid, Prompt } from '../types.ts';
@@ -14,6 +14,7 @@ import { requireJson } from './files.ts';
 import {
   loadImageSettings,
   loadVideoSettings,
+  mergedTokens,
   openOwnProcessor,
   patchesOf,
   patchProcessor,
@@ -24,7 +25,8 @@ import { promptPositions, sequencePositions, type Positions } from './positions.
 import { frameOf, type Coordinates } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
-import { VisualReader, type Video, type Visual } from './visuals.ts';
+import { timesOf, withTimes } from './timed.ts';
+import { VisualReader, type StillImage, type Video } from './visuals.ts';
 
 export interface EncoderOptions {
   /** Limits in place of the checkpoint's own. */
@@ -142,7 +144,8 @@ export class PromptEncoder {
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels, stretchedTo: side } = parts.options;
     const limits = { ...IMAGE_LIMITS, maxPixels };
-    this.#visuals = new VisualReader(images, videos, cacheBytes, { limits, side });
+    const framesTogether = parts.family.videos.kind === 'timed';
+    this.#visuals = new VisualReader(images, videos, cacheBytes, { limits, side, framesTogether });
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -203,7 +206,7 @@ export class PromptEncoder {
       ...(model.video_token_id !== undefined && {
         videos: {
           id: model.video_token_id,
-          gridThw: videos.map(({ grid }) => grid),
+          gridThw: videos.flatMap((each) => this.#runs(each)),
           intervals: videos.map((each) => this.#interval(each)),
         },
       }),
@@ -232,7 +235,7 @@ export class PromptEncoder {
     const { stretchedTo: side } = options;
     const sizes = input.images.map(sizeOf);
     const shown = sizes.map((size) => sight.images.shown(side === undefined ? size : { width: side, height: side }));
-    const visuals = shown.map(({ tokens, text }): Seen => ({ kind: 'image', tokens, text }));
+    const visuals = shown.map(({ grid, tokens, text }): Still => ({ kind: 'image', grid, tokens, text }));
     const limit = options.maxPromptTokens ?? Infinity;
     const spelled = visuals.reduce((sum, each) => sum + (this.#spell(each.text)?.length ?? each.tokens), 0);
     if (mostTokens(rendered) + spelled > limit)
@@ -248,19 +251,44 @@ export class PromptEncoder {
 
   /** Tokens of images and videos. */
   #tokens(visuals: readonly Seen[]): number {
-    return visuals.reduce((sum, { tokens }) => sum + tokens, 0);
+    return visuals.reduce((sum, each) => sum + (each.kind === 'image' ? each.tokens : this.#merged(each.grid)), 0);
+  }
+
+  /** Of patches of a video. */
+  #merged(grid: Grid): number {
+    const { videos } = this.#parts.sight;
+    invariant(videos, 'videos are known');
+    return mergedTokens(grid, videos);
+  }
+
+  /** Runs of placeholders that it takes in the prompt. */
+  #runs({ kind, grid: [t, h, w] }: Seen): Grid[] {
+    const isTimed = kind === 'video' && this.#parts.family.videos.kind === 'timed';
+    return isTimed ? Array.from({ length: t }, () => [1, h, w] as const) : [[t, h, w]];
   }
 
   #expand(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): number[] {
     const { tokenizer, model } = this.#parts;
     const { image_token_id: image, video_token_id: video } = model;
-    const written = (kind: Seen['kind'], id: number) =>
-      visuals
-        .filter((each) => each.kind === kind)
-        .map(({ tokens, text }) => this.#spell(text) ?? new Array<number>(tokens).fill(id));
-    const placeholders = new Map([[image, { what: 'image', written: written('image', image) }]]);
-    if (video !== undefined) placeholders.set(video, { what: 'video', written: written('video', video) });
-    return expand(tokenizer.encodePieces(pieces), placeholders, where);
+    const written = visuals.flatMap((each) =>
+      each.kind === 'image' ? [this.#spell(each.text) ?? new Array<number>(each.tokens).fill(image)] : [],
+    );
+    const placeholders = new Map([[image, { what: 'image', written }]]);
+    if (video !== undefined) {
+      const runs = visuals.flatMap((each) => (each.kind === 'video' ? this.#runs(each) : []));
+      const pads = runs.map((run) => new Array<number>(this.#merged(run)).fill(video));
+      placeholders.set(video, { what: 'video', written: pads });
+    }
+    return expand(tokenizer.encodePieces(this.#withTimes(pieces, visuals, where)), placeholders, where);
+  }
+
+  #withTimes(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): readonly Piece[] {
+    const { family, model, tokenizer, sight } = this.#parts;
+    const videos = visuals.filter((each) => each.kind === 'video');
+    if (family.videos.kind !== 'timed' || videos.length === 0) return pieces;
+    const video = tokenizer.tokenOf(model.video_token_id ?? NaN) ?? '';
+    const times = videos.map(({ count, fps }) => timesOf(count, fps, sight.videos!.temporalPatchSize));
+    return withTimes(pieces, times, { ...family.videos, video }, where);
   }
 
   /** Ids of a text that stands in place of an image: it begins and ends with control tokens. */
@@ -302,9 +330,10 @@ export class PromptEncoder {
   }
 
   /** Positions between two temporal patches. */
-  #interval({ seconds }: { readonly seconds: number }): number {
-    const { family, model } = this.#parts;
-    return family.interval?.(seconds, model.vision_config?.tokens_per_second) ?? 1;
+  #interval({ fps }: { readonly fps: number }): number {
+    const { family, model, sight } = this.#parts;
+    if (family.videos.kind !== 'clip') return 1;
+    return family.videos.interval(sight.videos!.temporalPatchSize / fps, model.vision_config?.tokens_per_second);
   }
 
   #frame({ originalWidth, originalHeight, shown }: PreparedImage): Frame {
@@ -325,7 +354,8 @@ export class PromptEncoder {
 }
 
 /** An image or a video as far as its tokens are concerned. */
-type Seen = Pick<Visual, 'kind' | 'tokens' | 'text'>;
+type Still = Pick<StillImage, 'kind' | 'grid' | 'tokens' | 'text'>;
+type Seen = Still | Pick<Video, 'kind' | 'grid' | 'fps' | 'count'>;
 
 /** Texts that templates write around messages, of which it is known that they have their places; texts of images. */
 const REMEMBERED = 1000;

@@ -167,14 +167,20 @@ export function resizePixels(pixels: Pixels, { width, height }: { width: number;
   return { data, width, height };
 }
 
-/** Images as patches of the whole picture. */
-export const patchProcessor = (settings: ImageSettings): ImageProcessor => ({
+/**
+ * Images as patches of the whole picture.
+ * @param sizeOf at which size one is shown
+ */
+export const patchProcessor = (
+  settings: ImageSettings,
+  sizeOf = (full: Size): Size => smartResize(full, settings),
+): ImageProcessor => ({
   shown: (full) => {
-    const size = smartResize(full, settings);
+    const size = sizeOf(full);
     const grid = gridOf(size, settings);
     return { size, grid, tokens: mergedTokens(grid, settings) };
   },
-  prepare: (pixels, full) => resizePixels(pixels, smartResize(full, settings)),
+  prepare: (pixels, full) => resizePixels(pixels, sizeOf(full)),
   shape: (grids) => [
     grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
     3 * settings.temporalPatchSize * settings.patchSize ** 2,

@@ -29,6 +29,35 @@ export function smartResize({ width, height }: Size, settings: ResizeSettings): 
   return { width: rounded(width), height: rounded(height) };
 }
 
+/**
+ * The size of all frames of a video whose area, over all of them, has limits. Frames too small for one block are scaled up
+ * first; as in the reference, the number of frames is rounded to whole temporal patches where areas are compared, and true
+ * where they are scaled.
+ */
+export function videoSize(
+  frame: Size,
+  frames: number,
+  settings: ResizeSettings & { readonly temporalPatchSize: number },
+): Size {
+  const { patchSize, mergeSize, minPixels, maxPixels, temporalPatchSize } = settings;
+  const factor = patchSize * mergeSize;
+  const scale = Math.max(1, factor / frame.height, factor / frame.width);
+  const [width, height] = [Math.floor(frame.width * scale), Math.floor(frame.height * scale)];
+  const rounded = (side: number): number => roundHalfToEven(side / factor) * factor;
+  const volume = roundHalfToEven(frames / temporalPatchSize) * temporalPatchSize * rounded(width) * rounded(height);
+  if (volume > maxPixels) {
+    const beta = Math.sqrt((frames * height * width) / maxPixels);
+    const shrunk = (side: number): number => Math.max(factor, Math.floor(side / beta / factor) * factor);
+    return { width: shrunk(width), height: shrunk(height) };
+  }
+  if (volume < minPixels) {
+    const beta = Math.sqrt(minPixels / (frames * height * width));
+    const grown = (side: number): number => Math.ceil((side * beta) / factor) * factor;
+    return { width: grown(width), height: grown(height) };
+  }
+  return { width: rounded(width), height: rounded(height) };
+}
+
 /** Python's `round`. */
 export function roundHalfToEven(x: number): number {
   const floor = Math.floor(x);

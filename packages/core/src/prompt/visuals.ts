@@ -3,12 +3,13 @@ import { invariant, UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import type { ImageProcessor, Pixels } from '../model/images.ts';
+import type { ImageProcessor, Pixels, Size } from '../model/images.ts';
 import { decodeImage, IMAGE_LIMITS, type ImageLimits } from './decode.ts';
-import { mergedTokens, patchProcessor, videoGridOf, writeVideoPatches, type ImageSettings } from './image.ts';
+import { patchProcessor, videoGridOf, writeVideoPatches, type ImageSettings } from './image.ts';
+import { smartResize, videoSize } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
 
-interface StillImage {
+export interface StillImage {
   readonly kind: 'image';
   readonly file: string;
   readonly grid: Grid;
@@ -21,11 +22,10 @@ interface StillImage {
 export interface Video {
   readonly kind: 'video';
   readonly grid: Grid;
-  readonly tokens: number;
-  readonly text: undefined;
   readonly frames: readonly Pixels[];
-  /** Seconds of a temporal patch. */
-  readonly seconds: number;
+  /** Frames, before the last one is repeated. */
+  readonly count: number;
+  readonly fps: number;
 }
 
 export type Visual = StillImage | Video;
@@ -33,6 +33,8 @@ export type Visual = StillImage | Video;
 /** How images are read. */
 interface Reading {
   readonly limits: ImageLimits;
+  /** Whether limits of area hold for all frames of a video together. */
+  readonly framesTogether?: boolean;
   /** Of the square that they are stretched to first; unset: they are not. */
   readonly side?: number | undefined;
 }
@@ -98,9 +100,19 @@ export class VisualReader {
   async #readVideo({ video, fps }: VideoPart): Promise<Video> {
     const settings = this.#videos;
     invariant(settings, 'videos are known');
+    const { limits, framesTogether } = this.#reading;
+    if (framesTogether && video.length < settings.temporalPatchSize) {
+      throw new UserError(`a video of ${video.length} frame`, {
+        where: video[0],
+        remedy: `The model takes ${settings.temporalPatchSize} frames or more: give a still one as an image.`,
+      });
+    }
     const frames: PreparedImage[] = [];
+    const sizeOf = (size: Size): Size =>
+      framesTogether ? videoSize(size, video.length, settings) : smartResize(size, settings);
+    const framesOf = patchProcessor(settings, sizeOf);
     for (const file of video) {
-      const frame = await prepare(file, patchProcessor(settings), { limits: this.#reading.limits });
+      const frame = await prepare(file, framesOf, { limits });
       const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
       if (frame.originalWidth !== width || frame.originalHeight !== height) {
         throw new UserError(
@@ -111,13 +123,14 @@ export class VisualReader {
       frames.push(frame);
     }
     const pixels = frames.map((frame) => frame.pixels);
-    const seconds = settings.temporalPatchSize / fps;
     const grid = videoGridOf(pixels, settings);
-    return { kind: 'video', frames: pixels, grid, tokens: mergedTokens(grid, settings), text: undefined, seconds };
+    return { kind: 'video', frames: pixels, count: pixels.length, grid, fps };
   }
 }
 
-async function prepare(file: string, images: ImageProcessor, { limits, side }: Reading): Promise<PreparedImage> {
+type Resizing = Pick<ImageProcessor, 'shown' | 'prepare'>;
+
+async function prepare(file: string, images: Resizing, { limits, side }: Reading): Promise<PreparedImage> {
   const decoded = await decodeImage(file, limits);
   const seen = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
   const size = side === undefined ? decoded.full : seen;

@@ -16,7 +16,7 @@ export interface TileVision extends VisionConfig {
 const llamaText: TextRules = {
   ...{ hiddenSize: 4096, layers: 32, heads: 32, keyValueHeads: undefined, intermediateSize: 11008 },
   ...{ vocabularySize: 32000, rmsNormEps: 1e-6, length: 2048, ropeTheta: 10_000, mropeSection: undefined },
-  ...{ mropeInterleaved: false, attentionBias: false, queryKeyNorm: false },
+  ...{ headSize: 'width', mropeInterleaved: false, attentionBias: false, queryKeyNorm: false },
 };
 
 const side = z.union([count, z.array(count).length(2)]);
@@ -46,7 +46,13 @@ const rootSchema = z.looseObject({
       mlp_bias: never,
       qk_layer_norms: never,
     })
-    .default({ model_type: 'llama', attention_bias: false, mlp_bias: false, qk_layer_norms: false, rms_norm_eps: 1e-5 }),
+    .default({
+      model_type: 'llama',
+      attention_bias: false,
+      mlp_bias: false,
+      qk_layer_norms: false,
+      rms_norm_eps: 1e-5,
+    }),
   vision_config: visionSchema.default(() => visionSchema.parse({})),
 });
 
@@ -62,11 +68,14 @@ export function readConfig(file: unknown): ModelShape {
   const { vision_config: tower, scale_factor: spatialMergeSize } = root;
   const text = readText(root, llamaText);
   if (tower.hidden_size % tower.num_attention_heads !== 0) {
-    throw new UserError(`${tower.num_attention_heads} heads of the vision tower do not fit a width of ${tower.hidden_size}`);
+    throw new UserError(
+      `${tower.num_attention_heads} heads of the vision tower do not fit a width of ${tower.hidden_size}`,
+    );
   }
   const patchSize = square(tower.patch_size, 'patch_size');
   const positionSide = Math.floor(square(tower.image_size, 'image_size') / patchSize);
-  if (positionSide < 1) throw new UserError(`patches of ${patchSize} pixels are larger than the images of the vision tower`);
+  if (positionSide < 1)
+    throw new UserError(`patches of ${patchSize} pixels are larger than the images of the vision tower`);
   const vision: TileVision = {
     depth: tower.num_hidden_layers,
     hiddenSize: tower.hidden_size,

@@ -16,6 +16,7 @@ export const smolVlm: Family = {
   keys,
   processor: tileProcessor,
   coordinates: 'thousandths',
+  videos: { kind: 'none' },
   positions: 'sequence',
   tokens: { image: 128257, vision: [imageToken, ...tileTokens] },
   template: {},
