@@ -137,5 +137,5 @@ export async function generate(
   invariant(rollout, 'one prompt has one rollout');
   say(stream.end());
   const { text, tokens, logProbs, stop } = rollout;
-  return { text, tokens, logProbs, stop };
+  return { text: text.slice(encoder.opening.length), tokens, logProbs, stop };
 }

@@ -116,7 +116,7 @@ export class Policy {
 
   #read({ tokens, logProbs, stop }: Drawn): Rollout {
     const said = stop === 'eos' ? tokens.slice(0, -1) : tokens;
-    return { tokens, logProbs, stop, text: this.encoder.decode(said) };
+    return { tokens, logProbs, stop, text: this.encoder.readResponse(said) };
   }
 }
 

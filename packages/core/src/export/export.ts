@@ -10,7 +10,7 @@ import type { QwenVL } from '../model/qwen.ts';
 import type { Settings } from '../question/settings.ts';
 import { statedDtype } from './config.ts';
 import { writeDirectory } from './directory.ts';
-import { companionFiles, inFile, type Writers } from './huggingface.ts';
+import { byName, companionFiles, type Writers } from './huggingface.ts';
 import { withExperiment } from './experiment.ts';
 import type { PixelLimits } from './processor.ts';
 
@@ -86,7 +86,7 @@ function writeModel(policy: Exportable, target: string, dtype: FloatDType, optio
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each) => cast(each, dtype));
-    saveShardedSafetensors(target, inFile(model, weights), options.maxShardBytes);
+    saveShardedSafetensors(target, byName(weights, model.config.family.keys), options.maxShardBytes);
   });
 }
 

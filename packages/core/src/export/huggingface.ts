@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
 
 import { baseParameters, hasAdapters } from '../model/lora.ts';
+import type { Keys } from '../model/keys.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { describeWeights } from './config.ts';
 
@@ -27,12 +28,11 @@ const companions = [
 
 export type Writers = Record<string, (file: string) => void>;
 
-/** Parameters by the names that files have for them, in the order in which `save_pretrained` writes. */
-export function inFile({ config }: QwenVL, parameters: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
-  const { keys } = config.family;
-  const named = [...parameters].map(([key, each]) => [keys.inFile(key)[0]!, each] as const);
-  return new Map(named.sort(([a], [b]) => (a < b ? -1 : 1)));
-}
+/** Tensors by the names that files of the family have, in the order in which `save_pretrained` writes. */
+export const byName = (tensors: Iterable<readonly [string, Tensor]>, { inFile }: Keys): Map<string, Tensor> =>
+  new Map(
+    [...tensors].map(([key, each]) => [inFile(key)[0] ?? key, each] as const).sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
 
 /**
  * Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. They are read at
@@ -49,7 +49,7 @@ export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDT
 export function modelFiles(model: QwenVL, origin: string): Writers {
   if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
   return {
-    'model.safetensors': (file) => saveSafetensors(file, inFile(model, baseParameters(model))),
+    'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model), model.config.family.keys)),
     ...companionFiles(model.config.text.tiedHead, origin, model.dtype as FloatDType),
   };
 }

@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { openConfiguration } from '../testing/configurations.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel as model } from '../testing/oracle.ts';
 import { PromptEncoder, readMessages } from './encoder.ts';
 import type { Message } from './template.ts';
@@ -224,4 +225,13 @@ test('images of a sample stand at its <image>; elsewhere that is text', async ()
   await expect(encoder.encode({ problem, images: [image], places: true }, 'a.jsonl:3')).rejects.toThrow(
     'a.jsonl:3: the question has 2 <image> for 1 image',
   );
+});
+
+test('a thought that the prompt opens is gone on with, or closed where a response has none', () => {
+  const encoder = PromptEncoder.load(openConfiguration('qwen3_vl-v5').model);
+  expect(encoder.opening).toBe('<think>\n');
+  const read = (text: string): string => encoder.readResponse(encoder.encodeResponse(text).slice(0, -1));
+  expect(read('<think>red</think><answer>[]</answer>')).toBe('<think>\nred</think><answer>[]</answer>');
+  expect(read('<answer>[]</answer>')).toBe('<think>\n\n</think>\n\n<answer>[]</answer>');
+  expect(PromptEncoder.load(model).readResponse(encoder.encodeText('red'))).toBe('red');
 });

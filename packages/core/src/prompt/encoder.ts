@@ -116,6 +116,8 @@ export class PromptEncoder {
   readonly forbiddenIds: readonly number[];
   /** Coordinates in which the model speaks of images. */
   readonly coordinates: Coordinates;
+  /** The beginning of every response that stands in the prompt already, a thought that the template opens; mostly empty. */
+  readonly opening: string;
   readonly #parts: Parts;
   readonly #visuals: VisualReader;
   readonly #placed = new Set<string>();
@@ -139,6 +141,7 @@ export class PromptEncoder {
   constructor(parts: Parts) {
     this.#parts = parts;
     this.tokenizer = parts.tokenizer;
+    this.opening = parts.template.opening;
     const { images, videos, coordinates } = parts.sight;
     this.coordinates = coordinates;
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
@@ -312,12 +315,23 @@ export class PromptEncoder {
 
   /**
    * Ids of a whole response as the policy would have said it: nothing in the text is control, and it begins and ends as
-   * the chat template has a turn begin and end.
+   * the chat template has a turn begin and end. A thought that the prompt opens is gone on with, or closed where the text
+   * has none.
    */
   encodeResponse(text: string): number[] {
     const { beforeEos, eosId } = this.tokenizer;
-    const { turnStart } = this.#parts.template;
-    return [...this.encodeText((/^\s/.test(text) ? '' : turnStart) + text + beforeEos), eosId];
+    return [...this.encodeText(this.#behindOpening(text) + beforeEos), eosId];
+  }
+
+  #behindOpening(text: string): string {
+    if (this.opening === '') return (/^\s/.test(text) ? '' : this.#parts.template.turnStart) + text;
+    const [thought] = /^\s*<think>/.exec(text) ?? [];
+    return thought === undefined ? `\n</think>\n\n${text}` : text.slice(thought.length);
+  }
+
+  /** The text of what the policy said, with what the prompt had said for it. */
+  readResponse(tokens: readonly number[]): string {
+    return this.opening + this.decode(tokens);
   }
 
   /** Ids of text in which nothing is control; nothing is added. */

@@ -83,3 +83,24 @@ test('what templates find beside the messages is what the library gives them', (
   const { rendered } = new ChatTemplate(source).render([{ role: 'user', content: 'a' }], special);
   expect(rendered).toBe(new Template(source).render());
 });
+
+test('characters that a template strips are those that it names', () => {
+  const strip = (call: string) =>
+    new ChatTemplate(`{% set t = " \\n\\n x\\n \\n" %}[{{ t.${call} }}]`).render(
+      [{ role: 'user', content: 'a' }],
+      special,
+    ).rendered;
+  expect(strip("strip('\\n')")).toBe('[ \n\n x\n ]');
+  expect(strip("strip('\\n ')")).toBe('[x]');
+  expect(strip("lstrip(' ')")).toBe('[\n\n x\n \n]');
+  expect(strip("rstrip('x\\n ')")).toBe('[]');
+  expect(strip('strip()')).toBe('[x]');
+});
+
+test('the thought that a template opens at the end of prompts', () => {
+  const opening = (end: string) =>
+    new ChatTemplate(`{{ messages[0].content }}{% if add_generation_prompt %}<end>${end}{% endif %}`).opening;
+  expect(opening('<think>\n')).toBe('<think>\n');
+  expect(opening('<think>\n\n</think>\n\n')).toBe('');
+  expect(opening('')).toBe('');
+});

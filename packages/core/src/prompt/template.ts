@@ -197,6 +197,18 @@ export class ChatTemplate {
     return (this.#found = { start: '', end: '' });
   }
 
+  /** The thought that a template opens for the assistant at the end of a prompt; empty where it opens none. */
+  get opening(): string {
+    for (const content of [asParts('a'), 'a']) {
+      try {
+        return /<think>\s*$/.exec(this.#run([{ role: 'user', content }]))?.[0] ?? '';
+      } catch {
+        // As above.
+      }
+    }
+    return '';
+  }
+
   #run(messages: readonly Message[]): string {
     try {
       const variables = { ...this.#variables, ...absent, messages, add_generation_prompt: true };

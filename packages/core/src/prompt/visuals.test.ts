@@ -42,7 +42,7 @@ test('patches come in the order of appearance; the last frame of a video fills i
     ['video', 2, 2, 2],
     ['image', 1, 2, 2],
   ]);
-  expect(visuals[0]).toMatchObject({ seconds: 0.5 });
+  expect(visuals[0]).toMatchObject({ count: 3, fps: 4 });
   const patches = reader.values(visuals)!.values;
   // [channel, time, row, column]: of the first channel, one value of either time.
   const times = Array.from({ length: 12 }, (_, n) => [patches[n * 1176], patches[n * 1176 + 196]]);
