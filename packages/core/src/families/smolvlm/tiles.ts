@@ -172,7 +172,8 @@ class Tiles implements ImageProcessor {
     const plane = width * width;
     for (let i = 0; i < width * height; i++) {
       const at = offset + trunc(i / plane) * 3 * plane + (i % plane);
-      for (const [channel, values] of this.#values.entries()) out[at + channel * plane] = values[data[3 * i + channel]!]!;
+      for (const [channel, values] of this.#values.entries())
+        out[at + channel * plane] = values[data[3 * i + channel]!]!;
     }
     return offset + width * height * 3;
   }

@@ -56,7 +56,10 @@ class Embeddings extends nn.Module {
   forward(pixels: Tensor, tiles: number, h: number, w: number): Tensor {
     const { inChannels, patchSize: p, positionSide, hiddenSize } = this._config;
     const side = Math.sqrt(pixels.numel / (tiles * inChannels));
-    const cut = pixels.view(tiles, inChannels, side, side).narrow(2, 0, h * p).narrow(3, 0, w * p);
+    const cut = pixels
+      .view(tiles, inChannels, side, side)
+      .narrow(2, 0, h * p)
+      .narrow(3, 0, w * p);
     const patches = cut
       .reshape(tiles, inChannels, h, p, w, p)
       .permute(0, 2, 4, 1, 3, 5)
@@ -66,7 +69,10 @@ class Embeddings extends nn.Module {
     const [rows, columns] = [buckets(h, positionSide), buckets(w, positionSide)];
     const places = rows.flatMap((row) => columns.map((column) => row * positionSide + column));
     const positions = this.position_embedding.forward(tensor(places, { dtype: 'int64' }));
-    return embedded.view(tiles, h * w, hiddenSize).add(positions).view(-1, hiddenSize);
+    return embedded
+      .view(tiles, h * w, hiddenSize)
+      .add(positions)
+      .view(-1, hiddenSize);
   }
 }
 
@@ -102,9 +108,11 @@ class Attention extends nn.Module {
       const [q, k, v] = qkv.map((each) => each.view(rows, this._heads, size)) as [Tensor, Tensor, Tensor];
       return this.out_proj.forward(flashAttention([q, k, v], sequences, false).reshape(rows, width));
     }
-    const [q, k, v] = qkv.map((each) =>
-      each.to(x.dtype).view(-1, patches, this._heads, size).transpose(1, 2),
-    ) as [Tensor, Tensor, Tensor];
+    const [q, k, v] = qkv.map((each) => each.to(x.dtype).view(-1, patches, this._heads, size).transpose(1, 2)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     return this.out_proj.forward(functional.scaledDotProductAttention(q, k, v).transpose(1, 2).reshape(rows, width));
   }
 }
