@@ -2,8 +2,8 @@
 
     oracle/run.sh check_export.py
 
-Exports the tiny checkpoint in shards and in bfloat16, trains an adapter on it, merges one that PEFT made, and trains all
-weights. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
+Exports a small checkpoint of each family in shards and in bfloat16, trains an adapter on it, and trains all weights;
+merges adapters that PEFT made. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ import tempfile
 import reference
 import torch
 from peft import AutoPeftModel, PeftModel
-from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import images
+import smolvlm
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "oracle" / "fixtures" / "tiny-qwen2_5-vl"
-BASE = FOLDER / "model"
+FIXTURES = ROOT / "oracle" / "fixtures"
+FOLDER = FIXTURES / "tiny-qwen2_5-vl"
+CHECKPOINTS = [FOLDER, FIXTURES / "configurations" / "qwen3_vl-nested", FIXTURES / "configurations" / "qwen3_vl-v5"]
+CHECKPOINTS += [FIXTURES / "configurations" / name for name in ("smolvlm-odd", "smolvlm-v5")]
 
 # float32 on both sides; products in bfloat16 are not compared.
 TOLERANCE = 1e-4
@@ -45,6 +47,8 @@ def located(messages: list[dict]) -> list[dict]:
             for part in message["content"]:
                 if "image" in part:
                     part["image"] = str(images.FOLDER / part["image"])
+                if "video" in part:
+                    part["video"] = [str(images.FOLDER / file) for file in part["video"]]
     return messages
 
 
@@ -58,8 +62,10 @@ def ours(model: pathlib.Path, case: dict, tokens: list[int], scratch: pathlib.Pa
 
 @torch.no_grad()
 def theirs(model, processor, case: dict, tokens: list[int]) -> torch.Tensor:
-    pictures = [Image.open(images.FOLDER / file) for file in case["images"]]
-    _, inputs = reference.encode(processor, case["messages"], pictures)
+    if type(processor).__name__ == "SmolVLMProcessor":
+        out = smolvlm.forward(model, smolvlm.encode(processor, case["messages"])[1], tokens)
+        return reference.response_log_probs(out.logits, tokens)
+    _, inputs = reference.encode_messages(processor, case["messages"])
     out, _ = reference.forward(model, inputs, tokens)
     return reference.response_log_probs(out.logits, tokens)
 
@@ -73,8 +79,8 @@ def distance(directory: pathlib.Path, model, processor, cases: dict, scratch: pa
     return largest
 
 
-def train(output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathlib.Path:
-    """Two steps on the tiny model; the checkpoint."""
+def train(base: pathlib.Path, output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathlib.Path:
+    """Two steps on a small model; the checkpoint."""
     sample = {
         "id": "red",
         "image": str(images.FOLDER / "small-40x40.png"),
@@ -84,8 +90,8 @@ def train(output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathl
     data, config = scratch / "train.jsonl", scratch / "train.yaml"
     data.write_text(json.dumps(sample) + "\n")
     settings = {
-        "model": str(BASE), "output": str(output), "paradigm": "sft", "steps": 2, "promptsPerStep": 1,
-        "data": {"train": str(data)}, "optimizer": {"learningRate": 1e-2},
+        "model": str(base), "output": str(output), "paradigm": "sft", "steps": 2, "promptsPerStep": 1,
+        "data": {"train": str(data), "allowOutside": True}, "optimizer": {"learningRate": 1e-2},
     }  # fmt: skip
     config.write_text(json.dumps(settings))
     visurf("train", config, *overrides)
@@ -96,44 +102,53 @@ def full(directory: pathlib.Path):
     return AutoModelForImageTextToText.from_pretrained(directory, dtype="auto").eval()
 
 
+def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
+    """Everything about one checkpoint; the number of failures."""
+    base = checkpoint / "model"
+    recorded = json.loads((checkpoint / ("cases.json" if checkpoint == FOLDER else "expected.json")).read_text())
+    cases = recorded.get("cases", recorded)
+    failures = 0
+
+    def check(name: str, directory: pathlib.Path, model) -> None:
+        nonlocal failures
+        processor = AutoProcessor.from_pretrained(directory if (directory / "config.json").exists() else base)
+        largest = distance(directory, model, processor, cases, scratch)
+        good = largest < TOLERANCE
+        failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} {checkpoint.name}, {name}: {largest:.1e}", flush=True)
+
+    shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
+    visurf("export", "--model", base, "--output", shards, "--max-shard-size", "200KB")
+    check("export in shards", shards, full(shards).float())
+
+    visurf("export", "--model", base, "--output", half, "--dtype", "bfloat16")
+    model = full(half)
+    assert model.dtype == torch.bfloat16, model.dtype
+    check("export in bfloat16, computed in float32", half, model.float())
+
+    for adapter in sorted((checkpoint / "adapters").glob("*")):
+        peft = PeftModel.from_pretrained(full(base), adapter).base_model.model.eval()
+        check(f"PEFT's adapter {adapter.name}", adapter, peft)
+        target = merged / adapter.name
+        visurf("merge", "--model", adapter, "--output", target)
+        check(f"PEFT's adapter {adapter.name} merged", target, full(target))
+
+    for name, vision in (("language", "false"), ("vision", "true")):
+        overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
+        run = train(base, scratch / f"lora-{name}", scratch, *overrides)
+        check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run, dtype="float32").base_model.model.eval())
+
+    trained = train(base, scratch / "whole", scratch)
+    check("trained weights", trained, full(trained))
+    return failures
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    cases = json.loads((FOLDER / "cases.json").read_text())
     failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = pathlib.Path(folder)
-
-        def check(name: str, directory: pathlib.Path, model) -> None:
-            nonlocal failures
-            processor = AutoProcessor.from_pretrained(directory if (directory / "config.json").exists() else BASE)
-            largest = distance(directory, model, processor, cases, scratch)
-            good = largest < TOLERANCE
-            failures += not good
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {largest:.1e}", flush=True)
-
-        shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
-        visurf("export", "--model", BASE, "--output", shards, "--max-shard-size", "200KB")
-        check("export in shards", shards, full(shards))
-
-        visurf("export", "--model", BASE, "--output", half, "--dtype", "bfloat16")
-        model = full(half)
-        assert model.dtype == torch.bfloat16, model.dtype
-        check("export in bfloat16, computed in float32", half, model.float())
-
-        for name in ("language", "vision"):
-            adapter = FOLDER / "adapters" / name
-            check(f"PEFT's adapter {name}", adapter, PeftModel.from_pretrained(full(BASE), adapter).base_model.model.eval())
-            target = merged / name
-            visurf("merge", "--model", adapter, "--output", target)
-            check(f"PEFT's adapter {name} merged", target, full(target))
-
-        for name, vision in (("language", "false"), ("vision", "true")):
-            overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
-            run = train(scratch / f"lora-{name}", scratch, *overrides)
-            check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run).base_model.model.eval())
-
-        checkpoint = train(scratch / "whole", scratch)
-        check("trained weights", checkpoint, full(checkpoint))
+    for checkpoint in CHECKPOINTS:
+        with tempfile.TemporaryDirectory() as folder:
+            failures += compare(checkpoint, pathlib.Path(folder))
     sys.exit(1 if failures else 0)
 
 

@@ -50,10 +50,13 @@ function describe(name: string): string[] {
   const { model } = openConfiguration(name);
   const { family, vision, text } = loadModelConfig(model);
   const full = [...vision.fullAttentionBlocks];
+  const { deepstack, positionSide: side } = vision;
   const windows =
-    vision.windowSize === Infinity
-      ? 'none'
-      : `${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`;
+    vision.windowSize < Infinity
+      ? `windows of ${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`
+      : side === undefined
+        ? 'whole frames'
+        : `${side} x ${side} positions; DeepStack from block ${deepstack?.join(', ')} of ${vision.depth}`;
   return [
     name,
     family.title,
@@ -80,6 +83,11 @@ for (const dtype of ['float64', 'float32'] as const) {
 const inputs = await compareInputFiles();
 const training = [...compareObjective(), ...updates];
 
+const mistakes = Object.keys(
+  JSON.parse(
+    readFileSync(path.join(root, 'oracle/fixtures/configurations/qwen3_vl-hub/mutants.json'), 'utf8'),
+  ) as object,
+).length;
 const { version: torch, cpuCapability } = info();
 const text = `# Parity with the reference
 
@@ -92,17 +100,21 @@ counted, and none is allowed. A distance in bold misses its tolerance.
 
 ## Model
 
-Small random checkpoints of both families, each written in one of the layouts that published files have, loaded by the
-reference and by us: \`hub\` (flat config, \`rope_scaling\`, \`preprocessor_config.json\`, \`chat_template.json\`, bfloat16 or sharded files),
-\`nested\` (\`text_config\`, keys as in memory, defaults left out) and \`v5\` (\`rope_parameters\`, \`processor_config.json\`). Five
-conversations each: one image; three images of different shapes in several turns; text alone; a video of five frames; two
+Small random checkpoints of every family, each written in one of the layouts that published files have, loaded by the
+reference and by us: \`hub\` (\`rope_scaling\`, \`preprocessor_config.json\`, \`chat_template.json\`, bfloat16 or sharded files; the
+config is flat, but Qwen3-VL's), \`nested\` (\`text_config\`, keys as in memory, defaults left out) and \`v5\` (\`rope_parameters\`,
+\`processor_config.json\`; of Qwen3-VL a Thinking model). Five conversations each: one image; three images of different shapes in several turns; text alone; a video of five frames; two
 videos and an image. Two responses of different lengths each.
 
-${table(['checkpoint', 'family', 'query / key heads', 'windows', 'tied head', 'M-RoPE sections', 'norm eps'], configurationNames.map(describe))}
+${table(['checkpoint', 'family', 'query / key heads', 'tower', 'tied head', 'M-RoPE sections', 'norm eps'], configurationNames.map(describe))}
 
 ${configurationTable(measured)}
 
 The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities.
+
+Of Qwen3-VL the reference also computes what it would with each of ${mistakes} mistakes (\`oracle/mutants.py\`): no positions or those of
+another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of
+every one a fixture shows log-probabilities farther from ours than five times the tolerance.
 
 ## Text and images
 

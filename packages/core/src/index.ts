@@ -65,6 +65,7 @@ export type { AnnotatedImage, AskedQuestion, Item } from './data/formats/record.
 export { BOX_FORMS, UNITS, type BoxForm, type Units } from './data/formats/record.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';
+export { aboutModel, type AboutModel, type TrainedShare } from './about.ts';
 export { probeMachine, type Machine } from './machine.ts';
 export { writeReport } from './report/report.ts';
 export type * from './report/data.ts';

@@ -38,7 +38,7 @@ class SelfAttention extends nn.Module {
     this.q_proj = new Projection(hiddenSize, heads * headSize, { bias });
     this.k_proj = new Projection(hiddenSize, keyValueHeads * headSize, { bias });
     this.v_proj = new Projection(hiddenSize, keyValueHeads * headSize, { bias });
-    this.o_proj = new Projection(heads * headSize, hiddenSize, { bias: false });
+    this.o_proj = new Projection(heads * headSize, hiddenSize, { bias: config.outputBias });
     this.q_norm = norm();
     this.k_norm = norm();
   }
@@ -209,8 +209,8 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     const { gate_proj, up_proj, down_proj } = this.mlp;
     const norms = [this.input_layernorm.weight, this.post_attention_layernorm.weight] as const;
     const all = [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj];
-    const { queryKeyNorm, attentionBias } = this.self_attn._config;
-    const isKnown = attentionBias && !queryKeyNorm; // to the kernel
+    const { queryKeyNorm, attentionBias, outputBias } = this.self_attn._config;
+    const isKnown = attentionBias && !outputBias && !queryKeyNorm; // to the kernel
     if (!isKnown || !isSmall(all) || !all.every((each) => isPlain(each, norms[0]))) {
       for (const each of all) each._pack = pack;
       return;

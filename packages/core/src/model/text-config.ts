@@ -24,6 +24,8 @@ export interface TextConfig {
   readonly tiedHead: boolean;
   /** Of the projections to queries, keys and values. */
   readonly attentionBias: boolean;
+  /** Likewise of the one back to the stream. */
+  readonly outputBias: boolean;
   /** Whether each head of queries and keys is normed before it is rotated. */
   readonly queryKeyNorm: boolean;
   /** Tokens that some layers see; longer sequences are refused. */
@@ -65,7 +67,8 @@ export interface TextRules {
   /** Undefined where positions have one axis. */
   readonly mropeSection: readonly number[] | undefined;
   readonly mropeInterleaved: boolean;
-  readonly attentionBias: boolean;
+  /** `always`, whatever a file says, of queries, keys and values; or where it says so, of all four projections. */
+  readonly attentionBias: 'always' | 'stated';
   readonly queryKeyNorm: boolean;
 }
 
@@ -73,7 +76,7 @@ export interface TextRules {
 export const qwen2Text: TextRules = {
   ...{ hiddenSize: 8192, layers: 80, heads: 64, keyValueHeads: 8, intermediateSize: 29568, vocabularySize: 152064 },
   ...{ rmsNormEps: 1e-5, length: 32768, ropeTheta: 1_000_000, mropeSection: [16, 24, 24] },
-  ...{ mropeInterleaved: false, attentionBias: true, queryKeyNorm: false },
+  ...{ mropeInterleaved: false, attentionBias: 'always', queryKeyNorm: false },
 };
 
 const textSchema = (rules: TextRules) =>
@@ -150,6 +153,7 @@ function readSlidingWindow(text: TextFile): number | undefined {
 export function readText(root: Root, rules: TextRules): TextConfig {
   const text = textSchema(rules).parse(root.text_config ?? root);
   const slidingWindow = readSlidingWindow(text);
+  const isAlways = rules.attentionBias === 'always';
   const ownSize = rules.headSize !== undefined;
   const byWidth = text.hidden_size / text.num_attention_heads;
   const headSize = ownSize ? (text.head_dim ?? (rules.headSize === 'width' ? byWidth : rules.headSize)) : byWidth;
@@ -178,7 +182,8 @@ export function readText(root: Root, rules: TextRules): TextConfig {
     rmsNormEps: text.rms_norm_eps,
     ...readRope(text, headSize, rules),
     ...(slidingWindow !== undefined && { slidingWindow }),
-    attentionBias: rules.attentionBias || (text.attention_bias ?? false),
+    attentionBias: isAlways || (text.attention_bias ?? false),
+    outputBias: !isAlways && (text.attention_bias ?? false),
     queryKeyNorm: rules.queryKeyNorm,
     tiedHead: (root.tie_word_embeddings ?? false) || (text.tie_word_embeddings ?? false),
   };

@@ -70,7 +70,9 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
   const copies = half * sizes.copied;
   const reference = config.objective.kl.coefficient > 0 && !config.train.lora;
   const merged = model.vision.spatialMergeSize ** 2;
-  const features = (images * patches * model.text.hiddenSize * float) / merged;
+  // What deeper blocks give the decoder is remembered, too.
+  const kinds = 1 + (model.vision.deepstack?.length ?? 0);
+  const features = (kinds * images * patches * model.text.hiddenSize * float) / merged;
   return {
     weights: sizes.weights,
     'reference model': reference ? sizes.weights + copies : 0,

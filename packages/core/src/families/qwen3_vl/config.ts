@@ -7,7 +7,7 @@ import type { TextRules } from '../../model/text-config.ts';
 export const textRules: TextRules = {
   ...{ hiddenSize: 4096, layers: 32, heads: 32, keyValueHeads: 32, intermediateSize: 22016, vocabularySize: 151936 },
   ...{ headSize: 128, rmsNormEps: 1e-6, length: 128000, ropeTheta: undefined, mropeSection: [24, 20, 20] },
-  ...{ mropeInterleaved: true, attentionBias: false, queryKeyNorm: true },
+  ...{ mropeInterleaved: true, attentionBias: 'stated', queryKeyNorm: true },
 };
 
 export const visionSchema = z

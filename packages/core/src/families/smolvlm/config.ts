@@ -16,7 +16,7 @@ export interface TileVision extends VisionConfig {
 const llamaText: TextRules = {
   ...{ hiddenSize: 4096, layers: 32, heads: 32, keyValueHeads: undefined, intermediateSize: 11008 },
   ...{ vocabularySize: 32000, rmsNormEps: 1e-6, length: 2048, ropeTheta: 10_000, mropeSection: undefined },
-  ...{ headSize: 'width', mropeInterleaved: false, attentionBias: false, queryKeyNorm: false },
+  ...{ headSize: 'width', mropeInterleaved: false, attentionBias: 'stated', queryKeyNorm: false },
 };
 
 const side = z.union([count, z.array(count).length(2)]);
@@ -42,13 +42,11 @@ const rootSchema = z.looseObject({
   text_config: z
     .looseObject({
       model_type: z.literal('llama').default('llama'),
-      attention_bias: never,
       mlp_bias: never,
       qk_layer_norms: never,
     })
     .default({
       model_type: 'llama',
-      attention_bias: false,
       mlp_bias: false,
       qk_layer_norms: false,
       rms_norm_eps: 1e-5,
