@@ -1,6 +1,7 @@
 """Opens what visurf exports with transformers and PEFT, and compares log-probabilities with those of `visurf score`.
 
     oracle/run.sh check_export.py
+    oracle/python.sh oracle/check_export.py [CHECKPOINT]...
 
 Exports a small checkpoint of each family in shards and in bfloat16, trains an adapter on it, and trains all weights;
 merges adapters that PEFT made. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
@@ -26,8 +27,8 @@ import smolvlm
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "oracle" / "fixtures"
 FOLDER = FIXTURES / "tiny-qwen2_5-vl"
-CHECKPOINTS = [FOLDER, FIXTURES / "configurations" / "qwen3_vl-nested", FIXTURES / "configurations" / "qwen3_vl-v5"]
-CHECKPOINTS += [FIXTURES / "configurations" / name for name in ("smolvlm-odd", "smolvlm-v5")]
+NAMES = ["qwen3_vl-nested", "qwen3_vl-v5", "qwen3_5-hub", "smolvlm-odd", "smolvlm-v5"]
+CHECKPOINTS = [FOLDER, *(FIXTURES / "configurations" / name for name in NAMES)]
 
 # float32 on both sides; products in bfloat16 are not compared.
 TOLERANCE = 1e-4
@@ -98,8 +99,9 @@ def train(base: pathlib.Path, output: pathlib.Path, scratch: pathlib.Path, *over
     return output / "checkpoints" / "000002"
 
 
-def full(directory: pathlib.Path):
-    return AutoModelForImageTextToText.from_pretrained(directory, dtype="auto").eval()
+def full(directory: pathlib.Path, dtype=torch.float32):
+    """In float32 unless said: files may hold some tensors in float32 beside others in bfloat16."""
+    return AutoModelForImageTextToText.from_pretrained(directory, dtype=dtype).eval()
 
 
 def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
@@ -119,12 +121,11 @@ def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
 
     shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
     visurf("export", "--model", base, "--output", shards, "--max-shard-size", "200KB")
-    check("export in shards", shards, full(shards).float())
+    check("export in shards", shards, full(shards))
 
     visurf("export", "--model", base, "--output", half, "--dtype", "bfloat16")
-    model = full(half)
-    assert model.dtype == torch.bfloat16, model.dtype
-    check("export in bfloat16, computed in float32", half, model.float())
+    assert full(half, "auto").dtype == torch.bfloat16
+    check("export in bfloat16, computed in float32", half, full(half))
 
     for adapter in sorted((checkpoint / "adapters").glob("*")):
         peft = PeftModel.from_pretrained(full(base), adapter).base_model.model.eval()
@@ -146,7 +147,7 @@ def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
 def main() -> None:
     torch.set_num_threads(1)
     failures = 0
-    for checkpoint in CHECKPOINTS:
+    for checkpoint in [each for each in CHECKPOINTS if len(sys.argv) == 1 or each.name in sys.argv[1:]]:
         with tempfile.TemporaryDirectory() as folder:
             failures += compare(checkpoint, pathlib.Path(folder))
     sys.exit(1 if failures else 0)

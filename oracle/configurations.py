@@ -440,9 +440,13 @@ def make(name: str, seed: int, tokenizer) -> None:
     load = lambda kind: AutoModelForImageTextToText.from_pretrained(folder, dtype=kind).eval()  # noqa: E731
     models = {"float32": load(torch.float32), "bfloat16": load(torch.bfloat16)}
     models["float64"] = reference.to_float64(models["float32"])
-    processor = AutoProcessor.from_pretrained(folder)
+    write_expected(name, layout, models, AutoProcessor.from_pretrained(folder), cases())
+
+
+def write_expected(name: str, layout: str, models: dict, processor, conversations: dict[str, list[dict]]) -> None:
+    """What the reference computes with a checkpoint, by dtype of the model."""
     entries, tensors, batch = {}, {}, []
-    for case, messages in cases().items():
+    for case, messages in conversations.items():
         entries[case], added, inputs = record(case, messages, models, processor)
         tensors |= added
         batch.append(inputs)

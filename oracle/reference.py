@@ -12,8 +12,29 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen2_5
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2
+from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen3_5
 from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3
 from transformers.video_utils import VideoMetadata
+
+
+def without_casts(function):
+    """The function, in which float64 tensors that are cast to float32 stay as they are."""
+
+    def call(*args, **kwargs):
+        to_float, to = torch.Tensor.float, torch.Tensor.to
+
+        def stay(self, *targets, **options):
+            wide = self.dtype == torch.float64
+            return to(self, *(torch.float64 if wide and each is torch.float32 else each for each in targets), **options)
+
+        torch.Tensor.float = lambda self: self if self.dtype == torch.float64 else to_float(self)
+        torch.Tensor.to = stay
+        try:
+            return function(*args, **kwargs)
+        finally:
+            torch.Tensor.float, torch.Tensor.to = to_float, to
+
+    return call
 
 
 @contextlib.contextmanager
@@ -36,13 +57,22 @@ def true_float64():
     modules = (qwen2, qwen2_5, qwen3)
     saved_norms = [each.forward for each in norms]
     saved_rotations = [each.apply_rotary_pos_emb_vision for each in modules]
+    kept = (qwen3_5.Qwen3_5RMSNorm, qwen3_5.Qwen3_5RMSNormGated, qwen3_5.Qwen3_5GatedDeltaNet)
+    saved_kept = [each.forward for each in kept]
+    saved_rotation = qwen3_5.apply_rotary_pos_emb_vision
     try:
         for each in norms:
             each.forward = norm
         for each in modules:
             each.apply_rotary_pos_emb_vision = rotate
+        for each in kept:
+            each.forward = without_casts(each.forward)
+        qwen3_5.apply_rotary_pos_emb_vision = without_casts(saved_rotation)
         yield
     finally:
+        for each, saved in zip(kept, saved_kept):
+            each.forward = saved
+        qwen3_5.apply_rotary_pos_emb_vision = saved_rotation
         for each, saved in zip(norms, saved_norms):
             each.forward = saved
         for each, saved in zip(modules, saved_rotations):

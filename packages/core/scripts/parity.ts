@@ -57,7 +57,7 @@ function describe(name: string): string[] {
       : side === undefined
         ? 'whole frames'
         : deepstack
-          ? `${side} x ${side} positions; DeepStack from block ${deepstack.join(', ')} of ${vision.depth}`
+          ? `${side} x ${side} positions; ${deepstack.length > 0 ? `DeepStack from block ${deepstack.join(', ')} of ${vision.depth}` : 'no DeepStack'}`
           : `tiles; ${side} x ${side} positions; joined by ${vision.spatialMergeSize}`;
   return [
     name,
@@ -120,6 +120,9 @@ Of Qwen3-VL the reference also computes what it would with each of ${mistakesOf(
 another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of SmolVLM2 with each of ${mistakesOf('smolvlm-hub')}
 (\`oracle/smolvlm_mutants.py\`): places of patches, the order of the pixel shuffle and of tiles, bicubic in place of Lanczos, line
 breaks, the thumbnail, the rotary base. Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
+Of Qwen3.5 our own sources are
+changed by each of 30 mistakes (\`families/qwen3_5/mutants.test.ts\`): its norms, its gates, the order of heads, taps and decays, what is
+rounded, states and padding at the fork, gradients that are cut. With every one a fixture misses its tolerance.
 
 ## Text and images
 

@@ -35,6 +35,8 @@ export interface AboutModel {
   readonly coordinates: 'resized' | 'thousandths';
   /** Whether its prompts open a thought, with which every answer begins. */
   readonly thinks: boolean;
+  /** What files of the family may hold beside the model; it is not read, trained or written. */
+  readonly ignored?: string;
   readonly trained: readonly TrainedShare[];
 }
 
@@ -63,6 +65,7 @@ export async function aboutModel(name: string, options: ModelSource = {}): Promi
     dtype: statedDtype(path.join(directory, 'config.json')),
     coordinates: family.coordinates,
     thinks: PromptEncoder.load(directory).opening !== '',
+    ...(family.ignored && { ignored: family.ignored.are }),
     trained: shares.map(({ share }) => share),
   };
 }

@@ -313,9 +313,18 @@ function questionOf(
   experiment: Experiment,
   model: readonly unknown[],
 ): AskedItem {
-  const { system, maxNewTokens, minPixels, maxPixels } = experiment.settings;
+  const { system, maxNewTokens, minPixels, maxPixels, think } = experiment.settings;
   const problem = experiment.userTurn(asked);
-  const decided = JSON.stringify([model, id, problem, system, maxNewTokens, minPixels, maxPixels]);
+  const decided = JSON.stringify([
+    model,
+    id,
+    problem,
+    system,
+    maxNewTokens,
+    minPixels,
+    maxPixels,
+    ...(think === undefined ? [] : [think]),
+  ]);
   return { id, images, problem, key: createHash('sha256').update(decided).digest('hex').slice(0, 16) };
 }
 

@@ -18,7 +18,7 @@ import { frameFor, survivingSize, type Coordinates } from './prompt/resize.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { weighAll } from './question/prepare.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './label/labelcheck.ts';
 import { scorerOf, type Scorer, type Subject } from './reward/reward.ts';
 import { lostLabel } from './reward/survival.ts';
@@ -59,7 +59,7 @@ export async function checkData(
   const located = model === undefined ? undefined : await locateModel(model, { ...options, weights: false });
   const directories = [located?.adapter, located?.base];
   const { experiment: opened } = await openMeasure(directories, options);
-  const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
+  const coordinates = coordinatesOf(located?.base, promptSettings(directories, opened.settings));
   const { signal, split } = options;
   const own = configured(files, options);
   const { format, boxes, units, validation } = { ...options, ...own };
@@ -161,7 +161,7 @@ async function survey(
   return { file, n, images, tasks, shown, findings: [...findings, ...rounding] };
 }
 
-function coordinatesOf(model: string | undefined, limits: ReturnType<typeof pixelLimits>): Coordinates | undefined {
+function coordinatesOf(model: string | undefined, limits: ReturnType<typeof promptSettings>): Coordinates | undefined {
   if (model !== undefined) return PromptEncoder.load(model, limits).coordinates;
   const { minPixels, maxPixels } = limits;
   if (minPixels === undefined && maxPixels === undefined) return undefined;
@@ -209,7 +209,7 @@ export async function checkReward(file: string, options: CheckRewardOptions): Pr
   const { experiment: opened } = await openMeasure([adapter, base], options);
   const { signal, allowOutside = options.config?.data.allowOutside } = options;
   const { samples, frames, experiment } = await opened.load(file, { signal, allowOutside, onProgress: options.onRead });
-  const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], experiment.settings));
+  const encoder = PromptEncoder.load(base, promptSettings([adapter, base], experiment.settings));
   const control: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
     eliminate: 'on',
     thinking: 'eliminate',

@@ -4,7 +4,7 @@ import { noGrad, scope } from '@visurf/torch';
 import { invariant, UserError } from './errors.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
 import { TextStream } from './prompt/stream.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { locateModel, type ModelSource, type Policy } from './policy.ts';
 import { greedy, requireProbabilities, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
@@ -29,9 +29,13 @@ export interface Inspection {
 }
 
 /** What a model sees of a prompt; needs no weights. */
-export async function inspect(model: string, input: PromptInput, options: ModelSource = {}): Promise<Inspection> {
+export async function inspect(
+  model: string,
+  input: PromptInput,
+  options: ModelSource & { readonly think?: boolean | undefined } = {},
+): Promise<Inspection> {
   const { base, adapter } = await locateModel(model, { ...options, weights: false });
-  const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], {}));
+  const encoder = PromptEncoder.load(base, promptSettings([adapter, base], { think: options.think }));
   const prompt = await encoder.encode(input);
   const { rendered, inputIds, videoGridThw, positionIds, pixelValues, pixelShape } = prompt;
   const imageGridThw = pixelShape ? [] : prompt.imageGridThw;

@@ -19,7 +19,7 @@ import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
-import { decoderLayer, pixelBytes } from './plan/activations.ts';
+import { decoderLayers, pixelBytes } from './plan/activations.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
 import { hasten, planCardTime, reached as shares, type CardTime } from './plan/card.ts';
 import { findMachine, machineNames, machineOfCard, type CardMachine } from './plan/machines.ts';
@@ -30,7 +30,7 @@ import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
 import { busiestPart } from './schedule/paradigm.ts';
 import { loadData, type TrainingData } from './question/training.ts';
@@ -100,7 +100,7 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
   const available = options.memory ?? machine?.memory ?? availableMemory() + program;
   const time = machine
-    ? planCardTime(subject, machine, decoderLayer(subject).kept / packedTokens(workload))
+    ? planCardTime(subject, machine, decoderLayers(subject).kept / subject.model.text.layers / packedTokens(workload))
     : planTime(subject, options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops));
   return {
     memory,
@@ -177,7 +177,10 @@ async function workloadOf(
   { base: directory, adapter }: LocatedModel,
   { responseTokens, signal }: PlanOptions,
 ): Promise<Workload> {
-  const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
+  const encoder = PromptEncoder.load(directory, {
+    ...config.data,
+    ...promptSettings([adapter, directory], config.data),
+  });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);

@@ -22,7 +22,7 @@ import {
 import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
-import { carriedSettings, pixelLimits, type Settings } from './question/settings.ts';
+import { carriedSettings, promptSettings, type Settings } from './question/settings.ts';
 import { respond, type Drawn, type SamplingOptions } from './rollout/respond.ts';
 import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
@@ -30,7 +30,7 @@ import { responseLogProbs } from './update/update.ts';
 
 export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;
-  /** `bfloat16`: products in bfloat16, weights in float32. */
+  /** `bfloat16`: products in bfloat16, weights in float32; `float64`: everything in float64. */
   readonly precision?: Precision | undefined;
   /**
    * Of the weights: `auto` leaves matrices of a bfloat16 checkpoint as they are where products are in bfloat16, which
@@ -191,8 +191,8 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
   const adapter = isAdapter ? directory : options.adapter;
   const base = isAdapter ? baseDirectory(directory) : directory;
   if (base === undefined) throw missingBase(directory);
-  const encoder = PromptEncoder.load(base, { ...options, ...pixelLimits([adapter, base], options) });
-  const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : 'float32' });
+  const encoder = PromptEncoder.load(base, { ...options, ...promptSettings([adapter, base], options) });
+  const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : precision });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);
   policy.settings = carriedSettings([adapter, base])?.settings;

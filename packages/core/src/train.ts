@@ -10,7 +10,7 @@ import { locateModel } from './policy.ts';
 import { promptPrint } from './prompt/files.ts';
 import { printOfModel } from './question/model-print.ts';
 import { prepareQuestions } from './question/prepare.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import type { RewardFunction } from './reward/reward.ts';
 import { requireEmpty } from './run/course.ts';
@@ -86,8 +86,8 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: warn,
   });
-  const limits = pixelLimits([adapter, base], asked.data);
-  const experiment = data.experiment.withLimits(limits);
+  const limits = promptSettings([adapter, base], asked.data);
+  const experiment = data.experiment.withPrompts(limits);
   const config = experiment.resolve(asked, data.samples.length);
   checkParadigm(config);
   const facts = {

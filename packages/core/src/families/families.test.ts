@@ -88,5 +88,10 @@ const narrow = {
 };
 const small = {
   ...{ hidden_size: 8, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 8 },
-  ...{ vocab_size: 16, head_dim: 4, rope_theta: 1e4, rope_scaling: { type: 'mrope', mrope_section: [1, 1, 0] } },
+  ...{
+    vocab_size: 16,
+    head_dim: 4,
+    rope_theta: 1e4,
+    rope_scaling: { type: 'mrope', mrope_section: [1, 1, 0], partial_rotary_factor: 0.5 },
+  },
 };

@@ -86,7 +86,7 @@ const printed = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): Map<string, string> {
   const { text, family } = model.config;
   const tied = text.tiedHead;
-  const unused = new Set(weights.names.filter((name) => !isBuffer(name)));
+  const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.names.test(name)));
   const names = new Map<string, string>();
   const missing: string[] = [];
   for (const [key, { shape }] of model.namedParameters()) {
@@ -114,8 +114,8 @@ function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): M
   return names;
 }
 
-/** Whose products are taken in bfloat16 anyway; norms, positions and the patch embedding meet activations as they are. */
-export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_embed/.test(key);
+/** Whose products are taken in bfloat16 anyway; norms, positions, decays and convolutions meet activations as they are. */
+export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_embed|conv1d|A_log|dt_bias/.test(key);
 
 /**
  * Loads config and weights. The file is mapped, and every tensor is copied from it once, to its place and dtype.

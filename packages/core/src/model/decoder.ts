@@ -1,15 +1,18 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
+import { packedAttention, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
-import { Projection, projectGated, projectTogether } from './projection.ts';
+import { forkKeys, keyed, type LayerState } from './layer-state.ts';
+import { Projection, projectGated, projectJoined, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { attendPlaced, type SharedPlace } from './shared-decoding.ts';
 
-const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
+/** x [B, S, ..] from that place on. */
+export const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
 
-const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
+export const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
   cos: placesFrom(cos, from).contiguous(),
   sin: placesFrom(sin, from).contiguous(),
 });
@@ -60,10 +63,10 @@ class SelfAttention extends nn.Module {
   }
 
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState] {
     const [q, k, v] = this.#project(x, rotation, from);
     const attended = this.o_proj.forward(packedAttention([q, k, v], layout, this.q_proj._precision));
-    return [attended, { keys: k.transpose(1, 2), values: v.transpose(1, 2) }];
+    return [attended, keysToDecode(k, v)];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
@@ -78,23 +81,40 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
-    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x), rotation);
-    return this.o_proj.forward(decodeAttention(qkv, rotation, prefix, own, at, padding));
+    const all = [this.q_proj, this.k_proj, this.v_proj];
+    if (typeof at === 'number') {
+      const qkv = this.#heads(projectTogether(all, x), rotation);
+      return this.o_proj.forward(functional.decodeAttention(qkv, rotation, prefix, own, at, padding));
+    }
+    const { heads, keyValueHeads, headSize } = this._config;
+    const joined = projectJoined(all, x);
+    const split = joined.view(joined.size(0), joined.size(1), -1, headSize);
+    const qkv = this.q_norm
+      ? cat(this.#normed(split.split([heads, keyValueHeads, keyValueHeads], 2), rotation), 2)
+      : split;
+    return this.o_proj.forward(attendPlaced(qkv, keyValueHeads, rotation, prefix, own, at));
   }
 
   /** q [B, S, H, d], k and v [B, S, KV, d], normed and not yet rotated; of q there may be fewer places. */
-  #heads(qkv: readonly Tensor[], { cos: { dtype } }: Rotation): [Tensor, Tensor, Tensor] {
-    const { heads, keyValueHeads, headSize } = this._config;
-    const split = (each: Tensor, count: number): Tensor => each.view(each.size(0), each.size(1), count, headSize);
-    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
+  #heads(qkv: readonly Tensor[], rotation: Rotation): [Tensor, Tensor, Tensor] {
+    const split = (each: Tensor): Tensor => each.view(each.size(0), each.size(1), -1, this._config.headSize);
+    return this.#normed(qkv.map(split), rotation);
+  }
+  #normed(qkv: readonly Tensor[], { cos: { dtype } }: Rotation): [Tensor, Tensor, Tensor] {
     const normed = (each: Tensor, norm: nn.RMSNorm | undefined): Tensor => norm?.forward(each.to(dtype)) ?? each;
-    const [ofQ, ofK] = [normed(split(q, heads), this.q_norm), normed(split(k, keyValueHeads), this.k_norm)];
-    return [ofQ, ofK, split(v, keyValueHeads)];
+    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
+    return [normed(q, this.q_norm), normed(k, this.k_norm), v];
   }
 }
+
+/** What decoding reads of keys and values [B, L, KV, d]. */
+export const keysToDecode = (keys: Tensor, values: Tensor): LayerState => ({
+  keys: keys.permute(0, 2, 3, 1).contiguous(),
+  values: values.transpose(1, 2).contiguous(),
+});
 
 const isSmall = (projections: readonly Projection[]): boolean =>
   projections.reduce((sum, { weight }) => sum + weight.numel, 0) <= decodeWholeBelow;
@@ -102,12 +122,12 @@ const isSmall = (projections: readonly Projection[]): boolean =>
 /** Whether its product is of the weights as they are, on the CPU, in the dtype of the stream. */
 const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): boolean =>
   !lora &&
-  _precision === 'float32' &&
+  _precision !== 'bfloat16' &&
   weight.device === 'cpu' &&
   weight.dtype === dtype &&
   /^float(32|64)$/.test(dtype);
 
-class Mlp extends nn.Module {
+export class Mlp extends nn.Module {
   readonly gate_proj: Projection;
   readonly up_proj: Projection;
   readonly down_proj: Projection;
@@ -132,19 +152,21 @@ class Mlp extends nn.Module {
 /** A layer as the decoder runs it. */
 export interface DecoderBlock extends nn.Module {
   /**
-   * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
-   * where nobody asks for them.
+   * x [B, L, D] to [B, L - from, D]: places before `from` give only what later ones remember of them. That is enough of
+   * the last layer, where nobody asks for them.
    */
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues];
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState];
   /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
   packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor;
-  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
+  /** The state of K responses of so many tokens to each prompt, of those of the prompts after `prefill`. */
+  fork(prefix: LayerState, responses: number, tokens: number): LayerState;
+  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`, or moves it on. */
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: functional.DecodingCache,
-    own: functional.DecodingCache,
-    at: number | NextPlace,
+    prefix: LayerState,
+    own: LayerState,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor;
   /** Weights with which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
@@ -184,7 +206,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     this.mlp = new Mlp(config);
   }
 
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState] {
     const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, layout, from);
     return [this.#feedForward(placesFrom(x, from).add(attended)), cache];
   }
@@ -192,16 +214,19 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, from);
     return this.#feedForward(placesFrom(x, from).add(attended));
   }
+  fork(prefix: LayerState, responses: number, tokens: number): LayerState {
+    return forkKeys(keyed(prefix), responses, tokens);
+  }
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: functional.DecodingCache,
-    own: functional.DecodingCache,
-    at: number | NextPlace,
+    prefix: LayerState,
+    own: LayerState,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
-    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
+    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, keyed(prefix), keyed(own), at, padding)));
   }
 
   startDecoding(pack: boolean): void {
@@ -250,16 +275,17 @@ export class Decoder extends nn.Module {
     super();
     this.embed_tokens = new nn.Embedding(config.vocabularySize, config.hiddenSize);
     this.layers = Array.from({ length: config.layers }, (_, i) => family.layer(config, i));
-    this.norm = new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
+    this.norm =
+      family.norm?.(config.hiddenSize, config.rmsNormEps) ?? new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
   }
 
   /** One new token of each of K responses per prompt: x [B, K, D], through all layers. It takes place `at` of `own`. */
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: readonly functional.DecodingCache[],
-    own: readonly functional.DecodingCache[],
-    at: number | NextPlace,
+    prefix: readonly LayerState[],
+    own: readonly LayerState[],
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {
@@ -267,7 +293,9 @@ export class Decoder extends nn.Module {
       if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
       return { layer, prefix: shared, own: mine };
     });
-    const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
+    const whole = caches.flatMap(({ layer, prefix: shared, own: mine }) =>
+      layer._whole ? { prefix: keyed(shared), own: keyed(mine), weights: layer._whole } : [],
+    );
     if (whole.length === caches.length && typeof at === 'number') {
       return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
     }

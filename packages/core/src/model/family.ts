@@ -3,11 +3,13 @@
  * parts of this folder, prompt/ and plan/ read the family instead of asking which one it is. A new family is a folder in
  * families/ and a line in its index.ts.
  */
+import type { nn } from '@visurf/torch';
+
 import type { ModelShape } from './config.ts';
 import type { DecoderBlock } from './decoder.ts';
 import type { OwnProcessor, Processor } from './images.ts';
 import type { Keys } from './keys.ts';
-import type { Kept } from './kept.ts';
+import type { Kept, KeptByState } from './kept.ts';
 import type { TextConfig } from './text-config.ts';
 import type { Tower } from './tower.ts';
 import type { VisionConfig } from './vision-config.ts';
@@ -41,6 +43,10 @@ export interface Family {
   readonly readConfig: (file: unknown) => ModelShape;
   /** Names of tensors in files and in the reference's memory. */
   readonly keys: Keys;
+  /** Tensors of files that the model has no part for: they are not read, and what is written is without them. */
+  readonly ignored?: { readonly names: RegExp; readonly are: string };
+  /** Parameters that files may hold in float32 beside others in half precision; what is written does, too. */
+  readonly precise?: RegExp;
 
   /** How images are shown: as patches of the whole picture, for which it says what files leave out, or in its own way. */
   readonly processor: Processor | OwnProcessor;
@@ -66,10 +72,14 @@ export interface Family {
 
   readonly tower: (config: VisionConfig) => Tower;
   readonly layer: (config: TextConfig, index: number) => DecoderBlock;
+  /** The norm behind the decoder's last layer, where it is no plain RMSNorm. */
+  readonly norm?: (width: number, eps: number) => nn.RMSNorm;
   /** What one block leaves behind for its gradient, per row. */
   readonly kept: {
     /** What a decoder layer keeps, beside its attention. */
     readonly layer: (config: TextConfig, isHalf: boolean) => Kept;
+    /** Likewise a layer with a recurrent state, where there are some. */
+    readonly recurrent?: (config: TextConfig, isHalf: boolean) => KeptByState;
     readonly tower: (config: VisionConfig) => Kept;
   };
 }

@@ -24,16 +24,27 @@ import { Decoder } from './decoder.ts';
 import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
+import { isKeyed, roomIn, type LayerState } from './layer-state.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
+import {
+  forkShared,
+  planShared,
+  sharedKeys,
+  sharedPlaceAt,
+  type SharedPlace,
+  type SharedPlan,
+} from './shared-decoding.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer, [B, KV, d, L] and [B, KV, L, d]. */
-  readonly caches: readonly functional.DecodingCache[];
+  /** One per layer; keys and values also as `attendShared` has them. */
+  readonly caches: readonly LayerState[];
+  /** L: tokens of the prompts, with padding. */
+  readonly tokens: number;
   /** Hidden state that predicts the first token, after the final norm: [B, D]. */
   readonly last: Tensor;
   /** Additive mask over padding, [B, 1, 1, 1, 1, L]; undefined when all prompts are equally long. */
@@ -146,8 +157,13 @@ export class QwenVL extends nn.Module {
    * `hidden` for training, with its backward pass: d loss / d hidden [N, D] goes in, gradients are added to the `.grad`
    * of the parameters. To be called in the scope that also holds the backward pass.
    * @param recomputed activations are not kept but computed again, block by block: same gradients, less memory
+   * @param offloaded what is kept even then, the stream before every block, waits in the memory of the host
    */
-  trained(items: readonly PromptWithResponses[], recomputed: boolean): Hidden & { backward(gradient: Tensor): void } {
+  trained(
+    items: readonly PromptWithResponses[],
+    recomputed: boolean,
+    offloaded = false,
+  ): Hidden & { backward(gradient: Tensor): void } {
     if (!recomputed) {
       const result = this.hidden(items);
       return {
@@ -157,7 +173,7 @@ export class QwenVL extends nn.Module {
         },
       };
     }
-    const tape = new Tape();
+    const tape = new Tape(offloaded ? 'cpu' : undefined);
     // Casts for passes without a graph would outlive the stage that is their only user.
     const run: RunStage = (stage, flow, parts) => {
       const output = tape.run(stage, flow, parts);
@@ -239,12 +255,12 @@ export class QwenVL extends nn.Module {
     const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-    const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
+    const caches = this.model.layers.map((layer, i): LayerState => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const [next, cache] = scope(() => {
         const [x, ...beside] = flow;
-        const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-        const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
+        const [stream, state] = layer.prefill(x, rotation, layout, first);
+        const own = this.#decodesShared && isKeyed(state) ? sharedKeys(state) : state;
         return [takeUp([stream, ...beside], places), own] as const;
       });
       disposeBut(next, flow);
@@ -254,27 +270,37 @@ export class QwenVL extends nn.Module {
     const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
     return {
       caches,
+      tokens: length,
       last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
       padding: padding && this.#inDtype(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
       nextPositions: prompts.map(nextPosition),
     };
   }
 
+  /** What K responses of so many tokens to each prompt begin with, one per layer. */
+  fork({ caches }: Pick<Prefilled, 'caches'>, responses: number, tokens: number): LayerState[] {
+    return this.model.layers.map((layer, i) => {
+      const state = caches[i]!;
+      const isShared = this.#decodesShared && isKeyed(state);
+      return scope(() => (isShared ? forkShared(state, responses, tokens) : layer.fork(state, responses, tokens)));
+    });
+  }
+
   /**
-   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, [B, KV, K, d, capacity]
-   * and [B, KV, K, capacity, d] per layer; `positions` of the prompts' new tokens, [B].
+   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, one per layer; `positions`
+   * of the prompts' new tokens, [B].
    * @returns hidden states after the final norm, [B * K, D]
    */
   decode(
     tokens: ArrayLike<number>,
     positions: readonly number[],
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     at: number,
   ): Tensor {
     const batch = tokens.length / responses;
-    requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
+    requireVisible(prefix.tokens + at + 1, this._config);
     const step = (): Tensor => {
       const rotation = this.rotationOf(positions, [batch, 1]);
       const ids = this.#indices(Array.from(tokens));
@@ -289,16 +315,19 @@ export class QwenVL extends nn.Module {
    * @param tokens int64 [B * K]
    * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
    * @param index int64 [1]: the number of tokens already in `own`
+   * @param plan as `planDecoding` makes it, where it was made before
    */
   decodeOnDevice(
     tokens: Tensor,
     rotation: Rotation,
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     index: Tensor,
+    plan?: SharedPlan,
   ): Tensor {
-    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    const step = (): Tensor =>
+      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own, plan));
     return scope(() => this.#here(step));
   }
 
@@ -306,9 +335,9 @@ export class QwenVL extends nn.Module {
     tokens: Tensor,
     rotation: Rotation,
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
-    at: number | NextPlace,
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
+    at: number | NextPlace | SharedPlace,
   ): Tensor {
     const rows = tokens.size(0);
     const embedded = this.model.embed_tokens
@@ -319,12 +348,31 @@ export class QwenVL extends nn.Module {
     return this.model.norm.forward(x.view(rows, -1));
   }
 
+  /** What is the same for every token; undefined where nothing is. */
+  planDecoding(
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly LayerState[],
+  ): SharedPlan | undefined {
+    const [prefix, room] = [caches.find(isKeyed), own.find(isKeyed)];
+    if (!this.#decodesShared || !prefix || !room) return undefined;
+    const { heads, keyValueHeads } = this._config.text;
+    return this.#here(() => planShared(padding, prefix, room, heads / keyValueHeads));
+  }
+
+  /** Whether prompts and responses are attended to by flash attention, with caches of its order. */
+  get #decodesShared(): boolean {
+    return hasFlashAttention(this.device, this._precision, this._config.text.headSize);
+  }
+
   #place(
     index: Tensor,
-    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
-  ): NextPlace {
-    return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
+    { tokens, caches, padding }: Pick<Prefilled, 'tokens' | 'caches' | 'padding'>,
+    own: readonly LayerState[],
+    plan?: SharedPlan,
+  ): NextPlace | SharedPlace {
+    const shared = plan ?? this.planDecoding({ caches, padding }, own);
+    if (shared) return sharedPlaceAt(index, shared);
+    return placeAt(index, padding, tokens, roomIn(own) ?? 0, this.dtype);
   }
 
   /** Of text at such positions, the same on all three axes: cos and sin [...shape, 1, d] on the model's device. */
@@ -336,7 +384,7 @@ export class QwenVL extends nn.Module {
   /** [N, V] in at least float32 of hidden states [N, D]. */
   logits(hidden: Tensor): Tensor {
     if (this.#head && !isGradEnabled()) return this.#head.multiply(hidden).to(this.dtype);
-    if (this._precision === 'float32') return functional.linear(hidden, this.headWeight);
+    if (this._precision !== 'bfloat16') return functional.linear(hidden, this.headWeight);
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 
@@ -350,7 +398,7 @@ export class QwenVL extends nn.Module {
   #endDecoding(): void {
     for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
-      if (each._pack || each.weight.requiresGrad) each.forgetCasts();
+      if (each._pack || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
       each._pack = false;
     }
     this.#head?.dispose();

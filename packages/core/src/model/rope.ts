@@ -8,6 +8,7 @@ import {
   ones,
   scope,
   tensor,
+  zeros,
   type DType,
   type Tensor,
 } from '@visurf/torch';
@@ -27,12 +28,16 @@ export interface Rotation {
  * Computed on the CPU and brought to the current device: a GPU rounds the sines of float32 otherwise.
  * @param angles one per token and frequency, [...shape] flat
  * @param scale of the rotated vectors
+ * @param still as many pairs of channels more, which do not turn
  */
-function rotation(angles: Float32Array, shape: readonly number[], dtype: DType, scale = 1): Rotation {
+function rotation(angles: Float32Array, shape: readonly number[], dtype: DType, scale = 1, still = 0): Rotation {
   return scope(() => {
     const half = tensor(angles, { shape, device: 'cpu' });
     const scaled = (x: Tensor): Tensor => (scale === 1 ? x : x.mul(scale));
-    const [cos, sin] = [scaled(half.cos()), scaled(half.sin())];
+    const place = [...shape.slice(0, -1), still];
+    const [one, zero] = [ones(place, { device: 'cpu' }), zeros(place, { device: 'cpu' })];
+    const whole = (x: Tensor, rest: Tensor): Tensor => (still === 0 ? x : cat([x, rest], -1));
+    const [cos, sin] = [whole(scaled(half.cos()), one), whole(scaled(half.sin()), zero)];
     const here = (x: Tensor): Tensor => x.to(dtype).to({ device: currentDevice() });
     return { cos: here(cat([cos, cos], -1)), sin: here(cat([sin.neg(), sin], -1)) };
   });
@@ -81,7 +86,7 @@ const known = new WeakMap<TextConfig, Float32Array>();
 function textFrequencies(text: TextConfig): Float32Array {
   let frequencies = known.get(text);
   if (!frequencies) {
-    frequencies = inverseFrequencies(text.headSize, text.ropeTheta);
+    frequencies = inverseFrequencies(text.rotarySize ?? text.headSize, text.ropeTheta);
     if (text.ropeScaling) frequencies = scaleFrequencies(frequencies, text.ropeScaling);
     known.set(text, frequencies);
   }
@@ -99,7 +104,8 @@ export function mropeAxes({ mropeSection: sections, mropeInterleaved }: TextConf
 }
 
 /**
- * Text: each frequency turns with the position on its axis (`mropeAxes`).
+ * Text: each frequency turns with the position on its axis (`mropeAxes`); where only some channels turn, those that do are
+ * the first of each half.
  * @param positions three arrays [tokens] (time, height, width)
  * @param shape how the tokens are laid out, e.g. [B, S]
  * @returns cos, sin [...shape, 1, headSize]
@@ -120,5 +126,6 @@ export function textRotation(
       angles[n * half + i] = (positions[axis[i] ?? 0]?.[n] ?? 0) * (frequencies[i] ?? 0);
     }
   }
-  return rotation(angles, [...shape, 1, half], dtype, text.ropeScaling?.attentionFactor);
+  const still = (text.headSize - (text.rotarySize ?? text.headSize)) / 2;
+  return rotation(angles, [...shape, 1, half], dtype, text.ropeScaling?.attentionFactor, still);
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 
 import { UserError } from '../errors.ts';
+import { readRecurrent, recurrentFields, type RecurrentConfig, type RecurrentRules } from './recurrent-config.ts';
 import { linearScaling, scalingFields, yarnScaling, type RopeScaling } from './rope-scaling.ts';
 
 export interface TextConfig {
@@ -15,6 +16,8 @@ export interface TextConfig {
   readonly vocabularySize: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
+  /** Channels of a head that turn with positions, the first ones; undefined: all. */
+  readonly rotarySize?: number;
   /** How many rotary frequencies follow time, height, width, time again .. */
   readonly mropeSection: readonly number[];
   /** Whether those of the axes take turns (`mropeAxes`); otherwise they lie one section behind the other. */
@@ -30,6 +33,8 @@ export interface TextConfig {
   readonly queryKeyNorm: boolean;
   /** Tokens that some layers see; longer sequences are refused. */
   readonly slidingWindow?: number;
+  /** Where some layers are no attention. */
+  readonly recurrent?: RecurrentConfig;
 }
 
 /** Larger numbers than those of any model are damage, or would fill all memory with its outline. */
@@ -38,12 +43,14 @@ export const count = z
   .positive()
   .max(1 << 24);
 export const layers = count.max(4096);
+const share = z.number().positive().max(1);
 const rope = z
   .looseObject({
     type: z.string().nullish(),
     rope_type: z.string().nullish(),
     rope_theta: z.number().positive().nullish(),
     mrope_section: z.array(z.int().nonnegative()).min(1).nullish(),
+    partial_rotary_factor: share.nullish(),
     ...scalingFields,
   })
   .nullish()
@@ -70,6 +77,9 @@ export interface TextRules {
   /** `always`, whatever a file says, of queries, keys and values; or where it says so, of all four projections. */
   readonly attentionBias: 'always' | 'stated';
   readonly queryKeyNorm: boolean;
+  /** Share of a head's channels that turn; undefined: all of them, whatever a file says. */
+  readonly rotaryShare?: number;
+  readonly recurrent?: RecurrentRules;
 }
 
 /** Decoders as Qwen2's: biases, heads as wide as the stream is, sections of frequencies in a row. */
@@ -100,6 +110,8 @@ const textSchema = (rules: TextRules) =>
     use_sliding_window: z.boolean().nullish(),
     sliding_window: z.int().positive().nullish(),
     max_window_layers: z.int().nullish(),
+    partial_rotary_factor: share.nullish(),
+    ...recurrentFields,
   });
 type TextFile = z.output<ReturnType<typeof textSchema>>;
 
@@ -108,7 +120,7 @@ interface Root {
   readonly tie_word_embeddings?: boolean | null | undefined;
 }
 
-type RopeConfig = Pick<TextConfig, 'ropeTheta' | 'mropeSection' | 'mropeInterleaved' | 'ropeScaling'>;
+type RopeConfig = Pick<TextConfig, 'ropeTheta' | 'rotarySize' | 'mropeSection' | 'mropeInterleaved' | 'ropeScaling'>;
 
 /** Which rotary frequencies turn with what. Kinds whose frequencies depend on the prompt are refused, never ignored. */
 function readRope(text: TextFile, headSize: number, rules: TextRules): RopeConfig {
@@ -126,17 +138,29 @@ function readRope(text: TextFile, headSize: number, rules: TextRules): RopeConfi
       remedy: 'Add the rope_theta of the checkpoint: the reference would take a number that no published model has.',
     });
   }
-  const read = { ropeTheta: theta, mropeSection, mropeInterleaved };
+  const rotarySize = readRotarySize(text, headSize, rules);
+  const read = { ropeTheta: theta, mropeSection, mropeInterleaved, ...(rotarySize !== undefined && { rotarySize }) };
   const kind = parameters?.rope_type ?? parameters?.type ?? 'default';
   if (kind === 'default' || kind === 'mrope') return read;
   if (kind === 'linear' && parameters?.factor) return { ...read, ropeScaling: linearScaling(parameters.factor) };
   if (kind === 'yarn' && parameters) {
     const length = text.max_position_embeddings;
-    return { ...read, ropeScaling: yarnScaling(parameters, { headSize, theta, length }) };
+    return { ...read, ropeScaling: yarnScaling(parameters, { headSize: rotarySize ?? headSize, theta, length }) };
   }
   throw new UserError(`rotary embeddings of type ${kind} are not supported`, {
     remedy: 'Remove the scaling from config.json; prompts then reach as far as the model was trained.',
   });
+}
+
+/** How many channels of a head turn; undefined where all do. */
+function readRotarySize(text: TextFile, headSize: number, { rotaryShare }: TextRules): number | undefined {
+  if (rotaryShare === undefined) return undefined;
+  const { rope_scaling: old, rope_parameters: parameters, partial_rotary_factor: own } = text;
+  const part = old?.partial_rotary_factor ?? parameters?.partial_rotary_factor ?? own ?? rotaryShare;
+  const size = Math.floor(headSize * part);
+  if (size === headSize) return undefined;
+  if (size > 0 && size % 2 === 0) return size;
+  throw new UserError(`partial_rotary_factor is ${part}: ${size} of ${headSize} channels do not rotate in pairs`);
 }
 
 /** How far some layers see; undefined where all of them see everything. */
@@ -185,6 +209,7 @@ export function readText(root: Root, rules: TextRules): TextConfig {
     attentionBias: isAlways || (text.attention_bias ?? false),
     outputBias: !isAlways && (text.attention_bias ?? false),
     queryKeyNorm: rules.queryKeyNorm,
+    ...(rules.recurrent && { recurrent: readRecurrent(text, rules.recurrent) }),
     tiedHead: (root.tie_word_embeddings ?? false) || (text.tie_word_embeddings ?? false),
   };
 }

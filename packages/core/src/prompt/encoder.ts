@@ -32,6 +32,8 @@ export interface EncoderOptions {
   /** Limits in place of the checkpoint's own. */
   readonly minPixels?: number | undefined;
   readonly maxPixels?: number | undefined;
+  /** Whether prompts open a thought, where the chat template can; unset: as it does of itself. */
+  readonly think?: boolean | undefined;
   /** Longer prompts are refused; unset: any length. */
   readonly maxPromptTokens?: number | undefined;
   /** Images of more pixels are refused. */
@@ -131,7 +133,8 @@ export class PromptEncoder {
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
     const { model_type: type } = requireJson(directory, 'config.json', familyFile);
     const family = familyOf(type, path.join(directory, 'config.json'));
-    const template = ChatTemplate.load(directory, family.template, family.contents);
+    const settings = { ...family.template, ...(options.think !== undefined && { enable_thinking: options.think }) };
+    const template = ChatTemplate.load(directory, settings, family.contents);
     const model = requireJson(directory, 'config.json', modelSchema(family));
     const tokenizer = Tokenizer.load(directory, template.turnEnd, family.tokenizer);
     const sight = openSight(directory, family, model, options);
@@ -325,6 +328,7 @@ export class PromptEncoder {
 
   #behindOpening(text: string): string {
     if (this.opening === '') return (/^\s/.test(text) ? '' : this.#parts.template.turnStart) + text;
+    if (text.startsWith(this.opening)) return text.slice(this.opening.length);
     const [thought] = /^\s*<think>/.exec(text) ?? [];
     return thought === undefined ? `\n</think>\n\n${text}` : text.slice(thought.length);
   }

@@ -49,7 +49,9 @@ class LimitedInterpreter extends Base {
   }
 
   /** `text.strip(characters)` and its like, of which the library ignores the characters. */
-  #strip({ type, callee, args = [] }: Statement, environment: unknown): Value | undefined {
+  #strip(statement: Statement | undefined, environment: unknown): Value | undefined {
+    // The library evaluates what is not there, such as the test of a loop without one.
+    const { type, callee, args = [] } = statement ?? {};
     const name = callee?.property?.value;
     if (type !== 'CallExpression' || callee?.type !== 'MemberExpression' || callee.computed) return undefined;
     if (args.length !== 1 || !(name === 'strip' || name === 'lstrip' || name === 'rstrip')) return undefined;

@@ -2,8 +2,8 @@
  * The checkpoint's chat template, rendered so that we know which parts of the result came from messages.
  *
  * The template runs twice: once as it is, once with a marker in place of every text. Where putting the texts back for the
- * markers gives the first rendering, that tells the pieces; a template that changes texts (trims them, say) gives one
- * control piece, and is refused only if a text holds a special token.
+ * markers, with or without the space at their ends, gives the first rendering, that tells the pieces; a template that
+ * changes texts otherwise gives one control piece, and is refused only if a text holds a special token.
  */
 import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
@@ -152,12 +152,8 @@ export class ChatTemplate {
     const texts: string[] = [];
     const marked = mapTexts(messages, (text) => `${marker}${texts.push(text) - 1}${marker}`);
     const rendered = this.#run(messages);
-    const pieces: Piece[] = this.#run(marked)
-      .split(pattern)
-      .map((part, index) =>
-        index % 2 === 0 ? { text: part, control: true } : { text: texts[Number(part)]!, control: false },
-      );
-    if (pieces.map(({ text }) => text).join('') === rendered) return { rendered, pieces };
+    const pieces = placed(this.#run(marked).split(pattern), texts, rendered);
+    if (pieces) return { rendered, pieces };
     if (texts.some(isControl)) {
       throw new UserError('a message holds a special token of the model, and its chat template changes messages', {
         remedy: 'Remove the special token from the message.',
@@ -217,6 +213,26 @@ export class ChatTemplate {
       throw new UserError(`the chat template refuses the messages: ${messageOf(error)}`, { where: this.#directory });
     }
   }
+}
+
+/**
+ * Parts of a template and, at odd places, numbers of texts, as pieces of what was rendered with the texts, which may have
+ * lost space at their ends; undefined where they are changed in another way.
+ */
+function placed(parts: readonly string[], texts: readonly string[], rendered: string): Piece[] | undefined {
+  const pieces: Piece[] = [{ text: parts[0]!, control: true }];
+  if (!rendered.startsWith(parts[0]!)) return undefined;
+  let at = parts[0]!.length;
+  for (let i = 1; i < parts.length; i += 2) {
+    const [text, after] = [texts[Number(parts[i])]!, parts[i + 1]!];
+    const found = [text, text.trimEnd(), text.trimStart(), text.trim()].find((each) =>
+      rendered.startsWith(each + after, at),
+    );
+    if (found === undefined) return undefined;
+    pieces.push({ text: found, control: false }, { text: after, control: true });
+    at += found.length + after.length;
+  }
+  return at === rendered.length ? pieces : undefined;
 }
 
 const asParts = (text: string): readonly Part[] => [{ type: 'text', text }];

@@ -192,17 +192,17 @@ export class Experiment {
     return makeTask(task, this.settings.parameters[task], []).parameters;
   }
 
-  /** The same, with other limits on the size of images. */
-  withLimits(limits: Pick<Settings, 'minPixels' | 'maxPixels'>): Experiment {
-    return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards, this.#limits);
+  /** The same, whose prompts are made otherwise. */
+  withPrompts(changed: Pick<Settings, 'minPixels' | 'maxPixels' | 'think'>): Experiment {
+    return new Experiment({ ...this.settings, ...changed }, this.tasks, this.rewards, this.#limits);
   }
 
   /** A configuration with everything that its samples, which are so many, and its model decided. */
   resolve(asked: Config, samples: number): Config {
     const config = resolveSteps(asked, samples);
     const { [config.data.task]: task = config.task, ...tasks } = this.settings.parameters;
-    const { minPixels, maxPixels } = this.settings;
-    return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };
+    const { minPixels, maxPixels, think } = this.settings;
+    return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels, think } };
   }
 }
 

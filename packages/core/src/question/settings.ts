@@ -31,6 +31,8 @@ const settingsSchema = z.object({
   /** Areas in pixels; unset: as the model's own files say. */
   minPixels: count.optional(),
   maxPixels: count.optional(),
+  /** Whether prompts open a thought; unset: as the chat template does. */
+  think: z.boolean().optional(),
   /** Longest answer that is evaluated. */
   maxNewTokens: count,
   /** Whether a thought earns its mark always, or beside right answers alone. */
@@ -118,9 +120,9 @@ export function describeOrigins({ settings, origins }: Settled, known: string): 
 export function settingsOf(
   config: Pick<Config, 'data' | 'task' | 'tasks' | 'thinking' | 'eval' | 'rollout'>,
 ): GivenSettings {
-  const { task, prompt, system, maxPromptTokens, minPixels, maxPixels } = config.data;
+  const { task, prompt, system, maxPromptTokens, minPixels, maxPixels, think } = config.data;
   return {
-    ...{ task, prompt, system, maxPromptTokens, minPixels, maxPixels },
+    ...{ task, prompt, system, maxPromptTokens, minPixels, maxPixels, think },
     parameters: { ...config.tasks, [task]: config.task },
     thinking: config.thinking,
     maxNewTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
@@ -164,11 +166,15 @@ export function carriedSettings(
   return undefined;
 }
 
-/** Limits on images: those given, else those that a model's directories carry. */
-export function pixelLimits(
+/** How prompts are made of questions: as given, else as a model's directories carry it. */
+export function promptSettings(
   directories: readonly (string | undefined)[],
-  given: Pick<GivenSettings, 'minPixels' | 'maxPixels'>,
-): Pick<Settings, 'minPixels' | 'maxPixels'> {
-  const carried = carriedSettings(directories)?.settings;
-  return { minPixels: given.minPixels ?? carried?.minPixels, maxPixels: given.maxPixels ?? carried?.maxPixels };
+  given: Pick<GivenSettings, 'minPixels' | 'maxPixels' | 'think'>,
+): Pick<Settings, 'minPixels' | 'maxPixels' | 'think'> {
+  const { minPixels, maxPixels, think } = carriedSettings(directories)?.settings ?? {};
+  return {
+    minPixels: given.minPixels ?? minPixels,
+    maxPixels: given.maxPixels ?? maxPixels,
+    think: given.think ?? think,
+  };
 }

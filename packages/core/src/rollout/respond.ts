@@ -4,14 +4,14 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, withDevice, zeros, type functional, type Tensor } from '@visurf/torch';
+import { keep, noGrad, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
 
-import { cacheCapacity } from '../budgets.ts';
+import { keepState, mapState, tensorsOf, type LayerState } from '../model/layer-state.ts';
 import { requireVisible } from '../model/pack.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
-import { isRecordable, RecordedDecoding } from './recorded.ts';
+import { RecordedDecoding } from './recorded.ts';
 import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
 
 export interface RespondOptions extends Sampling {
@@ -60,9 +60,9 @@ class Decoding {
   readonly rows: Row[];
   readonly responses: number;
   readonly prefill: Prefilled;
-  readonly own: readonly functional.DecodingCache[];
+  readonly own: readonly LayerState[];
 
-  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly functional.DecodingCache[]) {
+  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly LayerState[]) {
     this.rows = rows;
     this.responses = responses;
     this.prefill = prefill;
@@ -71,7 +71,7 @@ class Decoding {
 
   /** Tokens of a prompt, with padding. */
   get prefix(): number {
-    return this.prefill.caches[0]?.values.size(2) ?? 0;
+    return this.prefill.tokens;
   }
   get active(): number {
     return this.rows.filter(({ done }) => !done).length;
@@ -101,7 +101,7 @@ class Decoding {
       const choosePrompts = (x: Tensor): Tensor => keep(x.indexSelect(0, keptPrompts));
       const within = places.map((at) => at % this.responses);
       const chooseRows = (x: Tensor): Tensor => {
-        const [, heads, , ...cache] = x.shape as [number, number, number, number, number];
+        const [, heads, , ...cache] = x.shape as [number, number, number, ...number[]];
         const index = prompts.flatMap((b, i) =>
           Array.from({ length: heads }, (_, h) =>
             within.slice(i * responses, (i + 1) * responses).map((k) => (b * heads + h) * this.responses + k),
@@ -110,16 +110,10 @@ class Decoding {
         const flat = x.view(-1, ...cache).indexSelect(0, tensor(index, { dtype: 'int64' }));
         return keep(flat.view(prompts.length, heads, responses, ...cache));
       };
-      const both = (
-        { keys, values }: functional.DecodingCache,
-        choose: (x: Tensor) => Tensor,
-      ): functional.DecodingCache => ({
-        keys: choose(keys),
-        values: choose(values),
-      });
-      const { caches, last, padding, nextPositions } = this.prefill;
+      const { caches, tokens, last, padding, nextPositions } = this.prefill;
       const prefill: Prefilled = {
-        caches: caches.map((each) => both(each, choosePrompts)),
+        caches: caches.map((each) => mapState(each, choosePrompts)),
+        tokens,
         last: choosePrompts(last),
         padding: padding && (padding.size(0) === 1 ? keep(padding.detach()) : choosePrompts(padding)),
         nextPositions: prompts.map((b) => nextPositions[b] ?? 0),
@@ -128,7 +122,7 @@ class Decoding {
         rows,
         responses,
         prefill,
-        this.own.map((each) => both(each, chooseRows)),
+        this.own.map((each) => mapState(each, chooseRows)),
       );
     });
     this.dispose();
@@ -136,10 +130,7 @@ class Decoding {
   }
 
   dispose(): void {
-    for (const { keys, values } of [...this.prefill.caches, ...this.own]) {
-      keys.dispose();
-      values.dispose();
-    }
+    for (const state of [...this.prefill.caches, ...this.own]) for (const each of tensorsOf(state)) each.dispose();
     this.prefill.last.dispose();
     this.prefill.padding?.dispose();
   }
@@ -162,16 +153,8 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOption
   return scope(() =>
     noGrad(() => {
       const prefill = model.prefill(prompts);
-      const { keyValueHeads, headSize } = model.config.text;
-      const perRollout = [prompts.length, keyValueHeads, group];
-      const capacity = cacheCapacity(maxNewTokens);
-      // Where a device masks what is not filled yet, it must be numbers.
-      const blank = model.device === 'cpu' ? empty : zeros;
-      const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(blank([...perRollout, headSize, capacity], { dtype, device })),
-        values: keep(blank([...perRollout, capacity, headSize], { dtype, device })),
-      }));
-      for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
+      const own = model.fork(prefill, group, maxNewTokens).map(keepState);
+      prefill.caches.forEach(keepState);
       keep(prefill.last);
       if (prefill.padding) keep(prefill.padding);
       return new Decoding(rows, group, prefill, own);
@@ -258,7 +241,8 @@ function decodeRecorded(
   const noise = Array.from({ length: options.maxNewTokens - at }, (_, i) =>
     options.temperature === 0 ? rows.map(() => 0) : noiseAt(rows, at + i, options),
   );
-  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden);
+  const seen = rows.map((row) => row.seen);
+  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden, seen);
   // Where a window ends no row may be asked for a token that it does not need.
   const together = options.onToken || model.config.text.slidingWindow !== undefined ? 1 : readEvery;
   return {
@@ -280,7 +264,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
-  const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
+  const begin = model.device === 'cpu' ? decodeStepwise : decodeRecorded;
   let decoding = start(model, prompts, options);
   const all = decoding.rows;
   let course: Course | undefined;

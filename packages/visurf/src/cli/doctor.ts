@@ -62,6 +62,7 @@ export function describeModel({ family, modelType, parameters, layers, dtype, ..
     ['weights', dtype ?? 'of a dtype that config.json does not state'],
     ['places', rest.coordinates === 'resized' ? 'pixels of the resized image' : 'thousandths of each side'],
     ['thinks', rest.thinks ? 'always: prompts open a thought' : 'where the question asks for it'],
+    ...(rest.ignored ? [['left out', `${rest.ignored}, where files hold them`]] : []),
   ];
   const trained = rest.trained.map(({ settings, parameters: own, adapters }) => [
     settings,

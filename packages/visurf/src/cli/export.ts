@@ -61,8 +61,9 @@ export async function write(
   else print(describe(result));
 }
 
-export function describe({ directory, kind, dtype, files }: Exported): string {
-  return `${kind}${dtype ? ` in ${dtype}` : ''}: ${directory}\n${files.map((file) => `  ${file}`).join('\n')}`;
+export function describe({ directory, kind, dtype, files, note }: Exported): string {
+  const listed = files.map((file) => `  ${file}`).join('\n');
+  return `${kind}${dtype ? ` in ${dtype}` : ''}: ${directory}\n${listed}${note ? `\n${note}` : ''}`;
 }
 
 /** Reads `5GB`, `300MB` or a number of bytes; powers of ten, as Hugging Face has it. */
