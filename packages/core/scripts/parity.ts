@@ -56,7 +56,9 @@ function describe(name: string): string[] {
       ? `windows of ${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`
       : side === undefined
         ? 'whole frames'
-        : `${side} x ${side} positions; ${deepstack?.length ? `DeepStack from block ${deepstack.join(', ')} of ${vision.depth}` : 'no DeepStack'}`;
+        : deepstack
+          ? `${side} x ${side} positions; ${deepstack.length > 0 ? `DeepStack from block ${deepstack.join(', ')} of ${vision.depth}` : 'no DeepStack'}`
+          : `tiles; ${side} x ${side} positions; joined by ${vision.spatialMergeSize}`;
   return [
     name,
     family.title,
@@ -83,11 +85,10 @@ for (const dtype of ['float64', 'float32'] as const) {
 const inputs = await compareInputFiles();
 const training = [...compareObjective(), ...updates];
 
-const mistakes = Object.keys(
-  JSON.parse(
-    readFileSync(path.join(root, 'oracle/fixtures/configurations/qwen3_vl-hub/mutants.json'), 'utf8'),
-  ) as object,
-).length;
+const mistakesOf = (name: string): number =>
+  Object.keys(
+    JSON.parse(readFileSync(path.join(root, `oracle/fixtures/configurations/${name}/mutants.json`), 'utf8')) as object,
+  ).length;
 const { version: torch, cpuCapability } = info();
 const text = `# Parity with the reference
 
@@ -112,9 +113,14 @@ ${configurationTable(measured)}
 
 The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities.
 
-Of Qwen3-VL the reference also computes what it would with each of ${mistakes} mistakes (\`oracle/mutants.py\`): no positions or those of
-another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of
-every one a fixture shows log-probabilities farther from ours than five times the tolerance. Of Qwen3.5 our own sources are
+Those of SmolVLM2 are \`hub\` (as published: what the classes know is left out), \`odd\` (tiles that patches do not fill; names of tiles
+without tokens of their own), \`v5\` and \`whole\` (one tile; a file that says little); four conversations each, without videos.
+
+Of Qwen3-VL the reference also computes what it would with each of ${mistakesOf('qwen3_vl-hub')} mistakes (\`oracle/mutants.py\`): no positions or those of
+another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of SmolVLM2 with each of ${mistakesOf('smolvlm-hub')}
+(\`oracle/smolvlm_mutants.py\`): places of patches, the order of the pixel shuffle and of tiles, bicubic in place of Lanczos, line
+breaks, the thumbnail, the rotary base. Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
+Of Qwen3.5 our own sources are
 changed by each of 30 mistakes (\`families/qwen3_5/mutants.test.ts\`): its norms, its gates, the order of heads, taps and decays, what is
 rounded, states and padding at the fork, gradients that are cut. With every one a fixture misses its tolerance.
 

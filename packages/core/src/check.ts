@@ -13,6 +13,7 @@ import { families } from './families/index.ts';
 import type { LabelSettings } from './label/control.ts';
 import { locateModel, type ModelSource } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
+import { patchesOf } from './prompt/image.ts';
 import { frameFor, survivingSize, type Coordinates } from './prompt/resize.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
@@ -164,10 +165,11 @@ function coordinatesOf(model: string | undefined, limits: ReturnType<typeof prom
   if (model !== undefined) return PromptEncoder.load(model, limits).coordinates;
   const { minPixels, maxPixels } = limits;
   if (minPixels === undefined && maxPixels === undefined) return undefined;
-  const [{ processor, coordinates }] = families;
-  const { patchSize, mergeSize, image } = processor;
+  const [family] = families;
+  if (family.coordinates === 'thousandths') return { thousandths: true };
+  const { patchSize, mergeSize, image } = patchesOf(family);
   const area = { minPixels: minPixels ?? image.minPixels, maxPixels: maxPixels ?? image.maxPixels };
-  return { resize: { patchSize, mergeSize, ...area }, thousandths: coordinates === 'thousandths' };
+  return { resize: { patchSize, mergeSize, ...area }, thousandths: false };
 }
 
 /** A label that does not survive the model's coordinates, and the size of the image at which it would. */

@@ -13,6 +13,7 @@ export interface Inspection {
   /** The rendered chat template, one placeholder per image. */
   readonly rendered: string;
   readonly inputIds: readonly number[];
+  /** Empty where images are not shown as patches of the whole picture. */
   readonly imageGridThw: readonly (readonly number[])[];
   /** Absent without videos. */
   readonly videoGridThw?: readonly (readonly number[])[];
@@ -35,7 +36,9 @@ export async function inspect(
 ): Promise<Inspection> {
   const { base, adapter } = await locateModel(model, { ...options, weights: false });
   const encoder = PromptEncoder.load(base, promptSettings([adapter, base], { think: options.think }));
-  const { rendered, inputIds, imageGridThw, videoGridThw, positionIds, pixelValues } = await encoder.encode(input);
+  const prompt = await encoder.encode(input);
+  const { rendered, inputIds, videoGridThw, positionIds, pixelValues, pixelShape } = prompt;
+  const imageGridThw = pixelShape ? [] : prompt.imageGridThw;
   const patches = [...imageGridThw, ...(videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   return {
     rendered,
@@ -43,7 +46,9 @@ export async function inspect(
     imageGridThw,
     ...(videoGridThw && { videoGridThw }),
     positionIds,
-    pixelValues: pixelValues ? { shape: [patches, pixelValues.length / patches], ...moments(pixelValues) } : null,
+    pixelValues: pixelValues
+      ? { shape: pixelShape ?? [patches, pixelValues.length / patches], ...moments(pixelValues) }
+      : null,
   };
 }
 

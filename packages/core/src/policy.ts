@@ -63,7 +63,7 @@ export class Policy {
       [encoder.tokenizer.largest.content, encoder.tokenizer.largest.id],
       ...placeholders,
     ] as const) {
-      if (id < rows) continue;
+      if (id === undefined || id < rows) continue;
       throw new UserError(`${content} has the id ${id}, the embedding of the model has ${rows} rows`, {
         where: directory,
         remedy: 'tokenizer.json, config.json and the weights must come from the same checkpoint',

@@ -68,6 +68,8 @@ export interface Prompt {
    * row-major; undefined where there are none.
    */
   readonly pixelValues: Float32Array | undefined;
+  /** Of `pixelValues`, where those are not rows of patches: [tiles, channels, height, width] over all images. */
+  readonly pixelShape?: readonly number[];
   /** Files that the images came from, one entry per image; what is computed from an image is remembered by its file. */
   readonly images?: readonly string[];
   /** [t, h, w] in patches, one entry per image. */

@@ -84,7 +84,12 @@ function writeModel(policy: Exportable, target: string, dtype: FloatDType, optio
   const { model, directory, settings } = policy;
   const { family } = model.config;
   using from = openSafetensors(directory);
-  const companions = withExperiment(companionFiles(model.config.text.tiedHead, directory, dtype), settings, options);
+  const companions = withExperiment(
+    companionFiles(model.config.text.tiedHead, directory, dtype),
+    family,
+    settings,
+    options,
+  );
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
     const weights = mergedParameters(model, (each, key) => cast(each, dtypeFor(key, dtype, family, from)));
@@ -98,7 +103,7 @@ const cast = (each: Tensor, dtype: FloatDType): Tensor =>
 
 function adapterOf({ model, peft, settings }: Exportable): Writers {
   if (!peft) throw new Error('no adapter');
-  return withExperiment(adapterFiles(model, peft), settings);
+  return withExperiment(adapterFiles(model, peft), model.config.family, settings);
 }
 
 /** The one that a model's `config.json` states. */

@@ -141,10 +141,10 @@ export function mergeModels(
       const make = (): Tensor => combine(sources.map(read)).to(as);
       return [name, { dtype: as, shape: sources[0]!.weights.shapeOf(name), make }];
     });
-    const { tiedHead } = loadModelConfig(origin).text;
+    const { text } = loadModelConfig(origin);
     const written = writeDirectory(output, (aside) => {
       const { settings } = carriedSettings(models) ?? {};
-      const companions = withExperiment(companionFiles(tiedHead, origin, dtype), settings, options);
+      const companions = withExperiment(companionFiles(text.tiedHead, origin, dtype), family, settings, options);
       for (const [name, write] of Object.entries(companions)) write(join(aside, name));
       scope(() => saveShardedSafetensors(aside, new Map(merged), options.maxShardBytes));
     });

@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadModelConfig } from '../families/config.ts';
-import { loadImageSettings, loadVideoSettings } from '../prompt/image.ts';
+import { loadImageSettings, loadVideoSettings, patchesOf } from '../prompt/image.ts';
 import { fixtures } from '../testing/oracle.ts';
 import { companionFiles } from './huggingface.ts';
 import { withPixelLimits, type PixelLimits } from './processor.ts';
+
+const familyFor = (directory: string) => loadModelConfig(directory).family;
 
 let folder: string;
 beforeEach(() => {
@@ -17,7 +19,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 /** The companions of a model, written with limits. */
 function written(origin: string, limits: PixelLimits): string {
   const output = mkdtempSync(path.join(folder, 'output-'));
-  const files = withPixelLimits(companionFiles(false, origin, 'float32'), limits);
+  const files = withPixelLimits(companionFiles(false, origin, 'float32'), familyFor(origin).processor, limits);
   for (const [name, write] of Object.entries(files)) write(path.join(output, name));
   return output;
 }
@@ -32,7 +34,7 @@ const models = [
 ].map((name) => path.join(fixtures, name));
 
 test.each(models)('limits come back from the files that %s has, in the form that they have', (origin) => {
-  const { processor } = loadModelConfig(origin).family;
+  const processor = patchesOf(familyFor(origin));
   const both = written(origin, { minPixels: 6272, maxPixels: 50_176 });
   for (const read of [loadImageSettings, loadVideoSettings]) {
     expect(read(both, processor)).toEqual({ ...read(origin, processor), minPixels: 6272, maxPixels: 50_176 });

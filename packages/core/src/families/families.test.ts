@@ -81,7 +81,9 @@ const narrow = {
   out_hidden_size: 8,
   intermediate_size: 8,
   num_heads: 2,
+  num_attention_heads: 2,
   depth: 2,
+  num_hidden_layers: 2,
   deepstack_visual_indexes: [0],
 };
 const small = {

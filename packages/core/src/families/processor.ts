@@ -1,5 +1,6 @@
 /** What processors and tokenizers of several families have in common. */
-import type { Family, Processor } from '../model/family.ts';
+import type { Family } from '../model/family.ts';
+import type { Processor } from '../model/images.ts';
 
 /** Patches of 14 pixels in blocks of 2 x 2, normalised by CLIP's statistics. */
 export const clipProcessor: Processor = {
@@ -24,8 +25,8 @@ export const halvesProcessor: Processor = {
 };
 
 /** Those of Qwen's second vocabulary. */
-export const visionTokens: Family['tokens'] = {
+export const visionTokens = {
   image: 151655,
   video: 151656,
   vision: ['<|vision_start|>', '<|vision_end|>', '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>'],
-};
+} satisfies Family['tokens'];

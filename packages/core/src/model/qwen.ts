@@ -434,10 +434,8 @@ export class QwenVL extends nn.Module {
 
   /** @param pixels of prompts or of images, one after the other: they are joined where the model is. */
   #encode(pixels: readonly Float32Array[], grids: readonly Grid[], run: RunStage): Encoded {
-    const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
-    const width = inChannels * temporalPatchSize * patchSize ** 2;
-    const patches = pixels.map((each) => tensor(each, { shape: [each.length / width, width] }));
-    return this.visual.encode(this.#inDtype(patches.length === 1 ? patches[0]! : cat(patches)), grids, run);
+    const values = pixels.map((each) => tensor(each));
+    return this.visual.encode(this.#inDtype(values.length === 1 ? values[0]! : cat(values)), grids, run);
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */

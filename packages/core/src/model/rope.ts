@@ -13,6 +13,7 @@ import {
   type Tensor,
 } from '@visurf/torch';
 
+import { invariant } from '../errors.ts';
 import type { ModelConfig, TextConfig, VisionConfig } from './config.ts';
 import { scaleFrequencies } from './rope-scaling.ts';
 
@@ -67,6 +68,7 @@ export function visionRotation(
   dtype: DType,
 ): Rotation {
   const half = vision.hiddenSize / vision.heads / 2;
+  invariant(vision.ropeTheta, 'the tower has rotary positions');
   const frequencies = inverseFrequencies(half, vision.ropeTheta);
   const angles = new Float32Array(positions.length * half);
   positions.forEach(([row, column], n) => {

@@ -61,16 +61,18 @@ export interface TextRules {
   readonly hiddenSize: number;
   readonly layers: number;
   readonly heads: number;
-  readonly keyValueHeads: number;
+  /** Undefined where they are as many as those of queries. */
+  readonly keyValueHeads: number | undefined;
   readonly intermediateSize: number;
   readonly vocabularySize: number;
   readonly rmsNormEps: number;
   readonly length: number;
-  /** Undefined where the head size follows from the width. */
-  readonly headSize?: number;
+  /** Where `head_dim` has a meaning: what it is unless said. `width`: the width of the stream over the number of heads. */
+  readonly headSize?: number | 'width';
   /** Undefined where a file without one is refused. */
   readonly ropeTheta: number | undefined;
-  readonly mropeSection: readonly number[];
+  /** Undefined where positions have one axis. */
+  readonly mropeSection: readonly number[] | undefined;
   readonly mropeInterleaved: boolean;
   /** `always`, whatever a file says, of queries, keys and values; or where it says so, of all four projections. */
   readonly attentionBias: 'always' | 'stated';
@@ -92,7 +94,7 @@ const textSchema = (rules: TextRules) =>
     hidden_size: count.default(rules.hiddenSize),
     num_hidden_layers: layers.default(rules.layers),
     num_attention_heads: count.default(rules.heads),
-    num_key_value_heads: count.nullable().default(rules.keyValueHeads),
+    num_key_value_heads: count.nullable().optional(),
     intermediate_size: count.default(rules.intermediateSize),
     vocab_size: count.default(rules.vocabularySize),
     hidden_act: z.literal('silu').default('silu'),
@@ -123,7 +125,7 @@ type RopeConfig = Pick<TextConfig, 'ropeTheta' | 'rotarySize' | 'mropeSection' |
 /** Which rotary frequencies turn with what. Kinds whose frequencies depend on the prompt are refused, never ignored. */
 function readRope(text: TextFile, headSize: number, rules: TextRules): RopeConfig {
   const parameters = text.rope_scaling ?? text.rope_parameters;
-  const mropeSection = parameters?.mrope_section ?? rules.mropeSection;
+  const mropeSection = rules.mropeSection ? (parameters?.mrope_section ?? rules.mropeSection) : [headSize / 2];
   const { mropeInterleaved } = rules;
   const listed = `mrope_section [${mropeSection.join(', ')}]`;
   if (mropeInterleaved && mropeSection.length < 3) throw new UserError(`${listed} lacks one of time, height and width`);
@@ -177,9 +179,11 @@ export function readText(root: Root, rules: TextRules): TextConfig {
   const slidingWindow = readSlidingWindow(text);
   const isAlways = rules.attentionBias === 'always';
   const ownSize = rules.headSize !== undefined;
-  const headSize = ownSize ? (text.head_dim ?? rules.headSize) : text.hidden_size / text.num_attention_heads;
+  const byWidth = text.hidden_size / text.num_attention_heads;
+  const headSize = ownSize ? (text.head_dim ?? (rules.headSize === 'width' ? byWidth : rules.headSize)) : byWidth;
   if (headSize % 2 === 1) throw new UserError(`heads of ${headSize} channels do not rotate: their number must be even`);
-  const keyValueHeads = text.num_key_value_heads ?? text.num_attention_heads;
+  const { num_key_value_heads: said = rules.keyValueHeads } = text;
+  const keyValueHeads = said ?? text.num_attention_heads;
   if (!Number.isInteger(headSize) || text.num_attention_heads % keyValueHeads !== 0) {
     throw new UserError(
       `${text.num_attention_heads} attention heads fit neither a hidden size of ${text.hidden_size} ` +

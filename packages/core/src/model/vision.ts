@@ -90,10 +90,11 @@ export class PatchEmbed extends nn.Module {
     super();
     this.proj = new Kernel([hiddenSize, inChannels, temporalPatchSize, patchSize, patchSize], bias);
   }
-  /** [N, channels * frames * side * side] to [N, D] */
-  forward(patches: Tensor): Tensor {
+  /** N patches [channels * frames * side * side], one behind the other, to [N, D] */
+  forward(pixels: Tensor): Tensor {
     const { weight, bias } = this.proj;
-    return functional.linear(patches, weight.view(weight.size(0), -1), bias);
+    const kernel = weight.view(weight.size(0), -1);
+    return functional.linear(pixels.view(-1, kernel.size(1)), kernel, bias);
   }
 }
 

@@ -7,7 +7,10 @@
  */
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { hasCode, messageOf, UserError } from '../errors.ts';
+import type { Pixels } from '../model/images.ts';
 import { openFile, readWhole } from './regular.ts';
+
+export type { Pixels } from '../model/images.ts';
 
 // The tensor library has the cores; decoded images are cached by us, where it pays.
 sharp.concurrency(1);
@@ -34,13 +37,6 @@ export const IMAGE_LIMITS: ImageLimits = {
   minSide: 2,
   maxAspect: 200,
 };
-
-/** Pixels of an image, [height, width, 3]. */
-export interface Pixels {
-  readonly data: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
 
 /** Pixels of an image file, as a viewer shows it. */
 export interface Decoded extends Pixels {

@@ -4,16 +4,25 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
-import { fileError, UserError } from '../errors.ts';
+import { fileError, invariant, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
+import type { ImageProcessor, Processor, Size } from '../model/images.ts';
 import type { Frame, Grid, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
-import { gridOf, loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
+import {
+  loadImageSettings,
+  loadVideoSettings,
+  mergedTokens,
+  openOwnProcessor,
+  patchesOf,
+  patchProcessor,
+  type ImageSettings,
+} from './image.ts';
 import { placeImages } from './places.ts';
-import { promptPositions } from './positions.ts';
-import { frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
+import { promptPositions, sequencePositions, type Positions } from './positions.ts';
+import { frameOf, type Coordinates } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
 import { timesOf, withTimes } from './timed.ts';
@@ -48,28 +57,56 @@ export type PromptInput = { readonly messages: readonly Message[] } | QuestionIn
 
 const familyFile = z.looseObject({ model_type: z.unknown().optional() });
 
-const modelSchema = ({ tokens, processor }: Family) =>
+const modelSchema = ({ tokens }: Family) =>
   z.looseObject({
     image_token_id: z.int().default(tokens.image),
-    video_token_id: z.int().default(tokens.video),
+    video_token_id: z
+      .int()
+      .optional()
+      .transform((id) => tokens.video && (id ?? tokens.video)),
     vision_start_token_id: z.int().optional(),
     vision_end_token_id: z.int().optional(),
     vision_config: z
       .looseObject({
         tokens_per_second: z.number().positive().optional(),
-        patch_size: z.int().default(processor.patchSize),
-        temporal_patch_size: z.int().default(processor.temporalPatchSize),
-        spatial_merge_size: z.int().default(processor.mergeSize),
+        patch_size: z.int().optional(),
+        temporal_patch_size: z.int().optional(),
+        spatial_merge_size: z.int().optional(),
       })
       .nullish(),
   });
 type ModelFile = z.output<ReturnType<typeof modelSchema>>;
 
+/** How images and videos are shown, and in which coordinates the model speaks of them. */
+interface Sight {
+  readonly images: ImageProcessor;
+  /** Of patches; undefined where the family shows images in a way of its own. */
+  readonly settings: ImageSettings | undefined;
+  readonly videos: ImageSettings | undefined;
+  readonly coordinates: Coordinates;
+}
+
+function openSight(directory: string, family: Family, model: ModelFile, options: EncoderOptions): Sight {
+  const thousandths = family.coordinates === 'thousandths';
+  if (thousandths && 'open' in family.processor) {
+    const images = openOwnProcessor(directory, family.processor, options);
+    return { images, settings: undefined, videos: undefined, coordinates: { thousandths } };
+  }
+  const processor = patchesOf(family);
+  const settings = loadImageSettings(directory, processor, options);
+  requireOnePatch(model, processor, settings, directory);
+  return {
+    images: patchProcessor(settings),
+    settings,
+    videos: loadVideoSettings(directory, processor, options),
+    coordinates: thousandths ? { thousandths } : { thousandths, resize: settings },
+  };
+}
+
 interface Parts {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
-  readonly settings: ImageSettings;
-  readonly videoSettings: ImageSettings;
+  readonly sight: Sight;
   readonly family: Family;
   readonly model: ModelFile;
   readonly options: EncoderOptions;
@@ -86,6 +123,8 @@ export class PromptEncoder {
   readonly #parts: Parts;
   readonly #visuals: VisualReader;
   readonly #placed = new Set<string>();
+  /** Ids of texts that stand in place of images. */
+  readonly #spelled = new Map<string, readonly number[]>();
 
   /**
    * @param directory a checkpoint in the Hugging Face layout
@@ -94,34 +133,25 @@ export class PromptEncoder {
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
     const { model_type: type } = requireJson(directory, 'config.json', familyFile);
     const family = familyOf(type, path.join(directory, 'config.json'));
-    const template = ChatTemplate.load(directory, {
-      ...family.template,
-      ...(options.think !== undefined && { enable_thinking: options.think }),
-    });
-    const parts: Parts = {
-      family,
-      model: requireJson(directory, 'config.json', modelSchema(family)),
-      tokenizer: Tokenizer.load(directory, template.turnEnd),
-      template,
-      settings: loadImageSettings(directory, family.processor, options),
-      videoSettings: loadVideoSettings(directory, family.processor, options),
-      options,
-    };
-    requireOnePatch(parts.model, parts.settings, directory);
-    return new PromptEncoder(parts);
+    const settings = { ...family.template, ...(options.think !== undefined && { enable_thinking: options.think }) };
+    const template = ChatTemplate.load(directory, settings, family.contents);
+    const model = requireJson(directory, 'config.json', modelSchema(family));
+    const tokenizer = Tokenizer.load(directory, template.turnEnd, family.tokenizer);
+    const sight = openSight(directory, family, model, options);
+    return new PromptEncoder({ family, model, tokenizer, template, sight, options });
   }
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.tokenizer = parts.tokenizer;
     this.opening = parts.template.opening;
-    this.coordinates = { resize: parts.settings, thousandths: parts.family.coordinates === 'thousandths' };
+    const { images, videos, coordinates } = parts.sight;
+    this.coordinates = coordinates;
     const cacheBytes = parts.options.imageCacheBytes ?? imageBytes;
     const { maxImagePixels: maxPixels = IMAGE_LIMITS.maxPixels, stretchedTo: side } = parts.options;
     const limits = { ...IMAGE_LIMITS, maxPixels };
     const framesTogether = parts.family.videos.kind === 'timed';
-    const reading = { limits, side, framesTogether };
-    this.#visuals = new VisualReader(parts.settings, parts.videoSettings, cacheBytes, reading);
+    this.#visuals = new VisualReader(images, videos, cacheBytes, { limits, side, framesTogether });
     const { model, tokenizer } = parts;
     const vision = [model.image_token_id, model.video_token_id, model.vision_start_token_id, model.vision_end_token_id];
     const named = parts.family.tokens.vision.map((name) => tokenizer.idOf(name));
@@ -147,35 +177,56 @@ export class PromptEncoder {
    * @throws UserError for an unusable image, or a prompt longer than the limit
    */
   async encode(input: PromptInput, where?: string): Promise<Prompt> {
-    const { settings, model } = this.#parts;
+    const { sight, model } = this.#parts;
     const messages = 'messages' in input ? input.messages : conversation(input, where);
+    if (!sight.videos) this.#refuseVideos(messages, where);
     const { rendered, pieces } = this.#render(messages);
     const visuals = await this.#visuals.read(messages);
     const images = visuals.filter((each) => each.kind === 'image');
     const videos = visuals.filter((each) => each.kind === 'video');
-    if (videos.length > 0) requireOnePatch(model, this.#parts.videoSettings, where);
+    if (videos.length > 0) requireOnePatch(model, patchesOf(this.#parts.family), sight.videos!, where);
     const inputIds = this.#expand(pieces, visuals, where);
     this.#checkLength(inputIds.length, visuals, where);
     const imageGridThw = images.map(({ grid }) => grid);
     const videoGridThw = videos.map(({ grid }) => grid);
+    const shown = this.#visuals.values(visuals);
     return {
       rendered,
       inputIds,
-      pixelValues: this.#visuals.patches(visuals),
+      pixelValues: shown?.values,
+      ...(shown && !sight.settings && { pixelShape: shown.shape }),
       images: images.map(({ file }) => file),
       imageGridThw,
       ...(videos.length > 0 && { videoGridThw }),
-      positionIds: promptPositions(inputIds, imageGridThw, {
-        imageId: model.image_token_id,
-        mergeSize: settings.mergeSize,
+      positionIds: this.#positions(inputIds, imageGridThw, videos),
+      frames: images.map(({ image }) => this.#frame(image)),
+    };
+  }
+
+  #positions(inputIds: readonly number[], images: readonly Grid[], videos: readonly Video[]): Positions {
+    const { family, model, sight } = this.#parts;
+    if (family.positions === 'sequence' || !sight.settings) return sequencePositions(inputIds.length);
+    return promptPositions(inputIds, images, {
+      imageId: model.image_token_id,
+      mergeSize: sight.settings.mergeSize,
+      ...(model.video_token_id !== undefined && {
         videos: {
           id: model.video_token_id,
           gridThw: videos.flatMap((each) => this.#runs(each)),
           intervals: videos.map((each) => this.#interval(each)),
         },
       }),
-      frames: images.map(({ image }) => this.#frame(image)),
-    };
+    });
+  }
+
+  #refuseVideos(messages: readonly Message[], where: string | undefined): void {
+    const isVideo = ({ content }: Message): boolean =>
+      typeof content !== 'string' && content.some(({ type }) => type === 'video');
+    if (!messages.some(isVideo)) return;
+    throw new UserError(`videos are not supported for ${this.#parts.family.title}`, {
+      where,
+      remedy: 'Give its frames as images, each with {"type": "image", "image": PATH}.',
+    });
   }
 
   /**
@@ -184,18 +235,19 @@ export class PromptEncoder {
    * @throws UserError as `encode` does, but for images that cannot be used
    */
   measure(input: QuestionInput, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
-    const { settings, options } = this.#parts;
+    const { sight, options } = this.#parts;
     const messages = conversation(input, where);
     const { rendered, pieces } = this.#render(messages);
     const { stretchedTo: side } = options;
     const sizes = input.images.map(sizeOf);
-    const shown = sizes.map((size) => smartResize(side === undefined ? size : { width: side, height: side }, settings));
-    const visuals = shown.map((size): Still => ({ kind: 'image', grid: gridOf(size, settings) }));
+    const shown = sizes.map((size) => sight.images.shown(side === undefined ? size : { width: side, height: side }));
+    const visuals = shown.map(({ grid, tokens, text }): Still => ({ kind: 'image', grid, tokens, text }));
     const limit = options.maxPromptTokens ?? Infinity;
-    const most = mostTokens(rendered) + this.#tokens(visuals);
-    if (most > limit) this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
+    const spelled = visuals.reduce((sum, each) => sum + (this.#spell(each.text)?.length ?? each.tokens), 0);
+    if (mostTokens(rendered) + spelled > limit)
+      this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
     else this.#requirePlaces(pieces, visuals, where);
-    return sizes.map((size, i) => frameOf(size, shown[i]!, this.coordinates.thousandths));
+    return sizes.map((size, i) => frameOf(size, shown[i]!.size, this.coordinates.thousandths));
   }
 
   #render(messages: readonly Message[]): { rendered: string; pieces: Piece[] } {
@@ -205,11 +257,14 @@ export class PromptEncoder {
 
   /** Tokens of images and videos. */
   #tokens(visuals: readonly Seen[]): number {
-    return visuals.reduce((sum, { grid }) => sum + this.#count(grid), 0);
+    return visuals.reduce((sum, each) => sum + (each.kind === 'image' ? each.tokens : this.#merged(each.grid)), 0);
   }
 
-  #count([t, h, w]: Grid): number {
-    return (t * h * w) / this.#parts.settings.mergeSize ** 2;
+  /** Of patches of a video. */
+  #merged(grid: Grid): number {
+    const { videos } = this.#parts.sight;
+    invariant(videos, 'videos are known');
+    return mergedTokens(grid, videos);
   }
 
   /** Runs of placeholders that it takes in the prompt. */
@@ -220,22 +275,36 @@ export class PromptEncoder {
 
   #expand(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): number[] {
     const { tokenizer, model } = this.#parts;
-    const counts = (kind: Seen['kind']) =>
-      visuals.flatMap((each) => (each.kind === kind ? this.#runs(each).map((run) => this.#count(run)) : []));
-    const placeholders = new Map([
-      [model.image_token_id, { what: 'image', counts: counts('image') }],
-      [model.video_token_id, { what: 'video', counts: counts('video') }],
-    ]);
+    const { image_token_id: image, video_token_id: video } = model;
+    const written = visuals.flatMap((each) =>
+      each.kind === 'image' ? [this.#spell(each.text) ?? new Array<number>(each.tokens).fill(image)] : [],
+    );
+    const placeholders = new Map([[image, { what: 'image', written }]]);
+    if (video !== undefined) {
+      const runs = visuals.flatMap((each) => (each.kind === 'video' ? this.#runs(each) : []));
+      const pads = runs.map((run) => new Array<number>(this.#merged(run)).fill(video));
+      placeholders.set(video, { what: 'video', written: pads });
+    }
     return expand(tokenizer.encodePieces(this.#withTimes(pieces, visuals, where)), placeholders, where);
   }
 
   #withTimes(pieces: readonly Piece[], visuals: readonly Seen[], where: string | undefined): readonly Piece[] {
-    const { family, model, tokenizer, videoSettings } = this.#parts;
+    const { family, model, tokenizer, sight } = this.#parts;
     const videos = visuals.filter((each) => each.kind === 'video');
     if (family.videos.kind !== 'timed' || videos.length === 0) return pieces;
-    const video = tokenizer.tokenOf(model.video_token_id) ?? '';
-    const times = videos.map(({ count, fps }) => timesOf(count, fps, videoSettings.temporalPatchSize));
+    const video = tokenizer.tokenOf(model.video_token_id ?? NaN) ?? '';
+    const times = videos.map(({ count, fps }) => timesOf(count, fps, sight.videos!.temporalPatchSize));
     return withTimes(pieces, times, { ...family.videos, video }, where);
+  }
+
+  /** Ids of a text that stands in place of an image: it begins and ends with control tokens. */
+  #spell(text: string | undefined): readonly number[] | undefined {
+    if (text === undefined) return undefined;
+    const known = this.#spelled.get(text);
+    if (known) return known;
+    const ids = this.tokenizer.encodePieces([{ text, control: true }]);
+    if (this.#spelled.size < REMEMBERED) this.#spelled.set(text, ids);
+    return ids;
   }
 
   /** Texts of messages hold no placeholder: what the template writes around them is looked at once. */
@@ -248,8 +317,9 @@ export class PromptEncoder {
   }
 
   /**
-   * Ids of a whole response as the policy would have said it: nothing in the text is control, and it ends as the chat
-   * template ends a turn. A thought that the prompt opens is gone on with, or closed where the text has none.
+   * Ids of a whole response as the policy would have said it: nothing in the text is control, and it begins and ends as
+   * the chat template has a turn begin and end. A thought that the prompt opens is gone on with, or closed where the text
+   * has none.
    */
   encodeResponse(text: string): number[] {
     const { beforeEos, eosId } = this.tokenizer;
@@ -257,7 +327,7 @@ export class PromptEncoder {
   }
 
   #behindOpening(text: string): string {
-    if (this.opening === '') return text;
+    if (this.opening === '') return (/^\s/.test(text) ? '' : this.#parts.template.turnStart) + text;
     if (text.startsWith(this.opening)) return text.slice(this.opening.length);
     const [thought] = /^\s*<think>/.exec(text) ?? [];
     return thought === undefined ? `\n</think>\n\n${text}` : text.slice(thought.length);
@@ -279,13 +349,13 @@ export class PromptEncoder {
 
   /** Positions between two temporal patches. */
   #interval({ fps }: { readonly fps: number }): number {
-    const { family, model, videoSettings } = this.#parts;
-    if (family.videos.kind === 'timed') return 1;
-    return family.videos.interval(videoSettings.temporalPatchSize / fps, model.vision_config?.tokens_per_second);
+    const { family, model, sight } = this.#parts;
+    if (family.videos.kind !== 'clip') return 1;
+    return family.videos.interval(sight.videos!.temporalPatchSize / fps, model.vision_config?.tokens_per_second);
   }
 
-  #frame({ originalWidth, originalHeight, pixels }: PreparedImage): Frame {
-    return frameOf({ width: originalWidth, height: originalHeight }, pixels, this.coordinates.thousandths);
+  #frame({ originalWidth, originalHeight, shown }: PreparedImage): Frame {
+    return frameOf({ width: originalWidth, height: originalHeight }, shown.size, this.coordinates.thousandths);
   }
 
   #checkLength(length: number, visuals: readonly Seen[], where: string | undefined): void {
@@ -302,10 +372,10 @@ export class PromptEncoder {
 }
 
 /** An image or a video as far as its tokens are concerned. */
-type Still = Pick<StillImage, 'kind' | 'grid'>;
+type Still = Pick<StillImage, 'kind' | 'grid' | 'tokens' | 'text'>;
 type Seen = Still | Pick<Video, 'kind' | 'grid' | 'fps' | 'count'>;
 
-/** Texts that templates write around messages, of which it is known that they have their places. */
+/** Texts that templates write around messages, of which it is known that they have their places; texts of images. */
 const REMEMBERED = 1000;
 
 /** Tokens that a text can have at most: one for every byte, of which normalisation may make three. */
@@ -314,10 +384,18 @@ const mostTokens = (text: string): number => (isAscii(text) ? text.length : 9 * 
 const isAscii = (text: string): boolean => /^[\0-\x7f]*$/.test(text);
 
 /** Both files of a checkpoint name the size of its patches; a model with one size reads patches of another as noise. */
-function requireOnePatch(model: ModelFile, settings: ImageSettings, where: string | undefined): void {
-  const vision = model.vision_config;
+function requireOnePatch(
+  { vision_config: vision }: ModelFile,
+  { patchSize, temporalPatchSize, mergeSize }: Processor,
+  settings: ImageSettings,
+  where: string | undefined,
+): void {
   if (!vision) return;
-  const wanted = [vision.patch_size, vision.temporal_patch_size, vision.spatial_merge_size].join(', ');
+  const wanted = [
+    vision.patch_size ?? patchSize,
+    vision.temporal_patch_size ?? temporalPatchSize,
+    vision.spatial_merge_size ?? mergeSize,
+  ].join(', ');
   const found = [settings.patchSize, settings.temporalPatchSize, settings.mergeSize].join(', ');
   if (found === wanted) return;
   throw new UserError(
@@ -387,10 +465,10 @@ function conversation({ problem, images, system, places }: QuestionInput, where:
   return system === undefined ? [user] : [{ role: 'system', content: system }, user];
 }
 
-/** Repeats the i-th placeholder of a kind as often as the i-th count of its kind says. */
+/** Writes, in place of the i-th placeholder of a kind, what is written for the i-th picture of its kind. */
 function expand(
   ids: readonly number[],
-  placeholders: ReadonlyMap<number, { readonly what: string; readonly counts: readonly number[] }>,
+  placeholders: ReadonlyMap<number, { readonly what: string; readonly written: readonly (readonly number[])[] }>,
   where: string | undefined,
 ): number[] {
   const found = new Map([...placeholders.keys()].map((id) => [id, 0]));
@@ -398,11 +476,12 @@ function expand(
     const at = found.get(id);
     if (at === undefined) return [id];
     found.set(id, at + 1);
-    return new Array<number>(placeholders.get(id)?.counts[at] ?? 0).fill(id);
+    return placeholders.get(id)?.written[at] ?? [];
   });
-  for (const [id, { what, counts }] of placeholders) {
-    if (found.get(id) === counts.length) continue;
-    throw new UserError(`the chat template has ${found.get(id)} ${what} placeholders for ${counts.length} ${what}s`, {
+  for (const [id, { what, written }] of placeholders) {
+    const { length } = written;
+    if (found.get(id) === length) continue;
+    throw new UserError(`the chat template has ${found.get(id)} ${what} placeholders for ${length} ${what}s`, {
       where,
       remedy: `The chat template must write one ${what} placeholder per ${what} part.`,
     });

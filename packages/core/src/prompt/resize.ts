@@ -1,10 +1,6 @@
 /** How large the model sees an image, by the checkpoint's limits of area, and in which coordinates it speaks of it. */
+import type { Size } from '../model/images.ts';
 import type { Frame } from '../types.ts';
-
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
 
 export interface ResizeSettings {
   readonly patchSize: number;
@@ -81,15 +77,13 @@ export function frameOf(original: Size, resized: Size, thousandths: boolean): Fr
   };
 }
 
-/** How a model speaks of places in images. */
-export interface Coordinates {
-  readonly resize: ResizeSettings;
-  readonly thousandths: boolean;
-}
+/** How a model speaks of places in images: in thousandths, or in pixels of an image that is resized so. */
+export type Coordinates =
+  { readonly thousandths: true } | { readonly thousandths: false; readonly resize: ResizeSettings };
 
 /** The frame in which the model speaks of an image of that size. */
-export const frameFor = (size: Size, { resize, thousandths }: Coordinates): Frame =>
-  frameOf(size, smartResize(size, resize), thousandths);
+export const frameFor = (size: Size, coordinates: Coordinates): Frame =>
+  frameOf(size, coordinates.thousandths ? size : smartResize(size, coordinates.resize), coordinates.thousandths);
 
 /** Steps of the search for a size, and how many. */
 const STEP = 1.15;
@@ -101,10 +95,11 @@ const STEPS = 40;
  */
 export function survivingSize(
   original: Size,
-  { resize, thousandths }: Coordinates,
+  coordinates: Coordinates,
   survives: (frame: Frame) => boolean,
 ): string | undefined {
-  if (thousandths) return survivingPart(original, survives);
+  if (coordinates.thousandths) return survivingPart(original, survives);
+  const { resize } = coordinates;
   const now = smartResize(original, resize);
   for (let i = 1; i <= STEPS; i++) {
     const area = Math.ceil(now.width * now.height * STEP ** i);

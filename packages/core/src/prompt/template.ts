@@ -105,13 +105,16 @@ export class ChatTemplate {
   readonly #template: Template;
   readonly #directory: string | undefined;
   readonly #variables: Variables;
+  readonly #inParts: boolean;
+  #found: { readonly start: string; readonly end: string } | undefined;
 
   /**
    * Looks in processor_config.json, chat_template.json, chat_template.jinja, tokenizer_config.json: the order in which the
    * reference lets one of them win.
    * @param settings what the family's templates are to know beside the names of tokens
+   * @param contents `parts` where they see nothing of a plain string
    */
-  static load(directory: string, settings: Variables = {}): ChatTemplate {
+  static load(directory: string, settings: Variables = {}, contents?: 'parts'): ChatTemplate {
     const held = (file: string) => readJson(directory, file, templateHolder)?.chat_template;
     const source =
       held('processor_config.json') ??
@@ -125,7 +128,7 @@ export class ChatTemplate {
       });
     }
     try {
-      return new ChatTemplate(source, { ...namedTokens(directory), ...settings }, directory);
+      return new ChatTemplate(source, { ...namedTokens(directory), ...settings }, directory, contents);
     } catch (error) {
       throw new UserError(`the chat template does not parse: ${messageOf(error)}`, { where: directory });
     }
@@ -134,15 +137,18 @@ export class ChatTemplate {
   /**
    * @param variables what the template may name beside the messages
    * @param directory of the model, for messages
+   * @param contents `parts` where it sees nothing of a plain string
    */
-  constructor(source: string, variables: Variables = {}, directory?: string) {
+  constructor(source: string, variables: Variables = {}, directory?: string, contents?: 'parts') {
     this.#template = new Template(source);
     this.#variables = variables;
     this.#directory = directory;
+    this.#inParts = contents === 'parts';
   }
 
   /** The prompt up to where the assistant begins to speak. `isControl` tells whether a text holds a special token. */
-  render(messages: readonly Message[], isControl: (text: string) => boolean): { rendered: string; pieces: Piece[] } {
+  render(given: readonly Message[], isControl: (text: string) => boolean): { rendered: string; pieces: Piece[] } {
+    const messages = this.#inParts ? given.map(inParts) : given;
     const texts: string[] = [];
     const marked = mapTexts(messages, (text) => `${marker}${texts.push(text) - 1}${marker}`);
     const rendered = this.#run(messages);
@@ -158,20 +164,33 @@ export class ChatTemplate {
 
   /** What the template writes behind the words of the assistant's turn; empty where it knows prompts only. */
   get turnEnd(): string {
+    return this.#turn.end;
+  }
+
+  /** Blanks that the template writes between a prompt and the words of the assistant's turn; mostly none. */
+  get turnStart(): string {
+    return this.#turn.start;
+  }
+
+  get #turn(): { readonly start: string; readonly end: string } {
+    if (this.#found) return this.#found;
     const said = `${marker}0${marker}`;
     for (const wrap of [asParts, (text: string): string => text]) {
-      const messages: Message[] = [
-        { role: 'user', content: wrap('a') },
-        { role: 'assistant', content: wrap(said) },
-      ];
+      const question: Message = { role: 'user', content: wrap('a') };
+      const messages: Message[] = [question, { role: 'assistant', content: wrap(said) }];
       try {
-        const [, after] = renderLimited(this.#template.parsed, { ...this.#variables, ...absent, messages }).split(said);
-        if (after !== undefined) return after;
+        const variables = { ...this.#variables, ...absent };
+        const [before, end] = renderLimited(this.#template.parsed, { ...variables, messages }).split(said);
+        if (before === undefined || end === undefined) continue;
+        const asked = { ...variables, messages: [question], add_generation_prompt: true };
+        const prompt = renderLimited(this.#template.parsed, asked);
+        const start = before.startsWith(prompt) ? before.slice(prompt.length) : '';
+        return (this.#found = { start: start.trim() === '' ? start : '', end });
       } catch {
         // Some templates take one of the two forms of content, or prompts only.
       }
     }
-    return '';
+    return (this.#found = { start: '', end: '' });
   }
 
   /** The thought that a template opens for the assistant at the end of a prompt; empty where it opens none. */
@@ -217,6 +236,11 @@ function placed(parts: readonly string[], texts: readonly string[], rendered: st
 }
 
 const asParts = (text: string): readonly Part[] => [{ type: 'text', text }];
+
+const inParts = ({ role, content }: Message): Message => ({
+  role,
+  content: typeof content === 'string' ? asParts(content) : content,
+});
 
 /** A noncharacter of Unicode: not for interchange, so no text has a reason to hold it. */
 const marker = '\ufdd0';

@@ -45,10 +45,11 @@ export class Tokenizer {
 
   /**
    * @param turnEnd what the chat template writes behind an assistant's words
+   * @param right `file` where tokenizer.json is right whatever class is declared
    * @throws UserError where files are missing or malformed
    */
-  static load(directory: string, turnEnd = ''): Tokenizer {
-    const { file, config } = readTokenizerFiles(directory);
+  static load(directory: string, turnEnd = '', right?: 'file'): Tokenizer {
+    const { file, config } = readTokenizerFiles(directory, right);
     const model = readJson(directory, 'config.json', modelConfig) ?? {};
     const generation = readJson(directory, 'generation_config.json', idConfig) ?? {};
     try {
@@ -97,7 +98,8 @@ export class Tokenizer {
     }
     this.eosId = eosId;
     this.eosIds = [...new Set([eosId, ...named.filter((id) => id !== undefined), ...configured])];
-    this.padId = names.padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
+    const padId = names.padId !== undefined && this.tokenOf(names.padId) !== undefined ? names.padId : undefined;
+    this.padId = padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
   }
 
   /** The first control token of a text and what stands before it; some files do not declare theirs as special. */

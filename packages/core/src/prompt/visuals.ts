@@ -1,17 +1,21 @@
 /** Images and videos of a conversation: decoded, resized, cut into patches, in the order in which they appear. */
-import { UserError } from '../errors.ts';
+import { invariant, UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from './decode.ts';
-import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
-import { smartResize, videoSize, type Size } from './resize.ts';
+import type { ImageProcessor, Pixels, Size } from '../model/images.ts';
+import { decodeImage, IMAGE_LIMITS, type ImageLimits } from './decode.ts';
+import { patchProcessor, videoGridOf, writeVideoPatches, type ImageSettings } from './image.ts';
+import { smartResize, videoSize } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
 
 export interface StillImage {
   readonly kind: 'image';
   readonly file: string;
   readonly grid: Grid;
+  readonly tokens: number;
+  /** What stands in its place in the prompt; undefined: its placeholder, once for every token. */
+  readonly text: string | undefined;
   readonly image: PreparedImage;
 }
 
@@ -38,13 +42,21 @@ interface Reading {
 const ANYHOW: Reading = { limits: IMAGE_LIMITS };
 
 export class VisualReader {
-  readonly #images: ImageSettings;
-  readonly #videos: ImageSettings;
+  readonly #images: ImageProcessor;
+  readonly #videos: ImageSettings | undefined;
   readonly #cache: ImageCache;
   readonly #reading: Reading;
 
-  /** @param cacheBytes budget for resized images kept in memory; frames of videos are not kept */
-  constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number, reading: Reading = ANYHOW) {
+  /**
+   * @param videos undefined where there are none
+   * @param cacheBytes budget for resized images kept in memory; frames of videos are not kept
+   */
+  constructor(
+    images: ImageProcessor,
+    videos: ImageSettings | undefined,
+    cacheBytes: number,
+    reading: Reading = ANYHOW,
+  ) {
     this.#images = images;
     this.#videos = videos;
     this.#reading = reading;
@@ -66,40 +78,41 @@ export class VisualReader {
     await Promise.allSettled(files.map((file) => this.#readImage(file)));
   }
 
-  /** [N, channels * temporal * patch * patch]; undefined where nothing is to be seen. */
-  patches(visuals: readonly Visual[]): Float32Array | undefined {
+  /** Values of all that is seen, and their shape; undefined where that is nothing. */
+  values(visuals: readonly Visual[]): { values: Float32Array; shape: readonly number[] } | undefined {
     if (visuals.length === 0) return undefined;
-    const { patchSize, temporalPatchSize } = this.#images;
-    const patches = visuals.reduce((sum, { grid: [t, h, w] }) => sum + t * h * w, 0);
-    const out = new Float32Array(patches * 3 * temporalPatchSize * patchSize ** 2);
+    const shape = this.#images.shape(visuals.map(({ grid }) => grid));
+    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
     let at = 0;
     for (const visual of visuals) {
-      if (visual.kind === 'image') at = writePatches(visual.image.pixels, this.#images, out, at);
-      else at = writeVideoPatches(visual.frames, this.#videos, out, at);
+      if (visual.kind === 'image') at = this.#images.write(visual.image.pixels, values, at);
+      else at = writeVideoPatches(visual.frames, this.#videos!, values, at);
     }
-    return out;
+    return { values, shape };
   }
 
   async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) =>
-      prepare(path, (size) => smartResize(size, this.#images), this.#reading),
-    );
-    return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
+    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#reading));
+    const { grid, tokens, text } = image.shown;
+    return { kind: 'image', file, image, grid, tokens, text };
   }
 
   async #readVideo({ video, fps }: VideoPart): Promise<Video> {
+    const settings = this.#videos;
+    invariant(settings, 'videos are known');
     const { limits, framesTogether } = this.#reading;
-    if (framesTogether && video.length < this.#videos.temporalPatchSize) {
+    if (framesTogether && video.length < settings.temporalPatchSize) {
       throw new UserError(`a video of ${video.length} frame`, {
         where: video[0],
-        remedy: `The model takes ${this.#videos.temporalPatchSize} frames or more: give a still one as an image.`,
+        remedy: `The model takes ${settings.temporalPatchSize} frames or more: give a still one as an image.`,
       });
     }
     const frames: PreparedImage[] = [];
     const sizeOf = (size: Size): Size =>
-      framesTogether ? videoSize(size, video.length, this.#videos) : smartResize(size, this.#videos);
+      framesTogether ? videoSize(size, video.length, settings) : smartResize(size, settings);
+    const framesOf = patchProcessor(settings, sizeOf);
     for (const file of video) {
-      const frame = await prepare(file, sizeOf, { limits });
+      const frame = await prepare(file, framesOf, { limits });
       const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
       if (frame.originalWidth !== width || frame.originalHeight !== height) {
         throw new UserError(
@@ -110,13 +123,17 @@ export class VisualReader {
       frames.push(frame);
     }
     const pixels = frames.map((frame) => frame.pixels);
-    return { kind: 'video', frames: pixels, count: pixels.length, grid: videoGridOf(pixels, this.#videos), fps };
+    const grid = videoGridOf(pixels, settings);
+    return { kind: 'video', frames: pixels, count: pixels.length, grid, fps };
   }
 }
 
-async function prepare(file: string, sizeOf: (size: Size) => Size, { limits, side }: Reading): Promise<PreparedImage> {
+type Resizing = Pick<ImageProcessor, 'shown' | 'prepare'>;
+
+async function prepare(file: string, images: Resizing, { limits, side }: Reading): Promise<PreparedImage> {
   const decoded = await decodeImage(file, limits);
-  const shown = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
-  const pixels = resizePixels(shown, sizeOf(side === undefined ? decoded.full : shown));
-  return { pixels, originalWidth: decoded.full.width, originalHeight: decoded.full.height };
+  const seen = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
+  const size = side === undefined ? decoded.full : seen;
+  const { width: originalWidth, height: originalHeight } = decoded.full;
+  return { pixels: images.prepare(seen, size), shown: images.shown(size), originalWidth, originalHeight };
 }

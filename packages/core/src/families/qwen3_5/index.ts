@@ -13,7 +13,7 @@ import { FullLayer, LinearLayer } from './layer.ts';
 import { keptByAttention, keptByState } from './kept.ts';
 import { OffsetNorm } from './norm.ts';
 
-const tokens: Family['tokens'] = { image: 248056, video: 248057, vision: visionTokens.vision };
+const tokens = { image: 248056, video: 248057, vision: visionTokens.vision } as const satisfies Family['tokens'];
 
 export const qwen35: Family = {
   name: 'qwen3_5',
