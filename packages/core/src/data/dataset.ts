@@ -12,6 +12,7 @@ import path from 'node:path';
 import { IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
 import { taskNames } from '../tasks/registry.ts';
 import type { Frame, Sample, Samples } from '../types.ts';
+import { locateData, type LocateOptions } from './hub.ts';
 import { emptyFinding, unusable, type Finding } from './findings.ts';
 import { isOurLines, type RowOptions } from './formats/formats.ts';
 import { Images, reasonOf, type Frames } from './images.ts';
@@ -42,6 +43,10 @@ export interface DatasetOptions extends Pick<RowOptions, 'format' | 'boxes' | 'u
   readonly truths?: ((samples: Samples, tasks: TaskSamples) => TruthReader) | undefined;
   /** Whatever else decides what `truths` find: where it is the same, what was found in a file is remembered. */
   readonly reading?: unknown;
+  /** It is for evaluation: of a set on the hub the part for that is read. */
+  readonly isHeld?: boolean | undefined;
+  /** Called as a set of the hub is downloaded. */
+  readonly onDownload?: LocateOptions['onProgress'];
   /** Images may lie outside of the folder of the data. */
   readonly allowOutside?: boolean | undefined;
   /** Only so many samples, from the start of the file. */
@@ -94,7 +99,8 @@ export async function loadDataset(file: string, options: DatasetOptions): Promis
 }
 
 /** @throws UserError where the file itself cannot be read */
-export async function readDataset(file: string, options: DatasetOptions): Promise<ReadDataset> {
+export async function readDataset(source: string, given: DatasetOptions): Promise<ReadDataset> {
+  const { file, options } = await located(source, given);
   const limits = { ...LIMITS, ...options.limits };
   const { signal, looks } = options;
   const images = new Images(homeOf(file));
@@ -116,18 +122,25 @@ export async function readDataset(file: string, options: DatasetOptions): Promis
   const ofLines = lines && (await rowsOfLines(lines, images, options, limits));
   const rows = ofLines ?? (await rowsOfFormat(file, images, options, limits));
   const { samples, findings } = rows;
-  if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
+  if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(source));
   const folders = rows.folders ? [...rows.folders, ...trusted] : near;
   const territory = within(folders);
   await images.check({ limits, territory, looks, signal, onProgress: progressOf(options, 'images', images.size) });
   await images.remember({ signal });
-  const checked = await checkSamples(file, rows, images, options);
+  const checked = await checkSamples(source, rows, images, options);
   const found = { samples, findings: [...findings, ...checked.findings], print: checked.print };
   // A picture that could not be used is looked at again: its author may have mended it.
   const isLasting =
     findings.every(({ kind }) => kind !== 'image') && checked.findings.every(({ kind }) => kind !== 'image');
   if (key && ofLines && isLasting) await rememberOutcome(lines, images, key, { ...ofLines, ...found }, signal);
   return { ...found, folders, ...(await imageFacts(images, signal)) };
+}
+
+/** A source of the hub as the folder that it is downloaded to. */
+async function located(source: string, options: DatasetOptions): Promise<{ file: string; options: DatasetOptions }> {
+  const { split, isHeld, signal, onNote, onDownload: onProgress } = options;
+  const { path: file, split: part } = await locateData(source, { split, isHeld, signal, onNote, onProgress });
+  return { file, options: { ...options, split: part } };
 }
 
 /** The folder of the data. */
@@ -182,7 +195,8 @@ export interface Peeked {
 }
 
 /** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
-export async function peekSamples(file: string, options: DatasetOptions): Promise<Peeked> {
+export async function peekSamples(source: string, given: DatasetOptions): Promise<Peeked> {
+  const { file, options } = await located(source, given);
   const images = new Images(homeOf(file));
   const lines = await linesOf(file, options, LIMITS);
   const rows = lines

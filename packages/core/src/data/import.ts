@@ -6,6 +6,7 @@ import { fileError, UserError } from '../errors.ts';
 import { decodeHeader } from '../prompt/decode.ts';
 import { sampleOf } from './parse.ts';
 import { unusable, type Finding } from './findings.ts';
+import { locateData, type LocateOptions } from './hub.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
 import { folderStore, type ImageStore } from './formats/store.ts';
 import { realOf, Territory } from './inside.ts';
@@ -19,6 +20,8 @@ export interface ImportOptions extends Omit<RowOptions, 'store'> {
   readonly output: string;
   /** Images may lie outside of the folder of the source. */
   readonly allowOutside?: boolean | undefined;
+  /** Called as a set of the hub is downloaded. */
+  readonly onDownload?: LocateOptions['onProgress'];
 }
 
 export interface Imported {
@@ -35,7 +38,12 @@ export interface Imported {
 const NAMED = 3;
 
 /** @throws UserError that lists what cannot be read; nothing is left of the output then */
-export async function importData(source: string, { output, ...options }: ImportOptions): Promise<Imported> {
+export async function importData(from: string, { output, ...given }: ImportOptions): Promise<Imported> {
+  const notesOfHub: string[] = [];
+  const { split, signal, onDownload: onProgress } = given;
+  const onNote = (note: string): void => void notesOfHub.push(note);
+  const located = await locateData(from, { split, signal, onProgress, onNote });
+  const [source, options] = [located.path, { ...given, split: located.split }];
   const file = path.resolve(output);
   if (file === path.resolve(source)) throw new UserError('the output is the source', { where: output });
   const folder = path.dirname(file);
@@ -56,7 +64,7 @@ export async function importData(source: string, { output, ...options }: ImportO
     // Links in a set that is imported are what its user unpacked, or made.
     trustFolders(file, [...new Set([...read.folders, ...foldersOf(kept)])]);
     const images = new Set(kept.flatMap(({ fields }) => fields['image'])).size;
-    return { format: read.format, n: kept.length, images, leftOut, notes: [...read.notes, ...notes] };
+    return { format: read.format, n: kept.length, images, leftOut, notes: [...notesOfHub, ...read.notes, ...notes] };
   } catch (error) {
     await rm(part, { force: true });
     await store.undo();

@@ -53,9 +53,9 @@ export class Looks {
   readonly #looks = new Map<string, Look>();
   #isNew = false;
 
-  /** @param folder that of the data, absolute */
-  constructor(folder: string) {
-    this.#cache = new DataCache(folder);
+  /** @param source the data */
+  constructor(source: string) {
+    this.#cache = DataCache.of(source);
   }
 
   async recall(options: PaceOptions = {}): Promise<void> {

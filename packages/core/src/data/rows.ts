@@ -1,9 +1,11 @@
 /** The rows of a source: samples, what is no sample, and what must be known of all of them before any is used. */
+import path from 'node:path';
 import { UserError } from '../errors.ts';
 import { wantsToSee } from '../tasks/registry.ts';
 import type { Sample, Samples } from '../types.ts';
 import type { Finding } from './findings.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
+import type { Place } from './formats/record.ts';
 import type { Images } from './images.ts';
 import type { LineIndex } from './line-index.ts';
 import { paced, type PaceOptions } from './paced.ts';
@@ -119,6 +121,19 @@ export async function readLineRows(
   return { samples, left, ...collected.rows };
 }
 
+/** Names of rows by their places: those of other files than the first say theirs, several of one record are counted. */
+function placeNames(): (place: Place) => string {
+  let first: string | undefined;
+  let [last, count] = ['', 1];
+  return ({ file, record }) => {
+    first ??= file;
+    const name = `${file === first ? '' : `${path.relative(path.dirname(first), file)}:`}line-${record}`;
+    count = name === last ? count + 1 : 1;
+    last = name;
+    return count === 1 ? name : `${name}-${count}`;
+  };
+}
+
 /** Records of any other format. */
 export async function readFormatRows(
   file: string,
@@ -132,11 +147,12 @@ export async function readFormatRows(
   const collected = new Collected(images);
   for (const finding of read.findings) collected.findings.push(finding);
   const samples: Sample[] = [];
+  const nameOf = placeNames();
   await paced(
     until(read.rows, () => collected.count >= limit),
     ({ place, fields }) => {
       const source = { file: place.file, line: place.record };
-      const sample = sampleOf(fields, source, task);
+      const sample = sampleOf({ ...fields, id: fields['id'] ?? nameOf(place) }, source, task);
       if (collected.take(sample, source)) samples.push(sample);
       requireFewer(collected.count, maxSamples, file);
     },

@@ -28,7 +28,11 @@ const hasColumns = (record: Columns | undefined): record is Columns =>
 /** An array of our records; a file of lines of ours needs no reader. */
 export const visurf: Reader = {
   name: 'visurf',
-  knows: ({ first }) => first !== undefined && 'problem' in first && 'solution' in first && 'image' in first,
+  knows: ({ first }) =>
+    first !== undefined &&
+    'problem' in first &&
+    'solution' in first &&
+    ['image', undefined].includes(firstOf(first, IMAGES)),
   async *read(source, context) {
     for (const file of source.files) {
       for await (const record of records(file)) {

@@ -11,7 +11,16 @@ import { isObject, type AnnotatedImage, type Item, type Row, type Rows } from '.
 import type { Glance, Reader } from './reader.ts';
 import { FORMATS, formatNames, readers, readsAll, readsWhole } from './registry.ts';
 import { settleBoxes, type DeclaredBoxes } from './settle.ts';
-import { headOf, ImageFinder, isOneDocument, openSource, splitsIn, type Source } from './source.ts';
+import {
+  ANNOTATIONS,
+  headOf,
+  ImageFinder,
+  isOneDocument,
+  ofSplit,
+  openSource,
+  splitsIn,
+  type Source,
+} from './source.ts';
 import { cacheStore, type ImageStore } from './store.ts';
 
 export interface RowOptions extends DeclaredBoxes {
@@ -117,11 +126,10 @@ async function detect(source: Source, format: string): Promise<{ reader: Reader;
   return { reader: first, source: { ...source, files } };
 }
 
-const READABLE = /\.(?:jsonl?|ndjson|parquet|csv|tsv|xml|ya?ml|names)$|(?:^|\/)classes\.txt$/i;
 const ENOUGH = 50;
 
 /** Whether a file of a folder is looked into; readers of plugins may know files by any name. */
-const isReadable = (file: string): boolean => READABLE.test(file) || readers().length > FORMATS.length;
+const isReadable = (file: string): boolean => ANNOTATIONS.test(file) || readers().length > FORMATS.length;
 
 /** Files of a folder that belong to a reader; those that need all others (splits, labels) get all. */
 async function filesOf(source: Source, reader: Reader): Promise<readonly string[]> {
@@ -130,7 +138,7 @@ async function filesOf(source: Source, reader: Reader): Promise<readonly string[
   for (const file of source.files) {
     if (isReadable(file) && reader.knows(await glanceAt(file))) known.push(file);
   }
-  if (known.length > 0) return known;
+  if (known.length > 0) return ofSplit(known, source.root, source.split);
   throw new UserError(`no files of the format ${reader.name}`, { where: source.path });
 }
 
