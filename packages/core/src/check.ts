@@ -7,6 +7,7 @@ import { Looks, type Look } from './data/looks.ts';
 import { paced } from './data/paced.ts';
 import { leakFindings, orphanFindings, Shown } from './data/sharing.ts';
 import { Texts } from './data/texts.ts';
+import { filesOf } from './data/videos.ts';
 import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import type { LabelSettings } from './label/control.ts';
@@ -148,7 +149,7 @@ async function survey(
       shown.add(sample, isUsable);
       if (!isUsable) return;
       n += 1;
-      for (const image of sample.images) images.add(image);
+      for (const image of filesOf(sample)) images.add(image);
       tasks.set(task, (tasks.get(task) ?? 0) + 1);
       if (!coordinates) return;
       const own = sample.images.map((image) => frameFor(frames.get(image)!, coordinates));

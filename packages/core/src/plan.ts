@@ -185,7 +185,7 @@ async function workloadOf(
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
       patches,
-      prompt.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
+      [...prompt.imageGridThw, ...(prompt.videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0),
     );
     const labels = labelTexts(scorerOf(experiment.scorer, sample).task, { sample, truth, frames }).map(
       ({ text }) => encoder.encodeResponse(text).length,

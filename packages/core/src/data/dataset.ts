@@ -25,6 +25,7 @@ import { printOfHashes, SampleHashes, type BytesOf, type DataPrint } from './pri
 import { rememberOutcome, rememberedOutcome } from './remembered.ts';
 import { trustedFolders } from './trusted.ts';
 import { errorIn, readFormatRows, readLineRows, tasksOf, type ReadRows, type TaskSamples } from './rows.ts';
+import { filesOf } from './videos.ts';
 
 export interface DataLimits extends ImageLimits {
   readonly maxLineBytes: number;
@@ -219,7 +220,7 @@ async function checkSamples(
   const tasks = new Set(taskNames());
   const reader = samples.length > 0 ? options.truths?.(samples, tasksOf(samples, told)) : undefined;
   const visit = (sample: Sample): void => {
-    for (const image of sample.images) {
+    for (const image of filesOf(sample)) {
       const reason = images.reason(image);
       if (reason !== undefined) ofImages.push(errorIn(sample, 'image', reason));
     }

@@ -13,6 +13,7 @@ import { realOf, Territory } from './inside.ts';
 import { pacer } from './paced.ts';
 import { relativePath } from './lineof.ts';
 import { trustFolders } from './trusted.ts';
+import { filesOf } from './videos.ts';
 import type { Row } from './formats/record.ts';
 
 export interface ImportOptions extends Omit<RowOptions, 'store'> {
@@ -56,14 +57,12 @@ export async function importData(from: string, { output, ...given }: ImportOptio
       territory: options.allowOutside ? undefined : new Territory(read.folders),
       signal: options.signal,
     });
-    const lines = kept.map(
-      ({ fields }) => `${JSON.stringify({ ...fields, ...relativeImages(fields['image'], folder) })}\n`,
-    );
+    const lines = kept.map(({ fields }) => `${JSON.stringify({ ...fields, ...relativeFiles(fields, folder) })}\n`);
     await writeFile(part, lines.join(''));
     await rename(part, file);
     // Links in a set that is imported are what its user unpacked, or made.
     trustFolders(file, [...new Set([...read.folders, ...foldersOf(kept)])]);
-    const images = new Set(kept.flatMap(({ fields }) => fields['image'])).size;
+    const images = new Set(kept.flatMap(imagesOf)).size;
     return { format: read.format, n: kept.length, images, leftOut, notes: [...notesOfHub, ...read.notes, ...notes] };
   } catch (error) {
     await rm(part, { force: true });
@@ -102,8 +101,9 @@ async function usableRows(
       faults.push({ kind: 'row', severity: 'error', ...source, message: sample });
       continue;
     }
-    for (const image of sample.images) if (!reasons.has(image)) reasons.set(image, await imageFault(image, territory));
-    if (sample.images.some((image) => reasons.get(image) !== undefined)) leftOut += 1;
+    const files = filesOf(sample);
+    for (const image of files) if (!reasons.has(image)) reasons.set(image, await imageFault(image, territory));
+    if (files.some((image) => reasons.get(image) !== undefined)) leftOut += 1;
     else kept.push(row);
   }
   const error = unusable(faults);
@@ -120,9 +120,7 @@ async function usableRows(
 
 /** Where the images of rows really are: their folders. */
 function foldersOf(rows: readonly Row[]): Set<string> {
-  const named = new Set(
-    rows.flatMap(({ fields }) => [fields['image']].flat().map((file) => path.dirname(String(file)))),
-  );
+  const named = new Set(rows.flatMap((row) => imagesOf(row).map((file) => path.dirname(file))));
   return new Set([...named].map((folder) => realOf(folder) ?? folder));
 }
 
@@ -137,9 +135,15 @@ async function imageFault(file: string, territory: Territory | undefined): Promi
   }
 }
 
-function relativeImages(image: unknown, folder: string): { image?: string | string[] } {
-  if (typeof image === 'string') return { image: relativePath(folder, image) };
-  return Array.isArray(image) ? { image: image.map((each) => relativePath(folder, String(each))) } : {};
+/** Files of images and frames, absolute. */
+const imagesOf = ({ fields: { image, video } }: Row): string[] =>
+  [image ?? [], video ?? []].flat(2).filter((file): file is string => typeof file === 'string');
+
+function relativeFiles(fields: Row['fields'], folder: string): Record<string, unknown> {
+  const relative = (value: unknown): unknown =>
+    Array.isArray(value) ? value.map(relative) : typeof value === 'string' ? relativePath(folder, value) : value;
+  const named = ['image', 'video'].filter((name) => fields[name] !== undefined);
+  return Object.fromEntries(named.map((name) => [name, relative(fields[name])]));
 }
 
 /** Knows which files it made, and can take them back. */

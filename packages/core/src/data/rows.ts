@@ -12,6 +12,7 @@ import { paced, type PaceOptions } from './paced.ts';
 import { parseSample, sampleOf } from './parse.ts';
 import { LineSamples, pickSamples } from './samples.ts';
 import { Numbers, Texts } from './texts.ts';
+import { filesOf } from './videos.ts';
 
 /** Samples by their task, as far as the task wants to see them before it is used. */
 export type TaskSamples = ReadonlyMap<string, Samples>;
@@ -59,7 +60,7 @@ class Collected {
     const id = this.#ids.add(sample.id);
     if (id === known) this.#lineOfId.push(sample.source.line);
     else this.findings.push(errorIn(sample, 'id', `same id as line ${this.#lineOfId.values[id]!}`));
-    for (const file of sample.images) this.#images.name(file);
+    for (const file of filesOf(sample)) this.#images.name(file);
     const told = this.told.get(sample.task) ?? { places: new Numbers(), things: new Set<string>() };
     this.told.set(sample.task, told);
     if (wantsToSee(sample, told.things)) told.places.push(this.#count);

@@ -6,17 +6,17 @@ import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
 import { fileError, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
-import type { Frame, Prompt } from '../types.ts';
+import type { Clip, Frame, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
-import { gridOf, loadImageSettings, loadVideoSettings, type ImageSettings } from './image.ts';
-import { placeImages } from './places.ts';
+import { gridOf, loadImageSettings, loadVideoSettings, videoGridOf, type ImageSettings } from './image.ts';
+import { placeVisuals } from './places.ts';
 import { promptPositions } from './positions.ts';
 import { frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
-import { VisualReader, type Visual } from './visuals.ts';
+import { requireOneSize, VisualReader, type Visual } from './visuals.ts';
 
 export interface EncoderOptions {
   /** Limits in place of the checkpoint's own. */
@@ -35,8 +35,9 @@ export interface EncoderOptions {
 interface QuestionInput {
   readonly problem: string;
   readonly images: readonly string[];
+  readonly videos?: readonly Clip[] | undefined;
   readonly system?: string | undefined;
-  /** Images stand where the problem has `<image>`, as datasets write it; otherwise that is text. */
+  /** Images and videos stand where the problem has `<image>` and `<video>`, as datasets write it; otherwise that is text. */
   readonly places?: boolean;
 }
 
@@ -127,8 +128,8 @@ export class PromptEncoder {
   }
 
   /** Decodes images that will be asked for, beside what else is done. */
-  prefetch(images: readonly string[]): void {
-    void this.#visuals.prefetch(images);
+  prefetch(samples: readonly Pick<QuestionInput, 'images' | 'videos'>[]): void {
+    void this.#visuals.prefetch(samples);
   }
 
   /**
@@ -179,12 +180,23 @@ export class PromptEncoder {
     const { stretchedTo: side } = options;
     const sizes = input.images.map(sizeOf);
     const shown = sizes.map((size) => smartResize(side === undefined ? size : { width: side, height: side }, settings));
-    const visuals = shown.map((size): Seen => ({ kind: 'image', grid: gridOf(size, settings) }));
+    const visuals = [
+      ...shown.map((size): Seen => ({ kind: 'image', grid: gridOf(size, settings) })),
+      ...(input.videos ?? []).map((clip) => this.#measureVideo(clip, sizeOf)),
+    ];
+    if (visuals.length > shown.length) requireOnePatch(this.#parts.model, this.#parts.videoSettings, where);
     const limit = options.maxPromptTokens ?? Infinity;
     const most = mostTokens(rendered) + this.#tokens(visuals);
     if (most > limit) this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
     else this.#requirePlaces(pieces, visuals, where);
     return sizes.map((size, i) => frameOf(size, shown[i]!, this.coordinates.thousandths));
+  }
+
+  #measureVideo({ video }: Clip, sizeOf: (file: string) => Size): Seen {
+    const { videoSettings: settings } = this.#parts;
+    const sizes = video.map(sizeOf);
+    sizes.forEach((size, i) => requireOneSize(size, sizes[0]!, video[i]!));
+    return { kind: 'video', grid: videoGridOf(smartResize(sizes[0]!, settings), video.length, settings) };
   }
 
   #render(messages: readonly Message[]): { rendered: string; pieces: Piece[] } {
@@ -339,10 +351,17 @@ function located(part: Part, locate: (name: string) => string): Part {
   return part;
 }
 
-function conversation({ problem, images, system, places }: QuestionInput, where: string | undefined): Message[] {
+function conversation(
+  { problem, images, videos = [], system, places }: QuestionInput,
+  where: string | undefined,
+): Message[] {
+  const shown = [
+    ...images.map((image): Part => ({ type: 'image', image })),
+    ...videos.map((clip): Part => ({ type: 'video', ...clip })),
+  ];
   const content: Part[] = places
-    ? placeImages(problem, images, where)
-    : [...images.map((image) => ({ type: 'image', image }) as const), { type: 'text', text: problem }];
+    ? placeVisuals(problem, images, videos, where)
+    : [...shown, { type: 'text', text: problem }];
   const user: Message = { role: 'user', content };
   return system === undefined ? [user] : [{ role: 'system', content: system }, user];
 }

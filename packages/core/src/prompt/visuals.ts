@@ -1,11 +1,11 @@
 /** Images and videos of a conversation: decoded, resized, cut into patches, in the order in which they appear. */
 import { UserError } from '../errors.ts';
-import type { Grid } from '../types.ts';
+import type { Clip, Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
 import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
-import { smartResize } from './resize.ts';
+import { smartResize, type Size } from './resize.ts';
 import type { Message, VideoPart } from './template.ts';
 
 interface StillImage {
@@ -40,7 +40,7 @@ export class VisualReader {
   readonly #cache: ImageCache;
   readonly #reading: Reading;
 
-  /** @param cacheBytes budget for resized images kept in memory; frames of videos are not kept */
+  /** @param cacheBytes budget for resized images and frames kept in memory */
   constructor(images: ImageSettings, videos: ImageSettings, cacheBytes: number, reading: Reading = ANYHOW) {
     this.#images = images;
     this.#videos = videos;
@@ -58,9 +58,16 @@ export class VisualReader {
     return visuals;
   }
 
-  /** Reads images into the cache. What is wrong with one is said when it is read to be used. */
-  async prefetch(files: readonly string[]): Promise<void> {
-    await Promise.allSettled(files.map((file) => this.#readImage(file)));
+  /** Reads images and videos into the cache. What is wrong with one is said when it is read to be used. */
+  async prefetch(
+    samples: readonly { images: readonly string[]; videos?: readonly Clip[] | undefined }[],
+  ): Promise<void> {
+    await Promise.allSettled(
+      samples.flatMap(({ images, videos = [] }): Promise<unknown>[] => [
+        ...images.map((file) => this.#readImage(file)),
+        ...videos.flatMap(({ video }) => video.map((file) => this.#readFrame(file))),
+      ]),
+    );
   }
 
   /** [N, channels * temporal * patch * patch]; undefined where nothing is to be seen. */
@@ -82,23 +89,29 @@ export class VisualReader {
     return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
+  /** A frame is resized by other settings than an image of the same file. */
+  async #readFrame(file: string): Promise<PreparedImage> {
+    return await this.#cache.get(`frame ${file}`, () => prepare(file, this.#videos, { limits: this.#reading.limits }));
+  }
+
   async #readVideo({ video, fps }: VideoPart): Promise<Video> {
     const frames: PreparedImage[] = [];
-    for (const file of video) {
-      const frame = await prepare(file, this.#videos, { limits: this.#reading.limits });
-      const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
-      if (frame.originalWidth !== width || frame.originalHeight !== height) {
-        throw new UserError(
-          `a frame of ${frame.originalWidth} x ${frame.originalHeight} pixels in a video of ${width} x ${height}`,
-          { where: file, remedy: 'All frames of a video need one size.' },
-        );
-      }
-      frames.push(frame);
-    }
+    for (const file of video) frames.push(await this.#readFrame(file));
+    const sizes = frames.map(({ originalWidth: width, originalHeight: height }) => ({ width, height }));
+    sizes.forEach((size, i) => requireOneSize(size, sizes[0]!, video[i]!));
     const pixels = frames.map((frame) => frame.pixels);
     const seconds = this.#videos.temporalPatchSize / fps;
-    return { kind: 'video', frames: pixels, grid: videoGridOf(pixels, this.#videos), seconds };
+    return { kind: 'video', frames: pixels, grid: videoGridOf(pixels[0]!, pixels.length, this.#videos), seconds };
   }
+}
+
+/** @throws UserError where a frame is not as large as the first one */
+export function requireOneSize(size: Size, first: Size, file: string): void {
+  if (size.width === first.width && size.height === first.height) return;
+  throw new UserError(
+    `a frame of ${size.width} x ${size.height} pixels in a video of ${first.width} x ${first.height}`,
+    { where: file, remedy: 'All frames of a video need one size.' },
+  );
 }
 
 async function prepare(file: string, settings: ImageSettings, { limits, side }: Reading): Promise<PreparedImage> {
