@@ -1,6 +1,6 @@
 /** A source of any format as a file of our JSONL, with its images where they are. */
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileError, UserError } from '../errors.ts';
 import { decodeHeader } from '../prompt/decode.ts';
@@ -8,11 +8,13 @@ import { sampleOf } from './parse.ts';
 import { unusable, type Finding } from './findings.ts';
 import { locateData, type LocateOptions } from './hub.ts';
 import { readRows, type RowOptions } from './formats/formats.ts';
+import { Spool } from './formats/spool.ts';
 import { folderStore, type ImageStore } from './formats/store.ts';
 import { realOf, Territory } from './inside.ts';
 import { pacer } from './paced.ts';
 import { relativePath } from './lineof.ts';
 import { trustFolders } from './trusted.ts';
+import { Numbers, Texts } from './texts.ts';
 import { filesOf } from './videos.ts';
 import type { Row } from './formats/record.ts';
 
@@ -35,6 +37,9 @@ export interface Imported {
   readonly notes: readonly string[];
 }
 
+/** Characters that are written at once. */
+const CHUNK = 2 ** 18;
+
 /** Missing images named in a message. */
 const NAMED = 3;
 
@@ -52,18 +57,22 @@ export async function importData(from: string, { output, ...given }: ImportOptio
   const store = undoableStore(file.replace(/(?:\.[^./\\]*)?$/, '-images'));
   const part = `${file}.${process.pid}.part`;
   try {
-    const read = await readRows(source, { ...options, store });
-    const { kept, notes, leftOut } = await usableRows(read.rows, read.findings, {
+    let rows = new Spool<Row>();
+    using _rows = { [Symbol.dispose]: () => rows[Symbol.dispose]() };
+    const clear = (): void => {
+      rows[Symbol.dispose]();
+      rows = new Spool();
+    };
+    const read = await readRows(source, { ...options, store }, { take: (row) => rows.push(row), clear });
+    const { folders, ...found } = await writeUsable(rows.read(), read.findings, {
+      ...{ part, folder, source, signal },
       territory: options.allowOutside ? undefined : new Territory(read.folders),
-      signal: options.signal,
     });
-    const lines = kept.map(({ fields }) => `${JSON.stringify({ ...fields, ...relativeFiles(fields, folder) })}\n`);
-    await writeFile(part, lines.join(''));
     await rename(part, file);
     // Links in a set that is imported are what its user unpacked, or made.
-    trustFolders(file, [...new Set([...read.folders, ...foldersOf(kept)])]);
-    const images = new Set(kept.flatMap(imagesOf)).size;
-    return { format: read.format, n: kept.length, images, leftOut, notes: [...notesOfHub, ...read.notes, ...notes] };
+    trustFolders(file, [...new Set([...read.folders, ...folders])]);
+    const { notes, ...counts } = found;
+    return { format: read.format, ...counts, notes: [...notesOfHub, ...read.notes, ...notes] };
   } catch (error) {
     await rm(part, { force: true });
     await store.undo();
@@ -81,47 +90,81 @@ async function folderFor(folder: string, output: string): Promise<string | undef
   }
 }
 
-/** Rows that can be trained on; those without their image are left out and said. */
-async function usableRows(
-  rows: readonly Row[],
+interface Writing {
+  /** The file that is written, and the folder that it refers to images from. */
+  readonly part: string;
+  readonly folder: string;
+  readonly source: string;
+  readonly territory: Territory | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What was written, and the folders in which its images really are. */
+type Written = Omit<Imported, 'format'> & { readonly folders: ReadonlySet<string> };
+
+/** Writes the rows that can be trained on; those without their image are left out and said. */
+async function writeUsable(
+  rows: AsyncIterable<Row>,
   findings: readonly Finding[],
-  { territory, signal }: { readonly territory: Territory | undefined; readonly signal: AbortSignal | undefined },
-): Promise<{ kept: Row[]; notes: string[]; leftOut: number }> {
+  { part, folder, source, territory, signal }: Writing,
+): Promise<Written> {
   const faults = [...findings.filter(({ kind }) => kind !== 'image')];
-  const missing = findings.filter(({ kind }) => kind === 'image').map(({ message }) => message);
-  const reasons = new Map<string, string | undefined>();
-  const kept: Row[] = [];
-  let leftOut = missing.length;
+  const lost = new Texts();
+  let leftOut = 0;
+  for (const { kind, message } of findings) {
+    if (kind !== 'image') continue;
+    lost.add(message);
+    leftOut += 1;
+  }
+  // Images by whether they can be used: their reason, by its number plus one.
+  const [images, reasons] = [new Texts(), new Numbers()];
+  const [kept, folders] = [new Texts(), new Set<string>()];
   const pace = pacer(signal);
-  for (const row of rows) {
+  let [n, text] = [0, ''];
+  await using handle = await open(part, 'w');
+  const isUsable = async (image: string): Promise<boolean> => {
+    const known = images.size;
+    const number = images.add(image);
+    if (number === known) {
+      const fault = await imageFault(image, territory);
+      reasons.push(fault === undefined ? 0 : lost.add(fault) + 1);
+    }
+    return reasons.values[number] === 0;
+  };
+  for await (const { place, fields } of rows) {
     await pace();
-    const source = { file: row.place.file, line: row.place.record };
-    const sample = sampleOf(row.fields, source, 'grounding');
+    const at = { file: place.file, line: place.record };
+    const sample = sampleOf(fields, at, 'grounding');
     if (typeof sample === 'string') {
-      faults.push({ kind: 'row', severity: 'error', ...source, message: sample });
+      faults.push({ kind: 'row', severity: 'error', ...at, message: sample });
       continue;
     }
     const files = filesOf(sample);
-    for (const image of files) if (!reasons.has(image)) reasons.set(image, await imageFault(image, territory));
-    if (files.some((image) => reasons.get(image) !== undefined)) leftOut += 1;
-    else kept.push(row);
+    let isWhole = true;
+    for (const image of files) isWhole = (await isUsable(image)) && isWhole;
+    if (!isWhole) {
+      leftOut += 1;
+      continue;
+    }
+    for (const file of files) if (kept.add(file) === kept.size - 1) folders.add(path.dirname(file));
+    text += `${JSON.stringify({ ...fields, ...relativeFiles(fields, folder) })}\n`;
+    n += 1;
+    if (text.length < CHUNK) continue;
+    await handle.appendFile(text);
+    text = '';
   }
+  await handle.appendFile(text);
   const error = unusable(faults);
   if (error) throw error;
-  const lost = [...new Set([...missing, ...[...reasons.values()].filter((reason) => reason !== undefined)])];
-  const named = lost.slice(0, NAMED).join('; ') + (lost.length > NAMED ? `; and ${lost.length - NAMED} more` : '');
-  if (kept.length === 0) {
-    const reason = lost.length > 0 ? `no image can be read: ${named}` : 'it holds nothing to learn from';
-    throw new UserError(reason, { where: rows[0]?.place.file ?? findings[0]?.file });
+  const some = Array.from({ length: Math.min(NAMED, lost.size) }, (_, number) => lost.at(number)).join('; ');
+  const named = some + (lost.size > NAMED ? `; and ${lost.size - NAMED} more` : '');
+  if (n === 0) {
+    const reason = lost.size > 0 ? `no image can be read: ${named}` : 'it holds nothing to learn from';
+    throw new UserError(reason, { where: source });
   }
-  const notes = lost.length > 0 ? [`${leftOut} records without their image are left out: ${named}`] : [];
-  return { kept, notes, leftOut };
-}
-
-/** Where the images of rows really are: their folders. */
-function foldersOf(rows: readonly Row[]): Set<string> {
-  const named = new Set(rows.flatMap((row) => imagesOf(row).map((file) => path.dirname(file))));
-  return new Set([...named].map((folder) => realOf(folder) ?? folder));
+  const notes = lost.size > 0 ? [`${leftOut} records without their image are left out: ${named}`] : [];
+  const real = new Set([...folders].map((each) => realOf(each) ?? each));
+  return { n, images: kept.size, leftOut, notes, folders: real };
 }
 
 async function imageFault(file: string, territory: Territory | undefined): Promise<string | undefined> {
@@ -134,10 +177,6 @@ async function imageFault(file: string, territory: Territory | undefined): Promi
     throw error;
   }
 }
-
-/** Files of images and frames, absolute. */
-const imagesOf = ({ fields: { image, video } }: Row): string[] =>
-  [image ?? [], video ?? []].flat(2).filter((file): file is string => typeof file === 'string');
 
 function relativeFiles(fields: Row['fields'], folder: string): Record<string, unknown> {
   const relative = (value: unknown): unknown =>

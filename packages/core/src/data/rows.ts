@@ -1,16 +1,12 @@
 /** The rows of a source: samples, what is no sample, and what must be known of all of them before any is used. */
-import path from 'node:path';
 import { UserError } from '../errors.ts';
 import { wantsToSee } from '../tasks/registry.ts';
 import type { Sample, Samples } from '../types.ts';
 import type { Finding } from './findings.ts';
-import { readRows, type RowOptions } from './formats/formats.ts';
-import type { Place } from './formats/record.ts';
 import type { Images } from './images.ts';
 import type { LineIndex } from './line-index.ts';
 import { paced, type PaceOptions } from './paced.ts';
-import { parseSample, sampleOf } from './parse.ts';
-import { LineSamples, pickSamples } from './samples.ts';
+import { LineSamples, pickSamples, type LineParser } from './samples.ts';
 import { Numbers, Texts } from './texts.ts';
 import { filesOf } from './videos.ts';
 
@@ -22,8 +18,6 @@ export interface ReadRows {
   readonly findings: Finding[];
   /** Places of the samples that tasks want to see, by name of the task. */
   readonly told: ReadonlyMap<string, ArrayLike<number>>;
-  /** Folders in which the images of another format were found. */
-  readonly folders?: readonly string[] | undefined;
 }
 
 interface CollectOptions extends PaceOptions {
@@ -97,10 +91,10 @@ function* until<T>(items: Iterable<T>, isEnough: () => boolean): Generator<T> {
   }
 }
 
-/** Lines of our own JSONL: what a line holds is forgotten again. */
+/** Lines of a file: what a line holds is forgotten again. */
 export async function readLineRows(
   lines: LineIndex,
-  task: string,
+  parse: LineParser,
   images: Images,
   { limit = Infinity, maxSamples, ...pace }: CollectOptions,
 ): Promise<ReadRows & { readonly left: Numbers }> {
@@ -109,55 +103,14 @@ export async function readLineRows(
   const [kept, left] = [new Numbers(), new Numbers()];
   await paced(
     until(lines.lines(), () => collected.count >= limit),
-    ({ number: line, text, fault }, i) => {
-      if (text?.trim() === '') return left.push(i);
-      const source = { file, line };
-      const sample = text === undefined ? (fault ?? '') : parseSample(text, source, task);
+    (line, i) => {
+      if (line.text?.trim() === '') return left.push(i);
+      const { sample, source } = parse(line);
       (collected.take(sample, source) ? kept : left).push(i);
       requireFewer(collected.count, maxSamples, file);
     },
     pace,
   );
-  const samples = new LineSamples(kept.size === lines.length ? lines : lines.pick(kept.values), task);
+  const samples = new LineSamples(kept.size === lines.length ? lines : lines.pick(kept.values), parse);
   return { samples, left, ...collected.rows };
-}
-
-/** Names of rows by their places: those of other files than the first say theirs, several of one record are counted. */
-function placeNames(): (place: Place) => string {
-  let first: string | undefined;
-  let [last, count] = ['', 1];
-  return ({ file, record }) => {
-    first ??= file;
-    const name = `${file === first ? '' : `${path.relative(path.dirname(first), file)}:`}line-${record}`;
-    count = name === last ? count + 1 : 1;
-    last = name;
-    return count === 1 ? name : `${name}-${count}`;
-  };
-}
-
-/** Records of any other format. */
-export async function readFormatRows(
-  file: string,
-  task: string,
-  images: Images,
-  options: CollectOptions & RowOptions & { readonly onNote?: ((message: string) => void) | undefined },
-): Promise<ReadRows> {
-  const { limit = Infinity, maxSamples, onNote, signal } = options;
-  const read = await readRows(file, options);
-  for (const note of read.notes) onNote?.(`${file}: ${note}`);
-  const collected = new Collected(images);
-  for (const finding of read.findings) collected.findings.push(finding);
-  const samples: Sample[] = [];
-  const nameOf = placeNames();
-  await paced(
-    until(read.rows, () => collected.count >= limit),
-    ({ place, fields }) => {
-      const source = { file: place.file, line: place.record };
-      const sample = sampleOf({ ...fields, id: fields['id'] ?? nameOf(place) }, source, task);
-      if (collected.take(sample, source)) samples.push(sample);
-      requireFewer(collected.count, maxSamples, file);
-    },
-    { signal },
-  );
-  return { samples, ...collected.rows, folders: read.folders };
 }

@@ -7,10 +7,11 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import sharp from 'sharp';
 import { afterAll, expect, test } from 'vitest';
 import { boxesIn } from '../plausible.ts';
-import { readRows, type RowOptions } from './formats.ts';
+import type { RowOptions } from './formats.ts';
 import { turnBox, turnPoint, upright } from './geometry.ts';
 import type { Numbers, Size } from './record.ts';
 import { folderStore } from './store.ts';
+import { rowsOf } from './testkit.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-paths-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -284,7 +285,7 @@ test.each([...Object.entries(sizeless), ...Object.entries(sized)])('a box surviv
       const asStored = isStored && name in sized && orientation >= 5 && width !== height;
       const box = asStored ? turnBox(truth, inverse(orientation), seen) : truth;
       const { source, options } = writer({ folder, image: 'picture.jpg', box, size: asStored ? stored : seen });
-      const { rows, findings } = await readRows(source, { store: folderStore(folder), ...options });
+      const { rows, findings } = await rowsOf(source, { store: folderStore(folder), ...options });
       expect(findings).toEqual([]);
       const found = rows.map(({ fields }) => boxesIn({ solution: JSON.stringify(fields['solution']) })).flat();
       expect(found).toHaveLength(1);
