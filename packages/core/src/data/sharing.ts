@@ -178,10 +178,10 @@ export function leakFindings(training: Shown, validation: Shown): Finding[] {
   const stems = Map.groupBy(validation.stills, stemOf);
   const stills = new Set(training.stills);
   const alike = new Map<string, string>();
-  const compared = new Map([...training.looks(training.stills), ...validation.looks(validation.stills)]);
-  for (const [a, b] of alikePairs(compared)) {
-    if (training.has(a) && validation.has(b)) alike.set(a, b);
-    if (training.has(b) && validation.has(a)) alike.set(b, a);
+  const [learned, held] = [training.looks(training.stills), validation.looks(validation.stills)];
+  const byHash = Map.groupBy(learned.keys(), (file) => learned.get(file)!.hash);
+  for (const [b, a] of alikePairs(learned, held)) {
+    for (const file of byHash.get(learned.get(a)!.hash)!) alike.set(file, b);
   }
   return training.files.flatMap((file): Finding[] => {
     const same = hashes.get(looks.get(file)?.hash ?? file)?.[0];
