@@ -79,7 +79,8 @@ export async function openExported(source: string): Promise<ExportedModel> {
   env['cacheDir'] = path.join(homeOf(), 'transformers.js');
   if (process.env.HF_ENDPOINT) env['remoteHost'] = `${process.env.HF_ENDPOINT.replace(/\/+$/, '')}/`;
   const isOffline = /^(?:1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
-  const { id, revision } = (isRemote && parseHubName(source)) || { id: path.basename(path.resolve(source)) };
+  const named = isRemote ? parseHubName(source) : undefined;
+  const { id, revision } = named ?? { id: path.basename(path.resolve(source)) };
   env['allowRemoteModels'] = isRemote && !isOffline;
   env['allowLocalModels'] = !isRemote || isOffline;
   const options = { local_files_only: !isRemote || isOffline, ...(revision !== undefined && { revision }) };

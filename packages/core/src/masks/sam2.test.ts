@@ -120,7 +120,10 @@ describe.skipIf(!isInstalled)('with @huggingface/transformers, which is optional
     expect(overlap(await draw(), decodeRle({ size, counts: stretched[0]!.counts }))).toBeGreaterThan(0.99);
     for (const name of ['vision_encoder', 'prompt_encoder_mask_decoder']) {
       for (const ending of ['onnx', 'onnx_data']) {
-        expect(asked.some((url) => url.endsWith(`/onnx/${name}.${ending}`)), ending).toBe(true);
+        expect(
+          asked.some((url) => url.endsWith(`/onnx/${name}.${ending}`)),
+          ending,
+        ).toBe(true);
       }
     }
     vi.stubEnv('HF_HUB_OFFLINE', '1');
