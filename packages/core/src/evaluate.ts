@@ -63,8 +63,10 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const { samples, experiment } = await opened.load(data, {
     limit,
     allowOutside: options.allowOutside ?? options.config?.data.allowOutside,
+    isHeld: true,
     signal,
     onProgress: options.onRead,
+    onDownload,
   });
   const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
   assertWritable(perSample);

@@ -24,7 +24,8 @@ export { answerText, aroundOf, normalised, sameWords, textForms } from './tasks/
 export { answerBlock, hasTags, thinkingFormat, withThinking } from './tasks/thinking.ts';
 export { taggedTerms, termWeights } from './tasks/weights.ts';
 
-export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
+export { localModel } from './hub/model.ts';
+export { type DownloadProgress, type HubOptions } from './hub/repository.ts';
 export { explainMemory } from './memory.ts';
 export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';

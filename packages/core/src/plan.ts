@@ -11,7 +11,7 @@ import { breathe } from './data/paced.ts';
 import { setsOf } from './data/samples.ts';
 import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
-import type { HubOptions } from './hub/model.ts';
+import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
 import { precisionWarning, productRate } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
@@ -83,8 +83,8 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
   const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
-  const { signal, onRead } = options;
-  const data = await loadData(asked, { signal, onProgress: onRead });
+  const { signal, onRead, onProgress: onDownload } = options;
+  const data = await loadData(asked, { signal, onProgress: onRead, onDownload });
   const counted = resolveSteps(asked, data.samples.length);
   const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
   const machine = machineFor(asked.device, options);
@@ -188,7 +188,7 @@ async function workloadOf(
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
       patches,
-      prompt.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
+      [...prompt.imageGridThw, ...(prompt.videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0),
     );
     const labels = labelTexts(scorerOf(experiment.scorer, sample).task, { sample, truth, frames }).map(
       ({ text }) => encoder.encodeResponse(text).length,

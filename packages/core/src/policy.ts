@@ -5,7 +5,8 @@ import { resolve } from 'node:path';
 import type { Device } from '@visurf/torch';
 
 import { hubName, isHubId } from './hub/id.ts';
-import { localModel, type HubOptions, type LocalModelOptions } from './hub/model.ts';
+import { localModel, type LocalModelOptions } from './hub/model.ts';
+import type { HubOptions } from './hub/repository.ts';
 import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './families/load.ts';

@@ -79,6 +79,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     ...{ rewards, signal, onWarning: warn },
     ...(skipBad && { onSkip: (message: string) => warn(`left out: ${message}`) }),
     onProgress: (what, done, total) => onEvent({ kind: 'prepare', what, done, total }),
+    onDownload: (progress) => onEvent({ kind: 'download', progress }),
   });
   const { base, adapter } = await locateModel(asked.model, {
     base: asked.base,

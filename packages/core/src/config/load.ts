@@ -18,6 +18,7 @@ import type { z } from 'zod';
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
+import { dataHubName } from '../data/hub.ts';
 import { isHubId } from '../hub/id.ts';
 import { keysAt, type Effect, type KeyFacts } from './facts.ts';
 import { LEAVES, leafOf, paradigmKeyFault } from './keys.ts';
@@ -186,7 +187,7 @@ export function changedKeys(before: Config, after: Config): ChangedKey[] {
     const isPath = (value: string | undefined): boolean => value === undefined || value.startsWith('"/');
     const placeless = (value: string | undefined): string | undefined =>
       value?.replaceAll(/"\/(?:[^"\\]|\\.)*"/g, '"/"');
-    const isPlace = leaf?.path === 'file' || leaf?.path === 'model';
+    const isPlace = leaf?.path !== undefined && leaf.path !== 'template';
     const isMoved = isPlace && ((isPath(was) && isPath(is)) || placeless(was) === placeless(is));
     if (was === is || isMoved || key.startsWith('plugins')) return [];
     return [{ key, effect: leaf?.effect ?? 'course', before: was, after: is }];
@@ -339,16 +340,18 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
 }
 
 /**
- * A path, or a list of them or of `{file}`, which is relative to `base`. A model may be named as on the hub, a template be a
- * text.
+ * A path, or a list of them or of `{file}`, which is relative to `base`. A model or data set may be named as on the hub, a template
+ * be a text.
  */
 function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
   if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
   if (isEntry(value)) return { ...value, file: absolute(kind, value.file, base) };
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
-  if (kind === 'file' && shareOf(value) !== undefined) return value;
+  if (kind === 'data' && shareOf(value) !== undefined) return value;
   const resolved = path.resolve(base, value);
-  return kind === 'model' && isHubId(value, resolved) ? value : resolved;
+  const isRemote =
+    (kind === 'model' && isHubId(value, resolved)) || (kind === 'data' && dataHubName(value, resolved) !== undefined);
+  return isRemote ? value : resolved;
 }
 
 const isEntry = (value: unknown): value is { readonly file: unknown } =>

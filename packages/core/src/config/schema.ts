@@ -40,16 +40,25 @@ const trainingSet = z.union([z.string(), z.strictObject({ file: z.string(), weig
 
 const data = z.strictObject({
   train: key(
-    'training samples: JSONL, or a file or folder of another format ([data.md](data.md)); or a list of them, of files or ' +
-      '`{file, weight}`: weights are shares of the prompts drawn',
+    'training samples: JSONL, a file or folder of another format, or a data set of the hub, `owner/name` or ' +
+      '`owner/name@revision` ([data.md](data.md)); or a list of them, of names or `{file, weight}`: weights are shares of ' +
+      'the prompts drawn',
     z.union([z.string(), z.array(trainingSet).min(1)]),
-    { path: 'file', effect: 'breaks' },
+    { path: 'data', effect: 'breaks' },
+  ),
+  split: key(
+    'the part of training sets that is read, of those whose files or folders name parts',
+    z.string().optional(),
+    {
+      effect: 'breaks',
+      unset: 'all; of a set on the hub `train`',
+    },
   ),
   validation: key(
     'held-out samples, for evaluation during training; `10%`: of the training samples',
     z.string().optional(),
     {
-      path: 'file',
+      path: 'data',
     },
   ),
   corrections: key(

@@ -7,6 +7,7 @@ import { readDataset, type DatasetOptions } from './dataset.ts';
 import { describeFinding } from './findings.ts';
 import type { Frames } from './images.ts';
 import { boxesIn } from './plausible.ts';
+import { someFrames } from './videos.ts';
 
 export interface PreviewOptions extends DatasetOptions {
   readonly output: string;
@@ -47,10 +48,12 @@ const STYLE =
   'circle{fill:#e11}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}.faults{color:#b00}';
 
 async function card(sample: Sample, frames: Frames): Promise<string> {
+  const shown = [...sample.images, ...(sample.videos ?? []).flatMap((clip) => someFrames(clip))];
   const pictures = await Promise.all(
-    sample.images.map(async (file, i) => {
+    shown.map(async (file, i) => {
       const frame = frames.get(file);
-      return frame ? await picture(file, frame, i === 0 ? sample : undefined) : `<p>not readable: ${escape(file)}</p>`;
+      if (!frame) return `<p>not readable: ${escape(file)}</p>`;
+      return await picture(file, frame, i === 0 && sample.images.length > 0 ? sample : undefined);
     }),
   );
   const { id, problem, solution, task } = sample;

@@ -13,6 +13,7 @@ import { pickSamples } from './samples.ts';
 import { stemOf } from './sharing.ts';
 import { trustFolders } from './trusted.ts';
 import { Numbers, Texts } from './texts.ts';
+import { filesOf } from './videos.ts';
 
 export interface Shares {
   readonly validation: number;
@@ -136,8 +137,8 @@ async function groupsOf(samples: Samples, { hashOf, signal }: GroupingOptions): 
   const first = new Numbers();
   await paced(
     samples,
-    ({ images }, i) => {
-      for (const file of images) {
+    (sample, i) => {
+      for (const file of filesOf(sample)) {
         for (const key of [`file ${file}`, `content ${hashOf(file) ?? file}`, ...copyKeys(file)]) {
           const known = keys.size;
           const number = keys.add(key);

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { openConfiguration } from '../testing/configurations.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel as model } from '../testing/oracle.ts';
+import { decodeHeader } from './decode.ts';
 import { PromptEncoder, readMessages } from './encoder.ts';
 import type { Message } from './template.ts';
 
@@ -88,6 +89,29 @@ test('a prompt over the limit is refused and names the sample', async () => {
   const encoder = PromptEncoder.load(model, { maxPromptTokens: 69 });
   await expect(encoder.encode({ problem: 'find the red circle', images: [image] }, 'train.jsonl:7')).rejects.toThrow(
     'train.jsonl:7: the prompt has 70 tokens (30 of them image), more than 69',
+  );
+});
+
+test('what a prompt with videos is long is known from the sizes of their frames', async () => {
+  const clip = { video: [image, image, image], fps: 2 };
+  const input = { problem: 'is <video> like <image>?', images: [image], videos: [clip], places: true };
+  const { inputIds, videoGridThw } = await PromptEncoder.load(model).encode(input);
+  expect(videoGridThw).toEqual([[2, 10, 12]]);
+  const size = { width: 120, height: 80 };
+  const original = await decodeHeader(image);
+  for (const limit of [inputIds.length, inputIds.length - 1]) {
+    const encoder = PromptEncoder.load(model, { maxPromptTokens: limit });
+    const measure = () => encoder.measure(input, () => original, 'train.jsonl:7');
+    if (limit === inputIds.length) expect(measure()).toHaveLength(1);
+    else {
+      expect(measure).toThrow(`train.jsonl:7: the prompt has ${inputIds.length} tokens`);
+      await expect(encoder.encode(input, 'train.jsonl:7')).rejects.toThrow(`has ${inputIds.length} tokens`);
+    }
+  }
+  const odd = (file: string) => (file === image ? original : size);
+  const mixed = { ...input, videos: [{ video: [image, 'other.png'], fps: 2 }] };
+  expect(() => PromptEncoder.load(model).measure(mixed, odd)).toThrow(
+    'other.png: a frame of 120 x 80 pixels in a video',
   );
 });
 

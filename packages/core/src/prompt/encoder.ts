@@ -7,7 +7,7 @@ import { imageBytes } from '../budgets.ts';
 import { fileError, invariant, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import type { ImageProcessor, Processor, Size } from '../model/images.ts';
-import type { Frame, Grid, Prompt } from '../types.ts';
+import type { Clip, Frame, Grid, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
@@ -20,7 +20,7 @@ import {
   patchProcessor,
   type ImageSettings,
 } from './image.ts';
-import { placeImages } from './places.ts';
+import { placeVisuals } from './places.ts';
 import { promptPositions, sequencePositions, type Positions } from './positions.ts';
 import { frameOf, type Coordinates } from './resize.ts';
 import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
@@ -47,8 +47,9 @@ export interface EncoderOptions {
 interface QuestionInput {
   readonly problem: string;
   readonly images: readonly string[];
+  readonly videos?: readonly Clip[] | undefined;
   readonly system?: string | undefined;
-  /** Images stand where the problem has `<image>`, as datasets write it; otherwise that is text. */
+  /** Images and videos stand where the problem has `<image>` and `<video>`, as datasets write it; otherwise that is text. */
   readonly places?: boolean;
 }
 
@@ -168,8 +169,8 @@ export class PromptEncoder {
   }
 
   /** Decodes images that will be asked for, beside what else is done. */
-  prefetch(images: readonly string[]): void {
-    void this.#visuals.prefetch(images);
+  prefetch(samples: readonly Pick<QuestionInput, 'images' | 'videos'>[]): void {
+    void this.#visuals.prefetch(samples);
   }
 
   /**
@@ -235,19 +236,33 @@ export class PromptEncoder {
    * @throws UserError as `encode` does, but for images that cannot be used
    */
   measure(input: QuestionInput, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
-    const { sight, options } = this.#parts;
+    const { sight, options, model, family } = this.#parts;
     const messages = conversation(input, where);
     const { rendered, pieces } = this.#render(messages);
     const { stretchedTo: side } = options;
     const sizes = input.images.map(sizeOf);
     const shown = sizes.map((size) => sight.images.shown(side === undefined ? size : { width: side, height: side }));
-    const visuals = shown.map(({ grid, tokens, text }): Still => ({ kind: 'image', grid, tokens, text }));
+    const clips = input.videos ?? [];
+    if (clips.length > 0) {
+      if (sight.videos) requireOnePatch(model, patchesOf(family), sight.videos, where);
+      else this.#refuseVideos(messages, where);
+    }
+    const visuals: Seen[] = [
+      ...shown.map(({ grid, tokens, text }): Still => ({ kind: 'image', grid, tokens, text })),
+      ...clips.map((clip) => this.#visuals.measure(clip, sizeOf)),
+    ];
     const limit = options.maxPromptTokens ?? Infinity;
-    const spelled = visuals.reduce((sum, each) => sum + (this.#spell(each.text)?.length ?? each.tokens), 0);
+    const spelled = visuals.reduce((sum, each) => sum + this.#mostOf(each), 0);
     if (mostTokens(rendered) + spelled > limit)
       this.#checkLength(this.#expand(pieces, visuals, where).length, visuals, where);
     else this.#requirePlaces(pieces, visuals, where);
     return sizes.map((size, i) => frameOf(size, shown[i]!.size, this.coordinates.thousandths));
+  }
+
+  /** Tokens that it can take in a prompt at most, its times included. */
+  #mostOf(each: Seen): number {
+    if (each.kind === 'image') return this.#spell(each.text)?.length ?? each.tokens;
+    return this.#merged(each.grid) + each.grid[0] * MOST_OF_TIME;
   }
 
   #render(messages: readonly Message[]): { rendered: string; pieces: Piece[] } {
@@ -375,6 +390,9 @@ export class PromptEncoder {
 type Still = Pick<StillImage, 'kind' | 'grid' | 'tokens' | 'text'>;
 type Seen = Still | Pick<Video, 'kind' | 'grid' | 'fps' | 'count'>;
 
+/** Tokens of a time and what stands around a temporal patch, at most. */
+const MOST_OF_TIME = 24;
+
 /** Texts that templates write around messages, of which it is known that they have their places; texts of images. */
 const REMEMBERED = 1000;
 
@@ -457,10 +475,17 @@ function located(part: Part, locate: (name: string) => string): Part {
   return part;
 }
 
-function conversation({ problem, images, system, places }: QuestionInput, where: string | undefined): Message[] {
+function conversation(
+  { problem, images, videos = [], system, places }: QuestionInput,
+  where: string | undefined,
+): Message[] {
+  const shown = [
+    ...images.map((image): Part => ({ type: 'image', image })),
+    ...videos.map((clip): Part => ({ type: 'video', ...clip })),
+  ];
   const content: Part[] = places
-    ? placeImages(problem, images, where)
-    : [...images.map((image) => ({ type: 'image', image }) as const), { type: 'text', text: problem }];
+    ? placeVisuals(problem, images, videos, where)
+    : [...shown, { type: 'text', text: problem }];
   const user: Message = { role: 'user', content };
   return system === undefined ? [user] : [{ role: 'system', content: system }, user];
 }

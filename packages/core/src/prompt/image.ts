@@ -197,11 +197,9 @@ export function gridOf({ width, height }: Size, { patchSize }: ImageSettings): G
 }
 
 /** [t, h, w] in patches of a video: its last frame is repeated until temporal patches are full. */
-export function videoGridOf(frames: readonly Pixels[], settings: ImageSettings): Grid {
-  const [first] = frames;
-  invariant(first, 'a video has frames');
-  const [, rows, columns] = gridOf(first, settings);
-  return [Math.ceil(frames.length / settings.temporalPatchSize), rows, columns];
+export function videoGridOf(frame: Size, frames: number, settings: ImageSettings): Grid {
+  const [, rows, columns] = gridOf(frame, settings);
+  return [Math.ceil(frames / settings.temporalPatchSize), rows, columns];
 }
 
 /** Writes the patches of a resized image to `out` from `offset` on; returns where they end. */

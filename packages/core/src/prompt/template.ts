@@ -8,15 +8,13 @@
 import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.ts';
+import type { Clip } from '../types.ts';
 import { readJson, readOptional } from './files.ts';
 import { renderLimited } from './limited.ts';
 import type { Piece } from './tokenizer.ts';
 
-/** A video is its frames, files of one size in the order of time, and how many of them there are per second. */
-export interface VideoPart {
+export interface VideoPart extends Clip {
   readonly type: 'video';
-  readonly video: readonly string[];
-  readonly fps: number;
 }
 
 export type Part =

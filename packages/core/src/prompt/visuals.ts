@@ -1,6 +1,6 @@
 /** Images and videos of a conversation: decoded, resized, cut into patches, in the order in which they appear. */
 import { invariant, UserError } from '../errors.ts';
-import type { Grid } from '../types.ts';
+import type { Clip, Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
 import type { ImageProcessor, Pixels, Size } from '../model/images.ts';
@@ -49,7 +49,7 @@ export class VisualReader {
 
   /**
    * @param videos undefined where there are none
-   * @param cacheBytes budget for resized images kept in memory; frames of videos are not kept
+   * @param cacheBytes budget for resized images and frames kept in memory
    */
   constructor(
     images: ImageProcessor,
@@ -73,9 +73,17 @@ export class VisualReader {
     return visuals;
   }
 
-  /** Reads images into the cache. What is wrong with one is said when it is read to be used. */
-  async prefetch(files: readonly string[]): Promise<void> {
-    await Promise.allSettled(files.map((file) => this.#readImage(file)));
+  /** Reads images and videos into the cache. What is wrong with one is said when it is read to be used. */
+  async prefetch(
+    samples: readonly { images: readonly string[]; videos?: readonly Clip[] | undefined }[],
+  ): Promise<void> {
+    const known = this.#videos !== undefined;
+    await Promise.allSettled(
+      samples.flatMap(({ images, videos = [] }): Promise<unknown>[] => [
+        ...images.map((file) => this.#readImage(file)),
+        ...(known ? videos : []).flatMap(({ video }) => video.map((file) => this.#readFrame(file, video.length))),
+      ]),
+    );
   }
 
   /** Values of all that is seen, and their shape; undefined where that is nothing. */
@@ -97,35 +105,61 @@ export class VisualReader {
     return { kind: 'image', file, image, grid, tokens, text };
   }
 
-  async #readVideo({ video, fps }: VideoPart): Promise<Video> {
+  /** A frame is resized by other settings than an image of the same file, which may depend on how many there are. */
+  async #readFrame(file: string, frames: number): Promise<PreparedImage> {
     const settings = this.#videos;
     invariant(settings, 'videos are known');
     const { limits, framesTogether } = this.#reading;
-    if (framesTogether && video.length < settings.temporalPatchSize) {
+    const processor = patchProcessor(settings, (size) => this.#frameSize(size, frames, settings));
+    const key = framesTogether ? `frame of ${frames} ${file}` : `frame ${file}`;
+    return await this.#cache.get(key, () => prepare(file, processor, { limits }));
+  }
+
+  async #readVideo({ video, fps }: VideoPart): Promise<Video> {
+    const settings = this.#settingsOf(video);
+    const frames: PreparedImage[] = [];
+    for (const file of video) frames.push(await this.#readFrame(file, video.length));
+    const sizes = frames.map(({ originalWidth: width, originalHeight: height }) => ({ width, height }));
+    sizes.forEach((size, i) => requireOneSize(size, sizes[0]!, video[i]!));
+    const pixels = frames.map((frame) => frame.pixels);
+    const grid = videoGridOf(pixels[0]!, pixels.length, settings);
+    return { kind: 'video', frames: pixels, count: pixels.length, grid, fps };
+  }
+
+  /** A video as `read` would have it, of frames of which only the sizes are known. */
+  measure({ video, fps }: Clip, sizeOf: (file: string) => Size): Omit<Video, 'frames'> {
+    const settings = this.#settingsOf(video);
+    const sizes = video.map(sizeOf);
+    sizes.forEach((size, i) => requireOneSize(size, sizes[0]!, video[i]!));
+    const grid = videoGridOf(this.#frameSize(sizes[0]!, video.length, settings), video.length, settings);
+    return { kind: 'video', count: video.length, grid, fps };
+  }
+
+  /** @throws UserError for a video of too few frames */
+  #settingsOf(video: readonly string[]): ImageSettings {
+    const settings = this.#videos;
+    invariant(settings, 'videos are known');
+    if (this.#reading.framesTogether && video.length < settings.temporalPatchSize) {
       throw new UserError(`a video of ${video.length} frame`, {
         where: video[0],
         remedy: `The model takes ${settings.temporalPatchSize} frames or more: give a still one as an image.`,
       });
     }
-    const frames: PreparedImage[] = [];
-    const sizeOf = (size: Size): Size =>
-      framesTogether ? videoSize(size, video.length, settings) : smartResize(size, settings);
-    const framesOf = patchProcessor(settings, sizeOf);
-    for (const file of video) {
-      const frame = await prepare(file, framesOf, { limits });
-      const { originalWidth: width, originalHeight: height } = frames[0] ?? frame;
-      if (frame.originalWidth !== width || frame.originalHeight !== height) {
-        throw new UserError(
-          `a frame of ${frame.originalWidth} x ${frame.originalHeight} pixels in a video of ${width} x ${height}`,
-          { where: file, remedy: 'All frames of a video need one size.' },
-        );
-      }
-      frames.push(frame);
-    }
-    const pixels = frames.map((frame) => frame.pixels);
-    const grid = videoGridOf(pixels, settings);
-    return { kind: 'video', frames: pixels, count: pixels.length, grid, fps };
+    return settings;
   }
+
+  #frameSize(size: Size, frames: number, settings: ImageSettings): Size {
+    return this.#reading.framesTogether ? videoSize(size, frames, settings) : smartResize(size, settings);
+  }
+}
+
+/** @throws UserError where a frame is not as large as the first one */
+function requireOneSize(size: Size, first: Size, file: string): void {
+  if (size.width === first.width && size.height === first.height) return;
+  throw new UserError(
+    `a frame of ${size.width} x ${size.height} pixels in a video of ${first.width} x ${first.height}`,
+    { where: file, remedy: 'All frames of a video need one size.' },
+  );
 }
 
 type Resizing = Pick<ImageProcessor, 'shown' | 'prepare'>;

@@ -44,7 +44,7 @@ function asked({ scorer, prompt: template, system }: Omit<Asking, 'policy'>, sam
   const chosen = template ?? (typeof own === 'string' ? own : task.template);
   const problem = fillTemplate(chosen, task.variables(sample.problem));
   const where = `${sample.source.file}:${sample.source.line} (${sample.id})`;
-  return { task, where, input: { problem, images: sample.images, system, places: true } };
+  return { task, where, input: { problem, images: sample.images, videos: sample.videos, system, places: true } };
 }
 
 export async function ask({ policy, ...asking }: Asking, sample: Sample): Promise<Question> {

@@ -2,7 +2,7 @@
 import type { Config } from '../config/schema.ts';
 import type { CursorState } from '../data/cursor.ts';
 import type { Frames } from '../data/images.ts';
-import type { DownloadProgress } from '../hub/model.ts';
+import type { DownloadProgress } from '../hub/repository.ts';
 import type { FormHistory } from '../label/align.ts';
 import type { Policy } from '../policy.ts';
 import type { Experiment } from '../question/experiment.ts';

@@ -9,6 +9,9 @@ import { parseXml, type Element } from './xml.ts';
 
 const LIMITS = { files: 2_000_000, depth: 8, textBytes: 400 * 2 ** 20, lineBytes: 64 * 2 ** 20, headBytes: 64 * 1024 };
 
+/** Files that annotations are in. */
+export const ANNOTATIONS = /\.(?:jsonl?|ndjson|parquet|csv|tsv|xml|ya?ml|names)$|(?:^|\/)classes\.txt$/i;
+
 export const IMAGE_NAME = /\.(?:jpe?g|png|webp|gif|tiff?|bmp|avif)$/i;
 
 const EXTENSIONS = ['.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG', '.webp', '.bmp'];
@@ -34,7 +37,8 @@ export function openSource(file: string, split?: string): Source {
     const isFolder = stat.isDirectory();
     if (!isFolder) requireFile(stat, file);
     const files = isFolder ? filesUnder(absolute).filter((each) => !IMAGE_NAME.test(each)) : [absolute];
-    return { path: absolute, isFolder, root: isFolder ? absolute : path.dirname(absolute), files, split };
+    const root = isFolder ? absolute : path.dirname(absolute);
+    return { path: absolute, isFolder, root, files, split };
   } catch (error) {
     throw existsSync(absolute) ? fileError(error, { where: file }) : new UserError('no such file', { where: file });
   }
@@ -153,10 +157,25 @@ export function isOfSplit(name: string, split: string): boolean {
   return words.some((word) => names.includes(word));
 }
 
+/** The split that a name says. */
+export const splitOf = (name: string): string | undefined =>
+  SPLITS.map(([first]) => first!).find((split) => isOfSplit(name, split));
+
 /** Splits that the folders or files of a set are named by. */
 export function splitsIn(files: readonly string[], root: string): string[] {
   const names = files.map((file) => path.relative(root, file));
   return SPLITS.map(([first]) => first!).filter((split) => names.some((name) => isOfSplit(name, split)));
+}
+
+/** Files without those of other splits, where folders, or else the files themselves, are named by splits. */
+export function ofSplit(files: readonly string[], root: string, split: string | undefined): readonly string[] {
+  if (split === undefined) return files;
+  for (const nameOf of [(file: string) => path.dirname(file), (file: string) => file]) {
+    const name = (file: string): string => nameOf(path.relative(root, file));
+    if (!files.some((file) => isOfSplit(name(file), split))) continue;
+    return files.filter((file) => isOfSplit(name(file), split) || splitOf(name(file)) === undefined);
+  }
+  return files;
 }
 
 /** Folders of parts of a set, as COCO names them too. */
@@ -217,7 +236,7 @@ export class ImageFinder {
   #splitOf(file: string): string | undefined {
     const inside = path.isAbsolute(file) ? path.relative(this.#root, file) : file;
     const words = IMAGE_NAME.test(inside) ? path.dirname(inside) : inside;
-    return SPLITS.map(([first]) => first!).find((split) => isOfSplit(words, split));
+    return splitOf(words);
   }
 
   /** The first of several names that leads to an image; a name may lack its extension. */
