@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
 import { NEWLINE } from './lines.ts';
 
 /** Name of the folder beside the data. */
@@ -48,8 +49,10 @@ export class DataCache {
       const aside = `${file}.${process.pid}.part`;
       try {
         mkdirSync(folder, { recursive: true });
-        writeFileSync(aside, text);
-        renameSync(aside, file);
+        removing(aside, () => {
+          writeFileSync(aside, text);
+          renameSync(aside, file);
+        });
         return;
       } catch {
         discard(aside);

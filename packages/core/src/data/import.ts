@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { gone, kept } from '@visurf/torch/signals';
 import { fileError, UserError } from '../errors.ts';
 import { decodeHeader } from '../prompt/decode.ts';
 import { sampleOf } from './parse.ts';
@@ -40,27 +41,37 @@ export async function importData(source: string, { output, ...options }: ImportO
   if (file === path.resolve(source)) throw new UserError('the output is the source', { where: output });
   const folder = path.dirname(file);
   const made = await folderFor(folder, output);
+  if (made !== undefined) kept(made);
   const store = undoableStore(file.replace(/(?:\.[^./\\]*)?$/, '-images'));
   const part = `${file}.${process.pid}.part`;
+  kept(part);
   try {
     const read = await readRows(source, { ...options, store });
-    const { kept, notes, leftOut } = await usableRows(read.rows, read.findings, {
+    const {
+      kept: rows,
+      notes,
+      leftOut,
+    } = await usableRows(read.rows, read.findings, {
       territory: options.allowOutside ? undefined : new Territory(read.folders),
       signal: options.signal,
     });
-    const lines = kept.map(
+    const lines = rows.map(
       ({ fields }) => `${JSON.stringify({ ...fields, ...relativeImages(fields['image'], folder) })}\n`,
     );
+    if (made !== undefined) gone(made);
     await writeFile(part, lines.join(''));
     await rename(part, file);
+    store.keep();
+    gone(part);
     // Links in a set that is imported are what its user unpacked, or made.
-    trustFolders(file, [...new Set([...read.folders, ...foldersOf(kept)])]);
-    const images = new Set(kept.flatMap(({ fields }) => fields['image'])).size;
-    return { format: read.format, n: kept.length, images, leftOut, notes: [...read.notes, ...notes] };
+    trustFolders(file, [...new Set([...read.folders, ...foldersOf(rows)])]);
+    const images = new Set(rows.flatMap(({ fields }) => fields['image'])).size;
+    return { format: read.format, n: rows.length, images, leftOut, notes: [...read.notes, ...notes] };
   } catch (error) {
     await rm(part, { force: true });
     await store.undo();
     if (made !== undefined) await rm(made, { recursive: true, force: true });
+    [part, made].forEach((each) => each !== undefined && gone(each));
     throw fileError(error, { where: output });
   }
 }
@@ -135,21 +146,30 @@ function relativeImages(image: unknown, folder: string): { image?: string | stri
 }
 
 /** Knows which files it made, and can take them back. */
-function undoableStore(folder: string): ImageStore & { readonly undo: () => Promise<void> } {
+function undoableStore(folder: string): ImageStore & { readonly undo: () => Promise<void>; readonly keep: () => void } {
   const store = folderStore(folder);
   const wasThere = existsSync(folder);
+  if (!wasThere) kept(folder);
   const before = new Set(wasThere ? readdirSync(folder) : []);
   const made = new Set<string>();
   return {
     folder: store.folder,
     async put(bytes) {
       const file = await store.put(bytes);
-      if (!before.has(path.basename(file))) made.add(file);
+      if (!before.has(path.basename(file))) {
+        made.add(file);
+        if (wasThere) kept(file);
+      }
       return file;
     },
     async undo() {
       for (const file of made) await rm(file, { force: true });
       if (!wasThere) await rm(folder, { recursive: true, force: true });
+      this.keep();
+    },
+    keep() {
+      gone(folder);
+      for (const file of made) gone(file);
     },
   };
 }

@@ -4,7 +4,18 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, withDevice, zeros, type functional, type Tensor } from '@visurf/torch';
+import {
+  droppable,
+  empty,
+  keep,
+  noGrad,
+  scope,
+  tensor,
+  withDevice,
+  zeros,
+  type functional,
+  type Tensor,
+} from '@visurf/torch';
 
 import { cacheCapacity } from '../budgets.ts';
 import { requireVisible } from '../model/pack.ts';
@@ -281,7 +292,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
   const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
-  let decoding = start(model, prompts, options);
+  let decoding = await droppable(signal, () => start(model, prompts, options));
   const all = decoding.rows;
   let course: Course | undefined;
   try {
@@ -301,7 +312,9 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
         tokens = decoding.rows.map((row) => byRow.get(row) ?? 0);
       }
       course ??= begin(model, decoding, at, tokens, options, forbidden);
-      for (const chosen of course.advance(at, maxNewTokens - at)) {
+      const from: number = at;
+      const going = course;
+      for (const chosen of await droppable(signal, () => going.advance(from, maxNewTokens - from))) {
         tokens = take(decoding, chosen, options);
         at++;
         // Whoever watches an answer may want to stop it at any token.
