@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { budget, held } from '../../core/src/testing/reliability.ts';
+import { held, inTrials } from '../../core/src/testing/reliability.ts';
 import { createProgram } from '../src/cli/program.ts';
 import { finished, fixtures, root, tinyModel } from './cli.ts';
 import { good, linesOf, usual } from './training.ts';
@@ -214,7 +214,7 @@ async function stopped(
 }
 
 /** A machine that runs other tests beside is not asked for the second. */
-const LIMIT = budget(3000, 1000);
+const LIMIT = inTrials(3000, 1000);
 
 const counts = { all: 0, worst: 0 };
 const cases = Object.entries(WORK).flatMap(([name, works]) =>
@@ -224,7 +224,7 @@ const few = cases.filter(
   ({ name, moment }, i) => cases[i + 1]?.name !== name || typeof moment !== 'number' || i % 4 === 0,
 );
 
-test.each(budget(0, 1) === 0 ? few : cases)('$name: $work.args.1 $work.args.2 at $at', async ({ work, moment }) => {
+test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', async ({ work, moment }) => {
   const before = found();
   const signal = SIGNALS[counts.all++ % SIGNALS.length]!;
   const outcome = await stopped(work, moment, signal);

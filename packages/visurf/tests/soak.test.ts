@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { budget, held } from '../../core/src/testing/reliability.ts';
+import { budget, held, inTrials } from '../../core/src/testing/reliability.ts';
 import { root } from './cli.ts';
 import { good, makeFolder, usual } from './training.ts';
 
@@ -58,8 +58,8 @@ test.runIf(process.platform === 'linux')(`${STEPS} steps`, { timeout: 14_400_000
     median(some.map(({ seconds }) => Object.values(seconds).reduce((a, b) => a + b, 0)));
   const growth = memory(seen.slice(-third)) / memory(seen.slice(third, 2 * third));
   // A short life is still warming up, on a machine that is busy.
-  expect(growth).toBeLessThan(budget(1.25, 1.02));
-  expect(time(late) / time(early)).toBeLessThan(budget(4, 1.2));
+  expect(growth).toBeLessThan(inTrials(1.25, 1.02));
+  expect(time(late) / time(early)).toBeLessThan(inTrials(4, 1.2));
   const [first, last] = [seen[Math.floor(seen.length / 3)], seen.at(-1)];
   if (first && last)
     expect([last.handles - first.handles <= 2, last.threads - first.threads <= 1]).toEqual([true, true]);

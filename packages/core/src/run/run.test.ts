@@ -151,7 +151,7 @@ test('a run is not started over another, nor beside files', async () => {
   run.close();
   // It was stopped in its first step.
   Run.start(directory, configOf(), {}).close();
-  mkdirSync(path.join(directory, 'groups'));
+  mkdirSync(path.join(directory, 'groups'), { recursive: true });
   writeFileSync(path.join(directory, 'groups/000001.jsonl'), '{}\n');
   expect(() => Run.start(directory, configOf(), {})).toThrow('there already is a run here, of 1 steps');
   const other = fresh();
