@@ -49,8 +49,8 @@ const read = (): Counted =>
 const minutes = (seconds: number | undefined): string =>
   seconds === undefined ? 'not timed yet' : `${Math.ceil((Number(share) * seconds) / 60)} minutes`;
 
-let isStopped = false;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (isStopped = true));
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
 
 /** Runs the tests of a part, and keeps what they have counted. @returns whether all held */
 async function tried(part: string): Promise<boolean> {
@@ -62,6 +62,7 @@ async function tried(part: string): Promise<boolean> {
     ...{ cwd: root, stdio: 'inherit' },
     env: { ...process.env, VISURF_RELIABILITY: results },
   });
+  stop.signal.addEventListener('abort', () => child.kill());
   const code = await new Promise((resolve) => child.on('exit', resolve));
   const lines = existsSync(results) ? readFileSync(results, 'utf8').trim().split('\n') : [];
   rmSync(results, { force: true });
@@ -122,9 +123,9 @@ else {
   console.log(`together: ${minutes(total)} and what is not timed yet`);
   if (!process.argv.includes('--list')) {
     for (const part of chosen) {
-      if (!isStopped && !(await tried(part))) process.exitCode = 1;
+      if (!stop.signal.aborted && !(await tried(part))) process.exitCode = 1;
     }
-    if (isStopped) {
+    if (stop.signal.aborted) {
       console.error('stopped: what was counted is kept');
       process.exitCode = 130;
     }
