@@ -2,7 +2,7 @@
  * `visurf eval --benchmark`: questions of a published benchmark, answered by a model or by another program, and marked.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 
@@ -14,6 +14,7 @@ import { loadMirror, mirrorFiles } from './benchmarks/mirror.ts';
 import { inLine, readPredictions, requireComplete, saidBy } from './benchmarks/predictions.ts';
 import { evaluatedTogether } from './budgets.ts';
 import { fileError, UserError } from './errors.ts';
+import { readText } from './regular.ts';
 import { requireLibrary } from './masks/exported.ts';
 import { encodeRle, type Mask } from './masks/masks.ts';
 import { segmenterOf } from './masks/segmenter.ts';
@@ -211,7 +212,7 @@ const keptSchema = z.looseObject({
 /** Answers of a file; a line that was cut off is none. */
 function keptAnswers(file: string): Map<string, Kept> {
   if (!existsSync(file)) return new Map();
-  const lines = readFileSync(file, 'utf8').split('\n');
+  const lines = readText(file).split('\n');
   const kept = lines.flatMap((line): Kept[] => {
     try {
       const { id, asked, text, stop, frame, probability } = keptSchema.parse(JSON.parse(line));

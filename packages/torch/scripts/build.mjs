@@ -19,7 +19,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { OLDEST, TOOLS, findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
+import { OLDEST, findLibtorch, installLibtorch, installPinned, libtorchVersion } from './libtorch.mjs';
 import { SetupError, run, say } from './steps.mjs';
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -134,7 +134,7 @@ function requireCompiler() {
 async function tool(name) {
   if (spawnSync(name, ['--version']).status === 0) return name;
   const path = join(venv, 'bin', name);
-  if (!existsSync(path)) await pipInstall(`installing ${name}`, venv, `${name}==${TOOLS[name]}`);
+  if (!existsSync(path)) await installPinned(`installing ${name}`, venv, name);
   return path;
 }
 

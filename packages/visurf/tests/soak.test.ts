@@ -12,6 +12,8 @@ import { good, makeFolder, usual } from './training.ts';
 const STEPS = budget(40, 5000);
 
 interface Step {
+  /** Bytes of tensors at their peak. */
+  readonly memory: number;
   readonly type: string;
   readonly seconds: Readonly<Record<string, number>>;
 }
@@ -60,6 +62,9 @@ test.runIf(process.platform === 'linux')(`${STEPS} steps`, { timeout: 14_400_000
   // A short life is still warming up, on a machine that is busy.
   expect(growth).toBeLessThan(inTrials(1.25, 1.02));
   expect(time(late) / time(early)).toBeLessThan(inTrials(4, 1.2));
+  const peak = (some: readonly Step[]): number => median(some.map((each) => each.memory));
+  expect(peak(early)).toBeGreaterThan(0);
+  expect(peak(late) / peak(early)).toBeLessThan(1.02);
   const [first, last] = [seen[Math.floor(seen.length / 3)], seen.at(-1)];
   if (first && last)
     expect([last.handles - first.handles <= 2, last.threads - first.threads <= 1]).toEqual([true, true]);

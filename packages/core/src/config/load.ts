@@ -1,6 +1,5 @@
 /** A YAML file and `key=value` overrides become a checked configuration. Messages name file and line. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   isAlias,
@@ -16,6 +15,7 @@ import {
 } from 'yaml';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { readText as readRegular } from '../regular.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { isHubId } from '../hub/id.ts';
@@ -424,7 +424,7 @@ function located<T>(read: () => T, where: string, remedy?: string): T {
 
 function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readRegular(file);
   } catch (error) {
     throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
   }

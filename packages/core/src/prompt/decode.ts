@@ -7,7 +7,7 @@
  */
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { hasCode, messageOf, UserError } from '../errors.ts';
-import { openFile, readWhole } from './regular.ts';
+import { openFile, readWhole } from '../regular.ts';
 
 // The tensor library has the cores; decoded images are cached by us, where it pays.
 sharp.concurrency(1);
