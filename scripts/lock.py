@@ -66,7 +66,7 @@ def everything(roots, platform, python):
         for item in resolve(list(wanted.values()), platform, python):
             metadata = item["metadata"]
             name = canonicalize_name(metadata["name"])
-            licence = metadata.get("license_expression") or LICENCES.get(name) or metadata["license"]
+            licence = metadata.get("license_expression") or LICENCES.get(name) or metadata.get("license", "NOASSERTION")
             chosen[name] = (metadata["version"], item["download_info"]["archive_info"]["hashes"]["sha256"], licence)
             for needed in map(Requirement, metadata.get("requires_dist", [])):
                 places = [{**environment(platform, python), "extra": each} for each in {"", *extras.get(name, ())}]

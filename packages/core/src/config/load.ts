@@ -93,7 +93,7 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
   const overridden = [...common, ...own];
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-  const values = document.toJS() as Record<string, unknown>;
+  const values = valuesOf(document, file);
   const locate: Locate = (keys) => {
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
@@ -419,6 +419,16 @@ function located<T>(read: () => T, where: string, remedy?: string): T {
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(error.message, { where, remedy, cause: error });
+  }
+}
+
+/** @throws UserError for an alias that names nothing, as where an anchor is a path that was made absolute */
+function valuesOf(document: Document, file: string): Record<string, unknown> {
+  try {
+    return document.toJS() as Record<string, unknown>;
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error;
+    throw new UserError(error.message, { where: file, remedy: 'Write the value out.', cause: error });
   }
 }
 
