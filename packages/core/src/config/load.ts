@@ -86,14 +86,14 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
   const { cwd = process.cwd(), shared = [], onWarning, plugins = true } = options;
   const { document, lines } = readYaml(file);
-  absolutePaths(document, path.dirname(path.resolve(file)));
+  aliased(file, () => absolutePaths(document, path.dirname(path.resolve(file))));
   const apply = (override: string) => applyOverride(document, override, cwd);
   const common = shared.map(apply);
   const own = overrides.map(apply);
   const overridden = [...common, ...own];
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-  const values = valuesOf(document, file);
+  const values = aliased(file, () => document.toJS() as Record<string, unknown>);
   const locate: Locate = (keys) => {
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
@@ -111,7 +111,10 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
     const paradigm = (values.paradigm as string | undefined) ?? 'visurf';
     onWarning?.(`${file}: the paradigm ${paradigm} does not use ${names.join(', ')}`);
   }
-  return check(document.toJS(), locate);
+  return check(
+    aliased(file, (): unknown => document.toJS()),
+    locate,
+  );
 }
 
 /**
@@ -422,10 +425,10 @@ function located<T>(read: () => T, where: string, remedy?: string): T {
   }
 }
 
-/** @throws UserError for an alias that names nothing, as where an anchor is a path that was made absolute */
-function valuesOf(document: Document, file: string): Record<string, unknown> {
+/** @throws UserError for an alias whose anchor is gone, as where an override or an absolute path has taken its place */
+function aliased<T>(file: string, read: () => T): T {
   try {
-    return document.toJS() as Record<string, unknown>;
+    return read();
   } catch (error) {
     if (!(error instanceof ReferenceError)) throw error;
     throw new UserError(error.message, { where: file, remedy: 'Write the value out.', cause: error });
