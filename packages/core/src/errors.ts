@@ -58,6 +58,8 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left on the disk',
   EDQUOT: 'the disk quota is used up',
   EFBIG: 'a file would be larger than is allowed here',
+  ELOOP: 'a link leads to itself',
+  ENAMETOOLONG: 'the name is too long',
   EIO: 'the disk reports an error',
   EMFILE: 'too many open files',
   ENFILE: 'too many open files',

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { budget, held, random } from '../../core/src/testing/reliability.ts';
+import { budget, held, inTrials, random } from '../../core/src/testing/reliability.ts';
 import { root, visurf } from './cli.ts';
 import { eventsOf, good, makeFolder, usual } from './training.ts';
 
@@ -53,7 +53,7 @@ const hasBegun = (folder: string): boolean => readdirSync(folder).includes('run'
 
 test('killed again and again', { timeout: 7_200_000 }, async () => {
   const kills = budget(2, 25);
-  const names = Object.keys(CONFIGURATIONS).slice(0, budget(1, 4));
+  const names = Object.keys(CONFIGURATIONS).slice(0, inTrials(1, 4));
   let count = 0;
   for (const name of names) {
     const setting = { config: configOf(CONFIGURATIONS[name]!), lines: [good, { ...good, id: 'other', solution: [] }] };

@@ -1,6 +1,5 @@
 /** A YAML file and `key=value` overrides become a checked configuration. Messages name file and line. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   isAlias,
@@ -16,6 +15,7 @@ import {
 } from 'yaml';
 import type { z } from 'zod';
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { readText as readRegular } from '../regular.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { dataHubName } from '../data/hub.ts';
@@ -87,14 +87,14 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
 export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
   const { cwd = process.cwd(), shared = [], onWarning, plugins = true } = options;
   const { document, lines } = readYaml(file);
-  absolutePaths(document, path.dirname(path.resolve(file)));
+  aliased(file, () => absolutePaths(document, path.dirname(path.resolve(file))));
   const apply = (override: string) => applyOverride(document, override, cwd);
   const common = shared.map(apply);
   const own = overrides.map(apply);
   const overridden = [...common, ...own];
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-  const values = document.toJS() as Record<string, unknown>;
+  const values = aliased(file, () => document.toJS() as Record<string, unknown>);
   const locate: Locate = (keys) => {
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
@@ -112,7 +112,10 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
     const paradigm = (values.paradigm as string | undefined) ?? 'visurf';
     onWarning?.(`${file}: the paradigm ${paradigm} does not use ${names.join(', ')}`);
   }
-  return check(document.toJS(), locate);
+  return check(
+    aliased(file, (): unknown => document.toJS()),
+    locate,
+  );
 }
 
 /**
@@ -425,9 +428,19 @@ function located<T>(read: () => T, where: string, remedy?: string): T {
   }
 }
 
+/** @throws UserError for an alias whose anchor is gone, as where an override or an absolute path has taken its place */
+function aliased<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error;
+    throw new UserError(error.message, { where: file, remedy: 'Write the value out.', cause: error });
+  }
+}
+
 function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readRegular(file);
   } catch (error) {
     throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
   }

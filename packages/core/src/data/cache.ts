@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
 import { repositoryOf } from '../hub/id.ts';
 import { dataHubName } from './hub.ts';
 import { NEWLINE } from './lines.ts';
@@ -57,8 +58,10 @@ export class DataCache {
       const aside = `${file}.${process.pid}.part`;
       try {
         mkdirSync(folder, { recursive: true });
-        writeFileSync(aside, text);
-        renameSync(aside, file);
+        removing(aside, () => {
+          writeFileSync(aside, text);
+          renameSync(aside, file);
+        });
         return;
       } catch {
         discard(aside);

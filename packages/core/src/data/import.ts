@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { gone, kept } from '@visurf/torch/signals';
 import { fileError, UserError } from '../errors.ts';
 import { decodeHeader } from '../prompt/decode.ts';
 import { sampleOf } from './parse.ts';
@@ -54,8 +55,10 @@ export async function importData(from: string, { output, ...given }: ImportOptio
   if (file === path.resolve(source)) throw new UserError('the output is the source', { where: output });
   const folder = path.dirname(file);
   const made = await folderFor(folder, output);
+  if (made !== undefined) kept(made);
   const store = undoableStore(file.replace(/(?:\.[^./\\]*)?$/, '-images'));
   const part = `${file}.${process.pid}.part`;
+  kept(part);
   try {
     let rows = new Spool<Row>();
     using _rows = { [Symbol.dispose]: () => rows[Symbol.dispose]() };
@@ -69,7 +72,10 @@ export async function importData(from: string, { output, ...given }: ImportOptio
       territory: options.allowOutside ? undefined : new Territory(read.folders),
     });
     await rename(part, file);
+    store.keep();
+    gone(part);
     // Links in a set that is imported are what its user unpacked, or made.
+    if (made !== undefined) gone(made);
     trustFolders(file, [...new Set([...read.folders, ...folders])]);
     const { notes, ...counts } = found;
     return { format: read.format, ...counts, notes: [...notesOfHub, ...read.notes, ...notes] };
@@ -77,6 +83,7 @@ export async function importData(from: string, { output, ...given }: ImportOptio
     await rm(part, { force: true });
     await store.undo();
     if (made !== undefined) await rm(made, { recursive: true, force: true });
+    [part, made].forEach((each) => each !== undefined && gone(each));
     throw fileError(error, { where: output });
   }
 }
@@ -186,21 +193,30 @@ function relativeFiles(fields: Row['fields'], folder: string): Record<string, un
 }
 
 /** Knows which files it made, and can take them back. */
-function undoableStore(folder: string): ImageStore & { readonly undo: () => Promise<void> } {
+function undoableStore(folder: string): ImageStore & { readonly undo: () => Promise<void>; readonly keep: () => void } {
   const store = folderStore(folder);
   const wasThere = existsSync(folder);
+  if (!wasThere) kept(folder);
   const before = new Set(wasThere ? readdirSync(folder) : []);
   const made = new Set<string>();
   return {
     folder: store.folder,
     async put(bytes) {
       const file = await store.put(bytes);
-      if (!before.has(path.basename(file))) made.add(file);
+      if (!before.has(path.basename(file))) {
+        made.add(file);
+        if (wasThere) kept(file);
+      }
       return file;
     },
     async undo() {
       for (const file of made) await rm(file, { force: true });
       if (!wasThere) await rm(folder, { recursive: true, force: true });
+      this.keep();
+    },
+    keep() {
+      gone(folder);
+      for (const file of made) gone(file);
     },
   };
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UserError } from '../errors.ts';
-import { openFile } from '../prompt/regular.ts';
+import { openFile } from '../regular.ts';
 import { NEWLINE, readError, textOf, tooLong, type Line } from './lines.ts';
 import { breathe } from './paced.ts';
 import { Numbers } from './texts.ts';

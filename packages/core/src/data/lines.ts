@@ -1,6 +1,6 @@
 /** Lines of a text file, one by one, each with a limit on its length. */
 import { fileError, hasCode, UserError } from '../errors.ts';
-import { openFile } from '../prompt/regular.ts';
+import { openFile } from '../regular.ts';
 
 export interface Line {
   /** From 1. */

@@ -1,6 +1,6 @@
 /** A page that shows samples with their boxes drawn. */
-import { writeFile } from 'node:fs/promises';
 import sharp from 'sharp';
+import { writeAside } from '../disk/durable.ts';
 import { fileError } from '../errors.ts';
 import type { Frame, Sample } from '../types.ts';
 import { readDataset, type DatasetOptions } from './dataset.ts';
@@ -35,7 +35,7 @@ export async function previewData(file: string, options: PreviewOptions): Promis
     `<main>${cards.join('\n')}</main></html>\n`,
   ];
   try {
-    await writeFile(options.output, page.join('\n'));
+    writeAside(options.output, page.join('\n'));
   } catch (error) {
     throw fileError(error, { where: options.output });
   }

@@ -1,7 +1,7 @@
 /** `config.json` of weights that we write: what it says of their dtype and of the head must be true of them. */
-import { readFileSync } from 'node:fs';
 
 import type { FloatDType } from '@visurf/torch';
+import { readText } from '../regular.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -10,7 +10,7 @@ const isFields = (value: unknown): value is Fields =>
 
 /** The dtype that a `config.json` states, under its new name or its old one, at the top or of the decoder. */
 export function statedDtype(file: string): string | undefined {
-  const config = JSON.parse(readFileSync(file, 'utf8')) as Fields;
+  const config = JSON.parse(readText(file)) as Fields;
   const parts = [config, config['text_config']].filter(isFields);
   const stated = parts.flatMap((part) => part['dtype'] ?? part['torch_dtype'] ?? [])[0];
   return typeof stated === 'string' ? stated.replace(/^torch\./, '') : undefined;
@@ -18,7 +18,7 @@ export function statedDtype(file: string): string | undefined {
 
 /** The text of a `config.json` with every dtype replaced, and with whether the head is the embeddings. */
 export function describeWeights(file: string, dtype: FloatDType, tiedHead: boolean): string {
-  const text = readFileSync(file, 'utf8');
+  const text = readText(file);
   const config = JSON.parse(text) as Fields;
   const before = JSON.stringify(config);
   const parts = [config, ...['text_config', 'vision_config'].map((name) => config[name]).filter(isFields)];

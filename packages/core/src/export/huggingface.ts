@@ -1,5 +1,5 @@
 /** A model directory in Hugging Face layout: weights, and every other file of the checkpoint it came from. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
@@ -7,6 +7,7 @@ import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
 import { baseParameters, hasAdapters } from '../model/lora.ts';
 import type { Keys } from '../model/keys.ts';
 import type { QwenVL } from '../model/qwen.ts';
+import { readBytes } from '../regular.ts';
 import { describeWeights } from './config.ts';
 
 /** What a checkpoint carries beside its weights. */
@@ -40,7 +41,7 @@ export const byName = (tensors: Iterable<readonly [string, Tensor]>, { inFile }:
  */
 export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDType): Writers {
   const found = companions.filter((name) => existsSync(join(origin, name)));
-  const contents: [string, string | Buffer][] = found.map((name) => [name, readFileSync(join(origin, name))]);
+  const contents: [string, string | Buffer][] = found.map((name) => [name, readBytes(join(origin, name))]);
   contents.push(['config.json', describeWeights(join(origin, 'config.json'), dtype, tiedHead)]);
   return Object.fromEntries(contents.map(([name, text]) => [name, (file: string) => writeFileSync(file, text)]));
 }

@@ -1,5 +1,6 @@
 /** Limits on the area of images in the files of a processor: other programs then see images as training did. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import { readText } from '../regular.ts';
 
 import type { Family } from '../model/family.ts';
 import type { AreaLimits } from '../model/images.ts';
@@ -31,7 +32,7 @@ const limited =
   (write: (file: string) => void, processor: Family['processor'], limits: PixelLimits) =>
   (file: string): void => {
     write(file);
-    const config = JSON.parse(readFileSync(file, 'utf8')) as Fields;
+    const config = JSON.parse(readText(file)) as Fields;
     const nested = [config['image_processor'], config['video_processor']].filter(isFields);
     // A file of a whole processor without settings of images has none to limit.
     for (const settings of file.endsWith('/processor_config.json') ? nested : [config]) {

@@ -1,5 +1,5 @@
 /** A model directory in Hugging Face layout becomes a model: every tensor is copied once, and every mistake is named. */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import {
@@ -70,6 +70,7 @@ function remedyFor(directory: string): string {
 }
 
 function readFirst(file: string, bytes: number): string {
+  if (!statSync(file).isFile()) return '';
   const handle = openSync(file, 'r');
   try {
     const buffer = Buffer.alloc(bytes);

@@ -8,7 +8,7 @@
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { hasCode, messageOf, UserError } from '../errors.ts';
 import type { Pixels } from '../model/images.ts';
-import { openFile, readWhole } from './regular.ts';
+import { openFile, readWhole } from '../regular.ts';
 
 export type { Pixels } from '../model/images.ts';
 

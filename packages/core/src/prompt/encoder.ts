@@ -1,10 +1,10 @@
 /** A question and its images become a prompt as the model takes it, answers become tokens and back. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
 import { fileError, invariant, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import { familyOf, type Family } from '../families/index.ts';
 import type { ImageProcessor, Processor, Size } from '../model/images.ts';
 import type { Clip, Frame, Grid, Prompt } from '../types.ts';
@@ -429,7 +429,7 @@ function requireOnePatch(
 export function readMessages(file: string): Message[] {
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
+    value = JSON.parse(readText(file));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw fileError(error, { where: file });
     throw new UserError(`malformed JSON: ${error.message.replaceAll('\n', ' ')}`, { where: file });

@@ -2,12 +2,13 @@
  * The settings of an experiment: what is asked, how images are seen, how answers are limited, read and scored. A checkpoint
  * carries them beside its weights (`experiment.json`), so that whatever measures it asks as training did.
  */
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 
 import type { Config } from '../config/schema.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 
 /** Name of the file in a checkpoint, and in what is exported from one. */
 export const experimentFile = 'experiment.json';
@@ -138,7 +139,7 @@ export function readSettings(directory: string): Settings | undefined {
   if (!existsSync(file)) return undefined;
   try {
     if (statSync(file).size > maxBytes) throw new UserError(`is larger than ${maxBytes} bytes`);
-    const { version: _, ...settings } = fileSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+    const { version: _, ...settings } = fileSchema.parse(JSON.parse(readText(file)));
     return settings;
   } catch (error) {
     const [issue] = error instanceof z.ZodError ? error.issues : [];

@@ -4,6 +4,7 @@
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
 import { chart } from './chart.ts';
 import { MOST_SAMPLES, type ReportData } from './data.ts';
 import { gallery, type ShownSample } from './gallery.ts';
@@ -23,8 +24,10 @@ export async function writeReport(file: string, data: ReportData): Promise<void>
     samples.push({ ...sample, picture: await embedPicture(sample.image) });
   }
   await mkdir(path.dirname(file), { recursive: true });
-  await writeFile(`${file}.tmp`, page(data, samples).markup);
-  await rename(`${file}.tmp`, file);
+  await removing(`${file}.tmp`, async () => {
+    await writeFile(`${file}.tmp`, page(data, samples).markup);
+    await rename(`${file}.tmp`, file);
+  });
 }
 
 function page({ title, intro, rows, columns, curves, notes }: ReportData, samples: readonly ShownSample[]): Html {

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { keep, noGrad, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
+import { droppable, keep, noGrad, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
 
 import { keepState, mapState, tensorsOf, type LayerState } from '../model/layer-state.ts';
 import { requireVisible } from '../model/pack.ts';
@@ -265,7 +265,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
   const begin = model.device === 'cpu' ? decodeStepwise : decodeRecorded;
-  let decoding = start(model, prompts, options);
+  let decoding = await droppable(signal, () => start(model, prompts, options));
   const all = decoding.rows;
   let course: Course | undefined;
   try {
@@ -285,7 +285,9 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
         tokens = decoding.rows.map((row) => byRow.get(row) ?? 0);
       }
       course ??= begin(model, decoding, at, tokens, options, forbidden);
-      for (const chosen of course.advance(at, maxNewTokens - at)) {
+      const from: number = at;
+      const going = course;
+      for (const chosen of await droppable(signal, () => going.advance(from, maxNewTokens - from))) {
         tokens = take(decoding, chosen, options);
         at++;
         // Whoever watches an answer may want to stop it at any token.

@@ -146,8 +146,14 @@ test('resuming elsewhere warns', async () => {
 
 test('a run is not started over another, nor beside files', async () => {
   const directory = fresh();
+  const run = Run.start(directory, configOf(), {});
+  expect(() => Run.start(directory, configOf(), {})).toThrow('in use');
+  run.close();
+  // It was stopped in its first step.
   Run.start(directory, configOf(), {}).close();
-  expect(() => Run.start(directory, configOf(), {})).toThrow('there already is a run here');
+  mkdirSync(path.join(directory, 'groups'), { recursive: true });
+  writeFileSync(path.join(directory, 'groups/000001.jsonl'), '{}\n');
+  expect(() => Run.start(directory, configOf(), {})).toThrow('there already is a run here, of 1 steps');
   const other = fresh();
   mkdirSync(other);
   writeFileSync(path.join(other, 'photo.png'), '');

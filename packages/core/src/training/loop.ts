@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import { optim } from '@visurf/torch';
+import { hold } from '@visurf/torch/signals';
 
 import type { CursorState } from '../data/cursor.ts';
 import { messageOf, NotFinite, UserError } from '../errors.ts';
@@ -65,6 +66,8 @@ class Loop {
   #evaluates: boolean;
   /** Steps in a row whose numbers were not finite. */
   #spoiled = 0;
+  /** While there is a step to save that is finished: a signal waits for that. */
+  #unsaved: Disposable | undefined;
 
   constructor(training: Training, context: StepContext, saved: Partial<Progress> & Pick<Progress, 'forms'>) {
     const { config, run, checkpoint } = training;
@@ -108,6 +111,8 @@ class Loop {
       const explained = await explainTraining(error, config);
       this.#logFailure(explained);
       throw explained;
+    } finally {
+      this.#release();
     }
   }
 
@@ -120,6 +125,7 @@ class Loop {
     const result = await this.#attempt(learningRate);
     const step = ++this.#step;
     this.#finished = this.#batches.drawn;
+    this.#unsaved ??= hold();
     if (result instanceof NotFinite) {
       // Not even rollouts came of it.
       this.#metrics = { nonFinite: 1 };
@@ -219,8 +225,15 @@ class Loop {
     return { cursor: this.#finished, forms: this.#forms, evaluates: this.#evaluates };
   }
 
-  #save(best?: { metric: string; value: number }): Promise<void> {
-    return this.#checkpoints.save(this.#step, this.#progress, best);
+  async #save(best?: { metric: string; value: number }): Promise<void> {
+    using _saving = hold();
+    await this.#checkpoints.save(this.#step, this.#progress, best);
+    this.#release();
+  }
+
+  #release(): void {
+    this.#unsaved?.[Symbol.dispose]();
+    this.#unsaved = undefined;
   }
 
   #warn(message: string): void {

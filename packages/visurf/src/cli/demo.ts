@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { DemoResult } from '@visurf/mini';
-import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { PROGRAM, Progress, formatDuration, formatNumber, print, printJson, table } from './output.ts';
@@ -27,16 +27,21 @@ export function defineDemo(program: Command): void {
     const { quick = false, resume = false, output, seed, device, precision, json } = options;
     const { demo } = await import('@visurf/mini');
     const progress = new Progress();
+    const same = `${PROGRAM} demo ${quick ? '--quick ' : ''}--seed ${seed} --output ${output}`;
+    const next = `To go on: ${same} --resume`;
+    whenStopped(resume ? next : `To start again: ${same}`);
     const result = await interruptible((signal) =>
       demo({
         ...{ quick, resume, output: resolve(output), seed, device, precision, signal },
-        onEvent: ({ stage, done, total, note, etaSeconds }) => progress.update(stage, done, total, note, etaSeconds),
+        onEvent: ({ stage, done, total, note, etaSeconds }) => {
+          whenStopped(next);
+          progress.update(stage, done, total, note, etaSeconds);
+        },
       }),
     );
     progress.finish();
     if (result.interrupted) {
-      const same = `${quick ? '--quick ' : ''}--seed ${seed} --output ${output}`;
-      console.error(`stopped. To go on: ${PROGRAM} demo ${same} --resume`);
+      console.error(`stopped. ${next}`);
       process.exitCode = INTERRUPTED;
     } else if (json) printJson(result);
     else print(describe(result));

@@ -14,7 +14,6 @@ import { exitCodeOf, report } from './errors.ts';
 import { defineEval } from './eval.ts';
 import { defineExport } from './export.ts';
 import { defineGenerate } from './generate.ts';
-import { endOnSignals } from './interrupt.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
@@ -24,7 +23,6 @@ import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
 export async function run(argv: readonly string[]): Promise<number> {
-  endOnSignals();
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
     // A command that ended without an error may still have set a code, such as that of an interruption.
@@ -43,7 +41,7 @@ async function explained(error: unknown): Promise<unknown> {
   return explainMemory(error);
 }
 
-function createProgram(): Command {
+export function createProgram(): Command {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const program = new Command('visurf')
     .description('Post-training of vision-language models: supervision and reinforcement in one stage')

@@ -1,7 +1,7 @@
 import { basename, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { ProfileOptions, TrainEvent } from '@visurf/core';
-import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
 import { withKeyHints } from './hints.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
@@ -46,7 +46,14 @@ export function defineTrain(program: Command): void {
       const warnings: string[] = [];
       const config = loadConfig(file, overrides, { onWarning: (message) => warnings.push(message) });
       const progress = new Progress();
-      const onEvent = (event: TrainEvent) => show(event, progress);
+      const line = `${PROGRAM} train ${[file, ...overrides, ...(skipBad ? ['--skip-bad'] : [])].join(' ')}`;
+      const next = (isBegun: boolean): string => (isBegun ? `To go on: ${line} --resume` : `To start again: ${line}`);
+      const resumes = resume || from !== undefined;
+      whenStopped(next(resumes));
+      const onEvent = (event: TrainEvent) => {
+        if (event.kind === 'step') whenStopped(next(true));
+        show(event, progress);
+      };
       const result = await interruptible((signal) =>
         train(config, {
           ...{ resume, from, changedData, skipBad, profile, onEvent, signal, warnings },
@@ -58,9 +65,7 @@ export function defineTrain(program: Command): void {
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
-      const line = `${PROGRAM} train ${[file, ...overrides, ...(skipBad ? ['--skip-bad'] : [])].join(' ')}`;
-      const isBegun = result.steps > 0 || resume || from !== undefined;
-      console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
+      console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
       process.exitCode = INTERRUPTED;
     },
   );

@@ -66,5 +66,10 @@ export function saveSession(directory: string, session: Session): void {
 
 function readSession(directory: string): Session | undefined {
   const file = path.join(directory, FILE);
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Session) : undefined;
+  if (!existsSync(file)) return undefined;
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Session;
+  } catch (cause) {
+    throw new UserError('the demo here is damaged', { where: file, remedy: 'Choose another --output.', cause });
+  }
 }

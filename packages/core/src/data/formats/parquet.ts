@@ -3,7 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { messageOf, UserError } from '../../errors.ts';
-import { openFile } from '../../prompt/regular.ts';
+import { openFile } from '../../regular.ts';
 import { fromColumns } from './columns.ts';
 import { isObject } from './record.ts';
 import type { Reader } from './reader.ts';

@@ -1,8 +1,8 @@
 /** Files of a source: which there are, what they hold, and where the images are that they name. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fileError, messageOf, UserError } from '../../errors.ts';
-import { openFile, readWhole, requireFile } from '../../prompt/regular.ts';
+import { fileError, hasCode, messageOf, UserError } from '../../errors.ts';
+import { openFile, readWhole, requireFile } from '../../regular.ts';
 import { readLines } from '../lines.ts';
 import { fault, isObject, type Fault, type Place } from './record.ts';
 import { parseXml, type Element } from './xml.ts';
@@ -52,7 +52,7 @@ export function filesUnder(folder: string): string[] {
     for (const entry of entries) {
       if (entry.name.startsWith('.') && entry.isDirectory()) continue;
       const full = path.join(at, entry.name);
-      const isFolder = entry.isSymbolicLink() ? statSync(full, { throwIfNoEntry: false })?.isDirectory() : undefined;
+      const isFolder = entry.isSymbolicLink() ? leadsToFolder(full) : undefined;
       if (entry.isDirectory() || isFolder) {
         if (depth < LIMITS.depth) visit(full, depth + 1);
       } else if (isFolder === false || entry.isFile()) found.push(full);
@@ -277,6 +277,16 @@ export class ImageFinder {
       if (fitting.length === 1) return fitting[0];
     }
     return undefined;
+  }
+}
+
+/** Undefined where a link leads nowhere, or to itself. */
+function leadsToFolder(link: string): boolean | undefined {
+  try {
+    return statSync(link, { throwIfNoEntry: false })?.isDirectory();
+  } catch (error) {
+    if (hasCode(error, 'ELOOP')) return undefined;
+    throw error;
   }
 }
 

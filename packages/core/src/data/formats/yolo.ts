@@ -2,10 +2,11 @@
  * YOLO: `data.yaml` with the names, a text file of `class cx cy w h` (or a polygon) beside every image. A picture without
  * a file shows nothing, as Ultralytics has it; `skip_if_label_file_missing` leaves it out.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { messageOf, UserError } from '../../errors.ts';
+import { readBytes } from '../../regular.ts';
 import { hull, outlineOf, pointsOf } from './geometry.ts';
 import { fault, fourNumbers, isObject, isText, type Item, type LabelledBox } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
@@ -170,5 +171,5 @@ function orphans(source: Source, seen: ReadonlySet<string>, set: YoloSet, contex
   if (lost.length > 0) context.note(`${lost.length} label files have no image: ${first.join(', ')}`);
 }
 
-const isLabels = (file: string): boolean => /^\d+ [\d.]+ [\d.]+ /.test(readFileSync(file, 'utf8').slice(0, 200));
+const isLabels = (file: string): boolean => /^\d+ [\d.]+ [\d.]+ /.test(readBytes(file).toString('latin1', 0, 200));
 const isFolder = (place: string): boolean => statSync(place, { throwIfNoEntry: false })?.isDirectory() ?? false;
