@@ -18,6 +18,7 @@ import { endOnSignals } from './interrupt.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
+import { definePredict } from './predict.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
 import { defineTrain } from './train.ts';
@@ -57,6 +58,7 @@ function createProgram(): Command {
   definePlan(program);
   defineTrain(program);
   defineEval(program);
+  definePredict(program);
   defineCompare(program);
   defineInspect(program);
   defineScore(program);
