@@ -16,6 +16,8 @@ interface Waiting {
   readonly onPiece: OnPiece | undefined;
 }
 
+const ended = (code: number): Error => new Error(`the thread of the model ended with code ${code}`);
+
 type Asked = Request extends infer Each ? (Each extends Request ? Omit<Each, 'id'> : never) : never;
 
 export class PolicyThread {
@@ -29,26 +31,26 @@ export class PolicyThread {
   static async open(data: ThreadData): Promise<PolicyThread> {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const worker = new Worker(new URL(`./thread.${extension}`, import.meta.url), { workerData: data, execArgv: [] });
-    const opened = await new Promise<Opened>((resolve, reject) => {
-      worker.once('error', reject);
-      worker.once('exit', (code) => reject(new Error(`the thread of the model ended with code ${code}`)));
-      worker.once('message', (reply: Reply) => {
-        if (reply.kind === 'opened') resolve(reply.opened);
-        else if (reply.kind === 'failed') reject(errorOf(reply.failure));
-      });
-    }).catch(async (error: unknown) => {
+    const first = Promise.withResolvers<Opened>();
+    worker.once('error', first.reject);
+    worker.once('exit', (code) => first.reject(ended(code)));
+    worker.once('message', (reply: Reply) => {
+      if (reply.kind === 'opened') first.resolve(reply.opened);
+      else if (reply.kind === 'failed') first.reject(errorOf(reply.failure));
+    });
+    try {
+      return new PolicyThread(worker, await first.promise);
+    } catch (error) {
       await worker.terminate();
       throw error;
-    });
-    worker.removeAllListeners();
-    return new PolicyThread(worker, opened);
+    }
   }
 
   private constructor(worker: Worker, opened: Opened) {
     [this.#worker, this.#opened] = [worker, opened];
     worker.on('message', (reply: Reply) => this.#hear(reply));
     worker.on('error', (error) => this.#stop(error as Error));
-    worker.on('exit', (code) => this.#stop(new Error(`the thread of the model ended with code ${code}`)));
+    worker.on('exit', (code) => this.#stop(ended(code)));
     worker.unref();
   }
 
@@ -60,6 +62,11 @@ export class PolicyThread {
   /** What it was trained by, where it carries that. */
   get settings(): Settings | undefined {
     return this.#opened.settings;
+  }
+
+  /** Why it answers no more; undefined while it does. */
+  get fault(): Error | undefined {
+    return this.#end;
   }
 
   get vocabularySize(): number {

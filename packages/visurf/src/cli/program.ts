@@ -21,6 +21,7 @@ import { definePlan } from './plan.ts';
 import { definePredict } from './predict.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
+import { defineServe } from './serve.ts';
 import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
@@ -64,6 +65,7 @@ function createProgram(): Command {
   defineScore(program);
   defineGenerate(program);
   defineChat(program);
+  defineServe(program);
   defineMerge(program);
   defineExport(program);
   return program;
