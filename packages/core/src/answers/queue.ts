@@ -187,6 +187,8 @@ export class AnswerQueue {
       await Promise.allSettled(this.#arriving);
       await this.#alone;
       const batch = this.#take();
+      // All were given up meanwhile.
+      if (batch.length === 0) continue;
       this.#idle = this.#answer(batch).catch((error: unknown) => {
         for (const { reject } of batch) reject(error);
       });
@@ -198,7 +200,9 @@ export class AnswerQueue {
   /** The longest waiting, and those that go with it: a group has one size. */
   #take(): Waiting[] {
     const sizeOf = ({ options: { n = 1 } }: Waiting): number => n;
-    const size = sizeOf(this.#waiting[0]!);
+    const [first] = this.#waiting;
+    if (!first) return [];
+    const size = sizeOf(first);
     const fitting = this.#waiting.filter((each) => sizeOf(each) === size);
     const taken = new Set(fitting.slice(0, Math.max(1, Math.floor(this.#most / size))));
     this.#waiting = this.#waiting.filter((each) => !taken.has(each));

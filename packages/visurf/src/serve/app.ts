@@ -1,7 +1,7 @@
 /** The routes of the server, who may use them, and how much of it. */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { Hono, type Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { bearerAuth } from 'hono/bearer-auth';
 import { streamSSE, type SSEStreamingApi } from 'hono/streaming';
 import { ChatService, type Chat, type Send, type Served } from './chat.ts';
 import { errorBody, Refusal, refusalOf } from './failure.ts';
@@ -27,6 +27,8 @@ export interface App {
 
 const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i;
 
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+
 export function makeApp(options: AppOptions): App {
   const { token, queue, limits, names, opened, onError } = options;
   const service = new ChatService(options);
@@ -49,12 +51,14 @@ export function makeApp(options: AppOptions): App {
       await next();
     });
   } else {
-    const message = errorBody(new Refusal(401, 'the token is missing or wrong: Authorization: Bearer TOKEN'));
-    const said = { message };
-    app.use(
-      '/v1/*',
-      bearerAuth({ token, noAuthenticationHeader: said, invalidAuthenticationHeader: said, invalidToken: said }),
-    );
+    const wanted = digest(`Bearer ${token}`);
+    app.use('/v1/*', async (c, next) => {
+      // In a time that does not tell how much of it was right.
+      if (!timingSafeEqual(digest(c.req.header('authorization') ?? ''), wanted)) {
+        throw new Refusal(401, 'the token is missing or wrong: Authorization: Bearer TOKEN');
+      }
+      await next();
+    });
   }
 
   const created = Math.floor(Date.now() / 1000);
