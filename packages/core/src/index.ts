@@ -30,6 +30,7 @@ export { loadPolicy, locateModel, Policy, type LoadOptions, type ModelSource, ty
 export { PolicyThread } from './answers/policy-thread.ts';
 export { predict, type Answering, type Predicted, type PredictInput, type PredictOptions } from './predict.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
+export { publish, type Published, type PublishOptions } from './publish.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';
 export { requireNewDirectory } from './export/directory.ts';
 export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection, type Score } from './infer.ts';

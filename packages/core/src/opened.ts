@@ -50,7 +50,10 @@ export async function openModel(model: string, options: OpenOptions = {}): Promi
 }
 
 /** `openModel` in a thread of its own. @param atOnce answers that are given at once, at most */
-export async function openThread(model: string, options: OpenOptions & { atOnce?: number } = {}): Promise<OpenedThread> {
+export async function openThread(
+  model: string,
+  options: OpenOptions & { atOnce?: number } = {},
+): Promise<OpenedThread> {
   const { base, options: seen, ...measure } = await locate(model, options);
   const policy = await PolicyThread.open({ base, options: seen, most: options.atOnce, threads: undefined });
   return { ...measure, policy };

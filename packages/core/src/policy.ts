@@ -94,7 +94,8 @@ export class Policy {
    */
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const { tokenizer } = this.encoder;
-    const forbiddenIds = options.temperature === 0 && !options.turns ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
+    const forbiddenIds =
+      options.temperature === 0 && !options.turns ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
     const groups = await respond(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }
@@ -184,7 +185,10 @@ export interface LoadOptions extends PolicyOptions, ModelSource {
  * @example
  * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
  */
-export async function loadPolicy(model: string, options: LoadOptions & { readonly worker: true }): Promise<PolicyThread>;
+export async function loadPolicy(
+  model: string,
+  options: LoadOptions & { readonly worker: true },
+): Promise<PolicyThread>;
 export async function loadPolicy(model: string, options?: LoadOptions & { readonly worker?: false }): Promise<Policy>;
 export async function loadPolicy(model: string, options: LoadOptions = {}): Promise<Policy | PolicyThread> {
   const device = resolveDevice(options.device ?? 'cpu');

@@ -56,11 +56,19 @@ export async function predictAll(options: PredictionsOptions): Promise<Predictio
   const [first] = all;
   if (!first) throw new UserError('there is nothing to predict');
   // Whether the model is there is known sooner than whether all pictures are.
-  const { policy: loaded, experiment, origins } = await openModel(options.model, { ...options, onProgress: onDownload });
+  const {
+    policy: loaded,
+    experiment,
+    origins,
+  } = await openModel(options.model, { ...options, onProgress: onDownload });
   using policy = loaded;
   options.onOrigins?.(origins);
   for (const task of new Set(all.flatMap(({ task }) => task ?? []))) experiment.taskOf(task);
-  const rows = await readable(all, { onSkip, signal, onProgress: (done, total) => onProgress?.('pictures', done, total) });
+  const rows = await readable(all, {
+    onSkip,
+    signal,
+    onProgress: (done, total) => onProgress?.('pictures', done, total),
+  });
   const before = output === undefined ? 0 : continued(output, rows);
   const names = drawingNames(rows, options);
   const { maxNewTokens } = experiment.settings;
@@ -94,7 +102,14 @@ export async function predictAll(options: PredictionsOptions): Promise<Predictio
   } finally {
     log?.close();
   }
-  return { n, before, cutOff, maxNewTokens, ...(output !== undefined && { output }), ...(draw !== undefined && { draw }) };
+  return {
+    n,
+    before,
+    cutOff,
+    maxNewTokens,
+    ...(output !== undefined && { output }),
+    ...(draw !== undefined && { draw }),
+  };
 }
 
 interface Reading {
@@ -108,7 +123,10 @@ const AT_ONCE = 4;
 const LISTED = 20;
 
 /** Rows whose pictures can be read: a damaged one is found before hours of work, not after them. */
-async function readable(rows: readonly AskedRow[], { onSkip, onProgress, signal }: Reading): Promise<readonly AskedRow[]> {
+async function readable(
+  rows: readonly AskedRow[],
+  { onSkip, onProgress, signal }: Reading,
+): Promise<readonly AskedRow[]> {
   const files = [...new Set(rows.flatMap((row) => row.files))];
   const faults = new Map<string, string>();
   for (let start = 0; start < files.length; start += AT_ONCE) {
@@ -144,10 +162,13 @@ function continued(output: string, rows: readonly AskedRow[]): number {
   const lines = bytes.toString('utf8', 0, whole).split('\n').slice(0, -1);
   for (const [i, line] of lines.entries()) {
     if (isAnswerTo(rows[i], line)) continue;
-    throw new UserError(`is no answer to ${rows[i] ? `"${rows[i].problem}" about ${rows[i].image}` : 'what is asked'}`, {
-      where: `${output}:${i + 1}`,
-      remedy: 'The file holds something else: remove it, or choose another output.',
-    });
+    throw new UserError(
+      `is no answer to ${rows[i] ? `"${rows[i].problem}" about ${rows[i].image}` : 'what is asked'}`,
+      {
+        where: `${output}:${i + 1}`,
+        remedy: 'The file holds something else: remove it, or choose another output.',
+      },
+    );
   }
   if (whole < bytes.length) truncateSync(output, whole);
   return lines.length;

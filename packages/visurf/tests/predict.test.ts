@@ -1,6 +1,15 @@
 /** predict: questions asked as the model was trained, answered in pixels of the pictures as a viewer shows them. */
 
-import { appendFileSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { generateDataset, BASE_MODEL } from '@visurf/mini-grounding';
 import sharp from 'sharp';

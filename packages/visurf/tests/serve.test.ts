@@ -99,7 +99,11 @@ test('what predict answers: the inside of the answer, the thought, boxes in pixe
 
 test('a stream is the same, piece by piece, with its usage', async () => {
   const whole = (await client.chat.completions.create(asked())).choices[0]!.message as unknown as Pointing;
-  const stream = await client.chat.completions.create({ ...asked(), stream: true, stream_options: { include_usage: true } });
+  const stream = await client.chat.completions.create({
+    ...asked(),
+    stream: true,
+    stream_options: { include_usage: true },
+  });
   const heard = { content: '', reasoning: '', boxes: undefined as number[][] | undefined };
   const finished: (string | null)[] = [];
   let usage = 0;
@@ -120,7 +124,9 @@ test('a stream is the same, piece by piece, with its usage', async () => {
 test('log-probabilities, several answers, seeds, limits on tokens and stop strings', async () => {
   const sampled = { ...asked(), temperature: 1, seed: 5, n: 3, logprobs: true, top_logprobs: 2 };
   const [once, again] = await Promise.all([client.chat.completions.create(sampled), client.chat.completions.create(sampled)]); // prettier-ignore
-  expect(once.choices.map(({ message }) => message.content)).toEqual(again.choices.map(({ message }) => message.content));
+  expect(once.choices.map(({ message }) => message.content)).toEqual(
+    again.choices.map(({ message }) => message.content),
+  );
   for (const { logprobs } of once.choices) {
     for (const { token, bytes, top_logprobs: top } of logprobs!.content!) {
       expect(Buffer.from(bytes!).toString()).toBe(token);
@@ -143,7 +149,12 @@ test('the schema of an answer is held to, narrower ones too, others are refused'
     response_format: { type: 'json_schema' as const, json_schema: { name: 'boxes', schema: { ...schema } } },
   });
   for (const temperature of [0, 2]) {
-    const { choices } = await client.chat.completions.create({ ...asked(), ...format(two), max_tokens: 300, temperature });
+    const { choices } = await client.chat.completions.create({
+      ...asked(),
+      ...format(two),
+      max_completion_tokens: 300,
+      temperature,
+    });
     const boxes = JSON.parse(choices[0]!.message.content!) as { bbox_2d: number[] }[];
     expect(boxes).toHaveLength(2);
     for (const { bbox_2d: box } of boxes) expect(box).toHaveLength(4);
@@ -155,7 +166,13 @@ test('the schema of an answer is held to, narrower ones too, others are refused'
 test('what cannot be served is refused in words, and never reaches the file system', async () => {
   const secret = join(folder, 'data/images/test-00000.png');
   const showing = (url: string) => ({ ...asked(), messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }, { type: 'text', text: 'x' }] }] }); // prettier-ignore
-  for (const url of [secret, `file://${secret}`, 'data:text/plain,x', 'data:image/png;base64,', 'http://localhost/a.png']) {
+  for (const url of [
+    secret,
+    `file://${secret}`,
+    'data:text/plain,x',
+    'data:image/png;base64,',
+    'http://localhost/a.png',
+  ]) {
     expect(await post(showing(url))).toMatchObject({ status: 400, body: { error: { type: 'invalid_request_error' } } });
   }
   const faults: [unknown, number][] = [
@@ -175,7 +192,11 @@ test('what cannot be served is refused in words, and never reaches the file syst
   ]; // prettier-ignore
   for (const [body, status] of faults) {
     const said = await post(body);
-    expect([status, typeof said.body.error.message, said.body.error.type]).toEqual([said.status, 'string', expect.any(String)]);
+    expect([status, typeof said.body.error.message, said.body.error.type]).toEqual([
+      said.status,
+      'string',
+      expect.any(String),
+    ]);
   }
   expect((await post(asked(), { origin: 'http://elsewhere.example' })).status).toBe(403);
   expect((await fetch(`${server.url}/nothing`)).status).toBe(404);
@@ -205,7 +226,8 @@ test('health is told at once while it answers, and who waits too long in too lon
 test('SIGTERM: what was begun is finished, and no more is taken', async () => {
   const mortal = await start();
   const begun = post({ ...asked(), temperature: 2, max_tokens: 300, n: 8 }, {}, mortal.url);
-  while (((await (await fetch(mortal.url.replace('/v1', '/health'))).json()) as { busy: number }).busy === 0) await setTimeout(5);
+  while (((await (await fetch(mortal.url.replace('/v1', '/health'))).json()) as { busy: number }).busy === 0)
+    await setTimeout(5);
   const before = performance.now();
   mortal.child.kill('SIGTERM');
   expect((await begun).status).toBe(200);
@@ -232,7 +254,10 @@ except openai.NotFoundError as error:
     status = error.status_code
 print(json.dumps([message.content, content, message.boxes, message.reasoning_content, parts[-1].usage.total_tokens == whole.usage.total_tokens, status]))
 `;
-    const { stdout, stderr } = spawnSync(python, ['-c', program, server.url], { input: JSON.stringify(asked()), encoding: 'utf8' });
+    const { stdout, stderr } = spawnSync(python, ['-c', program, server.url], {
+      input: JSON.stringify(asked()),
+      encoding: 'utf8',
+    });
     expect(stderr).toBe('');
     const [content, streamed, boxes, reasoning, isCounted, status] = JSON.parse(stdout) as unknown[];
     expect(content).toMatch(/^\[/);

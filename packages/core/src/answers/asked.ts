@@ -34,7 +34,13 @@ const MAX_LINE = 64 << 20;
 const LISTED = 20;
 
 /** @throws UserError that names what is missing, or the lines that cannot be used */
-export async function askedRows({ images = [], folder, data, problem, allowOutside }: AskedSource): Promise<AskedRow[]> {
+export async function askedRows({
+  images = [],
+  folder,
+  data,
+  problem,
+  allowOutside,
+}: AskedSource): Promise<AskedRow[]> {
   if (data !== undefined) return await rowsOf(data, problem, allowOutside ?? false);
   if (problem === undefined || problem.trim() === '') {
     throw new UserError('what is to be asked of the pictures?', { remedy: 'Name it: --problem "the red car"' });
@@ -50,7 +56,10 @@ function picturesOf(folder: string): string[] {
       .sort();
     if (names.length > 0) return names.map((name) => path.join(folder, name));
   } catch (error) {
-    throw fileError(error, { where: folder, remedy: '--images names a folder with pictures; --image names one picture.' });
+    throw fileError(error, {
+      where: folder,
+      remedy: '--images names a folder with pictures; --image names one picture.',
+    });
   }
   throw new UserError('holds no pictures', { where: folder, remedy: 'PNG, JPEG, WebP, GIF, TIFF and AVIF are read.' });
 }

@@ -25,7 +25,12 @@ export interface Opened {
 export type Response = { readonly text: string } | { readonly ids: readonly number[] };
 
 export type Request =
-  | { readonly id: number; readonly kind: 'ask'; readonly input: PromptInput; readonly options: Omit<AskOptions, 'signal'> }
+  | {
+      readonly id: number;
+      readonly kind: 'ask';
+      readonly input: PromptInput;
+      readonly options: Omit<AskOptions, 'signal'>;
+    }
   | { readonly id: number; readonly kind: 'score'; readonly input: PromptInput; readonly response: Response }
   /** How the tokens read that an answer is made of. */
   | { readonly id: number; readonly kind: 'spell'; readonly tokens: readonly number[] }
@@ -52,5 +57,7 @@ export function failureOf(error: unknown): Failure {
 }
 
 export function errorOf({ isUsers, reason, stack, ...details }: Failure): Error {
-  return isUsers ? new UserError(reason, details) : Object.assign(new Error(reason), stack === undefined ? {} : { stack });
+  return isUsers
+    ? new UserError(reason, details)
+    : Object.assign(new Error(reason), stack === undefined ? {} : { stack });
 }

@@ -73,7 +73,16 @@ class Members implements Turn {
   readonly #eosIds: readonly number[];
 
   constructor(waiting: Waiting, { encoder }: Policy, vocabulary: () => Vocabulary) {
-    const { schema, signal: _, n = 1, stops = [], seed = 0, others = 0, maxNewTokens = LONGEST, ...sampling } = waiting.options;
+    const {
+      schema,
+      signal: _,
+      n = 1,
+      stops = [],
+      seed = 0,
+      others = 0,
+      maxNewTokens = LONGEST,
+      ...sampling
+    } = waiting.options;
     this.sampling = samplingOf(sampling);
     [this.seed, this.maxNewTokens, this.others] = [seed, maxNewTokens, others];
     this.#waiting = waiting;
@@ -153,11 +162,13 @@ export class AnswerQueue {
         remedy: 'Shorten the conversation, or show fewer or smaller images.',
       });
     }
-    return await new Promise((resolve, reject) => {
-      this.#waiting.push({ prompt, options, onPiece, resolve, reject });
-      signal?.addEventListener('abort', () => this.#forget(signal), { once: true });
-      void this.#work();
-    });
+    signal?.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<Answered>();
+    this.#waiting.push({ prompt, options, onPiece, resolve, reject });
+    const forget = (): void => this.#forget(signal!);
+    signal?.addEventListener('abort', forget);
+    void this.#work();
+    return await promise.finally(() => signal?.removeEventListener('abort', forget));
   }
 
   /** Does what needs the model for itself, between two batches. */

@@ -25,7 +25,9 @@ async function serve(policy: Policy, queue: AnswerQueue, request: Exclude<Reques
       say({ kind: 'done', id, result: await queue.alone(() => score(policy, request.input, request.response)) });
     } else {
       const asked = { ...request.options, signal: controller.signal };
-      const result = await queue.ask(request.input, asked, (member, piece) => say({ kind: 'piece', id, member, piece }));
+      const result = await queue.ask(request.input, asked, (member, piece) =>
+        say({ kind: 'piece', id, member, piece }),
+      );
       say({ kind: 'done', id, result });
     }
   } catch (error) {

@@ -3,7 +3,9 @@ import { expect, test } from 'vitest';
 import { Utterance } from './utterance.ts';
 
 const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 0, maxLength: 30 });
-const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 4 }), { maxLength: 3 });
+const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 4 }), {
+  maxLength: 3,
+});
 
 test('an answer ends before the first stop string, and nothing is shown that is taken back', () => {
   fc.assert(

@@ -19,7 +19,11 @@ export class Utterance {
   /** A stop string was said; the text ends before it. */
   isStopped = false;
 
-  constructor(decode: (tokens: readonly number[]) => string, stops: readonly string[], onPiece: (piece: Piece) => void) {
+  constructor(
+    decode: (tokens: readonly number[]) => string,
+    stops: readonly string[],
+    onPiece: (piece: Piece) => void,
+  ) {
     [this.#stops, this.#onPiece] = [stops, onPiece];
     this.#stream = new TextStream(decode);
   }

@@ -34,8 +34,9 @@ function said(schema: AnswerSchema, most: number, pick: (count: number) => numbe
 /** Whether a value is of a schema, by other means. */
 function holds(value: unknown, schema: AnswerSchema): boolean {
   if (schema.type === 'string') return typeof value === 'string' && (schema.enum?.includes(value) ?? true);
-  if (schema.type === 'integer') return Number.isInteger(value);
-  if (schema.type === 'number') return Number.isFinite(value);
+  if (schema.type === 'integer' || schema.type === 'number') {
+    return Number.isFinite(value) && (schema.type === 'number' || Number.isInteger(value));
+  }
   if (schema.type === 'array') {
     if (!Array.isArray(value)) return false;
     const { minItems = 0, maxItems = Infinity } = schema;
@@ -48,7 +49,10 @@ function holds(value: unknown, schema: AnswerSchema): boolean {
   );
 }
 
-const box = { type: 'object', properties: { bbox_2d: { type: 'array', items: { type: 'integer' }, minItems: 4, maxItems: 4 } } };
+const box = {
+  type: 'object',
+  properties: { bbox_2d: { type: 'array', items: { type: 'integer' }, minItems: 4, maxItems: 4 } },
+};
 const schemas: readonly [string, AnswerSchema][] = [
   ['boxes', schemaOf('grounding', { points: false })],
   ['boxes and points', schemaOf('grounding', { points: true })],

@@ -23,7 +23,7 @@ export function narrowed(asked: unknown, own: AnswerSchema, where = 'schema'): A
     throw new UserError(reason, { where, remedy: `The task's answers are of this form: ${JSON.stringify(own)}` });
   };
   if (typeof asked !== 'object' || asked === null || Array.isArray(asked)) return fail('is no JSON schema');
-  const given = Object.fromEntries(Object.entries(asked).filter(([key]) => !REMARKS.includes(key)));
+  const given: Given = Object.fromEntries(Object.entries(asked).filter(([key]) => !REMARKS.includes(key)));
   const type = given['type'] ?? (own.type === 'string' && ('enum' in given || 'const' in given) ? 'string' : undefined);
   if (type !== own.type && !(type === 'integer' && own.type === 'number')) {
     return fail(`asks for ${type === undefined ? 'no type' : JSON.stringify(type)}, the task answers with ${own.type}`);
@@ -39,7 +39,9 @@ export function narrowed(asked: unknown, own: AnswerSchema, where = 'schema'): A
     return fail('enum is a list of texts without < and >');
   }
   const foreign = (values as string[]).find((value) => own.enum && !own.enum.includes(value));
-  return foreign === undefined ? { type: 'string', enum: values as string[] } : fail(`the task never says "${foreign}"`);
+  return foreign === undefined
+    ? { type: 'string', enum: values as string[] }
+    : fail(`the task never says "${foreign}"`);
 }
 
 type Given = Readonly<Record<string, unknown>>;
@@ -50,12 +52,12 @@ const isWord = (value: unknown): boolean => typeof value === 'string' && value.t
 function narrowedList(given: Given, own: AnswerSchema & { type: 'array' }, where: string, fail: Fail): AnswerSchema {
   const { items, minItems = own.minItems ?? 0, maxItems = own.maxItems ?? Infinity } = given;
   if (items === undefined) return fail('items is missing');
-  if (!isCount(minItems) || !(maxItems === Infinity || isCount(maxItems)) || minItems > (maxItems as number)) {
+  if (!isCount(minItems) || !(maxItems === Infinity || isCount(maxItems)) || Number(minItems) > Number(maxItems)) {
     return fail('minItems and maxItems are whole numbers, the second not smaller');
   }
   const [least, most] = [own.minItems ?? 0, own.maxItems ?? Infinity];
   if (minItems < least || minItems > most) return fail(`the task's lists have ${least} items or more, ${most} at most`);
-  const ending = Math.min(maxItems as number, most);
+  const ending = Math.min(Number(maxItems), most);
   return {
     ...{ type: 'array', items: narrowed(items, own.items, `${where}.items`), minItems },
     ...(ending < Infinity && { maxItems: ending }),
@@ -71,7 +73,7 @@ function narrowedObject(given: Given, own: AnswerSchema & { type: 'object' }, wh
   if (!Array.isArray(required)) return fail('required is a list of names');
   const asked = properties as Given;
   const foreign = [...Object.keys(asked), ...(required as unknown[])].find((name) => !Object.hasOwn(own.properties, String(name))); // prettier-ignore
-  if (foreign !== undefined) return fail(`the task's answers have no "${String(foreign)}"`);
+  if (foreign !== undefined) return fail(`the task's answers have no ${JSON.stringify(foreign)}`);
   const missing = own.required.find((name) => !Object.hasOwn(asked, name));
   if (missing !== undefined) return fail(`the task's answers have "${missing}"`);
   const names = Object.keys(own.properties).filter((name) => Object.hasOwn(asked, name));

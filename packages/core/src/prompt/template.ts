@@ -23,7 +23,9 @@ export interface VideoPart {
 export type ImageSource = string | Uint8Array;
 
 export type Part =
-  { readonly type: 'text'; readonly text: string } | { readonly type: 'image'; readonly image: ImageSource } | VideoPart;
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'image'; readonly image: ImageSource }
+  | VideoPart;
 
 /** A turn of a conversation, in Hugging Face's form. */
 export interface Message {

@@ -4,7 +4,15 @@ import { UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import { decodeBytes, decodeImage, IMAGE_LIMITS, requireImage, type Decoded, type ImageLimits, type Pixels } from './decode.ts';
+import {
+  decodeBytes,
+  decodeImage,
+  IMAGE_LIMITS,
+  requireImage,
+  type Decoded,
+  type ImageLimits,
+  type Pixels,
+} from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
 import { smartResize } from './resize.ts';
 import type { ImageSource, Message, VideoPart } from './template.ts';

@@ -181,7 +181,10 @@ export class Experiment {
   }
 
   /** The user turn of a question that is in no dataset: that of the task of samples which name none. */
-  userTurn(problem: string, { task: named, prompt: own }: { readonly task?: string; readonly prompt?: string } = {}): string {
+  userTurn(
+    problem: string,
+    { task: named, prompt: own }: { readonly task?: string; readonly prompt?: string } = {},
+  ): string {
     const { prompt, templates, task: usual } = this.settings;
     const task = this.taskOf(named);
     return fillTemplate(prompt ?? own ?? templates?.[named ?? usual] ?? task.template, task.variables(problem));

@@ -8,7 +8,9 @@ import { downloads, printJson, PROGRAM } from './output.ts';
 type GenerateOptions = PromptOptions & SamplingOptions & ComputeOptions & JsonOption;
 
 export function defineGenerate(program: Command): void {
-  const command = program.command('generate').description('answer a prompt as it is typed, raw; predict asks as the model was trained');
+  const command = program
+    .command('generate')
+    .description('answer a prompt as it is typed, raw; predict asks as the model was trained');
   withJson(withCompute(withSampling(withPrompt(command), 512), true)).action(async (options: GenerateOptions) => {
     const input = await promptInput(options, command);
     const { generate, loadPolicy } = await import('@visurf/core');

@@ -19,6 +19,7 @@ import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
 import { definePredict } from './predict.ts';
+import { definePublish } from './publish.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
 import { defineServe } from './serve.ts';
@@ -68,5 +69,6 @@ function createProgram(): Command {
   defineServe(program);
   defineMerge(program);
   defineExport(program);
+  definePublish(program);
   return program;
 }

@@ -35,7 +35,12 @@ export function defineServe(program: Command): void {
     .option('--name <name>', 'of the model, for clients (default: that of its directory)')
     .option('--batch <n>', 'answers that are given at once', wholeNumber(1), 16)
     .option('--queue <n>', 'requests that wait or are answered; more are told to come later', wholeNumber(1), 64)
-    .option('--timeout <seconds>', 'for one answer', number('a number above 0', (value) => value > 0), 600)
+    .option(
+      '--timeout <seconds>',
+      'for one answer',
+      number('a number above 0', (value) => value > 0),
+      600,
+    )
     .option('--max-body <MB>', 'size of a request', wholeNumber(1), 32)
     .option('--max-images <n>', 'of a request', wholeNumber(0), 8)
     .option('--max-tokens <n>', 'of an answer', wholeNumber(1), 4096)
@@ -65,7 +70,7 @@ async function serve(options: ServeOptions): Promise<void> {
     ...(await measureOf(options)),
     ...{ revision, adapter, base, device, precision, atOnce: batch, onProgress: (each) => progress.download(each) },
   });
-  using policy = opened.policy;
+  using _policy = opened.policy;
   opened.origins.forEach((line) => progress.message(line));
   const token = options.token ?? (LOCAL.test(host) ? undefined : randomBytes(16).toString('hex'));
   const stopping = new AbortController();
@@ -74,8 +79,8 @@ async function serve(options: ServeOptions): Promise<void> {
     limits: { ...options, maxBody: options.maxBody * 2 ** 20, allowHttpImages: options.allowHttpImages ?? false },
     onError: (error) => console.error(error),
   });
-  const server = await listen(app, port, host).catch((error: Error) => {
-    throw new UserError(`cannot listen: ${error.message}`, { where: `${host}:${port}`, remedy: 'Choose another --port or --host.' }); // prettier-ignore
+  const server = await listen(app, port, host).catch((error: unknown) => {
+    throw new UserError(`cannot listen: ${error instanceof Error ? error.message : String(error)}`, { where: `${host}:${port}`, remedy: 'Choose another --port or --host.' }); // prettier-ignore
   });
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${server.port}/v1`;
   if (json) printJson({ url, model: namesOf(options)[0], ...(token !== undefined && { token }) });
@@ -86,7 +91,6 @@ async function serve(options: ServeOptions): Promise<void> {
   console.error(`\n${app.busy()} requests are being finished; Ctrl-C again stops at once`);
   await server.stop(() => stopping.abort(new Error('the server is stopping')));
   if (signal === 'SIGINT') process.exitCode = INTERRUPTED;
-  void policy;
 }
 
 /** What clients know it by: its name, and what was typed. */

@@ -73,7 +73,8 @@ export function makeApp(options: AppOptions): App {
     return c.json(models[0]!);
   });
 
-  const tooLarge = (c: Context): Response => refused(c, new Refusal(413, `a request has ${limits.maxBody} bytes at most`));
+  const tooLarge = (c: Context): Response =>
+    refused(c, new Refusal(413, `a request has ${limits.maxBody} bytes at most`));
   app.post('/v1/chat/completions', bodyLimit({ maxSize: limits.maxBody, onError: tooLarge }), async (c) => {
     if (busy >= queue) {
       c.header('retry-after', '1');

@@ -63,7 +63,8 @@ export class ChatService {
     if (!names.includes(asked.model)) throw new Refusal(404, `there is no model ${asked.model}: ${names[0]}`, 'model');
     const parts = asked.messages.flatMap(({ content }) => (typeof content === 'string' ? [] : content));
     const images = parts.filter(({ type }) => type === 'image_url').length;
-    if (images > limits.maxImages) throw new Refusal(400, `${images} images are more than ${limits.maxImages}`, 'messages');
+    if (images > limits.maxImages)
+      throw new Refusal(400, `${images} images are more than ${limits.maxImages}`, 'messages');
     const last = asked.messages.at(-1)!;
     if (last.role !== 'user') throw new Refusal(400, 'the last message must be of the user', 'messages');
     const messages = await Promise.all(asked.messages.map((each) => this.#message(each)));
@@ -155,7 +156,10 @@ export class ChatService {
       content.map(async (part) =>
         part.type === 'text'
           ? part
-          : { type: 'image' as const, image: await imageOf(part.image_url.url, limits.allowHttpImages, limits.maxBody) },
+          : {
+              type: 'image' as const,
+              image: await imageOf(part.image_url.url, limits.allowHttpImages, limits.maxBody),
+            },
       ),
     );
     const texts = parts.flatMap((part) => (part.type === 'text' ? [part.text] : []));
