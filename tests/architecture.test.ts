@@ -38,7 +38,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['train.ts'],
   ['compare'],
   ['compare.ts'],
-  ['index.ts', 'internals.ts'],
+  ['index.ts', 'internals.ts', 'setup.ts'],
 ];
 const PARTS = LAYERS.flat();
 

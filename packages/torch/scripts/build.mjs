@@ -127,6 +127,13 @@ function packageJson(name) {
 }
 
 try {
+  if (Number(process.versions.node.split('.')[0]) < 24) {
+    throw new SetupError(
+      'looking at Node.js',
+      `version 24 or newer is needed, this is ${process.versions.node}`,
+      'install it: https://nodejs.org',
+    );
+  }
   const fresh = isFresh();
   if (process.argv.includes('--check')) process.exitCode = fresh ? 0 : 1;
   else if (!fresh || process.argv.includes('--force')) await buildAddon();

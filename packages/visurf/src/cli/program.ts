@@ -23,6 +23,7 @@ import { definePublish } from './publish.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
 import { defineServe } from './serve.ts';
+import { defineSetup } from './setup.ts';
 import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
@@ -55,6 +56,7 @@ function createProgram(): Command {
     .showHelpAfterError('(--help shows the options and an example)');
   defineDemo(program);
   defineDoctor(program);
+  defineSetup(program);
   defineData(program);
   defineReward(program);
   definePlan(program);
