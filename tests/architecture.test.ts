@@ -36,6 +36,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['predictions.ts'],
   ['training'],
   ['train.ts'],
+  ['apart.ts'],
+  ['apart-thread.ts'],
   ['compare'],
   ['compare.ts'],
   ['index.ts', 'internals.ts', 'setup.ts'],

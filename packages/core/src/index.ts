@@ -52,7 +52,7 @@ export {
 } from './benchmark.ts';
 export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
 export { benchmarkNames } from './benchmarks/registry.ts';
-export { train, type TrainOptions } from './train.ts';
+export { train, type TrainOptions } from './apart.ts';
 export type { TrainEvent, TrainResult } from './training/types.ts';
 export type { ProfileOptions, ProfileSummary } from './run/profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
