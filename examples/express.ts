@@ -13,9 +13,11 @@ const app = express();
 app.get('/health', (_, response) => void response.json({ status: 'ok' }));
 
 app.post('/boxes', express.raw({ type: 'image/*', limit: '20mb' }), async (request, response) => {
+  const { problem } = request.query;
+  if (typeof problem !== 'string') return void response.status(400).json({ error: '?problem=... is missing' });
   try {
     const { boxes } = await predict(policy, {
-      problem: String(request.query['problem']),
+      problem,
       images: [request.body as Buffer],
     });
     response.json({ boxes });

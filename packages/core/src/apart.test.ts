@@ -40,7 +40,9 @@ test('a training in a thread is the same training, can be stopped, and leaves th
   expect(waits.sort((a, b) => a - b)[Math.floor(waits.length * 0.9)]).toBeLessThan(50);
 
   const stop = new AbortController();
-  const onEvent = ({ kind }: TrainEvent): void => void (kind === 'step' && stop.abort());
+  const onEvent = ({ kind }: TrainEvent): void => {
+    if (kind === 'step') stop.abort();
+  };
   const { interrupted, steps } = await train(config('stopped', 500), { worker: true, signal: stop.signal, onEvent });
   expect([interrupted, steps < 500]).toEqual([true, true]);
   await expect(train(config('here', 3), { worker: true })).rejects.toMatchObject({ name: 'UserError' });

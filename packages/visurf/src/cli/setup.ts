@@ -16,5 +16,5 @@ export function defineSetup(program: Command): void {
     if (status !== 0) process.exitCode = 2;
     else console.error('libtorch and the addon are there; visurf doctor says more');
   });
-  example(command, 'visurf setup', 'LIBTORCH=/opt/libtorch visurf setup');
+  example(command, 'visurf setup', 'LIBTORCH=~/libtorch visurf setup');
 }
