@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { PromptInput } from '@visurf/core';
+import type { Config, PromptInput } from '@visurf/core';
 
 export interface JsonOption {
   readonly json?: true;
@@ -11,7 +11,7 @@ export interface JsonOption {
 
 export interface ComputeOptions {
   readonly device: string;
-  readonly precision: 'float32' | 'bfloat16';
+  readonly precision: Config['precision'];
 }
 
 /** Where the parts of a model come from. */
@@ -39,9 +39,10 @@ export function withJson(command: Command): Command {
 /** `--device` and `--precision`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
   const device = deviceOption();
-  const precision = new Option('--precision <type>', 'of products; weights are float32').choices([
+  const precision = new Option('--precision <type>', 'of products; weights are float32, or float64 with it').choices([
     'float32',
     'bfloat16',
+    'float64',
   ]);
   return command
     .addOption(defaults ? device.default('cpu') : device)
