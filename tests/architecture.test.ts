@@ -10,7 +10,7 @@ import type { Import } from './sources.ts';
 const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
   'packages/torch': { name: '@visurf/torch', mayImport: [] },
   'packages/core': { name: '@visurf/core', mayImport: ['@visurf/torch'] },
-  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini'] },
+  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini', '@visurf/mini-grounding'] },
   'recipes/mini-grounding': { name: '@visurf/mini-grounding', mayImport: ['@visurf/core', '@visurf/torch'] },
   'recipes/cells': {
     name: '@visurf/cells',
@@ -29,19 +29,23 @@ const LAYERS: readonly (readonly string[])[] = [
   ['disk', 'model', 'objective', 'tasks'],
   ['families', 'hub', 'reward', 'rollout', 'schedule'],
   ['label', 'prompt'],
-  ['data', 'masks', 'report'],
+  ['constrain', 'data', 'masks', 'report'],
   ['benchmarks', 'plugins'],
   ['config'],
   ['device.ts', 'plan', 'question', 'update'],
   ['eval', 'export', 'run'],
   ['policy.ts'],
-  ['about.ts', 'check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
-  ['benchmark.ts', 'evaluate.ts', 'forms.ts', 'memory.ts'],
+  ['answers'],
+  ['about.ts', 'card.ts', 'check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
+  ['benchmark.ts', 'evaluate.ts', 'forms.ts', 'memory.ts', 'predict.ts', 'publish.ts'],
+  ['predictions.ts'],
   ['training'],
   ['train.ts'],
+  ['apart.ts'],
+  ['apart-thread.ts'],
   ['compare'],
   ['compare.ts'],
-  ['index.ts', 'internals.ts'],
+  ['index.ts', 'internals.ts', 'setup.ts'],
 ];
 const PARTS = LAYERS.flat();
 

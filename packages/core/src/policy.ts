@@ -94,7 +94,8 @@ export class Policy {
    */
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const { tokenizer } = this.encoder;
-    const forbiddenIds = options.temperature === 0 ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
+    const forbiddenIds =
+      options.temperature === 0 && !options.turns ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
     const groups = await respond(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }
@@ -169,20 +170,7 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
 }
 
 /**
- * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
- * `owner/name` on the hub, which is downloaded once.
- * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
- * @example
- * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
- */
-export async function loadPolicy(model: string, options: PolicyOptions & ModelSource = {}): Promise<Policy> {
-  const device = resolveDevice(options.device ?? 'cpu');
-  const { base, adapter } = await locateModel(model, options);
-  return loadLocalPolicy(base, { ...options, adapter, device });
-}
-
-/**
- * `loadPolicy` for a directory whose base model, where it is an adapter, is a directory, too.
+ * A checkpoint in a directory; where it is an adapter, its base model is a directory, too.
  * @throws UserError when a file or a tensor is missing or does not fit.
  */
 export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {

@@ -88,7 +88,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onWarning: warn,
   });
   const limits = promptSettings([adapter, base], asked.data);
-  const experiment = data.experiment.withPrompts(limits);
+  const experiment = data.experiment.withPrompts(limits).withTemplates(data.samples);
   const config = experiment.resolve(asked, data.samples.length);
   checkParadigm(config);
   const facts = {

@@ -152,6 +152,13 @@ function packageJson(name) {
 }
 
 try {
+  if (Number(process.versions.node.split('.')[0]) < 24) {
+    throw new SetupError(
+      'looking at Node.js',
+      `version 24 or newer is needed, this is ${process.versions.node}`,
+      'install it: https://nodejs.org',
+    );
+  }
   const fresh = isFresh();
   const isForced = process.argv.includes('--force');
   if (process.argv.includes('--check')) process.exitCode = fresh && hasSignals() ? 0 : 1;

@@ -80,7 +80,7 @@ export async function fromHub<T>(
     });
   }
   if (cached !== undefined && known === revision) return cached;
-  const hubUrl = (options.endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '');
+  const hubUrl = hubUrlOf(options);
   const accessToken = tokenOf(options);
   const asked: Asked = { kind, id, revision, hubUrl, hasToken: accessToken !== undefined };
   try {
@@ -97,7 +97,11 @@ export async function fromHub<T>(
   }
 }
 
-function tokenOf({ token }: HubOptions): string | undefined {
+export const hubUrlOf = ({ endpoint }: Pick<HubOptions, 'endpoint'>): string =>
+  (endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '');
+
+/** @throws UserError for what is no token */
+export function tokenOf({ token }: Pick<HubOptions, 'token'>): string | undefined {
   const login = path.join(homeOf(), 'token');
   const found = token ?? process.env.HF_TOKEN ?? (existsSync(login) ? readFileSync(login, 'utf8') : undefined);
   const trimmed = found?.trim();

@@ -23,7 +23,7 @@ import {
 import { placeVisuals } from './places.ts';
 import { promptPositions, sequencePositions, type Positions } from './positions.ts';
 import { frameOf, type Coordinates } from './resize.ts';
-import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
+import { ChatTemplate, messagesSchema, type ImageSource, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
 import { timesOf, withTimes } from './timed.ts';
 import { VisualReader, type StillImage, type Video } from './visuals.ts';
@@ -44,9 +44,9 @@ export interface EncoderOptions {
   readonly stretchedTo?: number | undefined;
 }
 
-interface QuestionInput {
+interface Asked<Image> {
   readonly problem: string;
-  readonly images: readonly string[];
+  readonly images: readonly Image[];
   readonly videos?: readonly Clip[] | undefined;
   readonly system?: string | undefined;
   /** Images and videos stand where the problem has `<image>` and `<video>`, as datasets write it; otherwise that is text. */
@@ -54,7 +54,7 @@ interface QuestionInput {
 }
 
 /** A conversation, or a question: images first, then the text. Image paths are absolute or relative to the process. */
-export type PromptInput = { readonly messages: readonly Message[] } | QuestionInput;
+export type PromptInput = { readonly messages: readonly Message[] } | Asked<ImageSource>;
 
 const familyFile = z.looseObject({ model_type: z.unknown().optional() });
 
@@ -169,7 +169,7 @@ export class PromptEncoder {
   }
 
   /** Decodes images that will be asked for, beside what else is done. */
-  prefetch(samples: readonly Pick<QuestionInput, 'images' | 'videos'>[]): void {
+  prefetch(samples: readonly Pick<Asked<string>, 'images' | 'videos'>[]): void {
     void this.#visuals.prefetch(samples);
   }
 
@@ -235,7 +235,7 @@ export class PromptEncoder {
    * @returns the frames of the images
    * @throws UserError as `encode` does, but for images that cannot be used
    */
-  measure(input: QuestionInput, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
+  measure(input: Asked<string>, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
     const { sight, options, model, family } = this.#parts;
     const messages = conversation(input, where);
     const { rendered, pieces } = this.#render(messages);
@@ -470,13 +470,13 @@ function deepest(issue: z.core.$ZodIssue): Issue {
 }
 
 function located(part: Part, locate: (name: string) => string): Part {
-  if (part.type === 'image') return { ...part, image: locate(part.image) };
+  if (part.type === 'image' && typeof part.image === 'string') return { ...part, image: locate(part.image) };
   if (part.type === 'video') return { ...part, video: part.video.map(locate) };
   return part;
 }
 
 function conversation(
-  { problem, images, videos = [], system, places }: QuestionInput,
+  { problem, images, videos = [], system, places }: Asked<ImageSource>,
   where: string | undefined,
 ): Message[] {
   const shown = [

@@ -1,7 +1,7 @@
 /** Where the images and videos of a question stand: at its `<image>` and `<video>`, or before the text where it has none. */
 import { UserError } from '../errors.ts';
 import type { Clip } from '../types.ts';
-import type { Part } from './template.ts';
+import type { ImageSource, Part } from './template.ts';
 
 const PLACES = { image: '<image>', video: '<video>' } as const;
 const PLACE = /(<image>|<video>)/;
@@ -35,7 +35,7 @@ export function withoutLeadingPlaces(text: string): string {
  */
 export function placeVisuals(
   text: string,
-  images: readonly string[],
+  images: readonly ImageSource[],
   videos: readonly Clip[] = [],
   where?: string,
 ): Part[] {

@@ -1,16 +1,18 @@
 /** Images and videos of a conversation: decoded, resized, cut into patches, in the order in which they appear. */
+import { createHash } from 'node:crypto';
 import { invariant, UserError } from '../errors.ts';
+import type { ImageProcessor, Pixels, Size } from '../model/images.ts';
 import type { Clip, Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import type { ImageProcessor, Pixels, Size } from '../model/images.ts';
-import { decodeImage, IMAGE_LIMITS, type ImageLimits } from './decode.ts';
+import { decodeBytes, decodeImage, IMAGE_LIMITS, requireImage, type Decoded, type ImageLimits } from './decode.ts';
 import { patchProcessor, videoGridOf, writeVideoPatches, type ImageSettings } from './image.ts';
 import { smartResize, videoSize } from './resize.ts';
-import type { Message, VideoPart } from './template.ts';
+import type { ImageSource, Message, VideoPart } from './template.ts';
 
 export interface StillImage {
   readonly kind: 'image';
+  /** Its path, or what stands for the bytes that it was given as. */
   readonly file: string;
   readonly grid: Grid;
   readonly tokens: number;
@@ -99,8 +101,9 @@ export class VisualReader {
     return { values, shape };
   }
 
-  async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#reading));
+  async #readImage(source: ImageSource): Promise<StillImage> {
+    const file = typeof source === 'string' ? source : nameOf(source);
+    const image = await this.#cache.get(file, () => prepare(source, this.#images, this.#reading));
     const { grid, tokens, text } = image.shown;
     return { kind: 'image', file, image, grid, tokens, text };
   }
@@ -162,10 +165,22 @@ function requireOneSize(size: Size, first: Size, file: string): void {
   );
 }
 
+const nameOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+/** Where an image that was given as bytes is at fault. */
+const GIVEN = 'the image';
+
+async function decode(source: ImageSource, limits: ImageLimits): Promise<Decoded> {
+  if (typeof source === 'string') return await decodeImage(source, limits);
+  const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
+  requireImage(bytes, GIVEN, limits);
+  return await decodeBytes(bytes, GIVEN, limits);
+}
+
 type Resizing = Pick<ImageProcessor, 'shown' | 'prepare'>;
 
-async function prepare(file: string, images: Resizing, { limits, side }: Reading): Promise<PreparedImage> {
-  const decoded = await decodeImage(file, limits);
+async function prepare(source: ImageSource, images: Resizing, { limits, side }: Reading): Promise<PreparedImage> {
+  const decoded = await decode(source, limits);
   const seen = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
   const size = side === undefined ? decoded.full : seen;
   const { width: originalWidth, height: originalHeight } = decoded.full;

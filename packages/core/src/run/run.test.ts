@@ -39,7 +39,14 @@ test('a run keeps the last checkpoints and the best one', async () => {
   expect(readdirSync(path.join(directory, 'checkpoints')).sort()).toEqual(['000002', '000003', '000004']);
   expect(path.basename(realpathSync(path.join(directory, 'best')))).toBe('000002');
   expect(run.best).toEqual({ step: 2, metric: 'gIoU', value: 5 });
-  expect(readdirSync(directory).sort()).toEqual(['best', 'checkpoints', 'config.yaml', 'events.jsonl', 'groups']);
+  expect(readdirSync(directory).sort()).toEqual([
+    'best',
+    'checkpoints',
+    'config.yaml',
+    'events.jsonl',
+    'groups',
+    'last',
+  ]);
   const [start] = readEvents(path.join(directory, 'events.jsonl'));
   expect(start).toMatchObject({ type: 'start', step: 0, environment: { libtorch: '2.13' } });
 });

@@ -17,8 +17,12 @@ import { defineGenerate } from './generate.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
+import { definePredict } from './predict.ts';
+import { definePublish } from './publish.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
+import { defineServe } from './serve.ts';
+import { defineSetup } from './setup.ts';
 import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
@@ -50,17 +54,21 @@ export function createProgram(): Command {
     .showHelpAfterError('(--help shows the options and an example)');
   defineDemo(program);
   defineDoctor(program);
+  defineSetup(program);
   defineData(program);
   defineReward(program);
   definePlan(program);
   defineTrain(program);
   defineEval(program);
+  definePredict(program);
   defineCompare(program);
   defineInspect(program);
   defineScore(program);
   defineGenerate(program);
   defineChat(program);
+  defineServe(program);
   defineMerge(program);
   defineExport(program);
+  definePublish(program);
   return program;
 }
