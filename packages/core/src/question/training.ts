@@ -41,8 +41,8 @@ interface DataFiles {
 }
 
 /** The files that decide what a training asks: those that it learns from, and the one that it evaluates on. */
-export function dataOf({ data, eval: { every, limit } }: Config): DataFiles {
-  const held = every > 0 && shareOf(data.validation) === undefined ? data.validation : undefined;
+export function dataOf({ data, eval: { limit } }: Config): DataFiles {
+  const held = shareOf(data.validation) === undefined ? data.validation : undefined;
   return { learned: trainingSets(data.train), held: held === undefined ? [] : [{ file: held, limit }] };
 }
 

@@ -26,6 +26,8 @@ export interface RespondOptions extends Sampling {
   readonly promptIds: readonly number[];
   /** Sees every token of the first rollout as it is chosen. */
   readonly onToken?: (token: number) => void;
+  /** Hears, as often as the event loop turns, how many responses have ended, of how many. */
+  readonly onEnded?: ((ended: number, all: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -306,6 +308,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
         at++;
         // Whoever watches an answer may want to stop it at any token.
         if (options.onToken || at % yieldEvery === 0) {
+          options.onEnded?.(all.filter(({ done }) => done).length, all.length);
           await setImmediate();
           signal?.throwIfAborted();
         }

@@ -138,6 +138,8 @@ export interface DropoutKey {
 export interface UpdateKey extends DropoutKey {
   /** When aborted before the weights have moved, nothing of the update happens. */
   readonly signal?: AbortSignal | undefined;
+  /** Hears of micro-batches that are done, of how many. */
+  readonly onMicro?: ((done: number, all: number) => void) | undefined;
 }
 
 /** 32 bits for each micro-batch. */
@@ -192,7 +194,8 @@ export async function updatePolicy(
   try {
     for (let update = 0; update < updatesPerBatch; update++) {
       optimizer.zeroGrad();
-      const turned = async (): Promise<void> => {
+      const turned = async (done: number): Promise<void> => {
+        key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length);
         await setImmediate();
         if (update > 0 || !key.signal?.aborted) return;
         optimizer.zeroGrad();
@@ -249,7 +252,7 @@ async function forwardBackward(
   micros: readonly (readonly Work[])[],
   { frozenOld, recomputed }: { readonly frozenOld: boolean; readonly recomputed: boolean },
   dropout: (micro: number) => number,
-  turned: () => Promise<void>,
+  turned: (done: number) => Promise<void>,
 ): Promise<Pass> {
   let sum = noPass;
   for (const [i, micro] of micros.entries()) {
@@ -259,7 +262,7 @@ async function forwardBackward(
         deterministic(() => accumulateGradient(model, micro, frozenOld, recomputed)),
       ),
     );
-    await turned();
+    await turned(i + 1);
   }
   return sum;
 }

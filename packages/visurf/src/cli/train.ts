@@ -2,6 +2,7 @@ import { basename, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
@@ -17,11 +18,11 @@ interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
 }
 
 export function defineTrain(program: Command): void {
-  const command = program
-    .command('train')
-    .description('train as a configuration says; the run directory holds everything that comes of it')
-    .argument('<config.yaml>', 'the configuration')
-    .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
+  const command = withConfiguration(
+    program
+      .command('train')
+      .description('train as a configuration says; the run directory holds everything that comes of it'),
+  )
     .option('--resume', 'go on from the last checkpoint in the output directory')
     .option(
       '--from <step>',
@@ -36,15 +37,13 @@ export function defineTrain(program: Command): void {
     )
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
-    async (file: string, changes: readonly string[], given: TrainOptions) => {
-      const { json, resume = false, from, changedData = false, skipBad = false, device, precision } = given;
-      const { loadConfig, train } = await import('@visurf/core');
+    async (first: string | undefined, others: readonly string[], given: TrainOptions) => {
+      const { json, resume = false, from, changedData = false, skipBad = false } = given;
+      const asked = givenOf(first, others, given, command);
+      const { train } = await import('@visurf/core');
       const profile = profileOf(given, command);
-      const overrides = [...changes];
-      if (device) overrides.push(`device=${device}`);
-      if (precision) overrides.push(`precision=${precision}`);
       const warnings: string[] = [];
-      const config = loadConfig(file, overrides, { onWarning: (message) => warnings.push(message) });
+      const config = await configurationOf(asked, (message) => warnings.push(message));
       const progress = new Progress();
       const onEvent = (event: TrainEvent) => show(event, progress);
       const result = await interruptible((signal) =>
@@ -58,7 +57,7 @@ export function defineTrain(program: Command): void {
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
-      const line = `${PROGRAM} train ${[file, ...overrides, ...(skipBad ? ['--skip-bad'] : [])].join(' ')}`;
+      const line = `${PROGRAM} train ${typed(asked)}${skipBad ? ' --skip-bad' : ''}`;
       const isBegun = result.steps > 0 || resume || from !== undefined;
       console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
       process.exitCode = INTERRUPTED;
@@ -68,6 +67,7 @@ export function defineTrain(program: Command): void {
     command,
     'visurf train config.yaml',
     'visurf train config.yaml paradigm=rlvr output=runs/rlvr',
+    'visurf train data.train=train.jsonl data.validation=10% model=DIR',
     'visurf train config.yaml --resume',
     'visurf train config.yaml --from 200 optimizer.learningRate=2e-7',
     'visurf train config.yaml steps=3 output=runs/profile --profile',
@@ -106,6 +106,10 @@ function show(event: TrainEvent, progress: Progress): void {
       return progress.update('training', event.step, event.steps, shortly(event.metrics));
     case 'eval':
       return progress.message(`step ${event.step}: ${shortly(event.metrics)}`);
+    case 'stopped':
+      return progress.message(`ended at step ${event.step}: ${event.message}`);
+    case 'progress':
+      return;
     case 'checkpoint':
       return progress.message(`step ${event.step}: checkpoint in ${event.path}`);
     case 'profile': {
