@@ -223,7 +223,7 @@ function fileBytes(directory: string, parameters: number): number {
 const programBytes = (): number => process.memoryUsage.rss();
 
 /** What can be had without swapping. */
-function availableMemory(): number {
+export function availableMemory(): number {
   try {
     return Number(/^MemAvailable:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * 1024;
   } catch {

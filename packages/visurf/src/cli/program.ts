@@ -15,6 +15,7 @@ import { defineEval } from './eval.ts';
 import { defineExport } from './export.ts';
 import { defineGenerate } from './generate.ts';
 import { endOnSignals } from './interrupt.ts';
+import { defineInit } from './init.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
@@ -52,6 +53,7 @@ function createProgram(): Command {
     .showHelpAfterError('(--help shows the options and an example)');
   defineDemo(program);
   defineDoctor(program);
+  defineInit(program);
   defineData(program);
   defineReward(program);
   definePlan(program);
