@@ -31,7 +31,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['eval', 'export', 'run'],
   ['policy.ts'],
   ['check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
-  ['benchmark.ts', 'evaluate.ts', 'forms.ts', 'memory.ts'],
+  ['benchmark.ts', 'evaluate.ts', 'fit.ts', 'forms.ts', 'memory.ts'],
   ['init', 'training'],
   ['init.ts', 'train.ts'],
   ['compare'],

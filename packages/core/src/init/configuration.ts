@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { isHubId } from '../hub/id.ts';
+import { fullRate } from '../plan/rate.ts';
 import type { Advice } from './advice.ts';
 import type { Probe } from './probe.ts';
 import type { Survey } from './survey.ts';
@@ -147,9 +148,6 @@ function longest(probe: Probe | undefined): { most: number; why: string } {
   const why = `19 of 20 answers of the base end by ${probe.length} tokens, the longest label has ${probe.labelLength}`;
   return { most: Math.ceil(needed / 16) * 16, why };
 }
-
-/** Of all weights by reward; adapters take ten times as much, and so do labels alone. */
-export const fullRate = (parameters: number): number => (parameters >= 3e8 ? 1e-6 : parameters >= 3e7 ? 1e-5 : 1.5e-4);
 
 function optimizerLines({ way, advice, parameters }: Chosen, steps: number): Line[] {
   const base = fullRate(parameters);

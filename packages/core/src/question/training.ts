@@ -126,6 +126,8 @@ export async function loadData(
       prints: { train: print, validation: undefined },
     };
   }
+  const shared = await sharedPictures(kept, loaded, signal);
+  if (shared !== undefined) sources.onWarning?.(shared);
   return {
     images: loaded.images + [...kept.imageFiles()].filter((file) => frames.get(file) === undefined).length,
     imagesPrints: [...imagesPrints, kept.imagesPrint],
@@ -133,6 +135,30 @@ export async function loadData(
     frames: { get: (file) => frames.get(file) ?? kept.frames.get(file) },
     prints: { train: print, validation: kept.samples.length > 0 ? kept.print : undefined },
   };
+}
+
+/** What is said where validation shows pictures that training shows, by what their files hold; undefined where it does not. */
+async function sharedPictures(
+  { imageFiles, hashOf }: LoadedSamples,
+  learned: JoinedSets,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const hashes = new Set<string>();
+  const visit = ({ images }: Sample): void => {
+    for (const file of images) {
+      const hash = learned.hashOf(file);
+      if (hash !== undefined) hashes.add(hash);
+    }
+  };
+  await paced(learned.samples, visit, { signal });
+  const held = [...imageFiles()];
+  const shared = held.filter((file) => hashes.has(hashOf(file) ?? '')).length;
+  if (shared === 0) return undefined;
+  const which = shared === held.length ? `all ${shared}` : `${shared} of ${held.length}`;
+  return (
+    `data.validation shows ${which} pictures that training shows, too: it measures what was learned by heart. Hold out ` +
+    'others: visurf data split, or data.validation: 10%'
+  );
 }
 
 interface LoadedSet extends TrainingSet {

@@ -13,6 +13,7 @@ interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly from?: number;
   readonly changedData?: true;
   readonly skipBad?: true;
+  readonly unplanned?: true;
   readonly profile?: string | true;
   readonly profileSteps?: number;
 }
@@ -31,6 +32,7 @@ export function defineTrain(program: Command): void {
     )
     .option('--changed-data', 'going on: although the data or the base model is not what it was')
     .option('--skip-bad', 'train on the samples that can be used, and list those that cannot')
+    .option('--unplanned', 'start although the plan says that memory or disk will not do')
     .option(
       '--profile [file.json]',
       'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
@@ -38,7 +40,7 @@ export function defineTrain(program: Command): void {
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], given: TrainOptions) => {
-      const { json, resume = false, from, changedData = false, skipBad = false } = given;
+      const { json, resume = false, from, changedData = false, skipBad = false, unplanned = false } = given;
       const asked = givenOf(first, others, given, command);
       const { train } = await import('@visurf/core');
       const profile = profileOf(given, command);
@@ -48,7 +50,7 @@ export function defineTrain(program: Command): void {
       const onEvent = (event: TrainEvent) => show(event, progress);
       const result = await interruptible((signal) =>
         train(config, {
-          ...{ resume, from, changedData, skipBad, profile, onEvent, signal, warnings },
+          ...{ resume, from, changedData, skipBad, unplanned, profile, onEvent, signal, warnings },
           command: commandLine(),
         }),
       );
@@ -57,7 +59,7 @@ export function defineTrain(program: Command): void {
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
       if (!interrupted) return;
-      const line = `${PROGRAM} train ${typed(asked)}${skipBad ? ' --skip-bad' : ''}`;
+      const line = `${PROGRAM} train ${typed(asked)}${skipBad ? ' --skip-bad' : ''}${unplanned ? ' --unplanned' : ''}`;
       const isBegun = result.steps > 0 || resume || from !== undefined;
       console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
       process.exitCode = INTERRUPTED;
