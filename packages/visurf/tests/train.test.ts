@@ -88,7 +88,7 @@ test('Ctrl-C stops at a checkpoint, and says how to go on; a run in use is left 
   const folder = await makeRun();
   const config = join(folder, 'config.yaml');
   const args = ['train', config, 'steps=100000', 'eval.every=0', 'checkpoint.every=1000'];
-  const stopped = await signalAt('training', 'SIGINT', [...args, '--precision', 'float32', '--json'], async () => {
+  const stopped = await signalAt('learning', 'SIGINT', [...args, '--precision', 'float32', '--json'], async () => {
     expectRefusal(await visurf(...args, '--resume'), 'run: this run is in use by process', 'Wait for it');
   });
   expect(stopped.code).toBe(130);

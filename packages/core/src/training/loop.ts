@@ -71,7 +71,8 @@ class Loop {
   constructor(training: Training, context: StepContext, saved: Partial<Progress> & Pick<Progress, 'forms'>) {
     const { config, run, checkpoint } = training;
     const onWarning = (message: string): void => this.#warn(message);
-    const { last, steps, past } = checkpoint ? pastOf(run.directory) : { last: {}, steps: [], past: [] };
+    const { last, steps, past, pace } = checkpoint ? pastOf(run.directory) : nothing;
+    if (pace.steps.length > 0) training.onEvent({ kind: 'pace', ...pace });
     this.#training = training;
     this.#context = context;
     this.#batches = new Batches({ ...training, onWarning }, saved.cursor);
@@ -264,13 +265,33 @@ class Loop {
   }
 }
 
-/** What a resumed run has reached, and the steps that it has made. */
-function pastOf(directory: string): { last: Metrics; steps: Metrics[]; past: Score[] } {
+interface Past {
+  readonly last: Metrics;
+  readonly steps: readonly Metrics[];
+  readonly past: readonly Score[];
+  readonly pace: { readonly steps: readonly number[]; readonly evaluation: number | undefined };
+}
+
+const nothing: Past = { last: {}, steps: [], past: [], pace: { steps: [], evaluation: undefined } };
+
+/** Steps that say how long one takes. */
+const RECENT = 20;
+
+/** What a resumed run has reached, the steps that it has made, and how long they took. */
+function pastOf(directory: string): Past {
   const events = readEvents(join(directory, 'events.jsonl'));
   const last = events.findLast(({ type }) => type === 'eval' || type === 'step');
-  const steps = events.flatMap((event) => (event.type === 'step' ? [event.metrics] : []));
-  const past = events.flatMap((event) => (event.type === 'eval' ? [{ step: event.step, metrics: event.metrics }] : []));
-  return { last: last && 'metrics' in last ? last.metrics : {}, steps, past };
+  const made = events.filter((event) => event.type === 'step');
+  const seconds = made.slice(-RECENT).map((event) => Object.values(event.seconds).reduce((a, b) => a + b, 0));
+  const at = events.findLastIndex(({ type }) => type === 'eval');
+  const before = events[at - 1];
+  const evaluation = before?.type === 'step' ? (events[at]!.time - before.time) / 1000 : undefined;
+  return {
+    last: last && 'metrics' in last ? last.metrics : {},
+    steps: made.map(({ metrics }) => metrics),
+    past: events.flatMap((event) => (event.type === 'eval' ? [{ step: event.step, metrics: event.metrics }] : [])),
+    pace: { steps: seconds, evaluation },
+  };
 }
 
 /** Adds the number of the step to a UserError. */

@@ -20,6 +20,8 @@ export type TrainEvent =
   | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly metrics: Metrics }
   | { readonly kind: 'eval'; readonly step: number; readonly metrics: Metrics; readonly n: number }
   | TrainProgress
+  /** Of a run that goes on: seconds of its last steps, and of its last evaluation, each with what comes around it. */
+  | { readonly kind: 'pace'; readonly steps: readonly number[]; readonly evaluation: number | undefined }
   /** No evaluation was better for as many as `eval.patience` says. */
   | { readonly kind: 'stopped'; readonly step: number; readonly message: string }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }

@@ -1,12 +1,14 @@
 import { basename, relative } from 'node:path';
 import type { Command } from 'commander';
-import type { ProfileOptions, TrainEvent } from '@visurf/core';
+import type { Config, ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible } from './interrupt.ts';
 import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
-import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from './output.ts';
+import { PROGRAM, Progress, metricsTable, print, printJson } from './output.ts';
+import { coloured } from './status.ts';
+import { TrainingScreen } from './training.ts';
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
@@ -46,15 +48,15 @@ export function defineTrain(program: Command): void {
       const profile = profileOf(given, command);
       const warnings: string[] = [];
       const config = await configurationOf(asked, (message) => warnings.push(message));
-      const progress = new Progress();
-      const onEvent = (event: TrainEvent) => show(event, progress);
+      const shown = new Shown(config);
+      const onEvent = (event: TrainEvent) => shown.take(event);
       const result = await interruptible((signal) =>
         train(config, {
           ...{ resume, from, changedData, skipBad, unplanned, profile, onEvent, signal, warnings },
           command: commandLine(),
         }),
       );
-      progress.finish();
+      shown.finish();
       const { interrupted, ...summary } = result;
       if (json) printJson(summary);
       else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
@@ -100,36 +102,42 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
   return { file: profile, steps };
 }
 
-function show(event: TrainEvent, progress: Progress): void {
-  switch (event.kind) {
-    case 'prepare':
-      return progress.update(`checking ${event.what}`, event.done, event.total);
-    case 'step':
-      return progress.update('training', event.step, event.steps, shortly(event.metrics));
-    case 'eval':
-      return progress.message(`step ${event.step}: ${shortly(event.metrics)}`);
-    case 'stopped':
-      return progress.message(`ended at step ${event.step}: ${event.message}`);
-    case 'progress':
-      return;
-    case 'checkpoint':
-      return progress.message(`step ${event.step}: checkpoint in ${event.path}`);
-    case 'profile': {
-      const { path, steps, missing } = event;
-      const left = missing > 0 ? `; ${missing} operators had no room` : '';
-      return progress.message(`profile of ${steps} step${steps === 1 ? '' : 's'} in ${path}${left}`);
-    }
-    case 'download':
-      return progress.download(event.progress);
-    case 'warning':
-      return progress.message(`warning: ${event.message}`);
-  }
-}
+/** Shows events: what comes before the first step as stages, then the training. */
+class Shown {
+  readonly #progress = new Progress();
+  readonly #screen: TrainingScreen;
 
-/** The first few metrics, for a line. */
-function shortly(metrics: Readonly<Record<string, number>>): string {
-  return Object.entries(metrics)
-    .slice(0, 4)
-    .map(([name, value]) => `${name} ${formatNumber(value)}`)
-    .join('  ');
+  constructor({ promptsPerStep, eval: { every } }: Config) {
+    this.#screen = new TrainingScreen({ promptsPerStep, every });
+  }
+
+  take(event: TrainEvent): void {
+    const say = (text: string): void => this.#screen.message(text);
+    switch (event.kind) {
+      case 'prepare':
+        return this.#progress.update(`checking ${event.what}`, event.done, event.total);
+      case 'download':
+        return this.#progress.download(event.progress);
+      case 'checkpoint':
+        return say(`step ${event.step}: checkpoint in ${event.path}`);
+      case 'stopped':
+        return say(`ended at step ${event.step}: ${event.message}`);
+      case 'profile': {
+        const { path, steps, missing } = event;
+        const left = missing > 0 ? `; ${missing} operators had no room` : '';
+        return say(`profile of ${steps} step${steps === 1 ? '' : 's'} in ${path}${left}`);
+      }
+      case 'warning':
+        this.#progress.finish();
+        return say(`${coloured('yellow', 'warning:')} ${event.message}`);
+      default:
+        this.#progress.finish();
+        return this.#screen.take(event);
+    }
+  }
+
+  finish(): void {
+    this.#progress.finish();
+    this.#screen.finish();
+  }
 }
