@@ -66,7 +66,8 @@ export async function rememberedOutcome(
     throw error;
   }
   if (!head || (head.findings.length > 0 && head.file !== path.resolve(lines.file))) return undefined;
-  const looked = (done: number): void => onProgress?.('images', done, images.size);
+  // Other images than those that the data names are remembered, too.
+  const looked = (done: number): void => onProgress?.('images', Math.min(done, images.size), images.size);
   if (!(await images.areAsRemembered({ signal, territory, onProgress: looked }))) return undefined;
   const left = new Set(head.left);
   const kept = left.size === 0 ? lines : lines.pick([...Array(lines.length).keys()].filter((i) => !left.has(i)));

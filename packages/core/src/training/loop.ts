@@ -23,6 +23,7 @@ import { trainStep, type StepContext } from '../step.ts';
 import { Batches } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { openLearner } from './learner.ts';
+import { reportRun } from './report.ts';
 import { Scores, type Score } from './scores.ts';
 import type { Metrics, Progress, Training, TrainProgress, TrainResult } from './types.ts';
 
@@ -113,6 +114,7 @@ class Loop {
       const message = stopped ? this.#scores.described : undefined;
       if (message !== undefined) onEvent({ kind: 'stopped', step: this.#step, message });
       run.log({ type: 'end', step: this.#step, reason: interrupted ? 'interrupted' : 'done', message });
+      if (this.#step > 0) await this.#report(!interrupted);
       return { run: config.output, steps: this.#step, metrics: this.#metrics, interrupted };
     } catch (error) {
       await this.#checkpoints.rescue(this.#step, this.#progress, error);
@@ -236,6 +238,24 @@ class Loop {
     run.log({ type: 'eval', step, metrics, n: validation.length });
     onEvent({ kind: 'eval', step, metrics, n: validation.length });
     this.#evaluates = false;
+  }
+
+  /** A report that cannot be written must not be what a run ends with. */
+  async #report(shows: boolean): Promise<void> {
+    const { config, run, validation, samples, onEvent } = this.#training;
+    try {
+      const story = {
+        config,
+        directory: run.directory,
+        validation,
+        samples: samples.length,
+        best: run.best?.step,
+        shows,
+      };
+      onEvent({ kind: 'report', path: await reportRun(story) });
+    } catch (error) {
+      onEvent({ kind: 'warning', message: `report.html could not be written: ${messageOf(error)}` });
+    }
   }
 
   get #progress(): Progress {

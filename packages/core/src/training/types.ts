@@ -24,6 +24,7 @@ export type TrainEvent =
   | { readonly kind: 'pace'; readonly steps: readonly number[]; readonly evaluation: number | undefined }
   /** No evaluation was better for as many as `eval.patience` says. */
   | { readonly kind: 'stopped'; readonly step: number; readonly message: string }
+  | { readonly kind: 'report'; readonly path: string }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
   | ({ readonly kind: 'profile' } & ProfileSummary)
   | { readonly kind: 'warning'; readonly message: string }

@@ -59,7 +59,10 @@ export function defineTrain(program: Command): void {
       shown.finish();
       const { interrupted, ...summary } = result;
       if (json) printJson(summary);
-      else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
+      else {
+        const report = shown.report === undefined ? '' : `; open ${shown.report} in a browser`;
+        print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${report}`);
+      }
       if (!interrupted) return;
       const line = `${PROGRAM} train ${typed(asked)}${skipBad ? ' --skip-bad' : ''}${unplanned ? ' --unplanned' : ''}`;
       const isBegun = result.steps > 0 || resume || from !== undefined;
@@ -106,6 +109,8 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
 class Shown {
   readonly #progress = new Progress();
   readonly #screen: TrainingScreen;
+  /** The file. */
+  report: string | undefined;
 
   constructor({ promptsPerStep, eval: { every } }: Config) {
     this.#screen = new TrainingScreen({ promptsPerStep, every });
@@ -120,6 +125,9 @@ class Shown {
         return this.#progress.download(event.progress);
       case 'checkpoint':
         return say(`step ${event.step}: checkpoint in ${event.path}`);
+      case 'report':
+        this.report = event.path;
+        return;
       case 'stopped':
         return say(`ended at step ${event.step}: ${event.message}`);
       case 'profile': {

@@ -101,6 +101,8 @@ export class TrainingScreen {
   readonly #remaining: Remaining;
   readonly #clock: () => number;
   #progress: ProgressEvent | undefined;
+  /** Steps that are made. */
+  #made = 0;
   #reward: number | undefined;
   /** Of the last evaluation. */
   #measured: Readonly<Record<string, number>> = {};
@@ -120,6 +122,7 @@ export class TrainingScreen {
         return this.#go(event);
       case 'step':
         this.#remaining.end(this.#clock());
+        this.#made = event.step;
         this.#reward = event.metrics.reward ?? this.#reward;
         return this.#draw(event.step === 1 || event.step === event.steps);
       case 'eval':
@@ -148,27 +151,27 @@ export class TrainingScreen {
       this.#remaining.begin(isEvaluation, event, this.#clock());
     }
     this.#progress = event;
+    this.#made = isEvaluation ? event.step : event.step - 1;
     this.#draw(before?.phase !== event.phase && this.#status.isLive);
   }
 
   #draw(isDue = false): void {
     if (!this.#progress) return;
     const { phase, step, steps, done, total } = this.#progress;
-    const finished = phase === 'evaluation' ? step : step - 1;
     const part = total > 0 ? ` ${done}/${total}` : '';
     const left = this.#remaining.left(this.#clock());
     const pace = this.#remaining.secondsPerStep;
     const nAcc = Object.entries(this.#measured).find(([name]) => name === 'nAcc' || name.endsWith('.nAcc'));
     this.#status.show(
       [
-        coloured('cyan', bar(finished, steps)),
+        coloured('cyan', bar(this.#made, steps)),
         coloured('bold', `step ${Math.min(steps, step)}/${steps}`),
         `${PHASES[phase]}${part}`,
         left === undefined ? '' : coloured('bold', `${formatDuration(left)} left`),
         this.#reward === undefined ? '' : `reward ${coloured('green', formatNumber(this.#reward))}`,
         nAcc === undefined ? '' : `N-Acc ${coloured('green', formatNumber(nAcc[1]))}`,
         pace === undefined ? '' : `${formatNumber(pace)} s a step`,
-        `${finished * this.#shown.promptsPerStep} samples`,
+        `${this.#made * this.#shown.promptsPerStep} samples`,
       ],
       isDue,
     );
