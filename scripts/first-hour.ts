@@ -57,10 +57,14 @@ const sections = SETS.map(([title, name]) => {
     ),
   ];
   const blocks = typed.map(
-    ({ command, seconds, lines }) => `\`${command}\` (${seconds.toFixed(0)} s)\n\n\`\`\`\n${lines.join('\n')}\n\`\`\`\n`,
+    ({ command, seconds, lines }) =>
+      `\`${command}\` (${seconds.toFixed(0)} s)\n\n\`\`\`\n${lines.join('\n')}\n\`\`\`\n`,
   );
   return `## ${title}\n\n${blocks.join('\n')}`;
 });
 const made = `<!-- made by scripts/first-hour.ts -->\n\n${sections.join('\n')}\n<!-- end -->`;
 const text = readFileSync(page, 'utf8');
-writeFileSync(page, text.replace(/<!-- made by scripts\/first-hour\.ts -->[^]*?<!-- end -->/, () => made));
+writeFileSync(
+  page,
+  text.replace(/<!-- made by scripts\/first-hour\.ts -->[^]*?<!-- end -->/, () => made),
+);

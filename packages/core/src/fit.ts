@@ -98,10 +98,15 @@ const positions = z
   .object({ max_position_embeddings: length, text_config: z.object({ max_position_embeddings: length }).optional() })
   .catch({});
 
+/** Positions of a model; undefined where its config does not say. */
+export function positionsOf(base: string): number | undefined {
+  const read = positions.parse(JSON.parse(readOptional(base, 'config.json') ?? '{}'));
+  return read.text_config?.max_position_embeddings ?? read.max_position_embeddings;
+}
+
 /** @throws UserError where answers may be longer than the model has positions for */
 function requirePositions({ rollout, eval: { maxNewTokens = 0 } }: Config, base: string): void {
-  const read = positions.parse(JSON.parse(readOptional(base, 'config.json') ?? '{}'));
-  const most = read.text_config?.max_position_embeddings ?? read.max_position_embeddings;
+  const most = positionsOf(base);
   const longest = Math.max(maxNewTokens, rollout.maxNewTokens);
   if (most === undefined || longest < most) return;
   throw new UserError(`answers of ${longest} tokens are longer than the ${most} positions that the model has`, {

@@ -17,6 +17,7 @@ import { previewData } from './data/preview.ts';
 import type { DatasetOptions } from './data/dataset.ts';
 import { resolveDevice } from './device.ts';
 import { fileError, UserError } from './errors.ts';
+import { positionsOf } from './fit.ts';
 import { loadModelConfig } from './families/config.ts';
 import type { DownloadProgress } from './hub/model.ts';
 import { advise, type Advice } from './init/advice.ts';
@@ -141,7 +142,13 @@ async function prepare(source: string, folder: string, located: LocatedModel, op
     const lines = linesOf({
       ...{ model: options.model, folder, name: nameOf(source), device, precision, way },
       ...{ samples: n.train ?? 0, validation: n.validation ?? 0, parameters },
-      ...{ survey: found, probe: probed, advice: advise(found, probed), limits: resize },
+      ...{
+        survey: found,
+        probe: probed,
+        advice: advise(found, probed),
+        limits: resize,
+        positions: positionsOf(located.base),
+      },
       ...{ prompt, system, allowOutside: allowOutside ?? false },
     });
     writeFileSync(path.join(folder, DRAFT), yamlOf(lines, headingOf(source, parts.format)));

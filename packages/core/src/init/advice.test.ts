@@ -72,6 +72,7 @@ test('every configuration reads back with the values that were chosen, under any
     device: fc.constantFrom('cpu', 'cuda'),
     precision: fc.constantFrom('float32', 'bfloat16'),
     maxPixels: fc.integer({ min: 1e4, max: 1e7 }),
+    positions: fc.option(fc.integer({ min: 64, max: 1e6 }), { nil: undefined }),
     side: fc.integer({ min: 1, max: 400 }),
     area: fc.integer({ min: 100, max: 1e8 }),
     prompt: fc.option(fc.constant('find: {Question} # "all" of it'), { nil: undefined }),
@@ -113,6 +114,7 @@ test('every configuration reads back with the values that were chosen, under any
         const warnings: string[] = [];
         const config = loadConfig(file, [], { onWarning: (message) => warnings.push(message) });
         expect(warnings).toEqual([]);
+        expect(config.rollout.maxNewTokens).toBeLessThan(given.positions ?? Infinity);
         expect(new Set(lines.map(([key]) => key)).size).toBe(lines.length);
         for (const [key, value, why] of lines) {
           expect(why).not.toBe('');

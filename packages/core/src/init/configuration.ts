@@ -38,6 +38,8 @@ export interface Chosen {
   readonly advice: Advice;
   /** Areas of images that the base's own files allow. */
   readonly limits: { readonly minPixels: number; readonly maxPixels: number };
+  /** Tokens of a prompt with its answer, at most; undefined where the base does not say. */
+  readonly positions: number | undefined;
   readonly prompt: string | undefined;
   readonly system: string | undefined;
   readonly allowOutside: boolean;
@@ -128,8 +130,13 @@ function taskLines({ boxes }: Survey): Line[] {
   return [['task.boxError', error, why]];
 }
 
-function rolloutLines({ advice, probe }: Chosen): Line[] {
-  const { most, why } = longest(probe);
+function rolloutLines({ advice, probe, positions = Infinity }: Chosen): Line[] {
+  const wanted = longest(probe);
+  // Half of them are left to the prompt.
+  const room = Math.max(16, Math.floor(positions / 32) * 16);
+  const isCut = wanted.most > room;
+  const most = isCut ? room : wanted.most;
+  const why = isCut ? `${wanted.why}; the base has ${positions} positions for prompt and answer` : wanted.why;
   return [
     ...(advice.paradigm === 'sft' ? [] : [['rollout.group', 8, 'answers per question, G'] as Line]),
     ['rollout.maxNewTokens', most, why],

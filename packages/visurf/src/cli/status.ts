@@ -14,7 +14,8 @@ const QUIET = 10;
 const REDRAW = 0.05;
 const NARROWEST = 20;
 
-const widthOf = (text: string): number => [...stripVTControlCharacters(text)].length;
+const charactersOf = (text: string): string[] => Array.from(stripVTControlCharacters(text));
+const widthOf = (text: string): number => charactersOf(text).length;
 
 /** Parts in lines that are not wider than the terminal: they go to the next line as a whole, and are cut only where one alone is too wide. */
 export function layout(parts: readonly string[], columns: number): string[] {
@@ -24,8 +25,14 @@ export function layout(parts: readonly string[], columns: number): string[] {
   let room = 0;
   for (const part of parts.filter((each) => each !== '')) {
     const own = widthOf(part);
-    const shown = own > width ? `${[...stripVTControlCharacters(part)].slice(0, width - 1).join('')}…` : part;
-    if (lines.length > 0 && own + 2 <= room) lines[lines.length - 1] += `  ${shown}`;
+    const shown =
+      own > width
+        ? `${charactersOf(part)
+            .slice(0, width - 1)
+            .join('')}…`
+        : part;
+    const before = lines.at(-1);
+    if (before !== undefined && own + 2 <= room) lines[lines.length - 1] = `${before}  ${shown}`;
     else [lines[lines.length], room] = [shown, width + 2];
     room -= own + 2;
   }
@@ -86,7 +93,7 @@ export class Status {
       this.#said = line;
       return;
     }
-    const lines = layout(this.#parts, this.#screen.columns || 80);
+    const lines = layout(this.#parts, this.#screen.columns ?? 80);
     this.#erase();
     this.#screen.write(lines.join('\n'));
     this.#drawn = lines.length;

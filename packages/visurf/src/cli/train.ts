@@ -138,7 +138,10 @@ class Shown {
       case 'warning':
         this.#progress.finish();
         return say(`${coloured('yellow', 'warning:')} ${event.message}`);
-      default:
+      case 'eval':
+      case 'pace':
+      case 'progress':
+      case 'step':
         this.#progress.finish();
         return this.#screen.take(event);
     }

@@ -5,6 +5,7 @@ import { bar, coloured, Status } from './status.ts';
 import type { Screen } from './status.ts';
 
 type ProgressEvent = Extract<TrainEvent, { kind: 'progress' }>;
+type Taken = Extract<TrainEvent, { kind: 'pace' | 'progress' | 'step' | 'eval' }>;
 
 /** What is known of the run beside its events. */
 export interface Shown {
@@ -114,7 +115,7 @@ export class TrainingScreen {
     this.#remaining = new Remaining(shown.every);
   }
 
-  take(event: TrainEvent): void {
+  take(event: Taken): void {
     switch (event.kind) {
       case 'pace':
         return this.#remaining.know(event.steps, event.evaluation);
@@ -131,8 +132,6 @@ export class TrainingScreen {
         return this.message(
           `${event.step === 0 ? 'before training' : `step ${event.step}`}: ${described(event.metrics)}`,
         );
-      default:
-        return undefined;
     }
   }
 

@@ -164,7 +164,7 @@ function withBase(type: 'eval' | 'step', series: ReportCurve['series']): ReportC
   const last = Math.max(...series.flatMap(({ points }) => points.map(([x]) => x)));
   return [
     {
-      name: nameOf(POLICIES[0]!),
+      name: nameOf(POLICIES[0]),
       points: [
         [0, level],
         [last, level],
