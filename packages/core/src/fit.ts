@@ -39,7 +39,7 @@ export async function requireFit(
   requireDisk(config, planned.parameters);
 }
 
-/** Undefined where nobody can tell: a card that is not described. */
+/** Undefined where nobody can tell: a card that is not described, samples that cannot be asked. */
 async function planFor(
   config: Config,
   data: TrainingData,
@@ -49,7 +49,8 @@ async function planFor(
   try {
     return await planData(config, data, located, { gflops: 1, sampled: SAMPLED, signal });
   } catch (error) {
-    if (error instanceof UserError && config.device !== 'cpu') return undefined;
+    // Samples that cannot be asked are listed all together, where all are looked at.
+    if (error instanceof UserError) return undefined;
     throw error;
   }
 }

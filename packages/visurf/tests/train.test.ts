@@ -46,7 +46,18 @@ test('a run holds what its JSON says, and its checkpoint answers', async () => {
   const result = await visurfJson<Summary>('train', config);
   expect(result).toEqual({ run: join(folder, 'run'), steps: 2, metrics: expect.objectContaining({ nAcc: 0 }) });
   const types = eventsOf(join(folder, 'run')).map(({ type }) => type);
-  expect(types).toEqual(['start', 'eval', 'step', 'checkpoint', 'step', 'eval', 'checkpoint', 'warning', 'end']);
+  expect(types).toEqual([
+    'start',
+    'warning',
+    'eval',
+    'step',
+    'checkpoint',
+    'step',
+    'eval',
+    'checkpoint',
+    'warning',
+    'end',
+  ]);
   expect(existsSync(join(folder, 'run/config.yaml'))).toBe(true);
   expect(await visurfJson<Summary>('train', config, '--resume')).toEqual(result);
 

@@ -50,6 +50,9 @@ test('the paradigm follows what the base does', () => {
   expect(blind).toMatchObject({ paradigm: 'sft', why: expect.stringMatching('answering \\[\\] always') });
   const dim = advise(found, probed({ separation: separated(0.72) }));
   expect(dim).toMatchObject({ paradigm: 'visurf', warnings: [expect.stringMatching('may take present ones over')] });
+  // Labels would win every group.
+  const weak = { all: kind(0, 0.03), kinds: { present: kind(0, 0.06), absent: kind(0, 0) } };
+  expect(advise(found, probed(weak))).toMatchObject({ paradigm: 'sft', why: expect.stringMatching('stop to think') });
   expect(advise(found, undefined)).toMatchObject({ paradigm: 'visurf', why: expect.stringMatching('was not asked') });
 });
 

@@ -38,7 +38,7 @@ export function advise(found: Survey, probed: Probe | undefined): Advice {
   const { all, wellFormed, separation, kinds } = probed;
   const reached = `${percent(all.reached)} of the questions are answered rightly in one of ${probed.answers} tries`;
   const lost = Object.entries(kinds).filter(([, kind]) => kind.reached < NEVER);
-  if (separation && separation.accuracy < CLEAR)
+  if (separation && separation.accuracy < CLEAR && separation.accuracy >= BLIND)
     warnings.push(separationWarning(separation.accuracy, separation.error));
   if (all.right >= 0.95) {
     warnings.push(`the base is right in ${percent(all.right)} of its answers already: there is little to learn here`);
@@ -56,6 +56,12 @@ export function advise(found: Survey, probed: Probe | undefined): Advice {
       'in answering [] always. Supervised steps on both kinds teach to see it first; then run init again from that checkpoint';
     return { paradigm: 'sft', why, warnings };
   }
+  if (all.reached < NEVER) {
+    const why =
+      `Only ${reached}: labels would win nearly every group, and the base would stop to think. Supervised steps teach the ` +
+      'task first; then run init again from that checkpoint, and ViSurf goes on from there';
+    return { paradigm: 'sft', why, warnings };
+  }
   if (lost.length > 0 && lost.length < Object.keys(kinds).length) {
     const names = lost
       .map(([kind]) => (kind === 'absent' ? 'that nothing matches ([])' : `a ${kind} object`))
@@ -67,10 +73,7 @@ export function advise(found: Survey, probed: Probe | undefined): Advice {
     const why = `${reached}: rewards alone can find all of it, without labels that pull the answers their way`;
     return { paradigm: 'rlvr', why, warnings };
   }
-  const why =
-    all.reached < NEVER
-      ? `Only ${reached}: nearly everything must come from labels`
-      : `${reached}: labels teach the others, and its own answers keep their thoughts where they are right`;
+  const why = `${reached}: labels teach the others, and its own answers keep their thoughts where they are right`;
   return { paradigm: 'visurf', why, warnings };
 }
 
