@@ -36,7 +36,7 @@ function type(folder: string, command: string, ...args: readonly string[]): Type
   const placeless = [...said, ...stdout.trimEnd().split('\n')].map((line) =>
     line.replaceAll(`${folder}/`, '').replaceAll(path.join(root, 'visurf'), 'visurf'),
   );
-  const lines = placeless.map((line) => (line.length > 160 ? `${line.slice(0, 157)}...` : line));
+  const lines = placeless.map((line) => (line.length > 118 ? `${line.slice(0, 115)}...` : line));
   return { command, seconds: (performance.now() - start) / 1000, lines };
 }
 

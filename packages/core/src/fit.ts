@@ -87,8 +87,9 @@ function freeOnDisk(folder: string): number | undefined {
   let there = path.resolve(folder);
   while (!existsSync(there)) there = path.dirname(there);
   try {
-    const { bavail, bsize } = statfsSync(there);
-    return bavail * bsize;
+    const { bavail, blocks, bsize } = statfsSync(there);
+    // What is no disk, such as /proc, has no blocks at all: that nothing can be written there is said when it is tried.
+    return blocks === 0 ? undefined : bavail * bsize;
   } catch {
     return undefined;
   }
