@@ -3,7 +3,6 @@ import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { signalAt, temporaryFolder, tinyModel, visurfIn } from './cli.ts';
 import type { Outcome } from './cli.ts';
 import { eventsOf } from './training.ts';
@@ -67,7 +66,8 @@ test('a folder of labels becomes data and a configuration, which train takes as 
   expect(readFileSync(join(folder, 'train.jsonl'), 'utf8')).not.toContain(folder);
   const text = readFileSync(join(folder, 'config.yaml'), 'utf8');
   expect(text.split('\n').every((line) => line.length <= 120)).toBe(true);
-  expect(parse(text)).toMatchObject({ data: { train: 'train.jsonl', validation: 'validation.jsonl' } });
+  expect(text).toMatch(/^ {2}train: train\.jsonl$/m);
+  expect(text).toMatch(/^ {2}validation: validation\.jsonl$/m);
   const pictures = (name: string) =>
     readFileSync(join(folder, name), 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { image: string }).image); // prettier-ignore
   const held = new Set(pictures('validation.jsonl'));

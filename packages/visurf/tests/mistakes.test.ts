@@ -59,7 +59,7 @@ test('fields of the user’s own are left alone', async () => {
 
 test.each([
   ['data on the net', ['data.train=https://example.org/a.jsonl'], 'is an address of the net (https)'],
-  ['data of Windows', ['data.train=D:\\a.jsonl'], 'under WSL that is /mnt/d/a.jsonl'],
+  ['data of Windows', ['data.train=D:\\a.jsonl'], /under WSL that is .mnt.d.a\.jsonl/],
   [
     'the page of a model',
     ['model=https://huggingface.co/Qwen/Qwen2.5-VL-3B-Instruct'],
