@@ -1,12 +1,16 @@
 /**
- * Steps of published shapes on one GPU, ours beside TRL's, one after the other on the same card: random weights, images
- * of a thousand tokens. Needs a card; Python with TRL is `ORACLE_PYTHON` (oracle/python.sh unless said).
+ * Steps of published shapes on one GPU, ours or TRL's or both, one after the other on the same card: random weights,
+ * images of a thousand tokens. The first step of each is what it does once (libtorch's choices of kernels) and does not
+ * count. Or a miniature trained there and on the CPU, from the same configuration. Needs a card; Python with TRL is
+ * `ORACLE_PYTHON` (oracle/python.sh unless said). `--output` is written after every figure: what is cut off keeps them.
  *
- *     node bench/card.ts --model 3b --lora 16 --prompts 16 --group 8 --tokens 256 --steps 2 --peer
+ *     node bench/card.ts --model 3b --lora 16 --prompts 16 --group 8 --tokens 256 --steps 3 --only ours
+ *     node bench/card.ts --model 3b --lora 16 --prompts 16 --group 8 --tokens 256 --steps 3 --only trl
+ *     node bench/card.ts --miniature
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 
@@ -28,9 +32,10 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '256' },
     micro: { type: 'string', default: '1' },
     sequences: { type: 'string', default: '8' },
-    steps: { type: 'string', default: '2' },
+    steps: { type: 'string', default: '3' },
     device: { type: 'string', default: 'cuda' },
-    peer: { type: 'boolean', default: false },
+    only: { type: 'string', default: 'both' },
+    miniature: { type: 'boolean', default: false },
     profile: { type: 'string' },
     output: { type: 'string' },
   },
@@ -87,58 +92,89 @@ async function used(): Promise<number> {
 
 interface Measured {
   readonly program: string;
-  readonly cardMb: number;
-  readonly steps: readonly Step[];
+  readonly steps: Step[];
+  cardMb?: number;
+  failed?: string;
 }
 
-async function measure(
-  name: string,
-  command: readonly string[],
-): Promise<Measured | { program: string; failed: string }> {
+const measured: Measured[] = [];
+const save = (result: object): void => {
+  if (!values.output) return;
+  const options = { ...values, folder: undefined, output: undefined };
+  writeFileSync(values.output, JSON.stringify({ options, ...result }, undefined, 1));
+};
+
+async function measure(name: string, command: readonly string[]): Promise<void> {
   const before = await used();
-  let most = before;
-  const timer = setInterval(() => void used().then((now) => (most = Math.max(most, now))), 300);
+  const result: Measured = { program: name, steps: [] };
+  measured.push(result);
+  const noted = async (): Promise<void> => {
+    result.cardMb = Math.max(result.cardMb ?? 0, (await used()) - before);
+  };
+  const timer = setInterval(() => void noted(), 300);
   const peer = new Peer(name, command, { PYTORCH_ALLOC_CONF: 'expandable_segments:True' });
   try {
     const { peer: program } = await peer.ready();
-    const steps: Step[] = [];
     for (let i = 0; i < Number(values.steps); i++) {
       const step = await peer.step();
-      process.stderr.write(`${name} ${JSON.stringify(step)}\n`);
-      steps.push(step);
+      process.stderr.write(`${program}, step ${i + 1} ${JSON.stringify(step)}\n`);
+      result.steps.push(step);
+      save({ measured });
     }
-    return { program, cardMb: most - before, steps };
   } catch (error) {
     process.stderr.write(`${name} ${String(error)}\n`);
-    return { program: name, failed: String(error) };
+    result.failed = String(error);
   } finally {
     clearInterval(timer);
     await peer.stop();
+    save({ measured });
+  }
+}
+
+async function measureSteps(): Promise<void> {
+  const workload = await prepare();
+  const shared = ['--workload', workload, '--threads', '8', '--precision', values.precision, '--lora', values.lora];
+  if (values.checkpointed) shared.push('--checkpointed');
+  const profile = values.profile ? ['--cpu-prof', `--cpu-prof-dir=${values.profile}`] : [];
+  const program = [process.execPath, ...profile, join(root, 'bench/ours.ts'), '--kind', 'rlvr'];
+  const trl = [process.env.ORACLE_PYTHON ?? python, join(root, 'bench/peer_trl.py')];
+  if (values.only !== 'trl') await measure('visurf', [...program, '--device', values.device, ...shared]);
+  if (values.only !== 'ours') await measure('TRL', [...trl, ...shared, '--sequences', values.sequences]);
+}
+
+interface Trained {
+  readonly device: string;
+  readonly seconds: number;
+  readonly metrics?: unknown;
+}
+
+/** 40 updates of recipes/mini-grounding by its configuration, and what its test split says then. */
+async function measureMiniature(): Promise<void> {
+  const said = async (...args: string[]): Promise<string> =>
+    (await promisify(execFile)(process.execPath, args, { cwd: root, maxBuffer: 1 << 26 })).stdout;
+  const program = join(root, 'packages/visurf/src/main.ts');
+  const data = resolve(values.folder, 'mini-grounding');
+  const sizes = ['--train', '640', '--validation', '20', '--test', '100'];
+  await said(join(root, 'recipes/mini-grounding/src/generate.ts'), data, ...sizes);
+  const short = ['steps=40', 'optimizer.warmupSteps=5', 'eval.every=0'];
+  const trained: Trained[] = [];
+  for (const device of [values.device, 'cpu']) {
+    const output = resolve(values.folder, `mini-grounding-${device}`);
+    rmSync(output, { recursive: true, force: true });
+    const paths = [`output=${output}`, `data.train=${data}/train.jsonl`, `data.validation=${data}/validation.jsonl`];
+    const config = join(root, 'recipes/mini-grounding/config.yaml');
+    const start = performance.now();
+    await said(program, 'train', config, ...paths, ...short, `device=${device}`);
+    const seconds = (performance.now() - start) / 1000;
+    trained.push({ device, seconds });
+    save({ trained });
+    const test = ['eval', '--model', output, '--data', `${data}/test.jsonl`, '--device', device, '--json'];
+    const { metrics } = JSON.parse(await said(program, ...test)) as { metrics: unknown };
+    trained[trained.length - 1] = { device, seconds, metrics };
+    process.stderr.write(`${JSON.stringify(trained.at(-1))}\n`);
+    save({ trained });
   }
 }
 
 mkdirSync(values.folder, { recursive: true });
-const workload = await prepare();
-const shared = ['--workload', workload, '--threads', '8', '--precision', values.precision, '--lora', values.lora];
-if (values.checkpointed) shared.push('--checkpointed');
-const profile = values.profile ? ['--cpu-prof', `--cpu-prof-dir=${values.profile}`] : [];
-const ours = [
-  process.execPath,
-  ...profile,
-  join(root, 'bench/ours.ts'),
-  '--kind',
-  'rlvr',
-  '--device',
-  values.device,
-  ...shared,
-];
-const trl = [
-  process.env.ORACLE_PYTHON ?? python,
-  join(root, 'bench/peer_trl.py'),
-  ...shared,
-  '--sequences',
-  values.sequences,
-];
-const measured = [await measure('visurf', ours), ...(values.peer ? [await measure('TRL', trl)] : [])];
-const result = { options: { ...values, folder: undefined }, measured };
-if (values.output) writeFileSync(values.output, JSON.stringify(result, undefined, 1));
+await (values.miniature ? measureMiniature() : measureSteps());

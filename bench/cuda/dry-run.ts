@@ -139,10 +139,15 @@ const flat = ({ token, whole, peak }: Golden): Record<string, number> => ({
   peak,
 });
 
+/** The allocator hands out blocks a little larger than what is asked for, by what was freed before. */
+const slack: Readonly<Record<string, number>> = { peak: 1.001 };
+
 function risen(before: Golden, now: Golden): string[] {
   const old = flat(before);
   return Object.entries(flat(now)).flatMap(([name, value]) =>
-    old[name] !== undefined && value > old[name] ? [`${name} rose from ${old[name]} to ${value}`] : [],
+    old[name] !== undefined && value > old[name] * (slack[name] ?? 1)
+      ? [`${name} rose from ${old[name]} to ${value}`]
+      : [],
   );
 }
 
@@ -189,16 +194,17 @@ for (const [name, each] of Object.entries(cases()).filter(([name]) => name.inclu
     const outcome = await runCase(each);
     const golden = goldenOf(outcome);
     // What a card is asked until its memory is full says nothing.
-    if (!('commands' in each && each.refused)) found[name] = golden;
+    const lowest = Math.min(golden.peak, known[name]?.peak ?? Infinity);
+    if (!('commands' in each && each.refused)) found[name] = { ...golden, peak: lowest };
     passed++;
     const { token, whole, peak } = golden;
+    if (options.kernels) console.log(describeKernels(outcome.phases));
     const problems = [...(known[name] ? risen(known[name], golden) : []), ...misplanned(golden)];
     if (problems.length > 0) throw new Error(problems.join('\n'));
     const perToken = token ? `${token.launches} launches a token, ` : '';
     const text = `${perToken}${whole.launches} in all, ${whole.synchronisations} synchronisations`;
     const seconds = Math.round((performance.now() - start) / 1000);
     console.log(`ok      ${name}: ${text}, ${(peak / 1e9).toFixed(2)} GB (${seconds} s)`);
-    if (options.kernels) console.log(describeKernels(outcome.phases));
   } catch (error) {
     failed++;
     console.log(`FAILED  ${name}: ${error instanceof Error ? error.message : String(error)}`);

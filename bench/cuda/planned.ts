@@ -13,7 +13,7 @@ export async function planStep({ model, changes }: Step, options: PlanOptions): 
     const train = join(folder, 'train.jsonl');
     const lines = Array.from({ length: 16 }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample }));
     writeFileSync(train, lines.join('\n'));
-    const data = { prompt: 'find {Question}', ...(changes['data'] as object), train };
+    const data = { prompt: 'find {Question}', ...(changes['data'] as object), train, allowOutside: true };
     return await plan(parseConfig({ model, output: 'unused', steps: 1, ...changes, data }), options);
   } finally {
     rmSync(folder, { recursive: true });

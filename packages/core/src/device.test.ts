@@ -55,6 +55,15 @@ describe.each(families)('$title', (family) => {
     }
   });
 
+  test('streams that wait on the host change no bit', async () => {
+    const [kept, away] = [
+      await wholeStep(model, device, variants['recomputed']!),
+      await wholeStep(model, device, variants['offloaded']!),
+    ];
+    expect(away.update.loss).toBe(kept.update.loss);
+    expect(away.parameters).toEqual(kept.parameters);
+  });
+
   test.each(Object.entries(variants))('%s: every operand lies there', async (_, variant) => {
     const { update } = await wholeStep(model, device, variant, { asked });
     expect(update.loss).toBeTypeOf('number');

@@ -56,7 +56,7 @@ export interface InitOptions
   readonly seconds?: number | undefined;
   readonly prompt?: string | undefined;
   readonly device?: string | undefined;
-  readonly precision?: 'float32' | 'bfloat16' | undefined;
+  readonly precision?: Config['precision'] | undefined;
   readonly onStage?: ((stage: string, done: number, total: number) => void) | undefined;
   readonly onRead?: DatasetOptions['onProgress'];
   readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
@@ -180,12 +180,12 @@ const headingOf = (source: string, format: string): string[] => [
 
 const parametersOf = (base: string): number =>
   sizesOf(loadModelConfig(base), () => 0, {
-    train: { freezeVision: false, microBatch: { prompts: 1 }, checkpointActivations: false },
+    train: { freezeVision: false, microBatch: { prompts: 1 }, checkpointActivations: false, offloadActivations: false },
     precision: 'float32',
   }).all;
 
 /** Half precision where it is faster. */
-function precisionOf(device: Device, parameters: number): 'float32' | 'bfloat16' {
+function precisionOf(device: Device, parameters: number): Config['precision'] {
   if (parameters < SMALL) return 'float32';
   if (device !== 'cpu') return 'bfloat16';
   if (precisionWarning('bfloat16', device) !== undefined) return 'float32';

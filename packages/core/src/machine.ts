@@ -1,7 +1,7 @@
 /** What this machine offers to training, measured rather than read off. */
 
 import { cards, functional, info, machineLevels, noGrad, ones, scope, tensor } from '@visurf/torch';
-import type { Cards, Level, TorchInfo } from '@visurf/torch';
+import type { Cards, FloatDType, Level, TorchInfo } from '@visurf/torch';
 
 export interface Machine {
   readonly torch: TorchInfo;
@@ -72,7 +72,7 @@ function fastest(body: () => void): number {
 }
 
 /** Rate of a layer's product of [rows, 1024] and [1024, 1024], in 10^9 floating-point operations per second. */
-export function productRate(dtype: 'float32' | 'bfloat16', rows: number): number {
+export function productRate(dtype: FloatDType, rows: number): number {
   const size = 1024;
   return scope(() =>
     noGrad(() => {

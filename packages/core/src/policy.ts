@@ -30,7 +30,7 @@ import { responseLogProbs } from './update/update.ts';
 
 export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;
-  /** `bfloat16`: products in bfloat16, weights in float32. */
+  /** `bfloat16`: products in bfloat16, weights in float32; `float64`: everything in float64. */
   readonly precision?: Precision | undefined;
   /**
    * Of the weights: `auto` leaves matrices of a bfloat16 checkpoint as they are where products are in bfloat16, which
@@ -192,7 +192,7 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
   const base = isAdapter ? baseDirectory(directory) : directory;
   if (base === undefined) throw missingBase(directory);
   const encoder = PromptEncoder.load(base, { ...options, ...pixelLimits([adapter, base], options) });
-  const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : 'float32' });
+  const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : precision });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);
   policy.settings = carriedSettings([adapter, base])?.settings;

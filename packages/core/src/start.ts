@@ -47,7 +47,8 @@ export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoin
 /** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
 export function referenceOf({ model, peft }: Policy, { objective, model: directory }: Config): QwenVL | undefined {
   if (objective.kl.coefficient === 0) return undefined;
-  return peft ? model : loadModel(directory, { device: model.device });
+  if (peft) return model;
+  return loadModel(directory, { device: model.device, dtype: model.dtype === 'float64' ? 'float64' : 'float32' });
 }
 
 /** Gives the weights that are trained, and the optimiser, what a checkpoint holds. */

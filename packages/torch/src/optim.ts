@@ -2,8 +2,9 @@
 import { clearAutocastCache, noGrad } from './autograd.ts';
 import { native, op } from './native.ts';
 import { stack, zeros } from './factories.ts';
+import { block, codeBook, dequantize, dynamicMap, quantize, type CodeBook, type Quantized } from './quantized.ts';
 import { keep, scope } from './scope.ts';
-import { Tensor } from './tensor.ts';
+import { Tensor, type Device } from './tensor.ts';
 
 const ids = {
   fusedAdamW: op('_fused_adamw_'),
@@ -60,6 +61,8 @@ abstract class Base implements Optimizer {
           throw new Error(
             `${key} of the optimiser has shape [${mine.shape.join(', ')}], not [${saved.shape.join(', ')}]`,
           );
+        if ((saved.dtype === 'uint8') !== (mine.dtype === 'uint8'))
+          throw new Error(`${key} of the optimiser is ${mine.dtype}, not ${saved.dtype}`);
         mine.copy_(saved);
       }
     });
@@ -142,6 +145,126 @@ export class AdamW extends Base {
     const found = this.#moments.get(name);
     if (!found) throw new Error(`no optimiser state for ${name}`);
     return found;
+  }
+}
+
+/** Parameters of fewer elements keep their moments in float32. */
+export const smallest8bit = 4096;
+/** Elements whose moments are numbers at one time, a multiple of a block. */
+const atOnce = 1 << 24;
+
+interface Moments8bit {
+  readonly mean: Quantized;
+  readonly square: Quantized;
+  /** On the CPU. */
+  readonly steps: Tensor;
+}
+
+/**
+ * AdamW whose moments are kept in 8 bits between updates (Dettmers et al., arXiv 2110.02861), with the numbers of
+ * bitsandbytes' block-wise `AdamW8bit`. Parameters are float32.
+ */
+export class AdamW8bit extends Base {
+  readonly #options: Required<AdamWOptions>;
+  /** Of small parameters. */
+  readonly #plain: AdamW;
+  readonly #moments = new Map<string, Moments8bit>();
+  readonly #books = new Map<string, readonly [CodeBook, CodeBook]>();
+
+  constructor(named: ReadonlyMap<string, Tensor>, options: AdamWOptions) {
+    super(named, options.learningRate);
+    this.#options = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, ...options };
+    const isSmall = ({ numel }: Tensor): boolean => numel < smallest8bit;
+    this.#plain = new AdamW(new Map([...named].filter(([, each]) => isSmall(each))), options);
+    for (const [name, parameter] of named) {
+      if (isSmall(parameter)) continue;
+      const { shape, device, numel } = parameter;
+      const make = (): Quantized => ({
+        codes: keep(zeros(shape, { dtype: 'uint8', device })),
+        magnitudes: keep(zeros([Math.ceil(numel / block)], { device })),
+      });
+      this.#moments.set(name, { mean: make(), square: make(), steps: keep(zeros([], { device: 'cpu' })) });
+    }
+  }
+
+  override step(): void {
+    this.#plain.learningRate = this.learningRate;
+    this.#plain.step();
+    super.step();
+  }
+
+  protected update(): void {
+    for (const [name, parameter, gradient] of this.withGrad()) {
+      const moments = this.#moments.get(name);
+      if (!moments) continue;
+      moments.steps.add_(1);
+      const count = moments.steps.item();
+      for (let at = 0; at < parameter.numel; at += atOnce)
+        scope(() => this.#move(parameter, gradient, moments, count, at));
+    }
+  }
+
+  /** The parameter's elements from `at`. */
+  #move(parameter: Tensor, gradient: Tensor, moments: Moments8bit, count: number, at: number): void {
+    const length = Math.min(atOnce, parameter.numel - at);
+    const part = (x: Tensor): Tensor => x.view(-1).narrow(0, at, length);
+    const partOf = ({ codes, magnitudes }: Quantized): Quantized => ({
+      codes: part(codes),
+      magnitudes: magnitudes.narrow(0, at / block, Math.ceil(length / block)),
+    });
+    const [signed, unsigned] = this.#booksOn(parameter.device);
+    const { betas, eps, weightDecay } = this.#options;
+    const [weight, change] = [part(parameter), part(gradient.contiguous())];
+    const [keptMean, keptSquare] = [partOf(moments.mean), partOf(moments.square)];
+    const mean = dequantize(keptMean, signed)
+      .mul(betas[0])
+      .add_(change, 1 - betas[0]);
+    const square = dequantize(keptSquare, unsigned)
+      .mul(betas[1])
+      .addcmul_(change, change, 1 - betas[1]);
+    const root = square
+      .sqrt()
+      .div_(Math.sqrt(1 - betas[1] ** count))
+      .add_(eps);
+    if (weightDecay > 0) weight.mul_(1 - this.learningRate * weightDecay);
+    weight.sub_(mean.div(root), this.learningRate / (1 - betas[0] ** count));
+    for (const [kept, now, book] of [
+      [keptMean, mean, signed],
+      [keptSquare, square, unsigned],
+    ] as const) {
+      const { codes, magnitudes } = quantize(now, book);
+      kept.codes.copy_(codes);
+      kept.magnitudes.copy_(magnitudes);
+    }
+  }
+
+  #booksOn(device: Device): readonly [CodeBook, CodeBook] {
+    const make = (signed: boolean): CodeBook => {
+      const { values, bounds } = codeBook(dynamicMap(signed), device);
+      return { values: keep(values), bounds: keep(bounds) };
+    };
+    const books = this.#books.get(device) ?? ([make(true), make(false)] as const);
+    this.#books.set(device, books);
+    return books;
+  }
+
+  state(): OptimizerState {
+    const state = this.#plain.state();
+    for (const [name, { mean, square, steps }] of this.#moments) {
+      for (const [moment, { codes, magnitudes }] of [
+        ['exp_avg', mean],
+        ['exp_avg_sq', square],
+      ] as const)
+        state.set(`${moment}.${name}`, codes).set(`${moment}_absmax.${name}`, magnitudes);
+      state.set(`step.${name}`, steps);
+    }
+    return state;
+  }
+
+  override dispose(): void {
+    super.dispose();
+    for (const books of this.#books.values())
+      for (const { values, bounds } of books) [values, bounds].forEach((each) => each.dispose());
   }
 }
 

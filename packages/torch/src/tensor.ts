@@ -27,7 +27,7 @@ const ids = {
   addcmul: op('addcmul'),
   scatterAdd_: op('scatter_add_'), searchsorted: op('searchsorted.Tensor'), select: op('select.int'), slice: op('slice.Tensor'),
   softmax: op('softmax.int'), sort: op('sort'), split: op('split_with_sizes'), squeeze: op('squeeze.dim'), sum: op('sum'),
-  sumDim: op('sum.dim_IntList'), t: op('t'), toDevice: op('to.device'), toDtype: op('to.dtype'), topk: op('topk'),
+  sumDim: op('sum.dim_IntList'), t: op('t'), toDevice: op('to.device'), toCopy: op('_to_copy'), toDtype: op('to.dtype'), topk: op('topk'),
   transpose: op('transpose.int'), triu: op('triu'), unbind: op('unbind.int'), uniform_: op('uniform_'),
   unsqueeze: op('unsqueeze'), view: op('view'), viewDtype: op('view.dtype'), where: op('where.self'), zero_: op('zero_'),
 }; // prettier-ignore
@@ -325,6 +325,21 @@ export class Tensor {
   to(target: DType | { device: Device; dtype?: DType }): Tensor {
     if (typeof target === 'string') return one(ids.toDtype, this.handle, dtypeCode(target));
     return one(ids.toDevice, this.handle, target.device, dtypeCode(target.dtype ?? this.dtype));
+  }
+
+  /**
+   * Moves the numbers of a tensor without a graph to another device: whoever holds it finds them there. Copies are in the
+   * order of the device's work, and on the host in memory that a GPU reaches by itself; on the host they may be read when
+   * that work is done.
+   */
+  move_(device: Device): this {
+    if (this.device === device) return this;
+    const ofGpu = [this.device, device].some((each) => each.startsWith('cuda'));
+    const pinned = ofGpu && device === 'cpu';
+    const moved = native.call(ids.toCopy, this.handle, null, null, device, pinned, ofGpu) as Handle;
+    native.dispose(this.handle);
+    this.handle = moved;
+    return this;
   }
 
   /** self with the rows of `source` at `index` along `dim`. */

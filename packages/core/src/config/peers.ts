@@ -20,7 +20,7 @@ const NAMES: readonly (readonly [names: string, hint: PeerHint])[] = [
   ['model_name_or_path model_path model_name model_id pretrain', { key: 'model' }],
   ['output_dir default_local_dir save_path save_checkpoint_path', { key: 'output' }],
   ['random_seed data_seed', { key: 'seed' }],
-  ['bf16 fp16 torch_dtype dtype mixed_precision', { key: 'precision', note: 'It is float32 or bfloat16.' }],
+  ['bf16 fp16 torch_dtype dtype mixed_precision', { key: 'precision', note: 'It is float32, bfloat16 or float64.' }],
 
   ['train_files train_file train_dataset dataset dataset_name dataset_path data_path', { key: 'data.train' }],
   ['val_files val_file val_dataset eval_dataset validation_file', { key: 'data.validation' }],
@@ -141,7 +141,7 @@ const PRESETS: readonly string[] = ['grpo', 'drgrpo', 'dapo', 'gspo', 'rloo'];
 
 /** Their values of our keys. */
 const VALUES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  precision: { bf16: 'bfloat16', fp32: 'float32', float: 'float32' },
+  precision: { bf16: 'bfloat16', fp32: 'float32', float: 'float32', fp64: 'float64', double: 'float64' },
   device: { gpu: 'cuda' },
 };
 

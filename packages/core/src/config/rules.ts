@@ -31,6 +31,14 @@ export function* conflicts(config: Written): Generator<Fault> {
     }
   }
   yield* loraConflicts(config.train);
+  if (config.train.offloadActivations && !config.train.checkpointActivations) {
+    yield { path: ['train', 'offloadActivations'], message: 'goes with checkpointActivations: true' };
+  }
+  if (config.optimizer.states === '8bit') {
+    const path = ['optimizer', 'states'];
+    if (config.optimizer.name === 'sgd') yield { path, message: 'sgd has no states' };
+    if (config.precision === 'float64') yield { path, message: '8bit states go with float32 weights' };
+  }
   if (config.eval.every > 0 && config.data.validation === undefined) {
     yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
   }

@@ -287,6 +287,12 @@ const optimizer = section({
   learningRate: key('of all weights that are trained', positive.default(1e-6)),
   betas: key('of Adam', z.tuple([fraction, fraction]).default([0.9, 0.999])),
   weightDecay: key('decoupled', z.number().min(0).default(0)),
+  states: key(
+    "AdamW's moments as the weights are (`full`), or in a byte each between updates (`8bit`, as bitsandbytes has them; " +
+      'of tensors with fewer than 4,096 elements in full)',
+    z.enum(['full', '8bit']).default('full'),
+    { effect: 'breaks' },
+  ),
   clipNorm: key('largest global norm of the gradient', positive.default(1)),
   warmupSteps: key('steps over which the learning rate rises linearly to its full value', whole.default(0)),
   decay: key(
@@ -357,8 +363,9 @@ const shape = z.strictObject({
     z.string(deviceError).refine(isDeviceName, deviceError).default('cpu'),
   ),
   precision: key(
-    '`float32`, or `bfloat16`: products in bfloat16, master weights in float32',
-    z.enum(['float32', 'bfloat16']).default('float32'),
+    '`float32`; `bfloat16`: products in bfloat16, master weights in float32; or `float64`: everything in it, weights and ' +
+      'checkpoints, too, for tests of equality',
+    z.enum(['float32', 'bfloat16', 'float64']).default('float32'),
   ),
   threads: key('of the tensor library', count.optional(), { unset: 'its own choice', effect: 'harmless' }),
   // Compared by what they hold, where a run is resumed.
@@ -468,6 +475,12 @@ const shape = z.strictObject({
         },
       ),
     }).prefault({}),
+    offloadActivations: key(
+      'with `checkpointActivations` on a GPU: what is kept of a forward pass, the stream before every block, waits in the ' +
+        "host's memory for the backward pass; same numbers",
+      flag.default(false),
+      { effect: 'harmless' },
+    ),
     checkpointActivations: key(
       'compute activations again in the backward pass: less memory, about a third more time',
       flag.default(false),

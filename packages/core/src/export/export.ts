@@ -14,7 +14,7 @@ import { byName, companionFiles, type Writers } from './huggingface.ts';
 import { withExperiment } from './experiment.ts';
 import type { PixelLimits } from './processor.ts';
 
-const exportDtypes = ['float32', 'bfloat16', 'float16'] as const;
+const exportDtypes = ['float32', 'bfloat16', 'float16', 'float64'] as const;
 export type ExportDtype = (typeof exportDtypes)[number];
 
 export interface ExportOptions extends PixelLimits {

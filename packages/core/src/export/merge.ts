@@ -129,8 +129,9 @@ export function mergeModels(
     const dtype = options.dtype ?? ownDtype(origin);
     const combine = combination(how);
     const device = resolveDevice(options.device ?? 'cpu');
+    const between = dtype === 'float64' ? dtype : 'float32';
     const merged = [...sources[0]!.names].map(([key, name]): [string, LazyTensor] => {
-      const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to({ device }).to('float32');
+      const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to({ device }).to(between);
       const make = (): Tensor => combine(sources.map(read)).to(dtype);
       return [name, { dtype, shape: sources[0]!.weights.shapeOf(name), make }];
     });

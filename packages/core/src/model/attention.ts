@@ -180,28 +180,28 @@ export function placeAt(
 }
 
 /**
- * Attention of one new token of K responses per prompt, which is added to `own`: the decoding form of
- * `sharedPrefixAttention`, a kernel of ours on the CPU.
- * @param qkv [B, K, H, d] and [B, K, KV, d] before rotation
+ * Attention of one new token of K responses per prompt, which is added to `own`, at a place that the device knows: the
+ * decoding form of `sharedPrefixAttention`.
+ * @param qkv of all heads before rotation, [B, K, H + 2 KV, d]
  * @param prefix [B, KV, d, L] and [B, KV, L, d]
- * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d], of which `at` tokens are filled; what lies behind them
- *   must be finite where `at` is a `NextPlace`
- * @param padding added to the scores of the prefix, [B, 1, 1, 1, 1, L]
+ * @param own [B, KV, K, d, capacity] and [B, KV, K, capacity, d]; what is not filled must be finite
  * @returns [B, K, H * d]
  */
-export function decodeAttention(
-  qkv: readonly [Tensor, Tensor, Tensor],
+export function attendAtPlace(
+  qkv: Tensor,
   rotation: Rotation,
   prefix: functional.DecodingCache,
   own: functional.DecodingCache,
-  at: number | NextPlace,
-  padding: Tensor | undefined,
+  { index, mask }: NextPlace,
 ): Tensor {
-  if (typeof at === 'number') return functional.decodeAttention(qkv, rotation, prefix, own, at, padding);
-  const [q, k] = [rotate(qkv[0], rotation), rotate(qkv[1], rotation)];
-  callOp('index_copy_', own.keys, 4, at.index, k.transpose(1, 2).unsqueeze(-1));
-  callOp('index_copy_', own.values, 3, at.index, qkv[2].transpose(1, 2).unsqueeze(3).to(own.values.dtype));
+  const kvHeads = own.keys.size(1);
+  const heads = qkv.size(2) - 2 * kvHeads;
+  const rotated = rotate(qkv.narrow(2, 0, heads + kvHeads), rotation);
+  const [q, k] = rotated.split([heads, kvHeads], 2) as [Tensor, Tensor];
+  const v = qkv.narrow(2, heads + kvHeads, kvHeads);
+  callOp('index_copy_', own.keys, 4, index, k.transpose(1, 2).unsqueeze(-1));
+  callOp('index_copy_', own.values, 3, index, v.transpose(1, 2).unsqueeze(3).to(own.values.dtype));
   const shared = { keys: prefix.keys.transpose(-1, -2), values: prefix.values };
   const seen = { keys: own.keys.transpose(-1, -2), values: own.values };
-  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, at.mask).squeeze(2);
+  return sharedPrefixAttention(q.unsqueeze(2), shared, seen, mask).squeeze(2);
 }

@@ -1,11 +1,12 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { decodeAttention, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
+import { attendAtPlace, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
-import { Projection, projectGated, projectTogether } from './projection.ts';
+import { Projection, projectGated, projectJoined, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
+import { attendShared, type SharedPlace } from './shared-decoding.ts';
 
 const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
 
@@ -71,19 +72,29 @@ class SelfAttention extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
-    const qkv = this.#heads(projectTogether([this.q_proj, this.k_proj, this.v_proj], x));
-    return this.o_proj.forward(decodeAttention(qkv, rotation, prefix, own, at, padding));
+    const all = [this.q_proj, this.k_proj, this.v_proj];
+    if (typeof at === 'number') {
+      const qkv = this.#heads(projectTogether(all, x));
+      return this.o_proj.forward(functional.decodeAttention(qkv, rotation, prefix, own, at, padding));
+    }
+    const qkv = this.#split(projectJoined(all, x));
+    return this.o_proj.forward(
+      'prompts' in at
+        ? attendShared(qkv, this._config.keyValueHeads, rotation, prefix, own, at)
+        : attendAtPlace(qkv, rotation, prefix, own, at),
+    );
   }
 
   /** q [B, S, H, d], k and v [B, S, KV, d]; of q there may be fewer places. */
   #heads(qkv: readonly Tensor[]): [Tensor, Tensor, Tensor] {
-    const { heads, keyValueHeads, headSize } = this._config;
-    const split = (each: Tensor, count: number): Tensor => each.view(each.size(0), each.size(1), count, headSize);
-    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
-    return [split(q, heads), split(k, keyValueHeads), split(v, keyValueHeads)];
+    return qkv.map((each) => this.#split(each)) as [Tensor, Tensor, Tensor];
+  }
+  /** [B, S, heads, d] */
+  #split(x: Tensor): Tensor {
+    return x.view(x.size(0), x.size(1), -1, this._config.headSize);
   }
 }
 
@@ -93,7 +104,7 @@ const isSmall = (projections: readonly Projection[]): boolean =>
 /** Whether its product is of the weights as they are, on the CPU, in the dtype of the stream. */
 const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): boolean =>
   !lora &&
-  _precision === 'float32' &&
+  _precision !== 'bfloat16' &&
   weight.device === 'cpu' &&
   weight.dtype === dtype &&
   /^float(32|64)$/.test(dtype);
@@ -135,7 +146,7 @@ export interface DecoderBlock extends nn.Module {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor;
   /** Weights with which the layer can decode in one call, between `startDecoding` and `endDecoding`. */
@@ -187,7 +198,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     rotation: Rotation,
     prefix: functional.DecodingCache,
     own: functional.DecodingCache,
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
@@ -247,7 +258,7 @@ export class Decoder extends nn.Module {
     rotation: Rotation,
     prefix: readonly functional.DecodingCache[],
     own: readonly functional.DecodingCache[],
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const caches = this.layers.map((layer, i) => {

@@ -16,6 +16,7 @@ import {
 } from '@visurf/torch';
 
 import { chunkElements } from '../budgets.ts';
+import type { Precision } from './projection.ts';
 
 /** What tensors can have; undefined where that is the host's. */
 function freeMemory(device: Device): number | undefined {
@@ -44,7 +45,7 @@ export function scoreTokens(
   hidden: Tensor,
   weight: Tensor,
   targets: readonly number[],
-  precision: 'float32' | 'bfloat16',
+  precision: Precision,
   elements = chunkElements(freeMemory(hidden.device)),
 ): ScoredTokens {
   const rows = targets.length;

@@ -2,11 +2,12 @@
  * A linear layer whose product runs in the policy's precision: master weights stay as they are, products in bfloat16
  * cast the weight, with a graph while training and once for many passes otherwise.
  */
-import { cat, functional, isGradEnabled, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
+import { callOp, cat, functional, isGradEnabled, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import type { Adapter } from './adapter.ts';
 
-export type Precision = 'float32' | 'bfloat16';
+/** `float64` for tests of equality: weights are in it, and products take them as they are, as in `float32`. */
+export type Precision = 'float32' | 'bfloat16' | 'float64';
 
 interface Weights {
   readonly weight: Tensor;
@@ -44,7 +45,7 @@ export class FixedProduct {
   }
 }
 
-const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'float32' ? x : x.to(precision));
+const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'bfloat16' ? x.to(precision) : x);
 
 export class Projection extends nn.Linear {
   /** What LoRA adds to the layer. */
@@ -55,21 +56,22 @@ export class Projection extends nn.Linear {
   /** The layer's own weights, and those joined with others', for passes without a graph. */
   _fixed: FixedProduct | undefined;
   _joint: FixedProduct | undefined;
-  /** Likewise adapters, of so many layers of which this is the first. */
+  /** Likewise adapters, of so many layers of which this is the first, and those whose outputs are joined. */
   readonly _adapters = new Map<number, JointAdapters>();
+  _joinedAdapters: JointAdapters | undefined;
 
   override forward(x: Tensor): Tensor {
     const [adapted] = adaptedTogether([this], x) ?? [];
     if (adapted) return adapted;
     const out = this._base(x);
     if (!this.lora?._enabled) return out;
-    return out.add(this.lora.forward(x, this._precision === 'float32' ? undefined : this._precision));
+    return out.add(this.lora.forward(x, this._precision === 'bfloat16' ? this._precision : undefined));
   }
 
   /** Without what LoRA adds. */
   _base(x: Tensor): Tensor {
     if (this.#trains()) return this.#multiply(x, this);
-    if (this._precision === 'float32' && !this._pack) return functional.linear(x, this.weight, this.bias);
+    if (this._precision !== 'bfloat16' && !this._pack) return functional.linear(x, this.weight, this.bias);
     return (this._fixed ??= new FixedProduct(this, this._precision, this._pack)).multiply(x);
   }
 
@@ -86,8 +88,10 @@ export class Projection extends nn.Linear {
     this._fixed?.dispose();
     this._joint?.dispose();
     this._fixed = this._joint = undefined;
-    for (const each of this._adapters.values()) [each.a, ...each.b].forEach((factor) => factor.dispose());
+    const adapters = [...this._adapters.values(), ...(this._joinedAdapters ? [this._joinedAdapters] : [])];
+    for (const each of adapters) [each.a, ...each.b].forEach((factor) => factor.dispose());
     this._adapters.clear();
+    this._joinedAdapters = undefined;
   }
 
   #trains(): boolean {
@@ -126,19 +130,42 @@ const joinBelow = 1 << 20;
 function jointProduct(projections: readonly Projection[], x: Tensor): Tensor | undefined {
   const elements = projections.reduce((sum, { weight }) => sum + weight.numel, 0);
   if (elements > joinBelow || projections.some(({ lora }) => lora)) return undefined;
-  return projections[0]!.forwardJoint(x, () => {
+  return productOfAll(projections, x);
+}
+
+const productOfAll = (projections: readonly Projection[], x: Tensor): Tensor =>
+  projections[0]!.forwardJoint(x, () => {
     const biases = projections.flatMap(({ bias }) => bias ?? []);
     return {
       weight: cat(projections.map(({ weight }) => weight)),
       bias: biases.length > 0 ? cat(biases) : undefined,
     };
   });
-}
 
-/** Of layers with the same input: A of all [sum of ranks, in], and s B^T of each [rank, out]. */
+/** Of layers with the same input: A of all [sum of ranks, in], and s B^T of each [rank, out], or of all in one. */
 interface JointAdapters {
   readonly a: Tensor;
   readonly b: readonly Tensor[];
+}
+
+const areAdapted = (projections: readonly Projection[]): boolean => projections.every(({ lora }) => lora?.isPlain);
+
+function jointAdapters(projections: readonly Projection[], joined: boolean): JointAdapters {
+  return scope(() => {
+    const adapters = projections.flatMap(({ lora }) => lora ?? []);
+    const factor = (each: Tensor): Tensor => keep(inPrecision(each, projections[0]!._precision).detach());
+    const b = adapters.map(({ B, scale }) => B.mul(scale).t().contiguous());
+    return {
+      a: factor(cat(adapters.map(({ A }) => A))),
+      b: (joined ? [callOp('block_diag', b) as Tensor] : b).map(factor),
+    };
+  });
+}
+
+/** out [..., N], which nobody else reads, with a b added: a [rows, r], b [r, N]. */
+function addProductTo(out: Tensor, a: Tensor, b: Tensor): Tensor {
+  callOp('addmm_', out.view(a.size(0), -1), a, b);
+  return out;
 }
 
 /**
@@ -147,35 +174,36 @@ interface JointAdapters {
  * @returns undefined where it does not apply
  */
 function adaptedTogether(projections: readonly Projection[], x: Tensor): Tensor[] | undefined {
-  if (isGradEnabled() || x.device === 'cpu' || !projections.every(({ lora }) => lora?.isPlain)) return undefined;
+  if (isGradEnabled() || x.device === 'cpu' || !areAdapted(projections)) return undefined;
   const [first] = projections as [Projection];
-  const { _precision: precision } = first;
-  let joint = first._adapters.get(projections.length);
-  if (!joint) {
-    joint = scope(() => {
-      const adapters = projections.flatMap(({ lora }) => lora ?? []);
-      const factor = (each: Tensor): Tensor => keep(inPrecision(each, precision).detach());
-      return {
-        a: factor(cat(adapters.map(({ A }) => A))),
-        b: adapters.map(({ B, scale }) => factor(B.mul(scale).t().contiguous())),
-      };
-    });
-    first._adapters.set(projections.length, joint);
-  }
-  const input = inPrecision(x, precision);
+  const { length } = projections;
+  if (!first._adapters.has(length)) first._adapters.set(length, jointAdapters(projections, false));
+  const joint = first._adapters.get(length)!;
+  const input = inPrecision(x, first._precision);
   const low = functional.linear(input, joint.a);
   const rows = low.numel / low.size(-1);
-  const parts = low.split(
+  const parts = low.view(rows, -1).split(
     joint.b.map((each) => each.size(0)),
     -1,
   );
-  return projections.map((each, i) => {
-    const [out, b] = [each._base(input), joint.b[i]!];
-    return out
-      .view(rows, -1)
-      .addmm(parts[i]!.reshape(rows, -1), b)
-      .view(...out.shape);
-  });
+  return projections.map((each, i) => addProductTo(each._base(input), parts[i]!, joint.b[i]!));
+}
+
+/**
+ * Projections of the same input for single tokens on a GPU, without a graph: one product with weights that are copied
+ * for it, and one with all that adapters add.
+ * @returns [..., sum of out]
+ */
+export function projectJoined(projections: readonly Projection[], x: Tensor): Tensor {
+  const isPlain = projections.every(({ lora }) => !lora?._enabled);
+  if (!isPlain && !areAdapted(projections)) return cat(projectTogether(projections, x), -1);
+  const [first] = projections as [Projection];
+  const input = inPrecision(x, first._precision);
+  const out = productOfAll(projections, input);
+  if (isPlain) return out;
+  const { a, b } = (first._joinedAdapters ??= jointAdapters(projections, true));
+  const low = functional.linear(input, a);
+  return addProductTo(out, low.view(low.numel / low.size(-1), -1), b[0]!);
 }
 
 /** One result per projection of the same input, [..., out]; views of a joint one where they were computed together. */

@@ -5,6 +5,7 @@
  */
 import {
   cat,
+  empty,
   functional,
   isGradEnabled,
   nn,
@@ -12,6 +13,7 @@ import {
   scope,
   tensor,
   withDevice,
+  zeros,
   type Device,
   type DType,
   type Tensor,
@@ -27,12 +29,13 @@ import { nextPosition, pack, requireVisible, visualGrids, type Packed, type Prom
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
+import { keptHeads, planShared, sharedPlaceAt, type SharedPlace, type SharedPlan } from './shared-decoding.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer, [B, KV, d, L] and [B, KV, L, d]. */
+  /** One per layer, [B, KV, d, L] and [B, KV, L, d], or as `attendShared` has them. */
   readonly caches: readonly functional.DecodingCache[];
   /** Hidden state that predicts the first token, after the final norm: [B, D]. */
   readonly last: Tensor;
@@ -146,8 +149,13 @@ export class QwenVL extends nn.Module {
    * `hidden` for training, with its backward pass: d loss / d hidden [N, D] goes in, gradients are added to the `.grad`
    * of the parameters. To be called in the scope that also holds the backward pass.
    * @param recomputed activations are not kept but computed again, block by block: same gradients, less memory
+   * @param offloaded what is kept even then, the stream before every block, waits in the memory of the host
    */
-  trained(items: readonly PromptWithResponses[], recomputed: boolean): Hidden & { backward(gradient: Tensor): void } {
+  trained(
+    items: readonly PromptWithResponses[],
+    recomputed: boolean,
+    offloaded = false,
+  ): Hidden & { backward(gradient: Tensor): void } {
     if (!recomputed) {
       const result = this.hidden(items);
       return {
@@ -157,7 +165,7 @@ export class QwenVL extends nn.Module {
         },
       };
     }
-    const tape = new Tape();
+    const tape = new Tape(offloaded ? 'cpu' : undefined);
     // Casts for passes without a graph would outlive the stage that is their only user.
     const run: RunStage = (stage, flow, parts) => {
       const output = tape.run(stage, flow, parts);
@@ -238,7 +246,9 @@ export class QwenVL extends nn.Module {
       const [next, cache] = scope(() => {
         const [x, ...beside] = flow;
         const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-        const own = { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
+        const own = this.#decodesShared
+          ? { keys: keptHeads(keys), values: keptHeads(values) }
+          : { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
         return [takeUp([stream, ...beside], places), own] as const;
       });
       disposeBut(next, flow);
@@ -283,6 +293,7 @@ export class QwenVL extends nn.Module {
    * @param tokens int64 [B * K]
    * @param rotation of the prompts' new tokens, cos and sin [B, 1, 1, d]
    * @param index int64 [1]: the number of tokens already in `own`
+   * @param plan as `planDecoding` makes it, where it was made before
    */
   decodeOnDevice(
     tokens: Tensor,
@@ -291,8 +302,10 @@ export class QwenVL extends nn.Module {
     prefix: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
     index: Tensor,
+    plan?: SharedPlan,
   ): Tensor {
-    const step = (): Tensor => this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own));
+    const step = (): Tensor =>
+      this.#decode(tokens, rotation, responses, prefix, own, this.#place(index, prefix, own, plan));
     return scope(() => this.#here(step));
   }
 
@@ -302,7 +315,7 @@ export class QwenVL extends nn.Module {
     responses: number,
     prefix: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
-    at: number | NextPlace,
+    at: number | NextPlace | SharedPlace,
   ): Tensor {
     const rows = tokens.size(0);
     const embedded = this.model.embed_tokens
@@ -313,11 +326,53 @@ export class QwenVL extends nn.Module {
     return this.model.norm.forward(x.view(rows, -1));
   }
 
+  /** What is the same for every token; undefined where nothing is. */
+  planDecoding(
+    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
+    own: readonly functional.DecodingCache[],
+  ): SharedPlan | undefined {
+    if (!this.#decodesShared) return undefined;
+    const { heads, keyValueHeads } = this._config.text;
+    return this.#here(() => planShared(padding, caches[0]!, own[0]!, heads / keyValueHeads));
+  }
+
+  /** Whether prompts and responses are attended to by flash attention, with caches of its order. */
+  get #decodesShared(): boolean {
+    return hasFlashAttention(this.device, this._precision, this._config.text.headSize);
+  }
+
+  /**
+   * Room for the keys and values of K responses to each of B prompts, whose own are `prefix`, layer by layer; not filled
+   * with numbers where none are needed.
+   */
+  responseCaches(
+    prefix: readonly functional.DecodingCache[],
+    batch: number,
+    responses: number,
+    capacity: number,
+  ): functional.DecodingCache[] {
+    const { keyValueHeads, headSize } = this._config.text;
+    // Where a device masks what is not filled yet, it must be numbers.
+    const blank = this.device === 'cpu' ? empty : zeros;
+    return prefix.map(({ keys: { dtype, device } }) => {
+      const make = (...shape: number[]): Tensor => blank(shape, { dtype, device });
+      if (this.#decodesShared) {
+        const shape = [batch, 1, responses, capacity, keyValueHeads * headSize];
+        return { keys: make(...shape), values: make(...shape) };
+      }
+      const rows = [batch, keyValueHeads, responses];
+      return { keys: make(...rows, headSize, capacity), values: make(...rows, capacity, headSize) };
+    });
+  }
+
   #place(
     index: Tensor,
     { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
     own: readonly functional.DecodingCache[],
-  ): NextPlace {
+    plan?: SharedPlan,
+  ): NextPlace | SharedPlace {
+    const shared = plan ?? this.planDecoding({ caches, padding }, own);
+    if (shared) return sharedPlaceAt(index, shared);
     return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
   }
 
@@ -330,7 +385,7 @@ export class QwenVL extends nn.Module {
   /** [N, V] in at least float32 of hidden states [N, D]. */
   logits(hidden: Tensor): Tensor {
     if (this.#head && !isGradEnabled()) return this.#head.multiply(hidden).to(this.dtype);
-    if (this._precision === 'float32') return functional.linear(hidden, this.headWeight);
+    if (this._precision !== 'bfloat16') return functional.linear(hidden, this.headWeight);
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 
@@ -344,7 +399,7 @@ export class QwenVL extends nn.Module {
   #endDecoding(): void {
     for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
-      if (each._pack || each.weight.requiresGrad) each.forgetCasts();
+      if (each._pack || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
       each._pack = false;
     }
     this.#head?.dispose();

@@ -1,5 +1,5 @@
-import { live, scope } from '@visurf/torch';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { live, scope, Tensor } from '@visurf/torch';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { FeatureCache } from './features.ts';
@@ -23,11 +23,12 @@ const all: PromptWithResponses[] = oracleCases.map((each) => ({
 function gradients(
   items: readonly PromptWithResponses[],
   recomputed: boolean,
+  offloaded = false,
 ): { logProbs: number[]; named: Map<string, number[] | undefined> } {
   const named = model.namedParameters();
   for (const each of named.values()) each.grad = undefined;
   const logProbs = scope(() => {
-    const pass = model.trained(items, recomputed);
+    const pass = model.trained(items, recomputed, offloaded);
     const scored = model.score(pass.hidden, pass.targets);
     pass.backward(scored.pullback(scored.logProbs.map((_, i) => Math.sin(i + 1))));
     return Array.from(scored.logProbs);
@@ -164,4 +165,15 @@ test('the cache keeps within its budget, and drops what was not used for longest
   expect(computed.join('')).toBe('abcdb');
   expect(cache.bytes).toBe(3 * 8 * 4);
   cache.clear();
+});
+
+test('a stream that waits on another device is where it was when its block is computed again', () => {
+  const moved = vi.spyOn(Tensor.prototype, 'move_');
+  onTestFinished(() => moved.mockRestore());
+  const expected = gradients(all, true);
+  const offloaded = gradients(all, true, true);
+  // Away and back, once for every stage between the first and the last.
+  const away = moved.mock.calls.length / 2;
+  expect(away).toBeGreaterThan(model.config.text.layers + model.config.vision.depth - 2);
+  expect(offloaded).toEqual(expected);
 });

@@ -2,7 +2,7 @@
  * How the stages of a forward pass are run: once, or so that nothing but their inputs is kept for the gradient.
  * The forward is a chain of stages (patches, vision blocks, features, layers, norm): each takes what the one before gave.
  */
-import { noGrad, recompute, scope, type nn, type Tensor } from '@visurf/torch';
+import { noGrad, recompute, scope, type Device, type nn, type Tensor } from '@visurf/torch';
 
 /** What a stage gives to the next: the stream, and what travels beside it until a later stage takes it up. */
 export type Flow = readonly [stream: Tensor, ...beside: Tensor[]];
@@ -41,12 +41,18 @@ interface Recorded {
 
 /**
  * Activation checkpointing: stages run without a graph, and `backward` runs each again, last first, for its gradient.
- * The chain begins at the first stage with something to train. Tensors that stages use live until `backward` returns.
+ * The streams between stages may wait on another device meanwhile. The chain begins at the first stage with something to train. Tensors that stages use live until `backward` returns.
  */
 export class Tape {
+  /** Where streams wait that only a gradient asks for; undefined: where they are. */
+  readonly #aside: Device | undefined;
   readonly #stages: Recorded[] = [];
   /** Outputs of recorded stages: these take a gradient. */
   readonly #made = new Set<Tensor>();
+
+  constructor(aside?: Device) {
+    this.#aside = aside;
+  }
 
   readonly run: RunStage = (stage, flow, parts) => {
     const parameters = parts.flatMap((part) => part.parameters()).filter((each) => each.requiresGrad);
@@ -57,6 +63,8 @@ export class Tape {
     const { outputs, pull } = recompute(stage, flow, parameters, { ofInputs });
     for (const each of outputs) if (!flow.includes(each)) this.#made.add(each);
     this.#stages.push({ inputs: flow, outputs, pull });
+    const [stream] = flow;
+    if (this.#aside && this.#made.has(stream) && !outputs.includes(stream)) stream.move_(this.#aside);
     return outputs;
   };
 
@@ -64,6 +72,7 @@ export class Tape {
   backward(gradOutput: Tensor): void {
     let gradients: readonly (Tensor | undefined)[] = [gradOutput];
     for (let last = this.#stages.pop(); last; last = this.#stages.pop()) {
+      if (this.#aside) last.inputs[0].move_(gradOutput.device);
       const next = last.pull(gradients);
       disposeBut([gradOutput], gradients);
       // What was handed on is an input of the stage before, too.

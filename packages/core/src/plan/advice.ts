@@ -25,6 +25,11 @@ export function advise(subject: Subject, program: number): Advice[] {
   if (!train.checkpointActivations) {
     candidates.push(['train.checkpointActivations=true', withTrain({ checkpointActivations: true })]);
   }
+  if (onCard(subject) && !train.offloadActivations) {
+    const changed = { checkpointActivations: true, offloadActivations: true };
+    const said = Object.keys(changed).filter((key) => !train[key as keyof typeof changed]);
+    candidates.push([said.map((key) => `train.${key}=true`).join(' '), withTrain(changed)]);
+  }
   if (workload.microBatch > 1) {
     const changed = withTrain({ microBatch: { prompts: 1 } });
     candidates.push(['train.microBatch.prompts=1', { ...changed, workload: { ...workload, microBatch: 1 } }]);
@@ -51,10 +56,13 @@ export function advise(subject: Subject, program: number): Advice[] {
     candidates.push(['precision=bfloat16', half]);
   }
   if (optimizer.name === 'adamw' && !train.lora) {
-    candidates.push([
-      'optimizer.name=sgd',
-      { ...subject, config: { ...config, optimizer: { ...optimizer, name: 'sgd' } } },
-    ]);
+    const withOptimizer = (changed: Partial<typeof optimizer>): Subject => ({
+      ...subject,
+      config: { ...config, optimizer: { ...optimizer, ...changed } },
+    });
+    if (config.precision !== 'float64' && optimizer.states === 'full')
+      candidates.push(['optimizer.states=8bit', withOptimizer({ states: '8bit' })]);
+    candidates.push(['optimizer.name=sgd', withOptimizer({ name: 'sgd' })]);
   }
   if (workload.prompts > 1 && workload.group > 0) {
     const prompts = Math.ceil(workload.prompts / 2);

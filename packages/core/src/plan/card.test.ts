@@ -7,7 +7,7 @@ import type { CardMachine } from './machines.ts';
 
 const machine: CardMachine = {
   ...{ name: 'even', memory: 80e9, hostMemory: 80e9, bandwidth: 1e12, launch: 1e-6, price: undefined },
-  rates: { bfloat16: 1e14, float32: 1e13 },
+  rates: { bfloat16: 1e14, float32: 1e13, float64: 1e12 },
 };
 const timeOf = (changes: Changes = {}, given: Partial<CardMachine> = {}) =>
   planCardTime(
@@ -26,7 +26,7 @@ test('phases add up to the step, its two halves too, and no phase is free', () =
 test.each([
   ['launches', { launch: 1 }],
   ['bandwidth', { bandwidth: 1e3 }],
-  ['operations', { rates: { bfloat16: 1e3, float32: 1e3 } }],
+  ['operations', { rates: { bfloat16: 1e3, float32: 1e3, float64: 1e12 } }],
 ] as const)('where %s are dear, they bind', (binds, given) => {
   const { phases } = timeOf({}, given);
   const longest = phases.reduce((a, b) => (b.seconds > a.seconds ? b : a));
@@ -35,7 +35,7 @@ test.each([
 });
 
 test('a step takes no longer on a machine that is better in everything', () => {
-  const better = { bandwidth: 2e12, launch: 5e-7, rates: { bfloat16: 2e14, float32: 2e13 } };
+  const better = { bandwidth: 2e12, launch: 5e-7, rates: { bfloat16: 2e14, float32: 2e13, float64: 1e12 } };
   expect(timeOf({}, better).step).toBeCloseTo(timeOf().step / 2, 12);
 });
 

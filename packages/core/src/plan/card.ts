@@ -57,9 +57,11 @@ interface Demand {
 
 export function planCardTime(subject: Subject, machine: CardMachine, keptPerToken: number): CardTime {
   const { precision } = subject.config;
+  // Bytes are counted in float32.
+  const twice = precision === 'float64' ? 2 : 1;
   const timeOf = (name: string, demand: Demand): PhaseTime => {
     const seconds = {
-      bandwidth: demand.bytes / (machine.bandwidth * reached.bandwidth),
+      bandwidth: (twice * demand.bytes) / (machine.bandwidth * reached.bandwidth),
       launches: demand.launches * machine.launch,
       operations: demand.operations / (machine.rates[precision] * reached.operations),
     };
@@ -129,13 +131,15 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
   const scoring = (updates > 1 ? 1 : 0) + (config.objective.kl.coefficient > 0 ? 1 : 0);
   // Forward, forward again, and backward: of frozen weights one product, of others two.
   const passes = updates * (1 + (checkpointActivations ? 1 : 0) + (lora ? 1 : 2)) + scoring;
-  const moved = updates * (checkpointActivations ? 4 / 3 : 1) + scoring / 3;
+  const kept = updates * (checkpointActivations ? 4 / 3 : 1) + scoring / 3;
   const tokens = (packedTokens(workload) / microBatch) * prompts;
   const own = prompts * responses * responseTokens;
   const attended = text.layers * text.heads * text.headSize * 4;
   const scores = attended * (own * (promptTokens + responseTokens / 2) + (prompts * promptTokens ** 2) / 2);
   const kernels =
     micro * text.layers * (launches.layer.layer + (lora ? launches.layer.lora : 0)) * (updates * 3 + scoring);
+  const { name, states } = config.optimizer;
+  const moved = name === 'sgd' ? 4 : states === '8bit' ? 30 : 8;
   const tower = frozenVision ? 0 : passes;
   const perPatch = (2 * vision.hiddenSize + vision.intermediateSize) * item * traffic;
   return {
@@ -151,7 +155,7 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
     },
     'layers: between products': {
       bytes:
-        moved * traffic * tokens * text.layers * keptPerToken + (lora ? 0 : micro * updates * decoder * (float + half)),
+        kept * traffic * tokens * text.layers * keptPerToken + (lora ? 0 : micro * updates * decoder * (float + half)),
       operations: 0,
       launches: (kernels * 3) / 4,
     },
@@ -161,8 +165,8 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
       launches: micro * 60,
     },
     optimiser: {
-      // Gradient, weight and two moments are read, the last three written.
-      bytes: updates * sizes.trainable * float * (config.optimizer.name === 'adamw' ? 8 : 4),
+      // Gradient, weight and two moments are read, the last three written; moments in 8 bits go through a chain of operators.
+      bytes: updates * sizes.trainable * float * moved,
       operations: 0,
       launches: updates * launches.optimiser,
     },

@@ -29,7 +29,7 @@ test('a file describes another: GB, GB/s, TFLOP/s, microseconds', () => {
   );
   expect(findMachine(file)).toEqual({
     ...{ name: file, memory: 32e9, hostMemory: 64e9, bandwidth: 1e12, launch: 5e-6, price: 2 },
-    rates: { bfloat16: 100e12, float32: 50e12 },
+    rates: { bfloat16: 100e12, float32: 50e12, float64: 50e12 / 64 },
   });
 });
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
+import type { Precision } from '../model/projection.ts';
 import { fileError, messageOf, nearest, UserError } from '../errors.ts';
 
 const positive = z.number().positive();
@@ -16,6 +17,8 @@ const schema = z.strictObject({
   /** Of products, dense, in TFLOP/s. */
   bfloat16: positive,
   float32: positive,
+  /** A 64th of float32 on cards that are not made for it. */
+  float64: positive.optional(),
   /** Of one kernel, in microseconds. */
   launch: positive.default(3),
   /** Of an hour. */
@@ -24,11 +27,11 @@ const schema = z.strictObject({
 
 /** As their makers state them. */
 const known: Readonly<Record<string, z.input<typeof schema>>> = {
-  b200: { memory: 180, bandwidth: 8000, bfloat16: 2250, float32: 75 },
-  h200: { memory: 141, bandwidth: 4800, bfloat16: 989, float32: 67 },
-  h100: { memory: 80, bandwidth: 3350, bfloat16: 989, float32: 67 },
-  'a100-80': { memory: 80, bandwidth: 2039, bfloat16: 312, float32: 19.5 },
-  'a100-40': { memory: 40, bandwidth: 1555, bfloat16: 312, float32: 19.5 },
+  b200: { memory: 180, bandwidth: 8000, bfloat16: 2250, float32: 75, float64: 37 },
+  h200: { memory: 141, bandwidth: 4800, bfloat16: 989, float32: 67, float64: 67 },
+  h100: { memory: 80, bandwidth: 3350, bfloat16: 989, float32: 67, float64: 67 },
+  'a100-80': { memory: 80, bandwidth: 2039, bfloat16: 312, float32: 19.5, float64: 19.5 },
+  'a100-40': { memory: 40, bandwidth: 1555, bfloat16: 312, float32: 19.5, float64: 19.5 },
   l40s: { memory: 48, bandwidth: 864, bfloat16: 362, float32: 91.6 },
   l4: { memory: 24, bandwidth: 300, bfloat16: 121, float32: 30.3 },
   a10: { memory: 24, bandwidth: 600, bfloat16: 125, float32: 31.2 },
@@ -45,14 +48,14 @@ export interface CardMachine {
   readonly memory: number;
   readonly hostMemory: number;
   readonly bandwidth: number;
-  readonly rates: { readonly bfloat16: number; readonly float32: number };
+  readonly rates: Readonly<Record<Precision, number>>;
   readonly launch: number;
   readonly price: number | undefined;
 }
 
 function machineOf(name: string, values: z.output<typeof schema>): CardMachine {
-  const { memory, host, bandwidth, bfloat16, float32, launch, price } = values;
-  const rates = { bfloat16: bfloat16 * 1e12, float32: float32 * 1e12 };
+  const { memory, host, bandwidth, bfloat16, float32, float64 = float32 / 64, launch, price } = values;
+  const rates = { bfloat16: bfloat16 * 1e12, float32: float32 * 1e12, float64: float64 * 1e12 };
   const bytes = { memory: memory * 1e9, hostMemory: host.memory * 1e9, bandwidth: bandwidth * 1e9 };
   return { name, ...bytes, rates, launch: launch / 1e6, price };
 }
@@ -79,7 +82,7 @@ export function findMachine(name: string): CardMachine {
     {
       where: name,
       remedy:
-        'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 in TFLOP/s, launch in microseconds, price per hour.',
+        'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 (and float64) in TFLOP/s, launch in microseconds, price per hour.',
     },
   );
 }

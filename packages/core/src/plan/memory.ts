@@ -5,7 +5,7 @@ import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
 import { decoderLayer, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
 import { generation } from './generation.ts';
 import type { Part, Parts } from './parts.ts';
-import { packedTokens, type Subject } from './workload.ts';
+import { packedTokens, type Sizes, type Subject } from './workload.ts';
 
 /** What the allocator holds beside what is in use; on a card, workspaces of its libraries. */
 const allocator = 64 << 20;
@@ -51,6 +51,8 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     };
     phases.evaluation = { ...resident, ...generation(subject, answers) };
   }
+  if (subject.config.precision === 'float64')
+    for (const phase of Object.keys(phases) as Phase[]) phases[phase] = inFloat64(phases[phase]!);
   const own = (card ? context : program) + allocator;
   const totals = Object.entries(phases).map(([phase, parts]) => {
     return [phase as Phase, Object.values(parts).reduce((sum, bytes) => sum + bytes, own)] as const;
@@ -61,6 +63,22 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     .filter(({ bytes }) => bytes > 0)
     .sort((a, b) => b.bytes - a.bytes);
   return { peak, phase, parts, phases: Object.fromEntries(totals) };
+}
+
+/** What is counted in float32 takes twice as much, but for what is no tensor of the model. */
+const inFloat64 = (parts: Parts): Parts =>
+  Object.fromEntries(
+    Object.entries(parts).map(([part, bytes]) => [
+      part,
+      /^(pixels|remembered images|checkpoint file)$/.test(part) ? bytes : 2 * bytes,
+    ]),
+  );
+
+/** Bytes of the optimiser's states. */
+function moments({ trainable, small }: Sizes, { name, states }: Subject['config']['optimizer']): number {
+  if (name !== 'adamw') return 0;
+  // A byte, and a share of the magnitude of 256.
+  return 2 * (states === '8bit' ? float * small + (1 + float / 256) * (trainable - small) : float * trainable);
 }
 
 /** What is there from the first step to the last. */
@@ -74,7 +92,7 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
   return {
     weights: sizes.weights,
     'reference model': reference ? sizes.weights + copies : 0,
-    optimiser: config.optimizer.name === 'adamw' ? 2 * float * sizes.trainable : 0,
+    optimiser: moments(sizes, config.optimizer),
     'bfloat16 copies of weights': copies,
     pixels: card ? 0 : prompts * pixelBytes(model, patches),
     'remembered images': card
@@ -93,9 +111,14 @@ function update(subject: Subject, resident: Parts): Parts {
   const layer = decoderLayer(subject);
   const again = config.train.checkpointActivations;
   // What is computed again leaves the stream before every block, and all of one block at a time.
-  const streams = text.layers * packedTokens(workload) * text.hiddenSize * float;
+  // Streams that wait on the host are on a card but for those of the block that works.
+  const offloaded = config.train.offloadActivations && onCard(subject);
+  const here = (blocks: number): number => (offloaded ? Math.min(2, blocks) : blocks);
+  const streams = here(text.layers) * packedTokens(workload) * text.hiddenSize * float;
   const decoder = again ? streams + layer.kept : text.layers * layer.kept;
-  const tower = vision.depth * (again ? patches * vision.hiddenSize * float : visionBlock(subject, patches));
+  const tower = again
+    ? here(vision.depth) * patches * vision.hiddenSize * float
+    : vision.depth * visionBlock(subject, patches);
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
   const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;

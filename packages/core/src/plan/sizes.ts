@@ -1,5 +1,5 @@
 /** Numbers of parameters of a model that is not loaded: counted on an outline, which takes no memory. */
-import { nn, scope, type Tensor } from '@visurf/torch';
+import { nn, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -35,16 +35,19 @@ export function sizesOf(
     const isTrained = (key: string): boolean => !lora && !(train.freezeVision && isVision(key));
 
     // With LoRA, what the file has in bfloat16 stays so.
-    const stays = lora !== undefined && file < 3 * all;
+    const stays = lora !== undefined && file < 3 * all && precision !== 'float64';
     const matrices = sum(named, isMatrix);
     const inLayers = sum(layers, () => true);
     const adapted = lora ? new Set(chosenModules(model, lora)) : new Set<string>();
-    const adapters = layers
+    const factors = layers
       .filter(([key]) => adapted.has(key))
-      .reduce((total, [, { shape }]) => total + (lora?.rank ?? 0) * (shape[0]! + shape[1]!), 0);
+      .flatMap(([, { shape }]) => shape.map((width) => (lora?.rank ?? 0) * width));
+    const adapters = factors.reduce((total, each) => total + each, 0);
+    const trained = [...named.flatMap(([key, each]) => (isTrained(key) ? [count(each)] : [])), ...factors];
     const sizes: Sizes = {
       all,
-      trainable: sum(named, isTrained) + adapters,
+      trainable: trained.reduce((total, each) => total + each, 0),
+      small: trained.reduce((total, each) => total + (each < optim.smallest8bit ? each : 0), 0),
       projections: inLayers,
       trainedProjections: sum(layers, isTrained) + adapters,
       vision: sum(named, isVision),

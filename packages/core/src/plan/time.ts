@@ -19,7 +19,7 @@ export interface TimePlan {
 }
 
 /** Share of the rate of products that whole layers reach, measured: attention, norms, activations and casts take the rest. */
-export const efficiency = { float32: 0.9, bfloat16: 0.65 };
+export const efficiency = { float32: 0.9, bfloat16: 0.65, float64: 0.9 };
 /** Operator calls of a decoder layer, forward. */
 const callsPerLayer = 45;
 const callsPerToken = 40;

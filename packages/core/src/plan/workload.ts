@@ -6,6 +6,8 @@ import type { ModelConfig } from '../model/config.ts';
 export interface Sizes {
   readonly all: number;
   readonly trainable: number;
+  /** Those in tensors whose moments are never in 8 bits. */
+  readonly small: number;
   /** Parameters in linear layers, whose products take the policy's precision. */
   readonly projections: number;
   /** Trained ones among them. */

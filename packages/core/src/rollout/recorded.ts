@@ -12,12 +12,12 @@ import {
   withDevice,
   zeros,
   type Device,
+  Tensor,
   type Recording,
-  type Tensor,
 } from '@visurf/torch';
 
 import type { QwenVL } from '../model/qwen.ts';
-import { chooseTokens, requireProbabilities, type Chosen, type Sampling } from './sampler.ts';
+import { belowOne, chooseTokens, requireProbabilities, seenTokens, type Chosen, type Sampling } from './sampler.ts';
 
 /** The rows of a batch and their caches, of which this decoding takes hold until it is disposed. */
 export interface Decoded {
@@ -25,10 +25,6 @@ export interface Decoded {
   readonly prefill: Parameters<QwenVL['decodeOnDevice']>[3] & { readonly nextPositions: readonly number[] };
   readonly own: Parameters<QwenVL['decodeOnDevice']>[4];
 }
-
-/** Whether the device can go on without the host. A repetition penalty needs the sets of tokens that the host keeps. */
-export const isRecordable = ({ device }: QwenVL, { repetitionPenalty }: Sampling): boolean =>
-  device !== 'cpu' && repetitionPenalty === 1;
 
 export class RecordedDecoding implements Disposable {
   readonly #device: Device;
@@ -44,6 +40,7 @@ export class RecordedDecoding implements Disposable {
    * @param tokens the last of each row, [R]
    * @param noise of the tokens to come, [count][R]
    * @param forbidden additive [V]
+   * @param seen tokens of prompt and response so far, a set per row
    */
   constructor(
     model: QwenVL,
@@ -53,6 +50,7 @@ export class RecordedDecoding implements Disposable {
     noise: readonly (readonly number[])[],
     sampling: Sampling,
     forbidden: Tensor,
+    seen: readonly ReadonlySet<number>[],
   ) {
     const [count, rows] = [noise.length, tokens.length];
     this.#device = model.device;
@@ -64,18 +62,22 @@ export class RecordedDecoding implements Disposable {
         const each = {
           cos,
           sin,
-          noise: tensor(noise.flat(), { shape: [count, rows], dtype: 'float64' }),
+          noise: tensor(belowOne(noise.flat()), { shape: [count, rows], dtype: 'float64' }),
           current: tensor(tokens, { dtype: 'int64' }),
           index: tensor([at - 1], { dtype: 'int64' }),
           step: tensor([0], { dtype: 'int64' }),
           chosen: zeros([count, rows], { dtype: 'int64' }),
           logProbs: zeros([count, rows], { dtype: 'float64' }),
+          ...(sampling.repetitionPenalty !== 1 && { seen: seenTokens(seen, model.config.text.vocabularySize) }),
         };
-        Object.values(each).forEach(keep);
-        return each;
+        const shared = model.planDecoding(prefill, own);
+        const ofShared = [shared?.prompts, shared?.responses].flatMap((asked) => Object.values(asked ?? {}));
+        const held = [...Object.values(each), ...ofShared].filter((value) => value instanceof Tensor);
+        held.forEach(keep);
+        return { ...each, shared, held };
       }),
     );
-    this.#held = Object.values(made);
+    this.#held = made.held;
     this.#tables = made;
     this.#body = () =>
       noGrad(() =>
@@ -83,8 +85,9 @@ export class RecordedDecoding implements Disposable {
           const { current, index, step } = made;
           const now = (table: Tensor): Tensor => table.indexSelect(0, step).squeeze(0);
           const rotation = { cos: now(made.cos), sin: now(made.sin) };
-          const hidden = model.decodeOnDevice(current, rotation, responses, prefill, own, index);
-          const [next, logProbs] = chooseTokens(model.logits(hidden), sampling, now(made.noise), forbidden);
+          const hidden = model.decodeOnDevice(current, rotation, responses, prefill, own, index, made.shared);
+          const [next, logProbs] = chooseTokens(model.logits(hidden), sampling, now(made.noise), forbidden, made.seen);
+          if (made.seen) callOp('scatter_.value', made.seen, 1, next.unsqueeze(1), 1);
           callOp('index_copy_', made.chosen, 0, step, next.unsqueeze(0));
           callOp('index_copy_', made.logProbs, 0, step, logProbs.unsqueeze(0));
           current.copy_(next);

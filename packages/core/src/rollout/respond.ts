@@ -4,14 +4,14 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { empty, keep, noGrad, scope, tensor, withDevice, zeros, type functional, type Tensor } from '@visurf/torch';
+import { keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
 
 import { cacheCapacity } from '../budgets.ts';
 import { requireVisible } from '../model/pack.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
-import { isRecordable, RecordedDecoding } from './recorded.ts';
+import { RecordedDecoding } from './recorded.ts';
 import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
 
 export interface RespondOptions extends Sampling {
@@ -164,16 +164,8 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOption
   return scope(() =>
     noGrad(() => {
       const prefill = model.prefill(prompts);
-      const { keyValueHeads, headSize } = model.config.text;
-      const perRollout = [prompts.length, keyValueHeads, group];
-      const capacity = cacheCapacity(maxNewTokens);
-      // Where a device masks what is not filled yet, it must be numbers.
-      const blank = model.device === 'cpu' ? empty : zeros;
-      const own = prefill.caches.map(({ keys: { dtype, device } }) => ({
-        keys: keep(blank([...perRollout, headSize, capacity], { dtype, device })),
-        values: keep(blank([...perRollout, capacity, headSize], { dtype, device })),
-      }));
-      for (const { keys, values } of prefill.caches) [keys, values].forEach(keep);
+      const own = model.responseCaches(prefill.caches, prompts.length, group, cacheCapacity(maxNewTokens));
+      for (const { keys, values } of [...prefill.caches, ...own]) [keys, values].forEach(keep);
       keep(prefill.last);
       if (prefill.padding) keep(prefill.padding);
       return new Decoding(rows, group, prefill, own);
@@ -260,7 +252,8 @@ function decodeRecorded(
   const noise = Array.from({ length: options.maxNewTokens - at }, (_, i) =>
     options.temperature === 0 ? rows.map(() => 0) : noiseAt(rows, at + i, options),
   );
-  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden);
+  const seen = rows.map((row) => row.seen);
+  const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden, seen);
   // Where a window ends no row may be asked for a token that it does not need.
   const together = options.onToken || model.config.text.slidingWindow !== undefined ? 1 : readEvery;
   return {
@@ -282,7 +275,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
-  const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
+  const begin = model.device === 'cpu' ? decodeStepwise : decodeRecorded;
   let decoding = start(model, prompts, options);
   const all = decoding.rows;
   let course: Course | undefined;

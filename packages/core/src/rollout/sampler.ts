@@ -2,7 +2,7 @@
  * From logits to the next token. The order is the reference's: repetition penalty, temperature, top-k, top-p.
  * Log-probabilities are always those of the raw logits over the full vocabulary at temperature 1.
  */
-import { callOp, functional, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
+import { arange, callOp, cat, functional, scope, tensor, withDevice, zeros, type Tensor } from '@visurf/torch';
 
 import { NotFinite } from '../errors.ts';
 
@@ -19,17 +19,17 @@ export interface Sampling {
 
 export const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1 };
 
-const indices = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
-
-/** logits [R, V] with the logits of tokens in `seen` (one set per row) made less likely (Keskar et al., arXiv 1909.05858). */
-function penalise(logits: Tensor, seen: readonly ReadonlySet<number>[], penalty: number): Tensor {
-  const vocabulary = logits.size(1);
-  const places = indices(seen.flatMap((row, r) => [...row].map((token) => r * vocabulary + token)));
-  const flat = logits.reshape(-1);
-  const chosen = flat.indexSelect(0, places);
-  const penalised = chosen.mul(penalty).where(chosen.lt(0), chosen.div(penalty));
-  return flat.indexCopy(0, places, penalised).view(-1, vocabulary);
+/** Tokens of prompt and response so far, bool [R, V], of one set per row. */
+export function seenTokens(seen: readonly ReadonlySet<number>[], vocabulary: number): Tensor {
+  const places = seen.flatMap((row, r) => [...row].map((token) => r * vocabulary + token));
+  const none = zeros([seen.length * vocabulary], { dtype: 'bool' });
+  const index = tensor(places, { dtype: 'int64' });
+  return (callOp('index_fill_.int_Scalar', none, 0, index, 1) as Tensor).view(-1, vocabulary);
 }
+
+/** logits [R, V] with those of `seen` tokens made less likely (Keskar et al., arXiv 1909.05858). */
+const penalise = (logits: Tensor, seen: Tensor, penalty: number): Tensor =>
+  logits.mul(penalty).where(logits.lt(0), logits.div(penalty)).where(seen, logits);
 
 /** Everything but the `k` largest scores of each row becomes -Infinity (ties with the k-th stay). */
 function keepTopK(scores: Tensor, k: number): Tensor {
@@ -76,10 +76,16 @@ export function sampleTokens(
 ): Chosen {
   return scope(() =>
     withDevice(logits.device, () => {
-      const uniform = tensor(noise, { dtype: 'float64' });
+      const uniform = tensor(belowOne(noise), { dtype: 'float64' });
       const [tokens, chosen] = isPlain(sampling, logits)
         ? functional.sample(logits, uniform, forbidden, sampling.temperature)
-        : chooseTokens(logits, sampling, uniform, forbidden, seen);
+        : chooseTokens(
+            logits,
+            sampling,
+            uniform,
+            forbidden,
+            sampling.repetitionPenalty === 1 ? undefined : seenTokens(seen, logits.size(1)),
+          );
       const logProbs = chosen.toFloat64Array();
       requireProbabilities(logProbs);
       return { tokens: tokens.toArray(), logProbs };
@@ -87,16 +93,19 @@ export function sampleTokens(
   );
 }
 
-/** `sampleTokens` of libtorch's operators, which reads nothing back: without a repetition penalty it can be recorded. */
+/**
+ * `sampleTokens` of libtorch's operators, which reads nothing back: it can be recorded.
+ * @param seen as `seenTokens` has it; read only with a repetition penalty
+ */
 export function chooseTokens(
   logits: Tensor,
   { temperature, topK, topP, repetitionPenalty }: Sampling,
   noise: Tensor,
   forbidden: Tensor | undefined,
-  seen: readonly ReadonlySet<number>[] = [],
+  seen?: Tensor,
 ): ChosenThere {
   const raw = logits.logSoftmax(-1);
-  let scores = repetitionPenalty === 1 ? raw : penalise(logits, seen, repetitionPenalty);
+  let scores = seen && repetitionPenalty !== 1 ? penalise(logits, seen, repetitionPenalty) : raw;
   if (forbidden) scores = scores.add(forbidden);
   const tokens = temperature === 0 ? scores.argmax(-1) : draw(warp(scores, temperature, topK, topP), noise);
   return [tokens, raw.gather(1, tokens.unsqueeze(1)).squeeze(1).to('float64')];
@@ -114,16 +123,45 @@ const isPlain = ({ temperature, topK, topP, repetitionPenalty }: Sampling, { dev
 const warp = (scores: Tensor, temperature: number, topK: number, topP: number): Tensor =>
   keepTopP(keepTopK(temperature === 1 ? scores : scores.div(temperature), topK), topP);
 
-/** Inverse transform sampling: the first token whose cumulative probability exceeds the row's noise. */
+/** Tokens whose weights are summed up before sums accumulate: along a whole vocabulary that takes a GPU milliseconds. */
+const massBlock = 256;
+/** Up to so many tokens the sums accumulate at once. */
+const smallVocabulary = 4096;
+
+/** Noise tensors hold what this leaves of uniform numbers in [0, 1): a share of a total that is below it when rounded. */
+export const belowOne = (noise: readonly number[]): number[] => noise.map((each) => Math.min(each, 1 - Number.EPSILON));
+
+/**
+ * Inverse transform sampling: the first token whose cumulative probability exceeds the row's noise. Whole blocks of
+ * tokens accumulate first, then the tokens of the block that is reached; what is found always has a probability. Where
+ * scores are NaN it is any token: the caller finds that in the log-probabilities.
+ */
 function draw(scores: Tensor, noise: Tensor): Tensor {
-  const cumulative = scores.softmax(-1).to('float64').cumsum(-1);
-  const total = cumulative.narrow(1, cumulative.size(1) - 1, 1);
-  const thresholds = noise.unsqueeze(1).mul(total);
-  // Past the end only where scores are NaN, which the caller finds in the log-probabilities.
-  return cumulative
-    .searchsorted(thresholds, true)
-    .squeeze(1)
-    .clamp(0, cumulative.size(1) - 1);
+  const weights = scores.softmax(-1);
+  const [rows, size] = weights.shape as [number, number];
+  const [last, share] = [size - 1, noise.unsqueeze(1)];
+  const reached = (cumulative: Tensor, threshold: Tensor): Tensor => cumulative.searchsorted(threshold, true);
+  const totalOf = (cumulative: Tensor): Tensor => cumulative.narrow(1, cumulative.size(1) - 1, 1);
+  if (size <= smallVocabulary) {
+    const cumulative = weights.to('float64').cumsum(1);
+    return reached(cumulative, share.mul(totalOf(cumulative)))
+      .squeeze(1)
+      .clamp(0, last);
+  }
+  const inBlocks = size - (size % massBlock);
+  const sums = [weights.narrow(1, 0, inBlocks).view(rows, -1, massBlock).sum(2)];
+  if (inBlocks < size) sums.push(weights.narrow(1, inBlocks, size - inBlocks).sum(1, true));
+  const masses = cat(sums, 1).to('float64');
+  const cumulative = masses.cumsum(1);
+  const threshold = share.mul(totalOf(cumulative));
+  const block = reached(cumulative, threshold).clamp(0, masses.size(1) - 1);
+  const before = cumulative.gather(1, block).sub(masses.gather(1, block));
+  const first = block.mul(massBlock);
+  const places = first.add(arange(0, massBlock)).clamp(0, last);
+  const within = weights.gather(1, places).to('float64').cumsum(1);
+  // Sums in another order may end just below or above what is left.
+  const left = callOp('minimum', threshold.sub(before).clamp(0), totalOf(within).mul(1 - Number.EPSILON)) as Tensor;
+  return first.add(reached(within, left)).squeeze(1).clamp(0, last);
 }
 
 /** @throws UserError where a model that has diverged gives no probabilities */

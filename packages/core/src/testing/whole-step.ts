@@ -40,8 +40,10 @@ export const variants: Readonly<Record<string, Record<string, unknown>>> = {
   LoRA: { train: { lora: { rank: 2, dropout: 0.1, vision: true } } },
   'frozen tower': { train: { freezeVision: true } },
   recomputed: { train: { checkpointActivations: true } },
+  offloaded: { train: { checkpointActivations: true, offloadActivations: true } },
   bfloat16: { precision: 'bfloat16' },
   'several updates': { objective: { updatesPerBatch: 2, kl: { coefficient: 0.1 } } },
+  '8-bit moments': { optimizer: { states: '8bit' } },
   'other sampling': {
     rollout: { topP: 0.9, topK: 20, repetitionPenalty: 1.1, allowTruncatedSampling: true },
     optimizer: { name: 'sgd' },

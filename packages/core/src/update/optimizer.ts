@@ -23,10 +23,10 @@ export function trainable(model: QwenVL, { freezeVision }: Pick<Config['train'],
 }
 
 export function makeOptimizer(named: ReadonlyMap<string, Tensor>, config: Config['optimizer']): optim.Optimizer {
-  const { name, learningRate, betas, weightDecay } = config;
+  const { name, learningRate, betas, weightDecay, states } = config;
   switch (name) {
     case 'adamw':
-      return new optim.AdamW(named, { learningRate, betas, weightDecay });
+      return new (states === '8bit' ? optim.AdamW8bit : optim.AdamW)(named, { learningRate, betas, weightDecay });
     case 'sgd':
       return new optim.SGD(named, { learningRate, weightDecay });
   }

@@ -204,7 +204,11 @@ export async function updatePolicy(
       pass = await forwardBackward(
         model,
         micros,
-        { frozenOld: updatesPerBatch > 1, recomputed: config.train.checkpointActivations },
+        {
+          frozenOld: updatesPerBatch > 1,
+          recomputed: config.train.checkpointActivations,
+          offloaded: config.train.offloadActivations,
+        },
         (i) => dropoutSeed(key, update, i),
         turned,
       );
@@ -246,11 +250,18 @@ const addPass = (a: Pass, b: Pass): Pass => ({
   pull: { labels: a.pull.labels + b.pull.labels, all: a.pull.all + b.pull.all },
 });
 
+/** What is kept of a forward pass: log pi_old of before, activations. */
+interface Keeping {
+  readonly frozenOld: boolean;
+  readonly recomputed: boolean;
+  readonly offloaded: boolean;
+}
+
 /** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters. */
 async function forwardBackward(
   model: QwenVL,
   micros: readonly (readonly Work[])[],
-  { frozenOld, recomputed }: { readonly frozenOld: boolean; readonly recomputed: boolean },
+  how: Keeping,
   dropout: (micro: number) => number,
   turned: (done: number) => Promise<void>,
 ): Promise<Pass> {
@@ -258,9 +269,7 @@ async function forwardBackward(
   for (const [i, micro] of micros.entries()) {
     sum = addPass(
       sum,
-      withDropout(model, dropout(i), () =>
-        deterministic(() => accumulateGradient(model, micro, frozenOld, recomputed)),
-      ),
+      withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
     );
     await turned(i + 1);
   }
@@ -283,15 +292,15 @@ function optimizerStep(
 }
 
 /** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
-function accumulateGradient(model: QwenVL, micro: readonly Work[], frozenOld: boolean, recomputed: boolean): Pass {
+function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping): Pass {
   return scope(() => {
-    const pass = model.trained(packable(micro), recomputed);
+    const pass = model.trained(packable(micro), how.recomputed, how.offloaded);
     const scored = model.score(pass.hidden, pass.targets);
     const coefficients = new Float64Array(scored.logProbs.length);
     let [loss, stats, at] = [0, noStats, 0];
     const pull = { labels: 0, all: 0 };
     for (const [item, values] of cut(scored.logProbs, micro)) {
-      const old = frozenOld ? item.old : undefined;
+      const old = how.frozenOld ? item.old : undefined;
       const response = evaluateResponse(item.plan, values, { old, reference: item.reference });
       coefficients.set(response.coefficients, at);
       at += values.length;

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { PromptInput } from '@visurf/core';
+import type { Config, PromptInput } from '@visurf/core';
 
 export interface JsonOption {
   readonly json?: true;
@@ -11,7 +11,7 @@ export interface JsonOption {
 
 export interface ComputeOptions {
   readonly device: string;
-  readonly precision: 'float32' | 'bfloat16';
+  readonly precision: Config['precision'];
 }
 
 /** Where the parts of a model come from. */
@@ -48,7 +48,9 @@ export const deviceOption = (): Option =>
   new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
 
 export const precisionOption = (): Option =>
-  new Option('--precision <type>', 'of products; weights are float32').choices(['float32', 'bfloat16']);
+  new Option('--precision <type>', 'of products; weights are float32, or float64 with it').choices([
+    ...['float32', 'bfloat16', 'float64'],
+  ]);
 
 /** A device as a configuration names it. */
 function deviceName(text: string): string {
