@@ -70,6 +70,7 @@ export type { Glance, ReadContext, Reader } from './data/formats/reader.ts';
 export type { AnnotatedImage, AskedQuestion, Item } from './data/formats/record.ts';
 export { BOX_FORMS, UNITS, type BoxForm, type Units } from './data/formats/record.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
+export { initialise, type Initialised, type InitOptions } from './init.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';
 export { aboutModel, type AboutModel, type TrainedShare } from './about.ts';
 export { probeMachine, type Machine } from './machine.ts';

@@ -76,15 +76,25 @@ export interface Plan {
 }
 
 /** Samples that stand for the dataset. */
-const sampled = 64;
+const SAMPLED = 64;
 
 /** Predicts peak memory and time of a run. @throws UserError as training would */
 export async function plan(asked: Config, options: PlanOptions = {}): Promise<Plan> {
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
-  const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
+  const located = await locateModel(asked.model, { ...options, base, revision, weights: false });
   const { signal, onRead, onProgress: onDownload } = options;
-  const data = await loadData(asked, { signal, onProgress: onRead, onDownload });
+  return await planData(asked, await loadData(asked, { signal, onProgress: onRead, onDownload }), located, options);
+}
+
+/** The same of data and a model that are at hand. */
+export async function planData(
+  asked: Config,
+  data: TrainingData,
+  located: LocatedModel,
+  options: PlanOptions & { /** Samples of a set that stand for it. */ readonly sampled?: number } = {},
+): Promise<Plan> {
+  const { base: directory, adapter } = located;
   const counted = resolveSteps(asked, data.samples.length);
   const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
   const machine = machineFor(asked.device, options);
@@ -175,7 +185,7 @@ async function workloadOf(
   config: Config,
   { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  { responseTokens, signal }: PlanOptions,
+  { responseTokens, signal, sampled = SAMPLED }: PlanOptions & { readonly sampled?: number },
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, {
     ...config.data,
@@ -226,7 +236,7 @@ function fileBytes(directory: string, parameters: number): number {
 const programBytes = (): number => process.memoryUsage.rss();
 
 /** What can be had without swapping. */
-function availableMemory(): number {
+export function availableMemory(): number {
   try {
     return Number(/^MemAvailable:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * 1024;
   } catch {

@@ -4,6 +4,7 @@ import { info, observeCalls, setNumThreads } from '@visurf/torch';
 import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
 import { fileError } from './errors.ts';
+import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
 import { explainTraining } from './memory.ts';
 import { locateModel } from './policy.ts';
@@ -42,6 +43,8 @@ export interface TrainOptions {
   readonly changedData?: boolean;
   /** Train on the samples that can be used, and list those that cannot. */
   readonly skipBad?: boolean;
+  /** Start although the plan says that memory or disk will not do. */
+  readonly unplanned?: boolean;
   /** The command that was typed, for the record. */
   readonly command?: string | undefined;
   /** What was said of the configuration before: logged with the run. */
@@ -87,6 +90,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: warn,
   });
+  if (!options.unplanned) await requireFit({ ...asked, device }, data, { base, adapter }, { onWarning: warn, signal });
   const limits = promptSettings([adapter, base], asked.data);
   const experiment = data.experiment.withPrompts(limits).withTemplates(data.samples);
   const config = experiment.resolve(asked, data.samples.length);

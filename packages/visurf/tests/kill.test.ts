@@ -41,7 +41,7 @@ async function killed(folder: string, milliseconds: number): Promise<boolean> {
   const child = spawn(join(root, 'visurf'), args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const ended = new Promise<boolean>((resolve) => child.on('close', (code) => resolve(code === null)));
   const training = new Promise<void>((resolve) =>
-    child.stderr.on('data', (chunk: Buffer) => chunk.toString().includes('training') && resolve()),
+    child.stderr.on('data', (chunk: Buffer) => chunk.toString().includes('learning') && resolve()),
   );
   await Promise.race([training, ended]);
   await Promise.race([setTimeout(milliseconds), ended]);

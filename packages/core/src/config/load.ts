@@ -14,7 +14,7 @@ import {
   type Document,
 } from 'yaml';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, missingFile, UserError } from '../errors.ts';
 import { readText as readRegular } from '../regular.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
@@ -55,9 +55,8 @@ function requireFlat(text: string, where: string): void {
 }
 
 /** A YAML file of keys and values. @throws UserError that names the line */
-export function readYaml(file: string): { document: Document; lines: LineCounter } {
+export function readYaml(file: string, text = readText(file)): { document: Document; lines: LineCounter } {
   const lines = new LineCounter();
-  const text = readText(file);
   requireFlat(text, file);
   const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const [broken] = document.errors;
@@ -81,12 +80,18 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
  * absolute paths only, and the text of the prompt template where the file named a file.
  * Keys of the file that the paradigm does not use are left out, so that one file serves several; an override that it
  * does not use is a mistake.
+ * @param given unset: the overrides are the whole configuration
  * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
  * @throws UserError with every mistake found
  */
-export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
+export function loadConfig(
+  given: string | undefined,
+  overrides: readonly string[] = [],
+  options: LoadOptions = {},
+): Config {
   const { cwd = process.cwd(), shared = [], onWarning, plugins = true } = options;
-  const { document, lines } = readYaml(file);
+  const file = given ?? 'this command';
+  const { document, lines } = readYaml(file, given === undefined ? '' : undefined);
   aliased(file, () => absolutePaths(document, path.dirname(path.resolve(file))));
   const apply = (override: string) => applyOverride(document, override, cwd);
   const common = shared.map(apply);
@@ -99,7 +104,8 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
       overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
-    return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
+    if (override) return `override ${override.text}`;
+    return given === undefined ? file : `${file}:${lineOf(document, lines, keys)}`;
   };
   if (plugins) loadPlugins(values, locate);
   const unused = unusedKeys(values).flatMap(({ path: keys }) => (isKnown(keys) && !isOverridden(keys) ? [keys] : []));
@@ -442,7 +448,7 @@ function readText(file: string): string {
   try {
     return readRegular(file);
   } catch (error) {
-    throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
+    throw hasCode(error, 'ENOENT') ? missingFile(file) : fileError(error, { where: file });
   }
 }
 

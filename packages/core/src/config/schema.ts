@@ -504,7 +504,16 @@ const shape = z.strictObject({
   }).prefault({}),
   eval: section(
     {
-      every: key('steps between evaluations on `data.validation`; 0: none', whole.default(0), { scales: true }),
+      every: key(
+        'steps between evaluations on `data.validation`; 0: before the first step and after the last alone, as in any case',
+        whole.default(0),
+        { scales: true },
+      ),
+      patience: key(
+        'evaluations in a row without a better `reward` than any before, after which training ends; with `eval.every`',
+        count.optional(),
+        { unset: 'never' },
+      ),
       limit: key('samples used, from the start of the file', count.optional(), { unset: 'all' }),
       maxNewTokens: key('longest answer', count.optional(), { unset: '`rollout.maxNewTokens`' }),
     },

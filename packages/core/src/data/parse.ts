@@ -1,6 +1,6 @@
 /** A line of our own JSONL, or a record in its fields, as a sample. */
 import path from 'node:path';
-import { messageOf } from '../errors.ts';
+import { editDistance, messageOf } from '../errors.ts';
 import { placeFault, withoutLeadingPlaces } from '../prompt/places.ts';
 import { thinkingFault } from '../tasks/thinking.ts';
 import type { Sample } from '../types.ts';
@@ -24,6 +24,8 @@ export function sampleOf(value: unknown, source: Sample['source'], defaultTask: 
   if (!images.every((item) => typeof item === 'string' && item !== '')) {
     return 'image must be a path, or a list of paths';
   }
+  const misspelled = misspelledField(value as Record<string, unknown>);
+  if (misspelled !== undefined) return misspelled;
   const folder = path.dirname(path.resolve(source.file));
   // Of a row without a video, `fps` is a field like any other.
   const { fps, ...rest } = others;
@@ -40,6 +42,10 @@ export function sampleOf(value: unknown, source: Sample['source'], defaultTask: 
   if (fault !== undefined) return fault;
   if (task !== undefined && typeof task !== 'string') return 'task must be a name';
   if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return 'id must be a text or a number';
+  const { prompt } = extra;
+  if (prompt !== undefined && (typeof prompt !== 'string' || prompt.trim() === '')) {
+    return 'prompt must be a text that is not empty';
+  }
   return {
     id: id === undefined ? `line-${source.line}` : String(id),
     images: (images as string[]).map((item) => path.resolve(folder, item)),
@@ -51,4 +57,21 @@ export function sampleOf(value: unknown, source: Sample['source'], defaultTask: 
     extra,
     source,
   };
+}
+
+/** Fields that a slip of the pen takes the effect of. */
+const FIELDS = ['image', 'video', 'problem', 'solution', 'thinking', 'task', 'prompt'];
+/** Fields of ours that are near to one of them. */
+const OTHERS = ['mask', 'class', 'set', 'kind'];
+
+/** A field that is nearly one which is not there; others are the user's own. */
+function misspelledField(row: Readonly<Record<string, unknown>>): string | undefined {
+  for (const name of Object.keys(row)) {
+    if (name.length < 4 || FIELDS.includes(name) || OTHERS.includes(name)) continue;
+    const plain = name.toLowerCase();
+    const slips = (field: string): number => (field.length > 5 ? 2 : 1);
+    const meant = FIELDS.find((field) => !Object.hasOwn(row, field) && editDistance(plain, field) <= slips(field));
+    if (meant !== undefined) return `the field ${name} means nothing here: write ${meant}, or give it another name`;
+  }
+  return undefined;
 }

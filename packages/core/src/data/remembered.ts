@@ -14,7 +14,7 @@ import type { Numbers } from './texts.ts';
 import type { Samples } from '../types.ts';
 
 /** Changes when what is found in a file does. */
-const VERSION = 1;
+const VERSION = 2;
 /** Faults, and samples that tasks want to see, beyond which nothing is remembered. */
 const MOST = 10_000;
 
@@ -70,7 +70,8 @@ export async function rememberedOutcome(
     throw error;
   }
   if (!head || (head.findings.length > 0 && head.file !== file)) return undefined;
-  const looked = (done: number): void => onProgress?.('images', done, images.size);
+  // Other images than those that the data names are remembered, too.
+  const looked = (done: number): void => onProgress?.('images', Math.min(done, images.size), images.size);
   if (!(await images.areAsRemembered({ signal, territory, onProgress: looked }))) return undefined;
   const left = new Set(head.left);
   const kept = left.size === 0 ? lines : lines.pick([...Array(lines.length).keys()].filter((i) => !left.has(i)));

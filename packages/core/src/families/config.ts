@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { hasCode, UserError } from '../errors.ts';
+import { foreignPath, hasCode, missingFile, UserError } from '../errors.ts';
 import { readText } from '../regular.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { familyOf } from './index.ts';
@@ -21,6 +21,7 @@ export function loadModelConfig(directory: string): ModelConfig {
     return parseModelConfig(JSON.parse(readText(file)));
   } catch (error) {
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) {
+      if (foreignPath(directory)) throw missingFile(directory, 'no such directory');
       throw new UserError(`${directory} is no model directory: config.json is missing`, {
         where: file,
         remedy: 'give a directory in Hugging Face layout (config.json, tokenizer.json, *.safetensors)',

@@ -6,7 +6,7 @@ import { imageBytes } from '../budgets.ts';
 import { fileError, invariant, UserError } from '../errors.ts';
 import { readText } from '../regular.ts';
 import { familyOf, type Family } from '../families/index.ts';
-import type { ImageProcessor, Processor, Size } from '../model/images.ts';
+import type { ImageProcessor, PixelArea, Processor, Size } from '../model/images.ts';
 import type { Clip, Frame, Grid, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
@@ -160,6 +160,12 @@ export class PromptEncoder {
     this.forbiddenIds = [...new Set(ids)].filter(
       (id) => id !== undefined && !tokenizer.eosIds.includes(id),
     ) as number[];
+  }
+
+  /** How images are shown, and the area that they are scaled to where they are patches of the whole picture. */
+  get sight(): { readonly images: ImageProcessor; readonly limits: PixelArea | undefined } {
+    const { images, settings } = this.#parts.sight;
+    return { images, limits: settings };
   }
 
   /** The same encoder, for which images are first stretched to a square. */

@@ -3,13 +3,14 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { fileError, foreignPath, hasCode, messageOf, missingFile, UserError } from '../errors.ts';
 import { readBytes, readText } from '../regular.ts';
 
 /** @throws UserError unless `directory` is one */
 export function requireDirectory(directory: string): void {
   const stat = statSync(directory, { throwIfNoEntry: false });
   if (stat?.isDirectory()) return;
+  if (!stat && foreignPath(directory)) throw missingFile(directory, 'no such directory');
   throw new UserError(stat ? 'is not a directory' : 'no such directory', {
     where: directory,
     remedy: 'A model is a directory in the Hugging Face layout: config.json, tokenizer.json, *.safetensors.',

@@ -22,7 +22,7 @@ import { REWARD_LIMITS, type RewardLimits } from '../reward/limits.ts';
 import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
 import { taskDefinition, taskNames, tasksPrint } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import { fillTemplate } from '../tasks/template.ts';
+import { fillTemplate, hasVariable, templateFault } from '../tasks/template.ts';
 import type { Frame, Sample, Samples } from '../types.ts';
 import { ask, weigh, type Encodes, type Measures, type Question } from './ask.ts';
 import { settle, type GivenSettings, type Settings } from './settings.ts';
@@ -127,6 +127,7 @@ export class Experiment {
     for (const [name, own] of samples) {
       if (tasks.has(name) || !known.has(name)) continue;
       const made = makeTask(name, parameters[name], own);
+      requireTemplate(this.settings.prompt, made.task);
       tasks.set(name, made.task);
       parameters[name] = made.parameters;
     }
@@ -229,6 +230,14 @@ export class Experiment {
 
 /** Samples whose templates stand for those of all. */
 const LOOKED_AT = 1000;
+/** @throws UserError where the template of a configuration would ask all samples the same, or nearly has a variable */
+function requireTemplate(template: string | undefined, task: Task): void {
+  if (template === undefined) return;
+  const known = Object.keys(task.variables(''));
+  const none = `the prompt template has no {${known[0]!}}: every sample would be asked the same`;
+  const fault = templateFault(template, known) ?? (hasVariable(template, known) ? undefined : none);
+  if (fault !== undefined) throw new UserError(fault, { where: 'data.prompt' });
+}
 
 /** Samples without those that an error was found in. */
 async function usableSamples(

@@ -103,7 +103,7 @@ export async function prepareQuestions(preparing: Preparing): Promise<Prepared> 
   const { config, samples, validation, key, experiment } = preparing;
   const cache = DataCache.of(trainingSets(config.data.train)[0].file);
   const name =
-    key && entryName('prepared', 1, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
+    key && entryName('prepared', 2, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
   const found = (name === undefined ? undefined : remembered(cache, name)) ?? (await look(preparing));
   if (name && found.lost.length <= MOST_LOST) cache.write(name, JSON.stringify(found));
   if (found.lost.length === samples.length) {

@@ -43,8 +43,8 @@ interface DataFiles {
 }
 
 /** The files that decide what a training asks: those that it learns from, and the one that it evaluates on. */
-export function dataOf({ data, eval: { every, limit } }: Config): DataFiles {
-  const held = every > 0 && shareOf(data.validation) === undefined ? data.validation : undefined;
+export function dataOf({ data, eval: { limit } }: Config): DataFiles {
+  const held = shareOf(data.validation) === undefined ? data.validation : undefined;
   const [first, ...others] = trainingSets(data.train);
   const learned = (set: TrainingSet): LearnedFile => ({ ...set, split: data.split });
   return {
@@ -140,6 +140,8 @@ export async function loadData(
       prints: { train: print, validation: undefined },
     };
   }
+  const shared = await sharedPictures(kept, loaded, signal);
+  if (shared !== undefined) sources.onWarning?.(shared);
   return {
     images: loaded.images + [...kept.imageFiles()].filter((file) => frames.get(file) === undefined).length,
     imagesPrints: [...imagesPrints, kept.imagesPrint],
@@ -147,6 +149,30 @@ export async function loadData(
     frames: { get: (file) => frames.get(file) ?? kept.frames.get(file) },
     prints: { train: print, validation: kept.samples.length > 0 ? kept.print : undefined },
   };
+}
+
+/** What is said where validation shows pictures that training shows, by what their files hold; undefined where it does not. */
+async function sharedPictures(
+  { imageFiles, hashOf }: LoadedSamples,
+  learned: JoinedSets,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const hashes = new Set<string>();
+  const visit = ({ images }: Sample): void => {
+    for (const file of images) {
+      const hash = learned.hashOf(file);
+      if (hash !== undefined) hashes.add(hash);
+    }
+  };
+  await paced(learned.samples, visit, { signal });
+  const held = [...imageFiles()];
+  const shared = held.filter((file) => hashes.has(hashOf(file) ?? '')).length;
+  if (shared === 0) return undefined;
+  const which = shared === held.length ? `all ${shared}` : `${shared} of ${held.length}`;
+  return (
+    `data.validation shows ${which} pictures that training shows, too: it measures what was learned by heart. Hold out ` +
+    'others: visurf data split, or data.validation: 10%'
+  );
 }
 
 interface LoadedSet extends TrainingSet {

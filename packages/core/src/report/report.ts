@@ -30,7 +30,10 @@ export async function writeReport(file: string, data: ReportData): Promise<void>
   });
 }
 
-function page({ title, intro, rows, columns, curves, notes }: ReportData, samples: readonly ShownSample[]): Html {
+function page(
+  { title, intro, facts = [], rows, columns, curves, notes }: ReportData,
+  samples: readonly ShownSample[],
+): Html {
   const palette = new Palette([...rows, ...curves.flatMap(({ series }) => series)].map(({ name }) => name));
   return html`<!doctype html>
     <html lang="en">
@@ -51,6 +54,19 @@ function page({ title, intro, rows, columns, curves, notes }: ReportData, sample
           <header class="intro">
             <h1>${title}</h1>
             ${paragraphs(intro)}
+            ${
+              facts.length > 0
+                ? html`<dl class="facts">
+                    ${facts.map(
+                      ([name, value]) =>
+                        html`<div>
+                          <dt>${name}</dt>
+                          <dd>${value}</dd>
+                        </div>`,
+                    )}
+                  </dl>`
+                : undefined
+            }
           </header>
           ${rows.length > 0 ? results(rows, columns, palette) : undefined}
           ${section('Training', curves, () => html`<div class="curves">${curves.map((curve) => chart(curve, palette))}</div>`)}

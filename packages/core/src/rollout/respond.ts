@@ -29,6 +29,8 @@ export interface RespondOptions extends Sampling {
   readonly onToken?: (token: number) => void;
   /** One per prompt, where each is answered in a way of its own: in place of what is said here of all. */
   readonly turns?: readonly Turn[];
+  /** Hears, as often as the event loop turns, how many responses have ended, of how many. */
+  readonly onEnded?: ((ended: number, all: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -313,6 +315,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
         at++;
         // Whoever watches an answer may want to stop it at any token.
         if (options.onToken || options.turns || at % yieldEvery === 0) {
+          options.onEnded?.(all.filter(({ done }) => done).length, all.length);
           await setImmediate();
           signal?.throwIfAborted();
         }

@@ -138,6 +138,8 @@ export interface DropoutKey {
 export interface UpdateKey extends DropoutKey {
   /** When aborted before the weights have moved, nothing of the update happens. */
   readonly signal?: AbortSignal | undefined;
+  /** Hears of micro-batches that are done, of how many. */
+  readonly onMicro?: ((done: number, all: number) => void) | undefined;
 }
 
 /** 32 bits for each micro-batch. */
@@ -205,6 +207,7 @@ export async function updatePolicy(
         (i) => dropoutSeed(key, update, i),
         // Once the weights have moved the step is made to its end.
         update === 0 ? key.signal : undefined,
+        (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
       );
       if (work.length === 0) break;
       gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
@@ -259,6 +262,7 @@ async function forwardBackward(
   how: Keeping,
   dropout: (micro: number) => number,
   signal: AbortSignal | undefined,
+  onMicro: (done: number) => void,
 ): Promise<Pass> {
   let sum = noPass;
   for (const [i, micro] of micros.entries()) {
@@ -266,6 +270,7 @@ async function forwardBackward(
       withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
     );
     sum = addPass(sum, pass);
+    onMicro(i + 1);
     await setImmediate();
     signal?.throwIfAborted();
   }

@@ -60,7 +60,7 @@ export function defineData(program: Command): void {
 }
 
 /** `--format`, `--boxes`, `--units`, `--split`. */
-function withReading(command: Command): Command {
+export function withReading(command: Command): Command {
   return command
     .option('--format <name>', 'of the source, where it cannot be told (default: auto)')
     .addOption(new Option('--boxes <form>', 'how boxes are written').choices(['xyxy', 'xywh', 'cxcywh']))
@@ -251,7 +251,7 @@ const readingOf = ({ format, boxes, units, split, allowOutside }: ReadingOptions
 });
 
 /** Reads `find,count`. */
-function asks(text: string): Ask[] {
+export function asks(text: string): Ask[] {
   const names = text.split(',').map((name) => name.trim());
   const known = names.filter((name): name is Ask => (ASKS as readonly string[]).includes(name));
   if (known.length === names.length) return [...new Set(known)];
@@ -259,7 +259,7 @@ function asks(text: string): Ask[] {
 }
 
 /** Reads `20%` or `0.2`. */
-function share(text: string): number {
+export function share(text: string): number {
   const value = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text);
   if (text.trim() !== '' && value >= 0 && value < 1) return value;
   throw new InvalidArgumentError('It must be a share below 1, such as 20% or 0.2.');

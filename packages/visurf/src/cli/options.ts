@@ -39,12 +39,7 @@ export function withJson(command: Command): Command {
 
 /** `--device` and `--precision`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
-  const device = deviceOption();
-  const precision = new Option('--precision <type>', 'of products; weights are float32, or float64 with it').choices([
-    'float32',
-    'bfloat16',
-    'float64',
-  ]);
+  const [device, precision] = [deviceOption(), precisionOption()];
   return command
     .addOption(defaults ? device.default('cpu') : device)
     .addOption(defaults ? precision.default('float32') : precision);
@@ -52,6 +47,11 @@ export function withCompute(command: Command, defaults: boolean): Command {
 
 export const deviceOption = (): Option =>
   new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
+
+export const precisionOption = (): Option =>
+  new Option('--precision <type>', 'of products; weights are float32, or float64 with it').choices([
+    ...['float32', 'bfloat16', 'float64'],
+  ]);
 
 /** A device as a configuration names it. */
 function deviceName(text: string): string {

@@ -14,6 +14,7 @@ import { exitCodeOf, report } from './errors.ts';
 import { defineEval } from './eval.ts';
 import { defineExport } from './export.ts';
 import { defineGenerate } from './generate.ts';
+import { defineInit } from './init.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
@@ -55,6 +56,7 @@ export function createProgram(): Command {
   defineDemo(program);
   defineDoctor(program);
   defineSetup(program);
+  defineInit(program);
   defineData(program);
   defineReward(program);
   definePlan(program);

@@ -1,7 +1,7 @@
 /** Files of a source: which there are, what they hold, and where the images are that they name. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fileError, hasCode, messageOf, UserError } from '../../errors.ts';
+import { fileError, hasCode, messageOf, missingFile, UserError } from '../../errors.ts';
 import { openFile, readWhole, requireFile } from '../../regular.ts';
 import { readLines } from '../lines.ts';
 import { fault, isObject, type Fault, type Place } from './record.ts';
@@ -40,7 +40,7 @@ export function openSource(file: string, split?: string): Source {
     const root = isFolder ? absolute : path.dirname(absolute);
     return { path: absolute, isFolder, root, files, split };
   } catch (error) {
-    throw existsSync(absolute) ? fileError(error, { where: file }) : new UserError('no such file', { where: file });
+    throw existsSync(absolute) ? fileError(error, { where: file }) : missingFile(file);
   }
 }
 
