@@ -20,6 +20,7 @@ import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
+import { defineStudio } from './studio.ts';
 import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
@@ -64,5 +65,6 @@ function createProgram(): Command {
   defineChat(program);
   defineMerge(program);
   defineExport(program);
+  defineStudio(program);
   return program;
 }
