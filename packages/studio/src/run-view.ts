@@ -45,11 +45,11 @@ export class RunView {
   #samples: { readonly state: string; readonly byId: ReadonlyMap<string, SampleRecord> } | undefined;
   #config: { readonly state: string; readonly text: string; readonly known: Record<string, unknown> } | undefined;
 
-  /** @param cache folder for indexes */
-  constructor({ id, name, directory }: RunFolder, cache: string) {
+  /** @param cache folder for indexes; unset: they are in memory alone */
+  constructor({ id, name, directory }: RunFolder, cache?: string) {
     [this.id, this.name, this.directory] = [id, name, directory];
     this.#log = new EventLog(directory);
-    this.#indexFile = path.join(cache, `${id}.sqlite`);
+    this.#indexFile = cache === undefined ? ':memory:' : path.join(cache, `${id}.sqlite`);
   }
 
   get events(): readonly RunEvent[] {
@@ -169,6 +169,8 @@ export class RunView {
     const number = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(number, { resolve, reject });
+      // A question that waits keeps the process alive, an idle index does not.
+      worker.ref();
       worker.postMessage({ number, ask });
     });
   }
@@ -181,6 +183,7 @@ export class RunView {
     worker.on('message', ({ number, answer, error }: { number: number; answer?: unknown; error?: string }) => {
       const waiting = this.#waiting.get(number);
       this.#waiting.delete(number);
+      if (this.#waiting.size === 0) worker.unref();
       if (error === undefined) waiting?.resolve(answer);
       else waiting?.reject(new Error(error));
     });

@@ -11,17 +11,17 @@ export type Changed = readonly { readonly id: string; readonly version: string }
 
 export class Studio {
   readonly #roots: readonly string[];
-  readonly #cache: string;
+  readonly #cache: string | undefined;
   readonly #runs = new Map<string, RunView>();
   readonly #watchers = new Set<(changed: Changed) => void>();
   #scanned = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param cache folder for indexes, which may be deleted
+   * @param cache folder for indexes, which may be deleted; unset: they are in memory alone
    * @throws UserError for a root that is no folder
    */
-  constructor(roots: readonly string[], cache: string) {
+  constructor(roots: readonly string[], cache?: string) {
     this.#roots = roots;
     this.#cache = cache;
     this.#scan();
