@@ -1,6 +1,7 @@
 /** What the studio answers: data of runs as JSON, pictures by their hash, the page itself. */
 import { readFile } from 'node:fs/promises';
 import { Hono, type Context } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
 import { streamSSE } from 'hono/streaming';
 import { messageOf, UserError } from '@visurf/core/records';
 import { counterfactual, type Switches } from './counterfactual.ts';
@@ -55,6 +56,13 @@ export function createApp({ studio, page, onTry, ...guarding }: AppOptions): Hon
   };
 
   app.use('*', guard(guarding));
+  app.use(
+    '*',
+    bodyLimit({
+      maxSize: LARGEST_BODY,
+      onError: (context) => context.json({ error: { message: 'the request is too long' } }, 413),
+    }),
+  );
   app.onError((error, context) => {
     const status = error instanceof Missing ? 404 : error instanceof UserError ? 400 : 500;
     return context.json({ error: { message: messageOf(error) } }, status);
@@ -123,7 +131,7 @@ export function createApp({ studio, page, onTry, ...guarding }: AppOptions): Hon
   });
   api.post('/runs/:id/court', async (context) => {
     const run = runOf(context);
-    return context.json({ file: decide(run, await text(context)) });
+    return context.json({ file: decide(run, await context.req.text()) });
   });
   api.post('/runs/:id/try', async (context) => {
     const run = runOf(context);
@@ -177,19 +185,12 @@ const weightsOf = (run: RunView): Readonly<Record<string, number>> => {
   return start?.type === 'start' ? (start.weights ?? {}) : {};
 };
 
-async function text(context: Context): Promise<string> {
-  if (Number(context.req.header('content-length') ?? Infinity) > LARGEST_BODY) throw new UserError('the request is too long');
-  const said = await context.req.text();
-  if (said.length > LARGEST_BODY) throw new UserError('the request is too long');
-  return said;
-}
-
 async function body(context: Context): Promise<Record<string, unknown>> {
   try {
-    const value = JSON.parse(await text(context)) as unknown;
+    const value = JSON.parse(await context.req.text()) as unknown;
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  } catch (error) {
-    if (error instanceof UserError) throw error;
+  } catch {
+    // Said below.
   }
   throw new UserError('the request is no JSON object');
 }

@@ -25,10 +25,15 @@ const ACCURACY = 'accuracy';
  * @param weights of the reward's terms
  * @returns undefined where the group was judged by terms that these switches do not know
  */
-export function counterfactual(group: GroupRecord, weights: Readonly<Record<string, number>>, switches: Switches): Outcome | undefined {
+export function counterfactual(
+  group: GroupRecord,
+  weights: Readonly<Record<string, number>>,
+  switches: Switches,
+): Outcome | undefined {
   const { label, rollouts } = group;
   const rewards = rollouts.map(({ reward }) => reward);
-  if (!label || !switches.label) return outcome(group, undefined, groupAdvantages(undefined, rewards, switches.std).rollouts);
+  if (!label || !switches.label)
+    return outcome(group, undefined, groupAdvantages(undefined, rewards, switches.std).rollouts);
   const used = Object.fromEntries(Object.keys(label.terms).map((name) => [name, weights[name] ?? 0]));
   if (!(THINKING in used) || !(ACCURACY in used)) return undefined;
   const before = { ...label.terms, [THINKING]: thinkingBefore(label, used) };
@@ -39,15 +44,25 @@ export function counterfactual(group: GroupRecord, weights: Readonly<Record<stri
     rollouts.map(({ terms }) => terms),
     switches,
   );
-  const { label: own = 0, rollouts: advantages } = groupAdvantages(joins ? { reward, active } : undefined, rewards, switches.std);
+  const { label: own = 0, rollouts: advantages } = groupAdvantages(
+    joins ? { reward, active } : undefined,
+    rewards,
+    switches.std,
+  );
   return outcome(group, { reward, active: joins && active, advantage: switches.weight * own }, advantages);
 }
 
 /** The mark for thinking that the label earned itself: the reward before it was eliminated has it. */
-function thinkingBefore({ terms, rewardBefore }: NonNullable<GroupRecord['label']>, weights: Readonly<Record<string, number>>): number {
+function thinkingBefore(
+  { terms, rewardBefore }: NonNullable<GroupRecord['label']>,
+  weights: Readonly<Record<string, number>>,
+): number {
   const weight = weights[THINKING] ?? 0;
   if (weight === 0) return terms[THINKING] ?? 0;
-  const others = Object.entries(terms).reduce((sum, [name, term]) => (name === THINKING ? sum : sum + (weights[name] ?? 0) * term), 0);
+  const others = Object.entries(terms).reduce(
+    (sum, [name, term]) => (name === THINKING ? sum : sum + (weights[name] ?? 0) * term),
+    0,
+  );
   return (rewardBefore - others) / weight;
 }
 

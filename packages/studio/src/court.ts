@@ -65,7 +65,10 @@ export function decide(run: RunView, text: string): string {
   const file = correctionsFile(run);
   const first = existsSync(file) ? readFileSync(file, 'utf8').split('\n', 1)[0]! : '';
   if (!file.endsWith('.jsonl') || (first !== '' && !decisionOf(first)))
-    throw new UserError('this file does not hold corrections', { where: file, remedy: 'Name another as data.corrections.' });
+    throw new UserError('this file does not hold corrections', {
+      where: file,
+      remedy: 'Name another as data.corrections.',
+    });
   appendFileSync(file, `${JSON.stringify(decision)}\n`);
   return file;
 }

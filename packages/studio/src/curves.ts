@@ -30,7 +30,10 @@ export function columnsOf(events: readonly RunEvent[]): Map<string, { steps: num
 }
 
 /** At most `points` points (an even number): of every part of the curve its least and its greatest value, in their order. */
-export function decimate({ steps, values }: { steps: readonly number[]; values: readonly number[] }, points: number): Curve {
+export function decimate(
+  { steps, values }: { steps: readonly number[]; values: readonly number[] },
+  points: number,
+): Curve {
   const total = values.length;
   if (total <= points) return { steps, values, total };
   const parts = Math.max(1, Math.floor(points / 2));

@@ -111,7 +111,7 @@ function eventOf(line: string): RunEvent | undefined {
       typeof event?.type === 'string' && Number.isSafeInteger(event.step) && typeof event.time === 'number';
     if (!isEvent) return undefined;
     const hasMetrics = event.type === 'step' || event.type === 'eval';
-    return !hasMetrics || (typeof event.metrics === 'object' && event.metrics !== null)
+    return !hasMetrics || (typeof event.metrics === 'object' && (event.metrics as unknown) !== null)
       ? (event as RunEvent)
       : undefined;
   } catch {

@@ -34,13 +34,17 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
   try {
     const [run, ...others] = studio.runs();
     if (!run || others.length > 0)
-      throw new UserError(run ? 'this folder holds several runs' : 'there is no run here', { where: directory, remedy: 'Name the folder of one run.' });
+      throw new UserError(run ? 'this folder holds several runs' : 'there is no run here', {
+        where: directory,
+        remedy: 'Name the folder of one run.',
+      });
     const page = await loadPage();
     const app = createApp({ studio, page, hosts: [HOST], base: '' });
     const ask = async <T>(address: string): Promise<T> => {
       const response = await app.request(`http://${HOST}/api/${address}`, { headers: { host: HOST } });
       const answer = (await response.json()) as T & { error?: { message: string } };
-      if (!response.ok) throw new UserError(answer.error?.message ?? `${address} was not answered`, { where: directory });
+      if (!response.ok)
+        throw new UserError(answer.error?.message ?? `${address} was not answered`, { where: directory });
       return answer;
     };
     const answers: Record<string, unknown> = {};
@@ -48,7 +52,7 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
     let size = page.html('').length + [...page.assets.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     const hold = (address: string, answer: unknown): void => {
       answers[address] = answer;
-      size += JSON.stringify(answer).length + address.length + 8;
+      size += sizeOf(answer) + address.length + 8;
     };
     const keepPictures = async (value: unknown): Promise<void> => {
       for (const name of new Set(JSON.stringify(value).match(/images\/[0-9a-f]+\.webp/g))) {
@@ -62,7 +66,8 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
     };
 
     const prefix = `runs/${run.id}`;
-    for (const address of ['runs', prefix, `${prefix}/curves?points=800`, `${prefix}/curves?points=400`]) hold(address, await ask(address));
+    for (const address of ['runs', prefix, `${prefix}/curves?points=800`, `${prefix}/curves?points=400`])
+      hold(address, await ask(address));
     const steps = run.evaluations();
     const [first, last] = [steps[0], steps.at(-1)];
     if (last !== undefined) {
@@ -72,7 +77,7 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
       for (const row of rows) {
         if (size > largest / 3) break;
         shown.push(row);
-        size += JSON.stringify(row).length;
+        size += sizeOf(row);
         await keepPictures(row);
       }
       answers[address] = shown;
@@ -83,21 +88,20 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
     for (const row of spread(await listed(ask, prefix, all.total))) {
       const address = `${prefix}/groups/${row.step}/${row.place}`;
       const group = await ask<{ history: readonly GroupRow[] }>(address);
-      const before = size;
-      if (size + JSON.stringify(group).length > 0.95 * largest) break;
+      // Room for its pictures, and for the list of groups.
+      if (size + sizeOf(group) > 0.9 * largest) break;
       hold(address, { ...group, history: [] });
       await keepPictures(group);
-      if (size > 0.97 * largest) {
-        delete answers[address];
-        size = before;
-        break;
-      }
       kept.push(row);
     }
     const rows = kept.toSorted((a, b) => b.step - a.step || a.place - b.place);
     hold(`${prefix}/groups?limit=${LISTED}`, { total: kept.length, rows, indexed: all.indexed } satisfies GroupAnswer);
     const active = rows.filter((row) => row.active === 1);
-    hold(`${prefix}/groups?filter=active&limit=1`, { total: active.length, rows: active.slice(0, 1), indexed: all.indexed });
+    hold(`${prefix}/groups?filter=active&limit=1`, {
+      total: active.length,
+      rows: active.slice(0, 1),
+      indexed: all.indexed,
+    });
     const note = `holds ${kept.length} of ${all.total} groups`;
     const html = inlined(page.html('./'), page.assets, { answers, pictures, note });
     writeFileSync(output, html);
@@ -123,7 +127,8 @@ async function indexed(ask: () => Promise<GroupAnswer>): Promise<GroupAnswer> {
 /** All rows, page by page. */
 async function listed(ask: <T>(address: string) => Promise<T>, prefix: string, total: number): Promise<GroupRow[]> {
   const rows: GroupRow[] = [];
-  for (let from = 0; from < total; from += LISTED) rows.push(...(await ask<GroupAnswer>(`${prefix}/groups?limit=${LISTED}&from=${from}&sort=oldest`)).rows);
+  for (let from = 0; from < total; from += LISTED)
+    rows.push(...(await ask<GroupAnswer>(`${prefix}/groups?limit=${LISTED}&from=${from}&sort=oldest`)).rows);
   return rows;
 }
 
@@ -145,15 +150,23 @@ function reversedBits(value: number, bits: number): number {
 /** Text that may stand in a script element, whatever it says. */
 const inScript = (text: string): string => text.replaceAll('<', '\\u003c');
 
+/** Bytes of a value in the file. */
+const sizeOf = (value: unknown): number => Buffer.byteLength(inScript(JSON.stringify(value)));
+
 function inlined(html: string, assets: Awaited<ReturnType<typeof loadPage>>['assets'], held: object): string {
   const content = (name: string): string => Buffer.from(assets.get(name)?.bytes ?? []).toString('utf8');
   const data = `<script id="export" type="application/json">${inScript(JSON.stringify(held))}</script>`;
   return html
     .replace(/<base [^>]*>/, '')
-    .replaceAll(/<link [^>]*href="\.\/assets\/([\w.-]+\.css)"[^>]*>/g, (_, name: string) => `<style>${content(name)}</style>`)
+    .replaceAll(
+      /<link [^>]*href="\.\/assets\/([\w.-]+\.css)"[^>]*>/g,
+      (_, name: string) => `<style>${content(name)}</style>`,
+    )
     .replaceAll(/<script type="module"[^>]*src="\.\/assets\/([\w.-]+\.js)"[^>]*><\/script>/g, '')
     .replace('</body>', () => {
-      const scripts = [...html.matchAll(/src="\.\/assets\/([\w.-]+\.js)"/g)].map(([, name = '']) => content(name).replaceAll('</script', '<\\/script'));
+      const scripts = [...html.matchAll(/src="\.\/assets\/([\w.-]+\.js)"/g)].map(([, name = '']) =>
+        content(name).replaceAll('</script', '<\\/script'),
+      );
       return `${data}${scripts.map((script) => `<script type="module">${script}</script>`).join('')}</body>`;
     });
 }

@@ -5,7 +5,7 @@
 import { closeSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { GroupRecord, SampleRecord } from '@visurf/core/records';
+import type { GroupRecord, ResponseRecord, SampleRecord } from '@visurf/core/records';
 import { suspicionOf } from './suspicion.ts';
 
 /** Of what the columns mean: an index of another version is made anew. */
@@ -89,8 +89,7 @@ export interface GroupAnswer {
   readonly searchedTo?: number | undefined;
 }
 
-const SHOWN =
-  'step, place, id, problem, active, form, rollouts, mean, spread, accuracyBest, cut';
+const SHOWN = 'step, place, id, problem, active, form, rollouts, mean, spread, accuracyBest, cut';
 
 export class GroupIndex {
   readonly #folder: string;
@@ -145,15 +144,22 @@ export class GroupIndex {
 
   query({ filter, sort, id, step, text, from, limit }: GroupQuery): GroupAnswer {
     const indexed = { done: this.#known.size, files: this.#present.length };
-    const conditions = [FILTERS[filter], ...(id === undefined ? [] : ['id = :id']), ...(step === undefined ? [] : ['step = :step'])];
+    const conditions = [
+      FILTERS[filter],
+      ...(id === undefined ? [] : ['id = :id']),
+      ...(step === undefined ? [] : ['step = :step']),
+    ];
     const values = { ...(id !== undefined && { id }), ...(step !== undefined && { step }) };
     const needsBefore = filter === 'solved' || filter === 'broken';
     const source = needsBefore
       ? '(SELECT *, LAG(accuracyBest) OVER (PARTITION BY id ORDER BY step) AS before FROM groups)'
       : 'groups';
     const where = conditions.join(' AND ');
-    if (text !== undefined && text !== '') return { ...this.#search(source, where, values, text, from, limit), indexed };
-    const count = this.#database.prepare(`SELECT COUNT(*) AS total FROM ${source} WHERE ${where}`).get(values) as { total: number };
+    if (text !== undefined && text !== '')
+      return { ...this.#search(source, where, values, text, from, limit), indexed };
+    const count = this.#database.prepare(`SELECT COUNT(*) AS total FROM ${source} WHERE ${where}`).get(values) as {
+      total: number;
+    };
     const rows = this.#database
       .prepare(`SELECT ${SHOWN} FROM ${source} WHERE ${where} ORDER BY ${SORTS[sort]} LIMIT :limit OFFSET :from`)
       .all({ ...values, limit, from }) as unknown as GroupRow[];
@@ -184,18 +190,29 @@ export class GroupIndex {
         }
         [step, content] = [row.step, readOrNothing(this.#fileOf(row.step))];
       }
-      if (content.toString('utf8', start, start + bytes).toLowerCase().includes(wanted)) rows.push(row);
+      if (
+        content
+          .toString('utf8', start, start + bytes)
+          .toLowerCase()
+          .includes(wanted)
+      )
+        rows.push(row);
     }
     return { total: rows.length, rows: rows.slice(from, from + limit), searchedTo };
   }
 
   /** A group as it was written. */
   read(step: number, place: number): GroupRecord | undefined {
-    const row = this.#database.prepare('SELECT start, bytes FROM groups WHERE step = ? AND place = ?').get(step, place) as
-      | { start: number; bytes: number }
-      | undefined;
+    const row = this.#database
+      .prepare('SELECT start, bytes FROM groups WHERE step = ? AND place = ?')
+      .get(step, place) as { start: number; bytes: number } | undefined;
     // Not indexed yet: its file says it all the same.
-    if (!row) return groupOf(readOrNothing(this.#fileOf(step)).toString('utf8').split('\n', place + 1)[place] ?? '');
+    if (!row)
+      return groupOf(
+        readOrNothing(this.#fileOf(step))
+          .toString('utf8')
+          .split('\n', place + 1)[place] ?? '',
+      );
     const content = Buffer.alloc(row.bytes);
     try {
       const file = openSync(this.#fileOf(step), 'r');
@@ -213,7 +230,9 @@ export class GroupIndex {
 
   /** Steps at which a sample was asked, with how it went. */
   history(id: string): readonly GroupRow[] {
-    return this.#database.prepare(`SELECT ${SHOWN} FROM groups WHERE id = ? ORDER BY step, place`).all(id) as unknown as GroupRow[];
+    return this.#database
+      .prepare(`SELECT ${SHOWN} FROM groups WHERE id = ? ORDER BY step, place`)
+      .all(id) as unknown as GroupRow[];
   }
 
   /** Samples whose groups speak against their labels, the most suspicious first: the mean of their last sightings. */
@@ -276,7 +295,8 @@ export class GroupIndex {
       let [start, place] = [0, 0];
       for (let end = content.indexOf(10); end >= 0; end = content.indexOf(10, start)) {
         const group = groupOf(content.toString('utf8', start, end));
-        if (group) insert.run(...columns(group, step, place), suspicionOf(group, this.#truthOf(group.id)), start, end - start);
+        if (group)
+          insert.run(...columns(group, step, place), suspicionOf(group, this.#truthOf(group.id)), start, end - start);
         [start, place] = [end + 1, place + 1];
       }
       this.#database.prepare('INSERT INTO files VALUES (?, ?)').run(step, state);
@@ -348,15 +368,15 @@ const isNumbers = (terms: unknown): terms is Record<string, number> =>
 /** A line of the file, where it is a group. */
 function groupOf(line: string): GroupRecord | undefined {
   try {
-    const group = JSON.parse(line) as GroupRecord | null;
+    const group = JSON.parse(line) as Partial<GroupRecord> | null;
     const isGroup =
       typeof group?.id === 'string' &&
       typeof group.problem === 'string' &&
       Array.isArray(group.rollouts) &&
-      [...group.rollouts, ...(group.label ? [group.label] : [])].every(
+      [...(group.rollouts as readonly ResponseRecord[]), ...(group.label ? [group.label] : [])].every(
         (each) => typeof each.text === 'string' && typeof each.reward === 'number' && isNumbers(each.terms),
       );
-    return isGroup ? group : undefined;
+    return isGroup ? (group as GroupRecord) : undefined;
   } catch {
     return undefined;
   }

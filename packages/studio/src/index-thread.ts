@@ -36,7 +36,8 @@ function answer(ask: Ask): unknown {
     case 'suspects':
       return index.suspects(ask.limit);
     case 'recheck':
-      return index.recheck();
+      index.recheck();
+      return undefined;
   }
 }
 

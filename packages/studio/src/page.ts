@@ -15,7 +15,11 @@ export interface Page {
   html(base: string): string;
 }
 
-const TYPES: Readonly<Record<string, string>> = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+const TYPES: Readonly<Record<string, string>> = {
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+};
 
 const sources = fileURLToPath(new URL('../page', import.meta.url));
 const built = fileURLToPath(new URL('../build', import.meta.url));
@@ -27,7 +31,8 @@ export async function loadPage(): Promise<Page> {
   const assets = new Map<string, Asset>();
   for (const name of readdirSync(path.join(folder, 'assets'))) {
     const type = TYPES[path.extname(name)];
-    if (type !== undefined) assets.set(name, { bytes: Uint8Array.from(readFileSync(path.join(folder, 'assets', name))), type });
+    if (type !== undefined)
+      assets.set(name, { bytes: Uint8Array.from(readFileSync(path.join(folder, 'assets', name))), type });
   }
   return { assets, html: (base) => index.replace('<head>', `<head><base href="${base}">`) };
 }
@@ -35,7 +40,9 @@ export async function loadPage(): Promise<Page> {
 /** Builds the page where its sources are newer. @returns its folder */
 export async function buildPage(folder = built): Promise<string> {
   const stamp = path.join(folder, 'stamp');
-  const newest = Math.max(...globSync('**/*', { cwd: sources }).map((file) => statSync(path.join(sources, file)).mtimeMs));
+  const newest = Math.max(
+    ...globSync('**/*', { cwd: sources }).map((file) => statSync(path.join(sources, file)).mtimeMs),
+  );
   if (existsSync(stamp) && Number(readFileSync(stamp, 'utf8')) >= newest) return folder;
   const { build } = await import('vite');
   await build({

@@ -32,10 +32,18 @@ export interface StudioServer {
 const LOOPBACK = '127.0.0.1';
 
 /** Where indexes are kept. */
-export const cacheFolder = (): string => path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'visurf', 'studio');
+export const cacheFolder = (): string =>
+  path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'visurf', 'studio');
 
 /** @throws UserError for a folder that is not there, a base that is no path, a port that is taken */
-export async function startStudio({ roots, port, host, token, base = '', onTry }: StudioOptions): Promise<StudioServer> {
+export async function startStudio({
+  roots,
+  port,
+  host,
+  token,
+  base = '',
+  onTry,
+}: StudioOptions): Promise<StudioServer> {
   const prefix = base.replace(/\/+$/, '');
   if (prefix !== '' && !/^(\/[\w.~-]+)+$/.test(prefix))
     throw new UserError(`${base} is not a path`, { remedy: 'Name it as a browser sees it: --base /studio' });
@@ -54,7 +62,8 @@ export async function startStudio({ roots, port, host, token, base = '', onTry }
   });
   studio.start();
   const { port: bound } = server.address() as AddressInfo;
-  const shown = host === undefined || host === '0.0.0.0' || host === '::' ? LOOPBACK : host.includes(':') ? `[${host}]` : host;
+  const shown =
+    host === undefined || host === '0.0.0.0' || host === '::' ? LOOPBACK : host.includes(':') ? `[${host}]` : host;
   const secretPart = secret === undefined ? '' : `?token=${encodeURIComponent(secret)}`;
   return {
     link: `http://${shown}:${bound}${prefix}/${secretPart}`,

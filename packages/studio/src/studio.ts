@@ -62,7 +62,9 @@ export class Studio {
         // A root that is gone for a while: its runs are no longer there either.
       }
     }
-    const changed = this.runs().flatMap((run) => (this.#poll(run) || !before.has(run.id) ? [{ id: run.id, version: run.version }] : []));
+    const changed = this.runs().flatMap((run) =>
+      this.#poll(run) || !before.has(run.id) ? [{ id: run.id, version: run.version }] : [],
+    );
     const gone = [...before].filter((id) => !this.#runs.has(id)).map((id) => ({ id, version: '' }));
     const news = [...changed, ...gone];
     if (news.length > 0) for (const watcher of this.#watchers) watcher(news);

@@ -41,7 +41,9 @@ function paceOf(events: readonly RunEvent[]): number | undefined {
   for (let i = events.length - 1; i > 0 && gaps.length < PACE; i--) {
     const event = events[i]!;
     if (!isStep(event)) continue;
-    const before = events.slice(0, i).findLast((each) => isStep(each) || each.type === 'start' || each.type === 'resume');
+    const before = events
+      .slice(0, i)
+      .findLast((each) => isStep(each) || each.type === 'start' || each.type === 'resume');
     if (before) gaps.push(event.time - before.time);
   }
   return median(gaps);

@@ -66,14 +66,23 @@ export interface Asked<T> {
 
 /** Asks again whenever the path or the version changes; what was known stays until then. */
 export function useAsked<T>(path: string | undefined, version = ''): Asked<T> & { readonly path: string | undefined } {
-  const [state, setState] = useState<Asked<T> & { path: string | undefined }>({ data: undefined, error: undefined, path });
+  const [state, setState] = useState<Asked<T> & { path: string | undefined }>({
+    data: undefined,
+    error: undefined,
+    path,
+  });
   useEffect(() => {
     if (path === undefined) return undefined;
     let isWanted = true;
     ask<T>(path).then(
       (data) => isWanted && setState({ data, error: undefined, path }),
       (error: unknown) =>
-        isWanted && setState((old) => ({ data: old.path === path ? old.data : undefined, error: String(error instanceof Error ? error.message : error), path })),
+        isWanted &&
+        setState((old) => ({
+          data: old.path === path ? old.data : undefined,
+          error: String(error instanceof Error ? error.message : error),
+          path,
+        })),
     );
     return () => {
       isWanted = false;

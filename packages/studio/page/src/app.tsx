@@ -27,7 +27,9 @@ export function App() {
   const [section = 'runs', id, tab = ''] = parts;
   const connected = useConnected();
   useEffect(() => {
-    document.title = [TABS.find(([name]) => name === tab)?.[1], id && 'run', 'visurf studio'].filter(Boolean).join(' · ');
+    document.title = [TABS.find(([name]) => name === tab)?.[1], id && 'run', 'visurf studio']
+      .filter(Boolean)
+      .join(' · ');
   }, [id, tab]);
   return (
     <>
@@ -37,14 +39,31 @@ export function App() {
           <Link to={href(['runs'])} aria-current={section === 'runs' ? 'page' : undefined}>
             Runs
           </Link>
-          <Link to={href(['compare'], { runs: query.get('runs') ?? undefined })} aria-current={section === 'compare' ? 'page' : undefined}>
+          <Link
+            to={href(['compare'], { runs: query.get('runs') ?? undefined })}
+            aria-current={section === 'compare' ? 'page' : undefined}
+          >
             Compare
           </Link>
         </nav>
         {exported && <span className="state">{exported.note}</span>}
-        {!connected && <span className="state fault" role="status">the studio does not answer; trying again</span>}
+        {!connected && (
+          <span className="state fault" role="status">
+            the studio does not answer; trying again
+          </span>
+        )}
       </header>
-      <main>{section === 'run' && id !== undefined ? <OneRun id={id} tab={tab} /> : section === 'compare' ? <Compare /> : section === 'runs' ? <Runs /> : <Notice title="There is no such page.">Runs has everything there is.</Notice>}</main>
+      <main>
+        {section === 'run' && id !== undefined ? (
+          <OneRun id={id} tab={tab} />
+        ) : section === 'compare' ? (
+          <Compare />
+        ) : section === 'runs' ? (
+          <Runs />
+        ) : (
+          <Notice title="There is no such page.">Runs has everything there is.</Notice>
+        )}
+      </main>
     </>
   );
 }
@@ -72,7 +91,11 @@ function OneRun({ id, tab }: { id: string; tab: string }) {
         {error !== undefined && <Notice title={error} isFault />}
         <nav aria-label="run" className="tabs">
           {TABS.map(([name, title]) => (
-            <Link key={name} to={href(['run', id, ...(name === '' ? [] : [name])])} aria-current={tab === name ? 'page' : undefined}>
+            <Link
+              key={name}
+              to={href(['run', id, ...(name === '' ? [] : [name])])}
+              aria-current={tab === name ? 'page' : undefined}
+            >
               {title}
             </Link>
           ))}

@@ -21,19 +21,25 @@ const address = (): string =>
   exported ? location.hash.slice(1) : location.pathname.slice(basePath.length - 1) + location.search;
 
 export function useRoute(): Route {
-  const said = useSyncExternalStore(
-    (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    address,
-  );
+  const said = useSyncExternalStore((listener) => {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }, address);
   const [path = '', query = ''] = said.split('?');
-  return { parts: path.split('/').filter((part) => part !== '').map(decodeURIComponent), query: new URLSearchParams(query) };
+  return {
+    parts: path
+      .split('/')
+      .filter((part) => part !== '')
+      .map(decodeURIComponent),
+    query: new URLSearchParams(query),
+  };
 }
 
 /** The address of a view. */
-export function href(parts: readonly (string | number)[], query: Record<string, string | number | undefined> = {}): string {
+export function href(
+  parts: readonly (string | number)[],
+  query: Record<string, string | number | undefined> = {},
+): string {
   const path = parts.map((part) => encodeURIComponent(part)).join('/');
   const said = Object.entries(query).filter(([, value]) => value !== undefined && value !== '');
   const text = new URLSearchParams(said.map(([name, value]) => [name, String(value)])).toString();

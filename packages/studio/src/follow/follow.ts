@@ -82,10 +82,16 @@ function pointsOf(events: readonly RunEvent[]): { course: number; points: Point[
     if (event.type === 'resume' && event.branch !== undefined) course++;
     if (event.type !== 'step' && event.type !== 'eval') continue;
     const isEvaluation = event.type === 'eval';
-    const named = Object.entries(event.metrics).map(([name, value]) => [isEvaluation ? `eval/${name}` : `train/${name}`, value] as const);
-    const seconds = isEvaluation ? [] : Object.entries(event.seconds).map(([phase, value]) => [`seconds/${phase}`, value] as const);
+    const named = Object.entries(event.metrics).map(
+      ([name, value]) => [isEvaluation ? `eval/${name}` : `train/${name}`, value] as const,
+    );
+    const seconds = isEvaluation
+      ? []
+      : Object.entries(event.seconds).map(([phase, value]) => [`seconds/${phase}`, value] as const);
     const memory = !isEvaluation && event.memory !== undefined ? [['memory/bytes', event.memory] as const] : [];
-    const all = [...named, ...seconds, ...memory].filter(([, value]) => typeof value === 'number' && Number.isFinite(value));
+    const all = [...named, ...seconds, ...memory].filter(
+      ([, value]) => typeof value === 'number' && Number.isFinite(value),
+    );
     points.push({ step: event.step, time: event.time, metrics: Object.fromEntries(all), isEvaluation });
   }
   return { course, points };
@@ -100,7 +106,10 @@ export async function follow(directory: string, { to, signal, onProgress }: Foll
   const sink = sinkOf(to);
   const [folder, ...others] = findRuns([directory]);
   if (!folder || others.length > 0)
-    throw new UserError(folder ? 'this folder holds several runs' : 'there is no run here', { where: directory, remedy: 'Name the folder of one run.' });
+    throw new UserError(folder ? 'this folder holds several runs' : 'there is no run here', {
+      where: directory,
+      remedy: 'Name the folder of one run.',
+    });
   const run = new RunView(folder);
   const log = new EventLog(folder.directory);
   const file = stateFile(folder.directory, to);
@@ -113,9 +122,18 @@ export async function follow(directory: string, { to, signal, onProgress }: Foll
     const fresh = points.slice(state.sent, state.sent + AT_ONCE);
     if (!opened) {
       const name = course === 1 ? folder.name : `${folder.name} course ${course}`;
-      const key = createHash('sha256').update(`${folder.directory} ${course} ${log.events[0]?.time ?? 0}`).digest('hex').slice(0, 32);
+      const key = createHash('sha256')
+        .update(`${folder.directory} ${course} ${log.events[0]?.time ?? 0}`)
+        .digest('hex')
+        .slice(0, 32);
       const { known } = run.config;
-      state = { ...state, remembered: await sink.open({ run, name, key, config: known, started: log.events[0]?.time ?? 0 }, state.remembered) };
+      state = {
+        ...state,
+        remembered: await sink.open(
+          { run, name, key, config: known, started: log.events[0]?.time ?? 0 },
+          state.remembered,
+        ),
+      };
       opened = true;
     }
     if (fresh.length > 0) {
@@ -140,8 +158,13 @@ export async function follow(directory: string, { to, signal, onProgress }: Foll
 function stateFile(directory: string, to: string): string {
   const [kind, target = ''] = to.split(/=(.*)/s);
   const place = kind === 'tensorboard' ? path.resolve(target) : target;
-  const key = createHash('sha256').update(`${realpathSync(directory)}\n${kind}\n${place}`).digest('hex').slice(0, 24);
-  return kind === 'tensorboard' ? path.join(place, `.visurf-${key}.json`) : path.join(path.dirname(cacheFolder()), 'follow', `${key}.json`);
+  const key = createHash('sha256')
+    .update(`${realpathSync(directory)}\n${kind}\n${place}`)
+    .digest('hex')
+    .slice(0, 24);
+  return kind === 'tensorboard'
+    ? path.join(place, `.visurf-${key}.json`)
+    : path.join(path.dirname(cacheFolder()), 'follow', `${key}.json`);
 }
 
 function readState(file: string): State {

@@ -27,11 +27,13 @@ export function mlflow(target: string): Sink {
   let run = '';
   const call = async (method: string, body: unknown): Promise<Record<string, unknown> | undefined> =>
     (await post(new URL(`${address.pathname.replace(/\/$/, '')}/api/2.0/mlflow/${method}`, address.origin), body)) as
-      | Record<string, unknown>
-      | undefined;
+      Record<string, unknown> | undefined;
 
   async function experimentId(): Promise<string> {
-    const found = await call('experiments/search', { filter: `name = '${experiment.replaceAll("'", '')}'`, max_results: 1 });
+    const found = await call('experiments/search', {
+      filter: `name = '${experiment.replaceAll("'", '')}'`,
+      max_results: 1,
+    });
     const [first] = (found?.['experiments'] ?? []) as { experiment_id?: unknown }[];
     return idOf(first?.experiment_id ?? (await call('experiments/create', { name: experiment }))?.['experiment_id']);
   }
@@ -46,11 +48,17 @@ export function mlflow(target: string): Sink {
       run = idOf(first?.info?.run_id ?? known);
       if (run === '') {
         const tags = [{ key: TAG, value: key }];
-        const made = await call('runs/create', { experiment_id: experimentOf, run_name: name, start_time: started, tags });
+        const made = await call('runs/create', {
+          experiment_id: experimentOf,
+          run_name: name,
+          start_time: started,
+          tags,
+        });
         run = idOf((made?.['run'] as { info?: { run_id?: unknown } } | undefined)?.info?.run_id);
         if (run === '') throw new UserError('MLflow made no run', { where: address.origin });
         const parameters = flat(config, '').map(([parameter, value]) => ({ key: parameter, value }));
-        for (let at = 0; at < parameters.length; at += 100) await call('runs/log-batch', { run_id: run, params: parameters.slice(at, at + 100) });
+        for (let at = 0; at < parameters.length; at += 100)
+          await call('runs/log-batch', { run_id: run, params: parameters.slice(at, at + 100) });
       }
       return { run } satisfies Remembered;
     },

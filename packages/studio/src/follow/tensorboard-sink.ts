@@ -31,7 +31,9 @@ export function tensorboard(directory: string): Sink {
       if (!file || !followed) throw new Error('the sink is not open');
       for (const point of points) {
         file.scalars(point.step, point.time, point.metrics);
-        if (point.isEvaluation) for (const [tag, picture] of await picturesOf(followed.run, point)) file.picture(point.step, point.time, tag, picture);
+        if (point.isEvaluation)
+          for (const [tag, picture] of await picturesOf(followed.run, point))
+            file.picture(point.step, point.time, tag, picture);
       }
       return { size: statSync(file.path).size };
     },
@@ -53,7 +55,10 @@ async function picturesOf(run: RunView, { step }: Point): Promise<[string, Pictu
     const { data: bytes, info } = await sharp(file).toBuffer({ resolveWithObject: true });
     const width = Math.max(image.width, image.height) / 200;
     const overlay = `<svg xmlns="http://www.w3.org/2000/svg" width="${info.width}" height="${info.height}" viewBox="0 0 ${image.width} ${image.height}" fill="none" stroke-width="${width}">${shapes.join('')}</svg>`;
-    const png = await sharp(bytes).composite([{ input: Buffer.from(overlay) }]).png().toBuffer();
+    const png = await sharp(bytes)
+      .composite([{ input: Buffer.from(overlay) }])
+      .png()
+      .toBuffer();
     drawn.push([`answers/${answer.id.replaceAll(/[^\w.-]+/g, '_')}`, { width: info.width, height: info.height, png }]);
     if (drawn.length === PICTURES) break;
   }

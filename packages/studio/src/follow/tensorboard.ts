@@ -42,7 +42,8 @@ function varint(value: number): Buffer {
 
 /** Wire types 0 (whole number), 1 (double), 2 (bytes), 5 (float). */
 const whole = (field: number, value: number): Buffer => Buffer.concat([varint(field << 3), varint(value)]);
-const bytes = (field: number, value: Uint8Array): Buffer => Buffer.concat([varint((field << 3) | 2), varint(value.length), value]);
+const bytes = (field: number, value: Uint8Array): Buffer =>
+  Buffer.concat([varint((field << 3) | 2), varint(value.length), value]);
 const text = (field: number, value: string): Buffer => bytes(field, Buffer.from(value));
 
 function double(field: number, value: number): Buffer {
@@ -82,7 +83,11 @@ export class EventFile {
 
   scalars(step: number, time: number, values: Readonly<Record<string, number>>): void {
     // Summary.Value: tag = 1, simple_value = 2.
-    this.#summary(step, time, Object.entries(values).map(([tag, value]) => Buffer.concat([text(1, tag), float(2, value)])));
+    this.#summary(
+      step,
+      time,
+      Object.entries(values).map(([tag, value]) => Buffer.concat([text(1, tag), float(2, value)])),
+    );
   }
 
   picture(step: number, time: number, tag: string, { width, height, png }: Picture): void {

@@ -36,7 +36,12 @@ export function defineStudio(program: Command): void {
       await stopped();
       await server.close();
     });
-  example(studio, 'visurf studio runs', 'visurf studio runs/cars --port 0', 'visurf studio export runs/cars --output cars.html');
+  example(
+    studio,
+    'visurf studio runs',
+    'visurf studio runs/cars --port 0',
+    'visurf studio export runs/cars --output cars.html',
+  );
   defineExport(studio);
   defineFollow(program);
 }
@@ -64,7 +69,10 @@ function defineFollow(program: Command): void {
     .requiredOption('--to <place>', 'tensorboard=DIR, trackio=URL or mlflow=URL');
   withJson(command).action(async (run: string, { to, json }: FollowOptions) => {
     const { follow } = await import('@visurf/studio');
-    const sent = await stoppable((signal) => follow(run, { to, signal }), `What was sent is not sent twice: repeat ${PROGRAM} follow to go on`);
+    const sent = await stoppable(
+      (signal) => follow(run, { to, signal }),
+      `What was sent is not sent twice: repeat ${PROGRAM} follow to go on`,
+    );
     if (sent === undefined) return;
     if (json) printJson({ sent });
     else print(`${sent} points: ${to}`);

@@ -9,16 +9,23 @@ import type { Curve, Curves, RunSummary } from '../types.ts';
 const POINTS = 400;
 
 /** What the paper reports (ViSurf, table 1: average over its six tasks), to see the order. */
-const PAPER = 'SFT < RLVR < SFT → RLVR < ViSurf on average; RLVR leaves N-Acc where the base has it, SFT loses what the base knew.';
+const PAPER =
+  'SFT < RLVR < SFT → RLVR < ViSurf on average; RLVR leaves N-Acc where the base has it, SFT loses what the base knew.';
 
 /** The mean of curves with the same steps, and how far they spread (a standard deviation of the sample). */
 function joined(curves: readonly Curve[]): { mean: Curve; low: Curve; high: Curve } {
   const steps = curves[0]!.steps.filter((step) => curves.every((curve) => curve.steps.includes(step)));
   const rows = steps.map((step) => curves.map((curve) => curve.values[curve.steps.indexOf(step)]!));
   const means = rows.map((row) => row.reduce((a, b) => a + b, 0) / row.length);
-  const deviations = rows.map((row, i) => Math.sqrt(row.reduce((sum, value) => sum + (value - means[i]!) ** 2, 0) / Math.max(1, row.length - 1)));
+  const deviations = rows.map((row, i) =>
+    Math.sqrt(row.reduce((sum, value) => sum + (value - means[i]!) ** 2, 0) / Math.max(1, row.length - 1)),
+  );
   const of = (values: number[]): Curve => ({ steps, values, total: values.length });
-  return { mean: of(means), low: of(means.map((value, i) => value - deviations[i]!)), high: of(means.map((value, i) => value + deviations[i]!)) };
+  return {
+    mean: of(means),
+    low: of(means.map((value, i) => value - deviations[i]!)),
+    high: of(means.map((value, i) => value + deviations[i]!)),
+  };
 }
 
 export function Compare() {
@@ -31,7 +38,9 @@ export function Compare() {
   const wanted = ids.join(',');
   useEffect(() => {
     let isWanted = true;
-    void Promise.all(ids.map(async (id) => [id, await ask<Curves>(`runs/${id}/curves?points=${POINTS}`).catch(() => ({}))] as const)).then((all) => {
+    void Promise.all(
+      ids.map(async (id) => [id, await ask<Curves>(`runs/${id}/curves?points=${POINTS}`).catch(() => ({}))] as const),
+    ).then((all) => {
       if (isWanted) setCurves(Object.fromEntries(all));
     });
     return () => {
@@ -49,7 +58,9 @@ export function Compare() {
       </Notice>
     );
   const isJoined = query.get('seeds') === 'mean';
-  const groups = isJoined ? [...Map.groupBy(shown, ({ paradigm, model }) => `${paradigm} ${model}`)] : shown.map((run) => [run.name, [run]] as const);
+  const groups = isJoined
+    ? [...Map.groupBy(shown, ({ paradigm, model }) => `${paradigm} ${model}`)]
+    : shown.map((run) => [run.name, [run]] as const);
   const linesOf = (name: string): Line[] =>
     groups.flatMap(([title, members], color): Line[] => {
       const own = members.flatMap(({ id }) => curves[id]?.[name] ?? []);
@@ -70,10 +81,26 @@ export function Compare() {
       <div className="tools">
         <label>
           <span>smoothing {smoothing.toFixed(2)}</span>
-          <input type="range" min="0" max="0.98" step="0.02" value={smoothing} onChange={(event) => { amend({ smooth: event.target.value }); }} />
+          <input
+            type="range"
+            min="0"
+            max="0.98"
+            step="0.02"
+            value={smoothing}
+            onChange={(event) => {
+              amend({ smooth: event.target.value });
+            }}
+          />
         </label>
         <label>
-          <input type="checkbox" checked={isJoined} onChange={(event) => { amend({ seeds: event.target.checked ? 'mean' : undefined }); }} /> mean and band over seeds
+          <input
+            type="checkbox"
+            checked={isJoined}
+            onChange={(event) => {
+              amend({ seeds: event.target.checked ? 'mean' : undefined });
+            }}
+          />{' '}
+          mean and band over seeds
         </label>
       </div>
       <p>The paper’s order: {PAPER}</p>
@@ -105,7 +132,11 @@ export function Compare() {
                     {number(curves[run.id]?.[name]?.values.at(-1))}
                   </td>
                 ))}
-                <td className="number">{run.started !== undefined && run.updated !== undefined ? number((run.updated - run.started) / 60_000) : '–'}</td>
+                <td className="number">
+                  {run.started !== undefined && run.updated !== undefined
+                    ? number((run.updated - run.started) / 60_000)
+                    : '–'}
+                </td>
               </tr>
             ))}
           </tbody>

@@ -36,11 +36,19 @@ export function Counterfactual({ run, version }: { run: Run; version: string }) 
   const { data: page } = useAsked<GroupPage>(`runs/${run.id}/groups?filter=active&limit=1`, version);
   const first = page?.rows[0];
   const at = query.get('at') ?? (first ? placeOf(first) : undefined);
-  const { data: details, error } = useAsked<GroupDetails>(at === undefined ? undefined : `runs/${run.id}/groups/${at.replace('.', '/')}`);
-  const valueOf = (name: Name): string => query.get(name) ?? configured(run.config, name) ?? Object.keys(SWITCHES[name])[0]!;
+  const { data: details, error } = useAsked<GroupDetails>(
+    at === undefined ? undefined : `runs/${run.id}/groups/${at.replace('.', '/')}`,
+  );
+  const valueOf = (name: Name): string =>
+    query.get(name) ?? configured(run.config, name) ?? Object.keys(SWITCHES[name])[0]!;
   const weight = Number(query.get('weight') ?? 1);
   const asked = JSON.stringify({
-    ...Object.fromEntries((Object.keys(SWITCHES) as Name[]).map((name) => [name, name === 'label' ? valueOf(name) === 'yes' : valueOf(name)])),
+    ...Object.fromEntries(
+      (Object.keys(SWITCHES) as Name[]).map((name) => [
+        name,
+        name === 'label' ? valueOf(name) === 'yes' : valueOf(name),
+      ]),
+    ),
     weight,
   });
   const [outcome, setOutcome] = useState<Outcome>();
@@ -50,17 +58,22 @@ export function Counterfactual({ run, version }: { run: Run; version: string }) 
     if (at === undefined) return undefined;
     ask<Outcome>(`runs/${run.id}/counterfactual/${at.replace('.', '/')}`, JSON.parse(asked)).then(
       (found) => {
-        if (isWanted) [setOutcome(found), setFault(undefined)];
+        if (!isWanted) return;
+        setOutcome(found);
+        setFault(undefined);
       },
       (reason: unknown) => {
-        if (isWanted) [setOutcome(undefined), setFault(String(reason instanceof Error ? reason.message : reason))];
+        if (!isWanted) return;
+        setOutcome(undefined);
+        setFault(String(reason instanceof Error ? reason.message : reason));
       },
     );
     return () => {
       isWanted = false;
     };
   }, [at, asked, run.id]);
-  if (at === undefined) return <Notice title="No group to change.">Choose one under Groups: “What if?” leads here.</Notice>;
+  if (at === undefined)
+    return <Notice title="No group to change.">Choose one under Groups: “What if?” leads here.</Notice>;
   if (error !== undefined) return <Notice title={error} isFault />;
   if (!details) return <Notice title="Reading the group …" />;
   const recorded = details.group;
@@ -71,16 +84,34 @@ export function Counterfactual({ run, version }: { run: Run; version: string }) 
   return (
     <>
       <p>
-        The advantages of this group, had one switch stood otherwise: the functions of training on what it recorded, exact. How a label is written (align) cannot be
-        changed afterwards. <Link to={href(['run', run.id, 'groups'], { at })}>Back to the group</Link>
+        The advantages of this group, had one switch stood otherwise: the functions of training on what it recorded,
+        exact. How a label is written (align) cannot be changed afterwards.{' '}
+        <Link to={href(['run', run.id, 'groups'], { at })}>Back to the group</Link>
       </p>
       <div className="tools">
         {(Object.keys(SWITCHES) as Name[]).map((name) => (
-          <Choice key={name} label={TITLES[name]} value={valueOf(name)} options={SWITCHES[name] as Readonly<Record<string, string>>} onChange={(value) => { amend({ [name]: value, at }); }} />
+          <Choice
+            key={name}
+            label={TITLES[name]}
+            value={valueOf(name)}
+            options={SWITCHES[name] as Readonly<Record<string, string>>}
+            onChange={(value) => {
+              amend({ [name]: value, at });
+            }}
+          />
         ))}
         <label>
           <span>weight of the label {weight}</span>
-          <input type="range" min="0" max="4" step="0.25" value={weight} onChange={(event) => { amend({ weight: event.target.value, at }); }} />
+          <input
+            type="range"
+            min="0"
+            max="4"
+            step="0.25"
+            value={weight}
+            onChange={(event) => {
+              amend({ weight: event.target.value, at });
+            }}
+          />
         </label>
       </div>
       {fault !== undefined && <Notice title={fault} isFault />}

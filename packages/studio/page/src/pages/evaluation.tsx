@@ -19,7 +19,8 @@ const KINDS = {
 } as const;
 type Kind = keyof typeof KINDS;
 
-const areaOf = (boxes: ComparedAnswer['boxes']): number => boxes.reduce((sum, [x0, y0, x1, y1]) => sum + Math.max(0, x1 - x0) * Math.max(0, y1 - y0), 0);
+const areaOf = (boxes: ComparedAnswer['boxes']): number =>
+  boxes.reduce((sum, [x0, y0, x1, y1]) => sum + Math.max(0, x1 - x0) * Math.max(0, y1 - y0), 0);
 
 /** What is wrong with an answer. */
 function kindOf({ evaluation = {}, boxes, sample }: ComparedAnswer): Exclude<Kind, 'all' | 'better' | 'worse'> {
@@ -41,22 +42,55 @@ export function Evaluation({ run, version }: { run: Run; version: string }) {
   const step = Number(query.get('step') ?? steps.at(-1) ?? 0);
   const against = query.get('against') ?? String(steps[0] ?? '');
   const isCompared = against !== '' && Number(against) !== step;
-  const { data, error } = useAsked<readonly ComparedAnswer[]>(steps.length === 0 ? undefined : `runs/${run.id}/evaluations/${step}${isCompared ? `?against=${against}` : ''}`, version);
+  const { data, error } = useAsked<readonly ComparedAnswer[]>(
+    steps.length === 0 ? undefined : `runs/${run.id}/evaluations/${step}${isCompared ? `?against=${against}` : ''}`,
+    version,
+  );
   const kind = (query.get('kind') ?? 'all') as Kind;
-  if (steps.length === 0) return <Notice title="Nothing was evaluated yet.">A run with data.validation is evaluated every eval.every steps, and at its end.</Notice>;
+  if (steps.length === 0)
+    return (
+      <Notice title="Nothing was evaluated yet.">
+        A run with data.validation is evaluated every eval.every steps, and at its end.
+      </Notice>
+    );
   if (error !== undefined) return <Notice title={error} isFault />;
   if (!data) return <Notice title="Reading the answers …" />;
-  const isOf = (answer: ComparedAnswer): boolean => kind === 'all' || (kind === 'better' ? answer.change > 0 : kind === 'worse' ? answer.change < 0 : kindOf(answer) === kind);
+  const isOf = (answer: ComparedAnswer): boolean =>
+    kind === 'all' ||
+    (kind === 'better' ? answer.change > 0 : kind === 'worse' ? answer.change < 0 : kindOf(answer) === kind);
   const shown = data.filter(isOf);
   const named = Object.fromEntries(steps.map((each) => [String(each), `step ${each}`]));
   const count = (of: Kind): number => data.filter((answer) => kindOf(answer) === of).length;
   return (
     <>
       <div className="tools">
-        <Choice label="answers of" value={String(step)} options={named} onChange={(value) => { amend({ step: value }); }} />
-        <Choice label="beside" value={against} options={{ '': 'nothing', ...named }} onChange={(value) => { amend({ against: value }); }} />
-        <Choice<Kind> label="show" value={kind} options={KINDS} onChange={(value) => { amend({ kind: value }); }} />
-        <span role="status">{shown.length} of {data.length} answers{shown.length > SHOWN && `, the first ${SHOWN} are shown`}</span>
+        <Choice
+          label="answers of"
+          value={String(step)}
+          options={named}
+          onChange={(value) => {
+            amend({ step: value });
+          }}
+        />
+        <Choice
+          label="beside"
+          value={against}
+          options={{ '': 'nothing', ...named }}
+          onChange={(value) => {
+            amend({ against: value });
+          }}
+        />
+        <Choice<Kind>
+          label="show"
+          value={kind}
+          options={KINDS}
+          onChange={(value) => {
+            amend({ kind: value });
+          }}
+        />
+        <span role="status">
+          {shown.length} of {data.length} answers{shown.length > SHOWN && `, the first ${SHOWN} are shown`}
+        </span>
       </div>
       <Confusion answers={data} />
       <p className="kinds">
@@ -105,9 +139,12 @@ function marksOf(answer: ComparedAnswer): Mark[] {
 
 /** Present and absent against something said and []. */
 function Confusion({ answers }: { answers: readonly ComparedAnswer[] }) {
-  const known = answers.filter(({ evaluation }) => typeof evaluation?.['present'] === 'boolean' && typeof evaluation['saidEmpty'] === 'boolean');
+  const known = answers.filter(
+    ({ evaluation }) => typeof evaluation?.['present'] === 'boolean' && typeof evaluation['saidEmpty'] === 'boolean',
+  );
   if (known.length === 0) return null;
-  const count = (present: boolean, empty: boolean): number => known.filter(({ evaluation }) => evaluation?.['present'] === present && evaluation['saidEmpty'] === empty).length;
+  const count = (present: boolean, empty: boolean): number =>
+    known.filter(({ evaluation }) => evaluation?.['present'] === present && evaluation['saidEmpty'] === empty).length;
   return (
     <table className="confusion">
       <caption>present and absent</caption>

@@ -18,7 +18,13 @@ export const FILTERS = {
 } as const;
 export type Filter = keyof typeof FILTERS;
 
-export const SORTS = { newest: 'newest', oldest: 'oldest', worst: 'worst', best: 'best', spread: 'largest spread' } as const;
+export const SORTS = {
+  newest: 'newest',
+  oldest: 'oldest',
+  worst: 'worst',
+  best: 'best',
+  spread: 'largest spread',
+} as const;
 type Sort = keyof typeof SORTS;
 
 const SHOWN = 500;
@@ -38,7 +44,9 @@ export function Groups({ run, version }: { run: Run; version: string }) {
   const { query } = useRoute();
   const { data: page, error } = useAsked<GroupPage>(groupsPath(run.id, query), version);
   const at = query.get('at') ?? (page?.rows[0] ? placeOf(page.rows[0]) : undefined);
-  const { data: details, error: fault } = useAsked<GroupDetails>(at === undefined ? undefined : `runs/${run.id}/groups/${at.replace('.', '/')}`);
+  const { data: details, error: fault } = useAsked<GroupDetails>(
+    at === undefined ? undefined : `runs/${run.id}/groups/${at.replace('.', '/')}`,
+  );
   const rows = page?.rows ?? [];
   const place = rows.findIndex((row) => placeOf(row) === at);
   useEffect(() => {
@@ -48,27 +56,57 @@ export function Groups({ run, version }: { run: Run; version: string }) {
         event.preventDefault();
         document.querySelector<HTMLInputElement>('#search')?.focus();
       }
-      const by = event.key === 'j' || event.key === 'ArrowDown' ? 1 : event.key === 'k' || event.key === 'ArrowUp' ? -1 : 0;
+      const by =
+        event.key === 'j' || event.key === 'ArrowDown' ? 1 : event.key === 'k' || event.key === 'ArrowUp' ? -1 : 0;
       const next = rows[place + by];
       if (by === 0 || !next) return;
       event.preventDefault();
       amend({ at: placeOf(next) });
     };
     addEventListener('keydown', onKey);
-    return () => { removeEventListener('keydown', onKey); };
+    return () => {
+      removeEventListener('keydown', onKey);
+    };
   }, [rows, place]);
   if (error !== undefined && !page) return <Notice title={error} isFault />;
   return (
     <>
       <div className="tools">
-        <Choice<Filter> label="show" value={(query.get('filter') ?? 'all') as Filter} options={FILTERS} onChange={(filter) => { amend({ filter, at: undefined }); }} />
-        <Choice<Sort> label="sort by" value={(query.get('sort') ?? 'newest') as Sort} options={SORTS} onChange={(sort) => { amend({ sort, at: undefined }); }} />
+        <Choice<Filter>
+          label="show"
+          value={(query.get('filter') ?? 'all') as Filter}
+          options={FILTERS}
+          onChange={(filter) => {
+            amend({ filter, at: undefined });
+          }}
+        />
+        <Choice<Sort>
+          label="sort by"
+          value={(query.get('sort') ?? 'newest') as Sort}
+          options={SORTS}
+          onChange={(sort) => {
+            amend({ sort, at: undefined });
+          }}
+        />
         <label>
           <span>text</span>
-          <input id="search" type="search" placeholder="in answers, press /" defaultValue={query.get('text') ?? ''} onChange={(event) => { amend({ text: event.target.value, at: undefined }); }} />
+          <input
+            id="search"
+            type="search"
+            placeholder="in answers, press /"
+            defaultValue={query.get('text') ?? ''}
+            onChange={(event) => {
+              amend({ text: event.target.value, at: undefined });
+            }}
+          />
         </label>
         {(query.get('sample') ?? '') !== '' && (
-          <button type="button" onClick={() => { amend({ sample: undefined }); }}>
+          <button
+            type="button"
+            onClick={() => {
+              amend({ sample: undefined });
+            }}
+          >
             all samples again
           </button>
         )}
@@ -76,13 +114,22 @@ export function Groups({ run, version }: { run: Run; version: string }) {
           <span role="status">
             {page.total} groups
             {page.total > rows.length && `, the first ${rows.length} are listed`}
-            {page.indexed.done < page.indexed.files && ` · ${page.indexed.done} of ${page.indexed.files} steps are indexed`}
+            {page.indexed.done < page.indexed.files &&
+              ` · ${page.indexed.done} of ${page.indexed.files} steps are indexed`}
             {page.searchedTo !== undefined && ` · searched back to step ${page.searchedTo}`}
           </span>
         )}
       </div>
       <div className="split">
-        {rows.length > 0 ? <List rows={rows} at={at} /> : page && <Notice title="No group is like that.">{page.indexed.files === 0 ? 'Groups appear with the first step.' : 'Choose another filter.'}</Notice>}
+        {rows.length > 0 ? (
+          <List rows={rows} at={at} />
+        ) : (
+          page && (
+            <Notice title="No group is like that.">
+              {page.indexed.files === 0 ? 'Groups appear with the first step.' : 'Choose another filter.'}
+            </Notice>
+          )
+        )}
         <div>
           {fault !== undefined && <Notice title={fault} isFault />}
           {details && (
@@ -90,7 +137,8 @@ export function Groups({ run, version }: { run: Run; version: string }) {
               <Slider run={run} details={details} at={at} />
               <GroupView run={run.id} details={details} />
               <p>
-                <Link to={href(['run', run.id, 'counterfactual'], { at })}>What if?</Link> · <Link to={href(['run', run.id, 'groups'], { sample: details.group.id })}>This prompt at all steps</Link>
+                <Link to={href(['run', run.id, 'counterfactual'], { at })}>What if?</Link> ·{' '}
+                <Link to={href(['run', run.id, 'groups'], { sample: details.group.id })}>This prompt at all steps</Link>
               </p>
             </>
           )}
@@ -103,7 +151,10 @@ export function Groups({ run, version }: { run: Run; version: string }) {
 /** One prompt through training. */
 function Slider({ run, details: { history, group }, at }: { run: Run; details: GroupDetails; at: string | undefined }) {
   if (history.length < 2) return null;
-  const place = Math.max(0, history.findIndex((row) => placeOf(row) === at));
+  const place = Math.max(
+    0,
+    history.findIndex((row) => placeOf(row) === at),
+  );
   return (
     <label className="slider">
       <span>
@@ -126,7 +177,12 @@ function Slider({ run, details: { history, group }, at }: { run: Run; details: G
 
 function List({ rows, at }: { rows: readonly GroupRow[]; at: string | undefined }) {
   const holder = useRef<HTMLDivElement>(null);
-  const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => holder.current, estimateSize: () => 56, overscan: 8 });
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => holder.current,
+    estimateSize: () => 56,
+    overscan: 8,
+  });
   const place = rows.findIndex((row) => placeOf(row) === at);
   useEffect(() => {
     if (place >= 0) virtual.scrollToIndex(place, { align: 'auto' });
@@ -144,11 +200,14 @@ function List({ rows, at }: { rows: readonly GroupRow[]; at: string | undefined 
               aria-selected={isChosen}
               className={isChosen ? 'row chosen' : 'row'}
               style={{ position: 'absolute', top: start, height: 56 }}
-              onClick={() => { amend({ at: placeOf(row) }, false); }}
+              onClick={() => {
+                amend({ at: placeOf(row) }, false);
+              }}
             >
               <bdi>{row.problem}</bdi>
               <small>
-                step {row.step} · reward {number(row.mean)} {row.active === 1 ? '· label active' : ''} {row.cut > 0 ? `· ${row.cut} cut off` : ''}
+                step {row.step} · reward {number(row.mean)} {row.active === 1 ? '· label active' : ''}{' '}
+                {row.cut > 0 ? `· ${row.cut} cut off` : ''}
               </small>
             </div>
           );

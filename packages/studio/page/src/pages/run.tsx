@@ -36,7 +36,16 @@ export function RunPage({ run, version }: { run: Run; version: string }) {
       <div className="tools">
         <label>
           <span>smoothing {smoothing.toFixed(2)}</span>
-          <input type="range" min="0" max="0.98" step="0.02" value={smoothing} onChange={(event) => { amend({ smooth: event.target.value }); }} />
+          <input
+            type="range"
+            min="0"
+            max="0.98"
+            step="0.02"
+            value={smoothing}
+            onChange={(event) => {
+              amend({ smooth: event.target.value });
+            }}
+          />
         </label>
       </div>
       {chapters.map(({ title, curves: shown }) => (
@@ -52,7 +61,11 @@ export function RunPage({ run, version }: { run: Run; version: string }) {
                     <span className="number">{number(curve.values.at(-1))}</span>
                     <p>{text}</p>
                   </figcaption>
-                  <Chart lines={[{ name: heading, curve, color: 0 }]} smoothing={name.startsWith('eval.') ? 0 : smoothing} warned={warned} />
+                  <Chart
+                    lines={[{ name: heading, curve, color: 0 }]}
+                    smoothing={name.startsWith('eval.') ? 0 : smoothing}
+                    warned={warned}
+                  />
                   {curve.total > curve.values.length && (
                     <small>
                       {curve.values.length} of {curve.total} points: least and greatest of each part
@@ -70,7 +83,8 @@ export function RunPage({ run, version }: { run: Run; version: string }) {
       </details>
       {run.start && (
         <p className="origin">
-          {run.start.command !== undefined && <code>{run.start.command}</code>} {run.start.host !== undefined && `on ${run.start.host}`}{' '}
+          {run.start.command !== undefined && <code>{run.start.command}</code>}{' '}
+          {run.start.host !== undefined && `on ${run.start.host}`}{' '}
           {run.start.commit !== undefined && `at commit ${run.start.commit.slice(0, 10)}`}
         </p>
       )}

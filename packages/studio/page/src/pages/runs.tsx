@@ -32,21 +32,35 @@ export function Runs() {
   if (runs.length === 0)
     return (
       <Notice title="There are no runs here yet.">
-        Train one (<code>visurf train config.yaml</code>) and it appears, or start the studio on the folder that holds them.
+        Train one (<code>visurf train config.yaml</code>) and it appears, or start the studio on the folder that holds
+        them.
       </Notice>
     );
-  const shown = runs.filter((run) => `${run.name} ${run.paradigm} ${run.state}`.toLowerCase().includes(wanted)).toSorted(SORTS[sort] ?? SORTS.newest);
+  const shown = runs
+    .filter((run) => `${run.name} ${run.paradigm} ${run.state}`.toLowerCase().includes(wanted))
+    .toSorted(Object.hasOwn(SORTS, sort) ? SORTS[sort] : SORTS.newest);
   return (
     <>
       <h1>Runs</h1>
       <div className="tools">
         <label>
           <span>find</span>
-          <input type="search" value={query.get('find') ?? ''} onChange={(event) => { amend({ find: event.target.value }); }} />
+          <input
+            type="search"
+            value={query.get('find') ?? ''}
+            onChange={(event) => {
+              amend({ find: event.target.value });
+            }}
+          />
         </label>
         <label className="choice">
           <span>sort by</span>
-          <select value={sort} onChange={(event) => { amend({ sort: event.target.value }); }}>
+          <select
+            value={sort}
+            onChange={(event) => {
+              amend({ sort: event.target.value });
+            }}
+          >
             <option value="newest">latest news</option>
             <option value="best">best result</option>
             <option value="name">name</option>
@@ -82,7 +96,9 @@ export function Runs() {
                     type="checkbox"
                     aria-label={`compare ${run.name}`}
                     checked={ticked.includes(run.id)}
-                    onChange={({ target }) => { setTicked(target.checked ? [...ticked, run.id] : ticked.filter((each) => each !== run.id)); }}
+                    onChange={({ target }) => {
+                      setTicked(target.checked ? [...ticked, run.id] : ticked.filter((each) => each !== run.id));
+                    }}
                   />
                 </td>
                 <td>
@@ -92,7 +108,8 @@ export function Runs() {
                 </td>
                 <td>{run.paradigm ?? '–'}</td>
                 <td>
-                  <span className={`state ${run.state}`}>{SAID[run.state]}</span> {run.reason !== undefined && <bdi className="reason">{run.reason}</bdi>}
+                  <span className={`state ${run.state}`}>{SAID[run.state]}</span>{' '}
+                  {run.reason !== undefined && <bdi className="reason">{run.reason}</bdi>}
                   {run.timeLeft !== undefined && <span className="reason">{duration(run.timeLeft)} left</span>}
                 </td>
                 <td className="number">
@@ -101,7 +118,9 @@ export function Runs() {
                 <td>
                   <Spark values={run.spark} label={`reward of ${run.name}, last ${number(run.spark.at(-1))}`} />
                 </td>
-                <td className="number">{run.best ? `${number(run.best.value)} ${run.best.metric} at ${run.best.step}` : '–'}</td>
+                <td className="number">
+                  {run.best ? `${number(run.best.value)} ${run.best.metric} at ${run.best.step}` : '–'}
+                </td>
                 <td className="number">{run.warnings}</td>
               </tr>
             ))}

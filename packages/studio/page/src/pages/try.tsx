@@ -7,7 +7,11 @@ import type { Corners, Run, Said, Sample, Spot } from '../types.ts';
 interface Tried {
   readonly width: number;
   readonly height: number;
-  readonly answers: readonly (Said & { readonly name: string; readonly boxes: readonly Corners[]; readonly points: readonly Spot[] })[];
+  readonly answers: readonly (Said & {
+    readonly name: string;
+    readonly boxes: readonly Corners[];
+    readonly points: readonly Spot[];
+  })[];
 }
 
 /** Bytes of a picture that is sent. */
@@ -27,7 +31,10 @@ export function Try({ run }: { run: Run }) {
       return;
     }
     if (url !== undefined) URL.revokeObjectURL(url);
-    [setFile(chosen), setUrl(URL.createObjectURL(chosen)), setTried(undefined), setFault(undefined)];
+    setFile(chosen);
+    setUrl(URL.createObjectURL(chosen));
+    setTried(undefined);
+    setFault(undefined);
   };
   const submit = async (): Promise<void> => {
     if (!file) return;
@@ -52,7 +59,9 @@ export function Try({ run }: { run: Run }) {
           event.preventDefault();
           void submit();
         }}
-        onDragOver={(event) => { event.preventDefault(); }}
+        onDragOver={(event) => {
+          event.preventDefault();
+        }}
         onDrop={(event) => {
           event.preventDefault();
           take(event.dataTransfer.files[0]);
@@ -60,22 +69,48 @@ export function Try({ run }: { run: Run }) {
       >
         <label className="drop">
           <span>{file ? file.name : 'drop a picture here, or choose one'}</span>
-          <input type="file" accept="image/*" onChange={(event) => { take(event.target.files?.[0]); }} />
+          <input
+            type="file"
+            accept="image/*"
+            onChange={(event) => {
+              take(event.target.files?.[0]);
+            }}
+          />
         </label>
         <label>
           <span>what to ask</span>
-          <input value={problem} placeholder="red circle" onChange={(event) => { setProblem(event.target.value); }} />
+          <input
+            value={problem}
+            placeholder="red circle"
+            onChange={(event) => {
+              setProblem(event.target.value);
+            }}
+          />
         </label>
         <button type="submit" disabled={!file || problem === '' || isAsking}>
           {isAsking ? 'asking …' : 'ask'}
         </button>
       </form>
       {fault !== undefined && <Notice title={fault} isFault />}
-      {!tried && <Notice title="The base and the trained model answer side by side.">Asked as this run asks: its template, its pixels; boxes in pixels of your picture. The first question loads both models.</Notice>}
+      {!tried && (
+        <Notice title="The base and the trained model answer side by side.">
+          Asked as this run asks: its template, its pixels; boxes in pixels of your picture. The first question loads
+          both models.
+        </Notice>
+      )}
       <div className="answers">
         {tried?.answers.map(({ name, text, boxes, points }) => {
           const images = [{ width: tried.width, height: tried.height }];
-          const sample: Sample = { id: name, problem, task: '', prompt: '', images, solution: '', boxes: [], points: [] };
+          const sample: Sample = {
+            id: name,
+            problem,
+            task: '',
+            prompt: '',
+            images,
+            solution: '',
+            boxes: [],
+            points: [],
+          };
           return (
             <article key={name}>
               <h3>{name}</h3>

@@ -2,7 +2,17 @@
 import type { ReactNode } from 'react';
 import { onLink } from '../route.ts';
 
-export function Link({ to, children, ...rest }: { to: string; children: ReactNode; className?: string; title?: string; 'aria-current'?: 'page' | undefined }) {
+export function Link({
+  to,
+  children,
+  ...rest
+}: {
+  to: string;
+  children: ReactNode;
+  className?: string;
+  title?: string;
+  'aria-current'?: 'page' | undefined;
+}) {
   return (
     <a href={to} onClick={onLink} {...rest}>
       {children}
@@ -25,7 +35,15 @@ export function duration(seconds: number): string {
 }
 
 /** What stands where there is nothing else: what it means, and what to do. */
-export function Notice({ title, children, isFault = false }: { title: string; children?: ReactNode; isFault?: boolean }) {
+export function Notice({
+  title,
+  children,
+  isFault = false,
+}: {
+  title: string;
+  children?: ReactNode;
+  isFault?: boolean;
+}) {
   return (
     <div className={isFault ? 'notice fault' : 'notice'} role={isFault ? 'alert' : 'status'}>
       <strong>{title}</strong>
@@ -38,7 +56,9 @@ export function Spark({ values, label }: { values: readonly number[]; label: str
   if (values.length < 2) return null;
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const span = most - least || 1;
-  const points = values.map((value, i) => `${(100 * i) / (values.length - 1)},${24 - (22 * (value - least)) / span - 1}`);
+  const points = values.map(
+    (value, i) => `${(100 * i) / (values.length - 1)},${24 - (22 * (value - least)) / span - 1}`,
+  );
   return (
     <svg className="spark" viewBox="0 0 100 24" preserveAspectRatio="none" role="img" aria-label={label}>
       <polyline points={points.join(' ')} />
@@ -55,7 +75,9 @@ export function ModelText({ text, thought = 'fold' }: { text: string; thought?: 
     <div className="said">
       <bdi>{before}</bdi>
       <details>
-        <summary>thought, {inner.trim().length} characters{close === '' ? ', not ended' : ''}</summary>
+        <summary>
+          thought, {inner.trim().length} characters{close === '' ? ', not ended' : ''}
+        </summary>
         <bdi>{inner}</bdi>
       </details>
       <bdi>{after}</bdi>
@@ -67,18 +89,39 @@ export function ModelText({ text, thought = 'fold' }: { text: string; thought?: 
 export function Bar({ value, most, label }: { value: number; most: number; label: string }) {
   const share = most > 0 ? Math.min(1, Math.abs(value) / most) : 0;
   return (
-    <svg className={value < 0 ? 'bar negative' : 'bar'} viewBox="-50 0 100 8" preserveAspectRatio="none" role="img" aria-label={label}>
+    <svg
+      className={value < 0 ? 'bar negative' : 'bar'}
+      viewBox="-50 0 100 8"
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={label}
+    >
       <rect x={value < 0 ? -50 * share : 0} y="0" width={50 * share} height="8" />
       <line x1="0" x2="0" y1="0" y2="8" />
     </svg>
   );
 }
 
-export function Choice<T extends string>({ label, value, options, onChange }: { label: string; value: T; options: Readonly<Record<T, string>>; onChange: (value: T) => void }) {
+export function Choice<T extends string>({
+  label,
+  value,
+  options,
+  onChange,
+}: {
+  label: string;
+  value: T;
+  options: Readonly<Record<T, string>>;
+  onChange: (value: T) => void;
+}) {
   return (
     <label className="choice">
       <span>{label}</span>
-      <select value={value} onChange={(event) => { onChange(event.target.value as T); }}>
+      <select
+        value={value}
+        onChange={(event) => {
+          onChange(event.target.value as T);
+        }}
+      >
         {Object.entries<string>(options).map(([name, text]) => (
           <option key={name} value={name}>
             {text}

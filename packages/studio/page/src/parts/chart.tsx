@@ -50,19 +50,39 @@ function aligned(lines: readonly Line[], smoothing: number): uPlot.AlignedData {
 
 export function Chart({ lines, smoothing, warned = [], height = 180 }: ChartProps) {
   const holder = useRef<HTMLDivElement>(null);
-  const shown = JSON.stringify([lines.map(({ name, color, dashed, curve }) => [name, color, dashed, curve.total, curve.steps.at(-1), curve.values.at(-1)]), smoothing, warned, height]);
+  const shown = JSON.stringify([
+    lines.map(({ name, color, dashed, curve }) => [
+      name,
+      color,
+      dashed,
+      curve.total,
+      curve.steps.at(-1),
+      curve.values.at(-1),
+    ]),
+    smoothing,
+    warned,
+    height,
+  ]);
   useEffect(() => {
     const element = holder.current;
     if (!element) return undefined;
     const styles = getComputedStyle(element);
     const [ink, grid] = [styles.getPropertyValue('--faint'), styles.getPropertyValue('--line')];
-    const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: '11px system-ui' };
+    const axis = {
+      stroke: ink,
+      grid: { stroke: grid, width: 1 },
+      ticks: { stroke: grid, width: 1 },
+      font: '11px system-ui',
+    };
     const chart = new uPlot(
       {
         width: Math.max(200, element.clientWidth),
         height,
         scales: { x: { time: false } },
-        axes: [{ ...axis, size: 28 }, { ...axis, size: 52 }],
+        axes: [
+          { ...axis, size: 28 },
+          { ...axis, size: 52 },
+        ],
         legend: { show: lines.length > 1, live: false },
         cursor: { drag: { x: true, y: false } },
         series: [

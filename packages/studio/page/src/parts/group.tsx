@@ -37,15 +37,27 @@ export function fateOf({ group: { label } }: GroupDetails): string {
   if (!label) return 'This prompt had no label in its group.';
   const by = label.reachedBy.map((place) => `rollout ${place + 1}`).join(', ');
   if (label.place === 'target') return 'The label was imitated, beside the group.';
-  if (label.active) return `The label was active: no rollout earned as much (${number(label.reward)}). Its form: ${label.form}.`;
+  if (label.active)
+    return `The label was active: no rollout earned as much (${number(label.reward)}). Its form: ${label.form}.`;
   return `The label was switched off: reached by ${by || 'the group'}. It would have earned ${number(label.rewardBefore)}. Its form: ${label.form}.`;
 }
 
-export function GroupView({ run, details, advantages }: { run: string; details: GroupDetails; advantages?: readonly (number | undefined)[] }) {
+export function GroupView({
+  run,
+  details,
+  advantages,
+}: {
+  run: string;
+  details: GroupDetails;
+  advantages?: readonly (number | undefined)[];
+}) {
   const [chosen, setChosen] = useState<string>();
   const { group, sample, weights } = details;
   const members = membersOf(details);
-  const most = Math.max(...members.map(({ response }) => Math.abs(response.advantage)), ...(advantages ?? []).map((each) => Math.abs(each ?? 0)));
+  const most = Math.max(
+    ...members.map(({ response }) => Math.abs(response.advantage)),
+    ...(advantages ?? []).map((each) => Math.abs(each ?? 0)),
+  );
   return (
     <article className="group">
       <div>
@@ -75,8 +87,12 @@ export function GroupView({ run, details, advantages }: { run: string; details: 
           <li
             key={name}
             className={chosen === name ? 'chosen' : undefined}
-            onPointerEnter={() => { setChosen(isLabel && sample ? 'truth' : name); }}
-            onPointerLeave={() => { setChosen(undefined); }}
+            onPointerEnter={() => {
+              setChosen(isLabel && sample ? 'truth' : name);
+            }}
+            onPointerLeave={() => {
+              setChosen(undefined);
+            }}
           >
             <div className="memberhead">
               <strong>{name}</strong>
@@ -85,7 +101,11 @@ export function GroupView({ run, details, advantages }: { run: string; details: 
                 A {number(response.advantage)}
                 {advantages && ` → ${number(advantages[i])}`}
               </span>
-              <Bar value={advantages ? (advantages[i] ?? 0) : response.advantage} most={most} label={`advantage ${number(response.advantage)}`} />
+              <Bar
+                value={advantages ? (advantages[i] ?? 0) : response.advantage}
+                most={most}
+                label={`advantage ${number(response.advantage)}`}
+              />
               <span>
                 {response.length} tokens{response.stop === 'length' ? ', cut off' : ''}
               </span>

@@ -28,7 +28,8 @@ const colorOf = ({ kind, quality = 0.5 }: Mark): string | undefined =>
 
 export function Picture({ run, sample, url: own, marks, chosen, onChoose, size = 480 }: PictureProps) {
   const image = sample?.images[0];
-  if (!sample || !image) return <div className="picture none">{sample ? 'asked without a picture' : 'what was asked is not recorded'}</div>;
+  if (!sample || !image)
+    return <div className="picture none">{sample ? 'asked without a picture' : 'what was asked is not recorded'}</div>;
   const { width, height } = image;
   const url = own ?? pictureUrl(run, image.path);
   const unit = Math.max(width, height) / size;
@@ -57,10 +58,21 @@ export function Picture({ run, sample, url: own, marks, chosen, onChoose, size =
         >
           <title>{mark.name}</title>
           {mark.boxes.map(([x0, y0, x1, y1], i) => (
-            <rect key={i} x={x0} y={y0} width={Math.max(0, x1 - x0)} height={Math.max(0, y1 - y0)} strokeWidth={(chosen === mark.name ? 3 : 1.8) * unit} />
+            <rect
+              key={i}
+              x={x0}
+              y={y0}
+              width={Math.max(0, x1 - x0)}
+              height={Math.max(0, y1 - y0)}
+              strokeWidth={(chosen === mark.name ? 3 : 1.8) * unit}
+            />
           ))}
           {mark.points.map(([x, y], i) => (
-            <path key={i} d={`M${x - 6 * unit} ${y}h${12 * unit}M${x} ${y - 6 * unit}v${12 * unit}`} strokeWidth={2 * unit} />
+            <path
+              key={i}
+              d={`M${x - 6 * unit} ${y}h${12 * unit}M${x} ${y - 6 * unit}v${12 * unit}`}
+              strokeWidth={2 * unit}
+            />
           ))}
         </g>
       ))}
@@ -71,7 +83,9 @@ export function Picture({ run, sample, url: own, marks, chosen, onChoose, size =
 /** Coordinates of both systems, the original's and that of the text. */
 export function Places({ boxes, points }: { boxes: readonly Corners[]; points: readonly Spot[] }) {
   if (boxes.length + points.length === 0) return <span className="places">no box: []</span>;
-  const shown = [...boxes, ...points].slice(0, 6).map((each) => `[${each.map((value) => Math.round(value)).join(', ')}]`);
+  const shown = [...boxes, ...points]
+    .slice(0, 6)
+    .map((each) => `[${each.map((value) => Math.round(value)).join(', ')}]`);
   return (
     <span className="places" title="pixels of the original picture">
       {shown.join(' ')}
