@@ -73,7 +73,7 @@ function bestOf(events: readonly RunEvent[]): Summary['best'] {
 export function summarize(events: readonly RunEvent[], steps: number | undefined, now = Date.now()): Summary {
   const last = events.at(-1);
   const done = events.filter(isStep);
-  const step = last?.step ?? 0;
+  const step = done.at(-1)?.step ?? 0;
   const pace = paceOf(events);
   const quiet = last ? now - last.time : 0;
   const state = stateOf(last, quiet > Math.max(LEAST_SILENCE, SILENCE * (pace ?? 0)));

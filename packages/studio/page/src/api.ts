@@ -64,6 +64,17 @@ export interface Asked<T> {
   readonly error: string | undefined;
 }
 
+/** Counts up while something is waited for that no event tells of. */
+export function useTick(isWaiting: boolean): number {
+  const [tick, setTick] = useState(0);
+  useEffect(() => {
+    if (!isWaiting || exported) return undefined;
+    const timer = setTimeout(() => setTick(tick + 1), 400);
+    return () => clearTimeout(timer);
+  }, [isWaiting, tick]);
+  return tick;
+}
+
 /** Asks again whenever the path or the version changes; what was known stays until then. */
 export function useAsked<T>(path: string | undefined, version = ''): Asked<T> & { readonly path: string | undefined } {
   const [state, setState] = useState<Asked<T> & { path: string | undefined }>({

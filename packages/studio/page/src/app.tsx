@@ -88,7 +88,7 @@ function OneRun({ id, tab }: { id: string; tab: string }) {
           {run.paradigm ?? 'run'} · {run.step} of {run.steps ?? '?'} steps · {run.state}
           {run.reason === undefined ? '' : `: ${run.reason}`}
         </p>
-        {error !== undefined && <Notice title={error} isFault />}
+        {error !== undefined && <Notice title={`What is shown is no longer there: ${error}`} isFault />}
         <nav aria-label="run" className="tabs">
           {TABS.map(([name, title]) => (
             <Link

@@ -75,7 +75,7 @@ function defineFollow(program: Command): void {
     );
     if (sent === undefined) return;
     if (json) printJson({ sent });
-    else print(`${sent} points: ${to}`);
+    else print(`${sent} points handed on`);
   });
   example(command, 'visurf follow runs/cars --to tensorboard=runs/boards');
 }

@@ -6,6 +6,8 @@ import type { Corners, Court as CourtData, GroupDetails, Run, Suspect } from '..
 
 const SHOWN = 40;
 
+const DECIDED: Readonly<Record<string, string>> = { accept: 'accepted', drop: 'dropped', fix: 'fixed' };
+
 export function Court({ run, version }: { run: Run; version: string }) {
   const [decided, setDecided] = useState(0);
   const { data, error } = useAsked<CourtData>(`runs/${run.id}/court`, `${version} ${decided}`);
@@ -75,16 +77,16 @@ function Case({
   return (
     <article className="case">
       <Drawing run={run.id} suspect={suspect} said={said} box={box} onBox={setBox} />
-      <h3>
+      <h2>
         <bdi>{suspect.problem}</bdi>
-      </h3>
+      </h2>
       <p>
         suspicion {number(suspect.suspicion)} in {suspect.seen} groups · label{' '}
         <bdi className="said">{sample?.solution ?? 'unknown'}</bdi>
       </p>
       <p>
         <Link to={href(['run', run.id, 'groups'], { sample: suspect.id })}>its groups</Link>
-        {suspect.decision && <b> · {suspect.decision.action === 'fix' ? 'fixed' : `${suspect.decision.action}ed`}</b>}
+        {suspect.decision && <b> · {DECIDED[suspect.decision.action]}</b>}
       </p>
       <div className="tools">
         <button

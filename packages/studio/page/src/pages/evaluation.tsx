@@ -106,9 +106,9 @@ export function Evaluation({ run, version }: { run: Run; version: string }) {
         {shown.slice(0, SHOWN).map((answer) => (
           <article key={answer.id}>
             <Picture run={run.id} sample={answer.sample} marks={marksOf(answer)} size={280} />
-            <h3>
+            <h2>
               <bdi>{answer.sample?.problem ?? answer.id}</bdi>
-            </h3>
+            </h2>
             <p>
               {KINDS[kindOf(answer)]} · reward {number(answer.reward)}
               {answer.before && ` (${number(answer.before.reward)} at step ${against})`}

@@ -1,6 +1,6 @@
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { useAsked } from '../api.ts';
+import { useAsked, useTick } from '../api.ts';
 import { Choice, Link, Notice, number } from '../parts/basics.tsx';
 import { GroupView } from '../parts/group.tsx';
 import { amend, href, useRoute } from '../route.ts';
@@ -42,7 +42,14 @@ export const placeOf = ({ step, place }: Pick<GroupRow, 'step' | 'place'>): stri
 
 export function Groups({ run, version }: { run: Run; version: string }) {
   const { query } = useRoute();
-  const { data: page, error } = useAsked<GroupPage>(groupsPath(run.id, query), version);
+  const [isGrowing, setGrowing] = useState(true);
+  const tick = useTick(isGrowing);
+  const { data: page, error } = useAsked<GroupPage>(groupsPath(run.id, query), `${version} ${tick}`);
+  // The index grows while it is looked at; before its first look at the folder it knows of no file.
+  const indexed = page?.indexed;
+  useEffect(() => {
+    setGrowing(!indexed || indexed.done < indexed.files || (indexed.files === 0 && tick < 5));
+  }, [indexed, tick]);
   const at = query.get('at') ?? (page?.rows[0] ? placeOf(page.rows[0]) : undefined);
   const { data: details, error: fault } = useAsked<GroupDetails>(
     at === undefined ? undefined : `runs/${run.id}/groups/${at.replace('.', '/')}`,

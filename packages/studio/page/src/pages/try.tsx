@@ -113,7 +113,7 @@ export function Try({ run }: { run: Run }) {
           };
           return (
             <article key={name}>
-              <h3>{name}</h3>
+              <h2>{name}</h2>
               <Picture run={run.id} sample={sample} url={url} marks={[{ name, kind: 'now', boxes, points }]} />
               <ModelText text={text} thought="show" />
               <Places boxes={boxes} points={points} />

@@ -65,9 +65,9 @@ export function GroupView({
         <p className="key">
           <i className="truth" /> truth <i className="worst" /> lowest reward <i className="bestmark" /> highest reward
         </p>
-        <h3>
+        <h2>
           <bdi>{group.problem}</bdi>
-        </h3>
+        </h2>
         <p>
           step {group.step} · <bdi>{group.id}</bdi>
         </p>
