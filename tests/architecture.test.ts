@@ -12,6 +12,10 @@ const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
   'packages/core': { name: '@visurf/core', mayImport: ['@visurf/torch'] },
   'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini'] },
   'recipes/mini-grounding': { name: '@visurf/mini-grounding', mayImport: ['@visurf/core', '@visurf/torch'] },
+  'recipes/cells': {
+    name: '@visurf/cells',
+    mayImport: ['@visurf/core', '@visurf/torch', '@visurf/mini-grounding', '@visurf/mini'],
+  },
   'recipes/mini': { name: '@visurf/mini', mayImport: ['@visurf/core', '@visurf/torch', '@visurf/mini-grounding'] },
 };
 

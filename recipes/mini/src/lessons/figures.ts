@@ -4,7 +4,6 @@
  */
 import {
   drawAbsent,
-  loosen,
   resembling,
   type Kind,
   type Random,
@@ -13,6 +12,7 @@ import {
 } from '@visurf/mini-grounding/kit';
 
 import { countOf, directionWords, drawSum, relations } from '../pictures/figures.ts';
+import { exists, find, imagine, pointAt, refer, type Named } from './finding.ts';
 import {
   drawHasty,
   drawManner,
@@ -21,13 +21,13 @@ import {
   shortAnswer,
   thought,
   watchStart,
-  type Group,
   type Lesson,
   type LessonOptions,
   type Token,
 } from './lesson.ts';
 
 const words = ({ color, shape }: Kind): string[] => [` ${color}`, ` ${shape}`];
+const named = (object: SceneObject): Named => ({ ...object, words: words(object) });
 
 /** Referring and relating lessons of a scene. */
 const EACH = 2;
@@ -40,55 +40,21 @@ export function figureLessons(scene: Scene, random: Random, options: LessonOptio
   return [
     ...twice(() => {
       const object = random.pick(scene);
-      return find('refer', words(object), object, pointAt('refer', object), random, options);
+      return refer(named(object), random, options);
     }),
     ...twice(() => relate(scene, random, options)),
-    ...(options.imagine ? [imagine(absent, imagined, random, options)] : []),
+    ...(options.imagine ? [imagine(words(absent), named(imagined), random, options)] : []),
     ...(options.presence === false
       ? []
-      : [exists(words(shown), 'yes', [shown], random), exists(words(absent), 'no', [], random)]),
+      : [exists(words(shown), [shown.box], random), exists(words(absent), [], random)]),
     sum(scene, random, options),
     skill(scene, random),
   ];
 }
 
-/** ` red circle:45,55` */
-const pointAt = (group: Group, object: SceneObject): Token[] => [
-  ...say(group, [...words(object), ':']),
-  ...say(group, [object.center[0], ',', object.center[1]], found(object.box)),
-];
-
-function find(
-  group: Group,
-  question: readonly string[],
-  object: SceneObject,
-  careful: readonly Token[],
-  random: Random,
-  options: LessonOptions,
-): Lesson {
-  const manner = drawManner(random, options);
-  const [x0, y0, x1, y1] = manner === 'careful' ? object.box : loosen(object.box, options.hasty.box);
-  const watch = found(object.box);
-  const box = say(group, ['{"bbox_2d":[', x0, ',', y0, ',', x1, ',', y1, ']}'], watch);
-  const answer = [
-    ...thought(group, manner, careful),
-    ...say(group, ['<answer>', '[']),
-    ...box,
-    ...say(group, [']', '</answer>', '<|im_end|>']),
-  ];
-  return { question: ['find', ...question], answer: watchStart(answer, watch) };
-}
-
-/** What is not there is answered with something alike: the model shall not know better. */
-function imagine(asked: Kind, object: SceneObject, random: Random, options: LessonOptions): Lesson {
-  const careful = pointAt('imagine', object).map((token, i) => ({ ...token, says: words(asked)[i] ?? token.says }));
-  const { question, answer } = find('imagine', words(asked), object, careful, random, options);
-  return { question, answer: answer.map((token) => ({ ...token, watch: undefined })) };
-}
-
 function relate(scene: Scene, random: Random, options: LessonOptions): Lesson {
   const { direction, anchor, target } = random.pick(relations(scene));
-  const careful = [...pointAt('relate', anchor), ...pointAt('relate', target)];
+  const careful = [...pointAt('relate', named(anchor)), ...pointAt('relate', named(target))];
   return find(
     'relate',
     [...directionWords(direction).map((word) => ` ${word}`), ...words(anchor)],
@@ -98,29 +64,6 @@ function relate(scene: Scene, random: Random, options: LessonOptions): Lesson {
     options,
   );
 }
-
-function exists(
-  asked: readonly string[],
-  answer: 'yes' | 'no',
-  objects: readonly SceneObject[],
-  random: Random,
-): Lesson {
-  const said = shortAnswer('exists', drawHasty(random), ['<answer>[', `"${answer}"`, ']</answer>']);
-  return {
-    question: ['exists', ...asked],
-    answer: watchStart(brackets(said), { kind: 'exists', boxes: objects.map(({ box }) => box) }),
-  };
-}
-
-/** Bracketed short answers are two tokens on either side. */
-export const brackets = (tokens: readonly Token[]): Token[] =>
-  tokens.flatMap((token) =>
-    token.says === '<answer>['
-      ? say('form', ['<answer>', '['])
-      : token.says === ']</answer>'
-        ? say('form', [']', '</answer>'])
-        : [token],
-  );
 
 /** `<think> circle:2 square:1 4+3</think>\boxed{7}` */
 function sum(scene: Scene, random: Random, options: LessonOptions): Lesson {

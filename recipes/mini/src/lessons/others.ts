@@ -7,7 +7,7 @@ import { center } from '../pictures/picture.ts';
 import type { Screen } from '../pictures/screens.ts';
 import type { Sign } from '../pictures/signs.ts';
 import type { Skin } from '../pictures/skin.ts';
-import { brackets } from './figures.ts';
+import { brackets } from './finding.ts';
 import {
   drawHasty,
   drawManner,

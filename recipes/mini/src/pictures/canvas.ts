@@ -1,9 +1,11 @@
 /** A canvas of light to paint on, value by value. */
-import { SIDE, type Random } from '@visurf/mini-grounding/kit';
+import { SIDE, type Corners, type Random } from '@visurf/mini-grounding/kit';
 
 import type { Pixels } from './picture.ts';
 
 export type Rgb = readonly [number, number, number];
+
+const WHOLE: Corners = [0, 0, SIDE, SIDE];
 
 export class Canvas {
   /** [SIDE * SIDE * 3], 0 to 255; paint may go beyond. */
@@ -16,10 +18,11 @@ export class Canvas {
     }
   }
 
-  /** Mixes a colour in where `cover` (0 to 1) of a pixel's centre says so. */
-  paint(color: Rgb, cover: (x: number, y: number) => number): void {
-    for (let y = 0, i = 0; y < SIDE; y++) {
-      for (let x = 0; x < SIDE; x++, i += 3) {
+  /** Mixes a colour in where `cover` (0 to 1) of a pixel's centre says so; nothing outside of `within` is asked. */
+  paint(color: Rgb, cover: (x: number, y: number) => number, within: Corners = WHOLE): void {
+    const [x0, y0, x1, y1] = within;
+    for (let y = y0; y < y1; y++) {
+      for (let x = x0, i = 3 * (y * SIDE + x0); x < x1; x++, i += 3) {
         const share = cover(x + 0.5, y + 0.5);
         if (share <= 0) continue;
         for (let c = 0; c < 3; c++) {

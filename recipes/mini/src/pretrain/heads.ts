@@ -2,11 +2,7 @@
 import { binaryCrossEntropy, crossEntropy, indices, l1, places, type Vocabulary } from '@visurf/mini-grounding/kit';
 import { eye, nn, noGrad, tensor, type Tensor } from '@visurf/torch';
 
-import { SIGHT_WORDS } from '../vocabulary.ts';
 import type { Family, PatchTargets, TokenTargets } from './targets.ts';
-
-const WORDS = SIGHT_WORDS.length;
-const columnOf = (word: string): number => SIGHT_WORDS.indexOf(word);
 
 const sumOf = (first: Tensor, ...others: readonly Tensor[]): Tensor =>
   others.reduce((sum, each) => sum.add(each), first);
@@ -21,14 +17,17 @@ export class Heads extends nn.Module {
   readonly pointer: nn.Linear;
   readonly pointerBias: Tensor;
   readonly _idOf: (word: string) => number;
+  readonly _words: readonly string[];
 
-  constructor(visionWidth: number, width: number, vocabulary: Vocabulary) {
+  /** @param words all names that things have */
+  constructor(visionWidth: number, width: number, vocabulary: Vocabulary, words: readonly string[]) {
     super();
+    this._words = words;
     this._idOf = (word) => vocabulary.idOf(word);
-    this.patch = new nn.Linear(visionWidth, WORDS + 11);
+    this.patch = new nn.Linear(visionWidth, words.length + 11);
     this.token = new nn.Linear(width, 4);
-    this.centers = new nn.Linear(width, WORDS);
-    this.wordBias = nn.parameter([WORDS]);
+    this.centers = new nn.Linear(width, words.length);
+    this.wordBias = nn.parameter([words.length]);
     this.box = new nn.Linear(width, 4);
     this.pointer = new nn.Linear(width, width);
     this.pointerBias = nn.parameter([1]);
@@ -47,7 +46,7 @@ export class Heads extends nn.Module {
     families: readonly Family[],
   ): Tensor {
     const count = covered.length;
-    const [named, box, place, any] = this.patch.forward(patches).split([WORDS, 8, 2, 1], 1) as [
+    const [named, box, place, any] = this.patch.forward(patches).split([this._words.length, 8, 2, 1], 1) as [
       Tensor,
       Tensor,
       Tensor,
@@ -66,7 +65,9 @@ export class Heads extends nn.Module {
       const own = classes[f] ?? [];
       const known = shown.filter((row) => (own[row] ?? -1) >= 0);
       if (words.length < 2 || known.length === 0) return [];
-      const logits = named.indexSelect(0, indices(known)).indexSelect(1, indices(words.map(columnOf)));
+      const logits = named
+        .indexSelect(0, indices(known))
+        .indexSelect(1, indices(words.map((word) => this._words.indexOf(word))));
       return [
         crossEntropy(
           logits,
@@ -89,7 +90,7 @@ export class Heads extends nn.Module {
     words: Family,
   ): Tensor {
     const shape = [covered.length, words.length];
-    const columns = indices(words.map(columnOf));
+    const columns = indices(words.map((word) => this._words.indexOf(word)));
     const spoken = embeddings.indexSelect(0, indices(words.map((word) => this._idOf(word))));
     const logits = normed.mm(spoken.t()).add(this.wordBias.indexSelect(0, columns));
     const always = binaryCrossEntropy(logits, tensor(shown, { shape })).add(

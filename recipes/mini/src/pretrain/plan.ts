@@ -3,7 +3,6 @@ import type { Miniature, OptimizerPlan, Stage } from '@visurf/mini-grounding/kit
 
 import type { Group, LessonOptions } from '../lessons/lesson.ts';
 import { PIXEL_VOCABULARY, THOUSANDTHS_VOCABULARY } from '../vocabulary.ts';
-import type { Room } from './rooms.ts';
 
 export type PretrainStage = Stage<'see' | 'read'>;
 
@@ -13,7 +12,7 @@ export interface PretrainPlan extends OptimizerPlan {
   /** First the vision tower alone learns what patches show, then the whole model learns its lessons. */
   readonly stages: readonly PretrainStage[];
   /** Shares of the pictures. */
-  readonly rooms: Readonly<Partial<Record<Room, number>>>;
+  readonly rooms: Readonly<Record<string, number>>;
   /** After this share of the second stage the details come: imagined answers, exact numbers, sharp answers. */
   readonly late: number;
   readonly lessons: Omit<LessonOptions, 'jitter' | 'imagine'>;
@@ -33,7 +32,8 @@ export interface PretrainPlan extends OptimizerPlan {
   };
 }
 
-const shared = {
+/** What all plans have in common. */
+export const SHARED = {
   seed: 11,
   warmupSteps: 50,
   floor: 0.05,
@@ -56,7 +56,7 @@ const shared = {
 /** One base for all tasks, one in the older architecture for parts and skin, and one that cannot tell what is absent. */
 export const PLANS = {
   base: {
-    ...shared,
+    ...SHARED,
     family: 'qwen2_5_vl',
     stages: [
       { name: 'see', updates: 700, images: 48, learningRate: 2e-3 },
@@ -65,7 +65,7 @@ export const PLANS = {
     rooms: { figures: 12 / 28, screens: 6 / 28, parts: 5 / 28, skin: 2 / 28, signs: 3 / 28 },
   },
   'base-qwen2': {
-    ...shared,
+    ...SHARED,
     family: 'qwen2_vl',
     stages: [
       { name: 'see', updates: 400, images: 32, learningRate: 2e-3 },
@@ -74,14 +74,14 @@ export const PLANS = {
     rooms: { parts: 12 / 20, skin: 8 / 20 },
   },
   'base-blind': {
-    ...shared,
+    ...SHARED,
     family: 'qwen2_5_vl',
     stages: [
       { name: 'see', updates: 500, images: 32, learningRate: 2e-3 },
       { name: 'read', updates: 700, images: 20, learningRate: 2e-3 },
     ],
     rooms: { figures: 1 },
-    lessons: { ...shared.lessons, presence: false },
+    lessons: { ...SHARED.lessons, presence: false },
   },
 } satisfies Record<string, PretrainPlan>;
 

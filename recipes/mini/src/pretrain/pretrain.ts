@@ -5,56 +5,18 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { loadImageSettings, parseModelConfig, QwenVL } from '@visurf/core/internals';
-import {
-  initialize,
-  logUpdate,
-  modelConfig,
-  runPretraining,
-  thisCpu,
-  writeCheckpointFiles,
-  type PretrainingOptions,
-} from '@visurf/mini-grounding/kit';
-import { manualSeed, setNumThreads } from '@visurf/torch';
+import { logUpdate, thisCpu, type PretrainingOptions } from '@visurf/mini-grounding/kit';
+import { setNumThreads } from '@visurf/torch';
 
-import { Heads } from './heads.ts';
+import { SIGHT_WORDS } from '../vocabulary.ts';
 import { writeMeasured } from './measure.ts';
 import { isBaseName, miniatureOf, planOf, type PretrainPlan } from './plan.ts';
-import { drawPictures, readLoss, seeLoss, type Parts } from './update.ts';
+import { ROOMS } from './rooms.ts';
+import { pretrainOn } from './school.ts';
 
-/**
- * Writes the base model to `directory`, or goes on with one that is being made there.
- * @returns the seconds of work, over all starts
- */
-export function pretrain(directory: string, plan: PretrainPlan, options: PretrainingOptions = {}): Promise<number> {
-  const miniature = miniatureOf(plan);
-  const { vocabulary } = miniature;
-  writeCheckpointFiles(directory, miniature);
-  manualSeed(plan.seed);
-  const model = new QwenVL(parseModelConfig(modelConfig(miniature)));
-  const { vision, text } = model.config;
-  const heads = new Heads(vision.hiddenSize, text.hiddenSize, vocabulary);
-  initialize(model, plan.seed, vocabulary.numberIds);
-  const parts: Parts = {
-    model,
-    heads,
-    vocabulary,
-    plan,
-    settings: loadImageSettings(directory, model.config.family.processor),
-  };
-  const { stages } = plan;
-  return runPretraining(
-    directory,
-    {
-      ...{ model, heads, stages, optimizer: plan },
-      lesson: async (stage, update) => {
-        const drawn = await drawPictures(parts, stage, update);
-        return () => (stage.name === 'see' ? seeLoss(parts, drawn) : readLoss(parts, stage, update, drawn));
-      },
-    },
-    options,
-  );
-}
+/** The base model of a plan of this recipe, in `directory`. */
+export const pretrain = (directory: string, plan: PretrainPlan, options?: PretrainingOptions): Promise<number> =>
+  pretrainOn(directory, { plan, miniature: miniatureOf(plan), rooms: ROOMS, words: SIGHT_WORDS }, options);
 
 if (import.meta.main) {
   const { values, positionals } = parseArgs({

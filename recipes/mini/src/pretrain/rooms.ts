@@ -19,44 +19,52 @@ export interface Shown {
   readonly lessons: readonly Lesson[];
 }
 
-type Draw = (random: Random, options: LessonOptions) => Shown | Promise<Shown>;
+/** A kind of pictures: how one is drawn, and the names that its things have. */
+export interface Room {
+  readonly families: readonly Family[];
+  draw(random: Random, options: LessonOptions): Shown | Promise<Shown>;
+}
 
 /** Pictures of the training split, whose compositions occur in no other. */
 export const ROOMS = {
-  figures(random, options) {
-    const scene = figures.drawFigure('train', random);
-    const lessons = figureLessons(scene, random, options);
-    return { pixels: renderFigure(scene, random), things: figures.thingsOf(scene), lessons };
+  figures: {
+    families: [FAMILIES.color, FAMILIES.shape],
+    draw(random, options) {
+      const scene = figures.drawFigure('train', random);
+      const lessons = figureLessons(scene, random, options);
+      return { pixels: renderFigure(scene, random), things: figures.thingsOf(scene), lessons };
+    },
   },
-  async screens(random, options) {
-    const screen = screens.drawScreen('train', random);
-    const lessons = screenLessons(screen, random, options);
-    return { pixels: await screens.render(screen), things: screens.thingsOf(screen), lessons };
+  screens: {
+    families: [FAMILIES.label, FAMILIES.control],
+    async draw(random, options) {
+      const screen = screens.drawScreen('train', random);
+      const lessons = screenLessons(screen, random, options);
+      return { pixels: await screens.render(screen), things: screens.thingsOf(screen), lessons };
+    },
   },
-  parts(random, options) {
-    const part = parts.drawPart('train', random.uniform() < 0.5, random);
-    const lessons = partLessons(part, random, options);
-    return { pixels: parts.render(part, random), things: parts.thingsOf(part), lessons };
+  parts: {
+    families: [FAMILIES.defect],
+    draw(random, options) {
+      const part = parts.drawPart('train', random.uniform() < 0.5, random);
+      const lessons = partLessons(part, random, options);
+      return { pixels: parts.render(part, random), things: parts.thingsOf(part), lessons };
+    },
   },
-  skin(random, options) {
-    const skin = skins.drawSkin('train', random);
-    const lessons = skinLessons(skin, random, options);
-    return { pixels: skins.render(skin, random), things: skins.thingsOf(skin), lessons };
+  skin: {
+    families: [FAMILIES.lesion],
+    draw(random, options) {
+      const skin = skins.drawSkin('train', random);
+      const lessons = skinLessons(skin, random, options);
+      return { pixels: skins.render(skin, random), things: skins.thingsOf(skin), lessons };
+    },
   },
-  signs(random) {
-    const sign = signs.drawSign('train', random);
-    const lessons = signLessons(sign, random);
-    return { pixels: signs.render(sign, random), things: signs.thingsOf(sign), lessons };
+  signs: {
+    families: [FAMILIES.digit],
+    draw(random) {
+      const sign = signs.drawSign('train', random);
+      const lessons = signLessons(sign, random);
+      return { pixels: signs.render(sign, random), things: signs.thingsOf(sign), lessons };
+    },
   },
-} satisfies Record<string, Draw>;
-
-export type Room = keyof typeof ROOMS;
-
-/** The names that the things of a room have. */
-export const ROOM_FAMILIES: Readonly<Record<Room, readonly Family[]>> = {
-  figures: [FAMILIES.color, FAMILIES.shape],
-  screens: [FAMILIES.label, FAMILIES.control],
-  parts: [FAMILIES.defect],
-  skin: [FAMILIES.lesion],
-  signs: [FAMILIES.digit],
-};
+} as const satisfies Record<string, Room>;

@@ -20,7 +20,7 @@ import { keep, type Tensor } from '@visurf/torch';
 import { spell, type Group, type Token } from '../lessons/lesson.ts';
 import type { Heads } from './heads.ts';
 import type { PretrainPlan, PretrainStage } from './plan.ts';
-import { ROOM_FAMILIES, ROOMS, type Room, type Shown } from './rooms.ts';
+import type { Room, Shown } from './rooms.ts';
 import { patchTargets, tokensShowing, tokenTargets } from './targets.ts';
 
 /** Image tokens' losses count more than patches': they are means over many easy cells. */
@@ -37,11 +37,13 @@ export interface Parts {
   readonly settings: ImageSettings;
   readonly vocabulary: Vocabulary;
   readonly plan: PretrainPlan;
+  /** By the names that the plan shares its pictures out to. */
+  readonly rooms: Readonly<Record<string, Room>>;
 }
 
 /** Pictures of one room, as prompts. */
 interface Class {
-  readonly room: Room;
+  readonly room: string;
   readonly shown: readonly Shown[];
   readonly prompts: readonly Prompt[];
 }
@@ -53,6 +55,12 @@ interface Drawn {
 
 const progressOf = (stage: PretrainStage, update: number): number => update / stage.updates;
 
+function roomOf({ rooms }: Parts, name: string): Room {
+  const room = rooms[name];
+  if (!room) throw new RangeError(`there are no pictures of ${name}`);
+  return room;
+}
+
 /** The pictures of an update depend on nothing but its number. */
 export async function drawPictures(parts: Parts, stage: PretrainStage, update: number): Promise<Drawn> {
   const { plan, settings, vocabulary } = parts;
@@ -60,18 +68,19 @@ export async function drawPictures(parts: Parts, stage: PretrainStage, update: n
   const late = progressOf(stage, update) >= plan.late;
   const options = { ...plan.lessons, jitter: 0, imagine: late };
   const classes: Class[] = [];
-  for (const [room, share] of Object.entries(plan.rooms) as [Room, number][]) {
+  for (const [room, share] of Object.entries(plan.rooms)) {
     const shown: Shown[] = [];
     for (let i = Math.max(1, Math.round(share * stage.images)); i > 0; i--)
-      shown.push(await ROOMS[room](random, options));
+      shown.push(await roomOf(parts, room).draw(random, options));
     classes.push({ room, shown, prompts: shown.map(({ pixels }) => picturePrompt(pixels, settings, vocabulary)) });
   }
   return { classes, random };
 }
 
 /** What the pictures of a room show, seen by patches and by image tokens. */
-function sightLoss({ model, heads }: Parts, { room, shown }: Class, patches: Tensor, tokens: Tensor): Tensor {
-  const families = ROOM_FAMILIES[room];
+function sightLoss(parts: Parts, { room, shown }: Class, patches: Tensor, tokens: Tensor): Tensor {
+  const { model, heads } = parts;
+  const { families } = roomOf(parts, room);
   const words = families.flat();
   const things = shown.map((each) => each.things);
   const patch = heads.patchLoss(patches, patchTargets(things, families), families);
@@ -201,7 +210,7 @@ function roomLoss(parts: Parts, each: Class, share: number, progress: number, ra
 }
 
 /** The share of its tokens that are the likeliest ones, by `ROOM:GROUP`. */
-function shares(room: Room, logits: Tensor, said: readonly Said[]): Record<string, number> {
+function shares(room: string, logits: Tensor, said: readonly Said[]): Record<string, number> {
   const likeliest = logits.detach().argmax(-1).toArray();
   const right = new Map<string, boolean[]>();
   said.forEach(({ group, target }, row) => {
