@@ -10,7 +10,8 @@ import type { Import } from './sources.ts';
 const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
   'packages/torch': { name: '@visurf/torch', mayImport: [] },
   'packages/core': { name: '@visurf/core', mayImport: ['@visurf/torch'] },
-  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini'] },
+  'packages/studio': { name: '@visurf/studio', mayImport: ['@visurf/core'] },
+  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini', '@visurf/studio'] },
   'recipes/mini-grounding': { name: '@visurf/mini-grounding', mayImport: ['@visurf/core', '@visurf/torch'] },
   'recipes/cells': {
     name: '@visurf/cells',
@@ -40,7 +41,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['train.ts'],
   ['compare'],
   ['compare.ts'],
-  ['index.ts', 'internals.ts'],
+  ['index.ts', 'internals.ts', 'records.ts'],
 ];
 const PARTS = LAYERS.flat();
 
