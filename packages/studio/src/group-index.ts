@@ -4,7 +4,7 @@
  */
 import { closeSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { GroupRecord, ResponseRecord, SampleRecord } from '@visurf/core/records';
 import { suspicionOf } from './suspicion.ts';
 
@@ -14,6 +14,8 @@ const VERSION = 2;
 const LARGEST = 256 << 20;
 /** Newest files that are looked at again for changes every time. */
 const FRESH = 8;
+/** Files between two looks at the folder. */
+const BATCH = 200;
 /** Milliseconds that one text search may take. */
 const SEARCH_TIME = 2_000;
 
@@ -97,8 +99,11 @@ export class GroupIndex {
   /** Size and time of change by step. */
   readonly #known = new Map<number, string>();
   #present: readonly number[] = [];
+  /** Steps that are to be indexed, the newest at the end. */
+  #waiting: number[] = [];
   readonly #truths = new Map<string, SampleRecord>();
   #samplesSize = -1;
+  #insert: StatementSync | undefined;
 
   /** @param file of the database; ':memory:' for none */
   constructor(directory: string, file: string) {
@@ -120,19 +125,23 @@ export class GroupIndex {
    * @returns whether there is more to do
    */
   advance(): boolean {
+    if (this.#waiting.length === 0) this.#look();
+    const step = this.#waiting.pop();
+    if (step === undefined) return false;
+    const state = this.#stateOf(step);
+    if (state !== undefined && state !== this.#known.get(step)) this.#index(step, state);
+    return true;
+  }
+
+  /** Lists the folder, and what of it is to be indexed. */
+  #look(): void {
     this.#present = stepsIn(this.#folder);
     const present = new Set(this.#present);
     for (const step of this.#known.keys()) if (!present.has(step)) this.#remove(step);
-    const fresh = new Set(this.#present.slice(0, FRESH));
-    for (const step of this.#present) {
-      const known = this.#known.get(step);
-      if (known !== undefined && !fresh.has(step)) continue;
-      const state = this.#stateOf(step);
-      if (state === undefined || state === known) continue;
-      this.#index(step, state);
-      return true;
-    }
-    return false;
+    const isDue = (step: number, place: number): boolean =>
+      !this.#known.has(step) || (place < FRESH && this.#stateOf(step) !== this.#known.get(step));
+    // The newest is taken first, from the end; a long list is made anew now and then, for what has come since.
+    this.#waiting = this.#present.filter(isDue).slice(0, BATCH).reverse();
   }
 
   /** Looks at all files again: the run went back, and may have written the same steps anew. */
@@ -289,9 +298,9 @@ export class GroupIndex {
     this.#database.exec('BEGIN');
     try {
       this.#remove(step);
-      const insert = this.#database.prepare(
-        `INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      );
+      const insert = (this.#insert ??= this.#database.prepare(
+        `INSERT INTO groups VALUES (${Array(16).fill('?').join(', ')})`,
+      ));
       let [start, place] = [0, 0];
       for (let end = content.indexOf(10); end >= 0; end = content.indexOf(10, start)) {
         const group = groupOf(content.toString('utf8', start, end));

@@ -6,9 +6,11 @@ const PLACES = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium
 
 export const executable = PLACES.find((place) => place !== undefined && existsSync(place));
 
-if (executable === undefined) console.warn('no Chromium here (apt-get install chromium, or CHROMIUM=PATH): the pages are not tested');
+if (executable === undefined)
+  console.warn('no Chromium here (apt-get install chromium, or CHROMIUM=PATH): the pages are not tested');
 
-export const openBrowser = (): Promise<Browser> => chromium.launch({ executablePath: executable!, args: ['--no-sandbox'] });
+export const openBrowser = (): Promise<Browser> =>
+  chromium.launch({ executablePath: executable!, args: ['--no-sandbox'] });
 
 /** A page that fails its test where anything is logged as an error, or thrown. */
 export async function openPage(browser: Browser, width = 1280): Promise<{ page: Page; faults: string[] }> {

@@ -19,7 +19,9 @@ const shots = process.env['STUDIO_SHOTS'];
 const now = Date.now();
 const events = (count: number) => [
   startEvent(now),
-  ...Array.from({ length: count }, (_, i) => stepEvent(i + 1, { labelActive: 1 / (i + 1), entropy: 0.5 }, now + 1_000 * i)),
+  ...Array.from({ length: count }, (_, i) =>
+    stepEvent(i + 1, { labelActive: 1 / (i + 1), entropy: 0.5 }, now + 1_000 * i),
+  ),
   { type: 'warning', step: 3, time: now, message: 'labels may be taking the policy over' } as const,
   { type: 'eval', step: 2, time: now, n: 2, metrics: { gIoU: 30, nAcc: 0 } } as const,
   { type: 'eval', step: 4, time: now, n: 2, metrics: { gIoU: 60, nAcc: 50 } } as const,
@@ -31,11 +33,28 @@ let browser: Browser;
 beforeAll(async () => {
   if (executable === undefined) return;
   const answers = (iou: number) => [
-    { id: 'car', text: '<think> x</think><answer>[]</answer>', boxes: [[10, 10, 50, 48]], points: [], reward: iou, evaluation: { present: true, saidEmpty: false, iou, wellFormed: true } },
-    { id: 'owl', text: '<answer>[]</answer>', boxes: [], points: [], reward: 1, evaluation: { present: false, saidEmpty: true, iou: 1, wellFormed: true } },
+    {
+      id: 'car',
+      text: '<think> x</think><answer>[]</answer>',
+      boxes: [[10, 10, 50, 48]],
+      points: [],
+      reward: iou,
+      evaluation: { present: true, saidEmpty: false, iou, wellFormed: true },
+    },
+    {
+      id: 'owl',
+      text: '<answer>[]</answer>',
+      boxes: [],
+      points: [],
+      reward: 1,
+      evaluation: { present: false, saidEmpty: true, iou: 1, wellFormed: true },
+    },
   ];
   const groups = Object.fromEntries(
-    [1, 2, 3, 4].map((step) => [step, [group(step, 'car', [0, 3, 0, 3], { active: false }), group(step, 'owl', [0, 0, 0, 0], { active: true })]]),
+    [1, 2, 3, 4].map((step) => [
+      step,
+      [group(step, 'car', [0, 3, 0, 3], { active: false }), group(step, 'owl', [0, 0, 0, 0], { active: true })],
+    ]),
   );
   await writeRun(path.join(root, 'cars/visurf'), {
     events: events(5),
@@ -44,11 +63,26 @@ beforeAll(async () => {
     answers: { 2: answers(0.2), 4: answers(0.9) },
     config: 'paradigm: visurf\nsteps: 5\nmodel: base\nseed: 0\nlabel:\n  smooth: reward\n  eliminate: on\n',
   });
-  await writeRun(path.join(root, 'cars/rlvr'), { events: events(5), config: 'paradigm: rlvr\nsteps: 5\nmodel: base\nseed: 0\n' });
+  await writeRun(path.join(root, 'cars/rlvr'), {
+    events: events(5),
+    config: 'paradigm: rlvr\nsteps: 5\nmodel: base\nseed: 0\n',
+  });
   const hostile = { ...group(1, `${HOSTILE}`, [0]), problem: `${HOSTILE} \u202Egnp.exe`, solution: HOSTILE };
   await writeRun(path.join(root, `hostile ${HOSTILE.replaceAll(/[/<>]/g, '_')}`), {
     events: [startEvent(now), stepEvent(1, {}, now), { type: 'warning', step: 1, time: now, message: HOSTILE }],
-    groups: { 1: [{ ...hostile, rollouts: [{ ...response(0, { text: `<think>${HOSTILE}</think><answer>${HOSTILE} ../../etc/passwd http://x.example` }), masked: false }] }] },
+    groups: {
+      1: [
+        {
+          ...hostile,
+          rollouts: [
+            {
+              ...response(0, { text: `<think>${HOSTILE}</think><answer>${HOSTILE} ../../etc/passwd http://x.example` }),
+              masked: false,
+            },
+          ],
+        },
+      ],
+    },
     samples: [{ ...sample(HOSTILE, '../../../etc/passwd'), prompt: HOSTILE }],
     config: `paradigm: ${JSON.stringify(HOSTILE)}\nmodel: "${HOSTILE.replaceAll('"', "'")}"\n`,
   });
@@ -125,7 +159,7 @@ on('filters, keys and the slider; a link restores the exact view', async () => {
   await page.locator('article .said').first().waitFor();
   await page.getByText('this prompt was asked 4 times: now step 3').waitFor();
   await page.keyboard.press('/');
-  expect(await page.evaluate(() => document.activeElement?.id)).toBe('search');
+  expect(await page.evaluate('document.activeElement.id')).toBe('search');
   await page.getByText('What if?').click();
   await page.getByLabel('smooth').selectOption('off');
   await page.getByText('share of the pull').waitFor();
@@ -174,7 +208,10 @@ on('a run that grows is shown within a second, and one that is cut back is read 
   await page.getByText('77 of 5 steps').waitFor({ timeout: 5_000 });
   expect(performance.now() - started).toBeLessThan(2_000);
   truncateSync(file, kept);
-  appendFileSync(file, eventLines([stepEvent(6, {}, Date.now()), stepEvent(7, {}, Date.now()), stepEvent(88, {}, Date.now())]));
+  appendFileSync(
+    file,
+    eventLines([stepEvent(6, {}, Date.now()), stepEvent(7, {}, Date.now()), stepEvent(88, {}, Date.now())]),
+  );
   await page.getByText('88 of 5 steps').waitFor({ timeout: 5_000 });
   appendFileSync(file, 'not an event\n');
   await page.getByText('is damaged, and left out').waitFor({ timeout: 5_000 });
@@ -185,11 +222,20 @@ on('a run that grows is shown within a second, and one that is cut back is read 
 
 on('at 390 pixels nothing is wider than the screen', async () => {
   const id = await idOf('visurf');
-  for (const address of ['', `run/${id}`, `run/${id}/groups`, `run/${id}/evaluation`, `run/${id}/counterfactual`, `run/${id}/court`, `run/${id}/try`, 'compare']) {
+  for (const address of [
+    '',
+    `run/${id}`,
+    `run/${id}/groups`,
+    `run/${id}/evaluation`,
+    `run/${id}/counterfactual`,
+    `run/${id}/court`,
+    `run/${id}/try`,
+    'compare',
+  ]) {
     const { page } = await visit(address, 390);
     await page.getByRole('heading').first().waitFor();
     await page.waitForTimeout(400);
-    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    const width = await page.evaluate('document.documentElement.scrollWidth');
     expect(width, address).toBeLessThanOrEqual(390);
     await page.close();
   }
@@ -198,14 +244,25 @@ on('at 390 pixels nothing is wider than the screen', async () => {
 describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
   on('axe finds nothing', async () => {
     const id = await idOf('visurf');
-    for (const address of ['', `run/${id}`, `run/${id}/groups`, `run/${id}/evaluation`, `run/${id}/counterfactual`, `run/${id}/court`, `run/${id}/try`, 'compare']) {
+    for (const address of [
+      '',
+      `run/${id}`,
+      `run/${id}/groups`,
+      `run/${id}/evaluation`,
+      `run/${id}/counterfactual`,
+      `run/${id}/court`,
+      `run/${id}/try`,
+      'compare',
+    ]) {
       const context = await browser.newContext({ colorScheme, bypassCSP: true });
       const page = await context.newPage();
       await page.goto(`${server.link}${address}`);
       await page.getByRole('heading').first().waitFor();
       await page.waitForTimeout(500);
       const { violations } = await new AxeBuilder({ page }).analyze();
-      expect(violations.map(({ id: rule, nodes }) => `${address}: ${rule}: ${nodes[0]?.html.slice(0, 120)}`)).toEqual([]);
+      expect(violations.map(({ id: rule, nodes }) => `${address}: ${rule}: ${nodes[0]?.html.slice(0, 120)}`)).toEqual(
+        [],
+      );
       await context.close();
     }
   });
