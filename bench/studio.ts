@@ -101,9 +101,14 @@ const program = spawn(process.execPath, ['packages/visurf/src/main.ts', 'studio'
 const link = await new Promise<string>((resolve) => {
   program.stdout.once('data', (data: Buffer) => resolve(data.toString().trim()));
 });
-const ask = async (path: string): Promise<{ ms: number; answer: any }> => {
+/** What is read of answers. */
+interface Answer {
+  readonly indexed: { readonly done: number };
+}
+
+const ask = async (path: string): Promise<{ ms: number; answer: Answer }> => {
   const from = performance.now();
-  const answer: unknown = await (await fetch(`${link}api/${path}`)).json();
+  const answer = (await (await fetch(`${link}api/${path}`)).json()) as Answer;
   return { ms: performance.now() - from, answer };
 };
 /** Seconds of processor time and MB of the process. */
@@ -114,12 +119,12 @@ const used = (): { cpu: number; mb: number } => {
 };
 
 const results: Record<string, number> = { listening: performance.now() - started };
-const [{ id }] = (await ask('runs')).answer;
+const [first] = (await (await fetch(`${link}api/runs`)).json()) as { id: string }[];
+const id = first?.id ?? '';
 const opening = performance.now();
 results.run = (await ask(`runs/${id}`)).ms;
 results.curves = (await ask(`runs/${id}/curves?points=800`)).ms;
-const first = await ask(`runs/${id}/groups?limit=50`);
-results.newestGroups = first.ms;
+results.newestGroups = (await ask(`runs/${id}/groups?limit=50`)).ms;
 results.firstView = performance.now() - opening;
 const indexing = performance.now();
 while ((await ask(`runs/${id}/groups?limit=1`)).answer.indexed.done < steps)
@@ -133,7 +138,7 @@ results.court = (await ask(`runs/${id}/court`)).ms;
 results.search = (await ask(`runs/${id}/groups?text=never%20said&limit=50`)).ms;
 
 const live = await fetch(`${link}api/live`);
-const reader = live.body!.getReader();
+const reader = live.body!.getReader() as ReadableStreamDefaultReader<Uint8Array>;
 await reader.read();
 const written = performance.now();
 appendFileSync(

@@ -67,7 +67,7 @@ beforeAll(async () => {
     events: events(5),
     config: 'paradigm: rlvr\nsteps: 5\nmodel: base\nseed: 0\n',
   });
-  const hostile = { ...group(1, `${HOSTILE}`, [0]), problem: `${HOSTILE} \u202Egnp.exe`, solution: HOSTILE };
+  const hostile = { ...group(1, HOSTILE, [0]), problem: `${HOSTILE} \u202Egnp.exe`, solution: HOSTILE };
   await writeRun(path.join(root, `hostile ${HOSTILE.replaceAll(/[/<>]/g, '_')}`), {
     events: [startEvent(now), stepEvent(1, {}, now), { type: 'warning', step: 1, time: now, message: HOSTILE }],
     groups: {
@@ -91,8 +91,10 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  await browser?.close();
-  await server?.close();
+  if (executable !== undefined) {
+    await browser.close();
+    await server.close();
+  }
   rmSync(folder, { recursive: true });
 });
 
