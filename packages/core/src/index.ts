@@ -26,16 +26,27 @@ export { taggedTerms, termWeights } from './tasks/weights.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
 export { explainMemory } from './memory.ts';
-export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
+export { loadPolicy, locateModel, Policy, type LoadOptions, type ModelSource, type PolicyOptions } from './policy.ts';
+export { PolicyThread } from './answers/policy-thread.ts';
+export {
+  experimentOf,
+  predict,
+  type Answering,
+  type Predicted,
+  type PredictInput,
+  type PredictOptions,
+} from './predict.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
+export { publish, type Published, type PublishOptions } from './publish.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';
 export { requireNewDirectory } from './export/directory.ts';
 export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection, type Score } from './infer.ts';
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
-export type { Message } from './prompt/template.ts';
+export type { ImageSource, Message } from './prompt/template.ts';
 
 export { openModel, type OpenedModel, type OpenOptions } from './opened.ts';
 export type { MeasureOptions } from './question/measure.ts';
+export { predictAll, type PredictionLine, type Predictions, type PredictionsOptions } from './predictions.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export {
   runBenchmark,

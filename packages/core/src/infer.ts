@@ -1,6 +1,7 @@
 /** What the command line asks of a checkpoint: what it sees, what it gives a response, what it says. */
 import { noGrad, scope } from '@visurf/torch';
 
+import { PolicyThread } from './answers/policy-thread.ts';
 import { invariant, UserError } from './errors.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
 import { TextStream } from './prompt/stream.ts';
@@ -66,10 +67,11 @@ export interface Score {
 
 /** Teacher forcing of a response as it is: nothing is appended, special tokens in a text are text. */
 export async function score(
-  policy: Policy,
+  policy: Policy | PolicyThread,
   input: PromptInput,
   response: { readonly text: string } | { readonly ids: readonly number[] },
 ): Promise<Score> {
+  if (policy instanceof PolicyThread) return await policy.score(input, response);
   const prompt = await policy.encoder.encode(input);
   const tokens = 'ids' in response ? response.ids : policy.encoder.encodeText(response.text);
   const { vocabularySize } = policy.model.config.text;
@@ -113,11 +115,12 @@ export interface AnswerOptions extends Partial<Sampling> {
  * const { text } = await generate(policy, { problem: 'find the red car', images: ['street.jpg'] }, { maxNewTokens: 64 });
  */
 export async function generate(
-  policy: Policy,
+  policy: Policy | PolicyThread,
   input: PromptInput,
   options: AnswerOptions = {},
   onText?: (piece: string) => void,
 ): Promise<Generation> {
+  if (policy instanceof PolicyThread) return await generateThere(policy, input, options, onText);
   const { encoder } = policy;
   const prompt = await encoder.encode(input);
   const stream = new TextStream((tokens) => encoder.decode(tokens));
@@ -133,4 +136,17 @@ export async function generate(
   say(stream.end());
   const { text, tokens, logProbs, stop } = rollout;
   return { text, tokens, logProbs, stop };
+}
+
+async function generateThere(
+  policy: PolicyThread,
+  input: PromptInput,
+  options: AnswerOptions,
+  onText?: (piece: string) => void,
+): Promise<Generation> {
+  const { answers } = await policy.ask(input, options, (_, { text }) => (text === '' ? undefined : onText?.(text)));
+  const [said] = answers;
+  invariant(said && said.stop !== 'stop', 'no stop strings were given');
+  const { text, tokens: told, stop } = said;
+  return { text, tokens: told.map(({ token }) => token), logProbs: told.map(({ logProb }) => logProb), stop };
 }

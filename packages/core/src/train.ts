@@ -87,7 +87,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onWarning: warn,
   });
   const limits = pixelLimits([adapter, base], asked.data);
-  const experiment = data.experiment.withLimits(limits);
+  const experiment = data.experiment.withLimits(limits).withTemplates(data.samples);
   const config = experiment.resolve(asked, data.samples.length);
   checkParadigm(config);
   const facts = {

@@ -20,7 +20,9 @@ export interface AppOptions extends GuardOptions {
 }
 
 export interface TryRequest {
+  /** Its directory, and the model that it was started with. */
   readonly run: string;
+  readonly base: string | undefined;
   readonly problem: string;
   /** A picture as its bytes. */
   readonly image: Uint8Array;
@@ -139,7 +141,9 @@ export function createApp({ studio, page, onTry, ...guarding }: AppOptions): Hon
     const { problem, image } = (await body(context)) as { problem?: unknown; image?: unknown };
     if (typeof problem !== 'string' || typeof image !== 'string')
       throw new UserError('a question needs a problem and an image as base64');
-    return context.json(await onTry({ run: run.directory, problem, image: Buffer.from(image, 'base64') }));
+    return context.json(
+      await onTry({ run: run.directory, base: run.base, problem, image: Buffer.from(image, 'base64') }),
+    );
   });
   api.get('/runs/:id/images/:name', async (context) => {
     const file = runOf(context).picture(context.req.param('name'));

@@ -98,6 +98,12 @@ export class RunView {
     };
   }
 
+  /** The model that the run was started with. */
+  get base(): string | undefined {
+    const { model } = this.config.known;
+    return typeof model === 'string' ? model : undefined;
+  }
+
   curves(points: number): Record<string, Curve> {
     const size = this.#log.size + this.#log.generation / 1e6;
     if (this.#columns?.size !== size) this.#columns = { size, of: columnsOf(this.events) };

@@ -5,9 +5,10 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { UserError } from '@visurf/core/records';
-import { createApp, type AppOptions } from './app.ts';
+import { createApp } from './app.ts';
 import { loadPage } from './page.ts';
 import { Studio } from './studio.ts';
+import { Trier } from './try.ts';
 
 export interface StudioOptions {
   /** Folders that hold runs. */
@@ -20,7 +21,6 @@ export interface StudioOptions {
   readonly token?: string | undefined;
   /** A path that a proxy puts before everything, such as /studio. */
   readonly base?: string | undefined;
-  readonly onTry?: AppOptions['onTry'];
 }
 
 export interface StudioServer {
@@ -36,21 +36,15 @@ export const cacheFolder = (): string =>
   path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'visurf', 'studio');
 
 /** @throws UserError for a folder that is not there, a base that is no path, a port that is taken */
-export async function startStudio({
-  roots,
-  port,
-  host,
-  token,
-  base = '',
-  onTry,
-}: StudioOptions): Promise<StudioServer> {
+export async function startStudio({ roots, port, host, token, base = '' }: StudioOptions): Promise<StudioServer> {
   const prefix = base.replace(/\/+$/, '');
   if (prefix !== '' && !/^(\/[\w.~-]+)+$/.test(prefix))
     throw new UserError(`${base} is not a path`, { remedy: 'Name it as a browser sees it: --base /studio' });
   const studio = new Studio(roots, cacheFolder());
   const secret = host === undefined ? token : (token ?? randomBytes(18).toString('base64url'));
   const hosts = ['localhost', LOOPBACK, '[::1]'];
-  const app = createApp({ studio, page: await loadPage(), hosts, token: secret, base: prefix, onTry });
+  const trier = new Trier();
+  const app = createApp({ studio, page: await loadPage(), hosts, token: secret, base: prefix, onTry: trier.ask });
   const server = createAdaptorServer({ fetch: app.fetch });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -68,7 +62,7 @@ export async function startStudio({
   return {
     link: `http://${shown}:${bound}${prefix}/${secretPart}`,
     close: async () => {
-      await studio.close();
+      await Promise.all([studio.close(), trier.close()]);
       await new Promise<void>((resolve) => {
         server.close(() => resolve());
         if ('closeAllConnections' in server) server.closeAllConnections();

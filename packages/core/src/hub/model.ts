@@ -72,7 +72,7 @@ export async function localModel(idOrDirectory: string, options: LocalModelOptio
     });
   }
   if (cached && cache.commitOf(revision) === revision) return cached;
-  const hubUrl = (options.endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '');
+  const hubUrl = hubUrlOf(options);
   const accessToken = tokenOf(options);
   const asked: Asked = { id: idOrDirectory, revision, hubUrl, hasToken: accessToken !== undefined };
   try {
@@ -86,7 +86,11 @@ export async function localModel(idOrDirectory: string, options: LocalModelOptio
   }
 }
 
-function tokenOf({ token }: HubOptions): string | undefined {
+export const hubUrlOf = ({ endpoint }: Pick<HubOptions, 'endpoint'>): string =>
+  (endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '');
+
+/** @throws UserError for what is no token */
+export function tokenOf({ token }: Pick<HubOptions, 'token'>): string | undefined {
   const login = path.join(homeOf(), 'token');
   const found = token ?? process.env.HF_TOKEN ?? (existsSync(login) ? readFileSync(login, 'utf8') : undefined);
   const trimmed = found?.trim();

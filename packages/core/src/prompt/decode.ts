@@ -197,26 +197,34 @@ export interface ImageBytes {
 }
 
 /** @throws UserError that names the file, where it is none, is too large, or holds no image of a known format */
-export async function readImage(file: string, { maxBytes }: ImageLimits): Promise<ImageBytes> {
+export async function readImage(file: string, limits: ImageLimits): Promise<ImageBytes> {
   try {
     await using handle = await openFile(file);
     const { size, mtimeMs } = await handle.stat();
-    if (size > maxBytes) {
-      throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where: file });
-    }
+    requireSmall(size, file, limits);
     const bytes = await readWhole(handle, size);
-    if (bytes.length === 0) throw new UserError('image file is empty', { where: file });
-    if (!isRaster(bytes)) {
-      throw new UserError('not an image in a supported format', {
-        where: file,
-        remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
-      });
-    }
+    requireImage(bytes, file, limits);
     return { bytes, size, mtimeMs };
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(hasCode(error, 'ENOENT') ? 'image file not found' : messageOf(error), { where: file });
   }
+}
+
+function requireSmall(size: number, where: string, { maxBytes }: ImageLimits): void {
+  if (size <= maxBytes) return;
+  throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where });
+}
+
+/** @throws UserError where bytes are not those of an image of a known format */
+export function requireImage(bytes: Buffer, where: string, limits: ImageLimits): void {
+  requireSmall(bytes.length, where, limits);
+  if (bytes.length === 0) throw new UserError('image file is empty', { where });
+  if (isRaster(bytes)) return;
+  throw new UserError('not an image in a supported format', {
+    where,
+    remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
+  });
 }
 
 /** Whether the first bytes are those of a picture, whatever the file is called. */

@@ -14,7 +14,7 @@ import { gridOf, loadImageSettings, loadVideoSettings, type ImageSettings } from
 import { placeImages } from './places.ts';
 import { promptPositions } from './positions.ts';
 import { frameOf, smartResize, type Coordinates, type Size } from './resize.ts';
-import { ChatTemplate, messagesSchema, type Message, type Part } from './template.ts';
+import { ChatTemplate, messagesSchema, type ImageSource, type Message, type Part } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
 import { VisualReader, type Visual } from './visuals.ts';
 
@@ -32,16 +32,16 @@ export interface EncoderOptions {
   readonly stretchedTo?: number | undefined;
 }
 
-interface QuestionInput {
+interface Asked<Image> {
   readonly problem: string;
-  readonly images: readonly string[];
+  readonly images: readonly Image[];
   readonly system?: string | undefined;
   /** Images stand where the problem has `<image>`, as datasets write it; otherwise that is text. */
   readonly places?: boolean;
 }
 
 /** A conversation, or a question: images first, then the text. Image paths are absolute or relative to the process. */
-export type PromptInput = { readonly messages: readonly Message[] } | QuestionInput;
+export type PromptInput = { readonly messages: readonly Message[] } | Asked<ImageSource>;
 
 const familyFile = z.looseObject({ model_type: z.unknown().optional() });
 
@@ -172,7 +172,7 @@ export class PromptEncoder {
    * @returns the frames of the images
    * @throws UserError as `encode` does, but for images that cannot be used
    */
-  measure(input: QuestionInput, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
+  measure(input: Asked<string>, sizeOf: (file: string) => Size, where?: string): readonly Frame[] {
     const { settings, options } = this.#parts;
     const messages = conversation(input, where);
     const { rendered, pieces } = this.#render(messages);
@@ -334,12 +334,12 @@ function deepest(issue: z.core.$ZodIssue): Issue {
 }
 
 function located(part: Part, locate: (name: string) => string): Part {
-  if (part.type === 'image') return { ...part, image: locate(part.image) };
+  if (part.type === 'image' && typeof part.image === 'string') return { ...part, image: locate(part.image) };
   if (part.type === 'video') return { ...part, video: part.video.map(locate) };
   return part;
 }
 
-function conversation({ problem, images, system, places }: QuestionInput, where: string | undefined): Message[] {
+function conversation({ problem, images, system, places }: Asked<ImageSource>, where: string | undefined): Message[] {
   const content: Part[] = places
     ? placeImages(problem, images, where)
     : [...images.map((image) => ({ type: 'image', image }) as const), { type: 'text', text: problem }];

@@ -1,6 +1,6 @@
 /** Where the images of a question stand: at its `<image>`, or before the text where it has none. */
 import { UserError } from '../errors.ts';
-import type { Part } from './template.ts';
+import type { ImageSource, Part } from './template.ts';
 
 const PLACE = '<image>';
 
@@ -23,7 +23,7 @@ export function withoutLeadingPlaces(text: string): string {
  * Parts of a user turn.
  * @throws UserError where the text has places, and not one for every image
  */
-export function placeImages(text: string, images: readonly string[], where?: string): Part[] {
+export function placeImages(text: string, images: readonly ImageSource[], where?: string): Part[] {
   const fault = placeFault(text, images.length);
   if (fault !== undefined) {
     const remedy = 'Write one <image> for every image, or none: images then come before the text.';

@@ -19,8 +19,13 @@ export interface VideoPart {
   readonly fps: number;
 }
 
+/** An image: its file, or what a file holds. */
+export type ImageSource = string | Uint8Array;
+
 export type Part =
-  { readonly type: 'text'; readonly text: string } | { readonly type: 'image'; readonly image: string } | VideoPart;
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'image'; readonly image: ImageSource }
+  | VideoPart;
 
 /** A turn of a conversation, in Hugging Face's form. */
 export interface Message {
@@ -178,8 +183,9 @@ export class ChatTemplate {
     return '';
   }
 
-  #run(messages: readonly Message[]): string {
+  #run(given: readonly Message[]): string {
     try {
+      const messages = mapParts(given, withoutBytes);
       const variables = { ...this.#variables, ...absent, messages, add_generation_prompt: true };
       return renderLimited(this.#template.parsed, variables);
     } catch (error) {
@@ -194,12 +200,21 @@ const asParts = (text: string): readonly Part[] => [{ type: 'text', text }];
 const marker = '\ufdd0';
 const pattern = new RegExp(`${marker}(\\d+)${marker}`);
 
-function mapTexts(messages: readonly Message[], map: (text: string) => string): Message[] {
-  return messages.map(({ role, content }) => ({
+export function mapTexts(messages: readonly Message[], map: (text: string) => string): Message[] {
+  const mapped = (part: Part): Part => (part.type === 'text' ? { type: part.type, text: map(part.text) } : part);
+  return mapParts(messages, mapped).map(({ role, content }) => ({
     role,
-    content:
-      typeof content === 'string'
-        ? map(content)
-        : content.map((part) => (part.type === 'text' ? { type: part.type, text: map(part.text) } : part)),
+    content: typeof content === 'string' ? map(content) : content,
   }));
 }
+
+function mapParts(messages: readonly Message[], map: (part: Part) => Part): Message[] {
+  return messages.map(({ role, content }) => ({
+    role,
+    content: typeof content === 'string' ? content : content.map(map),
+  }));
+}
+
+/** What a template has no use for. */
+const withoutBytes = (part: Part): Part =>
+  part.type === 'image' && typeof part.image !== 'string' ? { type: 'image', image: '' } : part;

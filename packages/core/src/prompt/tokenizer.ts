@@ -118,6 +118,15 @@ export class Tokenizer {
     return this.#control.id_to_token(id);
   }
 
+  /** What a token says, as bytes, a character each; undefined where there is none. */
+  bytesOf(id: number): string | undefined {
+    const content = this.tokenOf(id);
+    if (content === undefined) return undefined;
+    const isAdded = this.#file.added_tokens.some((added) => added.id === id);
+    if (isAdded) return Buffer.from(content).toString('latin1');
+    return Array.from(content, (character) => String.fromCharCode(BYTES.get(character) ?? 0)).join('');
+  }
+
   /** Ids below `size` without a token: embeddings are padded, and no text has these. */
   missingIds(size: number): number[] {
     return Array.from({ length: size }, (_, id) => id).filter((id) => this.tokenOf(id) === undefined);
@@ -172,6 +181,15 @@ export class Tokenizer {
     return known.length === 0 ? '' : this.#control.decode(known, { clean_up_tokenization_spaces: false });
   }
 }
+
+/** The bytes that characters of a byte-level vocabulary stand for: printable ones for themselves, the others in order. */
+const BYTES: ReadonlyMap<string, number> = (() => {
+  const isShown = (byte: number): boolean => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  let hidden = 0;
+  return new Map(
+    Array.from({ length: 256 }, (_, byte) => [String.fromCharCode(isShown(byte) ? byte : 256 + hidden++), byte]),
+  );
+})();
 
 /** A part of a rendered prompt: from the chat template (control), or from a message. */
 export interface Piece {

@@ -1,15 +1,25 @@
 /** Images and videos of a conversation: decoded, resized, cut into patches, in the order in which they appear. */
+import { createHash } from 'node:crypto';
 import { UserError } from '../errors.ts';
 import type { Grid } from '../types.ts';
 import { resizeBilinear } from './bilinear.ts';
 import { ImageCache, type PreparedImage } from './cache.ts';
-import { decodeImage, IMAGE_LIMITS, type ImageLimits, type Pixels } from './decode.ts';
+import {
+  decodeBytes,
+  decodeImage,
+  IMAGE_LIMITS,
+  requireImage,
+  type Decoded,
+  type ImageLimits,
+  type Pixels,
+} from './decode.ts';
 import { gridOf, resizePixels, videoGridOf, writePatches, writeVideoPatches, type ImageSettings } from './image.ts';
 import { smartResize } from './resize.ts';
-import type { Message, VideoPart } from './template.ts';
+import type { ImageSource, Message, VideoPart } from './template.ts';
 
 interface StillImage {
   readonly kind: 'image';
+  /** Its path, or what stands for the bytes that it was given as. */
   readonly file: string;
   readonly grid: Grid;
   readonly image: PreparedImage;
@@ -77,8 +87,9 @@ export class VisualReader {
     return out;
   }
 
-  async #readImage(file: string): Promise<StillImage> {
-    const image = await this.#cache.get(file, (path) => prepare(path, this.#images, this.#reading));
+  async #readImage(source: ImageSource): Promise<StillImage> {
+    const file = typeof source === 'string' ? source : nameOf(source);
+    const image = await this.#cache.get(file, () => prepare(source, this.#images, this.#reading));
     return { kind: 'image', file, image, grid: gridOf(image.pixels, this.#images) };
   }
 
@@ -101,8 +112,24 @@ export class VisualReader {
   }
 }
 
-async function prepare(file: string, settings: ImageSettings, { limits, side }: Reading): Promise<PreparedImage> {
-  const decoded = await decodeImage(file, limits);
+const nameOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+/** Where an image that was given as bytes is at fault. */
+const GIVEN = 'the image';
+
+async function decode(source: ImageSource, limits: ImageLimits): Promise<Decoded> {
+  if (typeof source === 'string') return await decodeImage(source, limits);
+  const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
+  requireImage(bytes, GIVEN, limits);
+  return await decodeBytes(bytes, GIVEN, limits);
+}
+
+async function prepare(
+  source: ImageSource,
+  settings: ImageSettings,
+  { limits, side }: Reading,
+): Promise<PreparedImage> {
+  const decoded = await decode(source, limits);
   const shown = side === undefined ? decoded : resizeBilinear(decoded, { width: side, height: side });
   const pixels = resizePixels(shown, smartResize(side === undefined ? decoded.full : shown, settings));
   return { pixels, originalWidth: decoded.full.width, originalHeight: decoded.full.height };

@@ -181,10 +181,18 @@ export class Experiment {
   }
 
   /** The user turn of a question that is in no dataset: that of the task of samples which name none. */
-  userTurn(problem: string): string {
-    const { task: name, parameters, prompt } = this.settings;
-    const task = this.tasks.get(name) ?? makeTask(name, parameters[name], []).task;
-    return fillTemplate(prompt ?? task.template, task.variables(problem));
+  userTurn(
+    problem: string,
+    { task: named, prompt: own }: { readonly task?: string; readonly prompt?: string } = {},
+  ): string {
+    const { prompt, templates, task: usual } = this.settings;
+    const task = this.taskOf(named);
+    return fillTemplate(prompt ?? own ?? templates?.[named ?? usual] ?? task.template, task.variables(problem));
+  }
+
+  /** A task by its name; unset: that of samples which name none. @throws UserError where there is none of that name */
+  taskOf(name = this.settings.task): Task {
+    return this.tasks.get(name) ?? makeTask(name, this.settings.parameters[name], []).task;
   }
 
   /** All parameters of a task, with their defaults. @throws UserError where they are wrong */
@@ -197,6 +205,19 @@ export class Experiment {
     return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards, this.#limits);
   }
 
+  /** The same, remembering how the first of these samples are asked, where they bring templates of their own. */
+  withTemplates(samples: Samples): Experiment {
+    const seen = samples.slice(0, LOOKED_AT).filter(({ extra }) => typeof extra['prompt'] === 'string');
+    const templates = [...Map.groupBy(seen, ({ task }) => task)].map(([task, own]) => {
+      const byTemplate = [...Map.groupBy(own, ({ extra }) => extra['prompt'] as string)];
+      const [template] = byTemplate.reduce((most, each) => (each[1].length > most[1].length ? each : most));
+      return [task, template] as const;
+    });
+    if (templates.length === 0 || this.settings.prompt !== undefined) return this;
+    const settings = { ...this.settings, templates: Object.fromEntries(templates) };
+    return new Experiment(settings, this.tasks, this.rewards, this.#limits);
+  }
+
   /** A configuration with everything that its samples, which are so many, and its model decided. */
   resolve(asked: Config, samples: number): Config {
     const config = resolveSteps(asked, samples);
@@ -205,6 +226,9 @@ export class Experiment {
     return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };
   }
 }
+
+/** Samples whose templates stand for those of all. */
+const LOOKED_AT = 1000;
 
 /** Samples without those that an error was found in. */
 async function usableSamples(

@@ -25,6 +25,8 @@ const settingsSchema = z.object({
   parameters: z.record(name, z.record(z.string(), z.unknown())),
   /** Template of the user turn in place of the samples' and the task's own. */
   prompt: text.optional(),
+  /** By task: that of the samples it was trained on, for questions which bring none. */
+  templates: z.record(name, text).optional(),
   /** System turn; unset: the chat template's own. */
   system: text.optional(),
   maxPromptTokens: count.optional(),

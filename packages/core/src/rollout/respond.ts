@@ -13,6 +13,7 @@ import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
 import { isRecordable, RecordedDecoding } from './recorded.ts';
 import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
+import { chooseInTurn, type ChosenInTurn, type Turn } from './turns.ts';
 
 export interface RespondOptions extends Sampling {
   readonly group: number;
@@ -26,6 +27,8 @@ export interface RespondOptions extends Sampling {
   readonly promptIds: readonly number[];
   /** Sees every token of the first rollout as it is chosen. */
   readonly onToken?: (token: number) => void;
+  /** One per prompt, where each is answered in a way of its own: in place of what is said here of all. */
+  readonly turns?: readonly Turn[];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -146,10 +149,10 @@ class Decoding {
 }
 
 function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Decoding {
-  const { group, maxNewTokens, seed, step, promptIds } = options;
+  const { group, maxNewTokens, seed, step, promptIds, turns } = options;
   const rows = prompts.flatMap(({ inputIds }, b) =>
     Array.from({ length: group }, (_, member): Row => {
-      const noise = { seed, step, prompt: promptIds[b] ?? b, member };
+      const noise = { seed: turns?.[b]?.seed ?? seed, step, prompt: promptIds[b] ?? b, member };
       return {
         prompt: b,
         noise,
@@ -183,15 +186,24 @@ const noiseAt = (rows: readonly Row[], at: number, { temperature }: Sampling): n
   temperature === 0 ? [] : rows.map((row) => uniform(row.noise, at));
 
 /** Notes the tokens that were chosen for all rows, and what ended. @returns the tokens, [B * K] */
-function take({ rows }: Decoding, { tokens, logProbs }: Chosen, options: RespondOptions): readonly number[] {
+function take(
+  { rows }: Decoding,
+  { tokens, logProbs, others = [] }: Chosen & Partial<ChosenInTurn>,
+  options: RespondOptions,
+): readonly number[] {
   rows.forEach((row, i) => {
     if (row.done) return;
     const token = tokens[i] ?? 0;
     row.result.tokens.push(token);
     row.result.logProbs.push(logProbs[i] ?? NaN);
-    if (options.repetitionPenalty !== 1) row.seen.add(token);
+    const turn = options.turns?.[row.prompt];
+    if ((turn?.sampling ?? options).repetitionPenalty !== 1) row.seen.add(token);
     if (row.prompt === 0 && row.noise.member === 0) options.onToken?.(token);
     if (options.stopIds.includes(token)) [row.done, row.result.stop] = [true, 'eos'];
+    if (!turn) return;
+    const told = { token, logProb: logProbs[i] ?? NaN, others: others[i] ?? [] };
+    const isEnough = turn.onToken(row.noise.member, told) || row.result.tokens.length >= turn.maxNewTokens;
+    row.done ||= isEnough;
   });
   return tokens;
 }
@@ -205,6 +217,14 @@ function choose(
   options: RespondOptions,
   forbidden: Tensor,
 ): Chosen {
+  const { turns } = options;
+  if (turns) {
+    const own = rows.map(({ prompt, noise, seen, done }) => {
+      const turn = turns[prompt]!;
+      return { turn, member: noise.member, noise: uniform(noise, at), seen, done };
+    });
+    return chooseInTurn(model.logits(hidden), own, forbidden);
+  }
   const seen = rows.map((row) => row.seen);
   return sampleTokens(model.logits(hidden), options, noiseAt(rows, at, options), forbidden, seen);
 }
@@ -280,7 +300,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
-  const begin = isRecordable(model, options) ? decodeRecorded : decodeStepwise;
+  const begin = isRecordable(model, options) && !options.turns ? decodeRecorded : decodeStepwise;
   let decoding = start(model, prompts, options);
   const all = decoding.rows;
   let course: Course | undefined;
@@ -305,7 +325,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
         tokens = take(decoding, chosen, options);
         at++;
         // Whoever watches an answer may want to stop it at any token.
-        if (options.onToken || at % yieldEvery === 0) {
+        if (options.onToken || options.turns || at % yieldEvery === 0) {
           await setImmediate();
           signal?.throwIfAborted();
         }

@@ -181,19 +181,19 @@ export const bestOf = (directory: string, checkpoint: Checkpoint | undefined): B
   return best && existsSync(path.join(directory, 'checkpoints', stepName(best.step))) ? best : undefined;
 };
 
-/** `best` is a link, so it opens wherever a model directory does. */
-export function pointToBest(directory: string, best: Best | undefined): void {
-  const link = path.join(directory, 'best');
+/** `best` and `last` are links, so they open wherever a model directory does; without a step there is none. */
+export function pointTo(directory: string, name: 'best' | 'last', step: number | undefined): void {
+  const link = path.join(directory, name);
   // A copy that follows links has made a folder of it.
   if (lstatSync(link, { throwIfNoEntry: false })?.isDirectory()) rmSync(link, { recursive: true });
-  if (!best) {
+  if (step === undefined) {
     rmSync(link, { force: true });
     sync(directory);
     return;
   }
   const aside = `${link}.tmp`;
   rmSync(aside, { force: true });
-  const target = path.join('checkpoints', stepName(best.step));
+  const target = path.join('checkpoints', stepName(step));
   try {
     symlinkSync(target, aside);
   } catch (error) {

@@ -18,8 +18,11 @@ import { endOnSignals } from './interrupt.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
+import { definePredict } from './predict.ts';
+import { definePublish } from './publish.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
+import { defineServe } from './serve.ts';
 import { defineStudio } from './studio.ts';
 import { defineTrain } from './train.ts';
 
@@ -58,13 +61,16 @@ function createProgram(): Command {
   definePlan(program);
   defineTrain(program);
   defineEval(program);
+  definePredict(program);
   defineCompare(program);
   defineInspect(program);
   defineScore(program);
   defineGenerate(program);
   defineChat(program);
+  defineServe(program);
   defineMerge(program);
   defineExport(program);
   defineStudio(program);
+  definePublish(program);
   return program;
 }

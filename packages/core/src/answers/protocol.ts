@@ -1,0 +1,63 @@
+/** What a program and the thread that has its model say to each other. */
+import { messageOf, UserError, type UserErrorDetails } from '../errors.ts';
+import type { Score } from '../infer.ts';
+import type { PolicyOptions } from '../policy.ts';
+import type { PromptInput } from '../prompt/encoder.ts';
+import type { Settings } from '../question/settings.ts';
+import type { AskOptions, Answered } from './queue.ts';
+import type { Piece } from './utterance.ts';
+
+/** What the thread opens; the model is a directory. */
+export interface ThreadData {
+  readonly base: string;
+  readonly options: PolicyOptions;
+  readonly most: number | undefined;
+  readonly threads: number | undefined;
+}
+
+/** About the model, once it is there. */
+export interface Opened {
+  readonly directory: string;
+  readonly settings: Settings | undefined;
+  readonly vocabularySize: number;
+}
+
+export type Response = { readonly text: string } | { readonly ids: readonly number[] };
+
+export type Request =
+  | {
+      readonly id: number;
+      readonly kind: 'ask';
+      readonly input: PromptInput;
+      readonly options: Omit<AskOptions, 'signal'>;
+    }
+  | { readonly id: number; readonly kind: 'score'; readonly input: PromptInput; readonly response: Response }
+  /** How the tokens read that an answer is made of. */
+  | { readonly id: number; readonly kind: 'spell'; readonly tokens: readonly number[] }
+  | { readonly id: number; readonly kind: 'cancel' };
+
+export type Reply =
+  | { readonly kind: 'opened'; readonly opened: Opened }
+  | { readonly kind: 'piece'; readonly id: number; readonly member: number; readonly piece: Piece }
+  | { readonly kind: 'done'; readonly id: number; readonly result: Answered | Score | readonly string[] }
+  | { readonly kind: 'failed'; readonly id: number | undefined; readonly failure: Failure };
+
+export interface Failure extends Omit<UserErrorDetails, 'cause'> {
+  readonly reason: string;
+  readonly isUsers: boolean;
+  readonly stack?: string | undefined;
+}
+
+export function failureOf(error: unknown): Failure {
+  if (!(error instanceof UserError)) {
+    return { isUsers: false, reason: messageOf(error), stack: error instanceof Error ? error.stack : undefined };
+  }
+  const { reason, where, remedy } = error;
+  return { isUsers: true, reason, where, remedy };
+}
+
+export function errorOf({ isUsers, reason, stack, ...details }: Failure): Error {
+  return isUsers
+    ? new UserError(reason, details)
+    : Object.assign(new Error(reason), stack === undefined ? {} : { stack });
+}
