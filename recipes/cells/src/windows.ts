@@ -28,7 +28,6 @@ export interface Line {
   readonly id: string;
   readonly image: string;
   readonly problem: 'platelet';
-  readonly prompt: string;
   readonly solution: readonly { readonly bbox_2d: Corners }[];
   readonly kind: 'present' | 'absent';
 }
@@ -139,7 +138,7 @@ async function cut({ name, file, platelets }: Photograph, part: Part) {
       const scaled = platelet?.map((at, axis) => Math.round(((at - (axis % 2 === 0 ? left : top)) * SIDE) / SPAN));
       const id = `${name}-${i}`;
       const line: Line = {
-        ...{ id, image: imagePath(id), problem: 'platelet', prompt: 'find {Question}' },
+        ...{ id, image: imagePath(id), problem: 'platelet' },
         solution: scaled ? [{ bbox_2d: scaled as unknown as Corners }] : [],
         kind: platelet ? 'present' : 'absent',
       };
