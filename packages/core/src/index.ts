@@ -26,7 +26,7 @@ export { taggedTerms, termWeights } from './tasks/weights.ts';
 
 export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
 export { explainMemory } from './memory.ts';
-export { loadPolicy, locateModel, Policy, type LoadOptions, type ModelSource, type PolicyOptions } from './policy.ts';
+export { locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { PolicyThread } from './answers/policy-thread.ts';
 export {
   experimentOf,
@@ -40,11 +40,12 @@ export { exportModel, type Exported, type ExportOptions } from './export/export.
 export { publish, type Published, type PublishOptions } from './publish.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';
 export { requireNewDirectory } from './export/directory.ts';
-export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection, type Score } from './infer.ts';
+export type { Score } from './answers/score.ts';
+export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection } from './infer.ts';
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
 export type { ImageSource, Message } from './prompt/template.ts';
 
-export { openModel, type OpenedModel, type OpenOptions } from './opened.ts';
+export { loadPolicy, openModel, type LoadOptions, type OpenedModel, type OpenOptions } from './opened.ts';
 export type { MeasureOptions } from './question/measure.ts';
 export { predictAll, type PredictionLine, type Predictions, type PredictionsOptions } from './predictions.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';

@@ -1,13 +1,12 @@
 /** What the command line asks of a checkpoint: what it sees, what it gives a response, what it says. */
-import { noGrad, scope } from '@visurf/torch';
-
 import { PolicyThread } from './answers/policy-thread.ts';
-import { invariant, UserError } from './errors.ts';
+import { scoreResponse, type Score } from './answers/score.ts';
+import { invariant } from './errors.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
 import { TextStream } from './prompt/stream.ts';
 import { pixelLimits } from './question/settings.ts';
 import { locateModel, type ModelSource, type Policy } from './policy.ts';
-import { greedy, requireProbabilities, type Sampling } from './rollout/sampler.ts';
+import { greedy, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
 
 export interface Inspection {
@@ -58,36 +57,13 @@ function moments(values: Float32Array): { mean: number; std: number; min: number
   return { mean, std: Math.sqrt(squares / (values.length - 1)), min, max };
 }
 
-export interface Score {
-  readonly tokens: readonly number[];
-  /** Natural logarithms, temperature 1, full vocabulary. */
-  readonly logProbs: readonly number[];
-  readonly total: number;
-}
-
 /** Teacher forcing of a response as it is: nothing is appended, special tokens in a text are text. */
-export async function score(
+export const score = (
   policy: Policy | PolicyThread,
   input: PromptInput,
   response: { readonly text: string } | { readonly ids: readonly number[] },
-): Promise<Score> {
-  if (policy instanceof PolicyThread) return await policy.score(input, response);
-  const prompt = await policy.encoder.encode(input);
-  const tokens = 'ids' in response ? response.ids : policy.encoder.encodeText(response.text);
-  const { vocabularySize } = policy.model.config.text;
-  const unknown = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
-  if (unknown !== undefined) throw new UserError(`${unknown} is no token of this model (0 to ${vocabularySize - 1})`);
-  if (tokens.length === 0) throw new UserError('the response is empty', { remedy: 'give at least one token to score' });
-  const values = scope(() =>
-    noGrad(() => {
-      const { hidden, targets } = policy.model.hidden([{ prompt, responses: [tokens] }]);
-      return policy.model.score(hidden, targets).logProbs;
-    }),
-  );
-  requireProbabilities(values);
-  const logProbs = Array.from(values);
-  return { tokens, logProbs, total: logProbs.reduce((a, b) => a + b, 0) };
-}
+): Promise<Score> =>
+  policy instanceof PolicyThread ? policy.score(input, response) : scoreResponse(policy, input, response);
 
 export interface Generation {
   readonly text: string;

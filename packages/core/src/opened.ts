@@ -7,6 +7,35 @@ import type { Precision } from './model/projection.ts';
 import { loadLocalPolicy, locateModel, type ModelSource, type Policy, type PolicyOptions } from './policy.ts';
 import { openMeasure, type Measure, type MeasureOptions } from './question/measure.ts';
 
+export interface LoadOptions extends PolicyOptions, ModelSource {
+  /** In a thread of its own: the event loop stays free while the model answers (`generate`, `score`, `predict`). */
+  readonly worker?: boolean | undefined;
+  /** In a thread: answers that are given at once, at most. */
+  readonly atOnce?: number | undefined;
+  /** In a thread: processor threads that it computes with. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
+ * `owner/name` on the hub, which is downloaded once.
+ * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
+ * @example
+ * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
+ */
+export async function loadPolicy(
+  model: string,
+  options: LoadOptions & { readonly worker: true },
+): Promise<PolicyThread>;
+export async function loadPolicy(model: string, options?: LoadOptions & { readonly worker?: false }): Promise<Policy>;
+export async function loadPolicy(model: string, options: LoadOptions = {}): Promise<Policy | PolicyThread> {
+  const device = resolveDevice(options.device ?? 'cpu');
+  const { base, adapter } = await locateModel(model, options);
+  const { worker, atOnce: most, threads, onProgress: _, onWarning: __, ...rest } = options;
+  if (worker) return await PolicyThread.open({ base, options: { ...rest, adapter, device }, most, threads });
+  return loadLocalPolicy(base, { ...options, adapter, device });
+}
+
 export interface OpenOptions extends ModelSource, MeasureOptions {
   readonly device?: Device | undefined;
   readonly precision?: Precision | undefined;

@@ -6,7 +6,6 @@ import type { Device } from '@visurf/torch';
 
 import { hubName, isHubId } from './hub/id.ts';
 import { localModel, type HubOptions, type LocalModelOptions } from './hub/model.ts';
-import { PolicyThread } from './answers/policy-thread.ts';
 import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './families/load.ts';
@@ -169,37 +168,8 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
   return { base: await find(remote.id, remote.revision), adapter: directory };
 }
 
-export interface LoadOptions extends PolicyOptions, ModelSource {
-  /** In a thread of its own: the event loop stays free while the model answers (`generate`, `score`, `predict`). */
-  readonly worker?: boolean | undefined;
-  /** In a thread: answers that are given at once, at most. */
-  readonly atOnce?: number | undefined;
-  /** In a thread: processor threads that it computes with. */
-  readonly threads?: number | undefined;
-}
-
 /**
- * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
- * `owner/name` on the hub, which is downloaded once.
- * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
- * @example
- * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
- */
-export async function loadPolicy(
-  model: string,
-  options: LoadOptions & { readonly worker: true },
-): Promise<PolicyThread>;
-export async function loadPolicy(model: string, options?: LoadOptions & { readonly worker?: false }): Promise<Policy>;
-export async function loadPolicy(model: string, options: LoadOptions = {}): Promise<Policy | PolicyThread> {
-  const device = resolveDevice(options.device ?? 'cpu');
-  const { base, adapter } = await locateModel(model, options);
-  const { worker, atOnce: most, threads, onProgress: _, onWarning: __, ...rest } = options;
-  if (worker) return await PolicyThread.open({ base, options: { ...rest, adapter, device }, most, threads });
-  return loadLocalPolicy(base, { ...options, adapter, device });
-}
-
-/**
- * `loadPolicy` for a directory whose base model, where it is an adapter, is a directory, too.
+ * A checkpoint in a directory; where it is an adapter, its base model is a directory, too.
  * @throws UserError when a file or a tensor is missing or does not fit.
  */
 export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {

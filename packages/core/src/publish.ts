@@ -5,7 +5,7 @@ import path from 'node:path';
 import { parse } from 'yaml';
 
 import { UserError } from './errors.ts';
-import { modelCard } from './export/card.ts';
+import { modelCard } from './card.ts';
 import { exportModel, type Exported, type ExportOptions } from './export/export.ts';
 import { hubName, isHubId } from './hub/id.ts';
 import { hubUrlOf, tokenOf, type DownloadProgress } from './hub/model.ts';

@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 
-import type { Score } from '../infer.ts';
+import type { Score } from './score.ts';
 import type { PromptInput } from '../prompt/encoder.ts';
 import type { Settings } from '../question/settings.ts';
 import { errorOf, type Opened, type Reply, type Request, type Response, type ThreadData } from './protocol.ts';

@@ -1,6 +1,8 @@
 /** What a program and the thread that has its model say to each other. */
+import { TorchError } from '@visurf/torch';
+
 import { messageOf, UserError, type UserErrorDetails } from '../errors.ts';
-import type { Score } from '../infer.ts';
+import type { Score } from './score.ts';
 import type { PolicyOptions } from '../policy.ts';
 import type { PromptInput } from '../prompt/encoder.ts';
 import type { Settings } from '../question/settings.ts';
@@ -44,20 +46,21 @@ export type Reply =
 
 export interface Failure extends Omit<UserErrorDetails, 'cause'> {
   readonly reason: string;
-  readonly isUsers: boolean;
+  readonly kind: 'users' | 'torch' | 'other';
   readonly stack?: string | undefined;
 }
 
 export function failureOf(error: unknown): Failure {
-  if (!(error instanceof UserError)) {
-    return { isUsers: false, reason: messageOf(error), stack: error instanceof Error ? error.stack : undefined };
+  if (error instanceof UserError) {
+    const { reason, where, remedy } = error;
+    return { kind: 'users', reason, where, remedy };
   }
-  const { reason, where, remedy } = error;
-  return { isUsers: true, reason, where, remedy };
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { kind: error instanceof TorchError ? 'torch' : 'other', reason: messageOf(error), stack };
 }
 
-export function errorOf({ isUsers, reason, stack, ...details }: Failure): Error {
-  return isUsers
-    ? new UserError(reason, details)
-    : Object.assign(new Error(reason), stack === undefined ? {} : { stack });
+export function errorOf({ kind, reason, stack, ...details }: Failure): Error {
+  if (kind === 'users') return new UserError(reason, details);
+  const error = kind === 'torch' ? new TorchError(reason) : new Error(reason);
+  return Object.assign(error, stack === undefined ? {} : { stack });
 }

@@ -1,7 +1,8 @@
 import { live } from '@visurf/torch';
 import { afterAll, expect, test } from 'vitest';
 import { generate } from '../infer.ts';
-import { loadLocalPolicy, loadPolicy } from '../policy.ts';
+import { loadPolicy } from '../opened.ts';
+import { loadLocalPolicy } from '../policy.ts';
 import { tinyModel } from '../testing/oracle.ts';
 import { AnswerQueue, type AskOptions } from './queue.ts';
 

@@ -2,11 +2,10 @@
 import { setNumThreads } from '@visurf/torch';
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { score } from '../infer.ts';
-import { explainMemory } from '../memory.ts';
 import { loadLocalPolicy, type Policy } from '../policy.ts';
 import { failureOf, type Reply, type Request, type ThreadData } from './protocol.ts';
 import { AnswerQueue } from './queue.ts';
+import { scoreResponse } from './score.ts';
 
 const { base, options, most, threads } = workerData as ThreadData;
 const port = parentPort!;
@@ -22,7 +21,11 @@ async function serve(policy: Policy, queue: AnswerQueue, request: Exclude<Reques
       const { tokenizer } = policy.encoder;
       say({ kind: 'done', id, result: request.tokens.map((token) => tokenizer.bytesOf(token) ?? '') });
     } else if (kind === 'score') {
-      say({ kind: 'done', id, result: await queue.alone(() => score(policy, request.input, request.response)) });
+      say({
+        kind: 'done',
+        id,
+        result: await queue.alone(() => scoreResponse(policy, request.input, request.response)),
+      });
     } else {
       const asked = { ...request.options, signal: controller.signal };
       const result = await queue.ask(request.input, asked, (member, piece) =>
@@ -31,7 +34,7 @@ async function serve(policy: Policy, queue: AnswerQueue, request: Exclude<Reques
       say({ kind: 'done', id, result });
     }
   } catch (error) {
-    say({ kind: 'failed', id, failure: failureOf(explainMemory(error)) });
+    say({ kind: 'failed', id, failure: failureOf(error) });
   } finally {
     cancelling.delete(id);
   }
@@ -48,5 +51,5 @@ try {
   const { directory, settings, model } = policy;
   say({ kind: 'opened', opened: { directory, settings, vocabularySize: model.config.text.vocabularySize } });
 } catch (error) {
-  say({ kind: 'failed', id: undefined, failure: failureOf(explainMemory(error)) });
+  say({ kind: 'failed', id: undefined, failure: failureOf(error) });
 }

@@ -34,18 +34,20 @@ function said(schema: AnswerSchema, most: number, pick: (count: number) => numbe
 /** Whether a value is of a schema, by other means. */
 function holds(value: unknown, schema: AnswerSchema): boolean {
   if (schema.type === 'string') return typeof value === 'string' && (schema.enum?.includes(value) ?? true);
-  if (schema.type === 'integer' || schema.type === 'number') {
-    return Number.isFinite(value) && (schema.type === 'number' || Number.isInteger(value));
-  }
+  if ('properties' in schema) return holdsAll(value, schema);
   if (schema.type === 'array') {
     if (!Array.isArray(value)) return false;
     const { minItems = 0, maxItems = Infinity } = schema;
     return value.length >= minItems && value.length <= maxItems && value.every((item) => holds(item, schema.items));
   }
+  return schema.type === 'integer' ? Number.isInteger(value) : Number.isFinite(value);
+}
+
+function holdsAll(value: unknown, { required, properties }: AnswerSchema & { type: 'object' }): boolean {
   const record = value as Readonly<Record<string, unknown>>;
   return (
-    schema.required.every((name) => name in record) &&
-    Object.entries(record).every(([name, own]) => schema.properties[name] && holds(own, schema.properties[name]))
+    required.every((name) => name in record) &&
+    Object.entries(record).every(([name, own]) => properties[name] && holds(own, properties[name]))
   );
 }
 

@@ -52,12 +52,12 @@ const isWord = (value: unknown): boolean => typeof value === 'string' && value.t
 function narrowedList(given: Given, own: AnswerSchema & { type: 'array' }, where: string, fail: Fail): AnswerSchema {
   const { items, minItems = own.minItems ?? 0, maxItems = own.maxItems ?? Infinity } = given;
   if (items === undefined) return fail('items is missing');
-  if (!isCount(minItems) || !(maxItems === Infinity || isCount(maxItems)) || Number(minItems) > Number(maxItems)) {
+  if (!isCount(minItems) || !(maxItems === Infinity || isCount(maxItems)) || minItems > maxItems) {
     return fail('minItems and maxItems are whole numbers, the second not smaller');
   }
   const [least, most] = [own.minItems ?? 0, own.maxItems ?? Infinity];
   if (minItems < least || minItems > most) return fail(`the task's lists have ${least} items or more, ${most} at most`);
-  const ending = Math.min(Number(maxItems), most);
+  const ending = Math.min(maxItems, most);
   return {
     ...{ type: 'array', items: narrowed(items, own.items, `${where}.items`), minItems },
     ...(ending < Infinity && { maxItems: ending }),

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
-import { stepName } from '../run/checkpoint.ts';
-import { readEvents, type EvalEvent } from '../run/events.ts';
-import type { Exported } from './export.ts';
+import { stepName } from './run/checkpoint.ts';
+import { readEvents, type EvalEvent } from './run/events.ts';
+import type { Exported } from './export/export.ts';
 
 export interface CardFacts {
   /** `owner/name` that it is published as. */
