@@ -107,21 +107,40 @@ export const CHAPTERS: readonly Chapter[] = [
 
 const KNOWN = new Set(CHAPTERS.flatMap(({ curves }) => curves.map(({ name }) => name)));
 
+/** `eval.present.gIoU` as `eval.gIoU` of the set `present`. */
+function ofSet(name: string): Meaning | undefined {
+  const [, set, metric] = /^eval\.([^.]+(?:\.[^.]+)*)\.([^.]+)$/.exec(name) ?? [];
+  const known = CHAPTERS[0]?.curves.find((each) => each.name === `eval.${metric}`);
+  return known && { name, title: `${known.title} (${set})`, text: known.text };
+}
+
 /** Chapters with what the run has; what is not known by a meaning comes last, by its name. */
 export function chaptersOf(names: readonly string[]): Chapter[] {
   const present = new Set(names);
-  const terms = names
-    .filter((name) => name.startsWith('reward.'))
-    .map((name) =>
-      meaning(name, `Reward: ${name.slice(7)}`, 'Mean of this term over all rollouts, before its weight.'),
-    );
   const known = CHAPTERS.map(({ title, curves }) => ({
     title,
     curves: curves.filter(({ name }) => present.has(name)),
   }));
-  if (known[0]) known[0] = { title: known[0].title, curves: [...known[0].curves, ...terms] };
-  const others = names
-    .filter((name) => !KNOWN.has(name) && !name.startsWith('reward.'))
-    .map((name) => meaning(name, name, 'By its name in events.jsonl.'));
-  return [...known, { title: 'Everything else', curves: others }].filter(({ curves }) => curves.length > 0);
+  const [first, ...rest] = known;
+  const others: Meaning[] = [];
+  const more: Meaning[] = [];
+  for (const name of names.filter((each) => !KNOWN.has(each))) {
+    const term = name.startsWith('reward.') ? meaning(name, `Reward: ${name.slice(7)}`, TERM) : ofSet(name);
+    if (term) more.push(term);
+    else others.push(meaning(name, name, 'By its name in events.jsonl.'));
+  }
+  const chapters = [
+    {
+      title: first?.title ?? '',
+      curves: [
+        ...(first?.curves ?? []),
+        ...more.toSorted((a, b) => Number(b.name.startsWith('eval.')) - Number(a.name.startsWith('eval.'))),
+      ],
+    },
+    ...rest,
+    { title: 'Everything else', curves: others },
+  ];
+  return chapters.filter(({ curves }) => curves.length > 0);
 }
+
+const TERM = 'Mean of this term over all rollouts, before its weight.';

@@ -7,6 +7,8 @@ import { amend, href, useRoute } from '../route.ts';
 import type { Curve, Curves, RunSummary } from '../types.ts';
 
 const POINTS = 400;
+/** Metrics in the table. */
+const COLUMNS = 12;
 
 /** What the paper reports (ViSurf, table 1: average over its six tasks), to see the order. */
 const PAPER =
@@ -74,7 +76,7 @@ export function Compare() {
       ];
     });
   const names = [...new Set(Object.values(curves).flatMap((each) => Object.keys(each)))];
-  const metrics = names.filter((name) => name.startsWith('eval.'));
+  const metrics = names.filter((name) => name.startsWith('eval.')).slice(0, COLUMNS);
   return (
     <>
       <h1>Compare</h1>
