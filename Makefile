@@ -37,6 +37,7 @@ test: types lint
 
 types: setup
 	@tsc
+	@tsc -p packages/studio/page
 
 lint: setup
 	@eslint .

@@ -97,7 +97,9 @@ scope(() =>
       const out = zeros([prompts.length, responses, heads * headSize], { dtype: 'bfloat16' });
       const inEach = (name: string, body: (layer: DecoderLayer, i: number) => unknown): void =>
         measure(`${name} of all layers`, () => layers.forEach((layer, i) => scope(() => void body(layer, i))));
-      inEach('attention', (_, i) => attendShared(qkv, keyValueHeads, rotation, keyed(prefill.caches[i]!), keyed(own[i]!), place));
+      inEach('attention', (_, i) =>
+        attendShared(qkv, keyValueHeads, rotation, keyed(prefill.caches[i]!), keyed(own[i]!), place),
+      );
       inEach('q, k and v', ({ self_attn: { q_proj, k_proj, v_proj } }) => projectJoined([q_proj, k_proj, v_proj], x));
       inEach('the product after attention', ({ self_attn }) => self_attn.o_proj.forward(out));
       inEach('the MLP', ({ mlp }) => mlp.forward(x));

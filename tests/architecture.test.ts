@@ -10,7 +10,11 @@ import type { Import } from './sources.ts';
 const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
   'packages/torch': { name: '@visurf/torch', mayImport: [] },
   'packages/core': { name: '@visurf/core', mayImport: ['@visurf/torch'] },
-  'packages/visurf': { name: 'visurf', mayImport: ['@visurf/core', '@visurf/mini', '@visurf/mini-grounding'] },
+  'packages/studio': { name: '@visurf/studio', mayImport: ['@visurf/core'] },
+  'packages/visurf': {
+    name: 'visurf',
+    mayImport: ['@visurf/core', '@visurf/mini', '@visurf/mini-grounding', '@visurf/studio'],
+  },
   'recipes/mini-grounding': { name: '@visurf/mini-grounding', mayImport: ['@visurf/core', '@visurf/torch'] },
   'recipes/cells': {
     name: '@visurf/cells',
@@ -45,7 +49,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['apart-thread.ts'],
   ['compare'],
   ['compare.ts'],
-  ['index.ts', 'internals.ts', 'setup.ts'],
+  ['index.ts', 'internals.ts', 'records.ts', 'setup.ts'],
 ];
 const PARTS = LAYERS.flat();
 

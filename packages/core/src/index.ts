@@ -29,7 +29,14 @@ export { type DownloadProgress, type HubOptions } from './hub/repository.ts';
 export { explainMemory } from './memory.ts';
 export { locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { PolicyThread } from './answers/policy-thread.ts';
-export { predict, type Answering, type Predicted, type PredictInput, type PredictOptions } from './predict.ts';
+export {
+  experimentOf,
+  predict,
+  type Answering,
+  type Predicted,
+  type PredictInput,
+  type PredictOptions,
+} from './predict.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
 export { publish, type Published, type PublishOptions } from './publish.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';

@@ -24,6 +24,7 @@ import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
 import { defineServe } from './serve.ts';
 import { defineSetup } from './setup.ts';
+import { defineStudio } from './studio.ts';
 import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
@@ -71,6 +72,7 @@ export function createProgram(): Command {
   defineServe(program);
   defineMerge(program);
   defineExport(program);
+  defineStudio(program);
   definePublish(program);
   return program;
 }

@@ -1,4 +1,6 @@
-import { basename, relative } from 'node:path';
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { basename, dirname, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { Config, ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
@@ -15,6 +17,7 @@ interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly from?: number;
   readonly changedData?: true;
   readonly skipBad?: true;
+  readonly studio?: true;
   readonly unplanned?: true;
   readonly profile?: string | true;
   readonly profileSteps?: number;
@@ -33,6 +36,7 @@ export function defineTrain(program: Command): void {
       wholeNumber(1),
     )
     .option('--changed-data', 'going on: although the data or the base model is not what it was')
+    .option('--studio', 'open the studio beside the training; it ends with it')
     .option('--skip-bad', 'train on the samples that can be used, and list those that cannot')
     .option('--unplanned', 'start although the plan says that memory or disk will not do')
     .option(
@@ -57,6 +61,7 @@ export function defineTrain(program: Command): void {
         if (event.kind === 'step') whenStopped(next(true));
         shown.take(event);
       };
+      using _studio = given.studio ? openStudio(config.output) : undefined;
       const result = await interruptible((signal) =>
         train(config, {
           ...{ resume, from, changedData, skipBad, unplanned, profile, onEvent, signal, warnings },
@@ -84,6 +89,16 @@ export function defineTrain(program: Command): void {
     'visurf train config.yaml --from 200 optimizer.learningRate=2e-7',
     'visurf train config.yaml steps=3 output=runs/profile --profile',
   );
+}
+
+/** The studio over a run, in a process of its own; its link is printed where messages are. */
+function openStudio(output: string): Disposable {
+  const parent = dirname(output);
+  mkdirSync(parent, { recursive: true });
+  const child = spawn(process.execPath, [process.argv[1]!, 'studio', parent, '--port', '0'], {
+    stdio: ['ignore', process.stderr.fd, 'inherit'],
+  });
+  return { [Symbol.dispose]: () => void child.kill('SIGTERM') };
 }
 
 /** As it was typed; of places on this machine only what lies below the working directory. */
