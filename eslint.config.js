@@ -3,7 +3,16 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  globalIgnores(['**/dist/', '**/node_modules/', '.tools/', 'packages/torch/build/', 'packages/studio/build/', 'oracle/', 'runs/', 'coverage/']),
+  globalIgnores([
+    '**/dist/',
+    '**/node_modules/',
+    '.tools/',
+    'packages/torch/build/',
+    'packages/studio/build/',
+    'oracle/',
+    'runs/',
+    'coverage/',
+  ]),
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,

@@ -1,11 +1,12 @@
 /** A question about a picture, to the base and to the best checkpoint of a run; models answer in threads of their own. */
 import path from 'node:path';
+import type * as Core from '@visurf/core';
 import { UserError, messageOf } from '@visurf/core/records';
 import sharp from 'sharp';
 import type { TryRequest } from './app.ts';
 
 /** What the library is asked for; it is loaded with the first question, for it needs libtorch. */
-type Library = typeof import('@visurf/core');
+type Library = typeof Core;
 type Thread = Awaited<ReturnType<typeof openThread>>;
 
 const openThread = ({ loadPolicy }: Library, directory: string) => loadPolicy(directory, { worker: true });

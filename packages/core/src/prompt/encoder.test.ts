@@ -16,7 +16,7 @@ function withPaths(messages: readonly Message[]): Message[] {
       typeof content === 'string'
         ? content
         : content.map((part) =>
-            part.type === 'image' ? { ...part, image: `${fixtures}/images/${part.image}` } : part,
+            part.type === 'image' ? { ...part, image: `${fixtures}/images/${String(part.image)}` } : part,
           ),
   }));
 }
