@@ -74,6 +74,7 @@ export async function predictAll(options: PredictionsOptions): Promise<Predictio
   const { maxNewTokens } = experiment.settings;
   const log = output === undefined ? undefined : opened(output);
   let [n, cutOff] = [before, 0];
+  onProgress?.('answers', n, rows.length);
   try {
     for (let start = before; start < rows.length; start += evaluatedTogether) {
       signal?.throwIfAborted();

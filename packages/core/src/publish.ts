@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { gone, kept } from '@visurf/torch/signals';
 import { parse } from 'yaml';
 
 import { UserError } from './errors.ts';
@@ -54,6 +55,7 @@ export async function publish(model: string, options: PublishOptions): Promise<P
   const { base, adapter } = await locateModel(model, { ...hub, base: options.base, adapter: options.adapter });
   const checkpoint = realpathSync(adapter ?? base);
   const folder = mkdtempSync(path.join(tmpdir(), 'visurf-publish-'));
+  kept(folder);
   try {
     using policy = loadLocalPolicy(base, { adapter, dtype: 'auto' });
     const named = policy.peft ? (hubName(realpathSync(base))?.id ?? undefined) : baseOfRun(checkpoint);
@@ -79,6 +81,7 @@ export async function publish(model: string, options: PublishOptions): Promise<P
     return { url: `${hubUrl}/${to}`, commit, kind, files: [...files, 'README.md'].sort() };
   } finally {
     rmSync(folder, { recursive: true, force: true });
+    gone(folder);
   }
 }
 

@@ -6,3 +6,4 @@ export type { SampleRecord } from './run/samples.ts';
 export { groupAdvantages, type Baseline, type Std } from './objective/advantage.ts';
 export { controlLabel, type LabelSettings } from './label/control.ts';
 export type { Box, Point } from './types.ts';
+export { writeAside } from './disk/durable.ts';

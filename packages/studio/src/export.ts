@@ -1,7 +1,6 @@
 /** A run as one HTML file: the page, and the answers that it would ask for. */
-import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { UserError } from '@visurf/core/records';
+import { UserError, writeAside } from '@visurf/core/records';
 import { createApp } from './app.ts';
 import { loadPage } from './page.ts';
 import type { GroupAnswer, GroupRow } from './group-index.ts';
@@ -104,7 +103,7 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
     });
     const note = `holds ${kept.length} of ${all.total} groups`;
     const html = inlined(page.html('./'), page.assets, { answers, pictures, note });
-    writeFileSync(output, html);
+    writeAside(output, html);
     return { groups: kept.length, total: all.total, bytes: Buffer.byteLength(html) };
   } finally {
     await studio.close();

@@ -97,6 +97,8 @@ async function buildAddon() {
   };
   const defines = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`);
   const sources = hashSources();
+  // From here on until it is there, what is there may be half of one.
+  rmSync(stampFile, { force: true });
   await run('configuring the addon', cmake, ['-S', native, '-B', build, '-G', 'Ninja', ...defines]);
   await run('compiling the addon', cmake, ['--build', build]);
   /** @type {Stamp} */

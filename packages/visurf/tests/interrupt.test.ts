@@ -2,12 +2,14 @@
 
 import { spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { held, inTrials } from '../../core/src/testing/reliability.ts';
+import { group, sample, startEvent, stepEvent, writeRun } from '../../studio/src/testkit.ts';
 import { createProgram } from '../src/cli/program.ts';
 import { finished, fixtures, root, tinyModel } from './cli.ts';
 import { good, linesOf, usual } from './training.ts';
@@ -15,7 +17,10 @@ import { good, linesOf, usual } from './training.ts';
 /** What a command is asked to do, for long; names of files are of a folder that `prepare` has filled. */
 interface Work {
   readonly args: readonly string[];
-  /** Milliseconds after the start; what standard error says, or a file that is there, and milliseconds after that. */
+  /** The folder that it is typed in, within that one. */
+  readonly in?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Milliseconds after the start; what it says, and milliseconds after that. */
   readonly moments: readonly (number | readonly [text: string, after: number])[];
   /** Whether what was begun may be there, since the command goes on with it. */
   readonly goesOn?: true;
@@ -23,19 +28,61 @@ interface Work {
   readonly isWhole?: true;
   /** Whether it takes two signals. */
   readonly twice?: true;
+  /** Whether it goes on until it is ended, from the first that it says on: a scheduler that ends it has done no harm. */
+  readonly serves?: true;
   /** Whether a step may have to be saved, which waits for the pass through the model that it is in: it is said in time. */
   readonly saves?: true;
 }
 
-/** Whether a process handles signals by now: before that they end it. */
+/** Whether a process handles signals by now: before that they end it. Node.js itself handles all of them but SIGHUP. */
 function isBorn(pid: number | undefined): boolean {
   if (process.platform !== 'linux') return true;
   const [, caught = '0'] = /SigCgt:\s*(\w+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return (BigInt(`0x${caught}`) & 2n) > 0n;
+  return (BigInt(`0x${caught}`) & 1n) > 0n;
 }
+
+const folder = mkdtempSync(join(tmpdir(), 'visurf-interrupt-'));
+const environment: Record<string, string | undefined> = {
+  ...process.env,
+  ...{ XDG_CACHE_HOME: join(folder, '.visurf-cache'), TMPDIR: join(folder, 'tmp'), HF_TOKEN: 'hf_x' },
+  VISURF_TRIED: folder,
+};
+
+/** Processes that a command has started, and itself. */
+const left = (): number[] =>
+  process.platform !== 'linux'
+    ? []
+    : readdirSync('/proc')
+        .filter((name) => /^\d+$/.test(name))
+        .map(Number)
+        .filter((pid) => {
+          try {
+            return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`VISURF_TRIED=${folder}`);
+          } catch {
+            // It has ended, or is somebody else's.
+            return false;
+          }
+        });
+
+/** What fails must not go on beside the next. */
+afterEach(() => {
+  for (const pid of left()) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  }
+});
 
 const model = ['--model', tinyModel];
 const asked = [...model, '--image', 'a.png', '--prompt', 'the red circle'];
+const asking = [...model, '--problem', 'the red circle', '--max-new-tokens', '100000'];
+const { libtorch } = JSON.parse(readFileSync(join(root, 'packages/torch/build/stamp.json'), 'utf8')) as {
+  libtorch: string;
+};
+/** Where an addon is built that is not the one in use. */
+const elsewhere = { VISURF_BUILD: join(folder, 'built'), LIBTORCH: libtorch };
 const pope = ['--benchmark', 'pope', '--data', 'pope'];
 /** One pass over it takes long. */
 const longText = 'red '.repeat(30_000);
@@ -66,18 +113,18 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
     {
       args: ['train', 'config.yaml'],
       moments: [
-        ['training', 0],
-        ['training', 150],
-        ['training', 700],
+        ['step ', 0],
+        ['step ', 150],
+        ['step ', 700],
       ],
       goesOn: true,
       saves: true,
     },
     {
-      args: ['train', 'config.yaml', 'rollout.maxNewTokens=6000', 'data.train=long.jsonl', 'rollout.group=2'],
+      args: ['train', 'config.yaml', 'rollout.maxNewTokens=3000', 'data.train=long.jsonl', 'rollout.group=2'],
       moments: [
-        ['samples', 300],
-        ['samples', 1500],
+        ['step ', 300],
+        ['step ', 1500],
       ],
       goesOn: true,
       saves: true,
@@ -85,14 +132,14 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
     {
       args: ['train', 'config.yaml', 'paradigm=sft', 'data.train=long.jsonl'],
       moments: [
-        ['training', 300],
-        ['training', 1100],
+        ['step ', 300],
+        ['step ', 1100],
       ],
       ...{ goesOn: true, saves: true },
     },
     {
       args: ['train', 'config.yaml', 'eval.every=1', 'data.validation=few.jsonl', 'rollout.maxNewTokens=2000'],
-      moments: [['training', 500]],
+      moments: [['step ', 500]],
       goesOn: true,
       saves: true,
     },
@@ -112,7 +159,10 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
   ],
   compare: [
     { args: ['compare', 'comparison.yaml'], moments: [...starts, 2500, 5000], goesOn: true },
-    { args: ['compare', 'comparison.yaml', 'epochs=3', 'data.train=many.jsonl', '--dry-run'], moments: [900, 2000] },
+    {
+      args: ['compare', 'comparison.yaml', 'steps=', 'epochs=3', 'data.train=many.jsonl', '--dry-run'],
+      moments: [900, 2000],
+    },
   ],
   inspect: [{ args: ['inspect', ...asked], moments: starts }],
   score: [{ args: ['score', ...asked, '--response', longText], moments: [...starts, 2500] }],
@@ -120,6 +170,32 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
     { args: ['generate', ...asked, '--max-new-tokens', '100000'], moments: [...starts, 2500] },
     { args: ['generate', ...model, '--prompt', longText, '--max-new-tokens', '9'], moments: [1500, 3000] },
     { args: ['generate', ...asked, '--max-new-tokens', '100000', '--json'], moments: [3000] },
+  ],
+  init: [{ args: ['init', '../many.jsonl', ...model, '--no-open'], in: 'fresh', moments: [...starts, 2000, 4000] }],
+  predict: [
+    { args: ['predict', ...asking, '--image', 'a.png'], moments: [...starts, 2500] },
+    {
+      args: ['predict', ...asking, '--data', 'few.jsonl', '--output', 'said.jsonl', '--draw', 'drawn'],
+      moments: [['answering', 500]],
+      goesOn: true,
+    },
+  ],
+  serve: [{ args: ['serve', ...model, '--port', '0'], moments: [...starts, ['serving', 100]], serves: true }],
+  studio: [
+    { args: ['studio', '.', '--port', '0'], moments: [80, 300, ['http://', 0], ['http://', 500]], serves: true },
+  ],
+  'studio export': [
+    { args: ['studio', 'export', 'followed', '--output', 'page.html'], moments: [80, 300, 600, 1000], isWhole: true },
+  ],
+  follow: [{ args: ['follow', 'followed', '--to', 'tensorboard=boards'], moments: [...starts, 2000], goesOn: true }],
+  publish: [{ args: ['publish', tinyModel, '--to', 'me/cars'], moments: [...starts, 2500] }],
+  setup: [
+    {
+      args: ['setup', '--existing'],
+      moments: [80, 400, ['libtorch', 0], ['libtorch', 1500]],
+      env: elsewhere,
+      goesOn: true,
+    },
   ],
   // One stops an answer.
   chat: [{ args: ['chat', ...model], moments: starts, twice: true }],
@@ -131,10 +207,17 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
 
 vi.setConfig({ testTimeout: 60_000 });
 
-const folder = mkdtempSync(join(tmpdir(), 'visurf-interrupt-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+/** A hub that never answers. */
+const silent = createServer();
 
-beforeAll(() => {
+afterAll(() => {
+  silent.close();
+  rmSync(folder, { recursive: true });
+});
+
+beforeAll(async () => {
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  environment.HF_ENDPOINT = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
   const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
   copyFileSync(join(fixtures, 'images/small-40x40.png'), join(folder, 'a.png'));
   const many = Array.from({ length: 150_000 }, (_, i) => ({ ...good, id: String(i) }));
@@ -157,6 +240,13 @@ beforeAll(() => {
     ids.map((id) => ({ id: `${name}-${id}`, text: 'Yes' })),
   );
   write('answers.jsonl', linesOf(answers));
+  for (const name of ['fresh', 'tmp']) mkdirSync(join(folder, name));
+  const steps = Array.from({ length: 2_000 }, (_, i) => i + 1);
+  await writeRun(join(folder, 'followed'), {
+    events: [startEvent(), ...steps.map((step) => stepEvent(step))],
+    samples: [sample('car')],
+    groups: Object.fromEntries(steps.map((step) => [step, [group(step, 'car', [0, 3, 1])]])),
+  });
 });
 
 const leaves = (program: Command, before: readonly string[] = []): string[] =>
@@ -166,7 +256,8 @@ const leaves = (program: Command, before: readonly string[] = []): string[] =>
   });
 
 test('every command of the program is tried', () => {
-  expect(Object.keys(WORK).sort()).toEqual(leaves(createProgram()).sort());
+  // It has a command within, and is one.
+  expect(Object.keys(WORK).sort()).toEqual([...leaves(createProgram()), 'studio'].sort());
 });
 
 /** What is in the folder but for what was found out about data, which may be deleted. */
@@ -181,25 +272,29 @@ type Moment = Work['moments'][number];
 
 /**
  * Sends a signal at a moment.
- * @returns how it ended, after how many milliseconds, and after how many it said something; undefined: it had ended before
+ * @returns how it ended, after how many milliseconds, and after how many it said something; no `took`: it had ended before
  */
 async function stopped(
-  { args, twice }: Pick<Work, 'args' | 'twice'>,
+  { args, twice, env, in: within = '.' }: Pick<Work, 'args' | 'twice' | 'env' | 'in'>,
   moment: Moment,
   signal: (typeof SIGNALS)[number],
 ) {
-  const child = spawn(join(root, 'visurf'), args, { cwd: folder, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(join(root, 'visurf'), args, {
+    ...{ cwd: join(folder, within), stdio: ['pipe', 'pipe', 'pipe'], env: { ...environment, ...env } },
+  });
   const outcome = finished(child);
   const ended = outcome.then(() => true);
   if (typeof moment === 'number') await Promise.race([setTimeout(moment), ended]);
   else {
+    let all = '';
     const said = new Promise((resolve) => {
-      child.stderr.on('data', (chunk: Buffer) => chunk.toString().includes(moment[0]) && resolve(undefined));
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) => (all += chunk.toString()).includes(moment[0]) && resolve(undefined));
     });
     await Promise.race([said, ended]);
     await Promise.race([setTimeout(moment[1]), ended]);
   }
-  if (child.exitCode !== null) return undefined;
+  if (child.exitCode !== null) return { ...(await outcome), took: undefined, wasBorn: true, heard: 0 };
   const started = performance.now();
   const wasBorn = isBorn(child.pid);
   let heard = Infinity;
@@ -227,14 +322,16 @@ const few = cases.filter(
 test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', async ({ work, moment }) => {
   const before = found();
   const signal = SIGNALS[counts.all++ % SIGNALS.length]!;
-  const outcome = await stopped(work, moment, signal);
-  if (!outcome) return;
-  const { code, stderr, wasBorn } = outcome;
-  const took = work.saves ? Math.min(outcome.took, outcome.heard) : outcome.took;
-  if (wasBorn)
-    expect([code, stderr]).toEqual([130, expect.stringMatching(/stopped[.:] *.*(to|To) (start again|go on)/)]);
+  const { code, stdout, stderr, wasBorn, took: whole, heard } = await stopped(work, moment, signal);
+  if (whole === undefined) return expect([code, stderr]).toEqual([0, expect.anything()]);
+  const took = work.saves ? Math.min(whole, heard) : whole;
+  const isServing = work.serves && stdout !== '';
+  if (isServing) expect([code, stderr]).toEqual([signal === 'SIGINT' ? 130 : 0, expect.anything()]);
+  else if (wasBorn)
+    expect([code, stderr]).toEqual([130, expect.stringMatching(/stopped[.:] *.*((to|To) (start again|go on)|repeat)/)]);
   expect(took).toBeLessThan(LIMIT);
   counts.worst = Math.max(counts.worst, took);
+  await expect.poll(left, { timeout: 1000 }).toEqual([]);
   if (!work.goesOn && !work.isWhole) return expect(found()).toEqual(before);
   expect(found().filter((name) => /\.tmp|\.part|lock\.|\.partial/.test(name))).toEqual([]);
   for (const name of readdirSync(folder)) if (!before.includes(name)) rmSync(join(folder, name), { recursive: true });
@@ -242,13 +339,13 @@ test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', async
 
 test('what the message of a training says to type goes on with it', { timeout: 60_000 }, async () => {
   for (const moment of [
-    ['samples', 200],
-    ['training', 50],
-    ['training', 900],
+    ['step ', 200],
+    ['step ', 50],
+    ['step ', 900],
   ] as const) {
     const outcome = await stopped({ args: ['train', 'config.yaml', 'output=again'] }, moment, 'SIGTERM');
     const [, said] = /To (?:go on|start again): \S+ (.*)/.exec(outcome?.stderr ?? '') ?? [];
-    const next = await stopped({ args: said?.split(' ') ?? [] }, ['training', 0], 'SIGINT');
+    const next = await stopped({ args: said?.split(' ') ?? [] }, ['step ', 0], 'SIGINT');
     expect([said, next?.code]).toEqual([expect.stringContaining('train config.yaml'), 130]);
     rmSync(join(folder, 'again'), { recursive: true });
   }

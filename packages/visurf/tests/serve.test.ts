@@ -225,7 +225,7 @@ test('health is told at once while it answers, and who waits too long in too lon
 
 test('SIGTERM: what was begun is finished, and no more is taken', async () => {
   const mortal = await start();
-  const begun = post({ ...asked(), temperature: 2, max_tokens: 300, n: 8 }, {}, mortal.url);
+  const begun = post({ ...asked(), temperature: 2, max_tokens: 4000, n: 8 }, {}, mortal.url);
   while (((await (await fetch(mortal.url.replace('/v1', '/health'))).json()) as { busy: number }).busy === 0)
     await setTimeout(5);
   const before = performance.now();

@@ -207,6 +207,12 @@ const REPEATED = [
     '\\text{',
     '\\text{a}',
     '\\left(',
+    '\\sqrt[',
+    '\\sqrt[1]',
+    '\\begin{pmatrix}',
+    '\\begin{a}',
+    '\\mathbf',
+    '\\mbox{',
   ],
   ...[
     '^',

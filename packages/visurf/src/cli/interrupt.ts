@@ -42,6 +42,21 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   }
 }
 
+/** Until a command is ended that goes on for ever; what it does then may take its time, which a second signal cuts off. */
+export async function untilStopped(): Promise<void> {
+  const first = await new Promise<NodeJS.Signals>((resolve) => {
+    let isFirst = true;
+    const stop = (name: NodeJS.Signals): void => {
+      if (!isFirst) stopNow();
+      isFirst = false;
+      answered();
+      resolve(name);
+    };
+    for (const name of SIGNALS) process.on(name, stop);
+  });
+  if (first === 'SIGINT') process.exitCode = INTERRUPTED;
+}
+
 /**
  * Work that leaves nothing half done when it is stopped: the command then ends with the code of an interruption, and says
  * what to do next.

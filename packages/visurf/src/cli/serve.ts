@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import { INTERRUPTED } from './interrupt.ts';
+import { untilStopped } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, number, wholeNumber, withCompute, withJson, withModel } from './options.ts';
@@ -87,10 +87,9 @@ async function serve(options: ServeOptions): Promise<void> {
   else print(url);
   console.error(`serving ${namesOf(options)[0]} at ${url}; Ctrl-C stops it`);
   if (options.token === undefined && token !== undefined) console.error(`API key for clients: ${token}`);
-  const signal = await stopSignal();
+  await untilStopped();
   console.error(`\n${app.busy()} requests are being finished; Ctrl-C again stops at once`);
   await server.stop(() => stopping.abort(new Error('the server is stopping')));
-  if (signal === 'SIGINT') process.exitCode = INTERRUPTED;
 }
 
 /** What clients know it by: its name, and what was typed. */
@@ -98,18 +97,4 @@ function namesOf({ name, model }: ServeOptions): [string, ...string[]] {
   const full = path.resolve(model);
   const own = ['best', 'last'].includes(path.basename(full)) ? path.basename(path.dirname(full)) : path.basename(full);
   return [name ?? own, model];
-}
-
-/** The first signal; a second one ends the process at once. */
-async function stopSignal(): Promise<NodeJS.Signals> {
-  return await new Promise((resolve) => {
-    const stop = (name: NodeJS.Signals): void => {
-      for (const each of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-        process.off(each, stop);
-        process.on(each, () => process.exit(INTERRUPTED));
-      }
-      resolve(name);
-    };
-    for (const each of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(each, stop);
-  });
 }

@@ -1,6 +1,8 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import type { Command } from 'commander';
 import { setupProgram } from '@visurf/core/setup';
+import { stoppable } from './interrupt.ts';
 import { example } from './options.ts';
 
 export function defineSetup(program: Command): void {
@@ -9,12 +11,26 @@ export function defineSetup(program: Command): void {
     .description('find libtorch, or fetch it (about 200 MB, with CUDA 3 GB), and build the addon where it is not built')
     .option('--existing', 'only with a libtorch that is there: download none')
     .option('--force', 'build it again');
-  command.action(({ existing, force }: { readonly existing?: true; readonly force?: true }) => {
+  command.action(async ({ existing, force }: { readonly existing?: true; readonly force?: true }) => {
     const args = [...(existing ? ['--existing'] : []), ...(force ? ['--force'] : [])];
-    const { status } = spawnSync(process.execPath, [setupProgram(), ...args], { stdio: 'inherit' });
+    const status = await stoppable((signal) => build(args, signal), 'Repeat the command to go on');
+    if (status === undefined) return;
     // What is missing here is the user's to mend, and was said.
     if (status !== 0) process.exitCode = 2;
     else console.error('libtorch and the addon are there; visurf doctor says more');
   });
   example(command, 'visurf setup', 'LIBTORCH=~/libtorch visurf setup');
+}
+
+/** @returns its exit code; null where a signal ended it */
+async function build(args: readonly string[], signal: AbortSignal): Promise<number | null> {
+  // A group of its own, which ends with all compilers and downloads that it started.
+  const child = spawn(process.execPath, [setupProgram(), ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    detached: true,
+  });
+  signal.addEventListener('abort', () => child.pid !== undefined && process.kill(-child.pid, 'SIGKILL'));
+  const [status] = (await once(child, 'exit')) as [number | null];
+  signal.throwIfAborted();
+  return status;
 }

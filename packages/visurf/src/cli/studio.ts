@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { stoppable } from './interrupt.ts';
+import { stoppable, untilStopped } from './interrupt.ts';
 import { example, wholeNumber, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
 import { print, printJson, PROGRAM } from './output.ts';
@@ -33,7 +33,7 @@ export function defineStudio(program: Command): void {
       const roots = folders.length > 0 ? folders : ['runs'];
       const server = await startStudio({ roots, port, host, token, base });
       print(server.link);
-      await stopped();
+      await untilStopped();
       await server.close();
     });
   example(
@@ -70,7 +70,11 @@ function defineFollow(program: Command): void {
   withJson(command).action(async (run: string, { to, json }: FollowOptions) => {
     const { follow } = await import('@visurf/studio');
     const sent = await stoppable(
-      (signal) => follow(run, { to, signal }),
+      async (signal) => {
+        const count = await follow(run, { to, signal });
+        signal.throwIfAborted();
+        return count;
+      },
       `What was sent is not sent twice: repeat ${PROGRAM} follow to go on`,
     );
     if (sent === undefined) return;
@@ -79,9 +83,3 @@ function defineFollow(program: Command): void {
   });
   example(command, 'visurf follow runs/cars --to tensorboard=runs/boards');
 }
-
-/** Until Ctrl-C, or what a scheduler sends instead. */
-const stopped = (): Promise<void> =>
-  new Promise((resolve) => {
-    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => resolve());
-  });

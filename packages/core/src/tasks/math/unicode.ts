@@ -34,10 +34,11 @@ class Unreadable extends Error {}
 class Reader {
   readonly #text: string;
   #at = 0;
-  #depth = 0;
+  #depth: number;
 
-  constructor(text: string) {
-    this.#text = text;
+  /** @param depth of what it is within */
+  constructor(text: string, depth = 0) {
+    [this.#text, this.#depth] = [text, depth];
   }
 
   /** Closing braces that open nothing are left out. */
@@ -96,7 +97,7 @@ class Reader {
       case 'frac':
         return `${this.#argument()}/${this.#argument()}`;
       case 'sqrt':
-        if (this.#text[this.#at] === '[') this.#at = this.#text.indexOf(']', this.#at) + 1;
+        if (this.#text[this.#at] === '[') this.#optional();
         return `sqrt(${this.#argument()})`;
       case 'begin':
         return this.#environment(this.#argument());
@@ -121,11 +122,23 @@ class Reader {
     return this.#next();
   }
 
+  /** What is in brackets is left out. @throws where they are not closed */
+  #optional(): void {
+    let open = 0;
+    do {
+      const character = this.#text[this.#at];
+      if (character === undefined) throw new Unreadable();
+      if (character !== '[' && character !== ']') this.#next();
+      else [this.#at, open] = [this.#at + 1, open + (character === '[' ? 1 : -1)];
+    } while (open > 0);
+  }
+
   #environment(name: string): string {
     if (name === 'array') this.#argument();
     const content = this.#raw(`\\end{${name}}`);
-    if (!MATRICES.has(name)) return new Reader(content).all();
-    const rows = content.split('\\\\').map((row) => row.split('&').map((cell) => new Reader(cell).all().trim()));
+    const read = (text: string): string => new Reader(text, this.#depth).all();
+    if (!MATRICES.has(name)) return read(content);
+    const rows = content.split('\\\\').map((row) => row.split('&').map((cell) => read(cell).trim()));
     const width = Math.max(...rows.flat().map((cell) => cell.length));
     return `[ ${rows.map((row) => row.map((cell) => cell.padStart(width)).join(' ')).join('; ')} ]`;
   }
