@@ -74,8 +74,8 @@ export async function predictAll(options: PredictionsOptions): Promise<Predictio
   const { maxNewTokens } = experiment.settings;
   const log = output === undefined ? undefined : opened(output);
   let [n, cutOff] = [before, 0];
-  onProgress?.('answers', n, rows.length);
   try {
+    onProgress?.('answers', n, rows.length);
     for (let start = before; start < rows.length; start += evaluatedTogether) {
       signal?.throwIfAborted();
       const batch = rows.slice(start, start + evaluatedTogether);

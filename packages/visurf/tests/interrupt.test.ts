@@ -344,9 +344,9 @@ test('what the message of a training says to type goes on with it', { timeout: 6
     ['step ', 900],
   ] as const) {
     const outcome = await stopped({ args: ['train', 'config.yaml', 'output=again'] }, moment, 'SIGTERM');
-    const [, said] = /To (?:go on|start again): \S+ (.*)/.exec(outcome?.stderr ?? '') ?? [];
+    const [, said] = /To (?:go on|start again): \S+ (.*)/.exec(outcome.stderr) ?? [];
     const next = await stopped({ args: said?.split(' ') ?? [] }, ['step ', 0], 'SIGINT');
-    expect([said, next?.code]).toEqual([expect.stringContaining('train config.yaml'), 130]);
+    expect([said, next.code]).toEqual([expect.stringContaining('train config.yaml'), 130]);
     rmSync(join(folder, 'again'), { recursive: true });
   }
   held({

@@ -24,12 +24,12 @@ export function defineSetup(program: Command): void {
 
 /** @returns its exit code; null where a signal ended it */
 async function build(args: readonly string[], signal: AbortSignal): Promise<number | null> {
-  // A group of its own, which ends with all compilers and downloads that it started.
+  // A group of its own, which ends with what it started. Ninja hands SIGTERM on to compilers, which are in other groups.
   const child = spawn(process.execPath, [setupProgram(), ...args], {
     stdio: ['ignore', 'inherit', 'inherit'],
     detached: true,
   });
-  signal.addEventListener('abort', () => child.pid !== undefined && process.kill(-child.pid, 'SIGKILL'));
+  signal.addEventListener('abort', () => child.pid !== undefined && process.kill(-child.pid, 'SIGTERM'));
   const [status] = (await once(child, 'exit')) as [number | null];
   signal.throwIfAborted();
   return status;

@@ -69,14 +69,11 @@ function defineFollow(program: Command): void {
     .requiredOption('--to <place>', 'tensorboard=DIR, trackio=URL or mlflow=URL');
   withJson(command).action(async (run: string, { to, json }: FollowOptions) => {
     const { follow } = await import('@visurf/studio');
-    const sent = await stoppable(
-      async (signal) => {
-        const count = await follow(run, { to, signal });
-        signal.throwIfAborted();
-        return count;
-      },
-      `What was sent is not sent twice: repeat ${PROGRAM} follow to go on`,
-    );
+    const sent = await stoppable(async (signal) => {
+      const count = await follow(run, { to, signal });
+      signal.throwIfAborted();
+      return count;
+    }, `What was sent is not sent twice: repeat ${PROGRAM} follow to go on`);
     if (sent === undefined) return;
     if (json) printJson({ sent });
     else print(`${sent} points handed on`);
