@@ -4,6 +4,7 @@ import {
   appendFileSync,
   copyFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -11,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { generateDataset, BASE_MODEL } from '@visurf/mini-grounding';
 import sharp from 'sharp';
 import { beforeAll, expect, test } from 'vitest';
@@ -146,7 +148,10 @@ test('Ctrl-C says how to go on', async () => {
   const row = readFileSync(data, 'utf8').split('\n')[0]!;
   writeFileSync(many, Array.from({ length: 400 }, () => `${row}\n`).join(''));
   const args = ['predict', '--model', run, '--data', many, '--output', output];
-  const { code, stderr } = await signalAt('answering', 'SIGINT', args);
+  const isBegun = async (): Promise<void> => {
+    while (!existsSync(output) || readFileSync(output).length === 0) await setTimeout(5);
+  };
+  const { code, stderr } = await signalAt('answering', 'SIGINT', args, isBegun);
   expect(code).toBe(130);
   expect(stderr).toContain('Repeat the command to go on from there');
   expect(linesIn(output).length % 50).toBe(0);
