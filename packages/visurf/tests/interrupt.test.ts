@@ -150,10 +150,11 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
       args: ['eval', ...model, '--data', 'few.jsonl', '--max-new-tokens', '30000', '--output', 'made.jsonl'],
       moments: [3000],
     },
-    { args: ['eval', ...pope, '--questions', 'asked.jsonl'], moments: [...starts, 1300] },
+    { args: ['eval', ...pope, '--questions', 'asked.jsonl'], moments: [...starts, 1300], isWhole: true },
     {
       args: ['eval', ...pope, '--predictions', 'answers.jsonl', '--output', 'marks.jsonl'],
       moments: [700, 1200, 2000],
+      isWhole: true,
     },
     { args: ['eval', ...pope, ...model, '--output', 'given.jsonl'], moments: [900, 3000], goesOn: true },
   ],
