@@ -47,7 +47,7 @@ const config = (output: string, changes: Record<string, unknown> = {}): Config =
 const losses = (output: string): number[] =>
   readEvents(path.join(folder, output, 'events.jsonl'))
     .filter((event): event is StepEvent => event.type === 'step')
-    .flatMap(({ metrics }) => [metrics['loss'] as number, metrics['gradientNorm'] as number]);
+    .flatMap(({ metrics }) => [metrics['loss']!, metrics['gradientNorm']!]);
 
 const dtypesIn = (file: string): string[] => {
   using saved = new SafetensorsFile(file);

@@ -36,7 +36,7 @@ export function hasten(phases: readonly PhaseTime[]): string {
 }
 
 /** What of a card's own figures an update reaches, as steps of the 3B on an H200 took (docs/gpu.md). */
-export const reached = { bandwidth: 0.38, operations: 0.45 };
+export const reached = { bandwidth: 0.38, operations: 0.4 };
 
 /** Bytes per second between a card and its host, with waiting for each copy; assumed. */
 export const reachedHost = 10e9;
