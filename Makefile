@@ -19,7 +19,7 @@ help:
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'
-	@echo 'make reliability [ONLY=FILE]  kill, cut off, damage, fuzz and soak for hours, and count it into docs/reliability.md'
+	@echo 'make reliability [ONLY=PART SHARE=0.1]  kill, cut off, damage, fuzz and soak for hours, counted into docs/reliability.md'
 	@echo 'make sbom             what an installation consists of, with versions, hashes and licences, as dist/sbom.json'
 	@echo 'make docs             what of docs/ follows from code (keys, presets, examples), and its lines'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
@@ -37,6 +37,7 @@ test: types lint
 
 types: setup
 	@tsc
+	@tsc -p packages/studio/page
 
 lint: setup
 	@eslint .
@@ -77,8 +78,9 @@ parity: setup
 	@OMP_NUM_THREADS=1 node packages/core/scripts/parity.ts
 	@node scripts/docs.ts
 
+# ONLY: parts by name (node scripts/reliability.ts --list). SHARE=0.1: a tenth of every budget.
 reliability: setup
-	@node scripts/reliability.ts $(ONLY)
+	@VISURF_RELIABILITY_SHARE=$(or $(SHARE),1) node scripts/reliability.ts $(ONLY)
 
 sbom: setup
 	@node scripts/sbom.ts

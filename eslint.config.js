@@ -3,7 +3,16 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  globalIgnores(['**/dist/', '**/node_modules/', '.tools/', 'packages/torch/build/', 'oracle/', 'runs/', 'coverage/']),
+  globalIgnores([
+    '**/dist/',
+    '**/node_modules/',
+    '.tools/',
+    'packages/torch/build/',
+    'packages/studio/build/',
+    'oracle/',
+    'runs/',
+    'coverage/',
+  ]),
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,
@@ -29,7 +38,7 @@ export default defineConfig(
       eqeqeq: 'error',
       'no-restricted-imports': [
         'error',
-        { patterns: [{ regex: '^\\.\\.?/.*(?<!\\.(ts|mjs|js|json))$', message: 'name the file' }] },
+        { patterns: [{ regex: '^\\.\\.?/.*(?<!\\.(ts|tsx|mjs|js|json|css))$', message: 'name the file' }] },
       ],
     },
   },

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 
 import { loadModel } from '../packages/core/src/families/load.ts';
 import { DecoderLayer } from '../packages/core/src/model/decoder.ts';
+import { keyed } from '../packages/core/src/model/layer-state.ts';
 import { projectJoined } from '../packages/core/src/model/projection.ts';
 import { attendShared, sharedPlaceAt } from '../packages/core/src/model/shared-decoding.ts';
 import { Policy } from '../packages/core/src/policy.ts';
@@ -68,7 +69,7 @@ scope(() =>
       using _decoding = model.startDecoding(rows);
       const prefill = model.prefill(prompts);
       const capacity = workload.maxNewTokens;
-      const own = model.responseCaches(prefill.caches, prompts.length, responses, capacity);
+      const own = model.fork(prefill, responses, capacity);
       const plan = model.planDecoding(prefill, own);
       if (!plan) throw new Error('attention of single tokens is measured where it is flash attention');
       const tokens = tensor(Array<number>(rows).fill(17), { dtype: 'int64' });
@@ -96,7 +97,9 @@ scope(() =>
       const out = zeros([prompts.length, responses, heads * headSize], { dtype: 'bfloat16' });
       const inEach = (name: string, body: (layer: DecoderLayer, i: number) => unknown): void =>
         measure(`${name} of all layers`, () => layers.forEach((layer, i) => scope(() => void body(layer, i))));
-      inEach('attention', (_, i) => attendShared(qkv, keyValueHeads, rotation, prefill.caches[i]!, own[i]!, place));
+      inEach('attention', (_, i) =>
+        attendShared(qkv, keyValueHeads, rotation, keyed(prefill.caches[i]!), keyed(own[i]!), place),
+      );
       inEach('q, k and v', ({ self_attn: { q_proj, k_proj, v_proj } }) => projectJoined([q_proj, k_proj, v_proj], x));
       inEach('the product after attention', ({ self_attn }) => self_attn.o_proj.forward(out));
       inEach('the MLP', ({ mlp }) => mlp.forward(x));

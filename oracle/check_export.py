@@ -1,9 +1,10 @@
 """Opens what visurf exports with transformers and PEFT, and compares log-probabilities with those of `visurf score`.
 
     oracle/run.sh check_export.py
+    oracle/python.sh oracle/check_export.py [CHECKPOINT]...
 
-Exports the tiny checkpoint in shards and in bfloat16, trains an adapter on it, merges one that PEFT made, and trains all
-weights. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
+Exports a small checkpoint of each family in shards and in bfloat16, trains an adapter on it, and trains all weights;
+merges adapters that PEFT made. Prints the largest distance of each comparison; ends with 1 where one is above its tolerance.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import tempfile
 import reference
 import torch
 from peft import AutoPeftModel, PeftModel
-from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import images
+import smolvlm
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "oracle" / "fixtures" / "tiny-qwen2_5-vl"
-BASE = FOLDER / "model"
+FIXTURES = ROOT / "oracle" / "fixtures"
+FOLDER = FIXTURES / "tiny-qwen2_5-vl"
+NAMES = ["qwen3_vl-nested", "qwen3_vl-v5", "qwen3_5-hub", "smolvlm-odd", "smolvlm-v5"]
+CHECKPOINTS = [FOLDER, *(FIXTURES / "configurations" / name for name in NAMES)]
 
 # float32 on both sides; products in bfloat16 are not compared.
 TOLERANCE = 1e-4
@@ -45,6 +48,8 @@ def located(messages: list[dict]) -> list[dict]:
             for part in message["content"]:
                 if "image" in part:
                     part["image"] = str(images.FOLDER / part["image"])
+                if "video" in part:
+                    part["video"] = [str(images.FOLDER / file) for file in part["video"]]
     return messages
 
 
@@ -58,8 +63,10 @@ def ours(model: pathlib.Path, case: dict, tokens: list[int], scratch: pathlib.Pa
 
 @torch.no_grad()
 def theirs(model, processor, case: dict, tokens: list[int]) -> torch.Tensor:
-    pictures = [Image.open(images.FOLDER / file) for file in case["images"]]
-    _, inputs = reference.encode(processor, case["messages"], pictures)
+    if type(processor).__name__ == "SmolVLMProcessor":
+        out = smolvlm.forward(model, smolvlm.encode(processor, case["messages"])[1], tokens)
+        return reference.response_log_probs(out.logits, tokens)
+    _, inputs = reference.encode_messages(processor, case["messages"])
     out, _ = reference.forward(model, inputs, tokens)
     return reference.response_log_probs(out.logits, tokens)
 
@@ -73,8 +80,8 @@ def distance(directory: pathlib.Path, model, processor, cases: dict, scratch: pa
     return largest
 
 
-def train(output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathlib.Path:
-    """Two steps on the tiny model; the checkpoint."""
+def train(base: pathlib.Path, output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathlib.Path:
+    """Two steps on a small model; the checkpoint."""
     sample = {
         "id": "red",
         "image": str(images.FOLDER / "small-40x40.png"),
@@ -84,56 +91,65 @@ def train(output: pathlib.Path, scratch: pathlib.Path, *overrides: str) -> pathl
     data, config = scratch / "train.jsonl", scratch / "train.yaml"
     data.write_text(json.dumps(sample) + "\n")
     settings = {
-        "model": str(BASE), "output": str(output), "paradigm": "sft", "steps": 2, "promptsPerStep": 1,
-        "data": {"train": str(data)}, "optimizer": {"learningRate": 1e-2},
+        "model": str(base), "output": str(output), "paradigm": "sft", "steps": 2, "promptsPerStep": 1,
+        "data": {"train": str(data), "allowOutside": True}, "optimizer": {"learningRate": 1e-2},
     }  # fmt: skip
     config.write_text(json.dumps(settings))
     visurf("train", config, *overrides)
     return output / "checkpoints" / "000002"
 
 
-def full(directory: pathlib.Path):
-    return AutoModelForImageTextToText.from_pretrained(directory, dtype="auto").eval()
+def full(directory: pathlib.Path, dtype=torch.float32):
+    """In float32 unless said: files may hold some tensors in float32 beside others in bfloat16."""
+    return AutoModelForImageTextToText.from_pretrained(directory, dtype=dtype).eval()
+
+
+def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
+    """Everything about one checkpoint; the number of failures."""
+    base = checkpoint / "model"
+    recorded = json.loads((checkpoint / ("cases.json" if checkpoint == FOLDER else "expected.json")).read_text())
+    cases = recorded.get("cases", recorded)
+    failures = 0
+
+    def check(name: str, directory: pathlib.Path, model) -> None:
+        nonlocal failures
+        processor = AutoProcessor.from_pretrained(directory if (directory / "config.json").exists() else base)
+        largest = distance(directory, model, processor, cases, scratch)
+        good = largest < TOLERANCE
+        failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} {checkpoint.name}, {name}: {largest:.1e}", flush=True)
+
+    shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
+    visurf("export", "--model", base, "--output", shards, "--max-shard-size", "200KB")
+    check("export in shards", shards, full(shards))
+
+    visurf("export", "--model", base, "--output", half, "--dtype", "bfloat16")
+    assert full(half, "auto").dtype == torch.bfloat16
+    check("export in bfloat16, computed in float32", half, full(half))
+
+    for adapter in sorted((checkpoint / "adapters").glob("*")):
+        peft = PeftModel.from_pretrained(full(base), adapter).base_model.model.eval()
+        check(f"PEFT's adapter {adapter.name}", adapter, peft)
+        target = merged / adapter.name
+        visurf("merge", "--model", adapter, "--output", target)
+        check(f"PEFT's adapter {adapter.name} merged", target, full(target))
+
+    for name, vision in (("language", "false"), ("vision", "true")):
+        overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
+        run = train(base, scratch / f"lora-{name}", scratch, *overrides)
+        check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run, dtype="float32").base_model.model.eval())
+
+    trained = train(base, scratch / "whole", scratch)
+    check("trained weights", trained, full(trained))
+    return failures
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    cases = json.loads((FOLDER / "cases.json").read_text())
     failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = pathlib.Path(folder)
-
-        def check(name: str, directory: pathlib.Path, model) -> None:
-            nonlocal failures
-            processor = AutoProcessor.from_pretrained(directory if (directory / "config.json").exists() else BASE)
-            largest = distance(directory, model, processor, cases, scratch)
-            good = largest < TOLERANCE
-            failures += not good
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {largest:.1e}", flush=True)
-
-        shards, half, merged = scratch / "shards", scratch / "half", scratch / "merged"
-        visurf("export", "--model", BASE, "--output", shards, "--max-shard-size", "200KB")
-        check("export in shards", shards, full(shards))
-
-        visurf("export", "--model", BASE, "--output", half, "--dtype", "bfloat16")
-        model = full(half)
-        assert model.dtype == torch.bfloat16, model.dtype
-        check("export in bfloat16, computed in float32", half, model.float())
-
-        for name in ("language", "vision"):
-            adapter = FOLDER / "adapters" / name
-            check(f"PEFT's adapter {name}", adapter, PeftModel.from_pretrained(full(BASE), adapter).base_model.model.eval())
-            target = merged / name
-            visurf("merge", "--model", adapter, "--output", target)
-            check(f"PEFT's adapter {name} merged", target, full(target))
-
-        for name, vision in (("language", "false"), ("vision", "true")):
-            overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
-            run = train(scratch / f"lora-{name}", scratch, *overrides)
-            check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run).base_model.model.eval())
-
-        checkpoint = train(scratch / "whole", scratch)
-        check("trained weights", checkpoint, full(checkpoint))
+    for checkpoint in [each for each in CHECKPOINTS if len(sys.argv) == 1 or each.name in sys.argv[1:]]:
+        with tempfile.TemporaryDirectory() as folder:
+            failures += compare(checkpoint, pathlib.Path(folder))
     sys.exit(1 if failures else 0)
 
 

@@ -21,6 +21,8 @@ from transformers import (
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
@@ -58,6 +60,27 @@ CHAT_TEMPLATE = (
     "{% if add_vision_id %}Video {{ video_count.value }}: {% endif %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+# What Qwen3-VL's templates write: no system turn unless there is one, and nothing is trimmed. The one of Thinking models
+# opens a thought in the prompt, and takes thoughts of earlier turns out.
+QWEN3_PARTS = (
+    "{% macro parts(content) %}{% if content is string %}{{ content }}{% else %}{% for part in content %}"
+    "{% if part.type == 'image' or 'image' in part or 'image_url' in part %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif part.type == 'video' or 'video' in part %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% elif 'text' in part %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{% endmacro %}"
+)
+QWEN3_TEMPLATE = QWEN3_PARTS + (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ parts(message.content) }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+QWEN3_THINKING_TEMPLATE = QWEN3_PARTS + (
+    "{% for message in messages %}{% set text = parts(message.content) %}<|im_start|>{{ message.role }}\n"
+    "{% if message.role == 'assistant' %}{% if loop.last %}"
+    "<think>\n{{ text.split('</think>')[0].split('<think>')[-1].strip('\n') if '</think>' in text else '' }}\n</think>\n\n"
+    "{% endif %}{{ text.split('</think>')[-1].lstrip('\n') }}{% else %}{{ text }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
 
 
@@ -111,6 +134,15 @@ def make_processor(tokenizer: Qwen2Tokenizer, min_pixels: int, max_pixels: int) 
     return Qwen2_5_VLProcessor(
         image_processor=image, tokenizer=tokenizer, video_processor=video, chat_template=CHAT_TEMPLATE
     )
+
+
+def make_qwen3_processor(tokenizer: Qwen2Tokenizer, pixels: tuple, volume: tuple, template: str) -> Qwen3VLProcessor:
+    """Limits of the area of images, and of all frames of a video together."""
+    size = lambda limits: {"shortest_edge": limits[0], "longest_edge": limits[1]}  # noqa: E731
+    halves = {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    image = Qwen2VLImageProcessor(**halves, size=size(pixels))
+    video = Qwen3VLVideoProcessor(**halves, size=size(volume))
+    return Qwen3VLProcessor(image_processor=image, tokenizer=tokenizer, video_processor=video, chat_template=template)
 
 
 def make_config(tokenizer: Qwen2Tokenizer, text: dict, vision: dict, tie: bool = False) -> Qwen2_5_VLConfig:

@@ -1,7 +1,8 @@
-"""Makes fixtures/configurations/: small random checkpoints of both families in every layout of files, and what the
-reference computes with each of them.
+"""Makes fixtures/configurations/: small random checkpoints of families in every layout of files, and what the reference
+computes with each of them: all of them, or those that are named.
 
     oracle/run.sh configurations.py
+    oracle/python.sh oracle/configurations.py [NAME]...
 
 Every checkpoint is written as its layout has it and then loaded by transformers, so that the numbers are those of the files
 as they are. README.md in this folder describes them.
@@ -14,6 +15,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import sys
 
 import checkpoint
 import images
@@ -23,15 +25,19 @@ from safetensors.torch import save_file
 from tiny_qwen2_5_vl import compact, image_part, named, text_part
 from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures" / "configurations"
 MIN_PIXELS, MAX_PIXELS = 4 * 28 * 28, 16 * 28 * 28
+# Of Qwen3-VL: of an image, and of all frames of a video together (one of two frames grows, longer ones shrink).
+PIXELS, VOLUME = (4 * 32 * 32, 16 * 32 * 32), (16_000, 20_000)
 TOKENS = 10  # of greedy decoding
 SAMPLES = 48  # of a gradient
 WITNESSES = 4  # of a parameter after steps
 CLASSES = {
     "qwen2_vl": (Qwen2VLConfig, Qwen2VLForConditionalGeneration),
     "qwen2_5_vl": (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration),
+    "qwen3_vl": (Qwen3VLConfig, Qwen3VLForConditionalGeneration),
 }
 
 
@@ -64,6 +70,23 @@ def plain(depth: int, ratio: int, width: int = 16, heads: int = 2) -> dict:
     return {"embed_dim": width, "depth": depth, "num_heads": heads, "mlp_ratio": ratio}
 
 
+def headed(heads: int, kv: int, size: int, width: int, section: list[int], eps: float, theta: float, layers: int) -> dict:
+    """Heads whose size does not follow from the width of the stream."""
+    own = {"head_dim": size, "hidden_size": width}
+    return text(heads, kv, section, eps, theta, layers) | own
+
+
+def positioned(depth: int, deepstack: list[int], side: int, width: int = 16, heads: int = 2) -> dict:
+    return {
+        "hidden_size": width,
+        "depth": depth,
+        "num_heads": heads,
+        "intermediate_size": 36,
+        "num_position_embeddings": side * side,
+        "deepstack_visual_indexes": deepstack,
+    }
+
+
 # family, parts, tied head, layout of files, dtype of the file, shards
 CONFIGURATIONS = {
     # Windows of 2 x 2 merged patches, full attention first; one key head for four query heads.
@@ -77,6 +100,12 @@ CONFIGURATIONS = {
     "qwen2-hub": ("qwen2_vl", text(4, 2, [1, 1, 2], 1e-6, 1e6), plain(2, 4), True, "hub", "bfloat16", 1),
     "qwen2-v5": ("qwen2_vl", text(4, 1, [2, 2, 2], 1e-5, 1e4), plain(3, 2, 24, 3), False, "v5", "float32", 2),
     "qwen2-nested": ("qwen2_vl", text(2, 2, [2, 3, 3], 1e-6, 1e4), plain(2, 3, 32, 2), False, "nested", "bfloat16", 1),
+    # A table of positions coarser than most grids; heads wider than the stream; two additions to a decoder of four layers.
+    "qwen3_vl-hub": ("qwen3_vl", headed(4, 2, 12, 32, [2, 2, 2], 1e-6, 5e6, 4), positioned(3, [0, 2], 4), True, "hub", "bfloat16", 3),
+    # As many additions as layers; a table finer than the grids; as many key heads as query heads, narrower than the stream.
+    "qwen3_vl-nested": ("qwen3_vl", headed(2, 2, 16, 40, [4, 2, 2], 1e-5, 1e4, 3), positioned(4, [0, 1, 3], 9, 24, 3), False, "nested", "float32", 1),
+    # A Thinking model: the prompt opens a thought.
+    "qwen3_vl-v5": ("qwen3_vl", headed(4, 1, 16, 32, [3, 3, 2], 1e-6, 2e2, 3), positioned(3, [1], 6, 32, 2), False, "v5", "bfloat16", 2),
 }
 
 
@@ -152,6 +181,8 @@ def config_file(config: dict, layout: str, tied: bool) -> dict:
     """config.json as `layout` has it: `hub` is flat, `nested` has text_config with rope_scaling, `v5` is what is saved today."""
     if layout == "v5":
         return config
+    if config["model_type"] == "qwen3_vl":
+        return qwen3_config_file(config, layout)
     nested, vision = dict(config["text_config"]), dict(config["vision_config"])
     for key in ("layer_types", "dtype", "model_type", "tie_word_embeddings"):
         nested.pop(key, None)
@@ -176,9 +207,33 @@ def config_file(config: dict, layout: str, tied: bool) -> dict:
     return top | {"text_config": nested | {"tie_word_embeddings": tied, "model_type": f"{config['model_type']}_text"}}
 
 
+def qwen3_config_file(config: dict, layout: str) -> dict:
+    """Qwen3-VL's files are nested; before `rope_parameters` they had `rope_theta`, and the tower the name of the whole."""
+    nested, vision = dict(config["text_config"]), dict(config["vision_config"])
+    rope = nested.pop("rope_parameters")
+    kind = "rope_type" if layout == "hub" else "type"
+    nested |= {"rope_theta": rope["rope_theta"], "rope_scaling": {kind: "default", "mrope_section": rope["mrope_section"]}}
+    vision |= {"model_type": "qwen3_vl"}
+    if layout == "hub":
+        nested["rope_scaling"]["mrope_interleaved"] = True
+    else:
+        # What equals the default may be left out.
+        for part, keys in ((vision, ("patch_size", "temporal_patch_size", "spatial_merge_size", "hidden_act", "in_channels")),
+                           (nested, ("hidden_act", "attention_bias", "max_position_embeddings", "model_type"))):
+            for key in keys:
+                part.pop(key, None)
+    for part in (nested, vision):
+        for key in ("rope_parameters", "dtype", "layer_types", "initializer_range"):
+            part.pop(key, None)
+    rest = {key: value for key, value in config.items() if key not in ("text_config", "vision_config", "dtype")}
+    return rest | {"text_config": nested, "vision_config": vision, "transformers_version": "4.57.0.dev0"}
+
+
 def weights(model, layout: str, dtype: torch.dtype, shards: int, folder: pathlib.Path) -> None:
-    """Files of the hub say `model.*` and `visual.*`; the nested layout here keeps the names that the model has in memory."""
-    pairs = model.named_parameters() if layout == "nested" else named(model).items()
+    """Files of the hub say `model.*` and `visual.*`, but those of Qwen3-VL; they, and the nested layout here, keep the names
+    that the model has in memory."""
+    in_memory = layout == "nested" or model.config.model_type == "qwen3_vl"
+    pairs = model.named_parameters() if in_memory else named(model).items()
     tensors = {key: value.detach().to(dtype).contiguous() for key, value in pairs}
     if shards == 1:
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
@@ -202,12 +257,15 @@ def processor_files(folder: pathlib.Path, layout: str) -> None:
     (folder / "processor_config.json").unlink()
     image, video = saved["image_processor"], saved["video_processor"]
     write = lambda name, value: (folder / name).write_text(json.dumps(value, indent=1) + "\n")  # noqa: E731
-    if layout == "nested":
+    if layout == "nested" or saved["processor_class"] == "Qwen3VLProcessor":
         write("preprocessor_config.json", image)
         write("video_preprocessor_config.json", video)
+    if layout == "nested":
         return
     (folder / "chat_template.jinja").unlink()
     write("chat_template.json", {"chat_template": template})
+    if saved["processor_class"] == "Qwen3VLProcessor":
+        return
     size = image.pop("size")
     image |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"], "processor_class": saved["processor_class"]}
     write("preprocessor_config.json", image)
@@ -224,6 +282,9 @@ def write_checkpoint(folder: pathlib.Path, model, layout: str, dtype: torch.dtyp
         from transformers import Qwen2VLProcessor
 
         processor = Qwen2VLProcessor(processor.image_processor, tokenizer, processor.video_processor, checkpoint.CHAT_TEMPLATE)
+    if model.config.model_type == "qwen3_vl":
+        template = checkpoint.QWEN3_THINKING_TEMPLATE if layout == "v5" else checkpoint.QWEN3_TEMPLATE
+        processor = checkpoint.make_qwen3_processor(tokenizer, PIXELS, VOLUME, template)
     processor.save_pretrained(folder)
     checkpoint.tidy_tokenizer(folder)
     processor_files(folder, layout)
@@ -260,11 +321,16 @@ def hidden_states(model, inputs, tokens: list[int]) -> dict[str, torch.Tensor]:
     taken: dict[str, torch.Tensor] = {}
     keep = lambda key: lambda _m, _a, out: taken.__setitem__(key, out[0] if isinstance(out, tuple) else out)  # noqa: E731
     layers = model.model.language_model.layers
+    add = getattr(model.model.language_model, "_deepstack_process", None)
+    if add:  # after a layer: what is added belongs to its stream
+        model.model.language_model._deepstack_process = lambda *given: taken.__setitem__([*taken][-1], add(*given)) or [*taken.values()][-1]
     hooks = [layer.register_forward_hook(keep(f"layers.{i}")) for i, layer in enumerate(layers)]
     with torch.no_grad():
         reference.forward(model, inputs, tokens)
         for hook in hooks:
             hook.remove()
+        if add:
+            del model.model.language_model._deepstack_process
         for kind, call in (("image", model.model.get_image_features), ("video", model.model.get_video_features)):
             pixels = inputs.get("pixel_values" if kind == "image" else "pixel_values_videos")
             if pixels is not None:
@@ -374,9 +440,13 @@ def make(name: str, seed: int, tokenizer) -> None:
     load = lambda kind: AutoModelForImageTextToText.from_pretrained(folder, dtype=kind).eval()  # noqa: E731
     models = {"float32": load(torch.float32), "bfloat16": load(torch.bfloat16)}
     models["float64"] = reference.to_float64(models["float32"])
-    processor = AutoProcessor.from_pretrained(folder)
+    write_expected(name, layout, models, AutoProcessor.from_pretrained(folder), cases())
+
+
+def write_expected(name: str, layout: str, models: dict, processor, conversations: dict[str, list[dict]]) -> None:
+    """What the reference computes with a checkpoint, by dtype of the model."""
     entries, tensors, batch = {}, {}, []
-    for case, messages in cases().items():
+    for case, messages in conversations.items():
         entries[case], added, inputs = record(case, messages, models, processor)
         tensors |= added
         batch.append(inputs)
@@ -402,6 +472,8 @@ def make(name: str, seed: int, tokenizer) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     for seed, name in enumerate(CONFIGURATIONS):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         make(name, 100 + seed, checkpoint.make_tokenizer())
 
 

@@ -12,7 +12,29 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen2_5
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2
+from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen3_5
+from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3
 from transformers.video_utils import VideoMetadata
+
+
+def without_casts(function):
+    """The function, in which float64 tensors that are cast to float32 stay as they are."""
+
+    def call(*args, **kwargs):
+        to_float, to = torch.Tensor.float, torch.Tensor.to
+
+        def stay(self, *targets, **options):
+            wide = self.dtype == torch.float64
+            return to(self, *(torch.float64 if wide and each is torch.float32 else each for each in targets), **options)
+
+        torch.Tensor.float = lambda self: self if self.dtype == torch.float64 else to_float(self)
+        torch.Tensor.to = stay
+        try:
+            return function(*args, **kwargs)
+        finally:
+            torch.Tensor.float, torch.Tensor.to = to_float, to
+
+    return call
 
 
 @contextlib.contextmanager
@@ -31,17 +53,26 @@ def true_float64():
         cos, sin = cos.unsqueeze(-2).to(q.dtype), sin.unsqueeze(-2).to(q.dtype)
         return q * cos + qwen2.rotate_half(q) * sin, k * cos + qwen2.rotate_half(k) * sin
 
-    norms = (qwen2.Qwen2VLRMSNorm, qwen2_5.Qwen2_5_VLRMSNorm)
-    modules = (qwen2, qwen2_5)
+    norms = (qwen2.Qwen2VLRMSNorm, qwen2_5.Qwen2_5_VLRMSNorm, qwen3.Qwen3VLTextRMSNorm)
+    modules = (qwen2, qwen2_5, qwen3)
     saved_norms = [each.forward for each in norms]
     saved_rotations = [each.apply_rotary_pos_emb_vision for each in modules]
+    kept = (qwen3_5.Qwen3_5RMSNorm, qwen3_5.Qwen3_5RMSNormGated, qwen3_5.Qwen3_5GatedDeltaNet)
+    saved_kept = [each.forward for each in kept]
+    saved_rotation = qwen3_5.apply_rotary_pos_emb_vision
     try:
         for each in norms:
             each.forward = norm
         for each in modules:
             each.apply_rotary_pos_emb_vision = rotate
+        for each in kept:
+            each.forward = without_casts(each.forward)
+        qwen3_5.apply_rotary_pos_emb_vision = without_casts(saved_rotation)
         yield
     finally:
+        for each, saved in zip(kept, saved_kept):
+            each.forward = saved
+        qwen3_5.apply_rotary_pos_emb_vision = saved_rotation
         for each, saved in zip(norms, saved_norms):
             each.forward = saved
         for each, saved in zip(modules, saved_rotations):
@@ -72,7 +103,8 @@ def encode_messages(processor, messages):
         for part in clips
     ]
     rendered = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    moving = {"videos": videos, "video_metadata": metadata} if clips else {}
+    # Frames are taken as they are: some processors would choose among them.
+    moving = {"videos": videos, "video_metadata": metadata, "do_sample_frames": False} if clips else {}
     return rendered, processor(text=[rendered], images=pictures or None, return_tensors="pt", **moving)
 
 
@@ -88,7 +120,7 @@ def forward(model, inputs, response: list[int], **kwargs):
     ids = torch.cat([inputs["input_ids"], tail], dim=1)
     types = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(tail)], dim=1)
     given = {key: inputs[key] for key in PLACES if key in inputs}
-    prompt, _ = model.model.get_rope_index(inputs["input_ids"], mm_token_type_ids=inputs["mm_token_type_ids"], **given)
+    prompt, _ = model.model.get_rope_index(input_ids=inputs["input_ids"], mm_token_type_ids=inputs["mm_token_type_ids"], **given)
     behind = prompt[:, :, -1].max() + 1 + torch.arange(len(response)).expand(3, 1, -1)
     positions = torch.cat([prompt, behind], dim=2)
     vision = {key: inputs[key].to(model.dtype) for key in PIXELS if key in inputs}

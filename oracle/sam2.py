@@ -107,9 +107,19 @@ def export(model):
         dynamic_axes=axes,
         **common,
     )
-    for file in folder.iterdir():
-        onnx.checker.check_model(str(file))
+    names = [file.name for file in folder.glob("*.onnx")]
+    for name in names:
+        # As the exports on the hub are: weights in a file of their own, which the configuration tells of.
+        graph = onnx.load(folder / name)
+        whole = {"save_as_external_data": True, "all_tensors_to_one_file": True, "size_threshold": 0}
+        (folder / f"{name}_data").unlink(missing_ok=True)
+        onnx.save_model(graph, folder / name, location=f"{name}_data", **whole)
+        onnx.checker.check_model(str(folder / name))
     model.config.save_pretrained(OUT / "model")
+    file = OUT / "model" / "config.json"
+    config = json.loads(file.read_text())
+    config["transformers.js_config"] = {"use_external_data_format": {name: True for name in sorted(names)}}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     return folder
 
 

@@ -14,4 +14,4 @@ if [ "$("$program" --version 2>/dev/null | grep -o "$version")" != "$version" ];
     exit 0
   fi
 fi
-"$program" "$@" packages/torch/native/{,kernels/}*.{cc,h}
+"$program" "$@" packages/torch/native/{,kernels/}*.{cc,h} packages/torch/signals/*.cc

@@ -31,6 +31,9 @@ const work = join(output, 'work');
 const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
 const readJson = (file: string): unknown => JSON.parse(readFileSync(join(root, file), 'utf8'));
 
+const { devDependencies } = readJson('package.json') as { devDependencies: Record<string, string> };
+const nodeTypes = devDependencies['@types/node'];
+
 /** The package `visurf` and those of the checkout that it needs. */
 function published(): Package[] {
   const { workspaces } = readJson('package.json') as { workspaces: string[] };
@@ -69,6 +72,9 @@ function stage({ folder, manifest }: Package): string {
   const built = join(target, 'dist');
   cpSync(join(work, 'js', folder, 'src'), built, { recursive: true });
   for (const file of globSync('**/*.d.ts', { cwd: built })) nameDeclarations(join(built, file));
+  for (const source of Object.values(manifest.exports)) {
+    nameLibraries(join(target, source.replace('./src/', './dist/').replace(/\.ts$/, '.d.ts')));
+  }
   for (const name of manifest.files.filter((each) => each !== 'dist')) {
     cpSync(join(root, folder, name), join(target, name), { recursive: true });
   }
@@ -92,6 +98,8 @@ function packedManifest(manifest: Manifest): object {
     exports: Object.fromEntries(exports) as object,
     ...(manifest.bin && { bin: Object.fromEntries(bin) as object }),
     ...(scripts && { scripts }),
+    // Declarations name its types.
+    dependencies: { ...manifest.dependencies, '@types/node': nodeTypes },
     publishConfig,
     devDependencies: undefined,
   };
@@ -101,6 +109,12 @@ function packedManifest(manifest: Manifest): object {
 function nameDeclarations(file: string): void {
   const text = readFileSync(file, 'utf8');
   writeFileSync(file, text.replaceAll(/((?:from |import\(|import )["']\.{1,2}\/[^"']+)\.ts(["'])/g, '$1.js$2'));
+}
+
+/** What declarations name beside each other's: a project without settings of its own knows it, too. */
+function nameLibraries(file: string): void {
+  const references = '/// <reference lib="esnext" />\n/// <reference types="node" />\n';
+  writeFileSync(file, references + readFileSync(file, 'utf8'));
 }
 
 /** Runs a program; what it says is shown where it fails, and then this one ends, too. */

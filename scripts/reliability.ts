@@ -1,11 +1,16 @@
 /**
- * Tries every promise hard, and writes docs/reliability.md of what was counted: `make reliability`. `--docs` writes the
- * page again of what was counted before.
+ * Tries every promise hard, a part after the other, and writes docs/reliability.md of what was counted:
+ *
+ *   make reliability                      all parts: hours, which it says before it begins
+ *   make reliability ONLY='lock kill'     these parts; `--list` names them with their times
+ *   make reliability SHARE=0.1            a tenth of every budget
+ *
+ * What a part has counted is kept as soon as it is, whatever ends the rest. `--docs` writes the page again.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Trial } from '../packages/core/src/testing/reliability.ts';
 import { wrapped } from './prose.ts';
 
@@ -14,60 +19,115 @@ const counted = join(root, 'docs/results/reliability.json');
 const page = join(root, 'docs/reliability.md');
 
 /** Files whose tests have a long budget. */
-const TESTS = [
-  ...['run/crash', 'run/damage', 'disk/lock', 'tasks/untrusted', 'untrusted'].map(
-    (name) => `packages/core/src/${name}.test.ts`,
+const PARTS = [
+  ...['disk/lock', 'run/damage', 'run/crash', 'untrusted', 'tasks/untrusted'].map(
+    (name) => `packages/core/src/${name}`,
   ),
-  ...['kill', 'soak'].map((name) => `packages/visurf/tests/${name}.test.ts`),
-];
+  ...['interrupt', 'kill', 'soak'].map((name) => `packages/visurf/tests/${name}`),
+].map((name) => `${name}.test.ts`);
 
-interface Counted {
+const nameOf = (part: string): string =>
+  part.includes('tasks/') ? 'answers' : basename(part, '.test.ts').replace('untrusted', 'fuzz');
+
+interface Kept extends Trial {
+  /** Day, in UTC, and the processor that it was tried on. */
+  readonly date: string;
   readonly machine: string;
-  readonly trials: readonly Trial[];
 }
 
-function measure(): Counted {
-  const results = join(root, '.tools/reliability.jsonl');
+interface Counted {
+  /** Seconds that a part took with its whole budget. */
+  readonly seconds: Readonly<Record<string, number>>;
+  readonly trials: readonly Kept[];
+}
+
+const { VISURF_RELIABILITY_SHARE: share = '1' } = process.env;
+const machine = `${cpus()[0]?.model ?? 'unknown'}, Node.js ${process.version}`;
+const read = (): Counted =>
+  existsSync(counted) ? (JSON.parse(readFileSync(counted, 'utf8')) as Counted) : { seconds: {}, trials: [] };
+
+const minutes = (seconds: number | undefined): string =>
+  seconds === undefined ? 'not timed yet' : `${Math.ceil((Number(share) * seconds) / 60)} minutes`;
+
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
+
+/** Runs the tests of a part, and keeps what they have counted. @returns whether all held */
+async function tried(part: string): Promise<boolean> {
+  const results = join(root, '.tools', `reliability-${process.pid}.jsonl`);
   mkdirSync(join(root, '.tools'), { recursive: true });
-  rmSync(results, { force: true });
-  const chosen = process.argv.slice(2);
+  const started = performance.now();
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  const { status } = spawnSync(process.execPath, [vitest, 'run', ...(chosen.length > 0 ? chosen : TESTS)], {
-    cwd: root,
-    stdio: 'inherit',
+  const child = spawn(process.execPath, [vitest, 'run', part], {
+    ...{ cwd: root, stdio: 'inherit' },
     env: { ...process.env, VISURF_RELIABILITY: results },
   });
+  stop.signal.addEventListener('abort', () => child.kill());
+  const code = await new Promise((resolve) => child.on('exit', resolve));
   const lines = existsSync(results) ? readFileSync(results, 'utf8').trim().split('\n') : [];
-  const fresh = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Trial);
-  if (status !== 0) process.exitCode = 1;
-  const before = existsSync(counted) ? (JSON.parse(readFileSync(counted, 'utf8')) as Counted).trials : [];
-  const trials = new Map([...before, ...fresh].map((trial) => [trial.promise, trial]));
-  return { machine: `${cpus()[0]?.model ?? 'unknown'}, Node.js ${process.version}`, trials: [...trials.values()] };
+  rmSync(results, { force: true });
+  const date = new Date().toISOString().slice(0, 10);
+  const fresh = lines.map((line): Kept => ({ ...(JSON.parse(line) as Trial), date, machine }));
+  const before = read();
+  const trials = [...new Map([...before.trials, ...fresh].map((trial) => [trial.promise, trial])).values()];
+  const isWhole = code === 0 && share === '1';
+  const seconds = {
+    ...before.seconds,
+    ...(isWhole && { [nameOf(part)]: Math.round((performance.now() - started) / 1000) }),
+  };
+  save({ seconds, trials });
+  return code === 0;
 }
 
 const number = (value: number): string => value.toLocaleString('en-US');
 
-function row({ promise, test, count, of, worst, memory }: Trial): string {
+function row({ promise, test, count, of, worst, memory, date }: Kept): string {
   const cells = [
     promise,
     `${number(count)} ${of}`,
     worst === undefined ? '' : `${number(Math.round(worst))} ms`,
     memory === undefined ? '' : `${number(Math.round(memory / 2 ** 20))} MiB`,
-    `[${test.split('/').at(-1)!.replace('.test.ts', '')}](../${test})`,
+    date,
+    `[${basename(test, '.test.ts')}](../${test})`,
   ];
   return `| ${cells.join(' | ')} |`;
 }
 
-function written(text: string, { machine, trials }: Counted): string {
-  const sorted = trials.toSorted((a, b) => a.test.localeCompare(b.test) || a.promise.localeCompare(b.promise));
+function save(found: Counted): void {
+  writeFileSync(counted, `${JSON.stringify(found, null, 2)}\n`);
+  const sorted = found.trials.toSorted((a, b) => a.test.localeCompare(b.test) || a.promise.localeCompare(b.promise));
   const table = [
-    '| promise | tried | slowest | memory | test |',
-    '| --- | --- | --- | --- | --- |',
+    '| promise | tried | slowest | memory | on | test |',
+    '| --- | --- | --- | --- | --- | --- |',
     ...sorted.map(row),
   ].join('\n');
-  return text.replace(/(?<=<!-- counted -->\n)[^]*?(?=<!-- end -->)/, () => `\n${machine}.\n\n${table}\n\n`);
+  const machines = [...new Set(found.trials.map((trial) => trial.machine))].join('; ');
+  const text = readFileSync(page, 'utf8').replace(
+    /(?<=<!-- counted -->\n)[^]*?(?=<!-- end -->)/,
+    () => `\n${machines}.\n\n${table}\n\n`,
+  );
+  writeFileSync(page, wrapped(text));
 }
 
-const found = process.argv.includes('--docs') ? (JSON.parse(readFileSync(counted, 'utf8')) as Counted) : measure();
-writeFileSync(counted, `${JSON.stringify(found, null, 2)}\n`);
-writeFileSync(page, wrapped(written(readFileSync(page, 'utf8'), found)));
+const asked = process.argv.slice(2).filter((each) => !each.startsWith('--'));
+const unknown = asked.filter((each) => !PARTS.some((part) => each === part || each === nameOf(part)));
+const chosen = PARTS.filter((part) => asked.length === 0 || asked.includes(part) || asked.includes(nameOf(part)));
+const { seconds: known } = read();
+if (unknown.length > 0) {
+  console.error(`no part ${unknown.join(', ')}: there are ${PARTS.map(nameOf).join(', ')}`);
+  process.exitCode = 2;
+} else if (process.argv.includes('--docs')) save(read());
+else {
+  for (const part of chosen) console.log(`${nameOf(part)}: ${minutes(known[nameOf(part)])} (${part})`);
+  const total = chosen.reduce((sum, part) => sum + (known[nameOf(part)] ?? 0), 0);
+  console.log(`together: ${minutes(total)} and what is not timed yet`);
+  if (!process.argv.includes('--list')) {
+    for (const part of chosen) {
+      if (!stop.signal.aborted && !(await tried(part))) process.exitCode = 1;
+    }
+    if (stop.signal.aborted) {
+      console.error('stopped: what was counted is kept');
+      process.exitCode = 130;
+    }
+  }
+}

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PINNED, TOOLS } from '../packages/torch/scripts/libtorch.mjs';
+import { pinned } from '../packages/torch/scripts/libtorch.mjs';
 
 const root = join(import.meta.dirname, '..');
 
@@ -34,7 +34,10 @@ function hashesOf(integrity: string | undefined): Component['hashes'] {
   return [{ alg: algorithm.replace('sha', 'SHA-'), content: Buffer.from(content, 'base64').toString('hex') }];
 }
 
-const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> };
+const lockOf = (folder: string): [string, Locked][] => {
+  const text = readFileSync(join(root, folder, 'package-lock.json'), 'utf8');
+  return Object.entries((JSON.parse(text) as { packages: Record<string, Locked> }).packages);
+};
 
 /** Packages whose lock entry names no licence: theirs, from what was installed. */
 function licenceOf(place: string, { license }: Locked): string {
@@ -49,7 +52,8 @@ function licenceOf(place: string, { license }: Locked): string {
   }
 }
 
-const npm = Object.entries(lock.packages).flatMap(([place, each]): Component[] => {
+// Node.js is a package of its own, for machines without one.
+const npm = [...lockOf(''), ...lockOf('scripts/node')].flatMap(([place, each]): Component[] => {
   const { version, integrity, dev, optional, link } = each;
   // What lies in this repository is no package of others.
   if (!place.includes('node_modules/') || link || version === undefined || integrity === undefined) return [];
@@ -64,36 +68,27 @@ const npm = Object.entries(lock.packages).flatMap(([place, each]): Component[] =
   ];
 });
 
-/** What set-up fetches where a machine lacks it. */
-const fetched: Component[] = [
-  ...[
-    { name: 'torch', version: PINNED, expression: 'BSD-3-Clause' },
-    { name: 'cmake', version: TOOLS.cmake, expression: 'BSD-3-Clause AND Apache-2.0' },
-    { name: 'ninja', version: TOOLS.ninja, expression: 'Apache-2.0' },
-  ].map(({ name, version, expression }): Component => ({
-    ...{ type: 'library', name, version, purl: `pkg:pypi/${name}@${version}`, scope: 'optional' },
-    hashes: undefined,
-    licenses: [{ expression }],
-  })),
-  {
-    ...{
-      type: 'application',
-      name: 'node',
-      version: process.versions.node,
-      purl: `pkg:generic/node@${process.versions.node}`,
-    },
-    ...{ scope: 'required', hashes: undefined, licenses: [{ expression: 'MIT' }] },
-  },
-];
+/** What set-up fetches from PyPI where a machine lacks it: entries with a hash for every platform, and a licence. */
+const python = [...pinned('torch'), ...pinned('cmake'), ...pinned('ninja')].map((entry): Component => {
+  const [, name = '', release = ''] = /^([\w-]+)==(\S+)/.exec(entry) ?? [];
+  const hashes = [...entry.matchAll(/sha256:(\w+)/g)].map(([, content]) => ({ alg: 'SHA-256', content: content! }));
+  const licence = /# (.+)$/m.exec(entry)?.[1] ?? 'NOASSERTION';
+  return {
+    ...{ type: 'library', name, version: release, purl: `pkg:pypi/${name}@${release}`, scope: 'optional', hashes },
+    licenses: [{ expression: licence }],
+  };
+});
 
 const { version } = JSON.parse(readFileSync(join(root, 'packages/visurf/package.json'), 'utf8')) as { version: string };
 const bill = {
   ...{ bomFormat: 'CycloneDX', specVersion: '1.6', version: 1 },
   metadata: { component: { type: 'application', name: 'visurf', version, licenses: [{ expression: 'Apache-2.0' }] } },
-  components: [...npm, ...fetched],
+  components: [...npm, ...python],
 };
 
-const unknown = npm.filter(({ licenses }) => licenses[0]?.expression === 'NOASSERTION').map(({ name }) => name);
+const unknown = bill.components
+  .filter(({ licenses }) => licenses[0]?.expression === 'NOASSERTION')
+  .map(({ name }) => name);
 mkdirSync(join(root, 'dist'), { recursive: true });
 writeFileSync(join(root, 'dist/sbom.json'), `${JSON.stringify(bill, null, 1)}\n`);
 const counts = Map.groupBy(bill.components, ({ licenses }) => licenses[0]!.expression);

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { families } from '../packages/core/src/families/index.ts';
 import { PARADIGMS } from '../packages/core/src/schedule/definitions.ts';
 import { taskDefinition } from '../packages/core/src/tasks/registry.ts';
 import { repositoryFiles, root } from './sources.ts';
@@ -65,6 +66,13 @@ test('readers are found', () => expect(readers.length).toBeGreaterThan(10));
 test.each(readers)('the reader %s: a file, an import and a name', (reader) => {
   const found = sites(new RegExp(`'\\./${reader}\\.ts'`), (file) => file === `data/formats/${reader}.ts`);
   expect(found['data/formats/registry.ts']).toBe(1);
+});
+
+test.each(families)('the family $name: a folder, an import and a name', ({ name }) => {
+  const found = sites(new RegExp(`families/${name}/|'\\./${name}/`), (file) => file.startsWith(`families/${name}/`));
+  const shared = Object.keys(found).filter((file) => !file.startsWith('families/qwen'));
+  expect(shared).toEqual(['families/index.ts']);
+  expect(found['families/index.ts']).toBe(1);
 });
 
 test.each(paradigms)('the paradigm %s: an entry, and keys of its own', (paradigm) => {

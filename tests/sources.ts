@@ -11,6 +11,8 @@ export interface Import {
   readonly from: string;
   /** The file, relative to the root, of an import from the same package; else the name of the package. */
   readonly to: string;
+  /** As it is written. */
+  readonly specifier: string;
   /** True for `import type`, which leaves nothing behind at run time. */
   readonly typeOnly: boolean;
 }
@@ -34,7 +36,7 @@ export function importsOf(file: string): Import[] {
   return [...text.matchAll(statement)].map(([, type, fixed, lazy]) => {
     const target = fixed ?? lazy ?? '';
     const to = target.startsWith('.') ? relative(root, resolve(root, dirname(file), target)) : packageOf(target);
-    return { from: file, to, typeOnly: type !== undefined };
+    return { from: file, to, specifier: target, typeOnly: type !== undefined };
   });
 }
 

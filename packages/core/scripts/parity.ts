@@ -50,10 +50,15 @@ function describe(name: string): string[] {
   const { model } = openConfiguration(name);
   const { family, vision, text } = loadModelConfig(model);
   const full = [...vision.fullAttentionBlocks];
+  const { deepstack, positionSide: side } = vision;
   const windows =
-    vision.windowSize === Infinity
-      ? 'none'
-      : `${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`;
+    vision.windowSize < Infinity
+      ? `windows of ${vision.windowSize} px; whole frames in ${full.length > 0 ? `block ${full.join(', ')}` : 'no block'} of ${vision.depth}`
+      : side === undefined
+        ? 'whole frames'
+        : deepstack
+          ? `${side} x ${side} positions; ${deepstack.length > 0 ? `DeepStack from block ${deepstack.join(', ')} of ${vision.depth}` : 'no DeepStack'}`
+          : `tiles; ${side} x ${side} positions; joined by ${vision.spatialMergeSize}`;
   return [
     name,
     family.title,
@@ -80,6 +85,10 @@ for (const dtype of ['float64', 'float32'] as const) {
 const inputs = await compareInputFiles();
 const training = [...compareObjective(), ...updates];
 
+const mistakesOf = (name: string): number =>
+  Object.keys(
+    JSON.parse(readFileSync(path.join(root, `oracle/fixtures/configurations/${name}/mutants.json`), 'utf8')) as object,
+  ).length;
 const { version: torch, cpuCapability } = info();
 const text = `# Parity with the reference
 
@@ -92,17 +101,28 @@ counted, and none is allowed. A distance in bold misses its tolerance.
 
 ## Model
 
-Small random checkpoints of both families, each written in one of the layouts that published files have, loaded by the
-reference and by us: \`hub\` (flat config, \`rope_scaling\`, \`preprocessor_config.json\`, \`chat_template.json\`, bfloat16 or sharded files),
-\`nested\` (\`text_config\`, keys as in memory, defaults left out) and \`v5\` (\`rope_parameters\`, \`processor_config.json\`). Five
-conversations each: one image; three images of different shapes in several turns; text alone; a video of five frames; two
+Small random checkpoints of every family, each written in one of the layouts that published files have, loaded by the
+reference and by us: \`hub\` (\`rope_scaling\`, \`preprocessor_config.json\`, \`chat_template.json\`, bfloat16 or sharded files; the
+config is flat, but Qwen3-VL's), \`nested\` (\`text_config\`, keys as in memory, defaults left out) and \`v5\` (\`rope_parameters\`,
+\`processor_config.json\`; of Qwen3-VL a Thinking model). Five conversations each: one image; three images of different shapes in several turns; text alone; a video of five frames; two
 videos and an image. Two responses of different lengths each.
 
-${table(['checkpoint', 'family', 'query / key heads', 'windows', 'tied head', 'M-RoPE sections', 'norm eps'], configurationNames.map(describe))}
+${table(['checkpoint', 'family', 'query / key heads', 'tower', 'tied head', 'M-RoPE sections', 'norm eps'], configurationNames.map(describe))}
 
 ${configurationTable(measured)}
 
 The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities.
+
+Those of SmolVLM2 are \`hub\` (as published: what the classes know is left out), \`odd\` (tiles that patches do not fill; names of tiles
+without tokens of their own), \`v5\` and \`whole\` (one tile; a file that says little); four conversations each, without videos.
+
+Of Qwen3-VL the reference also computes what it would with each of ${mistakesOf('qwen3_vl-hub')} mistakes (\`oracle/mutants.py\`): no positions or those of
+another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of SmolVLM2 with each of ${mistakesOf('smolvlm-hub')}
+(\`oracle/smolvlm_mutants.py\`): places of patches, the order of the pixel shuffle and of tiles, bicubic in place of Lanczos, line
+breaks, the thumbnail, the rotary base. Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
+Of Qwen3.5 our own sources are
+changed by each of 30 mistakes (\`families/qwen3_5/mutants.test.ts\`): its norms, its gates, the order of heads, taps and decays, what is
+rounded, states and padding at the fork, gradients that are cut. With every one a fixture misses its tolerance.
 
 ## Text and images
 

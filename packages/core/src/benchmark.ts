@@ -2,7 +2,7 @@
  * `visurf eval --benchmark`: questions of a published benchmark, answered by a model or by another program, and marked.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 
@@ -14,6 +14,7 @@ import { loadMirror, mirrorFiles } from './benchmarks/mirror.ts';
 import { inLine, readPredictions, requireComplete, saidBy } from './benchmarks/predictions.ts';
 import { evaluatedTogether } from './budgets.ts';
 import { fileError, UserError } from './errors.ts';
+import { readText } from './regular.ts';
 import { requireLibrary } from './masks/exported.ts';
 import { encodeRle, type Mask } from './masks/masks.ts';
 import { segmenterOf } from './masks/segmenter.ts';
@@ -22,7 +23,7 @@ import type { Policy } from './policy.ts';
 import type { PromptEncoder } from './prompt/encoder.ts';
 import type { Experiment } from './question/experiment.ts';
 import { greedy } from './rollout/sampler.ts';
-import { AppendOnly, makeDirectory, replaceFile } from './disk/durable.ts';
+import { AppendOnly, assertWritable, makeDirectory, replaceFile, writeAside } from './disk/durable.ts';
 import type { Frame, Prompt, StopReason } from './types.ts';
 
 interface BenchmarkOptions {
@@ -113,7 +114,8 @@ async function requireImages(asked: readonly Item[]): Promise<void> {
     const [file] = images;
     if (!picture || file === undefined || existsSync(file)) continue;
     makeDirectory(path.dirname(file));
-    writeFileSync(file, await picture());
+    // Whole or not at all: the next start takes what is there for the picture.
+    writeAside(file, await picture());
   }
   const missing = new Set(asked.flatMap(({ images }) => images).filter((file) => !existsSync(file)));
   const [first] = missing;
@@ -124,8 +126,8 @@ async function requireImages(asked: readonly Item[]): Promise<void> {
   });
 }
 
-/** Before the work, not after it. @throws UserError */
-function writableLines(file: string, lines: readonly unknown[]): void {
+/** Replaces a file of lines. @throws UserError */
+function writeLines(file: string, lines: readonly unknown[]): void {
   try {
     makeDirectory(path.dirname(file));
     replaceFile(file, linesOf(lines));
@@ -146,7 +148,7 @@ export async function writeQuestions(options: BenchmarkOptions & { readonly ques
   await requireImages(asked);
   const file = path.resolve(options.questions);
   const task = benchmark.task(protocol);
-  writableLines(
+  writeLines(
     file,
     asked.map(({ id, images, problem }) => ({ id, images, problem, task })),
   );
@@ -162,7 +164,11 @@ export async function scorePredictions(options: PredictionOptions): Promise<Benc
   const perSample = path.resolve(output ?? path.join('eval', `${benchmark.name}-${split}`, path.basename(file)));
   if (perSample === path.resolve(file))
     throw new UserError('the predictions would be overwritten', { where: perSample, remedy: 'Choose another output.' });
-  writableLines(perSample, []);
+  try {
+    assertWritable(perSample);
+  } catch (error) {
+    throw fileError(error, { where: perSample, remedy: 'Choose another output.' });
+  }
   const marks: Marks[] = [];
   for (const [i, { id, truth }] of asked.entries()) {
     const prediction = given[i]!;
@@ -173,7 +179,10 @@ export async function scorePredictions(options: PredictionOptions): Promise<Benc
     }
     onProgress?.(marks.length, asked.length);
   }
-  writeFileSync(perSample, linesOf(asked.map(({ id }, i) => ({ id, text: given[i]!.text, ...marks[i] }))));
+  writeLines(
+    perSample,
+    asked.map(({ id }, i) => ({ id, text: given[i]!.text, ...marks[i] })),
+  );
   return resultOf(loaded, marks, perSample);
 }
 
@@ -203,7 +212,7 @@ const keptSchema = z.looseObject({
 /** Answers of a file; a line that was cut off is none. */
 function keptAnswers(file: string): Map<string, Kept> {
   if (!existsSync(file)) return new Map();
-  const lines = readFileSync(file, 'utf8').split('\n');
+  const lines = readText(file).split('\n');
   const kept = lines.flatMap((line): Kept[] => {
     try {
       const { id, asked, text, stop, frame, probability } = keptSchema.parse(JSON.parse(line));
@@ -260,7 +269,7 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
     questionOf(item, experiment, [path.resolve(model), options.adapter, options.revision, side]),
   );
   const answers = new Map(questions.flatMap(({ key }) => (kept.has(key) ? [[key, kept.get(key)!] as const] : [])));
-  writableLines(perSample, [...answers.values()]);
+  writeLines(perSample, [...answers.values()]);
   const log = new AppendOnly(perSample);
   try {
     const rest = questions.filter(({ key }) => !answers.has(key));
@@ -313,9 +322,18 @@ function questionOf(
   experiment: Experiment,
   model: readonly unknown[],
 ): AskedItem {
-  const { system, maxNewTokens, minPixels, maxPixels } = experiment.settings;
+  const { system, maxNewTokens, minPixels, maxPixels, think } = experiment.settings;
   const problem = experiment.userTurn(asked);
-  const decided = JSON.stringify([model, id, problem, system, maxNewTokens, minPixels, maxPixels]);
+  const decided = JSON.stringify([
+    model,
+    id,
+    problem,
+    system,
+    maxNewTokens,
+    minPixels,
+    maxPixels,
+    ...(think === undefined ? [] : [think]),
+  ]);
   return { id, images, problem, key: createHash('sha256').update(decided).digest('hex').slice(0, 16) };
 }
 

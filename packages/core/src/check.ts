@@ -1,5 +1,4 @@
 /** Checks before a run: is the data usable, do its labels survive the model's coordinates, can they win? */
-import path from 'node:path';
 import { trainingSets } from './config/sets.ts';
 import { shareOf } from './config/share.ts';
 import type { DatasetOptions } from './data/dataset.ts';
@@ -8,16 +7,18 @@ import { Looks, type Look } from './data/looks.ts';
 import { paced } from './data/paced.ts';
 import { leakFindings, orphanFindings, Shown } from './data/sharing.ts';
 import { Texts } from './data/texts.ts';
+import { filesOf } from './data/videos.ts';
 import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import type { LabelSettings } from './label/control.ts';
 import { locateModel, type ModelSource } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
+import { patchesOf } from './prompt/image.ts';
 import { frameFor, survivingSize, type Coordinates } from './prompt/resize.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { weighAll } from './question/prepare.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { labelsThatCannotWin, type LabelThatCannotWin } from './label/labelcheck.ts';
 import { scorerOf, type Scorer, type Subject } from './reward/reward.ts';
 import { lostLabel } from './reward/survival.ts';
@@ -58,24 +59,25 @@ export async function checkData(
   const located = model === undefined ? undefined : await locateModel(model, { ...options, weights: false });
   const directories = [located?.adapter, located?.base];
   const { experiment: opened } = await openMeasure(directories, options);
-  const coordinates = coordinatesOf(located?.base, pixelLimits(directories, opened.settings));
-  const { signal, split } = options;
+  const coordinates = coordinatesOf(located?.base, promptSettings(directories, opened.settings));
+  const { signal } = options;
   const own = configured(files, options);
-  const { format, boxes, units, validation } = { ...options, ...own };
+  const { format, boxes, units, split, validation } = { ...options, ...own };
   const notes: string[] = [];
   const allowOutside = options.allowOutside ?? options.config?.data.allowOutside;
-  const reading = { format, boxes, units, split, allowOutside, signal, onProgress: options.onRead };
-  const read = async (file: string): Promise<Read> => {
-    const looks = new Looks(path.dirname(path.resolve(file)));
+  const { onRead, onProgress: onDownload } = options;
+  const reading = { format, boxes, units, allowOutside, signal, onProgress: onRead, onDownload };
+  const read = async (file: string, part: Pick<DatasetOptions, 'split' | 'isHeld'>): Promise<Read> => {
+    const looks = new Looks(file);
     await looks.recall({ signal });
     const onNote = (note: string) => void notes.push(note);
-    const found = await opened.read(file, { ...reading, looks, onNote });
+    const found = await opened.read(file, { ...reading, ...part, looks, onNote });
     await looks.remember({ signal });
     return await survey(file, found, { looks, coordinates, signal });
   };
   const found: Read[] = [];
-  for (const file of own?.files ?? [files].flat()) found.push(await read(file));
-  const held = validation === undefined ? undefined : await read(validation);
+  for (const file of own?.files ?? [files].flat()) found.push(await read(file, { split }));
+  const held = validation === undefined ? undefined : await read(validation, { split: options.split, isHeld: true });
   const images = new Texts();
   const tasks: Record<string, number> = {};
   for (const each of found) {
@@ -99,11 +101,12 @@ export async function checkData(
 /** The data of a configuration, where no file is named: all sets that it trains on, as it reads them, and what it holds out. */
 function configured(files: string | readonly string[], { config, validation, ...asked }: CheckDataOptions) {
   if (!config || [files].flat().length > 0) return undefined;
-  const { train, validation: held, format, boxes, units } = config.data;
+  const { train, validation: held, format, boxes, units, split } = config.data;
   return {
     files: trainingSets(train).map(({ file }) => file),
     validation: validation ?? (shareOf(held) === undefined ? held : undefined),
     ...{ format: asked.format ?? format, boxes: asked.boxes ?? boxes, units: asked.units ?? units },
+    split: asked.split ?? split,
   };
 }
 
@@ -147,7 +150,7 @@ async function survey(
       shown.add(sample, isUsable);
       if (!isUsable) return;
       n += 1;
-      for (const image of sample.images) images.add(image);
+      for (const image of filesOf(sample)) images.add(image);
       tasks.set(task, (tasks.get(task) ?? 0) + 1);
       if (!coordinates) return;
       const own = sample.images.map((image) => frameFor(frames.get(image)!, coordinates));
@@ -160,14 +163,15 @@ async function survey(
   return { file, n, images, tasks, shown, findings: [...findings, ...rounding] };
 }
 
-function coordinatesOf(model: string | undefined, limits: ReturnType<typeof pixelLimits>): Coordinates | undefined {
+function coordinatesOf(model: string | undefined, limits: ReturnType<typeof promptSettings>): Coordinates | undefined {
   if (model !== undefined) return PromptEncoder.load(model, limits).coordinates;
   const { minPixels, maxPixels } = limits;
   if (minPixels === undefined && maxPixels === undefined) return undefined;
-  const [{ processor, coordinates }] = families;
-  const { patchSize, mergeSize, image } = processor;
+  const [family] = families;
+  if (family.coordinates === 'thousandths') return { thousandths: true };
+  const { patchSize, mergeSize, image } = patchesOf(family);
   const area = { minPixels: minPixels ?? image.minPixels, maxPixels: maxPixels ?? image.maxPixels };
-  return { resize: { patchSize, mergeSize, ...area }, thousandths: coordinates === 'thousandths' };
+  return { resize: { patchSize, mergeSize, ...area }, thousandths: false };
 }
 
 /** A label that does not survive the model's coordinates, and the size of the image at which it would. */
@@ -205,9 +209,10 @@ export async function checkReward(file: string, options: CheckRewardOptions): Pr
   if (model === undefined) throw new UserError('no model is named', { remedy: 'Name it with --model, or --config.' });
   const { adapter, base } = await locateModel(model, { ...options, weights: false });
   const { experiment: opened } = await openMeasure([adapter, base], options);
-  const { signal, allowOutside = options.config?.data.allowOutside } = options;
-  const { samples, frames, experiment } = await opened.load(file, { signal, allowOutside, onProgress: options.onRead });
-  const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], experiment.settings));
+  const { signal, onRead, onProgress: onDownload, allowOutside = options.config?.data.allowOutside } = options;
+  const reading = { signal, allowOutside, onProgress: onRead, onDownload };
+  const { samples, frames, experiment } = await opened.load(file, reading);
+  const encoder = PromptEncoder.load(base, promptSettings([adapter, base], experiment.settings));
   const control: Pick<LabelSettings, 'eliminate' | 'thinking'> = config?.label ?? {
     eliminate: 'on',
     thinking: 'eliminate',

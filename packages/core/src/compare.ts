@@ -17,7 +17,7 @@ import { mergeModels } from './export/merge.ts';
 import { localModel } from './hub/model.ts';
 import { knownPace, measuredPace, predictedPace } from './compare/pace.ts';
 import { plan } from './plan.ts';
-import { loadPolicy } from './policy.ts';
+import { loadPolicy } from './opened.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { loadData } from './question/training.ts';

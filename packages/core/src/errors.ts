@@ -58,6 +58,8 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left on the disk',
   EDQUOT: 'the disk quota is used up',
   EFBIG: 'a file would be larger than is allowed here',
+  ELOOP: 'a link leads to itself',
+  ENAMETOOLONG: 'the name is too long',
   EIO: 'the disk reports an error',
   EMFILE: 'too many open files',
   ENFILE: 'too many open files',
@@ -68,6 +70,48 @@ export function fileError(error: unknown, { where, remedy }: UserErrorDetails = 
   if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return error;
   const reason = REFUSALS[error.code];
   return reason === undefined ? error : new UserError(reason, { where, remedy, cause: error });
+}
+
+/**
+ * Why a path that names nothing here never could: an address of the net, a picture in the text, a path of Windows; undefined
+ * where it may be one. Such a path may have been put behind the folder that it was taken to be relative to.
+ */
+export function foreignPath(path: string): (UserErrorDetails & { readonly reason: string }) | undefined {
+  const [, scheme, rest = ''] = /(?:^|\/)(https?|s3|gs|hf|ftp|file):\/+(.*)$/is.exec(path) ?? [];
+  if (scheme?.toLowerCase() === 'file')
+    return { reason: 'is a file: address', remedy: `Name the path alone: /${rest}` };
+  const [, hub] = /huggingface\.co\/((?!datasets\/)[\w.-]+\/[\w.-]+)/.exec(rest) ?? [];
+  if (scheme !== undefined && hub !== undefined) {
+    return { reason: 'is the page of a model of the hub', remedy: `Name the model alone: ${hub}` };
+  }
+  if (scheme !== undefined) {
+    return {
+      reason: `is an address of the net (${scheme.toLowerCase()}), which is not fetched`,
+      remedy: 'Download it first, and name the file here.',
+    };
+  }
+  if (/(?:^|\/)data:[\w/+.-]*;base64,/i.test(path)) {
+    return {
+      reason: 'is a picture in the text (a data URI)',
+      remedy: 'visurf data import writes such pictures as files.',
+    };
+  }
+  const [windows, drive, below = ''] = /(?:^|\/)([a-z]):[\\/](.*)$/is.exec(path) ?? [];
+  if (windows !== undefined) {
+    const slashed = below.replaceAll('\\', '/');
+    return {
+      reason: 'is a path of Windows',
+      remedy: `Write it as this system has it; under WSL that is /mnt/${drive!.toLowerCase()}/${slashed}`,
+    };
+  }
+  if (!path.includes('\\')) return undefined;
+  return { reason: 'is written with the slashes of Windows', remedy: 'Write / in place of \\ in paths.' };
+}
+
+/** A file that is not there. */
+export function missingFile(file: string, said = 'no such file', where = file): UserError {
+  const { reason, remedy } = foreignPath(file) ?? {};
+  return new UserError(reason === undefined ? said : `${said}: it ${reason}`, { where, remedy });
 }
 
 /** Throws when an invariant of ours does not hold: a bug, never the user's mistake. */

@@ -1,12 +1,11 @@
 /** `visurf eval`: a checkpoint's greedy answers to a dataset, asked and scored as it was trained. */
-import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 
 import type { DatasetOptions } from './data/dataset.ts';
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
 import { openModel, type OpenOptions } from './opened.ts';
-import { makeDirectory } from './disk/durable.ts';
+import { assertWritable } from './disk/durable.ts';
 
 export interface EvaluateOptions extends Omit<OpenOptions, 'onProgress'> {
   /** Checkpoint in Hugging Face layout, a run, or a name on the hub. */
@@ -37,11 +36,10 @@ export interface Evaluated {
   readonly samples: readonly EvaluatedSample[];
 }
 
-/** Before the work, not after it. @throws UserError */
-function assertWritable(file: string): void {
+/** Does what needs a file to be writable. @throws UserError */
+function written<T>(file: string, write: () => T): T {
   try {
-    makeDirectory(path.dirname(file));
-    closeSync(openSync(file, 'a'));
+    return write();
   } catch (error) {
     throw fileError(error, { where: file, remedy: 'Choose another output.' });
   }
@@ -63,13 +61,15 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const { samples, experiment } = await opened.load(data, {
     limit,
     allowOutside: options.allowOutside ?? options.config?.data.allowOutside,
+    isHeld: true,
     signal,
     onProgress: options.onRead,
+    onDownload,
   });
   const perSample = path.resolve(options.output ?? path.join('eval', nameOf(model), path.basename(data)));
-  assertWritable(perSample);
+  written(perSample, () => assertWritable(perSample));
   const { maxNewTokens } = experiment.settings;
   const result = await evaluatePolicy(policy, experiment, samples, { maxNewTokens, onProgress, signal });
-  await writePerSample(perSample, result.samples);
+  written(perSample, () => writePerSample(perSample, result.samples));
   return { ...result, n: samples.length, perSample };
 }

@@ -24,18 +24,31 @@ export { answerText, aroundOf, normalised, sameWords, textForms } from './tasks/
 export { answerBlock, hasTags, thinkingFormat, withThinking } from './tasks/thinking.ts';
 export { taggedTerms, termWeights } from './tasks/weights.ts';
 
-export { localModel, type DownloadProgress, type HubOptions } from './hub/model.ts';
+export { localModel } from './hub/model.ts';
+export { type DownloadProgress, type HubOptions } from './hub/repository.ts';
 export { explainMemory } from './memory.ts';
-export { loadPolicy, locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
+export { locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
+export { PolicyThread } from './answers/policy-thread.ts';
+export {
+  experimentOf,
+  predict,
+  type Answering,
+  type Predicted,
+  type PredictInput,
+  type PredictOptions,
+} from './predict.ts';
 export { exportModel, type Exported, type ExportOptions } from './export/export.ts';
+export { publish, type Published, type PublishOptions } from './publish.ts';
 export { mergeModels, type MergeMethod } from './export/merge.ts';
 export { requireNewDirectory } from './export/directory.ts';
-export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection, type Score } from './infer.ts';
+export type { Score } from './answers/score.ts';
+export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection } from './infer.ts';
 export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
-export type { Message } from './prompt/template.ts';
+export type { ImageSource, Message } from './prompt/template.ts';
 
-export { openModel, type OpenedModel, type OpenOptions } from './opened.ts';
+export { loadPolicy, openModel, type LoadOptions, type OpenedModel, type OpenOptions } from './opened.ts';
 export type { MeasureOptions } from './question/measure.ts';
+export { predictAll, type PredictionLine, type Predictions, type PredictionsOptions } from './predictions.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
 export {
   runBenchmark,
@@ -47,7 +60,7 @@ export {
 } from './benchmark.ts';
 export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
 export { benchmarkNames } from './benchmarks/registry.ts';
-export { train, type TrainOptions } from './train.ts';
+export { train, type TrainOptions } from './apart.ts';
 export type { TrainEvent, TrainResult } from './training/types.ts';
 export type { ProfileOptions, ProfileSummary } from './run/profile.ts';
 export { compare, outlook, type Compared, type CompareEvent, type CompareOptions, type Outlook } from './compare.ts';
@@ -64,7 +77,9 @@ export type { Glance, ReadContext, Reader } from './data/formats/reader.ts';
 export type { AnnotatedImage, AskedQuestion, Item } from './data/formats/record.ts';
 export { BOX_FORMS, UNITS, type BoxForm, type Units } from './data/formats/record.ts';
 export { readEvents, type RunEvent } from './run/events.ts';
+export { initialise, type Initialised, type InitOptions } from './init.ts';
 export { plan, type Plan, type PlanOptions } from './plan.ts';
+export { aboutModel, type AboutModel, type TrainedShare } from './about.ts';
 export { probeMachine, type Machine } from './machine.ts';
 export { writeReport } from './report/report.ts';
 export type * from './report/data.ts';

@@ -1,18 +1,19 @@
 /** What the command line asks of a checkpoint: what it sees, what it gives a response, what it says. */
-import { noGrad, scope } from '@visurf/torch';
-
-import { invariant, UserError } from './errors.ts';
+import { PolicyThread } from './answers/policy-thread.ts';
+import { scoreResponse, type Score } from './answers/score.ts';
+import { invariant } from './errors.ts';
 import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
 import { TextStream } from './prompt/stream.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { locateModel, type ModelSource, type Policy } from './policy.ts';
-import { greedy, requireProbabilities, type Sampling } from './rollout/sampler.ts';
+import { greedy, type Sampling } from './rollout/sampler.ts';
 import type { StopReason } from './types.ts';
 
 export interface Inspection {
   /** The rendered chat template, one placeholder per image. */
   readonly rendered: string;
   readonly inputIds: readonly number[];
+  /** Empty where images are not shown as patches of the whole picture. */
   readonly imageGridThw: readonly (readonly number[])[];
   /** Absent without videos. */
   readonly videoGridThw?: readonly (readonly number[])[];
@@ -28,10 +29,16 @@ export interface Inspection {
 }
 
 /** What a model sees of a prompt; needs no weights. */
-export async function inspect(model: string, input: PromptInput, options: ModelSource = {}): Promise<Inspection> {
+export async function inspect(
+  model: string,
+  input: PromptInput,
+  options: ModelSource & { readonly think?: boolean | undefined } = {},
+): Promise<Inspection> {
   const { base, adapter } = await locateModel(model, { ...options, weights: false });
-  const encoder = PromptEncoder.load(base, pixelLimits([adapter, base], {}));
-  const { rendered, inputIds, imageGridThw, videoGridThw, positionIds, pixelValues } = await encoder.encode(input);
+  const encoder = PromptEncoder.load(base, promptSettings([adapter, base], { think: options.think }));
+  const prompt = await encoder.encode(input);
+  const { rendered, inputIds, videoGridThw, positionIds, pixelValues, pixelShape } = prompt;
+  const imageGridThw = pixelShape ? [] : prompt.imageGridThw;
   const patches = [...imageGridThw, ...(videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   return {
     rendered,
@@ -39,7 +46,9 @@ export async function inspect(model: string, input: PromptInput, options: ModelS
     imageGridThw,
     ...(videoGridThw && { videoGridThw }),
     positionIds,
-    pixelValues: pixelValues ? { shape: [patches, pixelValues.length / patches], ...moments(pixelValues) } : null,
+    pixelValues: pixelValues
+      ? { shape: pixelShape ?? [patches, pixelValues.length / patches], ...moments(pixelValues) }
+      : null,
   };
 }
 
@@ -57,35 +66,13 @@ function moments(values: Float32Array): { mean: number; std: number; min: number
   return { mean, std: Math.sqrt(squares / (values.length - 1)), min, max };
 }
 
-export interface Score {
-  readonly tokens: readonly number[];
-  /** Natural logarithms, temperature 1, full vocabulary. */
-  readonly logProbs: readonly number[];
-  readonly total: number;
-}
-
 /** Teacher forcing of a response as it is: nothing is appended, special tokens in a text are text. */
-export async function score(
-  policy: Policy,
+export const score = (
+  policy: Policy | PolicyThread,
   input: PromptInput,
   response: { readonly text: string } | { readonly ids: readonly number[] },
-): Promise<Score> {
-  const prompt = await policy.encoder.encode(input);
-  const tokens = 'ids' in response ? response.ids : policy.encoder.encodeText(response.text);
-  const { vocabularySize } = policy.model.config.text;
-  const unknown = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
-  if (unknown !== undefined) throw new UserError(`${unknown} is no token of this model (0 to ${vocabularySize - 1})`);
-  if (tokens.length === 0) throw new UserError('the response is empty', { remedy: 'give at least one token to score' });
-  const values = scope(() =>
-    noGrad(() => {
-      const { hidden, targets } = policy.model.hidden([{ prompt, responses: [tokens] }]);
-      return policy.model.score(hidden, targets).logProbs;
-    }),
-  );
-  requireProbabilities(values);
-  const logProbs = Array.from(values);
-  return { tokens, logProbs, total: logProbs.reduce((a, b) => a + b, 0) };
-}
+): Promise<Score> =>
+  policy instanceof PolicyThread ? policy.score(input, response) : scoreResponse(policy, input, response);
 
 export interface Generation {
   readonly text: string;
@@ -113,11 +100,12 @@ export interface AnswerOptions extends Partial<Sampling> {
  * const { text } = await generate(policy, { problem: 'find the red car', images: ['street.jpg'] }, { maxNewTokens: 64 });
  */
 export async function generate(
-  policy: Policy,
+  policy: Policy | PolicyThread,
   input: PromptInput,
   options: AnswerOptions = {},
   onText?: (piece: string) => void,
 ): Promise<Generation> {
+  if (policy instanceof PolicyThread) return await generateThere(policy, input, options, onText);
   const { encoder } = policy;
   const prompt = await encoder.encode(input);
   const stream = new TextStream((tokens) => encoder.decode(tokens));
@@ -132,5 +120,18 @@ export async function generate(
   invariant(rollout, 'one prompt has one rollout');
   say(stream.end());
   const { text, tokens, logProbs, stop } = rollout;
-  return { text, tokens, logProbs, stop };
+  return { text: text.slice(encoder.opening.length), tokens, logProbs, stop };
+}
+
+async function generateThere(
+  policy: PolicyThread,
+  input: PromptInput,
+  options: AnswerOptions,
+  onText?: (piece: string) => void,
+): Promise<Generation> {
+  const { answers } = await policy.ask(input, options, (_, { text }) => (text === '' ? undefined : onText?.(text)));
+  const [said] = answers;
+  invariant(said && said.stop !== 'stop', 'no stop strings were given');
+  const { text, tokens: told, stop } = said;
+  return { text, tokens: told.map(({ token }) => token), logProbs: told.map(({ logProb }) => logProb), stop };
 }

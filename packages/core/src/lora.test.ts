@@ -58,57 +58,62 @@ const numbers = (output: string): unknown[] =>
     event.type === 'step' ? [['loss', 'gradientNorm', 'kl', 'labelLogProb'].map((name) => event.metrics[name])] : [],
   );
 
-test('a run trains the adapter, saves it alone, opens again, and resumes to the same numbers, dropout included', async () => {
-  const before = live().handles;
-  const whole = await train(config('whole', { dropout: 0.2 }));
-  expect(live().handles).toBe(before);
-  const kl = numbers('whole').map((each) => (each as number[])[2]!);
-  expect(kl.every(Number.isFinite)).toBe(true);
-  expect(kl.at(-1)).toBeGreaterThan(0);
+const bases = { 'Qwen2.5-VL': tinyModel, 'Qwen3-VL': path.join(fixtures, 'configurations/qwen3_vl-v5/model') };
 
-  const checkpoint = path.join(whole.run, 'checkpoints', '000004');
-  expect(readdirSync(checkpoint).sort()).toEqual(
-    [
-      'adapter_config.json',
-      'adapter_model.safetensors',
-      'experiment.json',
-      'manifest.json',
-      'optimizer.safetensors',
-      'state.json',
-    ].sort(),
-  );
-  const described = JSON.parse(readFileSync(path.join(checkpoint, 'adapter_config.json'), 'utf8')) as object;
-  const base = path.relative(checkpoint, tinyModel);
-  expect(described).toMatchObject({ r: 4, lora_alpha: 8, lora_dropout: 0.2, base_model_name_or_path: base });
-  {
-    using policy = loadLocalPolicy(checkpoint);
-    const [first] = adaptersOf(policy.model).values();
-    expect(scope(() => first!.B.abs().max().item())).toBeGreaterThan(0);
-    // All linear layers of three decoder layers.
-    expect(adaptersOf(policy.model).size).toBe(21);
-  }
-  const evaluated = await evaluate({
-    model: checkpoint,
-    data: path.join(folder, 'train.jsonl'),
-    allowOutside: true,
-    output: path.join(folder, 'answers.jsonl'),
-    maxNewTokens: 2,
-  });
-  expect(evaluated.n).toBe(4);
+test.each(Object.entries(bases))(
+  '%s: a run trains the adapter, saves it alone, opens again, and resumes to the same numbers, dropout included',
+  async (_, model) => {
+    const before = live().handles;
+    const whole = await train(config('whole', { dropout: 0.2 }, { model }));
+    expect(live().handles).toBe(before);
+    const kl = numbers('whole').map((each) => (each as number[])[2]!);
+    expect(kl.every(Number.isFinite)).toBe(true);
+    expect(kl.at(-1)).toBeGreaterThan(0);
 
-  const stop = new AbortController();
-  await train(config('stopped', { dropout: 0.2 }), {
-    signal: stop.signal,
-    onEvent: (event) => event.kind === 'step' && event.step === 3 && stop.abort(),
-  });
-  await train(config('stopped', { dropout: 0.2 }), { resume: true });
-  expect(numbers('stopped')).toEqual(numbers('whole'));
-  const weights = (run: string): number[][] => {
-    using file = new SafetensorsFile(path.join(folder, run, 'checkpoints/000004/adapter_model.safetensors'));
-    return scope(() => file.names.map((name) => file.get(name).toArray()));
-  };
-  expect(weights('stopped')).toEqual(weights('whole'));
-});
+    const checkpoint = path.join(whole.run, 'checkpoints', '000004');
+    expect(readdirSync(checkpoint).sort()).toEqual(
+      [
+        'adapter_config.json',
+        'adapter_model.safetensors',
+        'experiment.json',
+        'manifest.json',
+        'optimizer.safetensors',
+        'state.json',
+      ].sort(),
+    );
+    const described = JSON.parse(readFileSync(path.join(checkpoint, 'adapter_config.json'), 'utf8')) as object;
+    const base = path.relative(checkpoint, model);
+    expect(described).toMatchObject({ r: 4, lora_alpha: 8, lora_dropout: 0.2, base_model_name_or_path: base });
+    {
+      using policy = loadLocalPolicy(checkpoint);
+      const [first] = adaptersOf(policy.model).values();
+      expect(scope(() => first!.B.abs().max().item())).toBeGreaterThan(0);
+      // All linear layers of three decoder layers.
+      expect(adaptersOf(policy.model).size).toBe(21);
+    }
+    const evaluated = await evaluate({
+      model: checkpoint,
+      data: path.join(folder, 'train.jsonl'),
+      allowOutside: true,
+      output: path.join(folder, 'answers.jsonl'),
+      maxNewTokens: 2,
+    });
+    expect(evaluated.n).toBe(4);
+
+    const stop = new AbortController();
+    await train(config('stopped', { dropout: 0.2 }, { model }), {
+      signal: stop.signal,
+      onEvent: (event) => event.kind === 'step' && event.step === 3 && stop.abort(),
+    });
+    await train(config('stopped', { dropout: 0.2 }, { model }), { resume: true });
+    expect(numbers('stopped')).toEqual(numbers('whole'));
+    const weights = (run: string): number[][] => {
+      using file = new SafetensorsFile(path.join(folder, run, 'checkpoints/000004/adapter_model.safetensors'));
+      return scope(() => file.names.map((name) => file.get(name).toArray()));
+    };
+    expect(weights('stopped')).toEqual(weights('whole'));
+  },
+);
 
 test('in bfloat16, with the vision tower, activations computed again', async () => {
   const { train: settings } = config('any', { vision: true, dropout: 0.2 });

@@ -1,10 +1,40 @@
 /** A model with the experiment that it is measured by. */
 import type { Device } from '@visurf/torch';
 
+import { PolicyThread } from './answers/policy-thread.ts';
 import { resolveDevice } from './device.ts';
 import type { Precision } from './model/projection.ts';
-import { loadLocalPolicy, locateModel, type ModelSource, type Policy } from './policy.ts';
+import { loadLocalPolicy, locateModel, type ModelSource, type Policy, type PolicyOptions } from './policy.ts';
 import { openMeasure, type Measure, type MeasureOptions } from './question/measure.ts';
+
+export interface LoadOptions extends PolicyOptions, ModelSource {
+  /** In a thread of its own: the event loop stays free while the model answers (`generate`, `score`, `predict`). */
+  readonly worker?: boolean | undefined;
+  /** In a thread: answers that are given at once, at most. */
+  readonly atOnce?: number | undefined;
+  /** In a thread: processor threads that it computes with. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
+ * `owner/name` on the hub, which is downloaded once.
+ * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
+ * @example
+ * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
+ */
+export async function loadPolicy(
+  model: string,
+  options: LoadOptions & { readonly worker: true },
+): Promise<PolicyThread>;
+export async function loadPolicy(model: string, options?: LoadOptions & { readonly worker?: false }): Promise<Policy>;
+export async function loadPolicy(model: string, options: LoadOptions = {}): Promise<Policy | PolicyThread> {
+  const device = resolveDevice(options.device ?? 'cpu');
+  const { base, adapter } = await locateModel(model, options);
+  const { worker, atOnce: most, threads, onProgress: _, onWarning: __, ...rest } = options;
+  if (worker) return await PolicyThread.open({ base, options: { ...rest, adapter, device }, most, threads });
+  return loadLocalPolicy(base, { ...options, adapter, device });
+}
 
 export interface OpenOptions extends ModelSource, MeasureOptions {
   readonly device?: Device | undefined;
@@ -16,6 +46,26 @@ export interface OpenedModel extends Measure {
   readonly policy: Policy;
 }
 
+/** Opened to be asked from a thread that is busy with other things, such as serving. */
+export interface OpenedThread extends Measure {
+  readonly policy: PolicyThread;
+}
+
+interface Located extends Measure {
+  readonly base: string;
+  readonly options: PolicyOptions;
+}
+
+async function locate(model: string, options: OpenOptions): Promise<Located> {
+  const { precision } = options;
+  const device = resolveDevice(options.device ?? 'cpu');
+  const { base, adapter } = await locateModel(model, options);
+  const measure = await openMeasure([adapter, base], options);
+  const { minPixels, maxPixels, maxPromptTokens } = measure.experiment.settings;
+  const seen = { minPixels, maxPixels, maxPromptTokens };
+  return { ...measure, base, options: { ...seen, adapter, device, precision, dtype: 'auto' } };
+}
+
 /**
  * Loads a model to answer questions as it was trained, or as the options say.
  * @param model directory in Hugging Face layout, run, or name on the hub
@@ -24,11 +74,16 @@ export interface OpenedModel extends Measure {
  * const { policy, experiment } = await openModel('runs/cars');
  */
 export async function openModel(model: string, options: OpenOptions = {}): Promise<OpenedModel> {
-  const { precision } = options;
-  const device = resolveDevice(options.device ?? 'cpu');
-  const { base, adapter } = await locateModel(model, options);
-  const measure = await openMeasure([adapter, base], options);
-  const { minPixels, maxPixels, maxPromptTokens } = measure.experiment.settings;
-  const seen = { minPixels, maxPixels, maxPromptTokens };
-  return { ...measure, policy: loadLocalPolicy(base, { ...seen, adapter, device, precision, dtype: 'auto' }) };
+  const { base, options: seen, ...measure } = await locate(model, options);
+  return { ...measure, policy: loadLocalPolicy(base, seen) };
+}
+
+/** `openModel` in a thread of its own. @param atOnce answers that are given at once, at most */
+export async function openThread(
+  model: string,
+  options: OpenOptions & { atOnce?: number } = {},
+): Promise<OpenedThread> {
+  const { base, options: seen, ...measure } = await locate(model, options);
+  const policy = await PolicyThread.open({ base, options: seen, most: options.atOnce, threads: undefined });
+  return { ...measure, policy };
 }

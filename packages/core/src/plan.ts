@@ -11,7 +11,7 @@ import { breathe } from './data/paced.ts';
 import { setsOf } from './data/samples.ts';
 import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
-import type { HubOptions } from './hub/model.ts';
+import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
 import { precisionWarning, productRate } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
@@ -19,7 +19,7 @@ import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
-import { decoderLayer, pixelBytes } from './plan/activations.ts';
+import { decoderLayers, pixelBytes } from './plan/activations.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
 import { hasten, reached as shares, type CardTime } from './plan/card.ts';
 import { efficiencies, parseNetwork, planCardsTime, reachedLinks, shareOf, type Fleet } from './plan/cards.ts';
@@ -31,7 +31,7 @@ import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
 import { busiestPart } from './schedule/paradigm.ts';
 import { loadData, type TrainingData } from './question/training.ts';
@@ -86,15 +86,25 @@ export interface Plan {
 }
 
 /** Samples that stand for the dataset. */
-const sampled = 64;
+const SAMPLED = 64;
 
 /** Predicts peak memory and time of a run. @throws UserError as training would */
 export async function plan(asked: Config, options: PlanOptions = {}): Promise<Plan> {
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const { base, revision } = asked;
-  const { base: directory, adapter } = await locateModel(asked.model, { ...options, base, revision, weights: false });
-  const { signal, onRead } = options;
-  const data = await loadData(asked, { signal, onProgress: onRead });
+  const located = await locateModel(asked.model, { ...options, base, revision, weights: false });
+  const { signal, onRead, onProgress: onDownload } = options;
+  return await planData(asked, await loadData(asked, { signal, onProgress: onRead, onDownload }), located, options);
+}
+
+/** The same of data and a model that are at hand. */
+export async function planData(
+  asked: Config,
+  data: TrainingData,
+  located: LocatedModel,
+  options: PlanOptions & { /** Samples of a set that stand for it. */ readonly sampled?: number } = {},
+): Promise<Plan> {
+  const { base: directory, adapter } = located;
   const counted = resolveSteps(asked, data.samples.length);
   const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
   const machine = machineFor(asked.device, options);
@@ -110,7 +120,7 @@ export async function plan(asked: Config, options: PlanOptions = {}): Promise<Pl
   const memory = planMemory(shareOf(subject, fleet.cards), program);
   const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
   const available = options.memory ?? machine?.memory ?? availableMemory() + program;
-  const kept = decoderLayer(subject).kept / packedTokens(workload);
+  const kept = decoderLayers(subject).kept / model.text.layers / packedTokens(workload);
   const time = machine
     ? planCardsTime(subject, machine, fleet, kept)
     : planTime(subject, options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops));
@@ -219,9 +229,12 @@ async function workloadOf(
   config: Config,
   { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  { responseTokens, signal }: PlanOptions,
+  { responseTokens, signal, sampled = SAMPLED }: PlanOptions & { readonly sampled?: number },
 ): Promise<Workload> {
-  const encoder = PromptEncoder.load(directory, { ...config.data, ...pixelLimits([adapter, directory], config.data) });
+  const encoder = PromptEncoder.load(directory, {
+    ...config.data,
+    ...promptSettings([adapter, directory], config.data),
+  });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);
@@ -229,7 +242,7 @@ async function workloadOf(
     promptTokens = Math.max(promptTokens, prompt.inputIds.length);
     patches = Math.max(
       patches,
-      prompt.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
+      [...prompt.imageGridThw, ...(prompt.videoGridThw ?? [])].reduce((sum, [t, h, w]) => sum + t * h * w, 0),
     );
     const labels = labelTexts(scorerOf(experiment.scorer, sample).task, { sample, truth, frames }).map(
       ({ text }) => encoder.encodeResponse(text).length,
@@ -267,7 +280,7 @@ function fileBytes(directory: string, parameters: number): number {
 const programBytes = (): number => process.memoryUsage.rss();
 
 /** What can be had without swapping. */
-function availableMemory(): number {
+export function availableMemory(): number {
   try {
     return Number(/^MemAvailable:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * 1024;
   } catch {

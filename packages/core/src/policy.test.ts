@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { exportModel } from './export/export.ts';
 import { inspect } from './infer.ts';
-import { loadLocalPolicy, loadPolicy, locateModel } from './policy.ts';
+import { loadPolicy } from './opened.ts';
+import { loadLocalPolicy, locateModel } from './policy.ts';
 import { tinyModel } from './testing/oracle.ts';
 
 test('ids without a token are never sampled, however likely, and keep their place in log-probabilities', async () => {

@@ -5,7 +5,8 @@ import { resolve } from 'node:path';
 import type { Device } from '@visurf/torch';
 
 import { hubName, isHubId } from './hub/id.ts';
-import { localModel, type HubOptions, type LocalModelOptions } from './hub/model.ts';
+import { localModel, type LocalModelOptions } from './hub/model.ts';
+import type { HubOptions } from './hub/repository.ts';
 import { resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { loadModel } from './families/load.ts';
@@ -22,7 +23,7 @@ import {
 import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
-import { carriedSettings, pixelLimits, type Settings } from './question/settings.ts';
+import { carriedSettings, promptSettings, type Settings } from './question/settings.ts';
 import { respond, type Drawn, type SamplingOptions } from './rollout/respond.ts';
 import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
@@ -63,7 +64,7 @@ export class Policy {
       [encoder.tokenizer.largest.content, encoder.tokenizer.largest.id],
       ...placeholders,
     ] as const) {
-      if (id < rows) continue;
+      if (id === undefined || id < rows) continue;
       throw new UserError(`${content} has the id ${id}, the embedding of the model has ${rows} rows`, {
         where: directory,
         remedy: 'tokenizer.json, config.json and the weights must come from the same checkpoint',
@@ -93,7 +94,8 @@ export class Policy {
    */
   async sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]> {
     const { tokenizer } = this.encoder;
-    const forbiddenIds = options.temperature === 0 ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
+    const forbiddenIds =
+      options.temperature === 0 && !options.turns ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
     const groups = await respond(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
     return groups.map((group) => group.map((each) => this.#read(each)));
   }
@@ -116,7 +118,7 @@ export class Policy {
 
   #read({ tokens, logProbs, stop }: Drawn): Rollout {
     const said = stop === 'eos' ? tokens.slice(0, -1) : tokens;
-    return { tokens, logProbs, stop, text: this.encoder.decode(said) };
+    return { tokens, logProbs, stop, text: this.encoder.readResponse(said) };
   }
 }
 
@@ -168,20 +170,7 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
 }
 
 /**
- * A checkpoint in Hugging Face layout, or an adapter in PEFT's together with its base model: a directory, a run, or
- * `owner/name` on the hub, which is downloaded once.
- * @throws UserError when the model cannot be had, or a file or a tensor is missing or does not fit.
- * @example
- * using policy = await loadPolicy('Qwen/Qwen2.5-VL-3B-Instruct', { precision: 'bfloat16', dtype: 'auto' });
- */
-export async function loadPolicy(model: string, options: PolicyOptions & ModelSource = {}): Promise<Policy> {
-  const device = resolveDevice(options.device ?? 'cpu');
-  const { base, adapter } = await locateModel(model, options);
-  return loadLocalPolicy(base, { ...options, adapter, device });
-}
-
-/**
- * `loadPolicy` for a directory whose base model, where it is an adapter, is a directory, too.
+ * A checkpoint in a directory; where it is an adapter, its base model is a directory, too.
  * @throws UserError when a file or a tensor is missing or does not fit.
  */
 export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {
@@ -191,7 +180,7 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
   const adapter = isAdapter ? directory : options.adapter;
   const base = isAdapter ? baseDirectory(directory) : directory;
   if (base === undefined) throw missingBase(directory);
-  const encoder = PromptEncoder.load(base, { ...options, ...pixelLimits([adapter, base], options) });
+  const encoder = PromptEncoder.load(base, { ...options, ...promptSettings([adapter, base], options) });
   const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : precision });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);

@@ -12,7 +12,7 @@ import { evaluate } from './evaluate.ts';
 import { exportModel } from './export/export.ts';
 import { loadModel } from './families/load.ts';
 import { planMemory } from './plan/memory.ts';
-import { loadPolicy } from './policy.ts';
+import { loadPolicy } from './opened.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
 import { subjectOf } from './testing/plan.ts';

@@ -21,7 +21,7 @@ import { orStopped } from './data/paced.ts';
 import { scoreGroups, scorerOf, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
 import { sampleGroups } from './rollout/groups.ts';
-import { Stopwatch, type ObservePhase } from './run/phases.ts';
+import { Stopwatch, type ObservePhase, type Phase } from './run/phases.ts';
 import type { StepResult } from './run/record.ts';
 import { promptParts, type StepPart, type StepWork } from './schedule/paradigm.ts';
 import type { Group, Rollout, Sample } from './types.ts';
@@ -34,6 +34,8 @@ export interface StepContext {
   readonly learner: Learner;
   readonly scorer: Scorer;
   readonly onPhase?: ObservePhase | undefined;
+  /** Hears how far a phase has come that has parts. */
+  readonly onPart?: ((phase: Phase, done: number, all: number) => void) | undefined;
   /** When aborted before the weights have moved, the step is dropped: its reason is thrown. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -70,7 +72,8 @@ export async function trainStep(
     const questions = await Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
     watch.lap('prompt');
     const prompts = questions.map(({ prompt }) => prompt);
-    const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal };
+    const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
+    const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal, onEnded };
     const rollouts = await sampleGroups(policy, prompts, sizes, sampling);
     watch.lap('rollout');
     counts = mergeCounts([counts, ...questions.map((question, i) => formsOf(scorer, question, rollouts[i]!))]);
@@ -83,6 +86,7 @@ export async function trainStep(
   const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
   const update = await updatePolicy(learner, groups, work, config, learningRate, {
     ...{ seed: config.seed, step, signal },
+    onMicro: (done, all) => context.onPart?.('update', done, all),
   });
   watch.lap('update');
   const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory: allocated(device).peak };

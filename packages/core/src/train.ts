@@ -4,13 +4,14 @@ import { info, observeCalls, setNumThreads } from '@visurf/torch';
 import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
 import { fileError } from './errors.ts';
+import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
 import { explainTraining } from './memory.ts';
 import { locateModel } from './policy.ts';
 import { promptPrint } from './prompt/files.ts';
 import { printOfModel } from './question/model-print.ts';
 import { prepareQuestions } from './question/prepare.ts';
-import { pixelLimits } from './question/settings.ts';
+import { promptSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import type { RewardFunction } from './reward/reward.ts';
 import { requireEmpty } from './run/course.ts';
@@ -42,6 +43,8 @@ export interface TrainOptions {
   readonly changedData?: boolean;
   /** Train on the samples that can be used, and list those that cannot. */
   readonly skipBad?: boolean;
+  /** Start although the plan says that memory or disk will not do. */
+  readonly unplanned?: boolean;
   /** The command that was typed, for the record. */
   readonly command?: string | undefined;
   /** What was said of the configuration before: logged with the run. */
@@ -79,6 +82,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     ...{ rewards, signal, onWarning: warn },
     ...(skipBad && { onSkip: (message: string) => warn(`left out: ${message}`) }),
     onProgress: (what, done, total) => onEvent({ kind: 'prepare', what, done, total }),
+    onDownload: (progress) => onEvent({ kind: 'download', progress }),
   });
   const { base, adapter } = await locateModel(asked.model, {
     base: asked.base,
@@ -86,8 +90,9 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: warn,
   });
-  const limits = pixelLimits([adapter, base], asked.data);
-  const experiment = data.experiment.withLimits(limits);
+  if (!options.unplanned) await requireFit({ ...asked, device }, data, { base, adapter }, { onWarning: warn, signal });
+  const limits = promptSettings([adapter, base], asked.data);
+  const experiment = data.experiment.withPrompts(limits).withTemplates(data.samples);
   const config = experiment.resolve(asked, data.samples.length);
   checkParadigm(config);
   const facts = {

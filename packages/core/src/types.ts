@@ -17,11 +17,19 @@ export interface Source {
   readonly line: number;
 }
 
+/** A video: its frames, files of one size in the order of time, and how many of them there are per second. */
+export interface Clip {
+  readonly video: readonly string[];
+  readonly fps: number;
+}
+
 /** One line of a dataset: image(s), question, ground truth as its author wrote it. */
 export interface Sample {
   readonly id: string;
   /** Absolute paths, in the order in which they appear in the prompt. */
   readonly images: readonly string[];
+  /** Likewise; absent without videos. */
+  readonly videos?: readonly Clip[] | undefined;
   readonly problem: string;
   /** The label in the dataset's form (for grounding: JSON); the task parses it. */
   readonly solution: string;
@@ -68,6 +76,8 @@ export interface Prompt {
    * row-major; undefined where there are none.
    */
   readonly pixelValues: Float32Array | undefined;
+  /** Of `pixelValues`, where those are not rows of patches: [tiles, channels, height, width] over all images. */
+  readonly pixelShape?: readonly number[];
   /** Files that the images came from, one entry per image; what is computed from an image is remembered by its file. */
   readonly images?: readonly string[];
   /** [t, h, w] in patches, one entry per image. */

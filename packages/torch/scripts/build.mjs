@@ -15,11 +15,11 @@
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { OLDEST, TOOLS, findLibtorch, installLibtorch, libtorchVersion, pipInstall } from './libtorch.mjs';
+import { OLDEST, findLibtorch, installLibtorch, installPinned, libtorchVersion } from './libtorch.mjs';
 import { SetupError, run, say } from './steps.mjs';
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -27,6 +27,9 @@ const native = join(packageRoot, 'native');
 const build = resolve(process.env.VISURF_BUILD ?? join(packageRoot, 'build'));
 const stampFile = join(build, 'stamp.json');
 const addon = join(build, 'visurf_torch.node');
+const signalsSource = join(packageRoot, 'signals');
+const signals = join(build, 'visurf_signals.node');
+const signalsStamp = join(build, 'signals.sha256');
 const venv = resolve(process.env.VISURF_VENV ?? join(packageRoot, 'venv'));
 
 /** @typedef {{ libtorch: string, version: string, sources: string }} Stamp what the addon was built from */
@@ -40,13 +43,33 @@ function isFresh() {
   return stamp.sources === hashSources() && libtorchVersion(stamp.libtorch) === stamp.version;
 }
 
-/** A hash over the native sources and the versions of the headers they are compiled with. */
-function hashSources() {
+/** A hash over native sources and the versions of the headers they are compiled with. */
+function hashSources(folder = native) {
   const hash = createHash('sha256');
-  for (const entry of readdirSync(native, { recursive: true, withFileTypes: true }).sort(byPath))
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }).sort(byPath))
     if (entry.isFile()) hash.update(entry.name).update(readFileSync(join(entry.parentPath, entry.name)));
   for (const name of ['node-addon-api', 'node-api-headers']) hash.update(JSON.stringify(packageJson(name).version));
   return hash.digest('hex');
+}
+
+/** Whether what ends a program that a signal does not reach is there. It needs no libtorch, and a second to compile. */
+function hasSignals() {
+  return existsSync(signals) && existsSync(signalsStamp) && readFileSync(signalsStamp, 'utf8') === hashSources(signalsSource); // prettier-ignore
+}
+
+async function buildSignals() {
+  const compiler = requireCompiler();
+  mkdirSync(build, { recursive: true });
+  const flags = ['-std=c++17', '-O2', '-Wall', '-Wextra', '-fPIC', '-shared', '-pthread'];
+  if (process.platform === 'darwin') flags.push('-undefined', 'dynamic_lookup');
+  const defined = ['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=visurf_signals'];
+  const include = `-I${join(folderOf('node-api-headers'), 'include')}`;
+  // Aside: programs may be running the one that is there.
+  const aside = `${signals}.${process.pid}`;
+  const source = join(signalsSource, 'signals.cc');
+  await run('compiling the watch over signals', compiler, [...flags, ...defined, include, source, '-o', aside]);
+  renameSync(aside, signals);
+  writeFileSync(signalsStamp, hashSources(signalsSource));
 }
 
 /**
@@ -91,9 +114,11 @@ async function missingLibtorch() {
   );
 }
 
+/** @returns {string} its name */
 function requireCompiler() {
   const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'];
-  if (compilers.some((name) => name && spawnSync(name, ['--version']).status === 0)) return;
+  const found = compilers.find((name) => name && spawnSync(name, ['--version']).status === 0);
+  if (found) return found;
   throw new SetupError(
     'finding a C++ compiler',
     'there is neither c++, g++ nor clang++',
@@ -109,7 +134,7 @@ function requireCompiler() {
 async function tool(name) {
   if (spawnSync(name, ['--version']).status === 0) return name;
   const path = join(venv, 'bin', name);
-  if (!existsSync(path)) await pipInstall(`installing ${name}`, venv, `${name}==${TOOLS[name]}`);
+  if (!existsSync(path)) await installPinned(`installing ${name}`, venv, name);
   return path;
 }
 
@@ -127,9 +152,20 @@ function packageJson(name) {
 }
 
 try {
+  if (Number(process.versions.node.split('.')[0]) < 24) {
+    throw new SetupError(
+      'looking at Node.js',
+      `version 24 or newer is needed, this is ${process.versions.node}`,
+      'install it: https://nodejs.org',
+    );
+  }
   const fresh = isFresh();
-  if (process.argv.includes('--check')) process.exitCode = fresh ? 0 : 1;
-  else if (!fresh || process.argv.includes('--force')) await buildAddon();
+  const isForced = process.argv.includes('--force');
+  if (process.argv.includes('--check')) process.exitCode = fresh && hasSignals() ? 0 : 1;
+  else {
+    if (!hasSignals() || isForced) await buildSignals();
+    if (!fresh || isForced) await buildAddon();
+  }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   console.error(error.message);

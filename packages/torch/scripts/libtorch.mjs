@@ -2,7 +2,7 @@
 /** Where libtorch comes from: `LIBTORCH`, a Python that can import torch, or a private virtual environment. */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { SetupError, requireDisk, run, say } from './steps.mjs';
 
@@ -43,7 +43,7 @@ export async function installLibtorch(venv) {
   say("as PyPI does on Linux. pip's own index settings are honoured: PIP_INDEX_URL can name an index of CPU builds.");
   mkdirSync(venv, { recursive: true });
   requireDisk(step, venv, 1.5);
-  await pipInstall(step, venv, `torch==${PINNED}`);
+  await installPinned(step, venv, 'torch');
   const found = fromPython(pythonOf(venv));
   if (found) return found;
   throw new SetupError(
@@ -54,13 +54,56 @@ export async function installLibtorch(venv) {
 }
 
 /**
+ * Installs a package in its pinned version. From PyPI every file, and every one of what it needs, must have a hash of
+ * requirements.txt; an index of the user's own, such as one of CPU builds, has other files, and is trusted as it is.
+ *
  * @param {string} step
  * @param {string} venv created where it does not exist
- * @param {...string} packages
+ * @param {'torch' | 'cmake' | 'ninja'} name
  */
-export async function pipInstall(step, venv, ...packages) {
+export async function installPinned(step, venv, name) {
   await createVenv(venv);
-  await run(step, pythonOf(venv), ['-m', 'pip', 'install', '--progress-bar', 'off', ...packages]);
+  if (hasOwnIndex(venv)) {
+    say('pip is set to an index of its own: what comes from there is not compared with the hashes of PyPI');
+    const version = name === 'torch' ? PINNED : TOOLS[name];
+    return await pipInstall(step, venv, `${name}==${version}`);
+  }
+  const file = join(venv, `${name}-requirements.txt`);
+  writeFileSync(file, pinned(name).join('\n'));
+  await pipInstall(step, venv, '--require-hashes', '--only-binary', ':all:', '-r', file);
+}
+
+/**
+ * @param {string} step
+ * @param {string} venv created where it does not exist
+ * @param {...string} asked packages and options
+ */
+export async function pipInstall(step, venv, ...asked) {
+  await createVenv(venv);
+  await run(step, pythonOf(venv), ['-m', 'pip', 'install', '--progress-bar', 'off', ...asked]);
+}
+
+/**
+ * Entries of requirements.txt: version, where it is for, hashes.
+ *
+ * @param {'torch' | 'cmake' | 'ninja'} name with what it needs
+ * @returns {string[]}
+ */
+export function pinned(name) {
+  const text = readFileSync(join(import.meta.dirname, 'requirements.txt'), 'utf8');
+  const entries = text.split(/\n(?=[\w-]+==)/).slice(1);
+  const isTool = (/** @type {string} */ entry) => Object.keys(TOOLS).some((tool) => entry.startsWith(`${tool}==`));
+  return entries.filter((entry) => (name === 'torch' ? !isTool(entry) : entry.startsWith(`${name}==`)));
+}
+
+/**
+ * Whether pip is told, by a file or the environment, to look elsewhere than at PyPI.
+ *
+ * @param {string} venv
+ */
+function hasOwnIndex(venv) {
+  const { stdout } = spawnSync(pythonOf(venv), ['-m', 'pip', 'config', 'list'], { encoding: 'utf8' });
+  return /^(?:global|install|:env:)\.(?:index-url|extra-index-url|find-links|no-index)=/m.test(stdout);
 }
 
 /** @param {string} venv */

@@ -15,6 +15,8 @@ const ids = {
   packedAttention: op('visurf::packed_attention'),
   decodeAttention: op('visurf::decode_attention'),
   decodeLayers: op('visurf::decode_layers'),
+  deltaRule: op('visurf::delta_rule'),
+  deltaToken: op('visurf::delta_token'),
   sample: op('visurf::sample'),
   attention: op('scaled_dot_product_attention'),
   dropout: op('dropout'),
@@ -206,6 +208,54 @@ export const decodeLayers = (
     layers.flatMap(({ weights: { inputNorm, qkv, bias, output, postNorm, gateUp, down } }) =>
       [inputNorm, qkv, bias, output, postNorm, gateUp, down].map(({ handle }) => handle),
     ),
+    eps,
+  );
+
+/** What the gated delta rule reads of N rows of T tokens. */
+export interface DeltaInput {
+  /** [N, T, Hk, dk]; key head h serves value heads h r .. h r + r - 1, r = Hv / Hk */
+  readonly q: Tensor;
+  readonly k: Tensor;
+  /** [N, T, Hv, dv] */
+  readonly v: Tensor;
+  /** [N, T, Hv]: logarithm of the decay, at most 0, and the rate of writing; both 0 leave the state as it is. */
+  readonly g: Tensor;
+  readonly beta: Tensor;
+}
+
+/**
+ * The gated delta rule (arXiv 2412.06464) over whole rows, with a gradient, on any device: S' = exp(g) S,
+ * S = S' + beta k (v - S'^T k)^T, o = S^T q for one token after the other. The backward pass computes it again.
+ * @param state S before the first token, [N, Hv, dk, dv]; undefined: zeros
+ * @returns o [N, T, Hv, dv] and S behind the last token
+ */
+export const deltaRule = ({ q, k, v, g, beta }: DeltaInput, state?: Tensor): [Tensor, Tensor] =>
+  many(ids.deltaRule, q.handle, k.handle, v.handle, g.handle, beta.handle, state?.handle ?? null) as [Tensor, Tensor];
+
+/**
+ * One token further through a gated delta net, from its convolution to its gated norm: silu of what `taps` make of the
+ * tokens in `tail` and of this one; q and k of length 1, q over the square root of dk; the rule; silu(gate) times the norm
+ * of every head. Moves `tail` and `sums` on. On the CPU, in float32 or float64, without a gradient; all contiguous.
+ * @param mixed q, k and v of the token [R, C]; `g`, `beta` [R, Hv], `gate` [R, Hv dv]
+ * @param taps [W, C], `norm` [dv]
+ * @param state `tail` [R, W - 1, C] and `sums` [R, Hv, dk, dv]
+ * @returns [R, Hv dv]
+ */
+export const deltaToken = (
+  { mixed, g, beta, gate }: Record<'mixed' | 'g' | 'beta' | 'gate', Tensor>,
+  { taps, norm, eps }: { readonly taps: Tensor; readonly norm: Tensor; readonly eps: number },
+  { tail, sums }: Record<'tail' | 'sums', Tensor>,
+): Tensor =>
+  one(
+    ids.deltaToken,
+    mixed.handle,
+    g.handle,
+    beta.handle,
+    gate.handle,
+    taps.handle,
+    norm.handle,
+    tail.handle,
+    sums.handle,
     eps,
   );
 

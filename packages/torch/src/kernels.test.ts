@@ -4,10 +4,22 @@
  */
 import { describe, expect, test } from 'vitest';
 
-import { cat, functional, Generator, grad, info, randn, tensor, type DType, type Tensor } from './index.ts';
+import {
+  cat,
+  functional,
+  Generator,
+  grad,
+  info,
+  randn,
+  stack,
+  tensor,
+  zeros,
+  type DType,
+  type Tensor,
+} from './index.ts';
 
-const { addProduct, decodeAttention, decodeLayers, linear, packedAttention, rmsNorm, rotate, sample, swiglu } =
-  functional;
+const { addProduct, decodeAttention, decodeLayers, deltaRule, deltaToken, linear, packedAttention } = functional;
+const { rmsNorm, rotate, sample, swiglu } = functional;
 
 test('the level is the one that was asked for', () => {
   const asked = process.env['ATEN_CPU_CAPABILITY'];
@@ -54,6 +66,22 @@ const turnChain = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => {
   const rolled = cat([x.narrow(-1, half, half), x.narrow(-1, 0, half)], -1);
   return x.mul(cos).add(rolled.mul(sin));
 };
+const unit = (x: Tensor): Tensor => x.mul(x.square().sum(-1, true).add(1e-6).rsqrt());
+/** The gated delta rule, one token after the other, of q, k, v, g, beta and a state. */
+function deltaChain([q, k, v, g, beta, before]: readonly Tensor[]): [Tensor, Tensor] {
+  const [rows, tokens, heads] = v!.shape as [number, number, number];
+  const repeats = heads / k!.size(2);
+  const at = (x: Tensor, t: number): Tensor => x.select(1, t).repeatInterleave(x.size(2) === heads ? 1 : repeats, 1);
+  let state = before ?? zeros([rows, heads, k!.size(3), v!.size(3)], { dtype: v!.dtype });
+  const out = Array.from({ length: tokens }, (_, t) => {
+    const [asked, key] = [at(q!, t).unsqueeze(-1), at(k!, t).unsqueeze(-1)];
+    state = state.mul(at(g!, t).exp().unsqueeze(-1).unsqueeze(-1));
+    const error = at(v!, t).sub(state.mul(key).sum(-2)).mul(at(beta!, t).unsqueeze(-1));
+    state = state.add(key.mul(error.unsqueeze(-2)));
+    return state.mul(asked).sum(-2);
+  });
+  return [stack(out, 1), state];
+}
 function rotation(dtype: DType, ...shape: number[]): { cos: Tensor; sin: Tensor } {
   const angles = make(dtype, ...shape.slice(0, -1), shape.at(-1)! / 2);
   return { cos: cat([angles.cos(), angles.cos()], -1), sin: cat([angles.sin().neg(), angles.sin()], -1) };
@@ -283,6 +311,80 @@ describe.each(dtypes)('in %s', (dtype) => {
       expectSame(got, stream, dtype);
       layers.forEach(expectSameCaches);
     });
+  });
+
+  test.each([1, 2, 63, 64, 65, 130])(
+    'the gated delta rule of %i tokens in chunks, as one token after the other',
+    (tokens) => {
+      for (const [rows, keyHeads, groups, dk, dv] of [
+        [1, 1, 1, 3, 5],
+        [2, 2, 2, 8, 16],
+      ] as const) {
+        const heads = keyHeads * groups;
+        const inputs = [
+          ...[unit(make(dtype, rows, tokens, keyHeads, dk)), unit(make(dtype, rows, tokens, keyHeads, dk))],
+          make(dtype, rows, tokens, heads, dv),
+          // Some chunks decay to less than the smallest number.
+          make(dtype, rows, tokens, heads).square().mul(-3),
+          make(dtype, rows, tokens, heads).sigmoid(),
+          make(dtype, rows, heads, dk, dv),
+        ];
+        const both =
+          (rule: (...inputs: Tensor[]) => [Tensor, Tensor]) =>
+          (...each: Tensor[]) => {
+            const [out, state] = rule(...each);
+            return cat([out.reshape(-1), state.reshape(-1)]);
+          };
+        expectSameWithGradients(
+          both((q, k, v, g, beta, state) => deltaRule({ q, k, v, g, beta }, state)),
+          both((...each) => deltaChain(each)),
+          inputs.map((each) => each.detach()),
+          dtype,
+        );
+      }
+    },
+  );
+
+  test('of what the rule gives only a part takes a gradient, and only what is trained gets one', () => {
+    const [q, k, v] = [make(dtype, 1, 3, 1, 2), make(dtype, 1, 3, 1, 2), make(dtype, 1, 3, 1, 2)].map(unit) as [Tensor, Tensor, Tensor]; // prettier-ignore
+    const [g, beta] = [make(dtype, 1, 3, 1).square().neg(), make(dtype, 1, 3, 1).sigmoid()];
+    const alone = v.detach().requiresGrad_();
+    const [, state] = deltaRule({ q, k, v: alone, g, beta });
+    const [found] = grad([state.sum()], [alone]);
+    const again = v.detach().requiresGrad_();
+    const [expected] = grad([deltaChain([q, k, again, g, beta])[1].sum()], [again]);
+    expectSame(found!, expected!, dtype);
+  });
+
+  test.each([2, 3, 4])('a token of a gated delta net behind a convolution over %i', (taps) => {
+    for (const [rows, keyHeads, groups, dk, dv] of [
+      [1, 1, 1, 3, 5],
+      [3, 2, 3, 16, 17],
+      [2, 1, 2, 64, 64],
+    ] as const) {
+      const [heads, channels] = [keyHeads * groups, 2 * keyHeads * dk + keyHeads * groups * dv];
+      const token = {
+        mixed: make(dtype, rows, channels),
+        g: make(dtype, rows, heads).square().neg(),
+        beta: make(dtype, rows, heads).sigmoid(),
+        gate: make(dtype, rows, heads * dv),
+      };
+      const weights = { taps: make(dtype, taps, channels), norm: make(dtype, dv), eps: 1e-6 };
+      const state = { tail: make(dtype, rows, taps - 1, channels), sums: make(dtype, rows, heads, dk, dv) };
+      const window = cat([state.tail, token.mixed.unsqueeze(1)], 1);
+      const [q, k, v] = window
+        .mul(weights.taps)
+        .sum(1)
+        .silu()
+        .split([keyHeads * dk, keyHeads * dk, heads * dv], -1);
+      const wide = (each: Tensor | undefined, count: number, size: number): Tensor => each!.view(rows, 1, count, size);
+      const each = [unit(wide(q, keyHeads, dk)).mul(dk ** -0.5), unit(wide(k, keyHeads, dk)), wide(v, heads, dv)];
+      const [read, sums] = deltaChain([...each, token.g.unsqueeze(1), token.beta.unsqueeze(1), state.sums]);
+      const expected = gateChain(token.gate, normChain(read, weights.norm).view(rows, heads * dv));
+      expectSame(deltaToken(token, weights, state), expected, dtype);
+      expectSame(state.sums, sums, dtype);
+      expectSame(state.tail, window.narrow(1, 1, taps - 1), dtype);
+    }
   });
 
   test.each([1, 9, 255, 257, 1031])('sampling from %i tokens', (size) => {

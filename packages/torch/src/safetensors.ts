@@ -2,7 +2,7 @@
  * The safetensors format: 8 bytes of header length, a JSON header, raw little-endian tensors. Files are memory-mapped
  * and untrusted: the header is bounded and every offset is checked before a byte is read.
  */
-import { closeSync, fsyncSync, fstatSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, fstatSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 
 import { dtypeCode, itemSize, type DType } from './dtype.ts';
 import { native, op, TorchError } from './native.ts';
@@ -33,6 +33,8 @@ interface Entry {
 }
 
 function readHeader(path: string): { header: Record<string, unknown>; dataStart: number; size: number } {
+  // A pipe that nobody writes to would wait forever to be opened.
+  if (!statSync(path).isFile()) throw new TorchError(`${path} is no file`);
   const file = openSync(path, 'r');
   try {
     const { size } = fstatSync(file);

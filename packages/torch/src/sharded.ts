@@ -92,7 +92,9 @@ export function openSafetensors(directory: string): SafetensorsIndex {
 }
 
 function readWeightMap(path: string): Map<string, string> {
-  const { size } = statSync(path);
+  const stat = statSync(path);
+  if (!stat.isFile()) throw new TorchError(`${path} is no file`);
+  const { size } = stat;
   if (size > maxIndexBytes) throw new TorchError(`${path} is no index of shards: it has ${size} bytes`);
   let index: unknown;
   try {

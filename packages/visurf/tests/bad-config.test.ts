@@ -76,7 +76,7 @@ test.each<readonly [string, Setting, readonly (string | RegExp)[]]>([
 test('a configuration that is not there, or is a folder', async () => {
   const folder = temporaryFolder();
   expectRefusal(await visurf('train', join(folder, 'none.yaml')), 'none.yaml: no such file');
-  expectRefusal(await visurf('train', folder), `${folder}: is a directory`);
+  expectRefusal(await visurf('train', folder), `${folder} is data, no configuration`);
 });
 
 test.each([

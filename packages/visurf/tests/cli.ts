@@ -23,6 +23,9 @@ export async function visurf(...args: readonly string[]): Promise<Outcome> {
   return await finished(start(args));
 }
 
+/** The same, typed in a folder. */
+export const visurfIn = (folder: string, ...args: readonly string[]): Promise<Outcome> => finished(start(args, folder));
+
 /** Runs a command with text on its standard input. */
 export async function visurfReading(input: string, ...args: readonly string[]): Promise<Outcome> {
   const child = spawn(join(root, 'visurf'), args, { cwd: tmpdir() });
@@ -36,8 +39,9 @@ export async function signalAt(
   signal: 'SIGINT' | 'SIGHUP' | 'SIGTERM' | 'SIGKILL' | 'SIGCONT',
   args: readonly string[],
   before?: () => Promise<void>,
+  cwd?: string,
 ): Promise<Outcome> {
-  const child = start(args);
+  const child = start(args, cwd);
   let seen = '';
   const listen = (chunk: Buffer) => {
     seen += chunk.toString();
@@ -49,8 +53,8 @@ export async function signalAt(
   return await finished(child);
 }
 
-function start(args: readonly string[]): ChildProcessByStdio<null, Readable, Readable> {
-  return spawn(join(root, 'visurf'), args, { cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] });
+function start(args: readonly string[], cwd = tmpdir()): ChildProcessByStdio<null, Readable, Readable> {
+  return spawn(join(root, 'visurf'), args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 export async function finished(child: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<Outcome> {

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { budget, held, random } from '../../core/src/testing/reliability.ts';
+import { budget, held, inTrials, random } from '../../core/src/testing/reliability.ts';
 import { root, visurf } from './cli.ts';
 import { eventsOf, good, makeFolder, usual } from './training.ts';
 
@@ -41,7 +41,7 @@ async function killed(folder: string, milliseconds: number): Promise<boolean> {
   const child = spawn(join(root, 'visurf'), args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const ended = new Promise<boolean>((resolve) => child.on('close', (code) => resolve(code === null)));
   const training = new Promise<void>((resolve) =>
-    child.stderr.on('data', (chunk: Buffer) => chunk.toString().includes('training') && resolve()),
+    child.stderr.on('data', (chunk: Buffer) => chunk.toString().includes('learning') && resolve()),
   );
   await Promise.race([training, ended]);
   await Promise.race([setTimeout(milliseconds), ended]);
@@ -53,7 +53,7 @@ const hasBegun = (folder: string): boolean => readdirSync(folder).includes('run'
 
 test('killed again and again', { timeout: 7_200_000 }, async () => {
   const kills = budget(2, 25);
-  const names = Object.keys(CONFIGURATIONS).slice(0, budget(1, 4));
+  const names = Object.keys(CONFIGURATIONS).slice(0, inTrials(1, 4));
   let count = 0;
   for (const name of names) {
     const setting = { config: configOf(CONFIGURATIONS[name]!), lines: [good, { ...good, id: 'other', solution: [] }] };

@@ -100,7 +100,7 @@ test('more steps under a rate that decays are a jump, which is said', async () =
 /** Trains for long, and takes something away after the first step. */
 async function without(folder: string, gone: (folder: string) => void, ...more: string[]) {
   const args = ['train', join(folder, 'config.yaml'), 'steps=60', 'checkpoint.every=1000', ...more];
-  return signalAt('training', 'SIGCONT', args, () => {
+  return signalAt('learning', 'SIGCONT', args, () => {
     gone(folder);
     return Promise.resolve();
   });
@@ -158,7 +158,7 @@ test('a run that lost its configuration, or its steps before the first checkpoin
   expectRefusal(await visurf('train', config, '--json'), 'not empty');
 
   const other = await makeProject();
-  await signalAt('training', 'SIGKILL', [
+  await signalAt('learning', 'SIGKILL', [
     'train',
     join(other, 'config.yaml'),
     'steps=100000',

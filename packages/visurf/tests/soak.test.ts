@@ -5,13 +5,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { budget, held } from '../../core/src/testing/reliability.ts';
+import { budget, held, inTrials } from '../../core/src/testing/reliability.ts';
 import { root } from './cli.ts';
 import { good, makeFolder, usual } from './training.ts';
 
 const STEPS = budget(40, 5000);
 
 interface Step {
+  /** Bytes of tensors at their peak. */
+  readonly memory: number;
   readonly type: string;
   readonly seconds: Readonly<Record<string, number>>;
 }
@@ -58,8 +60,11 @@ test.runIf(process.platform === 'linux')(`${STEPS} steps`, { timeout: 14_400_000
     median(some.map(({ seconds }) => Object.values(seconds).reduce((a, b) => a + b, 0)));
   const growth = memory(seen.slice(-third)) / memory(seen.slice(third, 2 * third));
   // A short life is still warming up, on a machine that is busy.
-  expect(growth).toBeLessThan(budget(1.25, 1.02));
-  expect(time(late) / time(early)).toBeLessThan(budget(4, 1.2));
+  expect(growth).toBeLessThan(inTrials(1.25, 1.02));
+  expect(time(late) / time(early)).toBeLessThan(inTrials(4, 1.2));
+  const peak = (some: readonly Step[]): number => median(some.map((each) => each.memory));
+  expect(peak(early)).toBeGreaterThan(0);
+  expect(peak(late) / peak(early)).toBeLessThan(1.02);
   const [first, last] = [seen[Math.floor(seen.length / 3)], seen.at(-1)];
   if (first && last)
     expect([last.handles - first.handles <= 2, last.threads - first.threads <= 1]).toEqual([true, true]);

@@ -46,7 +46,18 @@ test('a run holds what its JSON says, and its checkpoint answers', async () => {
   const result = await visurfJson<Summary>('train', config);
   expect(result).toEqual({ run: join(folder, 'run'), steps: 2, metrics: expect.objectContaining({ nAcc: 0 }) });
   const types = eventsOf(join(folder, 'run')).map(({ type }) => type);
-  expect(types).toEqual(['start', 'step', 'checkpoint', 'step', 'eval', 'checkpoint', 'end']);
+  expect(types).toEqual([
+    'start',
+    'warning',
+    'eval',
+    'step',
+    'checkpoint',
+    'step',
+    'eval',
+    'checkpoint',
+    'warning',
+    'end',
+  ]);
   expect(existsSync(join(folder, 'run/config.yaml'))).toBe(true);
   expect(await visurfJson<Summary>('train', config, '--resume')).toEqual(result);
 
@@ -88,7 +99,7 @@ test('Ctrl-C stops at a checkpoint, and says how to go on; a run in use is left 
   const folder = await makeRun();
   const config = join(folder, 'config.yaml');
   const args = ['train', config, 'steps=100000', 'eval.every=0', 'checkpoint.every=1000'];
-  const stopped = await signalAt('training', 'SIGINT', [...args, '--precision', 'float32', '--json'], async () => {
+  const stopped = await signalAt('learning', 'SIGINT', [...args, '--precision', 'float32', '--json'], async () => {
     expectRefusal(await visurf(...args, '--resume'), 'run: this run is in use by process', 'Wait for it');
   });
   expect(stopped.code).toBe(130);

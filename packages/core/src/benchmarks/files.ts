@@ -1,8 +1,9 @@
 /** Files of a benchmark's folder, and what to say where one is missing. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
 import { fileError, messageOf, UserError } from '../errors.ts';
+import { readBytes as readRegular } from '../regular.ts';
 
 /** What a user must download, for messages. */
 export interface Source {
@@ -48,7 +49,7 @@ export function readAnnotations<Schema extends z.ZodType>(file: string, schema: 
 /** @throws UserError where it cannot be read */
 export function readBytes(file: string): Buffer {
   try {
-    return readFileSync(file);
+    return readRegular(file);
   } catch (error) {
     throw fileError(error, { where: file });
   }

@@ -58,7 +58,7 @@ const PILOT = 6;
 /** A few updates that stand for the run: of every kind that it has, without evaluations and checkpoints in between. */
 export function pilotOf(comparison: Comparison, run: RunDefinition): Comparison['runs'][number] {
   const config = configOf(comparison, run, comparison.seeds[0]!);
-  const own = [`steps=${PILOT}`, 'eval.every=0', `checkpoint.every=${PILOT}`];
+  const own = [`steps=${PILOT}`, 'eval.every=0', 'eval.patience=', 'data.validation=', `checkpoint.every=${PILOT}`];
   const halves = config.sftSteps === undefined ? [] : [`sftSteps=${PILOT / 2}`];
   return { ...run, changes: [...run.changes, ...scaled(config, PILOT), ...halves, ...own] };
 }

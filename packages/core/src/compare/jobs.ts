@@ -4,7 +4,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Config } from '../config/schema.ts';
-import { UserError } from '../errors.ts';
+import { missingFile, UserError } from '../errors.ts';
 import { isHubId } from '../hub/id.ts';
 import { sha256 } from '../disk/durable.ts';
 import { said, saidOfQuestions } from './decisive.ts';
@@ -94,7 +94,7 @@ async function filesOf(config: Config, print: Print): Promise<Record<string, str
 async function fingerprint(file: string): Promise<string> {
   if (!existsSync(file)) {
     if (isHubId(file)) return file;
-    throw new UserError('no such file', { where: file });
+    throw missingFile(file);
   }
   if (!statSync(file).isDirectory()) return sha256(file);
   const weights = readdirSync(file).filter((name) => name.endsWith('.safetensors'));

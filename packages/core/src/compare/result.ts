@@ -1,9 +1,10 @@
 /** What is kept of one policy of a comparison: `results/<run>-seed-<seed>.json`, small enough to be committed. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
 
 import { messageOf, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import { setOf } from '../eval/summary.ts';
 import type { EvaluatedSample } from '../eval/evaluate.ts';
 import { replaceFile } from '../disk/durable.ts';
@@ -112,7 +113,7 @@ export const readPace = (file: string): Pace | undefined => readJson(file, (json
 function readJson<T>(file: string, read: (json: unknown) => T): T | undefined {
   if (!existsSync(file)) return undefined;
   try {
-    return read(JSON.parse(readFileSync(file, 'utf8')));
+    return read(JSON.parse(readText(file)));
   } catch (error) {
     const remedy = 'Remove the file: what it held will be measured again.';
     throw new UserError(`not a result of a comparison: ${messageOf(error)}`, { where: file, remedy });

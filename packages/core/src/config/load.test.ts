@@ -28,6 +28,14 @@ function messageFor(text: string, overrides: string[] = []): string {
   throw new Error('was accepted');
 }
 
+test('an alias whose anchor was replaced is a mistake of the file', () => {
+  const aliases = minimal.replace('train: train.jsonl', 'train: &b { file: t.jsonl }\n  validation: *b');
+  expect(messageFor(aliases)).toContain('Unresolved alias');
+  expect(messageFor(`${minimal}rollout: &b { group: 3 }\ntask: *b\n`, ['rollout={group: 4}'])).toContain(
+    'Unresolved alias',
+  );
+});
+
 test('a minimal file gets every default, and absolute paths', () => {
   const config = loadConfig(write(minimal));
   expect(config.model).toBe(path.join(directory, 'base'));

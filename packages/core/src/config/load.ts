@@ -1,6 +1,5 @@
 /** A YAML file and `key=value` overrides become a checked configuration. Messages name file and line. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   isAlias,
@@ -15,9 +14,11 @@ import {
   type Document,
 } from 'yaml';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, missingFile, UserError } from '../errors.ts';
+import { readText as readRegular } from '../regular.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
+import { dataHubName } from '../data/hub.ts';
 import { isHubId } from '../hub/id.ts';
 import { keysAt, type Effect, type KeyFacts } from './facts.ts';
 import { LEAVES, leafOf, paradigmKeyFault } from './keys.ts';
@@ -54,9 +55,8 @@ function requireFlat(text: string, where: string): void {
 }
 
 /** A YAML file of keys and values. @throws UserError that names the line */
-export function readYaml(file: string): { document: Document; lines: LineCounter } {
+export function readYaml(file: string, text = readText(file)): { document: Document; lines: LineCounter } {
   const lines = new LineCounter();
-  const text = readText(file);
   requireFlat(text, file);
   const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const [broken] = document.errors;
@@ -80,25 +80,32 @@ export function readYaml(file: string): { document: Document; lines: LineCounter
  * absolute paths only, and the text of the prompt template where the file named a file.
  * Keys of the file that the paradigm does not use are left out, so that one file serves several; an override that it
  * does not use is a mistake.
+ * @param given unset: the overrides are the whole configuration
  * @example loadConfig('visurf.yaml', ['optimizer.learningRate=1e-5', 'rollout.group=4'])
  * @throws UserError with every mistake found
  */
-export function loadConfig(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Config {
+export function loadConfig(
+  given: string | undefined,
+  overrides: readonly string[] = [],
+  options: LoadOptions = {},
+): Config {
   const { cwd = process.cwd(), shared = [], onWarning, plugins = true } = options;
-  const { document, lines } = readYaml(file);
-  absolutePaths(document, path.dirname(path.resolve(file)));
+  const file = given ?? 'this command';
+  const { document, lines } = readYaml(file, given === undefined ? '' : undefined);
+  aliased(file, () => absolutePaths(document, path.dirname(path.resolve(file))));
   const apply = (override: string) => applyOverride(document, override, cwd);
   const common = shared.map(apply);
   const own = overrides.map(apply);
   const overridden = [...common, ...own];
   const isOverridden = (keys: readonly string[]): boolean =>
     own.some(({ path: given }) => given.every((key, depth) => keys[depth] === key));
-  const values = document.toJS() as Record<string, unknown>;
+  const values = aliased(file, () => document.toJS() as Record<string, unknown>);
   const locate: Locate = (keys) => {
     const override =
       overridden.findLast(({ path: given }) => given.every((key, depth) => keys[depth] === key)) ??
       overridden.findLast(({ path: given, isNew }) => isNew && keys.length > 0 && keys[0] === given[0]);
-    return override ? `override ${override.text}` : `${file}:${lineOf(document, lines, keys)}`;
+    if (override) return `override ${override.text}`;
+    return given === undefined ? file : `${file}:${lineOf(document, lines, keys)}`;
   };
   if (plugins) loadPlugins(values, locate);
   const unused = unusedKeys(values).flatMap(({ path: keys }) => (isKnown(keys) && !isOverridden(keys) ? [keys] : []));
@@ -111,7 +118,10 @@ export function loadConfig(file: string, overrides: readonly string[] = [], opti
     const paradigm = (values.paradigm as string | undefined) ?? 'visurf';
     onWarning?.(`${file}: the paradigm ${paradigm} does not use ${names.join(', ')}`);
   }
-  return check(document.toJS(), locate);
+  return check(
+    aliased(file, (): unknown => document.toJS()),
+    locate,
+  );
 }
 
 /**
@@ -186,7 +196,7 @@ export function changedKeys(before: Config, after: Config): ChangedKey[] {
     const isPath = (value: string | undefined): boolean => value === undefined || value.startsWith('"/');
     const placeless = (value: string | undefined): string | undefined =>
       value?.replaceAll(/"\/(?:[^"\\]|\\.)*"/g, '"/"');
-    const isPlace = leaf?.path === 'file' || leaf?.path === 'model';
+    const isPlace = leaf?.path !== undefined && leaf.path !== 'template';
     const isMoved = isPlace && ((isPath(was) && isPath(is)) || placeless(was) === placeless(is));
     if (was === is || isMoved || key.startsWith('plugins')) return [];
     return [{ key, effect: leaf?.effect ?? 'course', before: was, after: is }];
@@ -339,16 +349,18 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
 }
 
 /**
- * A path, or a list of them or of `{file}`, which is relative to `base`. A model may be named as on the hub, a template be a
- * text.
+ * A path, or a list of them or of `{file}`, which is relative to `base`. A model or data set may be named as on the hub, a template
+ * be a text.
  */
 function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
   if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
   if (isEntry(value)) return { ...value, file: absolute(kind, value.file, base) };
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
-  if (kind === 'file' && shareOf(value) !== undefined) return value;
+  if (kind === 'data' && shareOf(value) !== undefined) return value;
   const resolved = path.resolve(base, value);
-  return kind === 'model' && isHubId(value, resolved) ? value : resolved;
+  const isRemote =
+    (kind === 'model' && isHubId(value, resolved)) || (kind === 'data' && dataHubName(value, resolved) !== undefined);
+  return isRemote ? value : resolved;
 }
 
 const isEntry = (value: unknown): value is { readonly file: unknown } =>
@@ -422,11 +434,21 @@ function located<T>(read: () => T, where: string, remedy?: string): T {
   }
 }
 
+/** @throws UserError for an alias whose anchor is gone, as where an override or an absolute path has taken its place */
+function aliased<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error;
+    throw new UserError(error.message, { where: file, remedy: 'Write the value out.', cause: error });
+  }
+}
+
 function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readRegular(file);
   } catch (error) {
-    throw hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
+    throw hasCode(error, 'ENOENT') ? missingFile(file) : fileError(error, { where: file });
   }
 }
 

@@ -42,6 +42,9 @@ export function* conflicts(config: Written): Generator<Fault> {
   if (config.eval.every > 0 && config.data.validation === undefined) {
     yield { path: ['eval', 'every'], message: 'evaluation needs data.validation' };
   }
+  if (config.eval.patience !== undefined && config.eval.every === 0) {
+    yield { path: ['eval', 'patience'], message: 'counts evaluations: say eval.every' };
+  }
   const twice = twiceNamed(config.data.train);
   if (twice !== undefined) {
     yield { path: ['data', 'train', twice], message: 'the file is in the list twice: give it one weight' };

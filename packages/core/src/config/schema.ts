@@ -40,16 +40,25 @@ const trainingSet = z.union([z.string(), z.strictObject({ file: z.string(), weig
 
 const data = z.strictObject({
   train: key(
-    'training samples: JSONL, or a file or folder of another format ([data.md](data.md)); or a list of them, of files or ' +
-      '`{file, weight}`: weights are shares of the prompts drawn',
+    'training samples: JSONL, a file or folder of another format, or a data set of the hub, `owner/name` or ' +
+      '`owner/name@revision` ([data.md](data.md)); or a list of them, of names or `{file, weight}`: weights are shares of ' +
+      'the prompts drawn',
     z.union([z.string(), z.array(trainingSet).min(1)]),
-    { path: 'file', effect: 'breaks' },
+    { path: 'data', effect: 'breaks' },
+  ),
+  split: key(
+    'the part of training sets that is read, of those whose files or folders name parts',
+    z.string().optional(),
+    {
+      effect: 'breaks',
+      unset: 'all; of a set on the hub `train`',
+    },
   ),
   validation: key(
     'held-out samples, for evaluation during training; `10%`: of the training samples',
     z.string().optional(),
     {
-      path: 'file',
+      path: 'data',
     },
   ),
   corrections: key(
@@ -88,6 +97,13 @@ const data = z.strictObject({
   maxPromptTokens: key('a sample with a longer prompt is refused', count.default(4096)),
   maxPixels: key('area in pixels that an image is scaled down to', count.optional(), { unset: "the model's" }),
   minPixels: key('area in pixels that an image is scaled up to', count.optional(), { unset: "the model's" }),
+  think: key(
+    'whether prompts open a thought, where the chat template can (`enable_thinking`)',
+    z.boolean().optional(),
+    {
+      unset: "the chat template's",
+    },
+  ),
 });
 
 const rollout = section(
@@ -488,7 +504,16 @@ const shape = z.strictObject({
   }).prefault({}),
   eval: section(
     {
-      every: key('steps between evaluations on `data.validation`; 0: none', whole.default(0), { scales: true }),
+      every: key(
+        'steps between evaluations on `data.validation`; 0: before the first step and after the last alone, as in any case',
+        whole.default(0),
+        { scales: true },
+      ),
+      patience: key(
+        'evaluations in a row without a better `reward` than any before, after which training ends; with `eval.every`',
+        count.optional(),
+        { unset: 'never' },
+      ),
       limit: key('samples used, from the start of the file', count.optional(), { unset: 'all' }),
       maxNewTokens: key('longest answer', count.optional(), { unset: '`rollout.maxNewTokens`' }),
     },

@@ -6,6 +6,9 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
+import { repositoryOf } from '../hub/id.ts';
+import { dataHubName } from './hub.ts';
 import { NEWLINE } from './lines.ts';
 
 /** Name of the folder beside the data. */
@@ -20,9 +23,16 @@ export const userCache = (): string =>
 export class DataCache {
   readonly #folders: readonly string[];
 
+  /** The cache of a source, also of one of the hub. */
+  static of(source: string): DataCache {
+    return new DataCache(path.dirname(path.resolve(source)), dataHubName(source) === undefined);
+  }
+
   /** @param folder that of the data, absolute */
-  constructor(folder: string) {
-    this.#folders = [path.join(folder, FOLDER), path.join(userCache(), 'data', digest(folder).slice(0, 32))];
+  constructor(folder: string, isFolder = repositoryOf(folder) === undefined) {
+    const own = path.join(userCache(), 'data', digest(folder).slice(0, 32));
+    // The cache of downloads is one that other programs share.
+    this.#folders = isFolder ? [path.join(folder, FOLDER), own] : [own];
   }
 
   /** The text of an entry; undefined where there is none. */
@@ -48,8 +58,10 @@ export class DataCache {
       const aside = `${file}.${process.pid}.part`;
       try {
         mkdirSync(folder, { recursive: true });
-        writeFileSync(aside, text);
-        renameSync(aside, file);
+        removing(aside, () => {
+          writeFileSync(aside, text);
+          renameSync(aside, file);
+        });
         return;
       } catch {
         discard(aside);

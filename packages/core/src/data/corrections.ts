@@ -2,10 +2,10 @@
  * What its user has decided about samples while a training runs, or before: a file of lines `{id, action: accept | drop}` or
  * `{id, action: fix, solution}`, of which later ones win. It may grow, and need not be there yet.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { fileError, hasCode, messageOf } from '../errors.ts';
-import { requireFile } from '../prompt/regular.ts';
+import { requireFile } from '../regular.ts';
 import type { Sample } from '../types.ts';
 import { NEWLINE } from './lines.ts';
 
@@ -74,6 +74,8 @@ export class Corrections {
   #newBytes(): Buffer {
     let descriptor: number | undefined;
     try {
+      // A pipe that nobody writes to would wait forever to be opened.
+      requireFile(statSync(this.#file), this.#file);
       descriptor = openSync(this.#file, 'r');
       const stat = fstatSync(descriptor);
       requireFile(stat, this.#file);

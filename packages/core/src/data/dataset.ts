@@ -12,18 +12,22 @@ import path from 'node:path';
 import { IMAGE_LIMITS, type ImageLimits } from '../prompt/decode.ts';
 import { taskNames } from '../tasks/registry.ts';
 import type { Frame, Sample, Samples } from '../types.ts';
+import { locateData, type LocateOptions } from './hub.ts';
 import { emptyFinding, unusable, type Finding } from './findings.ts';
 import { isOurLines, type RowOptions } from './formats/formats.ts';
 import { Images, reasonOf, type Frames } from './images.ts';
 import { Territory } from './inside.ts';
+import { keepRows, keptLines } from './kept.ts';
 import { LineIndex } from './line-index.ts';
 import type { Looks } from './looks.ts';
 import { paced, type PaceOptions } from './paced.ts';
 import { boxesIn, labelKind, Plausibility, type Boxed } from './plausible.ts';
 import { printOfHashes, SampleHashes, type BytesOf, type DataPrint } from './print.ts';
-import { rememberOutcome, rememberedOutcome } from './remembered.ts';
+import { rememberOutcome, rememberedOutcome, type ReadLines } from './remembered.ts';
+import { ourLines } from './samples.ts';
 import { trustedFolders } from './trusted.ts';
-import { errorIn, readFormatRows, readLineRows, tasksOf, type ReadRows, type TaskSamples } from './rows.ts';
+import { errorIn, readLineRows, tasksOf, type ReadRows, type TaskSamples } from './rows.ts';
+import { filesOf } from './videos.ts';
 
 export interface DataLimits extends ImageLimits {
   readonly maxLineBytes: number;
@@ -42,6 +46,10 @@ export interface DatasetOptions extends Pick<RowOptions, 'format' | 'boxes' | 'u
   readonly truths?: ((samples: Samples, tasks: TaskSamples) => TruthReader) | undefined;
   /** Whatever else decides what `truths` find: where it is the same, what was found in a file is remembered. */
   readonly reading?: unknown;
+  /** It is for evaluation: of a set on the hub the part for that is read. */
+  readonly isHeld?: boolean | undefined;
+  /** Called as a set of the hub is downloaded. */
+  readonly onDownload?: LocateOptions['onProgress'];
   /** Images may lie outside of the folder of the data. */
   readonly allowOutside?: boolean | undefined;
   /** Only so many samples, from the start of the file. */
@@ -94,40 +102,42 @@ export async function loadDataset(file: string, options: DatasetOptions): Promis
 }
 
 /** @throws UserError where the file itself cannot be read */
-export async function readDataset(file: string, options: DatasetOptions): Promise<ReadDataset> {
+export async function readDataset(source: string, given: DatasetOptions): Promise<ReadDataset> {
+  const { file, options } = await located(source, given);
   const limits = { ...LIMITS, ...options.limits };
   const { signal, looks } = options;
-  const images = new Images(homeOf(file));
+  const home = homeOf(file);
+  const images = new Images(home);
   await images.recall({ signal });
-  const lines = await linesOf(file, options, limits);
-  const trusted = trustedFolders(path.resolve(file));
-  const near = [homeOf(file), ...trusted];
-  const within = (folders: readonly string[]): Territory | undefined =>
-    options.allowOutside ? undefined : new Territory(folders);
-  const key = lines && options.reading !== undefined && !looks ? outcomeKey(lines, options, limits) : undefined;
-  const known =
-    lines &&
-    key &&
-    (await rememberedOutcome(lines, options.task, images, key, { ...options, territory: within(near) }));
+  const read = await linesOf(file, options, limits);
+  for (const note of read.notes) options.onNote?.(`${source}: ${note}`);
+  const folders = [...read.folders, ...trustedFolders(path.resolve(file))];
+  const territory = options.allowOutside ? undefined : new Territory(folders);
+  const key = options.reading !== undefined && !looks ? outcomeKey(read, options, limits) : undefined;
+  const known = key && (await rememberedOutcome(read, images, key, { ...options, territory }));
   if (known) {
     options.truths?.(known.samples, known.tasks);
-    return { ...known, folders: near, ...(await imageFacts(images, signal)) };
+    return { ...known, folders, ...(await imageFacts(images, signal)) };
   }
-  const ofLines = lines && (await rowsOfLines(lines, images, options, limits));
-  const rows = ofLines ?? (await rowsOfFormat(file, images, options, limits));
-  const { samples, findings } = rows;
-  if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(file));
-  const folders = rows.folders ? [...rows.folders, ...trusted] : near;
-  const territory = within(folders);
+  const rows = await rowsOf(read, images, options, limits);
+  const { samples } = rows;
+  const findings = [...read.findings, ...rows.findings];
+  if (samples.length === 0 && findings.length === 0) findings.push(emptyFinding(source));
   await images.check({ limits, territory, looks, signal, onProgress: progressOf(options, 'images', images.size) });
   await images.remember({ signal });
-  const checked = await checkSamples(file, rows, images, options);
+  const checked = await checkSamples(source, rows, images, options);
   const found = { samples, findings: [...findings, ...checked.findings], print: checked.print };
   // A picture that could not be used is looked at again: its author may have mended it.
-  const isLasting =
-    findings.every(({ kind }) => kind !== 'image') && checked.findings.every(({ kind }) => kind !== 'image');
-  if (key && ofLines && isLasting) await rememberOutcome(lines, images, key, { ...ofLines, ...found }, signal);
+  const isLasting = found.findings.every(({ kind }) => kind !== 'image');
+  if (key && isLasting) await rememberOutcome(read, images, key, { ...rows, ...found }, signal);
   return { ...found, folders, ...(await imageFacts(images, signal)) };
+}
+
+/** A source of the hub as the folder that it is downloaded to. */
+async function located(source: string, options: DatasetOptions): Promise<{ file: string; options: DatasetOptions }> {
+  const { split, isHeld, signal, onNote, onDownload: onProgress } = options;
+  const { path: file, split: part } = await locateData(source, { split, isHeld, signal, onNote, onProgress });
+  return { file, options: { ...options, split: part } };
 }
 
 /** The folder of the data. */
@@ -152,29 +162,37 @@ const progressOf =
     onProgress?.(what, done, total);
 
 /** What decides, beside the images, what is found in a file. */
-const outcomeKey = ({ sha256, file }: LineIndex, options: DatasetOptions, limits: DataLimits): readonly unknown[] => {
+const outcomeKey = (
+  { lines: { sha256 }, file }: ReadLines,
+  options: DatasetOptions,
+  limits: DataLimits,
+): readonly unknown[] => {
   const { task, limit, reading, allowOutside = false } = options;
   return [path.basename(file), sha256, task, limit ?? null, limits, reading, allowOutside];
 };
 
-/** Where the lines are of a file that holds lines of our own; undefined where it holds another format. */
-async function linesOf(
-  file: string,
-  options: DatasetOptions,
-  { maxLineBytes }: DataLimits,
-): Promise<LineIndex | undefined> {
-  if (!(await isOurLines(file, options))) return undefined;
-  return await LineIndex.scan(file, { signal: options.signal, maxLineBytes });
+/** A source as lines: those of our own as they are, those of another format as they were read. */
+interface SourceLines extends ReadLines {
+  readonly findings: readonly Finding[];
+  /** Folders in which images were found. */
+  readonly folders: readonly string[];
+  readonly notes: readonly string[];
 }
 
-const rowsOfLines = (lines: LineIndex, images: Images, options: DatasetOptions, { maxSamples }: DataLimits) => {
-  const { task, limit, signal } = options;
-  const onProgress = progressOf(options, 'lines', lines.length);
-  return readLineRows(lines, task, images, { limit, maxSamples, signal, onProgress });
-};
+async function linesOf(file: string, options: DatasetOptions, { maxLineBytes }: DataLimits): Promise<SourceLines> {
+  const own = { file: path.resolve(file), home: homeOf(file) };
+  if (!(await isOurLines(file, options))) {
+    return { ...own, parse: keptLines(options.task), ...(await keepRows(file, options)) };
+  }
+  const lines = await LineIndex.scan(file, { signal: options.signal, maxLineBytes });
+  return { ...own, lines, parse: ourLines(file, options.task), findings: [], folders: [own.home], notes: [] };
+}
 
-const rowsOfFormat = (file: string, images: Images, options: DatasetOptions, { maxSamples }: DataLimits) =>
-  readFormatRows(file, options.task, images, { ...options, maxSamples, onProgress: undefined });
+const rowsOf = ({ lines, parse }: SourceLines, images: Images, options: DatasetOptions, { maxSamples }: DataLimits) => {
+  const { limit, signal } = options;
+  const onProgress = progressOf(options, 'lines', lines.length);
+  return readLineRows(lines, parse, images, { limit, maxSamples, signal, onProgress });
+};
 
 export interface Peeked {
   readonly samples: Samples;
@@ -182,12 +200,9 @@ export interface Peeked {
 }
 
 /** The samples of a file as far as they can be read; nothing is checked, and what cannot be read is left out. */
-export async function peekSamples(file: string, options: DatasetOptions): Promise<Peeked> {
-  const images = new Images(homeOf(file));
-  const lines = await linesOf(file, options, LIMITS);
-  const rows = lines
-    ? await rowsOfLines(lines, images, options, LIMITS)
-    : await rowsOfFormat(file, images, options, LIMITS);
+export async function peekSamples(source: string, given: DatasetOptions): Promise<Peeked> {
+  const { file, options } = await located(source, given);
+  const rows = await rowsOf(await linesOf(file, options, LIMITS), new Images(homeOf(file)), options, LIMITS);
   return { samples: rows.samples, tasks: tasksOf(rows.samples, rows.told) };
 }
 
@@ -205,7 +220,7 @@ async function checkSamples(
   const tasks = new Set(taskNames());
   const reader = samples.length > 0 ? options.truths?.(samples, tasksOf(samples, told)) : undefined;
   const visit = (sample: Sample): void => {
-    for (const image of sample.images) {
+    for (const image of filesOf(sample)) {
       const reason = images.reason(image);
       if (reason !== undefined) ofImages.push(errorIn(sample, 'image', reason));
     }

@@ -88,6 +88,6 @@ export function unusable(findings: readonly Finding[], shown = SHOWN): UserError
   const bad = new Set(rows.flatMap(({ file, line, lines }) => (lines ?? [line]).map((each) => `${file}:${each}`))).size;
   const list = listFindings(rows, shown).join('\n');
   return new UserError(`${bad} bad ${bad === 1 ? 'sample' : 'samples'}:\n${list}`, {
-    remedy: 'Correct or remove these lines.',
+    remedy: `Correct or remove these lines.${rows.length > shown ? ` All of them: visurf data check ${rows[0]!.file} --all` : ''}`,
   });
 }

@@ -1,6 +1,7 @@
 /** Whether files lie in the folders that a dataset may use, whatever links say. */
 import { lstatSync, realpathSync } from 'node:fs';
 import path from 'node:path';
+import { repositoryOf } from '../hub/id.ts';
 
 const contains = (folder: string, file: string): boolean => {
   const way = path.relative(folder, file);
@@ -22,7 +23,10 @@ export class Territory {
   add(folder: string): void {
     if (this.#folders.has(folder)) return;
     this.#folders.add(folder);
-    this.#real.add(realOf(folder) ?? folder);
+    const real = realOf(folder) ?? folder;
+    this.#real.add(real);
+    const blobs = blobsOf(real);
+    if (blobs !== undefined) this.#real.add(blobs);
   }
 
   /** Whether a file lies there by its name. @param file absolute */
@@ -44,6 +48,13 @@ export class Territory {
   #holds(file: string): boolean {
     return [...this.#real].some((folder) => contains(folder, file));
   }
+}
+
+/** Where links of a snapshot of a set on the hub lead to; undefined elsewhere, and where that is itself a link. */
+function blobsOf(folder: string): string | undefined {
+  const repository = repositoryOf(folder);
+  const blobs = repository && path.join(repository, 'blobs');
+  return blobs !== undefined && realOf(blobs) === blobs ? blobs : undefined;
 }
 
 /** Names that no file can have are those of none. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UserError } from '../errors.ts';
-import { openFile } from '../prompt/regular.ts';
+import { openFile } from '../regular.ts';
 import { NEWLINE, readError, textOf, tooLong, type Line } from './lines.ts';
 import { breathe } from './paced.ts';
 import { Numbers } from './texts.ts';
@@ -16,6 +16,8 @@ export interface ScanOptions {
   readonly signal?: AbortSignal | undefined;
   /** Longer lines are faults; they are not read. */
   readonly maxLineBytes: number;
+  /** The file stays open as long as the process lives: it may be removed or replaced. */
+  readonly holds?: boolean;
 }
 
 interface Places {
@@ -32,12 +34,14 @@ export class LineIndex {
   readonly #maxBytes: number;
   /** Changes when the file does. */
   readonly #stamp: string;
+  /** Its descriptor, where it is kept open. */
+  readonly #held: number | undefined;
 
   /**
    * Reads a file to its end. Lines of nothing but spaces are left out.
    * @throws UserError where it cannot be read
    */
-  static async scan(file: string, { signal, maxLineBytes }: ScanOptions): Promise<LineIndex> {
+  static async scan(file: string, { signal, maxLineBytes, holds = false }: ScanOptions): Promise<LineIndex> {
     const hash = createHash('sha256');
     const [starts, lengths, numbers] = [new Numbers(), new Numbers(), new Numbers()];
     let [at, start, number, isBlank] = [0, 0, 1, true];
@@ -75,18 +79,27 @@ export class LineIndex {
       }
       if (at > start) finish(at);
       const places = { starts: starts.values, lengths: lengths.values, numbers: numbers.values };
-      return new LineIndex(file, hash.digest('hex'), places, maxLineBytes, stampOf(stat));
+      const held = holds ? openSync(file, 'r') : undefined;
+      return new LineIndex(file, hash.digest('hex'), places, maxLineBytes, stampOf(stat), held);
     } catch (error) {
       throw readError(error, file);
     }
   }
 
-  private constructor(file: string, sha256: string, places: Places, maxBytes: number, stamp: string) {
+  private constructor(
+    file: string,
+    sha256: string,
+    places: Places,
+    maxBytes: number,
+    stamp: string,
+    held: number | undefined,
+  ) {
     this.file = file;
     this.sha256 = sha256;
     this.#places = places;
     this.#maxBytes = maxBytes;
     this.#stamp = stamp;
+    this.#held = held;
   }
 
   get length(): number {
@@ -103,7 +116,7 @@ export class LineIndex {
     const picked = (all: Float64Array): Float64Array => Float64Array.from(indices, (i) => all[i]!);
     const { starts, lengths, numbers } = this.#places;
     const places = { starts: picked(starts), lengths: picked(lengths), numbers: picked(numbers) };
-    return new LineIndex(this.file, this.sha256, places, this.#maxBytes, this.#stamp);
+    return new LineIndex(this.file, this.sha256, places, this.#maxBytes, this.#stamp, this.#held);
   }
 
   /** @throws UserError where the file is gone, or has changed since it was scanned */
@@ -117,7 +130,7 @@ export class LineIndex {
     const { starts, lengths, numbers } = this.#places;
     let descriptor: number | undefined;
     try {
-      descriptor = openSync(this.file, 'r');
+      descriptor = this.#held ?? openSync(this.file, 'r');
       if (stampOf(fstatSync(descriptor)) !== this.#stamp) throw changed(this.file);
       let block: Buffer = Buffer.alloc(0);
       let blockStart = 0;
@@ -141,7 +154,7 @@ export class LineIndex {
     } catch (error) {
       throw readError(error, this.file);
     } finally {
-      if (descriptor !== undefined) closeSync(descriptor);
+      if (descriptor !== undefined && descriptor !== this.#held) closeSync(descriptor);
     }
   }
 }

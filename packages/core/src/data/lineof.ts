@@ -1,15 +1,17 @@
 /** A sample as a line of our JSONL, for a file in a folder. */
 import path from 'node:path';
 import type { Sample } from '../types.ts';
+import { videoFields } from './videos.ts';
 
 export function lineOf(
-  { id, images, problem, solution, thinking, task, extra, source }: Sample,
+  { id, images, videos = [], problem, solution, thinking, task, extra, source }: Sample,
   folder: string,
 ): string {
   const files = images.map((file) => relativePath(folder, file));
   return JSON.stringify({
     ...(id !== `line-${source.line}` && { id }),
     ...(files.length > 0 && { image: files.length === 1 ? files[0] : files }),
+    ...videoFields(videos.map(({ video, fps }) => ({ video: video.map((file) => relativePath(folder, file)), fps }))),
     problem,
     solution: /^[[{]/.test(solution) ? parsed(solution) : solution,
     ...(thinking !== undefined && { thinking }),

@@ -1,6 +1,6 @@
 /** Lines of a text file, one by one, each with a limit on its length. */
-import { fileError, hasCode, UserError } from '../errors.ts';
-import { openFile } from '../prompt/regular.ts';
+import { fileError, hasCode, missingFile } from '../errors.ts';
+import { openFile } from '../regular.ts';
 
 export interface Line {
   /** From 1. */
@@ -46,7 +46,7 @@ export const NEWLINE = 0x0a;
 
 /** What kept a file from being read, as its user's error. */
 export const readError = (error: unknown, file: string): unknown =>
-  hasCode(error, 'ENOENT') ? new UserError('no such file', { where: file }) : fileError(error, { where: file });
+  hasCode(error, 'ENOENT') ? missingFile(file) : fileError(error, { where: file });
 
 export const tooLong = (length: number, maxBytes: number): string =>
   `line of ${length} bytes is too long (limit ${maxBytes})`;

@@ -53,9 +53,9 @@ export class Looks {
   readonly #looks = new Map<string, Look>();
   #isNew = false;
 
-  /** @param folder that of the data, absolute */
-  constructor(folder: string) {
-    this.#cache = new DataCache(folder);
+  /** @param source the data */
+  constructor(source: string) {
+    this.#cache = DataCache.of(source);
   }
 
   async recall(options: PaceOptions = {}): Promise<void> {
@@ -95,28 +95,76 @@ export class Looks {
   }
 }
 
-const distance = (a: Uint16Array, b: Uint16Array): number => a.reduce((sum, row, i) => sum + ones(row ^ b[i]!), 0);
+const COUNTS = Uint8Array.from({ length: 2 ** 16 }, (_, row) => ones(row));
 
-/** Pairs of files that look alike and are not the same. */
-export function alikePairs(looks: ReadonlyMap<string, Look>): [string, string][] {
-  const pairs: [string, string][] = [];
-  const seen = new Set<string>();
-  // Of sixteen rows at least ten are equal where at most six bits differ.
-  const byRow = new Map<number, string[]>();
-  for (const [file, { bits, hash }] of looks) {
-    if (!bits) continue;
-    for (const [i, row] of bits.entries()) {
-      const key = i * 2 ** 16 + row;
-      const others = byRow.get(key) ?? [];
-      for (const other of row === 0 ? [] : others) {
-        const known = looks.get(other)!;
-        if (seen.has(`${other}\0${file}`) || known.hash === hash) continue;
-        seen.add(`${other}\0${file}`);
-        if (distance(bits, known.bits!) <= MOST) pairs.push([other, file]);
+const distance = (a: Uint16Array, b: Uint16Array): number => {
+  let sum = 0;
+  for (let i = 0; i < SIDE; i++) sum += COUNTS[a[i]! ^ b[i]!]!;
+  return sum;
+};
+
+/** Rows by twos: where at most six bits differ, two of these eight are equal at least. */
+const BANDS = SIDE / 2;
+/** Pictures with the same two bands that one is compared with at most. */
+const COMPARED = 64;
+
+/**
+ * Pictures that look alike and are not the same: for each at most one other, of those before it or, where `others` are
+ * given, of those. Memory and time grow with the number of pictures alone.
+ */
+export function alikePairs(looks: ReadonlyMap<string, Look>, others?: ReadonlyMap<string, Look>): [string, string][] {
+  const held = distinct(others ?? looks);
+  const asked = others ? distinct(looks) : held;
+  const found = new Int32Array(asked.length).fill(-1);
+  const next = new Int32Array(held.length);
+  for (let first = 0; first < BANDS; first++) {
+    for (let second = first + 1; second < BANDS; second++) {
+      const keyOf = ({ bits }: Seen): number => mixed(bits, first) * 2 ** 20 + (mixed(bits, second) >>> 12);
+      const last = new Map<number, number>();
+      const put = (i: number): void => {
+        const key = keyOf(held[i]!);
+        next[i] = last.get(key) ?? -1;
+        last.set(key, i);
+      };
+      const isEmpty = ({ bits }: Seen): boolean =>
+        [first, second].every((band) => !bits[2 * band] && !bits[2 * band + 1]);
+      if (others) held.forEach((_, i) => put(i));
+      for (const [i, seen] of asked.entries()) {
+        if (isEmpty(seen)) continue;
+        if (found[i]! < 0) {
+          let at = last.get(keyOf(seen)) ?? -1;
+          for (let n = 0; at >= 0 && n < COMPARED; n++, at = next[at]!) {
+            const { bits, hash } = held[at]!;
+            if (hash === seen.hash || distance(bits, seen.bits) > MOST) continue;
+            found[i] = at;
+            break;
+          }
+        }
+        if (!others) put(i);
       }
-      others.push(file);
-      byRow.set(key, others);
     }
   }
-  return pairs;
+  return asked.flatMap(({ file }, i): [string, string][] => (found[i]! < 0 ? [] : [[held[found[i]!]!.file, file]]));
 }
+
+interface Seen {
+  readonly file: string;
+  readonly hash: string;
+  readonly bits: Uint16Array;
+}
+
+/** A file of every picture in which there is something to see. */
+function distinct(looks: ReadonlyMap<string, Look>): Seen[] {
+  const hashes = new Set<string>();
+  const seen: Seen[] = [];
+  for (const [file, { hash, bits }] of looks) {
+    if (!bits || hashes.has(hash)) continue;
+    hashes.add(hash);
+    seen.push({ file, hash, bits });
+  }
+  return seen;
+}
+
+/** 32 bits for the two rows of a band, which are those of no others. */
+const mixed = (bits: Uint16Array, band: number): number =>
+  Math.imul(bits[2 * band]! * 2 ** 16 + bits[2 * band + 1]!, 0x9e3779b1) >>> 0;

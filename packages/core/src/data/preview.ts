@@ -1,12 +1,13 @@
 /** A page that shows samples with their boxes drawn. */
-import { writeFile } from 'node:fs/promises';
 import sharp from 'sharp';
+import { writeAside } from '../disk/durable.ts';
 import { fileError } from '../errors.ts';
 import type { Frame, Sample } from '../types.ts';
 import { readDataset, type DatasetOptions } from './dataset.ts';
 import { describeFinding } from './findings.ts';
 import type { Frames } from './images.ts';
 import { boxesIn } from './plausible.ts';
+import { someFrames } from './videos.ts';
 
 export interface PreviewOptions extends DatasetOptions {
   readonly output: string;
@@ -34,7 +35,7 @@ export async function previewData(file: string, options: PreviewOptions): Promis
     `<main>${cards.join('\n')}</main></html>\n`,
   ];
   try {
-    await writeFile(options.output, page.join('\n'));
+    writeAside(options.output, page.join('\n'));
   } catch (error) {
     throw fileError(error, { where: options.output });
   }
@@ -47,10 +48,12 @@ const STYLE =
   'circle{fill:#e11}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}.faults{color:#b00}';
 
 async function card(sample: Sample, frames: Frames): Promise<string> {
+  const shown = [...sample.images, ...(sample.videos ?? []).flatMap((clip) => someFrames(clip))];
   const pictures = await Promise.all(
-    sample.images.map(async (file, i) => {
+    shown.map(async (file, i) => {
       const frame = frames.get(file);
-      return frame ? await picture(file, frame, i === 0 ? sample : undefined) : `<p>not readable: ${escape(file)}</p>`;
+      if (!frame) return `<p>not readable: ${escape(file)}</p>`;
+      return await picture(file, frame, i === 0 && sample.images.length > 0 ? sample : undefined);
     }),
   );
   const { id, problem, solution, task } = sample;

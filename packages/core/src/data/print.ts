@@ -32,8 +32,10 @@ export class SampleHashes {
   }
 
   /** A sample is what it is wherever its folder lies: an image counts by its name and the number of its bytes. */
-  add({ images, source: _, ...sample }: Sample): void {
-    const seen = images.map((file) => [path.basename(file), this.#bytesOf(file)]);
+  add({ images, videos, source: _, ...sample }: Sample): void {
+    const seenOf = (files: readonly string[]) => files.map((file) => [path.basename(file), this.#bytesOf(file)]);
+    const clips = videos?.map(({ video, fps }) => [fps, seenOf(video)]);
+    const seen = clips ? [seenOf(images), clips] : seenOf(images);
     if (this.#count * SIZE === this.#bytes.length) {
       this.#bytes = Buffer.concat([this.#bytes, Buffer.alloc(this.#bytes.length)]);
     }

@@ -3,13 +3,12 @@ import { UserError } from '../errors.ts';
 import { wantsToSee } from '../tasks/registry.ts';
 import type { Sample, Samples } from '../types.ts';
 import type { Finding } from './findings.ts';
-import { readRows, type RowOptions } from './formats/formats.ts';
 import type { Images } from './images.ts';
 import type { LineIndex } from './line-index.ts';
 import { paced, type PaceOptions } from './paced.ts';
-import { parseSample, sampleOf } from './parse.ts';
-import { LineSamples, pickSamples } from './samples.ts';
+import { LineSamples, pickSamples, type LineParser } from './samples.ts';
 import { Numbers, Texts } from './texts.ts';
+import { filesOf } from './videos.ts';
 
 /** Samples by their task, as far as the task wants to see them before it is used. */
 export type TaskSamples = ReadonlyMap<string, Samples>;
@@ -19,8 +18,6 @@ export interface ReadRows {
   readonly findings: Finding[];
   /** Places of the samples that tasks want to see, by name of the task. */
   readonly told: ReadonlyMap<string, ArrayLike<number>>;
-  /** Folders in which the images of another format were found. */
-  readonly folders?: readonly string[] | undefined;
 }
 
 interface CollectOptions extends PaceOptions {
@@ -57,7 +54,7 @@ class Collected {
     const id = this.#ids.add(sample.id);
     if (id === known) this.#lineOfId.push(sample.source.line);
     else this.findings.push(errorIn(sample, 'id', `same id as line ${this.#lineOfId.values[id]!}`));
-    for (const file of sample.images) this.#images.name(file);
+    for (const file of filesOf(sample)) this.#images.name(file);
     const told = this.told.get(sample.task) ?? { places: new Numbers(), things: new Set<string>() };
     this.told.set(sample.task, told);
     if (wantsToSee(sample, told.things)) told.places.push(this.#count);
@@ -94,10 +91,10 @@ function* until<T>(items: Iterable<T>, isEnough: () => boolean): Generator<T> {
   }
 }
 
-/** Lines of our own JSONL: what a line holds is forgotten again. */
+/** Lines of a file: what a line holds is forgotten again. */
 export async function readLineRows(
   lines: LineIndex,
-  task: string,
+  parse: LineParser,
   images: Images,
   { limit = Infinity, maxSamples, ...pace }: CollectOptions,
 ): Promise<ReadRows & { readonly left: Numbers }> {
@@ -106,41 +103,14 @@ export async function readLineRows(
   const [kept, left] = [new Numbers(), new Numbers()];
   await paced(
     until(lines.lines(), () => collected.count >= limit),
-    ({ number: line, text, fault }, i) => {
-      if (text?.trim() === '') return left.push(i);
-      const source = { file, line };
-      const sample = text === undefined ? (fault ?? '') : parseSample(text, source, task);
+    (line, i) => {
+      if (line.text?.trim() === '') return left.push(i);
+      const { sample, source } = parse(line);
       (collected.take(sample, source) ? kept : left).push(i);
       requireFewer(collected.count, maxSamples, file);
     },
     pace,
   );
-  const samples = new LineSamples(kept.size === lines.length ? lines : lines.pick(kept.values), task);
+  const samples = new LineSamples(kept.size === lines.length ? lines : lines.pick(kept.values), parse);
   return { samples, left, ...collected.rows };
-}
-
-/** Records of any other format. */
-export async function readFormatRows(
-  file: string,
-  task: string,
-  images: Images,
-  options: CollectOptions & RowOptions & { readonly onNote?: ((message: string) => void) | undefined },
-): Promise<ReadRows> {
-  const { limit = Infinity, maxSamples, onNote, signal } = options;
-  const read = await readRows(file, options);
-  for (const note of read.notes) onNote?.(`${file}: ${note}`);
-  const collected = new Collected(images);
-  for (const finding of read.findings) collected.findings.push(finding);
-  const samples: Sample[] = [];
-  await paced(
-    until(read.rows, () => collected.count >= limit),
-    ({ place, fields }) => {
-      const source = { file: place.file, line: place.record };
-      const sample = sampleOf(fields, source, task);
-      if (collected.take(sample, source)) samples.push(sample);
-      requireFewer(collected.count, maxSamples, file);
-    },
-    { signal },
-  );
-  return { samples, ...collected.rows, folders: read.folders };
 }

@@ -2,6 +2,7 @@
 import { UserError } from '../errors.ts';
 import type { Sample, Samples } from '../types.ts';
 import type { LineIndex } from './line-index.ts';
+import type { Line } from './lines.ts';
 import { parseSample } from './parse.ts';
 import { Numbers } from './texts.ts';
 
@@ -44,16 +45,25 @@ abstract class Listed implements Samples {
   }
 }
 
-/** Lines of our own JSONL, all of which are samples. */
+/** What a line is: a sample, or why it is none, and where it comes from. */
+export type LineParser = (line: Line) => { readonly source: Sample['source']; readonly sample: Sample | string };
+
+/** Lines of our own JSONL. @param task of samples that name none */
+export const ourLines =
+  (file: string, task: string): LineParser =>
+  ({ number: line, text, fault = 'it cannot be read' }) => {
+    const source = { file, line };
+    return { source, sample: text === undefined ? fault : parseSample(text, source, task) };
+  };
+
+/** Lines of a file, all of which are samples. */
 export class LineSamples extends Listed {
   readonly #lines: LineIndex;
-  readonly #task: string;
+  readonly #parse: LineParser;
 
-  /** @param task of samples that name none */
-  constructor(lines: LineIndex, task: string) {
+  constructor(lines: LineIndex, parse: LineParser) {
     super();
-    this.#lines = lines;
-    this.#task = task;
+    [this.#lines, this.#parse] = [lines, parse];
   }
 
   get length(): number {
@@ -62,17 +72,15 @@ export class LineSamples extends Listed {
 
   /** @throws UserError where the file is not what it was */
   *between(from: number, to: number): Generator<Sample> {
-    const { file } = this.#lines;
-    for (const { number: line, text } of this.#lines.lines(from, to)) {
-      const source = { file, line };
-      const sample = text === undefined ? 'it cannot be read' : parseSample(text, source, this.#task);
-      if (typeof sample === 'string') throw new UserError(sample, { where: `${file}:${line}` });
+    for (const line of this.#lines.lines(from, to)) {
+      const { sample, source } = this.#parse(line);
+      if (typeof sample === 'string') throw new UserError(sample, { where: `${source.file}:${source.line}` });
       yield sample;
     }
   }
 
   pick(indices: ArrayLike<number>): Samples {
-    return new LineSamples(this.#lines.pick(indices), this.#task);
+    return new LineSamples(this.#lines.pick(indices), this.#parse);
   }
 }
 

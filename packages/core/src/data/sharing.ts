@@ -7,6 +7,7 @@ import type { Finding, FindingKind } from './findings.ts';
 import { IMAGE_NAME } from './formats/source.ts';
 import { alikePairs, type Look } from './looks.ts';
 import { Numbers, Texts } from './texts.ts';
+import { filesOf } from './videos.ts';
 
 /** Where one of several samples is. */
 interface Placed {
@@ -37,6 +38,8 @@ export class Shown {
   /** By number of the file: the first sample that shows it, and the lines of all. */
   readonly #first: Placed[] = [];
   readonly #lines: number[][] = [];
+  /** Files that are frames of videos: neighbours look alike, and names count them. */
+  readonly #frames = new Set<number>();
   readonly #questions = new Texts();
   readonly #lineOfQuestion = new Numbers();
   /** Lines of questions that were there before, by number of the question. */
@@ -55,11 +58,12 @@ export class Shown {
   /** @param isUsable whether nothing is wrong with the sample */
   add(sample: Sample, isUsable: boolean): void {
     const placed = { id: sample.id, source: sample.source };
-    for (const file of sample.images) {
+    for (const [i, file] of filesOf(sample).entries()) {
       const known = this.#files.size;
       const number = this.#files.add(file);
       if (number === known) {
         this.#first.push(placed);
+        if (i >= sample.images.length) this.#frames.add(number);
         this.#lines.push([]);
       }
       this.#lines[number]!.push(placed.source.line);
@@ -68,9 +72,9 @@ export class Shown {
     if (isUsable) this.#addExample(sample, placed);
   }
 
-  #addQuestion({ images, problem, task, solution, thinking, source }: Sample): void {
+  #addQuestion({ images, videos, problem, task, solution, thinking, source }: Sample): void {
     const known = this.#questions.size;
-    const row = hash('sha256', JSON.stringify([images, problem, task, solution, thinking]), 'base64');
+    const row = hash('sha256', JSON.stringify([images, problem, task, solution, thinking, videos]), 'base64');
     const number = this.#questions.add(row);
     if (number === known) this.#lineOfQuestion.push(source.line);
     else if (this.#repeated.has(number)) this.#repeated.get(number)!.push(source.line);
@@ -94,6 +98,13 @@ export class Shown {
     return Array.from(this.#files.keys(), (number) => this.#files.at(number));
   }
 
+  /** Image files that are no frames of videos. */
+  get stills(): readonly string[] {
+    return Array.from(this.#files.keys()).flatMap((number) =>
+      this.#frames.has(number) ? [] : [this.#files.at(number)],
+    );
+  }
+
   has(file: string): boolean {
     return this.#files.find(file) !== undefined;
   }
@@ -107,9 +118,9 @@ export class Shown {
   }
 
   /** How pictures look, of those that can be read. */
-  get looks(): Map<string, Look> {
+  looks(files: readonly string[]): Map<string, Look> {
     const looks = new Map<string, Look>();
-    for (const file of this.files) {
+    for (const file of files) {
       const look = this.#lookOf(file);
       if (look) looks.set(file, look);
     }
@@ -118,7 +129,7 @@ export class Shown {
 
   /** Pictures and questions that are there more than once. */
   duplicates(file: string): Finding[] {
-    const looks = this.looks;
+    const looks = this.looks(this.stills);
     const same = [...Map.groupBy(looks.keys(), (each) => looks.get(each)!.hash).values()].filter(
       ({ length }) => length > 1,
     );
@@ -162,18 +173,20 @@ const nameOf = (file: string): string => path.basename(file);
 
 /** Pictures of training that validation has too: the same, nearly the same, or copies by their name. */
 export function leakFindings(training: Shown, validation: Shown): Finding[] {
-  const [looks, heldLooks] = [training.looks, validation.looks];
+  const [looks, heldLooks] = [training.looks(training.files), validation.looks(validation.files)];
   const hashes = Map.groupBy(validation.files, (file) => heldLooks.get(file)?.hash ?? file);
-  const stems = Map.groupBy(validation.files, stemOf);
+  const stems = Map.groupBy(validation.stills, stemOf);
+  const stills = new Set(training.stills);
   const alike = new Map<string, string>();
-  for (const [a, b] of alikePairs(new Map([...looks, ...heldLooks]))) {
-    if (training.has(a) && validation.has(b)) alike.set(a, b);
-    if (training.has(b) && validation.has(a)) alike.set(b, a);
+  const [learned, held] = [training.looks(training.stills), validation.looks(validation.stills)];
+  const byHash = Map.groupBy(learned.keys(), (file) => learned.get(file)!.hash);
+  for (const [b, a] of alikePairs(learned, held)) {
+    for (const file of byHash.get(learned.get(a)!.hash)!) alike.set(file, b);
   }
   return training.files.flatMap((file): Finding[] => {
     const same = hashes.get(looks.get(file)?.hash ?? file)?.[0];
     const near = alike.get(file);
-    const copy = stems.get(stemOf(file))?.[0];
+    const copy = stills.has(file) ? stems.get(stemOf(file))?.[0] : undefined;
     const found = same ?? near ?? copy;
     if (found === undefined) return [];
     const how = same ? 'the same picture' : near ? 'nearly the same picture' : 'a picture of the same name';

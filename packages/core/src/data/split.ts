@@ -2,6 +2,7 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { gone, kept } from '@visurf/torch/signals';
 import { fileError, UserError } from '../errors.ts';
 import type { Samples } from '../types.ts';
 import { permutation } from './cursor.ts';
@@ -13,6 +14,7 @@ import { pickSamples } from './samples.ts';
 import { stemOf } from './sharing.ts';
 import { trustFolders } from './trusted.ts';
 import { Numbers, Texts } from './texts.ts';
+import { filesOf } from './videos.ts';
 
 export interface Shares {
   readonly validation: number;
@@ -44,10 +46,12 @@ export async function splitData(file: string, options: SplitOptions): Promise<Re
   const written = [...parts].map(([part, own]) => ({ file: path.join(output, `${part}.jsonl`), own }));
   try {
     await mkdir(output, { recursive: true });
+    for (const each of written) kept(aside(each.file));
     for (const each of written) await writeLines(aside(each.file), each.own, output, signal);
     for (const each of written) {
       await rename(aside(each.file), each.file);
       trustFolders(path.resolve(each.file), folders);
+      gone(aside(each.file));
     }
   } catch (thrown) {
     for (const each of written) await rm(aside(each.file), { force: true });
@@ -136,8 +140,8 @@ async function groupsOf(samples: Samples, { hashOf, signal }: GroupingOptions): 
   const first = new Numbers();
   await paced(
     samples,
-    ({ images }, i) => {
-      for (const file of images) {
+    (sample, i) => {
+      for (const file of filesOf(sample)) {
         for (const key of [`file ${file}`, `content ${hashOf(file) ?? file}`, ...copyKeys(file)]) {
           const known = keys.size;
           const number = keys.add(key);

@@ -19,6 +19,7 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
 
 /** Waits until a file's bytes, or a directory's entries, are on the disk. */
 export function sync(file: string): void {
@@ -31,11 +32,13 @@ export function sync(file: string): void {
 }
 
 /** Replaces a file: readers see the old one or the new one, never a part, and nothing is left where there is no room. */
-export function writeAside(file: string, text: string | Buffer): void {
+export function writeAside(file: string, text: string | Uint8Array): void {
   const aside = `${file}.tmp`;
   try {
-    writeFileSync(aside, text);
-    renameSync(aside, file);
+    removing(aside, () => {
+      writeFileSync(aside, text);
+      renameSync(aside, file);
+    });
   } catch (error) {
     removeQuietly(aside);
     throw error;
@@ -46,9 +49,11 @@ export function writeAside(file: string, text: string | Buffer): void {
 export function replaceFile(file: string, text: string): void {
   const aside = `${file}.${process.pid}.tmp`;
   try {
-    writeFileSync(aside, text);
-    sync(aside);
-    renameSync(aside, file);
+    removing(aside, () => {
+      writeFileSync(aside, text);
+      sync(aside);
+      renameSync(aside, file);
+    });
   } catch (error) {
     removeQuietly(aside);
     throw error;
@@ -78,6 +83,12 @@ export function assertCreatable(directory: string): void {
   // Of a file this fails, as making a directory below it would.
   readdirSync(directory);
   accessSync(directory, constants.W_OK);
+}
+
+/** Before the work, not after it, and without a trace. @throws a system error where the file could not be written */
+export function assertWritable(file: string): void {
+  if (existsSync(file)) closeSync(openSync(file, 'r+'));
+  else assertCreatable(path.dirname(file));
 }
 
 export async function sha256(file: string): Promise<string> {

@@ -25,6 +25,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { gone, kept } from '@visurf/torch/signals';
 import { UserError } from '../errors.ts';
 import { removeQuietly } from './durable.ts';
 
@@ -69,6 +70,7 @@ export function lockRun(directory: string): Lock {
       rival = rivalOf(file);
       if (!rival) {
         overwrite(file, '1', size - HELD.length);
+        kept(file);
         return heldBy(file);
       }
     } catch (error) {
@@ -195,6 +197,7 @@ function heldBy(file: string): Lock {
       clearTimeout(begin);
       void renewing?.terminate();
       rmSync(file, { force: true });
+      gone(file);
     },
   };
 }

@@ -1,10 +1,8 @@
 /** Greedy answers to held-out questions, and the task's metrics over them. */
-import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { once } from 'node:events';
 
 import { evaluatedTogether } from '../budgets.ts';
+import { makeDirectory, replaceFile } from '../disk/durable.ts';
 import type { SamplingOptions } from '../rollout/respond.ts';
 import { greedy } from '../rollout/sampler.ts';
 import type { Encodes } from '../question/ask.ts';
@@ -95,10 +93,7 @@ export const answerRecord = ({
   ...{ id: sample.id, ...response, boxes, points, terms, reward, evaluation },
 });
 
-export async function writePerSample(file: string, samples: readonly EvaluatedSample[]): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true });
-  const stream = createWriteStream(file);
-  for (const sample of samples) stream.write(`${JSON.stringify(answerRecord(sample))}\n`);
-  stream.end();
-  await once(stream, 'finish');
+export function writePerSample(file: string, samples: readonly EvaluatedSample[]): void {
+  makeDirectory(path.dirname(file));
+  replaceFile(file, samples.map((sample) => `${JSON.stringify(answerRecord(sample))}\n`).join(''));
 }

@@ -2,6 +2,8 @@
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
+import { removing } from '@visurf/torch/signals';
+
 import { fileError, UserError } from '../errors.ts';
 
 const remedy = 'Choose another one.';
@@ -40,10 +42,12 @@ export function writeDirectory(
   try {
     rmSync(aside, { recursive: true, force: true });
     mkdirSync(dirname(aside), { recursive: true });
-    mkdirSync(aside);
-    write(aside);
-    if (existsSync(target)) rmdirSync(target);
-    renameSync(aside, target);
+    removing(aside, () => {
+      mkdirSync(aside);
+      write(aside);
+      if (existsSync(target)) rmdirSync(target);
+      renameSync(aside, target);
+    });
     return { directory: target, files: readdirSync(target).sort() };
   } catch (error) {
     throw fileError(error, { where: target });

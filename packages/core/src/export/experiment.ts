@@ -1,4 +1,5 @@
 /** What a model was trained by, among its files: so it is asked and scored wherever it goes. */
+import type { Family } from '../model/family.ts';
 import { experimentFile, writeSettings, type Settings } from '../question/settings.ts';
 import type { Writers } from './huggingface.ts';
 import { withPixelLimits, type PixelLimits } from './processor.ts';
@@ -8,10 +9,15 @@ import { withPixelLimits, type PixelLimits } from './processor.ts';
  * @param settings undefined of a model that carries none
  * @param limits in place of those of the training
  */
-export function withExperiment(files: Writers, settings: Settings | undefined, limits: PixelLimits = {}): Writers {
+export function withExperiment(
+  files: Writers,
+  family: Family,
+  settings: Settings | undefined,
+  limits: PixelLimits = {},
+): Writers {
   const minPixels = limits.minPixels ?? settings?.minPixels;
   const maxPixels = limits.maxPixels ?? settings?.maxPixels;
-  const seen = withPixelLimits(files, { minPixels, maxPixels });
+  const seen = withPixelLimits(files, family.processor, { minPixels, maxPixels });
   if (!settings) return seen;
   return { ...seen, [experimentFile]: (file) => writeSettings(file, { ...settings, minPixels, maxPixels }) };
 }

@@ -1,7 +1,7 @@
 /** Weights for other programs: a directory that transformers and vLLM open as a model, or PEFT as an adapter. */
 import { join } from 'node:path';
 
-import { saveShardedSafetensors, scope, type FloatDType, type Tensor } from '@visurf/torch';
+import { openSafetensors, saveShardedSafetensors, scope, type FloatDType, type Tensor } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
 import { mergedParameters } from '../model/lora.ts';
@@ -10,6 +10,7 @@ import type { QwenVL } from '../model/qwen.ts';
 import type { Settings } from '../question/settings.ts';
 import { statedDtype } from './config.ts';
 import { writeDirectory } from './directory.ts';
+import { dtypeFor, leftOut } from './dtypes.ts';
 import { byName, companionFiles, type Writers } from './huggingface.ts';
 import { withExperiment } from './experiment.ts';
 import type { PixelLimits } from './processor.ts';
@@ -33,6 +34,8 @@ export interface Exported {
   /** Dtype of full weights. */
   readonly dtype?: ExportDtype;
   readonly files: readonly string[];
+  /** What the checkpoint has and the export has not. */
+  readonly note?: string;
 }
 
 /** A policy, as far as an export needs it. */
@@ -68,21 +71,31 @@ export function exportModel(policy: Exportable, directory: string, options: Expo
     });
   }
   const dtype = policy.peft && !merge ? undefined : (options.dtype ?? ownDtype(policy.directory));
+  let note: string | undefined;
   const written = writeDirectory(directory, (aside) => {
-    if (dtype) writeModel(policy, aside, dtype, options);
+    if (dtype) note = writeModel(policy, aside, dtype, options);
     else for (const [name, write] of Object.entries(adapterOf(policy))) write(join(aside, name));
   });
-  return { kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), ...written };
+  return { kind: dtype ? 'model' : 'adapter', ...(dtype && { dtype }), ...written, ...(note && { note }) };
 }
 
-function writeModel(policy: Exportable, target: string, dtype: FloatDType, options: ExportOptions): void {
+/** @returns what is left out */
+function writeModel(policy: Exportable, target: string, dtype: FloatDType, options: ExportOptions): string | undefined {
   const { model, directory, settings } = policy;
-  const companions = withExperiment(companionFiles(model.config.text.tiedHead, directory, dtype), settings, options);
+  const { family } = model.config;
+  using from = openSafetensors(directory);
+  const companions = withExperiment(
+    companionFiles(model.config.text.tiedHead, directory, dtype),
+    family,
+    settings,
+    options,
+  );
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
-    const weights = mergedParameters(model, (each) => cast(each, dtype));
-    saveShardedSafetensors(target, byName(weights), options.maxShardBytes);
+    const weights = mergedParameters(model, (each, key) => cast(each, dtypeFor(key, dtype, family, from)));
+    saveShardedSafetensors(target, byName(weights, family.keys), options.maxShardBytes);
   });
+  return leftOut(family, from);
 }
 
 const cast = (each: Tensor, dtype: FloatDType): Tensor =>
@@ -90,7 +103,7 @@ const cast = (each: Tensor, dtype: FloatDType): Tensor =>
 
 function adapterOf({ model, peft, settings }: Exportable): Writers {
   if (!peft) throw new Error('no adapter');
-  return withExperiment(adapterFiles(model, peft), settings);
+  return withExperiment(adapterFiles(model, peft), model.config.family, settings);
 }
 
 /** The one that a model's `config.json` states. */

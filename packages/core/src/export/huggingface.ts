@@ -1,11 +1,13 @@
 /** A model directory in Hugging Face layout: weights, and every other file of the checkpoint it came from. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
 
 import { baseParameters, hasAdapters } from '../model/lora.ts';
+import type { Keys } from '../model/keys.ts';
 import type { QwenVL } from '../model/qwen.ts';
+import { readBytes } from '../regular.ts';
 import { describeWeights } from './config.ts';
 
 /** What a checkpoint carries beside its weights. */
@@ -27,9 +29,11 @@ const companions = [
 
 export type Writers = Record<string, (file: string) => void>;
 
-/** Tensors in the order in which `save_pretrained` writes. */
-export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string, Tensor> =>
-  new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
+/** Tensors by the names that files of the family have, in the order in which `save_pretrained` writes. */
+export const byName = (tensors: Iterable<readonly [string, Tensor]>, { inFile }: Keys): Map<string, Tensor> =>
+  new Map(
+    [...tensors].map(([key, each]) => [inFile(key)[0] ?? key, each] as const).sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
 
 /**
  * Writers of the files that a checkpoint from `origin` has beside its weights, which are of this dtype. They are read at
@@ -37,7 +41,7 @@ export const byName = (tensors: Iterable<readonly [string, Tensor]>): Map<string
  */
 export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDType): Writers {
   const found = companions.filter((name) => existsSync(join(origin, name)));
-  const contents: [string, string | Buffer][] = found.map((name) => [name, readFileSync(join(origin, name))]);
+  const contents: [string, string | Buffer][] = found.map((name) => [name, readBytes(join(origin, name))]);
   contents.push(['config.json', describeWeights(join(origin, 'config.json'), dtype, tiedHead)]);
   return Object.fromEntries(contents.map(([name, text]) => [name, (file: string) => writeFileSync(file, text)]));
 }
@@ -46,7 +50,7 @@ export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDT
 export function modelFiles(model: QwenVL, origin: string): Writers {
   if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
   return {
-    'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model))),
+    'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model), model.config.family.keys)),
     ...companionFiles(model.config.text.tiedHead, origin, model.dtype as FloatDType),
   };
 }

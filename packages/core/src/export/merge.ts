@@ -23,9 +23,11 @@ import {
 import { resolveDevice } from '../device.ts';
 import { UserError } from '../errors.ts';
 import { loadModelConfig } from '../families/config.ts';
+import type { Family } from '../model/family.ts';
 import { isAdapterDirectory } from '../model/peft.ts';
 import { carriedSettings } from '../question/settings.ts';
 import { writeDirectory } from './directory.ts';
+import { dtypeFor, leftOut } from './dtypes.ts';
 import { ownDtype, type Exported, type ExportOptions } from './export.ts';
 import { companionFiles } from './huggingface.ts';
 import { withExperiment } from './experiment.ts';
@@ -72,6 +74,7 @@ interface Source {
   readonly directory: string;
   readonly weights: SafetensorsIndex;
   readonly names: ReadonlyMap<string, string>;
+  readonly family: Family;
 }
 
 function open(directory: string): Source {
@@ -83,8 +86,9 @@ function open(directory: string): Source {
   }
   try {
     const weights = openSafetensors(directory);
-    const { own } = loadModelConfig(directory).family.keys;
-    return { directory, weights, names: new Map(weights.names.map((name) => [own(name), name])) };
+    const { family } = loadModelConfig(directory);
+    const read = weights.names.filter((name) => !family.ignored?.names.test(name));
+    return { directory, weights, family, names: new Map(read.map((name) => [family.keys.own(name), name])) };
   } catch (error) {
     if (!(error instanceof TorchError)) throw error;
     throw new UserError(error.message, { where: directory, remedy: 'Give directories of whole models.', cause: error });
@@ -129,20 +133,23 @@ export function mergeModels(
     const dtype = options.dtype ?? ownDtype(origin);
     const combine = combination(how);
     const device = resolveDevice(options.device ?? 'cpu');
+    const { family, weights } = sources[0]!;
     const between = dtype === 'float64' ? dtype : 'float32';
     const merged = [...sources[0]!.names].map(([key, name]): [string, LazyTensor] => {
       const read = ({ weights, names }: Source): Tensor => weights.get(names.get(key)!).to({ device }).to(between);
-      const make = (): Tensor => combine(sources.map(read)).to(dtype);
-      return [name, { dtype, shape: sources[0]!.weights.shapeOf(name), make }];
+      const as = dtypeFor(key, dtype, family, weights);
+      const make = (): Tensor => combine(sources.map(read)).to(as);
+      return [name, { dtype: as, shape: sources[0]!.weights.shapeOf(name), make }];
     });
-    const { tiedHead } = loadModelConfig(origin).text;
+    const { text } = loadModelConfig(origin);
     const written = writeDirectory(output, (aside) => {
       const { settings } = carriedSettings(models) ?? {};
-      const companions = withExperiment(companionFiles(tiedHead, origin, dtype), settings, options);
+      const companions = withExperiment(companionFiles(text.tiedHead, origin, dtype), family, settings, options);
       for (const [name, write] of Object.entries(companions)) write(join(aside, name));
       scope(() => saveShardedSafetensors(aside, new Map(merged), options.maxShardBytes));
     });
-    return { kind: 'model', dtype, ...written };
+    const note = leftOut(family, weights);
+    return { kind: 'model', dtype, ...written, ...(note && { note }) };
   } finally {
     for (const { weights } of sources) weights.close();
   }

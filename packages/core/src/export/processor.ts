@@ -1,12 +1,12 @@
 /** Limits on the area of images in the files of a processor: other programs then see images as training did. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import { readText } from '../regular.ts';
 
+import type { Family } from '../model/family.ts';
+import type { AreaLimits } from '../model/images.ts';
 import type { Writers } from './huggingface.ts';
 
-export interface PixelLimits {
-  readonly minPixels?: number | undefined;
-  readonly maxPixels?: number | undefined;
-}
+export type PixelLimits = AreaLimits;
 
 type Fields = Record<string, unknown>;
 
@@ -19,23 +19,26 @@ const processorFiles = ['preprocessor_config.json', 'video_preprocessor_config.j
  * Writers of the same files, of which those of processors state the limits, in the forms in which they state some.
  * @param files by name, as a checkpoint or an export takes them
  */
-export function withPixelLimits(files: Writers, limits: PixelLimits): Writers {
+export function withPixelLimits(files: Writers, processor: Family['processor'], limits: PixelLimits): Writers {
   if (limits.minPixels === undefined && limits.maxPixels === undefined) return files;
   const changed = processorFiles.flatMap((name) => {
     const write = files[name];
-    return write ? [[name, limited(write, limits)] as const] : [];
+    return write ? [[name, limited(write, processor, limits)] as const] : [];
   });
   return { ...files, ...Object.fromEntries(changed) };
 }
 
 const limited =
-  (write: (file: string) => void, limits: PixelLimits) =>
+  (write: (file: string) => void, processor: Family['processor'], limits: PixelLimits) =>
   (file: string): void => {
     write(file);
-    const config = JSON.parse(readFileSync(file, 'utf8')) as Fields;
+    const config = JSON.parse(readText(file)) as Fields;
     const nested = [config['image_processor'], config['video_processor']].filter(isFields);
     // A file of a whole processor without settings of images has none to limit.
-    for (const settings of file.endsWith('/processor_config.json') ? nested : [config]) limit(settings, limits);
+    for (const settings of file.endsWith('/processor_config.json') ? nested : [config]) {
+      if ('open' in processor) Object.assign(settings, processor.limited(settings, limits));
+      else limit(settings, limits);
+    }
     writeFileSync(file, `${JSON.stringify(config, null, 2)}\n`);
   };
 

@@ -33,7 +33,8 @@ test('the layout of the hub', () => {
   expect(family.title).toBe('Qwen2.5-VL');
   expect(text).toEqual({
     layers: 36, hiddenSize: 2048, heads: 16, keyValueHeads: 2, headSize: 128, intermediateSize: 11008,
-    vocabularySize: 151936, rmsNormEps: 1e-6, ropeTheta: 1e6, mropeSection: [16, 24, 24], tiedHead: true,
+    vocabularySize: 151936, rmsNormEps: 1e-6, ropeTheta: 1e6, mropeSection: [16, 24, 24], mropeInterleaved: false, tiedHead: true,
+    attentionBias: true, outputBias: false, queryKeyNorm: false,
   }); // prettier-ignore
   expect(vision).toEqual({
     depth: 32, hiddenSize: 1280, heads: 16, intermediateSize: 3420, isGated: true, outHiddenSize: 2048,

@@ -1,10 +1,10 @@
 /** The shape of a checkpoint and its family, read from Hugging Face's `config.json`. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { hasCode, UserError } from '../errors.ts';
+import { foreignPath, hasCode, missingFile, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { familyOf } from './index.ts';
 
@@ -18,9 +18,10 @@ export function parseModelConfig(value: unknown): ModelConfig {
 export function loadModelConfig(directory: string): ModelConfig {
   const file = join(directory, 'config.json');
   try {
-    return parseModelConfig(JSON.parse(readFileSync(file, 'utf8')));
+    return parseModelConfig(JSON.parse(readText(file)));
   } catch (error) {
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) {
+      if (foreignPath(directory)) throw missingFile(directory, 'no such directory');
       throw new UserError(`${directory} is no model directory: config.json is missing`, {
         where: file,
         remedy: 'give a directory in Hugging Face layout (config.json, tokenizer.json, *.safetensors)',

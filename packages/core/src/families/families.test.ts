@@ -34,23 +34,31 @@ test('names and titles tell families apart', () => {
 
 const known = [...families.map(({ name }) => name)].sort().join(', ');
 
-test.each(['qwen3_vl', 'qwen2_5_vl_text', 'Qwen2_VL', '', 'constructor', 'toString', null, undefined, 7, ['qwen2_vl']])(
-  'model_type %j is refused, with the known ones named, by the model and by its prompts',
-  (type) => {
-    const directory = mkdtempSync(join(tmpdir(), 'family-'));
-    onTestFinished(() => rmSync(directory, { recursive: true }));
-    const config = {
-      ...(JSON.parse(readFileSync(join(tinyModel, 'config.json'), 'utf8')) as object),
-      model_type: type,
-    };
-    writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
-    for (const open of [() => parseModelConfig(config), () => PromptEncoder.load(directory)]) {
-      expect(open).toThrow(UserError);
-      expect(open).toThrow('model_type');
-      expect(open).toThrow(known);
-    }
-  },
-);
+test.each([
+  'qwen3_vl_moe',
+  'qwen2_5_vl_text',
+  'Qwen2_VL',
+  '',
+  'constructor',
+  'toString',
+  null,
+  undefined,
+  7,
+  ['qwen2_vl'],
+])('model_type %j is refused, with the known ones named, by the model and by its prompts', (type) => {
+  const directory = mkdtempSync(join(tmpdir(), 'family-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const config = {
+    ...(JSON.parse(readFileSync(join(tinyModel, 'config.json'), 'utf8')) as object),
+    model_type: type,
+  };
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
+  for (const open of [() => parseModelConfig(config), () => PromptEncoder.load(directory)]) {
+    expect(open).toThrow(UserError);
+    expect(open).toThrow('model_type');
+    expect(open).toThrow(known);
+  }
+});
 
 test('no object, no model', () => {
   for (const value of [null, [], 'qwen2_vl', 3]) expect(() => parseModelConfig(value)).toThrow(known);
@@ -67,8 +75,23 @@ test.each(families)('$title: keys come back from whatever name a file or the ref
 });
 
 /** The names of all families at once: each reads its own. */
-const narrow = { embed_dim: 8, hidden_size: 8, out_hidden_size: 8, intermediate_size: 8, num_heads: 2, depth: 2 };
+const narrow = {
+  embed_dim: 8,
+  hidden_size: 8,
+  out_hidden_size: 8,
+  intermediate_size: 8,
+  num_heads: 2,
+  num_attention_heads: 2,
+  depth: 2,
+  num_hidden_layers: 2,
+  deepstack_visual_indexes: [0],
+};
 const small = {
   ...{ hidden_size: 8, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 8 },
-  ...{ vocab_size: 16, rope_scaling: { type: 'mrope', mrope_section: [1, 1, 0] } },
+  ...{
+    vocab_size: 16,
+    head_dim: 4,
+    rope_theta: 1e4,
+    rope_scaling: { type: 'mrope', mrope_section: [1, 1, 0], partial_rotary_factor: 0.5 },
+  },
 };

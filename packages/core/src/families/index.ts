@@ -3,11 +3,14 @@ import { UserError } from '../errors.ts';
 import type { Family } from '../model/family.ts';
 import { qwen25Vl } from './qwen2_5_vl/index.ts';
 import { qwen2Vl } from './qwen2_vl/index.ts';
+import { qwen35 } from './qwen3_5/index.ts';
+import { qwen3Vl } from './qwen3_vl/index.ts';
+import { smolVlm } from './smolvlm/index.ts';
 
 export type { Family } from '../model/family.ts';
 
 /** All of them; the first one's coordinates are meant where no model is named. */
-export const families: readonly [Family, ...Family[]] = [qwen25Vl, qwen2Vl];
+export const families: readonly [Family, ...Family[]] = [qwen25Vl, qwen2Vl, qwen3Vl, qwen35, smolVlm];
 
 /**
  * The family of a `model_type`.

@@ -1,5 +1,5 @@
 /** A model directory in Hugging Face layout becomes a model: every tensor is copied once, and every mistake is named. */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import {
@@ -70,6 +70,7 @@ function remedyFor(directory: string): string {
 }
 
 function readFirst(file: string, bytes: number): string {
+  if (!statSync(file).isFile()) return '';
   const handle = openSync(file, 'r');
   try {
     const buffer = Buffer.alloc(bytes);
@@ -86,7 +87,7 @@ const printed = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): Map<string, string> {
   const { text, family } = model.config;
   const tied = text.tiedHead;
-  const unused = new Set(weights.names.filter((name) => !isBuffer(name)));
+  const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.names.test(name)));
   const names = new Map<string, string>();
   const missing: string[] = [];
   for (const [key, { shape }] of model.namedParameters()) {
@@ -114,9 +115,8 @@ function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): M
   return names;
 }
 
-/** Whose products are taken in bfloat16 anyway; norms and the patch embedding meet activations as they are. */
-export const isMatrix = (key: string): boolean =>
-  !key.includes('norm') && !key.includes('ln_q') && !key.includes('patch_embed');
+/** Whose products are taken in bfloat16 anyway; norms, positions, decays and convolutions meet activations as they are. */
+export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_embed|conv1d|A_log|dt_bias/.test(key);
 
 /**
  * Loads config and weights. The file is mapped, and every tensor is copied from it once, to its place and dtype.

@@ -1,15 +1,16 @@
 /**
- * The cache of downloads, in the layout that Hugging Face's own tools share:
- * `models--owner--name/` with `blobs/` by content, `refs/` from a revision to its commit, and a directory of links to
- * blobs for each commit, `snapshots/<commit>/`.
+ * The cache of downloads, in the layout that Hugging Face's own tools share: `models--owner--name/` (`datasets--...`) with
+ * `blobs/` by content, `refs/` from a revision to its commit, and a directory of links to blobs for each commit,
+ * `snapshots/<commit>/`.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { copyFile, mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 
 import { hasCode } from '../errors.ts';
 import { replaceFile } from '../disk/durable.ts';
+import type { Kind } from './id.ts';
 
 /** The cache of a process: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in the user's cache. */
 export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
@@ -24,8 +25,8 @@ export function homeOf(env: NodeJS.ProcessEnv = process.env): string {
 export class RepoCache {
   readonly root: string;
 
-  constructor(cacheDir: string, id: string) {
-    this.root = path.join(cacheDir, `models--${id.replace('/', '--')}`);
+  constructor(cacheDir: string, kind: Kind, id: string) {
+    this.root = path.join(cacheDir, `${kind}s--${id.replace('/', '--')}`);
   }
 
   snapshot(commit: string): string {
@@ -67,36 +68,6 @@ export class RepoCache {
     }
     await rename(aside, file);
   }
-
-  /** The snapshot of a revision when it holds all that a model needs. */
-  async complete(revision: string, weights: boolean): Promise<string | undefined> {
-    const commit = this.commitOf(revision);
-    if (commit === undefined) return undefined;
-    const directory = this.snapshot(commit);
-    return (await isComplete(directory, weights)) ? directory : undefined;
-  }
 }
 
 export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
-
-async function isComplete(directory: string, weights: boolean): Promise<boolean> {
-  const has = (name: string): boolean => existsSync(path.join(directory, name));
-  if (has('adapter_config.json') && has('adapter_model.safetensors')) return true;
-  // The tokenizer comes before the weights: a snapshot with these is whole.
-  if (!has('config.json') || !has('tokenizer.json')) return false;
-  if (!weights || has('model.safetensors')) return true;
-  if (!has('model.safetensors.index.json')) return false;
-  const text = await readFile(path.join(directory, 'model.safetensors.index.json'), 'utf8');
-  return shardsOf(text).every(has);
-}
-
-/** Names of the shards in an index, in order; none where it is malformed. */
-export function shardsOf(index: string): string[] {
-  try {
-    const { weight_map: map } = JSON.parse(index) as { weight_map?: Record<string, unknown> };
-    const names = Object.values(map ?? {}).filter((name): name is string => typeof name === 'string');
-    return [...new Set(names)].sort();
-  } catch {
-    return [];
-  }
-}

@@ -11,11 +11,13 @@ import { setTimeout } from 'node:timers/promises';
 import { downloadFile } from '@huggingface/hub';
 
 import { UserError } from '../errors.ts';
-import { isTemporary } from './failure.ts';
-import type { RemoteFile } from './files.ts';
+import { isTemporary, WORDS } from './failure.ts';
+import type { Kind } from './id.ts';
+import type { RemoteFile } from './listing.ts';
 import { keepingToken } from './request.ts';
 
 export interface Remote {
+  readonly kind: Kind;
   readonly hubUrl: string;
   readonly id: string;
   readonly commit: string;
@@ -108,14 +110,15 @@ function hasher({ sha256, size }: RemoteFile): Hash {
 }
 
 async function receive(
-  { hubUrl, id, commit, accessToken }: Remote,
+  { kind, hubUrl, id, commit, accessToken }: Remote,
   file: RemoteFile,
   have: number,
   handle: FileHandle,
   hash: Hash,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  const url = `${hubUrl}/${id}/resolve/${commit}/${file.path}`;
+  const place = file.path.split('/').map(encodeURIComponent).join('/');
+  const url = `${hubUrl}/${WORDS[kind].page}${id}/resolve/${commit}/${place}`;
   const stalled = new AbortController();
   const send = keepingToken(hubUrl);
   const watch = globalThis.setTimeout(() => {
@@ -126,7 +129,7 @@ async function receive(
     // A server that knows no ranges sends the beginning again.
     let skip = 0;
     const blob = await downloadFile({
-      repo: id,
+      repo: { type: kind, name: id },
       path: file.path,
       revision: commit,
       hubUrl,

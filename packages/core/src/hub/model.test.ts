@@ -16,7 +16,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { UserError } from '../errors.ts';
 import { hash, startHub, type FakeHub } from './testkit.ts';
-import { localModel, type DownloadProgress, type LocalModelOptions } from './model.ts';
+import { localModel, type LocalModelOptions } from './model.ts';
+import type { DownloadProgress } from './repository.ts';
 
 const commit = 'c'.repeat(40);
 const shardBytes = 300_000;

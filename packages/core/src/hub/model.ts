@@ -1,141 +1,72 @@
 /** A model by its directory or by its name on the hub, as a directory on this machine. */
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, statfs } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout } from 'node:timers/promises';
-
-import { listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
-
+import type { ListFileEntry } from '@huggingface/hub';
 import { UserError } from '../errors.ts';
-import { lockDirectory } from '../disk/lock.ts';
-import { defaultCacheDir, homeOf, isCommit, RepoCache, shardsOf } from './cache.ts';
-import { download, type Remote } from './download.ts';
-import { explain, isNetwork, isTemporary, type Asked } from './failure.ts';
-import { hasWeights, MAX_FILES, readListing, type RemoteFile } from './files.ts';
-import { isHubId } from './id.ts';
-import { describing } from './request.ts';
+import { hasWeights, readListing, shardsOf } from './files.ts';
+import { isHubId, parseHubName } from './id.ts';
+import type { RemoteFile } from './listing.ts';
+import { fromHub, type RepositoryOptions, type Session } from './repository.ts';
 
-/** Bytes over all files of the model. */
-export interface DownloadProgress {
-  readonly id: string;
-  readonly done: number;
-  readonly total: number;
-}
-
-export interface HubOptions {
-  /** Branch, tag or commit; unset: `main`. */
-  readonly revision?: string | undefined;
-  /** Unset: `HF_TOKEN`, or what a login left in `HF_HOME`. */
-  readonly token?: string | undefined;
-  /** Only the cache, no request; unset: as `HF_HUB_OFFLINE` says. */
-  readonly offline?: boolean | undefined;
-  /** Unset: as `HF_HUB_CACHE` and `HF_HOME` say. */
-  readonly cacheDir?: string | undefined;
-  /** Unset: as `HF_ENDPOINT` says. */
-  readonly endpoint?: string | undefined;
-  readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  readonly onWarning?: ((message: string) => void) | undefined;
-}
-
-export interface LocalModelOptions extends HubOptions {
+export interface LocalModelOptions extends RepositoryOptions {
   /** False where config, tokenizer and image settings are enough. */
   readonly weights?: boolean;
-  /** Milliseconds before a failed request is tried again. */
-  readonly patience?: number;
 }
-
-const isSet = (value: string | undefined): boolean => value !== undefined && /^(1|true|yes|on)$/i.test(value);
 
 /**
  * A directory with the model's files: the given one, or a snapshot in the cache that is completed from the hub.
  * @throws UserError for a model that does not exist, is gated, cannot be reached, or does not arrive as it should.
  */
-export async function localModel(idOrDirectory: string, options: LocalModelOptions = {}): Promise<string> {
-  const { revision = 'main', weights = true } = options;
-  if (!isHubId(idOrDirectory)) {
-    if (options.revision === undefined) return idOrDirectory;
+export async function localModel(nameOrDirectory: string, options: LocalModelOptions = {}): Promise<string> {
+  const { weights = true } = options;
+  const name = parseHubName(nameOrDirectory);
+  if (!name || !isHubId(nameOrDirectory)) {
+    if (options.revision === undefined) return nameOrDirectory;
     throw new UserError('a directory has no revisions', {
-      where: idOrDirectory,
+      where: nameOrDirectory,
       remedy: 'Leave the revision out, or name a model of the hub, owner/name.',
     });
   }
-  if (!/^\w[\w./-]*$/.test(revision) || revision.includes('..')) {
-    throw new UserError(`${JSON.stringify(revision)} is no revision`, { where: idOrDirectory });
-  }
-  const cache = new RepoCache(options.cacheDir ?? defaultCacheDir(), idOrDirectory);
-  const cached = await cache.complete(revision, weights);
-  if (options.offline ?? isSet(process.env.HF_HUB_OFFLINE)) {
-    if (cached) return cached;
-    throw new UserError('no such directory, and the model is not in the cache', {
-      where: idOrDirectory,
-      remedy: `Without HF_HUB_OFFLINE it is downloaded once. The cache is ${path.dirname(cache.root)}.`,
-    });
-  }
-  if (cached && cache.commitOf(revision) === revision) return cached;
-  const hubUrl = (options.endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '');
-  const accessToken = tokenOf(options);
-  const asked: Asked = { id: idOrDirectory, revision, hubUrl, hasToken: accessToken !== undefined };
-  try {
-    return await fetchModel(asked, cache, { ...options, weights, accessToken });
-  } catch (error) {
-    if (cached && isNetwork(error)) {
-      options.onWarning?.(`the hub cannot be reached: ${idOrDirectory} is taken from the cache as it is`);
-      return cached;
-    }
-    throw explain(error, asked);
-  }
-}
-
-function tokenOf({ token }: HubOptions): string | undefined {
-  const login = path.join(homeOf(), 'token');
-  const found = token ?? process.env.HF_TOKEN ?? (existsSync(login) ? readFileSync(login, 'utf8') : undefined);
-  const trimmed = found?.trim();
-  if (trimmed && !trimmed.startsWith('hf_')) {
-    throw new UserError('the token of the hub does not begin with hf_', { remedy: 'Check HF_TOKEN.' });
-  }
-  return trimmed === '' ? undefined : trimmed;
-}
-
-type Fetching = LocalModelOptions & { readonly weights: boolean; readonly accessToken: string | undefined };
-
-async function fetchModel({ id, revision, hubUrl }: Asked, cache: RepoCache, options: Fetching): Promise<string> {
-  const { accessToken, patience = 1000, weights } = options;
-  const credentials = accessToken === undefined ? {} : { accessToken };
-  const describe = describing(hubUrl, id);
-  const again = <T>(request: () => Promise<T>): Promise<T> => repeated(request, patience);
-  const { sha: commit } = await again(() =>
-    modelInfo({ name: id, revision, hubUrl, fetch: describe, additionalFields: ['sha'], ...credentials }),
+  return await fromHub(
+    'model',
+    name,
+    {
+      async cached(cache, commit) {
+        const directory = cache.snapshot(commit);
+        return (await isComplete(directory, weights)) ? directory : undefined;
+      },
+      fetch: (session) => fetchModel(session, weights),
+    },
+    options,
   );
-  if (!isCommit(commit)) throw new UserError('the hub names no commit of this revision', { where: id });
-  const remote: Remote = { hubUrl, id, commit, accessToken, patience };
-  const complete = await cache.complete(commit, weights);
-  if (!complete) {
-    const entries = await again(async () => {
-      const found: ListFileEntry[] = [];
-      const listing = listFiles({ repo: id, revision: commit, hubUrl, fetch: describe, ...credentials });
-      for await (const entry of listing) {
-        // One more is refused below.
-        if (found.push(entry) > MAX_FILES) break;
-      }
-      return found;
-    });
-    const files = readListing(entries, weights, id);
-    checkFiles(files, entries, id, weights);
-    await downloadAll(remote, files, cache, options);
-  }
-  await cache.remember(revision, commit);
-  return cache.snapshot(commit);
 }
 
-async function repeated<T>(request: () => Promise<T>, patience: number): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await request();
-    } catch (error) {
-      if (attempt === 3 || !isTemporary(error)) throw error;
-      await setTimeout(patience * attempt);
-    }
-  }
+async function isComplete(directory: string, weights: boolean): Promise<boolean> {
+  const has = (name: string): boolean => existsSync(path.join(directory, name));
+  if (has('adapter_config.json') && has('adapter_model.safetensors')) return true;
+  // The tokenizer comes before the weights: a snapshot with these is whole.
+  if (!has('config.json') || !has('tokenizer.json')) return false;
+  if (!weights || has('model.safetensors')) return true;
+  if (!has('model.safetensors.index.json')) return false;
+  const text = await readFile(path.join(directory, 'model.safetensors.index.json'), 'utf8');
+  return shardsOf(text).every(has);
+}
+
+async function fetchModel(session: Session, weights: boolean): Promise<string> {
+  const { id, cache, commit } = session;
+  const entries = await session.list();
+  const files = readListing(entries, weights, id);
+  checkFiles(files, entries, id, weights);
+  const narrow = async (file: RemoteFile): Promise<readonly RemoteFile[] | undefined> => {
+    if (!file.path.endsWith('.index.json')) return undefined;
+    const shards = shardsOf(await readFile(cache.blob(file.oid), 'utf8'));
+    const lacking = shards.find((name) => !files.some((each) => each.path === name));
+    if (lacking) throw new UserError(`${file.path} names ${lacking}, which the repository lacks`, { where: id });
+    return files.filter(({ path: name }) => !name.startsWith('model-') || shards.includes(name));
+  };
+  await session.download(files, { narrow });
+  return cache.snapshot(commit);
 }
 
 function checkFiles(
@@ -154,49 +85,5 @@ function checkFiles(
     remedy: pickled
       ? 'Pickled weights are not loaded: opening one can run any program. Convert them first.'
       : undefined,
-  });
-}
-
-async function downloadAll(
-  remote: Remote,
-  files: readonly RemoteFile[],
-  cache: RepoCache,
-  { onProgress, patience = 1000 }: LocalModelOptions,
-): Promise<void> {
-  const { id, commit } = remote;
-  await mkdir(cache.root, { recursive: true });
-  const lock = await lockDirectory(cache.root, patience);
-  try {
-    let wanted = files;
-    let total = files.reduce((sum, { size }) => sum + size, 0);
-    await checkSpace(cache, files);
-    let done = 0;
-    for (const file of files) {
-      if (!wanted.includes(file)) continue;
-      await download(remote, file, cache.blob(file.oid), (count) => {
-        done += count;
-        onProgress?.({ id, done, total });
-      });
-      await cache.link(commit, file.path, file.oid);
-      if (!file.path.endsWith('.index.json')) continue;
-      const shards = shardsOf(await readFile(cache.blob(file.oid), 'utf8'));
-      const lacking = shards.find((name) => !files.some((each) => each.path === name));
-      if (lacking) throw new UserError(`${file.path} names ${lacking}, which the repository lacks`, { where: id });
-      wanted = files.filter(({ path: name }) => !name.startsWith('model-') || shards.includes(name));
-      total = wanted.reduce((sum, { size }) => sum + size, 0);
-    }
-  } finally {
-    lock.release();
-  }
-}
-
-async function checkSpace(cache: RepoCache, files: readonly RemoteFile[]): Promise<void> {
-  const needed = files.filter(({ oid }) => !existsSync(cache.blob(oid))).reduce((sum, { size }) => sum + size, 0);
-  const { bavail, bsize } = await statfs(cache.root);
-  if (bavail * bsize >= needed) return;
-  const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
-  throw new UserError(`the model needs ${gigabytes(needed)}, the disk has ${gigabytes(bavail * bsize)} left`, {
-    where: cache.root,
-    remedy: 'Free some space, or put the cache elsewhere with HF_HOME.',
   });
 }

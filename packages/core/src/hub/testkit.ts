@@ -31,9 +31,9 @@ interface Behaviour {
   ranges: boolean;
 }
 
-const isLarge = (name: string): boolean => name.endsWith('.safetensors') || name.endsWith('.bin');
+const isLarge = (name: string): boolean => /\.(?:safetensors|bin|parquet)$/.test(name);
 
-/** @param repos by `owner/name`; every branch is `main` */
+/** @param repos models and data sets by `owner/name`; every branch is `main` */
 export async function startHub(repos: Readonly<Record<string, FakeRepo>>): Promise<FakeHub> {
   const hub: Behaviour = { requests: [], breaks: [], forged: new Map(), failures: [], ranges: true };
   const server = createServer((request, response) => answer(hub, repos, request, response));
@@ -62,8 +62,8 @@ function answer(
   };
   const failure = hub.failures.shift();
   if (failure !== undefined) return refuse(failure, 'out of order');
-  const api = /^\/api\/models\/([^/]+\/[^/]+)\/(revision|tree)\/(.+)$/.exec(pathname);
-  const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(pathname);
+  const api = /^\/api\/(?:models|datasets)\/([^/]+\/[^/]+)\/(revision|tree)\/(.+)$/.exec(pathname);
+  const file = /^(?:\/datasets)?\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(pathname);
   const [, id = '', ...rest] = api ?? file ?? [];
   const repo = repos[id];
   if (!repo) return refuse(404, 'Repository not found');
@@ -77,7 +77,7 @@ function answer(
   };
   if (api && rest[0] === 'revision') return json({ _id: '1', id, sha: repo.commit, lastModified: '2026-01-01' });
   if (api) return json(Object.entries(repo.files).map(([path, content]) => treeEntry(path, content)));
-  const name = rest[1] ?? '';
+  const name = decodeURIComponent(rest[1] ?? '');
   const content = hub.forged.get(name) ?? repo.files[name];
   if (!content) return refuse(404, 'Entry not found');
   serve(hub, name, content, request, response);

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.ts';
-import { isHubId } from '../hub/id.ts';
+import { isHubId, parseHubName } from '../hub/id.ts';
 import { homeOf } from '../hub/cache.ts';
 
 const PACKAGE = '@huggingface/transformers';
@@ -79,17 +79,18 @@ export async function openExported(source: string): Promise<ExportedModel> {
   env['cacheDir'] = path.join(homeOf(), 'transformers.js');
   if (process.env.HF_ENDPOINT) env['remoteHost'] = `${process.env.HF_ENDPOINT.replace(/\/+$/, '')}/`;
   const isOffline = /^(?:1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
-  const name = isRemote ? source : path.basename(path.resolve(source));
+  const named = isRemote ? parseHubName(source) : undefined;
+  const { id, revision } = named ?? { id: path.basename(path.resolve(source)) };
   env['allowRemoteModels'] = isRemote && !isOffline;
   env['allowLocalModels'] = !isRemote || isOffline;
-  const options = { local_files_only: !isRemote || isOffline };
+  const options = { local_files_only: !isRemote || isOffline, ...(revision !== undefined && { revision }) };
   if (!isRemote) env['localModelPath'] = path.dirname(path.resolve(source));
   try {
-    const processor = (await library.AutoImageProcessor.from_pretrained(name, options)) as {
+    const processor = (await library.AutoImageProcessor.from_pretrained(id, options)) as {
       readonly config?: unknown;
     };
     const preparation = preparationOf(settingsSchema.parse(processor.config ?? {}));
-    const model = (await library.Sam2Model.from_pretrained(name, {
+    const model = (await library.Sam2Model.from_pretrained(id, {
       ...options,
       dtype: 'fp32',
       device: 'cpu',

@@ -118,7 +118,14 @@ describe.skipIf(!isInstalled)('with @huggingface/transformers, which is optional
       return await sam2.mask(await sam2.embed(path.join(folder, image)), objects[0]!);
     };
     expect(overlap(await draw(), decodeRle({ size, counts: stretched[0]!.counts }))).toBeGreaterThan(0.99);
-    expect(asked.some((url) => url.endsWith('/onnx/vision_encoder.onnx'))).toBe(true);
+    for (const name of ['vision_encoder', 'prompt_encoder_mask_decoder']) {
+      for (const ending of ['onnx', 'onnx_data']) {
+        expect(
+          asked.some((url) => url.endsWith(`/onnx/${name}.${ending}`)),
+          ending,
+        ).toBe(true);
+      }
+    }
     vi.stubEnv('HF_HUB_OFFLINE', '1');
     const before = asked.length;
     await draw();

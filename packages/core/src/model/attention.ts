@@ -26,7 +26,7 @@ export interface Layout {
 type Place = Pick<Tensor, 'dtype' | 'device'>;
 
 /** Keys and values of one layer: [B, KV, L, d]. */
-export interface KeyValues {
+interface KeyValues {
   readonly keys: Tensor;
   readonly values: Tensor;
 }

@@ -10,7 +10,8 @@ export interface ModelShape {
   readonly vision: VisionConfig;
   readonly text: TextConfig;
   readonly imageTokenId: number;
-  readonly videoTokenId: number;
+  /** Undefined where the family knows no videos. */
+  readonly videoTokenId: number | undefined;
 }
 
 export interface ModelConfig extends ModelShape {

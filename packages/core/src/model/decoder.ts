@@ -1,16 +1,18 @@
 /** The text decoder: RMSNorm, grouped-query attention with M-RoPE, SwiGLU. */
 import { cat, functional, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
 
-import { attendAtPlace, packedAttention, type KeyValues, type Layout, type NextPlace } from './attention.ts';
+import { packedAttention, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig, TextConfig } from './config.ts';
 import type { Kept } from './kept.ts';
+import { forkKeys, keyed, type LayerState } from './layer-state.ts';
 import { Projection, projectGated, projectJoined, projectTogether } from './projection.ts';
 import { rotate, type Rotation } from './rope.ts';
-import { attendShared, type SharedPlace } from './shared-decoding.ts';
+import { attendPlaced, type SharedPlace } from './shared-decoding.ts';
 
-const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
+/** x [B, S, ..] from that place on. */
+export const placesFrom = (x: Tensor, from: number): Tensor => (from === 0 ? x : x.narrow(1, from, x.size(1) - from));
 
-const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
+export const rotationFrom = ({ cos, sin }: Rotation, from: number): Rotation => ({
   cos: placesFrom(cos, from).contiguous(),
   sin: placesFrom(sin, from).contiguous(),
 });
@@ -26,16 +28,22 @@ class SelfAttention extends nn.Module {
   readonly k_proj: Projection;
   readonly v_proj: Projection;
   readonly o_proj: Projection;
+  /** Of each head; undefined where the family has none. */
+  readonly q_norm: nn.RMSNorm | undefined;
+  readonly k_norm: nn.RMSNorm | undefined;
   readonly _config: TextConfig;
 
   constructor(config: TextConfig) {
     super();
-    const { hiddenSize, heads, keyValueHeads, headSize } = config;
+    const { hiddenSize, heads, keyValueHeads, headSize, attentionBias: bias, queryKeyNorm, rmsNormEps } = config;
+    const norm = (): nn.RMSNorm | undefined => (queryKeyNorm ? new nn.RMSNorm(headSize, rmsNormEps) : undefined);
     this._config = config;
-    this.q_proj = new Projection(hiddenSize, heads * headSize);
-    this.k_proj = new Projection(hiddenSize, keyValueHeads * headSize);
-    this.v_proj = new Projection(hiddenSize, keyValueHeads * headSize);
-    this.o_proj = new Projection(heads * headSize, hiddenSize, { bias: false });
+    this.q_proj = new Projection(hiddenSize, heads * headSize, { bias });
+    this.k_proj = new Projection(hiddenSize, keyValueHeads * headSize, { bias });
+    this.v_proj = new Projection(hiddenSize, keyValueHeads * headSize, { bias });
+    this.o_proj = new Projection(heads * headSize, hiddenSize, { bias: config.outputBias });
+    this.q_norm = norm();
+    this.k_norm = norm();
   }
 
   /**
@@ -48,16 +56,17 @@ class SelfAttention extends nn.Module {
       from === 0
         ? projectTogether(all, x)
         : [this.q_proj.forward(placesFrom(x, from)), ...projectTogether(all.slice(1), x)],
+      rotation,
     );
     const asked = from === 0 ? rotation : rotationFrom(rotation, from);
     return [rotate(q, asked), rotate(k, rotation), v.to(rotation.cos.dtype)];
   }
 
   /** Prompts alone: x [B, L, D]; also gives the keys and values that responses will attend to. */
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState] {
     const [q, k, v] = this.#project(x, rotation, from);
     const attended = this.o_proj.forward(packedAttention([q, k, v], layout, this.q_proj._precision));
-    return [attended, { keys: k.transpose(1, 2), values: v.transpose(1, 2) }];
+    return [attended, keysToDecode(k, v)];
   }
 
   /** Prompts and their responses in one packed row: x [B, L + K T, D]. */
@@ -77,26 +86,35 @@ class SelfAttention extends nn.Module {
   ): Tensor {
     const all = [this.q_proj, this.k_proj, this.v_proj];
     if (typeof at === 'number') {
-      const qkv = this.#heads(projectTogether(all, x));
+      const qkv = this.#heads(projectTogether(all, x), rotation);
       return this.o_proj.forward(functional.decodeAttention(qkv, rotation, prefix, own, at, padding));
     }
-    const qkv = this.#split(projectJoined(all, x));
-    return this.o_proj.forward(
-      'prompts' in at
-        ? attendShared(qkv, this._config.keyValueHeads, rotation, prefix, own, at)
-        : attendAtPlace(qkv, rotation, prefix, own, at),
-    );
+    const { heads, keyValueHeads, headSize } = this._config;
+    const joined = projectJoined(all, x);
+    const split = joined.view(joined.size(0), joined.size(1), -1, headSize);
+    const qkv = this.q_norm
+      ? cat(this.#normed(split.split([heads, keyValueHeads, keyValueHeads], 2), rotation), 2)
+      : split;
+    return this.o_proj.forward(attendPlaced(qkv, keyValueHeads, rotation, prefix, own, at));
   }
 
-  /** q [B, S, H, d], k and v [B, S, KV, d]; of q there may be fewer places. */
-  #heads(qkv: readonly Tensor[]): [Tensor, Tensor, Tensor] {
-    return qkv.map((each) => this.#split(each)) as [Tensor, Tensor, Tensor];
+  /** q [B, S, H, d], k and v [B, S, KV, d], normed and not yet rotated; of q there may be fewer places. */
+  #heads(qkv: readonly Tensor[], rotation: Rotation): [Tensor, Tensor, Tensor] {
+    const split = (each: Tensor): Tensor => each.view(each.size(0), each.size(1), -1, this._config.headSize);
+    return this.#normed(qkv.map(split), rotation);
   }
-  /** [B, S, heads, d] */
-  #split(x: Tensor): Tensor {
-    return x.view(x.size(0), x.size(1), -1, this._config.headSize);
+  #normed(qkv: readonly Tensor[], { cos: { dtype } }: Rotation): [Tensor, Tensor, Tensor] {
+    const normed = (each: Tensor, norm: nn.RMSNorm | undefined): Tensor => norm?.forward(each.to(dtype)) ?? each;
+    const [q, k, v] = qkv as [Tensor, Tensor, Tensor];
+    return [normed(q, this.q_norm), normed(k, this.k_norm), v];
   }
 }
+
+/** What decoding reads of keys and values [B, L, KV, d]. */
+export const keysToDecode = (keys: Tensor, values: Tensor): LayerState => ({
+  keys: keys.permute(0, 2, 3, 1).contiguous(),
+  values: values.transpose(1, 2).contiguous(),
+});
 
 const isSmall = (projections: readonly Projection[]): boolean =>
   projections.reduce((sum, { weight }) => sum + weight.numel, 0) <= decodeWholeBelow;
@@ -109,7 +127,7 @@ const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): b
   weight.dtype === dtype &&
   /^float(32|64)$/.test(dtype);
 
-class Mlp extends nn.Module {
+export class Mlp extends nn.Module {
   readonly gate_proj: Projection;
   readonly up_proj: Projection;
   readonly down_proj: Projection;
@@ -134,18 +152,20 @@ class Mlp extends nn.Module {
 /** A layer as the decoder runs it. */
 export interface DecoderBlock extends nn.Module {
   /**
-   * x [B, L, D] to [B, L - from, D]: places before `from` give only keys and values. That is enough of the last layer,
-   * where nobody asks for them.
+   * x [B, L, D] to [B, L - from, D]: places before `from` give only what later ones remember of them. That is enough of
+   * the last layer, where nobody asks for them.
    */
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues];
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState];
   /** x [B, L + K T, D] to [B, L + K T - from, D], likewise. */
   packed(x: Tensor, rotation: Rotation, layout: Layout, from: number): Tensor;
-  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`. */
+  /** The state of K responses of so many tokens to each prompt, of those of the prompts after `prefill`. */
+  fork(prefix: LayerState, responses: number, tokens: number): LayerState;
+  /** One new token of each of K responses per prompt: x [B, K, D]. It takes place `at` of `own`, or moves it on. */
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: functional.DecodingCache,
-    own: functional.DecodingCache,
+    prefix: LayerState,
+    own: LayerState,
     at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor;
@@ -162,12 +182,13 @@ export interface DecoderBlock extends nn.Module {
 /**
  * What a layer keeps beside its attention, per token: the stream before both norms and rotated queries; what products read
  * (normed streams, cast for each of q, k, v, gate, up where they are in bfloat16; the output of attention; gate and up
- * together), gate and up.
+ * together), gate and up; queries and keys before their norms.
  */
 export function keptByLayer(config: TextConfig, isHalf: boolean): Kept {
-  const { hiddenSize: width, intermediateSize: inner, heads, headSize } = config;
+  const { hiddenSize: width, intermediateSize: inner, heads, keyValueHeads, headSize, queryKeyNorm } = config;
   const queries = heads * headSize;
-  return { stream: 2 * width + queries, products: (isHalf ? 5 : 2) * width + queries + 3 * inner };
+  const normed = queryKeyNorm ? queries + keyValueHeads * headSize : 0;
+  return { stream: 2 * width + queries + normed, products: (isHalf ? 5 : 2) * width + queries + 3 * inner };
 }
 
 export class DecoderLayer extends nn.Module implements DecoderBlock {
@@ -185,7 +206,7 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     this.mlp = new Mlp(config);
   }
 
-  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, KeyValues] {
+  prefill(x: Tensor, rotation: Rotation, layout: Layout, from: number): [Tensor, LayerState] {
     const [attended, cache] = this.self_attn.prefill(this.input_layernorm.forward(x), rotation, layout, from);
     return [this.#feedForward(placesFrom(x, from).add(attended)), cache];
   }
@@ -193,16 +214,19 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     const attended = this.self_attn.packed(this.input_layernorm.forward(x), rotation, layout, from);
     return this.#feedForward(placesFrom(x, from).add(attended));
   }
+  fork(prefix: LayerState, responses: number, tokens: number): LayerState {
+    return forkKeys(keyed(prefix), responses, tokens);
+  }
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: functional.DecodingCache,
-    own: functional.DecodingCache,
+    prefix: LayerState,
+    own: LayerState,
     at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
     const normed = this.input_layernorm.forward(x);
-    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, prefix, own, at, padding)));
+    return this.#feedForward(x.add(this.self_attn.decode(normed, rotation, keyed(prefix), keyed(own), at, padding)));
   }
 
   startDecoding(pack: boolean): void {
@@ -210,7 +234,9 @@ export class DecoderLayer extends nn.Module implements DecoderBlock {
     const { gate_proj, up_proj, down_proj } = this.mlp;
     const norms = [this.input_layernorm.weight, this.post_attention_layernorm.weight] as const;
     const all = [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj];
-    if (!isSmall(all) || !all.every((each) => isPlain(each, norms[0]))) {
+    const { queryKeyNorm, attentionBias, outputBias } = this.self_attn._config;
+    const isKnown = attentionBias && !outputBias && !queryKeyNorm; // to the kernel
+    if (!isKnown || !isSmall(all) || !all.every((each) => isPlain(each, norms[0]))) {
       for (const each of all) each._pack = pack;
       return;
     }
@@ -249,15 +275,16 @@ export class Decoder extends nn.Module {
     super();
     this.embed_tokens = new nn.Embedding(config.vocabularySize, config.hiddenSize);
     this.layers = Array.from({ length: config.layers }, (_, i) => family.layer(config, i));
-    this.norm = new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
+    this.norm =
+      family.norm?.(config.hiddenSize, config.rmsNormEps) ?? new nn.RMSNorm(config.hiddenSize, config.rmsNormEps);
   }
 
   /** One new token of each of K responses per prompt: x [B, K, D], through all layers. It takes place `at` of `own`. */
   decode(
     x: Tensor,
     rotation: Rotation,
-    prefix: readonly functional.DecodingCache[],
-    own: readonly functional.DecodingCache[],
+    prefix: readonly LayerState[],
+    own: readonly LayerState[],
     at: number | NextPlace | SharedPlace,
     padding: Tensor | undefined,
   ): Tensor {
@@ -266,7 +293,9 @@ export class Decoder extends nn.Module {
       if (!shared || !mine) throw new Error(`layer ${i} has no cache`);
       return { layer, prefix: shared, own: mine };
     });
-    const whole = caches.flatMap(({ layer, ...each }) => (layer._whole ? { ...each, weights: layer._whole } : []));
+    const whole = caches.flatMap(({ layer, prefix: shared, own: mine }) =>
+      layer._whole ? { prefix: keyed(shared), own: keyed(mine), weights: layer._whole } : [],
+    );
     if (whole.length === caches.length && typeof at === 'number') {
       return functional.decodeLayers(x, rotation, whole, at, padding, this.norm.eps);
     }

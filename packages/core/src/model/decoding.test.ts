@@ -1,5 +1,5 @@
 /** Layers that decode in one call compute what their operators compute one by one. */
-import { empty, noGrad, scope } from '@visurf/torch';
+import { noGrad, scope } from '@visurf/torch';
 import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
@@ -9,20 +9,15 @@ import { addAdapters } from './lora.ts';
 import type { QwenVL } from './qwen.ts';
 
 const prompts = oracleCases.map(oraclePrompt);
-const [responses, tokens, capacity] = [3, 4, 16];
+const [responses, tokens] = [3, 4];
 
 /** Hidden states of some tokens, one after the other; `started`: as generation does it. */
 function decode(model: QwenVL, started: boolean): Float64Array {
-  const { keyValueHeads, headSize } = model.config.text;
   return scope(() =>
     noGrad(() => {
       using _decoding = started ? model.startDecoding(prompts.length * responses) : undefined;
       const prefilled = model.prefill(prompts);
-      const heads = [prompts.length, keyValueHeads, responses];
-      const own = prefilled.caches.map(({ keys: { dtype } }) => ({
-        keys: empty([...heads, headSize, capacity], { dtype }),
-        values: empty([...heads, capacity, headSize], { dtype }),
-      }));
+      const own = model.fork(prefilled, responses, tokens);
       const states = Array.from({ length: tokens }, (_, at) => {
         const ids = Array.from({ length: prompts.length * responses }, (_, row) => 40 + 3 * row + at);
         const positions = prefilled.nextPositions.map((next) => next + at);

@@ -5,3 +5,11 @@ export interface Kept {
   /** Elements in the dtype of products. */
   readonly products: number;
 }
+
+/** Of a layer with a recurrent state. */
+export interface KeptByState extends Kept {
+  /** Elements of the state of a sequence, in the stream's dtype. */
+  readonly state: number;
+  /** Elements per token that are there while its gradient is computed; without a gradient it is half as much. */
+  readonly working: number;
+}

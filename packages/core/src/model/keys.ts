@@ -20,9 +20,11 @@ function reference(path: string): string {
   return path.startsWith('model.') ? `model.language_model.${path.slice('model.'.length)}` : path;
 }
 
+const own = (path: string): string =>
+  path.replace(/^model\.language_model\./, 'model.').replace(/^model\.visual\./, 'visual.');
+
 /** Files usually say the shorter names; newer ones those of the reference. */
-export const shortOrReference: Keys = {
-  inFile: (key) => [...new Set([key, reference(key)])],
-  reference,
-  own: (path) => path.replace(/^model\.language_model\./, 'model.').replace(/^model\.visual\./, 'visual.'),
-};
+export const shortOrReference: Keys = { inFile: (key) => [...new Set([key, reference(key)])], reference, own };
+
+/** Files usually say the names of the reference. */
+export const referenceOrShort: Keys = { inFile: (key) => [...new Set([reference(key), key])], reference, own };

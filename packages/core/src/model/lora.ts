@@ -107,14 +107,18 @@ export function baseParameters(model: nn.Module): Map<string, Tensor> {
  * The weights that the model has with its adapters merged, by checkpoint key. Each goes through `convert` on its own, so
  * that no more than one is in memory before and after.
  */
-export function mergedParameters(model: nn.Module, convert: (weight: Tensor) => Tensor): Map<string, Tensor> {
+export function mergedParameters(
+  model: nn.Module,
+  convert: (weight: Tensor, key: string) => Tensor,
+): Map<string, Tensor> {
   const byWeight = new Map([...projections(model).values()].map(({ weight, lora }) => [weight, lora]));
   const merge = (parameter: Tensor): Tensor => {
     const lora = byWeight.get(parameter);
     return lora ? parameter.add(lora.delta()) : parameter;
   };
-  const converted = (parameter: Tensor): Tensor => scope(() => noGrad(() => convert(merge(parameter))));
-  return new Map([...baseParameters(model)].map(([key, parameter]) => [key, converted(parameter)]));
+  const converted = (parameter: Tensor, key: string): Tensor =>
+    scope(() => noGrad(() => convert(merge(parameter), key)));
+  return new Map([...baseParameters(model)].map(([key, parameter]) => [key, converted(parameter, key)]));
 }
 
 /** Adds every adapter to its layer and takes it off; all weights are trained from then on. */

@@ -71,16 +71,17 @@ export function visualGrids(prompt: Prompt, { imageTokenId, videoTokenId, vision
   if (videoGridThw.length === 0) return [...imageGridThw];
   const [images, videos] = [imageGridThw.values(), videoGridThw.values()];
   const grids: Grid[] = [];
-  for (let i = 0; i < inputIds.length;) {
-    const id = inputIds[i];
-    if (id !== imageTokenId && id !== videoTokenId) {
-      i++;
-      continue;
+  // Text may stand between the temporal patches of a video.
+  let left = 0;
+  for (const id of inputIds) {
+    if (id !== imageTokenId && id !== videoTokenId) continue;
+    if (left === 0) {
+      const grid = (id === imageTokenId ? images : videos).next().value;
+      invariant(grid, 'placeholders have a grid');
+      grids.push(grid);
+      left = (grid[0] * grid[1] * grid[2]) / vision.spatialMergeSize ** 2;
     }
-    const grid = (id === imageTokenId ? images : videos).next().value;
-    invariant(grid, 'every run of placeholders has a grid');
-    grids.push(grid);
-    i += (grid[0] * grid[1] * grid[2]) / vision.spatialMergeSize ** 2;
+    left--;
   }
   return grids;
 }

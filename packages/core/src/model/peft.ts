@@ -4,13 +4,14 @@
  * The files are untrusted. What is adapted is read from the names of the tensors, so `target_modules`, which may be a
  * regular expression, is carried along and never run. Kinds of adapters that would need more than A and B are refused.
  */
-import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, realpathSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 
 import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type Tensor } from '@visurf/torch';
 import { z } from 'zod';
 
 import { messageOf, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import { adapterParameters, adaptersOf, attachAdapters, isTarget, type LoraSettings } from './lora.ts';
 import { projections } from './projection.ts';
 import type { QwenVL } from './qwen.ts';
@@ -64,7 +65,7 @@ export const isAdapterDirectory = (directory: string): boolean => existsSync(joi
 export function readPeftConfig(directory: string): PeftConfig {
   const where = join(directory, adapterConfigFile);
   try {
-    return configSchema.parse(JSON.parse(readFileSync(where, 'utf8')));
+    return configSchema.parse(JSON.parse(readText(where)));
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw new UserError(messageOf(error), { where });
     const [issue] = error.issues;
@@ -238,7 +239,7 @@ function shortNames(model: QwenVL, modules: string[], targets: LoraSettings['tar
 function autoMapping(base: string): Record<string, string> | null {
   const file = join(base, 'config.json');
   if (!existsSync(file)) return null;
-  const { architectures, model_type: type } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  const { architectures, model_type: type } = JSON.parse(readText(file)) as Record<string, unknown>;
   const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
   if (typeof name !== 'string' || typeof type !== 'string') return null;
   return { base_model_class: name, parent_library: `transformers.models.${type}.modeling_${type}` };

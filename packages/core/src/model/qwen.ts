@@ -5,7 +5,6 @@
  */
 import {
   cat,
-  empty,
   functional,
   isGradEnabled,
   nn,
@@ -13,7 +12,6 @@ import {
   scope,
   tensor,
   withDevice,
-  zeros,
   type Device,
   type DType,
   type Tensor,
@@ -26,17 +24,27 @@ import { Decoder } from './decoder.ts';
 import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
+import { isKeyed, roomIn, type LayerState } from './layer-state.ts';
 import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
-import { keptHeads, planShared, sharedPlaceAt, type SharedPlace, type SharedPlan } from './shared-decoding.ts';
+import {
+  forkShared,
+  planShared,
+  sharedKeys,
+  sharedPlaceAt,
+  type SharedPlace,
+  type SharedPlan,
+} from './shared-decoding.ts';
 import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
 export interface Prefilled {
-  /** One per layer, [B, KV, d, L] and [B, KV, L, d], or as `attendShared` has them. */
-  readonly caches: readonly functional.DecodingCache[];
+  /** One per layer; keys and values also as `attendShared` has them. */
+  readonly caches: readonly LayerState[];
+  /** L: tokens of the prompts, with padding. */
+  readonly tokens: number;
   /** Hidden state that predicts the first token, after the final norm: [B, D]. */
   readonly last: Tensor;
   /** Additive mask over padding, [B, 1, 1, 1, 1, L]; undefined when all prompts are equally long. */
@@ -182,16 +190,17 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const packed = pack(items, this._config);
     const { batch } = packed;
-    // Of the last layer only the places that predict something are asked for; observers see all.
-    const from = observe ? 0 : Math.min(...items.map(({ prompt }) => prompt.inputIds.length)) - 1;
-    const layout = this.#planned(packed.layout, from);
-    requireVisible(layout.prefix + layout.tokens, this._config);
-    const row = layout.prefix + layout.responses * layout.tokens;
-    const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
+    requireVisible(packed.layout.prefix + packed.layout.tokens, this._config);
     const images = this.#encodeImages(
       items.map(({ prompt }) => prompt),
       run,
     );
+    // Of the last layer only the places that predict something are asked for; observers see all.
+    const shortest = Math.min(...items.map(({ prompt }) => prompt.inputIds.length));
+    const from = observe || this.#reachesLast(images?.features) ? 0 : shortest - 1;
+    const layout = this.#planned(packed.layout, from);
+    const row = layout.prefix + layout.responses * layout.tokens;
+    const rotation = textRotation(packed.positions, [batch, row], this._config, this.dtype);
     const imagePlaces = this.#indices(packed.imagePlaces);
     let flow = this.#embed(packed.ids, imagePlaces, images?.features, run, [batch, row]);
     const layers: Tensor[] = [];
@@ -207,6 +216,11 @@ export class QwenVL extends nn.Module {
       this.model.norm.forward(stream.view(batch * (row - from), -1).indexSelect(0, places));
     const [hidden] = run(onStream(last), flow, [this.model.norm]);
     return { hidden, targets: packed.targets };
+  }
+
+  /** Whether something is added after the last layer, too: that needs all of its places. */
+  #reachesLast(features: Flow | undefined): boolean {
+    return features !== undefined && features.length > this.model.layers.length;
   }
 
   /** With what attention on a GPU goes by; the last layer is asked for the places after `from` alone. */
@@ -232,23 +246,21 @@ export class QwenVL extends nn.Module {
     this.forgetTrained();
     const items = prompts.map((prompt) => ({ prompt, responses: [] }));
     const { ids, positions, imagePlaces, layout: packed, batch, padding } = pack(items, this._config);
+    requireVisible(packed.prefix, this._config);
     const lengths = prompts.map(({ inputIds }) => inputIds.length);
-    const from = Math.min(...lengths) - 1;
+    const features = this.#encodeImages(prompts, freeingInputs)?.features;
+    const from = this.#reachesLast(features) ? 0 : Math.min(...lengths) - 1;
     const layout = this.#planned(packed, from);
     const length = layout.prefix;
-    requireVisible(length, this._config);
     const rotation = textRotation(positions, [batch, length], this._config, this.dtype);
-    const features = this.#encodeImages(prompts, freeingInputs)?.features;
     const places = this.#indices(imagePlaces);
     let flow = this.#embed(ids, places, features, freeingInputs, [batch, length]);
-    const caches = this.model.layers.map((layer, i): functional.DecodingCache => {
+    const caches = this.model.layers.map((layer, i): LayerState => {
       const first = i === this.model.layers.length - 1 ? from : 0;
       const [next, cache] = scope(() => {
         const [x, ...beside] = flow;
-        const [stream, { keys, values }] = layer.prefill(x, rotation, layout, first);
-        const own = this.#decodesShared
-          ? { keys: keptHeads(keys), values: keptHeads(values) }
-          : { keys: keys.transpose(-1, -2).contiguous(), values: values.contiguous() };
+        const [stream, state] = layer.prefill(x, rotation, layout, first);
+        const own = this.#decodesShared && isKeyed(state) ? sharedKeys(state) : state;
         return [takeUp([stream, ...beside], places), own] as const;
       });
       disposeBut(next, flow);
@@ -258,27 +270,37 @@ export class QwenVL extends nn.Module {
     const ends = lengths.map((end, b) => b * (length - from) + end - 1 - from);
     return {
       caches,
+      tokens: length,
       last: this.model.norm.forward(flow[0].view(batch * (length - from), -1).indexSelect(0, this.#indices(ends))),
       padding: padding && this.#inDtype(tensor(padding, { shape: [batch, 1, 1, 1, 1, length] })),
       nextPositions: prompts.map(nextPosition),
     };
   }
 
+  /** What K responses of so many tokens to each prompt begin with, one per layer. */
+  fork({ caches }: Pick<Prefilled, 'caches'>, responses: number, tokens: number): LayerState[] {
+    return this.model.layers.map((layer, i) => {
+      const state = caches[i]!;
+      const isShared = this.#decodesShared && isKeyed(state);
+      return scope(() => (isShared ? forkShared(state, responses, tokens) : layer.fork(state, responses, tokens)));
+    });
+  }
+
   /**
-   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, [B, KV, K, d, capacity]
-   * and [B, KV, K, capacity, d] per layer; `positions` of the prompts' new tokens, [B].
+   * One token further: tokens [B * K] (row-major), `at` the number of tokens already in `own`, one per layer; `positions`
+   * of the prompts' new tokens, [B].
    * @returns hidden states after the final norm, [B * K, D]
    */
   decode(
     tokens: ArrayLike<number>,
     positions: readonly number[],
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     at: number,
   ): Tensor {
     const batch = tokens.length / responses;
-    requireVisible((prefix.caches[0]?.values.size(2) ?? 0) + at + 1, this._config);
+    requireVisible(prefix.tokens + at + 1, this._config);
     const step = (): Tensor => {
       const rotation = this.rotationOf(positions, [batch, 1]);
       const ids = this.#indices(Array.from(tokens));
@@ -299,8 +321,8 @@ export class QwenVL extends nn.Module {
     tokens: Tensor,
     rotation: Rotation,
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     index: Tensor,
     plan?: SharedPlan,
   ): Tensor {
@@ -313,8 +335,8 @@ export class QwenVL extends nn.Module {
     tokens: Tensor,
     rotation: Rotation,
     responses: number,
-    prefix: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    prefix: Pick<Prefilled, 'caches' | 'tokens' | 'padding'>,
+    own: readonly LayerState[],
     at: number | NextPlace | SharedPlace,
   ): Tensor {
     const rows = tokens.size(0);
@@ -329,11 +351,12 @@ export class QwenVL extends nn.Module {
   /** What is the same for every token; undefined where nothing is. */
   planDecoding(
     { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    own: readonly LayerState[],
   ): SharedPlan | undefined {
-    if (!this.#decodesShared) return undefined;
+    const [prefix, room] = [caches.find(isKeyed), own.find(isKeyed)];
+    if (!this.#decodesShared || !prefix || !room) return undefined;
     const { heads, keyValueHeads } = this._config.text;
-    return this.#here(() => planShared(padding, caches[0]!, own[0]!, heads / keyValueHeads));
+    return this.#here(() => planShared(padding, prefix, room, heads / keyValueHeads));
   }
 
   /** Whether prompts and responses are attended to by flash attention, with caches of its order. */
@@ -341,39 +364,15 @@ export class QwenVL extends nn.Module {
     return hasFlashAttention(this.device, this._precision, this._config.text.headSize);
   }
 
-  /**
-   * Room for the keys and values of K responses to each of B prompts, whose own are `prefix`, layer by layer; not filled
-   * with numbers where none are needed.
-   */
-  responseCaches(
-    prefix: readonly functional.DecodingCache[],
-    batch: number,
-    responses: number,
-    capacity: number,
-  ): functional.DecodingCache[] {
-    const { keyValueHeads, headSize } = this._config.text;
-    // Where a device masks what is not filled yet, it must be numbers.
-    const blank = this.device === 'cpu' ? empty : zeros;
-    return prefix.map(({ keys: { dtype, device } }) => {
-      const make = (...shape: number[]): Tensor => blank(shape, { dtype, device });
-      if (this.#decodesShared) {
-        const shape = [batch, 1, responses, capacity, keyValueHeads * headSize];
-        return { keys: make(...shape), values: make(...shape) };
-      }
-      const rows = [batch, keyValueHeads, responses];
-      return { keys: make(...rows, headSize, capacity), values: make(...rows, capacity, headSize) };
-    });
-  }
-
   #place(
     index: Tensor,
-    { caches, padding }: Pick<Prefilled, 'caches' | 'padding'>,
-    own: readonly functional.DecodingCache[],
+    { tokens, caches, padding }: Pick<Prefilled, 'tokens' | 'caches' | 'padding'>,
+    own: readonly LayerState[],
     plan?: SharedPlan,
   ): NextPlace | SharedPlace {
     const shared = plan ?? this.planDecoding({ caches, padding }, own);
     if (shared) return sharedPlaceAt(index, shared);
-    return placeAt(index, padding, caches[0]!.values.size(2), own[0]!.values.size(3), this.dtype);
+    return placeAt(index, padding, tokens, roomIn(own) ?? 0, this.dtype);
   }
 
   /** Of text at such positions, the same on all three axes: cos and sin [...shape, 1, d] on the model's device. */
@@ -435,10 +434,8 @@ export class QwenVL extends nn.Module {
 
   /** @param pixels of prompts or of images, one after the other: they are joined where the model is. */
   #encode(pixels: readonly Float32Array[], grids: readonly Grid[], run: RunStage): Encoded {
-    const { inChannels, temporalPatchSize, patchSize } = this._config.vision;
-    const width = inChannels * temporalPatchSize * patchSize ** 2;
-    const patches = pixels.map((each) => tensor(each, { shape: [each.length / width, width] }));
-    return this.visual.encode(this.#inDtype(patches.length === 1 ? patches[0]! : cat(patches)), grids, run);
+    const values = pixels.map((each) => tensor(each));
+    return this.visual.encode(this.#inDtype(values.length === 1 ? values[0]! : cat(values)), grids, run);
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */

@@ -6,15 +6,16 @@ import { z } from 'zod';
 
 import { UserError } from '../errors.ts';
 import type { ModelShape } from './config.ts';
-import { readText } from './text-config.ts';
+import { readText, type TextRules } from './text-config.ts';
 import type { VisionConfig } from './vision-config.ts';
 
 /**
- * Reads files whose decoder `readText` knows and whose tower `vision` does.
+ * Reads files of a decoder by such rules, whose tower `vision` knows.
  * @param tokens ids of the placeholders where the file says none
  */
 export function readerOf(
   vision: z.ZodType<VisionConfig>,
+  rules: TextRules,
   tokens: { readonly image: number; readonly video: number },
 ): (file: unknown) => ModelShape {
   const id = z.int().nonnegative();
@@ -28,7 +29,7 @@ export function readerOf(
   return (file) => {
     const root = rootSchema.parse(file);
     const tower = vision.parse(root.vision_config ?? {});
-    const text = readText(root);
+    const text = readText(root, rules);
     if (tower.outHiddenSize !== text.hiddenSize) {
       throw new UserError(
         `the vision tower feeds ${tower.outHiddenSize} channels into a decoder of ${text.hiddenSize} channels`,

@@ -6,8 +6,10 @@
  *
  * Legend: B prompts, K responses each, R = B K rows, KV key heads, g query heads per key head, d head size.
  */
-import { arange, callOp, empty, full, type DType, type functional, type Tensor } from '@visurf/torch';
+import { arange, callOp, empty, full, zeros, type DType, type functional, type Tensor } from '@visurf/torch';
 
+import { cacheCapacity } from '../budgets.ts';
+import { attendAtPlace, type NextPlace } from './attention.ts';
 import { rotate, type Rotation } from './rope.ts';
 
 /** Sequences of equally many queries, which see their first `used` keys, all of them. */
@@ -92,6 +94,25 @@ export function keptHeads(x: Tensor, dtype: DType = 'bfloat16'): Tensor {
   return x.transpose(1, 2).reshape(batch, 1, length, -1).to(dtype).contiguous();
 }
 
+/** Keys and values of prompts as decoding has them, [B, KV, d, L] and [B, KV, L, d], in the order of `attendShared`. */
+export const sharedKeys = ({ keys, values }: functional.DecodingCache): functional.DecodingCache => ({
+  keys: keptHeads(keys.transpose(-1, -2)),
+  values: keptHeads(values),
+});
+
+/** Room for keys and values of K responses of so many tokens behind each prompt, in the same order. */
+export function forkShared(
+  { keys }: functional.DecodingCache,
+  responses: number,
+  tokens: number,
+): functional.DecodingCache {
+  const [batch, , , width] = keys.shape as [number, number, number, number];
+  const { dtype, device } = keys;
+  // What is not filled yet is masked, and must be numbers.
+  const blank = (): Tensor => zeros([batch, 1, responses, cacheCapacity(tokens), width], { dtype, device });
+  return { keys: blank(), values: blank() };
+}
+
 /**
  * Attention of one new token of K responses per prompt, which is added to `own`.
  * @param qkv of all heads before rotation, [B, K, H + 2 KV, d]
@@ -132,3 +153,16 @@ export function attendShared(
     .copy_(joined)
     .view(batch, perPrompt, heads * size);
 }
+
+/** `attendShared` or `attendAtPlace`, as the caches are kept; qkv [B, K, H + 2 KV, d] before rotation. */
+export const attendPlaced = (
+  qkv: Tensor,
+  kvHeads: number,
+  rotation: Rotation,
+  prefix: functional.DecodingCache,
+  own: functional.DecodingCache,
+  at: NextPlace | SharedPlace,
+): Tensor =>
+  'prompts' in at
+    ? attendShared(qkv, kvHeads, rotation, prefix, own, at)
+    : attendAtPlace(qkv, rotation, prefix, own, at);

@@ -15,6 +15,6 @@ export interface Encoded {
 }
 
 export interface Tower extends nn.Module {
-  /** @param pixels [patches, channels * frames * side * side] of images and videos [t, h, w] in patches */
+  /** @param pixels the values of images and videos [t, h, w] in patches, in the order in which a processor writes them */
   encode(pixels: Tensor, grids: readonly Grid[], run?: RunStage): Encoded;
 }

@@ -21,9 +21,14 @@ export interface VisionConfig {
   /** Pixels; Infinity where every block sees whole frames. */
   readonly windowSize: number;
   readonly fullAttentionBlocks: ReadonlySet<number>;
-  readonly ropeTheta: number;
+  /** Undefined where positions are learned alone. */
+  readonly ropeTheta: number | undefined;
   /** Positions per second of video; undefined where frames simply count up. */
   readonly tokensPerSecond: number | undefined;
+  /** Rows and columns of the table of learned positions; undefined where there is none. */
+  readonly positionSide?: number;
+  /** Blocks whose output is also merged, and added to the decoder's first layers. */
+  readonly deepstack?: readonly number[];
 }
 
 /** What files of several families say, by their names and defaults. */

@@ -11,7 +11,8 @@ import type { Encoded, Tower } from './tower.ts';
 import type { VisionConfig } from './vision-config.ts';
 import { bucketByLength, invert, planWindows } from './windows.ts';
 
-interface Layer extends nn.Module {
+/** A layer that keeps the shape of the stream, or a merger. */
+export interface Layer extends nn.Module {
   forward(x: Tensor): Tensor;
 }
 
@@ -81,26 +82,29 @@ export function planVision(grids: readonly Grid[], config: VisionConfig, dtype: 
   };
 }
 
-class PatchEmbed extends nn.Module {
+export class PatchEmbed extends nn.Module {
   /** Conv3d whose kernel is its stride: one product of the flattened patch. Its checkpoint key is `proj.weight`. */
-  readonly proj: { weight: Tensor } & nn.Module;
+  readonly proj: Kernel;
 
-  constructor({ hiddenSize, inChannels, temporalPatchSize, patchSize }: VisionConfig) {
+  constructor({ hiddenSize, inChannels, temporalPatchSize, patchSize }: VisionConfig, { bias = false } = {}) {
     super();
-    this.proj = new Kernel([hiddenSize, inChannels, temporalPatchSize, patchSize, patchSize]);
+    this.proj = new Kernel([hiddenSize, inChannels, temporalPatchSize, patchSize, patchSize], bias);
   }
-  /** [N, channels * frames * side * side] to [N, D] */
-  forward(patches: Tensor): Tensor {
-    const { weight } = this.proj;
-    return functional.linear(patches, weight.view(weight.size(0), -1));
+  /** N patches [channels * frames * side * side], one behind the other, to [N, D] */
+  forward(pixels: Tensor): Tensor {
+    const { weight, bias } = this.proj;
+    const kernel = weight.view(weight.size(0), -1);
+    return functional.linear(pixels.view(-1, kernel.size(1)), kernel, bias);
   }
 }
 
 class Kernel extends nn.Module {
   readonly weight: Tensor;
-  constructor(shape: readonly number[]) {
+  readonly bias: Tensor | undefined;
+  constructor(shape: readonly number[], bias: boolean) {
     super();
     this.weight = nn.parameter(shape);
+    this.bias = bias ? nn.parameter([shape[0]!]) : undefined;
   }
 }
 
@@ -142,7 +146,7 @@ class Attention extends nn.Module {
   }
 }
 
-class VisionBlock extends nn.Module {
+export class VisionBlock extends nn.Module {
   readonly norm1: Layer;
   readonly norm2: Layer;
   readonly attn: Attention;

@@ -6,6 +6,7 @@
  * response; D width of the stream, A = heads * head size, C = key heads * head size, I width of the feed-forward layer, V vocabulary.
  */
 import { chunkElements } from '../budgets.ts';
+import { layerCounts } from '../model/recurrent-config.ts';
 import { hasFlashAttention } from '../model/sequences.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
@@ -37,8 +38,8 @@ export interface Layer {
   readonly working: number;
 }
 
-/** A layer of the decoder, for one micro-batch. */
-export function decoderLayer(subject: Subject): Layer {
+/** A layer of attention, for one micro-batch. */
+function attentionLayer(subject: Subject): Layer {
   const { family, text } = subject.model;
   const { microBatch, promptTokens, responses, responseTokens } = subject.workload;
   const tokens = packedTokens(subject.workload);
@@ -69,6 +70,34 @@ export function decoderLayer(subject: Subject): Layer {
   const onOwn = own * float * (queries + 2 * keys);
   const attention = 3 * scores + tokens * 3 * queries * float;
   return { kept: onTokens + chained + onPrefix + onOwn + scores, working: Math.max(feedForward, attention) };
+}
+
+/** A layer with a recurrent state, for one micro-batch: every prompt and every response has one in front of it. */
+function recurrentLayer(subject: Subject): Layer {
+  const { family, text } = subject.model;
+  const { microBatch, responses } = subject.workload;
+  const item = itemOf(subject);
+  const tokens = packedTokens(subject.workload);
+  const held = family.kept.recurrent?.(text, item === half);
+  if (!held) return { kept: 0, working: 0 };
+  const states = microBatch * (1 + responses) * float * held.state;
+  const kept = tokens * (float * held.stream + item * held.products) + states;
+  return { kept, working: tokens * float * held.working };
+}
+
+/** All layers of the decoder: what they keep together, and the most that one of them keeps and works with. */
+export function decoderLayers(subject: Subject): Layer & { readonly one: number } {
+  const { attention, recurrent } = layerCounts(subject.model.text);
+  const kinds = [
+    { count: attention, layer: attentionLayer(subject) },
+    { count: recurrent, layer: recurrentLayer(subject) },
+  ].filter(({ count }) => count > 0);
+  const most = (of: (layer: Layer) => number): number => Math.max(...kinds.map(({ layer }) => of(layer)));
+  return {
+    kept: kinds.reduce((sum, { count, layer }) => sum + count * layer.kept, 0),
+    one: most(({ kept }) => kept),
+    working: most(({ working }) => working),
+  };
 }
 
 /** What a block of the vision tower keeps of `patches`. */

@@ -2,6 +2,7 @@
  * Time of a step on a card, phase by phase: each takes as long as what binds it, the bytes that it moves, the operations of
  * its products, or the launches of its kernels. Counted from shapes; launches as the dry run counts them (bench/cuda).
  */
+import { layerCounts } from '../model/recurrent-config.ts';
 import { cacheItem, float, half, itemOf } from './activations.ts';
 import type { CardMachine } from './machines.ts';
 import { packedTokens, type Subject } from './workload.ts';
@@ -96,16 +97,19 @@ type GenerationPhase = 'images' | 'prefill' | 'decoding: products' | 'decoding: 
 
 function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
   const { model, sizes, workload, config } = subject;
-  const { text, vision } = model;
+  const { family, text, vision } = model;
   const { prompts, promptTokens, patches, group, responseTokens } = workload;
   if (group === 0)
     return { images: none, prefill: none, 'decoding: products': none, 'decoding: between products': none };
   const item = itemOf(subject);
   const { decoder, head } = parts(subject);
   const [rows, tokens] = [prompts * group, prompts * promptTokens];
-  const attended = text.layers * text.heads * text.headSize * 4;
+  const attended = layerCounts(text).attention * text.heads * text.headSize * 4;
   const lora = config.train.lora ? launches.decoded.lora : 0;
-  const cached = text.layers * 2 * text.keyValueHeads * text.headSize * cacheItem(subject);
+  const layers = layerCounts(text);
+  const cached = layers.attention * 2 * text.keyValueHeads * text.headSize * cacheItem(subject);
+  // Read and written with every token.
+  const states = 2 * layers.recurrent * (family.kept.recurrent?.(text, item === half).state ?? 0) * float;
   const kernels = responseTokens * (text.layers * (launches.decoded.layer + lora) + launches.decoded.token);
   const width = (2 * text.hiddenSize + text.intermediateSize) * item * 8;
   return {
@@ -128,7 +132,7 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
     },
     'decoding: between products': {
       // Caches are read as far as they reach, filled or not.
-      bytes: responseTokens * cached * (prompts * promptTokens + rows * responseTokens),
+      bytes: responseTokens * (cached * (prompts * promptTokens + rows * responseTokens) + rows * states),
       operations: responseTokens * rows * attended * (promptTokens + responseTokens / 2),
       launches: (kernels * 3) / 4,
     },
@@ -156,7 +160,7 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
   const kept = updates * (checkpointActivations ? 4 / 3 : 1) + scoring / 3;
   const tokens = (packedTokens(workload) / microBatch) * prompts;
   const own = prompts * responses * responseTokens;
-  const attended = text.layers * text.heads * text.headSize * 4;
+  const attended = layerCounts(text).attention * text.heads * text.headSize * 4;
   const scores = attended * (own * (promptTokens + responseTokens / 2) + (prompts * promptTokens ** 2) / 2);
   const kernels =
     micro * text.layers * (launches.layer.layer + (lora ? launches.layer.lora : 0)) * (updates * 3 + scoring);

@@ -1,6 +1,7 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
 import { cacheCapacity } from '../budgets.ts';
 import { packFrom } from '../model/qwen.ts';
+import { layerCounts } from '../model/recurrent-config.ts';
 import { cacheItem, float, half, hasFlash, itemOf, onCard, pixelBytes } from './activations.ts';
 import type { Parts } from './parts.ts';
 import type { Subject } from './workload.ts';
@@ -16,13 +17,16 @@ export interface Answers {
 
 /** All prompts at once: prefill, then one token after the other for R rows. */
 export function generation(subject: Subject, answers: Answers): Parts {
-  const { text, vision } = subject.model;
+  const { family, text, vision } = subject.model;
   const { prompts, group, tokens } = answers;
   const { promptTokens, patches } = subject.workload;
   const [rows, item] = [prompts * group, itemOf(subject)];
   const [keys, queries] = [text.keyValueHeads * text.headSize, text.heads * text.headSize];
   const repeated = text.heads === text.keyValueHeads || onCard(subject) ? 0 : 2 * queries;
-  const perToken = (2 * text.hiddenSize + 3 * queries + 2 * keys) * float + 3 * text.intermediateSize * item;
+  const held = family.kept.recurrent?.(text, item === half);
+  const layers = layerCounts(text);
+  const mixing = Math.max(3 * queries + 2 * keys, (held?.working ?? 0) / 2);
+  const perToken = (2 * text.hiddenSize + mixing) * float + 3 * text.intermediateSize * item;
 
   const images = prompts * pixelBytes(subject.model, patches);
   const tower = 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
@@ -30,13 +34,14 @@ export function generation(subject: Subject, answers: Answers): Parts {
   // Kernels of ours and flash attention have no scores.
   const scores =
     !onCard(subject) || hasFlash(subject, text.headSize) ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
-  const decode = rows * perToken + scores * float;
+  const decode = rows * (perToken + (3 * queries + 2 * keys - mixing) * float) + scores * float;
   const logits = logitsOf(subject, answers);
   const largest = Math.max(prefill, decode + logits, tower);
   return {
     pixels: images,
     'keys and values':
-      text.layers * 2 * keys * cacheItem(subject) * (prompts * promptTokens + rows * cacheCapacity(tokens)),
+      layers.attention * 2 * keys * cacheItem(subject) * (prompts * promptTokens + rows * cacheCapacity(tokens)),
+    'recurrent states': layers.recurrent * (held?.state ?? 0) * float * (prompts + rows),
     'weights packed for decoding': onCard(subject) ? headCopy(subject) : rows >= packFrom ? packed(subject) : 0,
     'activations of the vision tower': tower === largest ? tower : 0,
     'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,

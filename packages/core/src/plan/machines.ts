@@ -1,10 +1,10 @@
 /** Machines with a card that a run can be planned for, by name or from a file. */
-import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
 import type { Precision } from '../model/projection.ts';
 import { fileError, messageOf, nearest, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 
 const positive = z.number().positive();
 
@@ -92,7 +92,7 @@ export function findMachine(name: string): CardMachine {
 
 function readYaml(file: string): unknown {
   try {
-    return parse(readFileSync(file, 'utf8'));
+    return parse(readText(file));
   } catch (error) {
     const mended = fileError(error, { where: file, remedy: 'Give a file that can be read.' });
     if (mended instanceof UserError) throw mended;

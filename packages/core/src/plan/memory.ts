@@ -2,7 +2,7 @@
  * Peak memory of a run, in bytes, as the sum of what lives together in its most demanding phase.
  */
 import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
-import { decoderLayer, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
+import { decoderLayers, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
 import { generation } from './generation.ts';
 import type { Part, Parts } from './parts.ts';
 import { packedTokens, type Sizes, type Subject } from './workload.ts';
@@ -88,7 +88,9 @@ function residentParts({ model, sizes, workload, config, frozenVision, shards = 
   const copies = half * sizes.copied;
   const reference = config.objective.kl.coefficient > 0 && !config.train.lora;
   const merged = model.vision.spatialMergeSize ** 2;
-  const features = (images * patches * model.text.hiddenSize * float) / merged;
+  // What deeper blocks give the decoder is remembered, too.
+  const kinds = 1 + (model.vision.deepstack?.length ?? 0);
+  const features = (kinds * images * patches * model.text.hiddenSize * float) / merged;
   return {
     weights: sizes.weights,
     'reference model': reference ? sizes.weights + copies : 0,
@@ -108,14 +110,14 @@ function update(subject: Subject, resident: Parts): Parts {
   const { text, vision } = model;
   const { prompts, microBatch } = workload;
   const patches = frozenVision ? 0 : microBatch * workload.patches;
-  const layer = decoderLayer(subject);
+  const layers = decoderLayers(subject);
   const again = config.train.checkpointActivations;
   // What is computed again leaves the stream before every block, and all of one block at a time.
   // Streams that wait on the host are on a card but for those of the block that works.
   const offloaded = config.train.offloadActivations && onCard(subject);
   const here = (blocks: number): number => (offloaded ? Math.min(2, blocks) : blocks);
   const streams = here(text.layers) * packedTokens(workload) * text.hiddenSize * float;
-  const decoder = again ? streams + layer.kept : text.layers * layer.kept;
+  const decoder = again ? streams + layers.one : layers.kept;
   const tower = again
     ? here(vision.depth) * patches * vision.hiddenSize * float
     : vision.depth * visionBlock(subject, patches);
@@ -138,9 +140,9 @@ function update(subject: Subject, resident: Parts): Parts {
     'activations of the decoder': decoder,
     'activations of the vision tower': tower + (patches > 0 ? 2 * pixelBytes(model, patches) : 0),
   };
-  if (!onCard(subject)) return { ...before, logits: headPass(subject), 'working memory': layer.working };
+  if (!onCard(subject)) return { ...before, logits: headPass(subject), 'working memory': layers.working };
   const held = Object.values({ ...resident, ...before }).reduce((sum, bytes) => sum + bytes, 0);
   const logits = headPass(subject, Math.max(0, (subject.card ?? 0) - context - held));
   // One after the other: logits are gone when the layers' turn comes.
-  return { ...before, logits, 'working memory': Math.max(0, layer.working - logits) };
+  return { ...before, logits, 'working memory': Math.max(0, layers.working - logits) };
 }

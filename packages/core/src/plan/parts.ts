@@ -11,6 +11,7 @@ export type Part =
   | 'remembered images'
   | 'remembered image tokens'
   | 'keys and values'
+  | 'recurrent states'
   | 'activations of the vision tower'
   | 'activations of the decoder'
   | 'logits'

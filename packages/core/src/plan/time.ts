@@ -2,6 +2,7 @@
  * Time of a step, in seconds, from counts of operations and the measured rate of products. A product with few rows runs at the rate of
  * such products; every operator costs its call, which is what small models consist of.
  */
+import { layerCounts } from '../model/recurrent-config.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
 export interface Rates {
@@ -31,7 +32,7 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
   const head = text.vocabularySize * text.hiddenSize;
   const seconds = (operations: number, rows: number): number =>
     operations / (rates.product(rows) * efficiency[config.precision]);
-  const attended = text.layers * text.heads * text.headSize * 4;
+  const attended = layerCounts(text).attention * text.heads * text.headSize * 4;
 
   const tower = 2 * sizes.vision * patches * prompts;
   const prefill = 2 * decoder * promptTokens * prompts + (attended / 2) * promptTokens ** 2 * prompts;

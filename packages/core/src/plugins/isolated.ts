@@ -3,6 +3,7 @@
  * ended and named, and takes nothing else with it.
  */
 import { fork, type ChildProcess } from 'node:child_process';
+import { gone, kept } from '@visurf/torch/signals';
 import { messageOf } from '../errors.ts';
 import { skip, type JudgedAnswer, type RewardContext, type RewardFunction } from '../reward/reward.ts';
 import type { Sample } from '../types.ts';
@@ -61,6 +62,11 @@ class Worker {
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
+    const { pid } = child;
+    if (pid !== undefined) {
+      kept(pid);
+      child.once('exit', () => gone(pid));
+    }
     await this.#next(child, START, () => undefined);
     // It keeps no program alive; while it is asked, the limit on its time does.
     child.unref();

@@ -2,7 +2,7 @@
  * Bilinear scaling without the tensor library: of pictures with antialiasing, bit for bit as Pillow's `BILINEAR` does it (before
  * version 13, which may begin with columns), and of maps of numbers without, as PyTorch's `interpolate(mode='bilinear', align_corners=False)`.
  */
-import type { Pixels } from './decode.ts';
+import type { Pixels } from '../model/images.ts';
 
 /** Bits behind the point of Pillow's weights. */
 const PRECISION = 22;

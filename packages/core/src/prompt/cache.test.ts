@@ -7,6 +7,7 @@ test('the least recently used image goes first', async () => {
     prepared.push(file);
     return Promise.resolve({
       pixels: { data: new Uint8Array(10), width: 1, height: 1 },
+      shown: { size: { width: 1, height: 1 }, grid: [1, 1, 1], tokens: 1 },
       originalWidth: 1,
       originalHeight: 1,
     });

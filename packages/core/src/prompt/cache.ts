@@ -1,9 +1,10 @@
 /** Decoded images by path, least recently used ones dropped when a budget of bytes is full. */
-import type { Pixels } from './decode.ts';
+import type { Pixels, Shown } from '../model/images.ts';
 
 /** A resized image, and the size of the file it came from. */
 export interface PreparedImage {
   readonly pixels: Pixels;
+  readonly shown: Shown;
   readonly originalWidth: number;
   readonly originalHeight: number;
 }

@@ -6,8 +6,11 @@
  * header is checked before anything is decoded, and a damaged file is an error, never half a picture.
  */
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
-import { hasCode, messageOf, UserError } from '../errors.ts';
-import { openFile, readWhole } from './regular.ts';
+import { hasCode, messageOf, missingFile, UserError } from '../errors.ts';
+import type { Pixels } from '../model/images.ts';
+import { openFile, readWhole } from '../regular.ts';
+
+export type { Pixels } from '../model/images.ts';
 
 // The tensor library has the cores; decoded images are cached by us, where it pays.
 sharp.concurrency(1);
@@ -34,13 +37,6 @@ export const IMAGE_LIMITS: ImageLimits = {
   minSide: 2,
   maxAspect: 200,
 };
-
-/** Pixels of an image, [height, width, 3]. */
-export interface Pixels {
-  readonly data: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
 
 /** Pixels of an image file, as a viewer shows it. */
 export interface Decoded extends Pixels {
@@ -197,26 +193,37 @@ export interface ImageBytes {
 }
 
 /** @throws UserError that names the file, where it is none, is too large, or holds no image of a known format */
-export async function readImage(file: string, { maxBytes }: ImageLimits): Promise<ImageBytes> {
+export async function readImage(file: string, limits: ImageLimits): Promise<ImageBytes> {
   try {
     await using handle = await openFile(file);
     const { size, mtimeMs } = await handle.stat();
-    if (size > maxBytes) {
-      throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where: file });
-    }
+    requireSmall(size, file, limits);
     const bytes = await readWhole(handle, size);
-    if (bytes.length === 0) throw new UserError('image file is empty', { where: file });
-    if (!isRaster(bytes)) {
-      throw new UserError('not an image in a supported format', {
-        where: file,
-        remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
-      });
-    }
+    requireImage(bytes, file, limits);
     return { bytes, size, mtimeMs };
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw new UserError(hasCode(error, 'ENOENT') ? 'image file not found' : messageOf(error), { where: file });
+    // A picture in the text is no name that a file could have.
+    if (['ENOENT', 'ENAMETOOLONG'].some((code) => hasCode(error, code)))
+      throw missingFile(file, 'image file not found');
+    throw new UserError(messageOf(error), { where: file });
   }
+}
+
+function requireSmall(size: number, where: string, { maxBytes }: ImageLimits): void {
+  if (size <= maxBytes) return;
+  throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where });
+}
+
+/** @throws UserError where bytes are not those of an image of a known format */
+export function requireImage(bytes: Buffer, where: string, limits: ImageLimits): void {
+  requireSmall(bytes.length, where, limits);
+  if (bytes.length === 0) throw new UserError('image file is empty', { where });
+  if (isRaster(bytes)) return;
+  throw new UserError('not an image in a supported format', {
+    where,
+    remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',
+  });
 }
 
 /** Whether the first bytes are those of a picture, whatever the file is called. */

@@ -3,7 +3,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { openConfiguration } from '../testing/configurations.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel as model } from '../testing/oracle.ts';
+import { decodeHeader } from './decode.ts';
 import { PromptEncoder, readMessages } from './encoder.ts';
 import type { Message } from './template.ts';
 
@@ -14,7 +16,7 @@ function withPaths(messages: readonly Message[]): Message[] {
       typeof content === 'string'
         ? content
         : content.map((part) =>
-            part.type === 'image' ? { ...part, image: `${fixtures}/images/${part.image}` } : part,
+            part.type === 'image' ? { ...part, image: `${fixtures}/images/${String(part.image)}` } : part,
           ),
   }));
 }
@@ -87,6 +89,29 @@ test('a prompt over the limit is refused and names the sample', async () => {
   const encoder = PromptEncoder.load(model, { maxPromptTokens: 69 });
   await expect(encoder.encode({ problem: 'find the red circle', images: [image] }, 'train.jsonl:7')).rejects.toThrow(
     'train.jsonl:7: the prompt has 70 tokens (30 of them image), more than 69',
+  );
+});
+
+test('what a prompt with videos is long is known from the sizes of their frames', async () => {
+  const clip = { video: [image, image, image], fps: 2 };
+  const input = { problem: 'is <video> like <image>?', images: [image], videos: [clip], places: true };
+  const { inputIds, videoGridThw } = await PromptEncoder.load(model).encode(input);
+  expect(videoGridThw).toEqual([[2, 10, 12]]);
+  const size = { width: 120, height: 80 };
+  const original = await decodeHeader(image);
+  for (const limit of [inputIds.length, inputIds.length - 1]) {
+    const encoder = PromptEncoder.load(model, { maxPromptTokens: limit });
+    const measure = () => encoder.measure(input, () => original, 'train.jsonl:7');
+    if (limit === inputIds.length) expect(measure()).toHaveLength(1);
+    else {
+      expect(measure).toThrow(`train.jsonl:7: the prompt has ${inputIds.length} tokens`);
+      await expect(encoder.encode(input, 'train.jsonl:7')).rejects.toThrow(`has ${inputIds.length} tokens`);
+    }
+  }
+  const odd = (file: string) => (file === image ? original : size);
+  const mixed = { ...input, videos: [{ video: [image, 'other.png'], fps: 2 }] };
+  expect(() => PromptEncoder.load(model).measure(mixed, odd)).toThrow(
+    'other.png: a frame of 120 x 80 pixels in a video',
   );
 });
 
@@ -224,4 +249,13 @@ test('images of a sample stand at its <image>; elsewhere that is text', async ()
   await expect(encoder.encode({ problem, images: [image], places: true }, 'a.jsonl:3')).rejects.toThrow(
     'a.jsonl:3: the question has 2 <image> for 1 image',
   );
+});
+
+test('a thought that the prompt opens is gone on with, or closed where a response has none', () => {
+  const encoder = PromptEncoder.load(openConfiguration('qwen3_vl-v5').model);
+  expect(encoder.opening).toBe('<think>\n');
+  const read = (text: string): string => encoder.readResponse(encoder.encodeResponse(text).slice(0, -1));
+  expect(read('<think>red</think><answer>[]</answer>')).toBe('<think>\nred</think><answer>[]</answer>');
+  expect(read('<answer>[]</answer>')).toBe('<think>\n\n</think>\n\n<answer>[]</answer>');
+  expect(PromptEncoder.load(model).readResponse(encoder.encodeText('red'))).toBe('red');
 });

@@ -1,14 +1,16 @@
 /** The JSON files of a Hugging Face model directory. */
 import { createHash } from 'node:crypto';
-import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { fileError, foreignPath, hasCode, messageOf, missingFile, UserError } from '../errors.ts';
+import { readBytes, readText } from '../regular.ts';
 
 /** @throws UserError unless `directory` is one */
 export function requireDirectory(directory: string): void {
   const stat = statSync(directory, { throwIfNoEntry: false });
   if (stat?.isDirectory()) return;
+  if (!stat && foreignPath(directory)) throw missingFile(directory, 'no such directory');
   throw new UserError(stat ? 'is not a directory' : 'no such directory', {
     where: directory,
     remedy: 'A model is a directory in the Hugging Face layout: config.json, tokenizer.json, *.safetensors.',
@@ -18,7 +20,7 @@ export function requireDirectory(directory: string): void {
 /** Text of a file, undefined where there is none. */
 export function readOptional(directory: string, name: string): string | undefined {
   try {
-    return readFileSync(path.join(directory, name), 'utf8');
+    return readText(path.join(directory, name));
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw fileError(error, { where: path.join(directory, name) });
@@ -68,7 +70,7 @@ export function promptPrint(directory: string): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(directory).sort()) {
     if (!/\.(?:json|jinja|txt)$/.test(name) || name.endsWith('.index.json')) continue;
-    hash.update(`${name}\0`).update(readFileSync(path.join(directory, name)));
+    hash.update(`${name}\0`).update(readBytes(path.join(directory, name)));
   }
   return hash.digest('hex');
 }

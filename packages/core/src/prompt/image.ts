@@ -7,10 +7,21 @@
 import { functional, scope, tensor } from '@visurf/torch';
 import { z } from 'zod';
 import { invariant, UserError } from '../errors.ts';
-import type { PixelArea, Processor } from '../model/family.ts';
-import { IMAGE_LIMITS, type Pixels } from './decode.ts';
+import type { Family } from '../model/family.ts';
+import type {
+  AreaLimits,
+  ImageProcessor,
+  OwnProcessor,
+  PixelArea,
+  Pixels,
+  Processor,
+  ProcessorFiles,
+  Size,
+} from '../model/images.ts';
+import type { Grid } from '../types.ts';
+import { IMAGE_LIMITS } from './decode.ts';
 import { readJson } from './files.ts';
-import type { ResizeSettings, Size } from './resize.ts';
+import { smartResize, type ResizeSettings } from './resize.ts';
 
 export interface ImageSettings extends ResizeSettings {
   readonly temporalPatchSize: number;
@@ -49,10 +60,37 @@ type SettingsFile = z.output<ReturnType<typeof settingsFile>>;
 const nestedFile = (schema: ReturnType<typeof settingsFile>) =>
   z.looseObject({ image_processor: schema.optional(), video_processor: schema.optional() });
 
-interface AreaLimits {
-  readonly minPixels?: number | undefined;
-  readonly maxPixels?: number | undefined;
+/** The settings of patches that a family has. @throws UserError where it shows images in a way of its own */
+export function patchesOf({ processor, title }: Pick<Family, 'processor' | 'title'>): Processor {
+  if (!('open' in processor)) return processor;
+  throw new UserError(`${title} does not show images as patches of the whole picture`);
 }
+
+const anyFile = z.looseObject({ image_processor: z.unknown().optional() });
+
+/**
+ * A family's own processor, for what the checkpoint's files say.
+ * @throws UserError where they say what it does not do
+ */
+export function openOwnProcessor(directory: string, own: OwnProcessor, limits: AreaLimits): ImageProcessor {
+  const processor = readJson(directory, 'processor_config.json', anyFile);
+  const image = processor?.image_processor ?? readJson(directory, 'preprocessor_config.json', anyFile);
+  if (image === undefined) throw lacksSettings(directory);
+  const files: ProcessorFiles = { image, processor, config: readJson(directory, 'config.json', anyFile) };
+  try {
+    return own.open(files, limits);
+  } catch (error) {
+    if (error instanceof z.ZodError) throw new UserError(z.prettifyError(error), { where: directory });
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(error.reason, { where: error.where ?? directory, remedy: error.remedy });
+  }
+}
+
+const lacksSettings = (directory: string): UserError =>
+  new UserError('no preprocessor_config.json', {
+    where: directory,
+    remedy: 'The directory must hold the image settings of the checkpoint, too.',
+  });
 
 /** Settings from processor_config.json (`image_processor`, newer files) or preprocessor_config.json. */
 export function loadImageSettings(directory: string, processor: Processor, overrides: AreaLimits = {}): ImageSettings {
@@ -60,12 +98,7 @@ export function loadImageSettings(directory: string, processor: Processor, overr
   const found =
     readJson(directory, 'processor_config.json', nestedFile(schema))?.image_processor ??
     readJson(directory, 'preprocessor_config.json', schema);
-  if (found === undefined) {
-    throw new UserError('no preprocessor_config.json', {
-      where: directory,
-      remedy: 'The directory must hold the image settings of the checkpoint, too.',
-    });
-  }
+  if (found === undefined) throw lacksSettings(directory);
   return readSettings(found, overrides, processor.image, directory);
 }
 
@@ -134,17 +167,39 @@ export function resizePixels(pixels: Pixels, { width, height }: { width: number;
   return { data, width, height };
 }
 
+/**
+ * Images as patches of the whole picture.
+ * @param sizeOf at which size one is shown
+ */
+export const patchProcessor = (
+  settings: ImageSettings,
+  sizeOf = (full: Size): Size => smartResize(full, settings),
+): ImageProcessor => ({
+  shown: (full) => {
+    const size = sizeOf(full);
+    const grid = gridOf(size, settings);
+    return { size, grid, tokens: mergedTokens(grid, settings) };
+  },
+  prepare: (pixels, full) => resizePixels(pixels, sizeOf(full)),
+  shape: (grids) => [
+    grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0),
+    3 * settings.temporalPatchSize * settings.patchSize ** 2,
+  ],
+  write: (pixels, out, offset) => writePatches(pixels, settings, out, offset),
+});
+
+/** Tokens of the decoder that so many patches become. */
+export const mergedTokens = ([t, h, w]: Grid, { mergeSize }: ImageSettings): number => (t * h * w) / mergeSize ** 2;
+
 /** [t, h, w] in patches. */
-export function gridOf({ width, height }: Size, { patchSize }: ImageSettings): readonly [number, number, number] {
+export function gridOf({ width, height }: Size, { patchSize }: ImageSettings): Grid {
   return [1, height / patchSize, width / patchSize];
 }
 
 /** [t, h, w] in patches of a video: its last frame is repeated until temporal patches are full. */
-export function videoGridOf(frames: readonly Pixels[], settings: ImageSettings): readonly [number, number, number] {
-  const [first] = frames;
-  invariant(first, 'a video has frames');
-  const [, rows, columns] = gridOf(first, settings);
-  return [Math.ceil(frames.length / settings.temporalPatchSize), rows, columns];
+export function videoGridOf(frame: Size, frames: number, settings: ImageSettings): Grid {
+  const [, rows, columns] = gridOf(frame, settings);
+  return [Math.ceil(frames / settings.temporalPatchSize), rows, columns];
 }
 
 /** Writes the patches of a resized image to `out` from `offset` on; returns where they end. */

@@ -12,9 +12,20 @@ const MAX_CHARACTERS = 1 << 24;
 const MAX_ELEMENTS = 1 << 20;
 
 /** What the library's declarations do not say. */
+interface Value {
+  readonly value: unknown;
+}
 interface Runs {
-  run(program: unknown): { readonly value: unknown };
-  evaluate(statement: unknown, environment: unknown): { readonly value: unknown };
+  run(program: unknown): Value;
+  evaluate(statement: unknown, environment: unknown): Value;
+}
+interface Statement {
+  readonly type?: string;
+  readonly callee?: Statement;
+  readonly args?: readonly Statement[];
+  readonly object?: Statement;
+  readonly property?: { readonly value?: unknown };
+  readonly computed?: boolean;
 }
 interface Variables {
   set(name: string, value: unknown): unknown;
@@ -26,16 +37,38 @@ class LimitedInterpreter extends Base {
   #steps = 0;
   readonly #end = performance.now() + MAX_TIME;
 
-  override evaluate(statement: unknown, environment: unknown): { readonly value: unknown } {
+  override evaluate(statement: Statement, environment: unknown): Value {
     // The time of one step is bounded by the size of its values.
     if (++this.#steps > MAX_STEPS) throw new Error(`it takes more than ${MAX_STEPS} steps`);
     if (performance.now() > this.#end) throw new Error(`it takes more than ${MAX_TIME / 1000} seconds`);
-    const result = super.evaluate(statement, environment);
+    const result = this.#strip(statement, environment) ?? super.evaluate(statement, environment);
     const { value } = result;
     if (typeof value === 'string' && value.length > MAX_CHARACTERS) throw new Error('it makes too long a text');
     if (Array.isArray(value) && value.length > MAX_ELEMENTS) throw new Error('it makes too long a list');
     return result;
   }
+
+  /** `text.strip(characters)` and its like, of which the library ignores the characters. */
+  #strip(statement: Statement | undefined, environment: unknown): Value | undefined {
+    // The library evaluates what is not there, such as the test of a loop without one.
+    const { type, callee, args = [] } = statement ?? {};
+    const name = callee?.property?.value;
+    if (type !== 'CallExpression' || callee?.type !== 'MemberExpression' || callee.computed) return undefined;
+    if (args.length !== 1 || !(name === 'strip' || name === 'lstrip' || name === 'rstrip')) return undefined;
+    const [text, set] = [this.evaluate(callee.object!, environment), this.evaluate(args[0]!, environment)];
+    if (typeof text.value !== 'string' || typeof set.value !== 'string') return undefined;
+    const Text = text.constructor as new (value: string) => Value;
+    return new Text(stripped(text.value, set.value, { left: name !== 'rstrip', right: name !== 'lstrip' }));
+  }
+}
+
+/** As Python strips: any of the characters, as long as there are some. */
+function stripped(text: string, characters: string, { left, right }: { left: boolean; right: boolean }): string {
+  const all = Array.from(text);
+  const isKept = (each: string): boolean => !characters.includes(each);
+  const [first, last] = [all.findIndex(isKept), all.findLastIndex(isKept)];
+  if (first < 0) return '';
+  return all.slice(left ? first : 0, right ? last + 1 : undefined).join('');
 }
 
 /** As the library's, which would fill all memory. */

@@ -20,6 +20,12 @@ export interface VideoPlaces {
   readonly intervals: readonly number[];
 }
 
+/** One token after the other, the same on all three axes. @returns [3][L] */
+export function sequencePositions(length: number): Positions {
+  const positions = Array.from({ length }, (_, i) => i);
+  return [positions, positions, positions];
+}
+
 /**
  * @param inputIds [L], placeholders expanded
  * @param imageGridThw [t, h, w] in patches, one per image

@@ -36,11 +36,7 @@ test('a small image is scaled up; thousandths ask for a part of the image', () =
   );
   expect(small).toContain('data.minPixels');
   const thin: Box = [100, 100, 101, 400];
-  const part = survivingSize(
-    { width: 4000, height: 3000 },
-    { resize, thousandths: true },
-    (frame) => !lostIn(thin)(frame),
-  );
+  const part = survivingSize({ width: 4000, height: 3000 }, { thousandths: true }, (frame) => !lostIn(thin)(frame));
   expect(part).toMatch(/in a part of the image of \d+ x \d+ pixels/);
 });
 
@@ -58,7 +54,7 @@ test('what is not lost earns the full mark as it is written; what is lost does n
         (y * (1 - h) + h) * height,
       ];
       fc.pre(box[0] < box[2] && box[1] < box[3]);
-      const frame = frameFor({ width, height }, { resize, thousandths });
+      const frame = frameFor({ width, height }, thousandths ? { thousandths } : { resize, thousandths });
       const truth = task.parseTruth(sample([{ bbox_2d: box }]));
       const written = task.forms[0]!.write(truth, [frame]);
       const { accuracy } = task.terms({ text: written, stop: 'eos' }, truth, [frame]);

@@ -1,10 +1,6 @@
 /** How large the model sees an image, by the checkpoint's limits of area, and in which coordinates it speaks of it. */
+import type { Size } from '../model/images.ts';
 import type { Frame } from '../types.ts';
-
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
 
 export interface ResizeSettings {
   readonly patchSize: number;
@@ -33,6 +29,35 @@ export function smartResize({ width, height }: Size, settings: ResizeSettings): 
   return { width: rounded(width), height: rounded(height) };
 }
 
+/**
+ * The size of all frames of a video whose area, over all of them, has limits. Frames too small for one block are scaled up
+ * first; as in the reference, the number of frames is rounded to whole temporal patches where areas are compared, and true
+ * where they are scaled.
+ */
+export function videoSize(
+  frame: Size,
+  frames: number,
+  settings: ResizeSettings & { readonly temporalPatchSize: number },
+): Size {
+  const { patchSize, mergeSize, minPixels, maxPixels, temporalPatchSize } = settings;
+  const factor = patchSize * mergeSize;
+  const scale = Math.max(1, factor / frame.height, factor / frame.width);
+  const [width, height] = [Math.floor(frame.width * scale), Math.floor(frame.height * scale)];
+  const rounded = (side: number): number => roundHalfToEven(side / factor) * factor;
+  const volume = roundHalfToEven(frames / temporalPatchSize) * temporalPatchSize * rounded(width) * rounded(height);
+  if (volume > maxPixels) {
+    const beta = Math.sqrt((frames * height * width) / maxPixels);
+    const shrunk = (side: number): number => Math.max(factor, Math.floor(side / beta / factor) * factor);
+    return { width: shrunk(width), height: shrunk(height) };
+  }
+  if (volume < minPixels) {
+    const beta = Math.sqrt(minPixels / (frames * height * width));
+    const grown = (side: number): number => Math.ceil((side * beta) / factor) * factor;
+    return { width: grown(width), height: grown(height) };
+  }
+  return { width: rounded(width), height: rounded(height) };
+}
+
 /** Python's `round`. */
 export function roundHalfToEven(x: number): number {
   const floor = Math.floor(x);
@@ -52,15 +77,13 @@ export function frameOf(original: Size, resized: Size, thousandths: boolean): Fr
   };
 }
 
-/** How a model speaks of places in images. */
-export interface Coordinates {
-  readonly resize: ResizeSettings;
-  readonly thousandths: boolean;
-}
+/** How a model speaks of places in images: in thousandths, or in pixels of an image that is resized so. */
+export type Coordinates =
+  { readonly thousandths: true } | { readonly thousandths: false; readonly resize: ResizeSettings };
 
 /** The frame in which the model speaks of an image of that size. */
-export const frameFor = (size: Size, { resize, thousandths }: Coordinates): Frame =>
-  frameOf(size, smartResize(size, resize), thousandths);
+export const frameFor = (size: Size, coordinates: Coordinates): Frame =>
+  frameOf(size, coordinates.thousandths ? size : smartResize(size, coordinates.resize), coordinates.thousandths);
 
 /** Steps of the search for a size, and how many. */
 const STEP = 1.15;
@@ -72,10 +95,11 @@ const STEPS = 40;
  */
 export function survivingSize(
   original: Size,
-  { resize, thousandths }: Coordinates,
+  coordinates: Coordinates,
   survives: (frame: Frame) => boolean,
 ): string | undefined {
-  if (thousandths) return survivingPart(original, survives);
+  if (coordinates.thousandths) return survivingPart(original, survives);
+  const { resize } = coordinates;
   const now = smartResize(original, resize);
   for (let i = 1; i <= STEPS; i++) {
     const area = Math.ceil(now.width * now.height * STEP ** i);

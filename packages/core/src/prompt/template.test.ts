@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Template } from '@huggingface/jinja';
 import { UserError } from '../errors.ts';
-import { ChatTemplate, messagesSchema } from './template.ts';
+import { ChatTemplate, messagesSchema, type Message } from './template.ts';
 
 const special = (text: string) => text.includes('<end>');
 
@@ -26,11 +26,26 @@ test('pieces tell messages from control', () => {
 });
 
 test('a template that changes messages is taken whole, unless a message holds a special token', () => {
-  const template = new ChatTemplate('{% for m in messages %}{{ m.content | trim }}<end>{% endfor %}');
-  expect(template.render([{ role: 'user', content: ' a ' }], special).pieces).toEqual([
-    { text: 'a<end>', control: true },
+  const template = new ChatTemplate('{% for m in messages %}{{ m.content | upper }}<end>{% endfor %}');
+  expect(template.render([{ role: 'user', content: 'a' }], special).pieces).toEqual([
+    { text: 'A<end>', control: true },
   ]);
-  expect(() => template.render([{ role: 'user', content: ' a<end> ' }], special)).toThrow('holds a special token');
+  expect(() => template.render([{ role: 'user', content: 'a<end>' }], special)).toThrow('holds a special token');
+});
+
+test.each([
+  ['m.content | trim', 'a<end>'],
+  ['m.content.strip()', 'a<end>'],
+  ["m.content.rstrip('\\n ')", ' a<end>'],
+  ['m.content', ' a<end>\n'],
+])('of messages that a template strips the rest is as it was typed: %s', (content, text) => {
+  const template = new ChatTemplate(`{% for m in messages %}user:{{ ${content} }}<end>{% endfor %}`);
+  const messages: Message[] = [' a<end>\n', '', ' \n'].map((each) => ({ role: 'user', content: each }));
+  const { rendered, pieces } = template.render(messages, special);
+  expect(rendered.startsWith(`user:${text}<end>user:<end>`)).toBe(true);
+  expect(pieces.map((piece) => piece.text).join('')).toBe(rendered);
+  expect(pieces.filter(({ control }) => !control)).toHaveLength(3);
+  expect(pieces[1]).toEqual({ text, control: false });
 });
 
 test("errors of a template are the user's to see", () => {
@@ -82,4 +97,25 @@ test('what templates find beside the messages is what the library gives them', (
   const source = '{{ range(3) }}{{ range(5, 1, -2) }}{{ None is none }}{{ True }}{{ strftime_now("%Y") }}{{ false }}';
   const { rendered } = new ChatTemplate(source).render([{ role: 'user', content: 'a' }], special);
   expect(rendered).toBe(new Template(source).render());
+});
+
+test('characters that a template strips are those that it names', () => {
+  const strip = (call: string) =>
+    new ChatTemplate(`{% set t = " \\n\\n x\\n \\n" %}[{{ t.${call} }}]`).render(
+      [{ role: 'user', content: 'a' }],
+      special,
+    ).rendered;
+  expect(strip("strip('\\n')")).toBe('[ \n\n x\n ]');
+  expect(strip("strip('\\n ')")).toBe('[x]');
+  expect(strip("lstrip(' ')")).toBe('[\n\n x\n \n]');
+  expect(strip("rstrip('x\\n ')")).toBe('[]');
+  expect(strip('strip()')).toBe('[x]');
+});
+
+test('the thought that a template opens at the end of prompts', () => {
+  const opening = (end: string) =>
+    new ChatTemplate(`{{ messages[0].content }}{% if add_generation_prompt %}<end>${end}{% endif %}`).opening;
+  expect(opening('<think>\n')).toBe('<think>\n');
+  expect(opening('<think>\n\n</think>\n\n')).toBe('');
+  expect(opening('')).toBe('');
 });

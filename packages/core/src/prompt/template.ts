@@ -2,25 +2,28 @@
  * The checkpoint's chat template, rendered so that we know which parts of the result came from messages.
  *
  * The template runs twice: once as it is, once with a marker in place of every text. Where putting the texts back for the
- * markers gives the first rendering, that tells the pieces; a template that changes texts (trims them, say) gives one
- * control piece, and is refused only if a text holds a special token.
+ * markers, with or without the space at their ends, gives the first rendering, that tells the pieces; a template that
+ * changes texts otherwise gives one control piece, and is refused only if a text holds a special token.
  */
 import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.ts';
+import type { Clip } from '../types.ts';
 import { readJson, readOptional } from './files.ts';
 import { renderLimited } from './limited.ts';
 import type { Piece } from './tokenizer.ts';
 
-/** A video is its frames, files of one size in the order of time, and how many of them there are per second. */
-export interface VideoPart {
+export interface VideoPart extends Clip {
   readonly type: 'video';
-  readonly video: readonly string[];
-  readonly fps: number;
 }
 
+/** An image: its file, or what a file holds. */
+export type ImageSource = string | Uint8Array;
+
 export type Part =
-  { readonly type: 'text'; readonly text: string } | { readonly type: 'image'; readonly image: string } | VideoPart;
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'image'; readonly image: ImageSource }
+  | VideoPart;
 
 /** A turn of a conversation, in Hugging Face's form. */
 export interface Message {
@@ -105,13 +108,16 @@ export class ChatTemplate {
   readonly #template: Template;
   readonly #directory: string | undefined;
   readonly #variables: Variables;
+  readonly #inParts: boolean;
+  #found: { readonly start: string; readonly end: string } | undefined;
 
   /**
    * Looks in processor_config.json, chat_template.json, chat_template.jinja, tokenizer_config.json: the order in which the
    * reference lets one of them win.
    * @param settings what the family's templates are to know beside the names of tokens
+   * @param contents `parts` where they see nothing of a plain string
    */
-  static load(directory: string, settings: Variables = {}): ChatTemplate {
+  static load(directory: string, settings: Variables = {}, contents?: 'parts'): ChatTemplate {
     const held = (file: string) => readJson(directory, file, templateHolder)?.chat_template;
     const source =
       held('processor_config.json') ??
@@ -125,7 +131,7 @@ export class ChatTemplate {
       });
     }
     try {
-      return new ChatTemplate(source, { ...namedTokens(directory), ...settings }, directory);
+      return new ChatTemplate(source, { ...namedTokens(directory), ...settings }, directory, contents);
     } catch (error) {
       throw new UserError(`the chat template does not parse: ${messageOf(error)}`, { where: directory });
     }
@@ -134,24 +140,23 @@ export class ChatTemplate {
   /**
    * @param variables what the template may name beside the messages
    * @param directory of the model, for messages
+   * @param contents `parts` where it sees nothing of a plain string
    */
-  constructor(source: string, variables: Variables = {}, directory?: string) {
+  constructor(source: string, variables: Variables = {}, directory?: string, contents?: 'parts') {
     this.#template = new Template(source);
     this.#variables = variables;
     this.#directory = directory;
+    this.#inParts = contents === 'parts';
   }
 
   /** The prompt up to where the assistant begins to speak. `isControl` tells whether a text holds a special token. */
-  render(messages: readonly Message[], isControl: (text: string) => boolean): { rendered: string; pieces: Piece[] } {
+  render(given: readonly Message[], isControl: (text: string) => boolean): { rendered: string; pieces: Piece[] } {
+    const messages = this.#inParts ? given.map(inParts) : given;
     const texts: string[] = [];
     const marked = mapTexts(messages, (text) => `${marker}${texts.push(text) - 1}${marker}`);
     const rendered = this.#run(messages);
-    const pieces: Piece[] = this.#run(marked)
-      .split(pattern)
-      .map((part, index) =>
-        index % 2 === 0 ? { text: part, control: true } : { text: texts[Number(part)]!, control: false },
-      );
-    if (pieces.map(({ text }) => text).join('') === rendered) return { rendered, pieces };
+    const pieces = placed(this.#run(marked).split(pattern), texts, rendered);
+    if (pieces) return { rendered, pieces };
     if (texts.some(isControl)) {
       throw new UserError('a message holds a special token of the model, and its chat template changes messages', {
         remedy: 'Remove the special token from the message.',
@@ -162,24 +167,50 @@ export class ChatTemplate {
 
   /** What the template writes behind the words of the assistant's turn; empty where it knows prompts only. */
   get turnEnd(): string {
+    return this.#turn.end;
+  }
+
+  /** Blanks that the template writes between a prompt and the words of the assistant's turn; mostly none. */
+  get turnStart(): string {
+    return this.#turn.start;
+  }
+
+  get #turn(): { readonly start: string; readonly end: string } {
+    if (this.#found) return this.#found;
     const said = `${marker}0${marker}`;
     for (const wrap of [asParts, (text: string): string => text]) {
-      const messages: Message[] = [
-        { role: 'user', content: wrap('a') },
-        { role: 'assistant', content: wrap(said) },
-      ];
+      const question: Message = { role: 'user', content: wrap('a') };
+      const messages: Message[] = [question, { role: 'assistant', content: wrap(said) }];
       try {
-        const [, after] = renderLimited(this.#template.parsed, { ...this.#variables, ...absent, messages }).split(said);
-        if (after !== undefined) return after;
+        const variables = { ...this.#variables, ...absent };
+        const [before, end] = renderLimited(this.#template.parsed, { ...variables, messages }).split(said);
+        if (before === undefined || end === undefined) continue;
+        const asked = { ...variables, messages: [question], add_generation_prompt: true };
+        const prompt = renderLimited(this.#template.parsed, asked);
+        const start = before.startsWith(prompt) ? before.slice(prompt.length) : '';
+        return (this.#found = { start: start.trim() === '' ? start : '', end });
       } catch {
         // Some templates take one of the two forms of content, or prompts only.
+      }
+    }
+    return (this.#found = { start: '', end: '' });
+  }
+
+  /** The thought that a template opens for the assistant at the end of a prompt; empty where it opens none. */
+  get opening(): string {
+    for (const content of [asParts('a'), 'a']) {
+      try {
+        return /<think>\s*$/.exec(this.#run([{ role: 'user', content }]))?.[0] ?? '';
+      } catch {
+        // As above.
       }
     }
     return '';
   }
 
-  #run(messages: readonly Message[]): string {
+  #run(given: readonly Message[]): string {
     try {
+      const messages = mapParts(given, withoutBytes);
       const variables = { ...this.#variables, ...absent, messages, add_generation_prompt: true };
       return renderLimited(this.#template.parsed, variables);
     } catch (error) {
@@ -188,18 +219,52 @@ export class ChatTemplate {
   }
 }
 
+/**
+ * Parts of a template and, at odd places, numbers of texts, as pieces of what was rendered with the texts, which may have
+ * lost space at their ends; undefined where they are changed in another way.
+ */
+function placed(parts: readonly string[], texts: readonly string[], rendered: string): Piece[] | undefined {
+  const pieces: Piece[] = [{ text: parts[0]!, control: true }];
+  if (!rendered.startsWith(parts[0]!)) return undefined;
+  let at = parts[0]!.length;
+  for (let i = 1; i < parts.length; i += 2) {
+    const [text, after] = [texts[Number(parts[i])]!, parts[i + 1]!];
+    const found = [text, text.trimEnd(), text.trimStart(), text.trim()].find((each) =>
+      rendered.startsWith(each + after, at),
+    );
+    if (found === undefined) return undefined;
+    pieces.push({ text: found, control: false }, { text: after, control: true });
+    at += found.length + after.length;
+  }
+  return at === rendered.length ? pieces : undefined;
+}
+
 const asParts = (text: string): readonly Part[] => [{ type: 'text', text }];
+
+const inParts = ({ role, content }: Message): Message => ({
+  role,
+  content: typeof content === 'string' ? asParts(content) : content,
+});
 
 /** A noncharacter of Unicode: not for interchange, so no text has a reason to hold it. */
 const marker = '\ufdd0';
 const pattern = new RegExp(`${marker}(\\d+)${marker}`);
 
-function mapTexts(messages: readonly Message[], map: (text: string) => string): Message[] {
-  return messages.map(({ role, content }) => ({
+export function mapTexts(messages: readonly Message[], map: (text: string) => string): Message[] {
+  const mapped = (part: Part): Part => (part.type === 'text' ? { type: part.type, text: map(part.text) } : part);
+  return mapParts(messages, mapped).map(({ role, content }) => ({
     role,
-    content:
-      typeof content === 'string'
-        ? map(content)
-        : content.map((part) => (part.type === 'text' ? { type: part.type, text: map(part.text) } : part)),
+    content: typeof content === 'string' ? map(content) : content,
   }));
 }
+
+function mapParts(messages: readonly Message[], map: (part: Part) => Part): Message[] {
+  return messages.map(({ role, content }) => ({
+    role,
+    content: typeof content === 'string' ? content : content.map(map),
+  }));
+}
+
+/** What a template has no use for. */
+const withoutBytes = (part: Part): Part =>
+  part.type === 'image' && typeof part.image !== 'string' ? { type: 'image', image: '' } : part;

@@ -28,8 +28,14 @@ const tokenizerConfig = z.looseObject({
 });
 type TokenizerConfig = z.output<typeof tokenizerConfig>;
 
-/** @throws UserError where files are missing or malformed */
-export function readTokenizerFiles(directory: string): { file: TokenizerFile; config: TokenizerConfig } {
+/**
+ * @param right `file` where tokenizer.json is right whatever class is declared
+ * @throws UserError where files are missing or malformed
+ */
+export function readTokenizerFiles(
+  directory: string,
+  right?: 'file',
+): { file: TokenizerFile; config: TokenizerConfig } {
   requireDirectory(directory);
   const config = readJson(directory, 'tokenizer_config.json', tokenizerConfig) ?? {};
   const file = readJson(directory, 'tokenizer.json', tokenizerFile) ?? fromVocabulary(directory, config);
@@ -39,6 +45,7 @@ export function readTokenizerFiles(directory: string): { file: TokenizerFile; co
       remedy: 'The directory must hold a whole checkpoint in the Hugging Face layout.',
     });
   }
+  if (right === 'file') return { file, config };
   const declared = config.tokenizer_class?.replace(/Fast$/, '') ?? 'Qwen2Tokenizer';
   return { file: declared === 'Qwen2Tokenizer' ? asQwen(file, config.add_prefix_space ?? false) : file, config };
 }

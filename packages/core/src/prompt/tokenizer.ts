@@ -45,10 +45,11 @@ export class Tokenizer {
 
   /**
    * @param turnEnd what the chat template writes behind an assistant's words
+   * @param right `file` where tokenizer.json is right whatever class is declared
    * @throws UserError where files are missing or malformed
    */
-  static load(directory: string, turnEnd = ''): Tokenizer {
-    const { file, config } = readTokenizerFiles(directory);
+  static load(directory: string, turnEnd = '', right?: 'file'): Tokenizer {
+    const { file, config } = readTokenizerFiles(directory, right);
     const model = readJson(directory, 'config.json', modelConfig) ?? {};
     const generation = readJson(directory, 'generation_config.json', idConfig) ?? {};
     try {
@@ -97,7 +98,8 @@ export class Tokenizer {
     }
     this.eosId = eosId;
     this.eosIds = [...new Set([eosId, ...named.filter((id) => id !== undefined), ...configured])];
-    this.padId = names.padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
+    const padId = names.padId !== undefined && this.tokenOf(names.padId) !== undefined ? names.padId : undefined;
+    this.padId = padId ?? (names.padToken === undefined ? undefined : this.idOf(names.padToken)) ?? eosId;
   }
 
   /** The first control token of a text and what stands before it; some files do not declare theirs as special. */
@@ -116,6 +118,15 @@ export class Tokenizer {
   /** Text of one token as it stands in the vocabulary, undefined where there is none. */
   tokenOf(id: number): string | undefined {
     return this.#control.id_to_token(id);
+  }
+
+  /** What a token says, as bytes, a character each; undefined where there is none. */
+  bytesOf(id: number): string | undefined {
+    const content = this.tokenOf(id);
+    if (content === undefined) return undefined;
+    const isAdded = this.#file.added_tokens.some((added) => added.id === id);
+    if (isAdded) return Buffer.from(content).toString('latin1');
+    return Array.from(content, (character) => String.fromCharCode(BYTES.get(character) ?? 0)).join('');
   }
 
   /** Ids below `size` without a token: embeddings are padded, and no text has these. */
@@ -172,6 +183,15 @@ export class Tokenizer {
     return known.length === 0 ? '' : this.#control.decode(known, { clean_up_tokenization_spaces: false });
   }
 }
+
+/** The bytes that characters of a byte-level vocabulary stand for: printable ones for themselves, the others in order. */
+const BYTES: ReadonlyMap<string, number> = (() => {
+  const isShown = (byte: number): boolean => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  let hidden = 0;
+  return new Map(
+    Array.from({ length: 256 }, (_, byte) => [String.fromCharCode(isShown(byte) ? byte : 256 + hidden++), byte]),
+  );
+})();
 
 /** A part of a rendered prompt: from the chat template (control), or from a message. */
 export interface Piece {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import type { ImageSettings } from './image.ts';
+import { patchProcessor, type ImageSettings } from './image.ts';
 import { VisualReader } from './visuals.ts';
 
 const settings: ImageSettings = {
@@ -16,7 +16,7 @@ const settings: ImageSettings = {
   std: [1, 1, 1],
   rescaleFactor: 1,
 };
-const reader = new VisualReader(settings, settings, 2 ** 20);
+const reader = new VisualReader(patchProcessor(settings), settings, 2 ** 20);
 const folder = mkdtempSync(path.join(tmpdir(), 'visurf-visuals-'));
 
 async function flat(name: string, level: number, width = 28): Promise<string> {
@@ -42,14 +42,14 @@ test('patches come in the order of appearance; the last frame of a video fills i
     ['video', 2, 2, 2],
     ['image', 1, 2, 2],
   ]);
-  expect(visuals[0]).toMatchObject({ seconds: 0.5 });
-  const patches = reader.patches(visuals)!;
+  expect(visuals[0]).toMatchObject({ count: 3, fps: 4 });
+  const patches = reader.values(visuals)!.values;
   // [channel, time, row, column]: of the first channel, one value of either time.
   const times = Array.from({ length: 12 }, (_, n) => [patches[n * 1176], patches[n * 1176 + 196]]);
   expect(times.slice(0, 4)).toEqual(Array(4).fill([10, 20]));
   expect(times.slice(4, 8)).toEqual(Array(4).fill([30, 30]));
   expect(times.slice(8)).toEqual(Array(4).fill([40, 40]));
-  expect(reader.patches([])).toBeUndefined();
+  expect(reader.values([])).toBeUndefined();
 });
 
 test('frames of different sizes are no video', async () => {

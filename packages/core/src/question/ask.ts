@@ -3,7 +3,7 @@ import type { Frames } from '../data/images.ts';
 import { UserError } from '../errors.ts';
 import { scorerOf, type Scorer, type Subject } from '../reward/reward.ts';
 import type { Task } from '../tasks/task.ts';
-import { fillTemplate } from '../tasks/template.ts';
+import { fillTemplate, templateFault } from '../tasks/template.ts';
 import type { PromptEncoder } from '../prompt/encoder.ts';
 import type { Frame, Prompt, Sample } from '../types.ts';
 
@@ -42,10 +42,15 @@ function asked({ scorer, prompt: template, system }: Omit<Asking, 'policy'>, sam
   const { task } = scorerOf(scorer, sample);
   const { prompt: own } = sample.extra;
   const chosen = template ?? (typeof own === 'string' ? own : task.template);
-  const problem = fillTemplate(chosen, task.variables(sample.problem));
-  const where = `${sample.source.file}:${sample.source.line} (${sample.id})`;
-  return { task, where, input: { problem, images: sample.images, system, places: true } };
+  const variables = task.variables(sample.problem);
+  const fault = chosen === own ? templateFault(chosen, Object.keys(variables)) : undefined;
+  if (fault !== undefined) throw new UserError(fault, { where: placeOf(sample) });
+  const problem = fillTemplate(chosen, variables);
+  const where = placeOf(sample);
+  return { task, where, input: { problem, images: sample.images, videos: sample.videos, system, places: true } };
 }
+
+const placeOf = ({ id, source: { file, line } }: Sample): string => `${file}:${line} (${id})`;
 
 export async function ask({ policy, ...asking }: Asking, sample: Sample): Promise<Question> {
   const { task, input, where } = asked(asking, sample);

@@ -22,7 +22,7 @@ import { REWARD_LIMITS, type RewardLimits } from '../reward/limits.ts';
 import { makeScorers, type RewardFunction, type Scorer, type Subject } from '../reward/reward.ts';
 import { taskDefinition, taskNames, tasksPrint } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import { fillTemplate } from '../tasks/template.ts';
+import { fillTemplate, hasVariable, templateFault } from '../tasks/template.ts';
 import type { Frame, Sample, Samples } from '../types.ts';
 import { ask, weigh, type Encodes, type Measures, type Question } from './ask.ts';
 import { settle, type GivenSettings, type Settings } from './settings.ts';
@@ -127,6 +127,7 @@ export class Experiment {
     for (const [name, own] of samples) {
       if (tasks.has(name) || !known.has(name)) continue;
       const made = makeTask(name, parameters[name], own);
+      requireTemplate(this.settings.prompt, made.task);
       tasks.set(name, made.task);
       parameters[name] = made.parameters;
     }
@@ -181,10 +182,18 @@ export class Experiment {
   }
 
   /** The user turn of a question that is in no dataset: that of the task of samples which name none. */
-  userTurn(problem: string): string {
-    const { task: name, parameters, prompt } = this.settings;
-    const task = this.tasks.get(name) ?? makeTask(name, parameters[name], []).task;
-    return fillTemplate(prompt ?? task.template, task.variables(problem));
+  userTurn(
+    problem: string,
+    { task: named, prompt: own }: { readonly task?: string; readonly prompt?: string } = {},
+  ): string {
+    const { prompt, templates, task: usual } = this.settings;
+    const task = this.taskOf(named);
+    return fillTemplate(prompt ?? own ?? templates?.[named ?? usual] ?? task.template, task.variables(problem));
+  }
+
+  /** A task by its name; unset: that of samples which name none. @throws UserError where there is none of that name */
+  taskOf(name = this.settings.task): Task {
+    return this.tasks.get(name) ?? makeTask(name, this.settings.parameters[name], []).task;
   }
 
   /** All parameters of a task, with their defaults. @throws UserError where they are wrong */
@@ -192,18 +201,42 @@ export class Experiment {
     return makeTask(task, this.settings.parameters[task], []).parameters;
   }
 
-  /** The same, with other limits on the size of images. */
-  withLimits(limits: Pick<Settings, 'minPixels' | 'maxPixels'>): Experiment {
-    return new Experiment({ ...this.settings, ...limits }, this.tasks, this.rewards, this.#limits);
+  /** The same, whose prompts are made otherwise. */
+  withPrompts(changed: Pick<Settings, 'minPixels' | 'maxPixels' | 'think'>): Experiment {
+    return new Experiment({ ...this.settings, ...changed }, this.tasks, this.rewards, this.#limits);
+  }
+
+  /** The same, remembering how the first of these samples are asked, where they bring templates of their own. */
+  withTemplates(samples: Samples): Experiment {
+    const seen = samples.slice(0, LOOKED_AT).filter(({ extra }) => typeof extra['prompt'] === 'string');
+    const templates = [...Map.groupBy(seen, ({ task }) => task)].map(([task, own]) => {
+      const byTemplate = [...Map.groupBy(own, ({ extra }) => extra['prompt'] as string)];
+      const [template] = byTemplate.reduce((most, each) => (each[1].length > most[1].length ? each : most));
+      return [task, template] as const;
+    });
+    if (templates.length === 0 || this.settings.prompt !== undefined) return this;
+    const settings = { ...this.settings, templates: Object.fromEntries(templates) };
+    return new Experiment(settings, this.tasks, this.rewards, this.#limits);
   }
 
   /** A configuration with everything that its samples, which are so many, and its model decided. */
   resolve(asked: Config, samples: number): Config {
     const config = resolveSteps(asked, samples);
     const { [config.data.task]: task = config.task, ...tasks } = this.settings.parameters;
-    const { minPixels, maxPixels } = this.settings;
-    return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels } };
+    const { minPixels, maxPixels, think } = this.settings;
+    return { ...config, task, tasks, data: { ...config.data, minPixels, maxPixels, think } };
   }
+}
+
+/** Samples whose templates stand for those of all. */
+const LOOKED_AT = 1000;
+/** @throws UserError where the template of a configuration would ask all samples the same, or nearly has a variable */
+function requireTemplate(template: string | undefined, task: Task): void {
+  if (template === undefined) return;
+  const known = Object.keys(task.variables(''));
+  const none = `the prompt template has no {${known[0]!}}: every sample would be asked the same`;
+  const fault = templateFault(template, known) ?? (hasVariable(template, known) ? undefined : none);
+  if (fault !== undefined) throw new UserError(fault, { where: 'data.prompt' });
 }
 
 /** Samples without those that an error was found in. */

@@ -2,7 +2,6 @@
  * What must be known of all questions before the first step: that each can be asked, whether its label survives the model's
  * coordinates, and whether it can win. Nothing is kept of a question that a step can make again.
  */
-import path from 'node:path';
 import { z } from 'zod';
 import type { Config } from '../config/schema.ts';
 import { trainingName, trainingSets } from '../config/sets.ts';
@@ -102,9 +101,9 @@ export interface Preparing extends Omit<Weighing, 'onProgress'> {
 /** @throws UserError where a question cannot be asked, or none is left */
 export async function prepareQuestions(preparing: Preparing): Promise<Prepared> {
   const { config, samples, validation, key, experiment } = preparing;
-  const cache = new DataCache(path.dirname(path.resolve(trainingSets(config.data.train)[0].file)));
+  const cache = DataCache.of(trainingSets(config.data.train)[0].file);
   const name =
-    key && entryName('prepared', 1, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
+    key && entryName('prepared', 2, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
   const found = (name === undefined ? undefined : remembered(cache, name)) ?? (await look(preparing));
   if (name && found.lost.length <= MOST_LOST) cache.write(name, JSON.stringify(found));
   if (found.lost.length === samples.length) {

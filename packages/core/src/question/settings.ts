@@ -2,12 +2,13 @@
  * The settings of an experiment: what is asked, how images are seen, how answers are limited, read and scored. A checkpoint
  * carries them beside its weights (`experiment.json`), so that whatever measures it asks as training did.
  */
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 
 import type { Config } from '../config/schema.ts';
 import { messageOf, UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 
 /** Name of the file in a checkpoint, and in what is exported from one. */
 export const experimentFile = 'experiment.json';
@@ -25,12 +26,16 @@ const settingsSchema = z.object({
   parameters: z.record(name, z.record(z.string(), z.unknown())),
   /** Template of the user turn in place of the samples' and the task's own. */
   prompt: text.optional(),
+  /** By task: that of the samples it was trained on, for questions which bring none. */
+  templates: z.record(name, text).optional(),
   /** System turn; unset: the chat template's own. */
   system: text.optional(),
   maxPromptTokens: count.optional(),
   /** Areas in pixels; unset: as the model's own files say. */
   minPixels: count.optional(),
   maxPixels: count.optional(),
+  /** Whether prompts open a thought; unset: as the chat template does. */
+  think: z.boolean().optional(),
   /** Longest answer that is evaluated. */
   maxNewTokens: count,
   /** Whether a thought earns its mark always, or beside right answers alone. */
@@ -118,9 +123,9 @@ export function describeOrigins({ settings, origins }: Settled, known: string): 
 export function settingsOf(
   config: Pick<Config, 'data' | 'task' | 'tasks' | 'thinking' | 'eval' | 'rollout'>,
 ): GivenSettings {
-  const { task, prompt, system, maxPromptTokens, minPixels, maxPixels } = config.data;
+  const { task, prompt, system, maxPromptTokens, minPixels, maxPixels, think } = config.data;
   return {
-    ...{ task, prompt, system, maxPromptTokens, minPixels, maxPixels },
+    ...{ task, prompt, system, maxPromptTokens, minPixels, maxPixels, think },
     parameters: { ...config.tasks, [task]: config.task },
     thinking: config.thinking,
     maxNewTokens: config.eval.maxNewTokens ?? config.rollout.maxNewTokens,
@@ -136,7 +141,7 @@ export function readSettings(directory: string): Settings | undefined {
   if (!existsSync(file)) return undefined;
   try {
     if (statSync(file).size > maxBytes) throw new UserError(`is larger than ${maxBytes} bytes`);
-    const { version: _, ...settings } = fileSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+    const { version: _, ...settings } = fileSchema.parse(JSON.parse(readText(file)));
     return settings;
   } catch (error) {
     const [issue] = error instanceof z.ZodError ? error.issues : [];
@@ -164,11 +169,15 @@ export function carriedSettings(
   return undefined;
 }
 
-/** Limits on images: those given, else those that a model's directories carry. */
-export function pixelLimits(
+/** How prompts are made of questions: as given, else as a model's directories carry it. */
+export function promptSettings(
   directories: readonly (string | undefined)[],
-  given: Pick<GivenSettings, 'minPixels' | 'maxPixels'>,
-): Pick<Settings, 'minPixels' | 'maxPixels'> {
-  const carried = carriedSettings(directories)?.settings;
-  return { minPixels: given.minPixels ?? carried?.minPixels, maxPixels: given.maxPixels ?? carried?.maxPixels };
+  given: Pick<GivenSettings, 'minPixels' | 'maxPixels' | 'think'>,
+): Pick<Settings, 'minPixels' | 'maxPixels' | 'think'> {
+  const { minPixels, maxPixels, think } = carriedSettings(directories)?.settings ?? {};
+  return {
+    minPixels: given.minPixels ?? minPixels,
+    maxPixels: given.maxPixels ?? maxPixels,
+    think: given.think ?? think,
+  };
 }

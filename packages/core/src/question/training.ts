@@ -4,7 +4,8 @@ import path from 'node:path';
 import type { Config } from '../config/schema.ts';
 import { trainingSets, type TrainingSet } from '../config/sets.ts';
 import { shareOf } from '../config/share.ts';
-import { peekSamples } from '../data/dataset.ts';
+import { peekSamples, type DatasetOptions } from '../data/dataset.ts';
+import { dataHubName } from '../data/hub.ts';
 import type { Frames } from '../data/images.ts';
 import { paced } from '../data/paced.ts';
 import { printOf, type DataPrint } from '../data/print.ts';
@@ -30,20 +31,26 @@ export interface TrainingData {
   readonly imagesPrints: readonly string[];
 }
 
-interface DataFile {
+interface DataFile extends Pick<DatasetOptions, 'limit' | 'split' | 'isHeld'> {
   readonly file: string;
-  readonly limit?: number | undefined;
 }
 
+type LearnedFile = TrainingSet & DataFile;
+
 interface DataFiles {
-  readonly learned: readonly [TrainingSet, ...TrainingSet[]];
+  readonly learned: readonly [LearnedFile, ...LearnedFile[]];
   readonly held: DataFile[];
 }
 
 /** The files that decide what a training asks: those that it learns from, and the one that it evaluates on. */
-export function dataOf({ data, eval: { every, limit } }: Config): DataFiles {
-  const held = every > 0 && shareOf(data.validation) === undefined ? data.validation : undefined;
-  return { learned: trainingSets(data.train), held: held === undefined ? [] : [{ file: held, limit }] };
+export function dataOf({ data, eval: { limit } }: Config): DataFiles {
+  const held = shareOf(data.validation) === undefined ? data.validation : undefined;
+  const [first, ...others] = trainingSets(data.train);
+  const learned = (set: TrainingSet): LearnedFile => ({ ...set, split: data.split });
+  return {
+    learned: [learned(first), ...others.map(learned)],
+    held: held === undefined ? [] : [{ file: held, limit, isHeld: true }],
+  };
 }
 
 /**
@@ -57,9 +64,9 @@ export async function decideTogether(
   signal?: AbortSignal,
 ): Promise<Experiment> {
   const seen = new Map<string, Samples[]>();
-  for (const { file, limit } of files) {
-    if (!existsSync(file)) continue;
-    const { tasks } = await peekSamples(file, { ...data, limit, signal });
+  for (const { file, limit, split, isHeld } of files) {
+    if (!existsSync(file) && dataHubName(file) === undefined) continue;
+    const { tasks } = await peekSamples(file, { ...data, limit, split, isHeld, signal });
     for (const [task, own] of tasks) seen.set(task, [...(seen.get(task) ?? []), own]);
   }
   return experiment.decideTasks(new Map([...seen].map(([task, own]) => [task, joinSamples(...own)])));
@@ -70,10 +77,11 @@ export async function loadData(
   config: Config,
   {
     onProgress,
+    onDownload,
     onSkip,
     signal,
     ...sources
-  }: ExperimentSources & Pick<LoadOptions, 'onProgress' | 'onSkip' | 'signal'> = {},
+  }: ExperimentSources & Pick<LoadOptions, 'onProgress' | 'onDownload' | 'onSkip' | 'signal'> = {},
 ): Promise<TrainingData> {
   const { data } = config;
   const { learned, held } = dataOf(config);
@@ -83,18 +91,24 @@ export async function loadData(
     limits: { ...limits, onWarning: sources.onWarning },
   });
   const faults = new Set<string>();
-  const load = async (experiment: Experiment, { file, limit }: DataFile): Promise<LoadedSamples | undefined> => {
+  const load = async (
+    experiment: Experiment,
+    { file, limit, split, isHeld }: DataFile,
+  ): Promise<LoadedSamples | undefined> => {
     try {
       const { format, boxes, units, allowOutside, maxImagePixels: maxPixels } = data;
       const onNote = sources.onWarning;
       return await experiment.load(file, {
         limit,
+        split,
+        isHeld,
         format,
         boxes,
         units,
         allowOutside,
         limits: { maxPixels },
         onProgress,
+        onDownload,
         onSkip,
         signal,
         onNote,
@@ -126,6 +140,8 @@ export async function loadData(
       prints: { train: print, validation: undefined },
     };
   }
+  const shared = await sharedPictures(kept, loaded, signal);
+  if (shared !== undefined) sources.onWarning?.(shared);
   return {
     images: loaded.images + [...kept.imageFiles()].filter((file) => frames.get(file) === undefined).length,
     imagesPrints: [...imagesPrints, kept.imagesPrint],
@@ -133,6 +149,30 @@ export async function loadData(
     frames: { get: (file) => frames.get(file) ?? kept.frames.get(file) },
     prints: { train: print, validation: kept.samples.length > 0 ? kept.print : undefined },
   };
+}
+
+/** What is said where validation shows pictures that training shows, by what their files hold; undefined where it does not. */
+async function sharedPictures(
+  { imageFiles, hashOf }: LoadedSamples,
+  learned: JoinedSets,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const hashes = new Set<string>();
+  const visit = ({ images }: Sample): void => {
+    for (const file of images) {
+      const hash = learned.hashOf(file);
+      if (hash !== undefined) hashes.add(hash);
+    }
+  };
+  await paced(learned.samples, visit, { signal });
+  const held = [...imageFiles()];
+  const shared = held.filter((file) => hashes.has(hashOf(file) ?? '')).length;
+  if (shared === 0) return undefined;
+  const which = shared === held.length ? `all ${shared}` : `${shared} of ${held.length}`;
+  return (
+    `data.validation shows ${which} pictures that training shows, too: it measures what was learned by heart. Hold out ` +
+    'others: visurf data split, or data.validation: 10%'
+  );
 }
 
 interface LoadedSet extends TrainingSet {

@@ -14,6 +14,8 @@ export interface ReportColumn {
   /** Shown beside the label: `%`, `s`; empty for none. */
   readonly unit: string;
   readonly better: 'higher' | 'lower';
+  /** A sentence: what is measured. */
+  readonly definition?: string;
 }
 
 export interface ReportSeries {
@@ -69,6 +71,8 @@ export interface ReportData {
   readonly title: string;
   /** Paragraphs, separated by empty lines. */
   readonly intro: string;
+  /** Of the run: names and values, such as its date. */
+  readonly facts?: readonly (readonly [name: string, value: string])[];
   readonly columns: readonly ReportColumn[];
   /** The first is what the others are compared to. */
   readonly rows: readonly ReportRow[];

@@ -4,6 +4,7 @@
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
 import { chart } from './chart.ts';
 import { MOST_SAMPLES, type ReportData } from './data.ts';
 import { gallery, type ShownSample } from './gallery.ts';
@@ -23,11 +24,16 @@ export async function writeReport(file: string, data: ReportData): Promise<void>
     samples.push({ ...sample, picture: await embedPicture(sample.image) });
   }
   await mkdir(path.dirname(file), { recursive: true });
-  await writeFile(`${file}.tmp`, page(data, samples).markup);
-  await rename(`${file}.tmp`, file);
+  await removing(`${file}.tmp`, async () => {
+    await writeFile(`${file}.tmp`, page(data, samples).markup);
+    await rename(`${file}.tmp`, file);
+  });
 }
 
-function page({ title, intro, rows, columns, curves, notes }: ReportData, samples: readonly ShownSample[]): Html {
+function page(
+  { title, intro, facts = [], rows, columns, curves, notes }: ReportData,
+  samples: readonly ShownSample[],
+): Html {
   const palette = new Palette([...rows, ...curves.flatMap(({ series }) => series)].map(({ name }) => name));
   return html`<!doctype html>
     <html lang="en">
@@ -48,6 +54,19 @@ function page({ title, intro, rows, columns, curves, notes }: ReportData, sample
           <header class="intro">
             <h1>${title}</h1>
             ${paragraphs(intro)}
+            ${
+              facts.length > 0
+                ? html`<dl class="facts">
+                    ${facts.map(
+                      ([name, value]) =>
+                        html`<div>
+                          <dt>${name}</dt>
+                          <dd>${value}</dd>
+                        </div>`,
+                    )}
+                  </dl>`
+                : undefined
+            }
           </header>
           ${rows.length > 0 ? results(rows, columns, palette) : undefined}
           ${section('Training', curves, () => html`<div class="curves">${curves.map((curve) => chart(curve, palette))}</div>`)}

@@ -30,6 +30,13 @@ h3 { font-size: 15px; margin: 0; overflow-wrap: anywhere }
 .c0 { --own: var(--c0) } .c1 { --own: var(--c1) } .c2 { --own: var(--c2) }
 .c3 { --own: var(--c3) } .c4 { --own: var(--c4) } .c5 { --own: var(--c5) }
 i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; background: var(--own); margin-right: 8px; flex: none }
+.facts { display: flex; flex-wrap: wrap; gap: 4px 28px; margin: 16px 0 0; padding: 0; border: 0; font-size: 13px }
+.facts dt, .facts dd { display: inline; margin: 0; font: inherit; font-size: 13px }
+.facts dt { color: var(--soft); margin-right: 6px } .facts dd { color: var(--ink) }
+.definitions { margin-top: 10px; font-size: 13px; color: var(--soft) } .definitions summary { cursor: pointer }
+.definitions dl { border: 0; padding: 0; margin: 8px 0 0; max-width: 84ch } .definitions div { margin-bottom: 4px }
+.definitions dt, .definitions dd { display: inline; font: inherit; font-size: 13px } .definitions dt { font-weight: 600; color: var(--ink); margin-right: 8px }
+.swipe { display: none; margin: 24px 0 -24px; font-size: 13px; color: var(--soft); text-align: right }
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--rule); border-radius: 12px; margin-top: 32px }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { padding: 12px clamp(6px, 1.2vw, 14px); text-align: right; white-space: nowrap }
@@ -80,6 +87,19 @@ dt span { margin-left: auto; padding-left: 8px; font-weight: 500; font-variant-n
 dd { margin: 2px 0 0; font: 12px/1.5 ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; color: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate }
 .notes { margin: 0; padding-left: 20px; color: var(--soft); max-width: 76ch }
 .notes li { margin-bottom: 6px }
+@media (max-width: 720px) {
+  .swipe { display: block }
+  .wide {
+    background:
+      linear-gradient(to right, var(--card) 30%, transparent) left / 40px 100% no-repeat local,
+      linear-gradient(to left, var(--card) 30%, transparent) right / 40px 100% no-repeat local,
+      radial-gradient(farthest-side at 0 50%, #0006, transparent) left / 14px 100% no-repeat scroll,
+      radial-gradient(farthest-side at 100% 50%, #0006, transparent) right / 14px 100% no-repeat scroll,
+      var(--card);
+  }
+  tbody th:first-child, thead th:first-child { position: sticky; left: 0; background: var(--card); padding-left: 12px }
+}
+.zoom { border-top: 1px solid var(--rule) }
 ${LAYERS} { display: none }
 @media print { .toggles { display: none } article, .chart { break-inside: avoid } }
 `);

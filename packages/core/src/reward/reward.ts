@@ -237,7 +237,7 @@ async function persistently<T>(
       return await call();
     } catch (cause) {
       const error =
-        cause instanceof UserError
+        cause instanceof UserError && cause.where?.includes(sample.source.file)
           ? cause
           : termError(sample, `the reward "${name}" failed: ${messageOf(cause)}`, cause);
       if (attempt < limits.retries) continue;

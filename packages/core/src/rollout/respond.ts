@@ -4,15 +4,16 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { keep, noGrad, scope, tensor, withDevice, type functional, type Tensor } from '@visurf/torch';
+import { droppable, keep, noGrad, scope, tensor, withDevice, type Tensor } from '@visurf/torch';
 
-import { cacheCapacity } from '../budgets.ts';
+import { keepState, mapState, tensorsOf, type LayerState } from '../model/layer-state.ts';
 import { requireVisible } from '../model/pack.ts';
 import type { Prefilled, QwenVL } from '../model/qwen.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
 import { RecordedDecoding } from './recorded.ts';
 import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
+import { chooseInTurn, type ChosenInTurn, type Turn } from './turns.ts';
 
 export interface RespondOptions extends Sampling {
   readonly group: number;
@@ -26,6 +27,10 @@ export interface RespondOptions extends Sampling {
   readonly promptIds: readonly number[];
   /** Sees every token of the first rollout as it is chosen. */
   readonly onToken?: (token: number) => void;
+  /** One per prompt, where each is answered in a way of its own: in place of what is said here of all. */
+  readonly turns?: readonly Turn[];
+  /** Hears, as often as the event loop turns, how many responses have ended, of how many. */
+  readonly onEnded?: ((ended: number, all: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -60,9 +65,9 @@ class Decoding {
   readonly rows: Row[];
   readonly responses: number;
   readonly prefill: Prefilled;
-  readonly own: readonly functional.DecodingCache[];
+  readonly own: readonly LayerState[];
 
-  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly functional.DecodingCache[]) {
+  constructor(rows: Row[], responses: number, prefill: Prefilled, own: readonly LayerState[]) {
     this.rows = rows;
     this.responses = responses;
     this.prefill = prefill;
@@ -71,7 +76,7 @@ class Decoding {
 
   /** Tokens of a prompt, with padding. */
   get prefix(): number {
-    return this.prefill.caches[0]?.values.size(2) ?? 0;
+    return this.prefill.tokens;
   }
   get active(): number {
     return this.rows.filter(({ done }) => !done).length;
@@ -101,7 +106,7 @@ class Decoding {
       const choosePrompts = (x: Tensor): Tensor => keep(x.indexSelect(0, keptPrompts));
       const within = places.map((at) => at % this.responses);
       const chooseRows = (x: Tensor): Tensor => {
-        const [, heads, , ...cache] = x.shape as [number, number, number, number, number];
+        const [, heads, , ...cache] = x.shape as [number, number, number, ...number[]];
         const index = prompts.flatMap((b, i) =>
           Array.from({ length: heads }, (_, h) =>
             within.slice(i * responses, (i + 1) * responses).map((k) => (b * heads + h) * this.responses + k),
@@ -110,16 +115,10 @@ class Decoding {
         const flat = x.view(-1, ...cache).indexSelect(0, tensor(index, { dtype: 'int64' }));
         return keep(flat.view(prompts.length, heads, responses, ...cache));
       };
-      const both = (
-        { keys, values }: functional.DecodingCache,
-        choose: (x: Tensor) => Tensor,
-      ): functional.DecodingCache => ({
-        keys: choose(keys),
-        values: choose(values),
-      });
-      const { caches, last, padding, nextPositions } = this.prefill;
+      const { caches, tokens, last, padding, nextPositions } = this.prefill;
       const prefill: Prefilled = {
-        caches: caches.map((each) => both(each, choosePrompts)),
+        caches: caches.map((each) => mapState(each, choosePrompts)),
+        tokens,
         last: choosePrompts(last),
         padding: padding && (padding.size(0) === 1 ? keep(padding.detach()) : choosePrompts(padding)),
         nextPositions: prompts.map((b) => nextPositions[b] ?? 0),
@@ -128,7 +127,7 @@ class Decoding {
         rows,
         responses,
         prefill,
-        this.own.map((each) => both(each, chooseRows)),
+        this.own.map((each) => mapState(each, chooseRows)),
       );
     });
     this.dispose();
@@ -136,20 +135,17 @@ class Decoding {
   }
 
   dispose(): void {
-    for (const { keys, values } of [...this.prefill.caches, ...this.own]) {
-      keys.dispose();
-      values.dispose();
-    }
+    for (const state of [...this.prefill.caches, ...this.own]) for (const each of tensorsOf(state)) each.dispose();
     this.prefill.last.dispose();
     this.prefill.padding?.dispose();
   }
 }
 
 function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Decoding {
-  const { group, maxNewTokens, seed, step, promptIds } = options;
+  const { group, maxNewTokens, seed, step, promptIds, turns } = options;
   const rows = prompts.flatMap(({ inputIds }, b) =>
     Array.from({ length: group }, (_, member): Row => {
-      const noise = { seed, step, prompt: promptIds[b] ?? b, member };
+      const noise = { seed: turns?.[b]?.seed ?? seed, step, prompt: promptIds[b] ?? b, member };
       return {
         prompt: b,
         noise,
@@ -162,8 +158,8 @@ function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOption
   return scope(() =>
     noGrad(() => {
       const prefill = model.prefill(prompts);
-      const own = model.responseCaches(prefill.caches, prompts.length, group, cacheCapacity(maxNewTokens));
-      for (const { keys, values } of [...prefill.caches, ...own]) [keys, values].forEach(keep);
+      const own = model.fork(prefill, group, maxNewTokens).map(keepState);
+      prefill.caches.forEach(keepState);
       keep(prefill.last);
       if (prefill.padding) keep(prefill.padding);
       return new Decoding(rows, group, prefill, own);
@@ -175,15 +171,24 @@ const noiseAt = (rows: readonly Row[], at: number, { temperature }: Sampling): n
   temperature === 0 ? [] : rows.map((row) => uniform(row.noise, at));
 
 /** Notes the tokens that were chosen for all rows, and what ended. @returns the tokens, [B * K] */
-function take({ rows }: Decoding, { tokens, logProbs }: Chosen, options: RespondOptions): readonly number[] {
+function take(
+  { rows }: Decoding,
+  { tokens, logProbs, others = [] }: Chosen & Partial<ChosenInTurn>,
+  options: RespondOptions,
+): readonly number[] {
   rows.forEach((row, i) => {
     if (row.done) return;
     const token = tokens[i] ?? 0;
     row.result.tokens.push(token);
     row.result.logProbs.push(logProbs[i] ?? NaN);
-    if (options.repetitionPenalty !== 1) row.seen.add(token);
+    const turn = options.turns?.[row.prompt];
+    if ((turn?.sampling ?? options).repetitionPenalty !== 1) row.seen.add(token);
     if (row.prompt === 0 && row.noise.member === 0) options.onToken?.(token);
     if (options.stopIds.includes(token)) [row.done, row.result.stop] = [true, 'eos'];
+    if (!turn) return;
+    const told = { token, logProb: logProbs[i] ?? NaN, others: others[i] ?? [] };
+    const isEnough = turn.onToken(row.noise.member, told) || row.result.tokens.length >= turn.maxNewTokens;
+    row.done ||= isEnough;
   });
   return tokens;
 }
@@ -197,6 +202,14 @@ function choose(
   options: RespondOptions,
   forbidden: Tensor,
 ): Chosen {
+  const { turns } = options;
+  if (turns) {
+    const own = rows.map(({ prompt, noise, seen, done }) => {
+      const turn = turns[prompt]!;
+      return { turn, member: noise.member, noise: uniform(noise, at), seen, done };
+    });
+    return chooseInTurn(model.logits(hidden), own, forbidden);
+  }
   const seen = rows.map((row) => row.seen);
   return sampleTokens(model.logits(hidden), options, noiseAt(rows, at, options), forbidden, seen);
 }
@@ -273,8 +286,9 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
-  const begin = model.device === 'cpu' ? decodeStepwise : decodeRecorded;
-  let decoding = start(model, prompts, options);
+  // Turns are decided on the host, token by token.
+  const begin = model.device === 'cpu' || options.turns ? decodeStepwise : decodeRecorded;
+  let decoding = await droppable(signal, () => start(model, prompts, options));
   const all = decoding.rows;
   let course: Course | undefined;
   try {
@@ -294,11 +308,14 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
         tokens = decoding.rows.map((row) => byRow.get(row) ?? 0);
       }
       course ??= begin(model, decoding, at, tokens, options, forbidden);
-      for (const chosen of course.advance(at, maxNewTokens - at)) {
+      const from: number = at;
+      const going = course;
+      for (const chosen of await droppable(signal, () => going.advance(from, maxNewTokens - from))) {
         tokens = take(decoding, chosen, options);
         at++;
         // Whoever watches an answer may want to stop it at any token.
-        if (options.onToken || at % yieldEvery === 0) {
+        if (options.onToken || options.turns || at % yieldEvery === 0) {
+          options.onEnded?.(all.filter(({ done }) => done).length, all.length);
           await setImmediate();
           signal?.throwIfAborted();
         }

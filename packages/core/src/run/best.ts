@@ -1,9 +1,12 @@
-/** The best checkpoint of a run: by its link, or, where links did not survive, by what its checkpoints say. */
+/**
+ * The best checkpoint of a run, and its last: by their links, or, where links did not survive, by what its checkpoints say.
+ */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { checkpointSteps, stepName } from './checkpoint.ts';
 
 const BEST = 'best';
+const LAST = 'last';
 
 /** What a link becomes where an archive or a file system has none: a small file with its target. */
 const POINTER = /^checkpoints\/\d{6,}\s*$/;
@@ -15,17 +18,19 @@ const isRun = (directory: string): boolean =>
   existsSync(path.join(directory, 'config.yaml')) && existsSync(path.join(directory, 'checkpoints'));
 
 /**
- * The model directory that a path to a run, or to the `best` of one, means; undefined where it is neither. A run
- * without an evaluation means its last checkpoint.
+ * The model directory that a path to a run, or to the `best` or `last` of one, means; undefined where it is neither. A run
+ * means its best checkpoint, without an evaluation its last.
  */
 export function checkpointOf(name: string): string | undefined {
   if (isModel(name)) return undefined;
-  const run = path.basename(path.resolve(name)) === BEST ? path.dirname(path.resolve(name)) : path.resolve(name);
+  const named = path.basename(path.resolve(name));
+  const run = [BEST, LAST].includes(named) ? path.dirname(path.resolve(name)) : path.resolve(name);
   if (!isRun(run)) return undefined;
-  const best = path.join(run, BEST);
-  if (isModel(best)) return best;
   const folder = path.join(run, 'checkpoints');
   const steps = checkpointSteps(folder).filter((step) => isModel(path.join(folder, stepName(step))));
+  if (named === LAST) return steps.length === 0 ? undefined : path.join(folder, stepName(steps.at(-1)!));
+  const best = path.join(run, BEST);
+  if (isModel(best)) return best;
   const chosen = pointedTo(run) ?? bestStep(folder, steps) ?? steps.at(-1);
   return chosen === undefined ? undefined : path.join(folder, stepName(chosen));
 }

@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { removing } from '@visurf/torch/signals';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import { removeQuietly, sha256, sync } from '../disk/durable.ts';
@@ -58,9 +59,11 @@ export async function writeCheckpoint(
   const replaced = path.join(folder, `.${name}.old.tmp`);
   for (const left of [aside, replaced]) rmSync(left, { recursive: true, force: true });
   try {
-    await fill(aside, content, facts);
-    if (existsSync(directory)) renameSync(directory, replaced);
-    renameSync(aside, directory);
+    await removing(aside, async () => {
+      await fill(aside, content, facts);
+      if (existsSync(directory)) renameSync(directory, replaced);
+      renameSync(aside, directory);
+    });
   } catch (error) {
     removeQuietly(aside);
     throw error;

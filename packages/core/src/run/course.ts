@@ -38,6 +38,15 @@ const LOGS = [EVENTS, SAMPLES] as const;
 /** Folders with a file `NNNNNN.jsonl` for a step. */
 export const BY_STEP = ['groups', 'evaluations'] as const;
 
+/** Steps of which a run holds groups or evaluations. */
+const recorded = (directory: string): number[] =>
+  BY_STEP.flatMap((name) => {
+    const folder = path.join(directory, name);
+    return existsSync(folder)
+      ? readdirSync(folder).flatMap((each) => Number(/^(\d+)\.jsonl$/.exec(each)?.[1] ?? 0))
+      : [];
+  });
+
 /** @throws UserError where a directory cannot be made, or holds anything but a run that has made no step */
 export function requireEmpty(directory: string): void {
   const remedy = 'Choose another output.';
@@ -53,8 +62,11 @@ export function requireEmpty(directory: string): void {
   const isRun = entries.includes('config.yaml');
   const events = existsSync(path.join(directory, EVENTS)) ? readEvents(path.join(directory, EVENTS)) : [];
   const checkpoints = checkpointSteps(path.join(directory, 'checkpoints'));
-  const steps = Math.max(0, ...events.map(({ step }) => step), ...checkpoints);
-  if (isRun && steps === 0 && events.at(-1)?.type === 'end') return;
+  const steps = Math.max(0, ...events.map(({ step }) => step), ...checkpoints, ...recorded(directory));
+  // Of a run that was stopped in its first step nothing is lost; one that is in it holds the lock.
+  const folders = [path.join(directory, 'checkpoints'), path.join(directory, 'branches')];
+  const isBare = folders.every((each) => !existsSync(each) || readdirSync(each).every((name) => name.endsWith('.tmp')));
+  if (isRun && steps === 0 && isBare) return;
   throw new UserError(
     isRun ? `there already is a run here${steps > 0 ? `, of ${steps} steps` : ''}` : 'the directory is not empty',
     { where: directory, remedy: isRun ? 'Resume it (--resume), or choose another output.' : remedy },
@@ -181,19 +193,19 @@ export const bestOf = (directory: string, checkpoint: Checkpoint | undefined): B
   return best && existsSync(path.join(directory, 'checkpoints', stepName(best.step))) ? best : undefined;
 };
 
-/** `best` is a link, so it opens wherever a model directory does. */
-export function pointToBest(directory: string, best: Best | undefined): void {
-  const link = path.join(directory, 'best');
+/** `best` and `last` are links, so they open wherever a model directory does; without a step there is none. */
+export function pointTo(directory: string, name: 'best' | 'last', step: number | undefined): void {
+  const link = path.join(directory, name);
   // A copy that follows links has made a folder of it.
   if (lstatSync(link, { throwIfNoEntry: false })?.isDirectory()) rmSync(link, { recursive: true });
-  if (!best) {
+  if (step === undefined) {
     rmSync(link, { force: true });
     sync(directory);
     return;
   }
   const aside = `${link}.tmp`;
   rmSync(aside, { force: true });
-  const target = path.join('checkpoints', stepName(best.step));
+  const target = path.join('checkpoints', stepName(step));
   try {
     symlinkSync(target, aside);
   } catch (error) {

@@ -14,7 +14,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { messageOf } from '../errors.ts';
 import { CHANGES, FailingDisk, memory, type Death } from '../testing/disk.ts';
-import { budget, held, random } from '../testing/reliability.ts';
+import { budget, held, inTrials, random } from '../testing/reliability.ts';
 import { isLock } from '../disk/lock.ts';
 import { contents, startOrResume, STEPS, train, type Course } from './testkit.ts';
 
@@ -105,8 +105,8 @@ test('a run changes files by calls that can be made to fail', () => {
 
 test('killed at every call', { timeout: 600_000 }, async () => {
   let points = 0;
-  for (evaluates of budget(1, 2) === 1 ? [true] : [true, false]) {
-    for (let at = 1; ; at += budget(3, 1)) {
+  for (evaluates of inTrials([true], [true, false])) {
+    for (let at = 1; ; at += inTrials(3, 1)) {
       saved = 0;
       const folder = disk();
       const half = at % 2 === 0;
@@ -176,7 +176,7 @@ test('power cuts', { timeout: 900_000 }, async () => {
 test('a full disk at every call', { timeout: 900_000 }, async () => {
   evaluates = true;
   let points = 0;
-  for (let at = 1; at <= calls; at += budget(5, 1)) {
+  for (let at = 1; at <= calls; at += inTrials(5, 1)) {
     saved = 0;
     const folder = disk();
     const full = new FailingDisk(folder, { at, half: true, isFull: true });

@@ -39,7 +39,14 @@ test('a run keeps the last checkpoints and the best one', async () => {
   expect(readdirSync(path.join(directory, 'checkpoints')).sort()).toEqual(['000002', '000003', '000004']);
   expect(path.basename(realpathSync(path.join(directory, 'best')))).toBe('000002');
   expect(run.best).toEqual({ step: 2, metric: 'gIoU', value: 5 });
-  expect(readdirSync(directory).sort()).toEqual(['best', 'checkpoints', 'config.yaml', 'events.jsonl', 'groups']);
+  expect(readdirSync(directory).sort()).toEqual([
+    'best',
+    'checkpoints',
+    'config.yaml',
+    'events.jsonl',
+    'groups',
+    'last',
+  ]);
   const [start] = readEvents(path.join(directory, 'events.jsonl'));
   expect(start).toMatchObject({ type: 'start', step: 0, environment: { libtorch: '2.13' } });
 });
@@ -146,8 +153,14 @@ test('resuming elsewhere warns', async () => {
 
 test('a run is not started over another, nor beside files', async () => {
   const directory = fresh();
+  const run = Run.start(directory, configOf(), {});
+  expect(() => Run.start(directory, configOf(), {})).toThrow('in use');
+  run.close();
+  // It was stopped in its first step.
   Run.start(directory, configOf(), {}).close();
-  expect(() => Run.start(directory, configOf(), {})).toThrow('there already is a run here');
+  mkdirSync(path.join(directory, 'groups'), { recursive: true });
+  writeFileSync(path.join(directory, 'groups/000001.jsonl'), '{}\n');
+  expect(() => Run.start(directory, configOf(), {})).toThrow('there already is a run here, of 1 steps');
   const other = fresh();
   mkdirSync(other);
   writeFileSync(path.join(other, 'photo.png'), '');

@@ -31,7 +31,7 @@ import {
   EVENTS,
   keepCourse,
   latestCheckpoint,
-  pointToBest,
+  pointTo,
   requireEmpty,
   requireNothingToLose,
   SAMPLES,
@@ -142,7 +142,8 @@ export class Run {
       setAside(directory, step);
       cutBack(directory, checkpoint);
       const best = bestOf(directory, checkpoint);
-      pointToBest(directory, best);
+      pointTo(directory, 'best', best?.step);
+      pointTo(directory, 'last', checkpoint?.step);
       replaceFile(written, configToYaml(config, directory));
       const run = new Run({ directory, config, environment, lock, best });
       run.#prune(folder);
@@ -236,7 +237,8 @@ export class Run {
       for (const file of this.#unsynced) sync(file);
       this.#unsynced.clear();
       directory = await writeCheckpoint(folder, content, facts);
-      pointToBest(this.directory, this.#bestSoFar);
+      pointTo(this.directory, 'best', this.#bestSoFar?.step);
+      pointTo(this.directory, 'last', step);
       this.#prune(folder);
     } catch (error) {
       throw await this.#rescued(error, step, content, facts);

@@ -6,6 +6,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
+import { someFrames } from '../data/videos.ts';
+import { decodeHeader } from '../prompt/decode.ts';
 import type { Box, Frame, Point, Sample } from '../types.ts';
 import { writeAside } from '../disk/durable.ts';
 
@@ -25,6 +27,8 @@ export interface SampleRecord {
     readonly width: number;
     readonly height: number;
   }[];
+  /** Some of the frames of every video, in the same form. */
+  readonly videos?: readonly { readonly fps: number; readonly frames: SampleRecord['images'] }[];
   readonly solution: string;
   /** What the truth points at, in pixels of the original. */
   readonly boxes: readonly Box[];
@@ -72,11 +76,24 @@ export class SampleLog {
   }
 
   async #record({ sample, rendered, frames, boxes, points }: Asked): Promise<SampleRecord> {
-    const { id, problem, task, solution, images: files } = sample;
+    const { id, problem, task, solution, images: files, videos = [] } = sample;
     const images = await Promise.all(
       frames.map(async ({ width, height }, i) => ({ path: await this.#keep(files[i]), width, height })),
     );
-    return { id, problem, task, prompt: rendered, images, solution, boxes, points };
+    const clips = await Promise.all(
+      videos.map(async (clip) => ({
+        fps: clip.fps,
+        frames: await Promise.all(someFrames(clip).map((file) => this.#frame(file))),
+      })),
+    );
+    const shown = { images, ...(clips.length > 0 && { videos: clips }) };
+    return { id, problem, task, prompt: rendered, ...shown, solution, boxes, points };
+  }
+
+  async #frame(file: string): Promise<SampleRecord['images'][number]> {
+    const { width, height, orientation } = await decodeHeader(file);
+    const [w, h] = orientation >= 5 ? [height, width] : [width, height];
+    return { path: await this.#keep(file), width: w, height: h };
   }
 
   #keep(file: string | undefined): Promise<string | undefined> {

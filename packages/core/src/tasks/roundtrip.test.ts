@@ -22,6 +22,7 @@ const TOKENIZERS = {
   'qwen2.5': qwen(),
   'tiny qwen2.5-vl': inRepository('oracle/fixtures/tiny-qwen2_5-vl/model'),
   'qwen2 layout': inRepository('oracle/fixtures/configurations/qwen2-hub/model'),
+  'qwen3_vl layout': inRepository('oracle/fixtures/configurations/qwen3_vl-v5/model'),
   mini: inRepository('recipes/mini/base'),
   'mini qwen2': inRepository('recipes/mini/base-qwen2'),
   'mini grounding': inRepository('recipes/mini-grounding/base'),

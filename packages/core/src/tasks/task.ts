@@ -5,6 +5,7 @@
  * the frames of its prompt, one per image, relate the two.
  */
 import type { z } from 'zod';
+import type { AnswerSchema } from './schema.ts';
 import type { Box, Frame, Point, Response, Sample, Samples, Terms } from '../types.ts';
 
 /** What a task reads of a response. */
@@ -17,11 +18,13 @@ export interface SurfaceForm<Truth> {
   write(truth: Truth, frames: readonly Frame[]): string;
 }
 
-/** What a response points at, in pixels of the original image, for records and drawings. */
+/** What a response points at, in pixels of the original image, or says in words, for records and drawings. */
 export interface Prediction {
   readonly wellFormed: boolean;
   readonly boxes: readonly Box[];
   readonly points: readonly Point[];
+  /** Of tasks that are answered in words. */
+  readonly answer?: string | undefined;
 }
 
 /** What evaluation notes about one response; a task aggregates a list of them. */
@@ -45,6 +48,9 @@ export interface Task<Truth = unknown> {
    * where it does. Tasks whose labels have no coordinates go without.
    */
   lost?(truth: Truth, frames: readonly Frame[]): string | undefined;
+
+  /** Of what stands between the answer tags, in the model's coordinates; a text stands there as it is. Unset: none. */
+  readonly schema?: AnswerSchema | undefined;
 
   /** The first is used where nothing is known about what the rollouts prefer. */
   readonly forms: readonly SurfaceForm<Truth>[];

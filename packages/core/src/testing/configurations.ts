@@ -63,7 +63,8 @@ function withPaths(messages: readonly Message[]): Message[] {
       typeof content === 'string'
         ? content
         : content.map((part) => {
-            if (part.type === 'image') return { ...part, image: absolute(part.image) };
+            if (part.type === 'image' && typeof part.image === 'string')
+              return { ...part, image: absolute(part.image) };
             if (part.type === 'video') return { ...part, video: part.video.map(absolute) };
             return part;
           }),

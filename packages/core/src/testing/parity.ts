@@ -3,6 +3,8 @@
  * demand the tolerance, `make parity` prints the table.
  */
 import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { noGrad, optim, scope, type Device, type FloatDType, type Tensor } from '@visurf/torch';
 
@@ -10,7 +12,7 @@ import { loadModel } from '../families/load.ts';
 import { visualGrids } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
-import { loadImageSettings } from '../prompt/image.ts';
+import { loadImageSettings, patchesOf, type ImageSettings } from '../prompt/image.ts';
 import { respond } from '../rollout/respond.ts';
 import type { Grid, Prompt } from '../types.ts';
 import { differs, largest, worst, type Comparison } from './comparison.ts';
@@ -50,6 +52,7 @@ function byKind(
   values: Numbers,
   perPatch: number,
 ): { image: number[]; video: number[] } {
+  if (!prompt.videoGridThw) return { image: Array.from(values), video: [] };
   const grids = visualGrids(prompt, model.config);
   const images = new Set<Grid>(prompt.imageGridThw);
   const kinds = { image: [] as number[], video: [] as number[] };
@@ -63,17 +66,30 @@ function byKind(
   return kinds;
 }
 
+/** By which values were normalised. */
+function statistics(directory: string, { config: { family } }: QwenVL): Pick<ImageSettings, 'mean' | 'std'> {
+  if (!('open' in family.processor)) return loadImageSettings(directory, patchesOf(family));
+  const read = (name: string): Record<string, unknown> => {
+    const file = join(directory, name);
+    return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>) : {};
+  };
+  const settings = read('processor_config.json')['image_processor'] ?? read('preprocessor_config.json');
+  const halves = [0.5, 0.5, 0.5];
+  const { image_mean: mean = halves, image_std: std = halves } = settings as Record<string, number[]>;
+  return { mean, std };
+}
+
 /** What the model sees: text, ids, positions, bytes of resized images, patches. */
 export function compareInputs({ configuration, prompts, expected }: Subject, model: QwenVL): Comparison[] {
   const count = (measure: (case_: ExpectedCase, prompt: Prompt) => number): number =>
     configuration.cases.reduce((sum, each, i) => sum + measure(each, prompts[i]!), 0);
-  const settings = loadImageSettings(configuration.model, model.config.family.processor);
+  const settings = statistics(configuration.model, model);
   const kinds = ['image', 'video'] as const;
   const { inChannels, temporalPatchSize, patchSize } = model.config.vision;
   const width = inChannels * temporalPatchSize * patchSize ** 2;
   const pixels = (prompt: Prompt) => byKind(prompt, model, prompt.pixelValues ?? [], width);
-  const bytes = (values: readonly number[]): string => {
-    const perChannel = width / inChannels;
+  const bytes = (values: readonly number[], shape: Prompt['pixelShape']): string => {
+    const perChannel = shape ? shape[2]! * shape[3]! : width / inChannels;
     const data = Uint8Array.from(values, (value, i) => {
       const channel = Math.floor(i / perChannel) % inChannels;
       return Math.round((value * settings.std[channel]! + settings.mean[channel]!) * 255);
@@ -98,7 +114,7 @@ export function compareInputs({ configuration, prompts, expected }: Subject, mod
       distance: count((each, p) =>
         kinds.reduce((sum, kind) => {
           const digest = each[`${kind}PixelsSha256`];
-          return sum + (digest === undefined ? 0 : differs(bytes(pixels(p)[kind]), digest));
+          return sum + (digest === undefined ? 0 : differs(bytes(pixels(p)[kind], p.pixelShape), digest));
         }, 0),
       ),
     },
@@ -218,13 +234,16 @@ export function compareGradients(subject: Subject, model: QwenVL, dtype: FloatDT
   const loss = objective(subject, model);
   const tolerance = dtype === 'float64' ? 1e-8 : 1e-4;
   const distances: number[] = [];
+  const most = Math.max(...Object.values(gradient.largest));
+  // A gradient that is rounding alone has no size of its own: of a bias of keys, which all scores of a row have alike.
+  const sizeOf = (size = NaN): number => (size < 1e-12 * most ? most : size);
   for (const [key, parameter] of model.namedParameters()) {
     const grad = parameter.grad ? flat(parameter.grad) : new Float64Array(parameter.numel);
-    const scale = Math.max(gradient.largest[key] ?? NaN, 1e-300);
+    const scale = Math.max(sizeOf(gradient.largest[key]), 1e-300);
     const samples = scope(() => flat(tensors.get(`gradient.${key}`)));
     distances.push(largest(thin(grad, 48), samples) / scale);
     const norm = Math.hypot(...grad);
-    distances.push(Math.abs(norm - (gradient.norms[key] ?? NaN)) / Math.max(gradient.norms[key] ?? NaN, 1e-300));
+    distances.push(Math.abs(norm - (gradient.norms[key] ?? NaN)) / Math.max(sizeOf(gradient.norms[key]), 1e-300));
     parameter.grad = undefined;
   }
   const lossDistance = Math.abs(loss - gradient.loss) / Math.abs(gradient.loss);

@@ -4,10 +4,14 @@
  */
 import { appendFileSync } from 'node:fs';
 
-const { VISURF_RELIABILITY: results } = process.env;
+const { VISURF_RELIABILITY: results, VISURF_RELIABILITY_SHARE: share = '1' } = process.env;
 
-/** Repetitions: the first number in tests, the second in the long trials. */
-export const budget = (short: number, long: number): number => (results === undefined ? short : long);
+/** A number that is one in tests and another in the long trials. */
+export const inTrials = <T>(short: T, long: T): T => (results === undefined ? short : long);
+
+/** Repetitions: the first number in tests, the second, or a share of it, in the long trials. */
+export const budget = (short: number, long: number): number =>
+  inTrials(short, Math.max(short, Math.round(Number(share) * long)));
 
 export interface Trial {
   /** A sentence: what holds. */

@@ -37,7 +37,7 @@ export class Batches {
     const batch = this.#corrections ? this.#corrected(this.#corrections, this.#upcoming) : this.#upcoming;
     this.#drawn = this.#cursor.state;
     this.#upcoming = this.#pull();
-    this.#source.policy.encoder.prefetch(this.#upcoming.samples.flatMap(({ images }) => images));
+    this.#source.policy.encoder.prefetch(this.#upcoming.samples);
     return batch;
   }
 

@@ -34,6 +34,7 @@ export class Checkpoints {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...withExperiment(
         policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
+        policy.model.config.family,
         experiment.settings,
       ),
       [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import { optim } from '@visurf/torch';
+import { hold } from '@visurf/torch/signals';
 
 import type { CursorState } from '../data/cursor.ts';
 import { messageOf, NotFinite, UserError } from '../errors.ts';
@@ -23,7 +24,9 @@ import { trainStep, type StepContext } from '../step.ts';
 import { Batches } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { openLearner } from './learner.ts';
-import type { Metrics, Progress, Training, TrainResult } from './types.ts';
+import { reportRun } from './report.ts';
+import { Scores, type Score } from './scores.ts';
+import type { Metrics, Progress, Training, TrainProgress, TrainResult } from './types.ts';
 
 /** Steps whose numbers are not finite, after which a run ends whatever `onNonFinite` says. */
 const spoiledInARow = 5;
@@ -63,13 +66,17 @@ class Loop {
   #metrics: Metrics;
   /** The last step is still to be evaluated. */
   #evaluates: boolean;
+  readonly #scores: Scores;
   /** Steps in a row whose numbers were not finite. */
   #spoiled = 0;
+  /** While there is a step to save that is finished: a signal waits for that. */
+  #unsaved: Disposable | undefined;
 
   constructor(training: Training, context: StepContext, saved: Partial<Progress> & Pick<Progress, 'forms'>) {
     const { config, run, checkpoint } = training;
     const onWarning = (message: string): void => this.#warn(message);
-    const { last, steps } = checkpoint ? pastOf(run.directory) : { last: {}, steps: [] };
+    const { last, steps, past, pace } = checkpoint ? pastOf(run.directory) : nothing;
+    if (pace.steps.length > 0) training.onEvent({ kind: 'pace', ...pace });
     this.#training = training;
     this.#context = context;
     this.#batches = new Batches({ ...training, onWarning }, saved.cursor);
@@ -80,19 +87,21 @@ class Loop {
     this.#step = checkpoint?.step ?? 0;
     this.#finished = this.#batches.drawn;
     this.#forms = saved.forms;
-    this.#evaluates = saved.evaluates ?? false;
+    this.#evaluates = saved.evaluates ?? this.#step === 0;
     this.#metrics = last;
+    this.#scores = new Scores(config.eval.patience, past);
   }
 
   async run(): Promise<TrainResult> {
-    const { config, run, checkpoint, signal } = this.#training;
+    const { config, run, checkpoint, signal, onEvent } = this.#training;
     using _watchdog = this.#watchdog;
+    const begun = this.#step;
     try {
       try {
         // What there is to roll back to.
         if (config.onNonFinite === 'rollback' && !checkpoint) await this.#save();
         if (this.#evaluates) await this.#conclude();
-        while (this.#step < config.steps && !signal?.aborted) {
+        while (this.#step < config.steps && !this.#scores.areExhausted && !signal?.aborted) {
           if (await this.#takeStep()) await this.#conclude();
         }
       } catch (error) {
@@ -100,14 +109,23 @@ class Loop {
         if (!signal?.aborted || error !== signal.reason) throw error;
       }
       if (!this.#checkpoints.hasStep(this.#step)) await this.#save();
-      const interrupted = this.#step < config.steps || this.#evaluates;
-      run.log({ type: 'end', step: this.#step, reason: interrupted ? 'interrupted' : 'done' });
+      const stopped = this.#scores.areExhausted && this.#step < config.steps;
+      const isNews = this.#step > begun && (stopped || this.#step === config.steps);
+      const worse = isNews ? this.#scores.warning : undefined;
+      if (worse !== undefined) this.#warn(worse);
+      const interrupted = !stopped && (this.#step < config.steps || this.#evaluates);
+      const message = stopped ? this.#scores.described : undefined;
+      if (message !== undefined) onEvent({ kind: 'stopped', step: this.#step, message });
+      run.log({ type: 'end', step: this.#step, reason: interrupted ? 'interrupted' : 'done', message });
+      if (this.#step > 0) await this.#report(!interrupted);
       return { run: config.output, steps: this.#step, metrics: this.#metrics, interrupted };
     } catch (error) {
       await this.#checkpoints.rescue(this.#step, this.#progress, error);
       const explained = await explainTraining(error, config);
       this.#logFailure(explained);
       throw explained;
+    } finally {
+      this.#release();
     }
   }
 
@@ -120,6 +138,7 @@ class Loop {
     const result = await this.#attempt(learningRate);
     const step = ++this.#step;
     this.#finished = this.#batches.drawn;
+    this.#unsaved ??= hold();
     if (result instanceof NotFinite) {
       // Not even rollouts came of it.
       this.#metrics = { nonFinite: 1 };
@@ -156,10 +175,13 @@ class Loop {
       const observed: ObservePhase = (phase, from, to) => {
         this.#watchdog.end(phase);
         this.#watchdog.begin(AFTER[phase]);
+        if (phase !== 'update') this.#tell(AFTER[phase], 0, 0);
         onPhase?.(phase, from, to);
       };
       this.#watchdog.begin('prompt');
-      return trainStep({ ...this.#context, onPhase: observed }, draw, step, work, learningRate, this.#forms)
+      this.#tell('prompt', 0, 0);
+      const onPart: StepContext['onPart'] = (phase, done, all) => this.#tell(phase, done, all);
+      return trainStep({ ...this.#context, onPhase: observed, onPart }, draw, step, work, learningRate, this.#forms)
         .catch((error: unknown) => {
           throw inStep(step, error);
         })
@@ -192,11 +214,15 @@ class Loop {
 
   /** Evaluation and checkpoint after a step. Evaluation that is stopped is made up for when the run goes on. */
   async #conclude(): Promise<void> {
-    const { config } = this.#training;
+    const { config, validation } = this.#training;
     const last = this.#step === config.steps;
-    const isEvaluated = config.eval.every > 0 && (this.#step % config.eval.every === 0 || last);
+    const { every } = config.eval;
+    const isDue = this.#step === 0 || last || (every > 0 && this.#step % every === 0);
+    const isEvaluated = validation.length > 0 && isDue;
     this.#evaluates = isEvaluated;
     if (isEvaluated) await this.#evaluate();
+    // The base is there already.
+    if (this.#step === 0) return;
     if (last || isEvaluated || this.#step % config.checkpoint.every === 0) {
       await this.#save(isEvaluated ? { metric: 'reward', value: this.#metrics.reward ?? 0 } : undefined);
     }
@@ -206,21 +232,56 @@ class Loop {
     const { policy, experiment, validation, run, onEvent, signal } = this.#training;
     const step = this.#step;
     const { maxNewTokens } = experiment.settings;
-    const { metrics, samples } = await evaluatePolicy(policy, experiment, validation, { maxNewTokens, signal });
+    this.#tell('evaluation', 0, validation.length, step);
+    const { metrics, samples } = await evaluatePolicy(policy, experiment, validation, {
+      ...{ maxNewTokens, signal },
+      onProgress: (done, total) => this.#tell('evaluation', done, total, step),
+    });
     this.#metrics = metrics;
+    this.#scores.add(step, metrics);
     await this.#met.add(samples.map(({ sample, subject }) => asked(experiment.scorer, { sample, ...subject })));
     run.write('evaluations', step, samples.map(answerRecord));
     run.log({ type: 'eval', step, metrics, n: validation.length });
-    onEvent({ kind: 'eval', step, metrics });
+    onEvent({ kind: 'eval', step, metrics, n: validation.length });
     this.#evaluates = false;
+  }
+
+  /** A report that cannot be written must not be what a run ends with. */
+  async #report(shows: boolean): Promise<void> {
+    const { config, run, validation, samples, onEvent } = this.#training;
+    try {
+      const story = {
+        config,
+        directory: run.directory,
+        validation,
+        samples: samples.length,
+        best: run.best?.step,
+        shows,
+      };
+      onEvent({ kind: 'report', path: await reportRun(story) });
+    } catch (error) {
+      onEvent({ kind: 'warning', message: `report.html could not be written: ${messageOf(error)}` });
+    }
   }
 
   get #progress(): Progress {
     return { cursor: this.#finished, forms: this.#forms, evaluates: this.#evaluates };
   }
 
-  #save(best?: { metric: string; value: number }): Promise<void> {
-    return this.#checkpoints.save(this.#step, this.#progress, best);
+  async #save(best?: { metric: string; value: number }): Promise<void> {
+    using _saving = hold();
+    await this.#checkpoints.save(this.#step, this.#progress, best);
+    this.#release();
+  }
+
+  #release(): void {
+    this.#unsaved?.[Symbol.dispose]();
+    this.#unsaved = undefined;
+  }
+
+  #tell(phase: TrainProgress['phase'], done: number, total: number, step = this.#step + 1): void {
+    const { steps } = this.#training.config;
+    this.#training.onEvent({ kind: 'progress', step, steps, phase, done, total });
   }
 
   #warn(message: string): void {
@@ -237,12 +298,33 @@ class Loop {
   }
 }
 
-/** What a resumed run has reached, and the steps that it has made. */
-function pastOf(directory: string): { last: Metrics; steps: Metrics[] } {
+interface Past {
+  readonly last: Metrics;
+  readonly steps: readonly Metrics[];
+  readonly past: readonly Score[];
+  readonly pace: { readonly steps: readonly number[]; readonly evaluation: number | undefined };
+}
+
+const nothing: Past = { last: {}, steps: [], past: [], pace: { steps: [], evaluation: undefined } };
+
+/** Steps that say how long one takes. */
+const RECENT = 20;
+
+/** What a resumed run has reached, the steps that it has made, and how long they took. */
+function pastOf(directory: string): Past {
   const events = readEvents(join(directory, 'events.jsonl'));
   const last = events.findLast(({ type }) => type === 'eval' || type === 'step');
-  const steps = events.flatMap((event) => (event.type === 'step' ? [event.metrics] : []));
-  return { last: last && 'metrics' in last ? last.metrics : {}, steps };
+  const made = events.filter((event) => event.type === 'step');
+  const seconds = made.slice(-RECENT).map((event) => Object.values(event.seconds).reduce((a, b) => a + b, 0));
+  const at = events.findLastIndex(({ type }) => type === 'eval');
+  const before = events[at - 1];
+  const evaluation = before?.type === 'step' ? (events[at]!.time - before.time) / 1000 : undefined;
+  return {
+    last: last && 'metrics' in last ? last.metrics : {},
+    steps: made.map(({ metrics }) => metrics),
+    past: events.flatMap((event) => (event.type === 'eval' ? [{ step: event.step, metrics: event.metrics }] : [])),
+    pace: { steps: seconds, evaluation },
+  };
 }
 
 /** Adds the number of the step to a UserError. */

@@ -2,13 +2,14 @@
 import type { Config } from '../config/schema.ts';
 import type { CursorState } from '../data/cursor.ts';
 import type { Frames } from '../data/images.ts';
-import type { DownloadProgress } from '../hub/model.ts';
+import type { DownloadProgress } from '../hub/repository.ts';
 import type { FormHistory } from '../label/align.ts';
 import type { Policy } from '../policy.ts';
 import type { Experiment } from '../question/experiment.ts';
 import type { ModelPrint } from '../question/model-print.ts';
 import type { DataPrints } from '../question/resume.ts';
 import type { Checkpoint } from '../run/checkpoint.ts';
+import type { Phase } from '../run/phases.ts';
 import type { Profile, ProfileSummary } from '../run/profile.ts';
 import type { Run } from '../run/run.ts';
 import type { Samples } from '../types.ts';
@@ -17,7 +18,13 @@ export type Metrics = Readonly<Record<string, number>>;
 
 export type TrainEvent =
   | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly metrics: Metrics }
-  | { readonly kind: 'eval'; readonly step: number; readonly metrics: Metrics }
+  | { readonly kind: 'eval'; readonly step: number; readonly metrics: Metrics; readonly n: number }
+  | TrainProgress
+  /** Of a run that goes on: seconds of its last steps, and of its last evaluation, each with what comes around it. */
+  | { readonly kind: 'pace'; readonly steps: readonly number[]; readonly evaluation: number | undefined }
+  /** No evaluation was better for as many as `eval.patience` says. */
+  | { readonly kind: 'stopped'; readonly step: number; readonly message: string }
+  | { readonly kind: 'report'; readonly path: string }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
   | ({ readonly kind: 'profile' } & ProfileSummary)
   | { readonly kind: 'warning'; readonly message: string }
@@ -28,6 +35,18 @@ export type TrainEvent =
       readonly total: number;
     }
   | { readonly kind: 'download'; readonly progress: DownloadProgress };
+
+/** What is being done. */
+export interface TrainProgress {
+  readonly kind: 'progress';
+  /** That is being made, or after which is evaluated. */
+  readonly step: number;
+  readonly steps: number;
+  readonly phase: Phase | 'evaluation';
+  /** Of the phase, where it has parts: responses that are whole, micro-batches, answers. */
+  readonly done: number;
+  readonly total: number;
+}
 
 export interface TrainResult {
   /** The run directory. */

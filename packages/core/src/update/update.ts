@@ -5,7 +5,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { deterministic, noGrad, optim, scope, type Tensor } from '@visurf/torch';
+import { deterministic, droppable, noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import { NotFinite } from '../errors.ts';
@@ -138,6 +138,8 @@ export interface DropoutKey {
 export interface UpdateKey extends DropoutKey {
   /** When aborted before the weights have moved, nothing of the update happens. */
   readonly signal?: AbortSignal | undefined;
+  /** Hears of micro-batches that are done, of how many. */
+  readonly onMicro?: ((done: number, all: number) => void) | undefined;
 }
 
 /** 32 bits for each micro-batch. */
@@ -178,10 +180,12 @@ export async function updatePolicy(
 
   const micros = microBatches(work, rowOf, config.train.microBatch);
   for (const micro of micros) {
-    if (updatesPerBatch > 1)
-      for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
-    if (reference)
-      for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
+    await droppable(key.signal, () => {
+      if (updatesPerBatch > 1)
+        for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
+      if (reference)
+        for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
+    });
     await setImmediate();
     key.signal?.throwIfAborted();
   }
@@ -192,12 +196,6 @@ export async function updatePolicy(
   try {
     for (let update = 0; update < updatesPerBatch; update++) {
       optimizer.zeroGrad();
-      const turned = async (): Promise<void> => {
-        await setImmediate();
-        if (update > 0 || !key.signal?.aborted) return;
-        optimizer.zeroGrad();
-        throw key.signal.reason;
-      };
       pass = await forwardBackward(
         model,
         micros,
@@ -207,12 +205,15 @@ export async function updatePolicy(
           offloaded: config.train.offloadActivations,
         },
         (i) => dropoutSeed(key, update, i),
-        turned,
+        // Once the weights have moved the step is made to its end.
+        update === 0 ? key.signal : undefined,
+        (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
       );
       if (work.length === 0) break;
       gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
     }
   } catch (error) {
+    if (key.signal?.aborted && error === key.signal.reason) optimizer.zeroGrad();
     if (!(error instanceof NotFinite) || config.onNonFinite === 'stop') throw error;
     nonFinite = error.message;
     [gradientNorm, pass] = [NaN, { ...noPass, loss: NaN }];
@@ -260,15 +261,18 @@ async function forwardBackward(
   micros: readonly (readonly Work[])[],
   how: Keeping,
   dropout: (micro: number) => number,
-  turned: () => Promise<void>,
+  signal: AbortSignal | undefined,
+  onMicro: (done: number) => void,
 ): Promise<Pass> {
   let sum = noPass;
   for (const [i, micro] of micros.entries()) {
-    sum = addPass(
-      sum,
+    const pass = await droppable(signal, () =>
       withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
     );
-    await turned();
+    sum = addPass(sum, pass);
+    onMicro(i + 1);
+    await setImmediate();
+    signal?.throwIfAborted();
   }
   return sum;
 }

@@ -77,6 +77,20 @@ struct Layer {
   T eps;
 };
 
+// ---- Decoding with a recurrent state: one new token of every row, for heads of the gated delta rule
+
+template <class T>
+struct Delta {
+  int64_t heads, keyHeads, keySize, valueSize, taps;
+  // [rows, channels], [taps, channels], [rows, heads], [value size], [rows, heads * value size]
+  const T *mixed, *weights, *decay, *beta, *norm, *gate;
+  // [rows, taps - 1, channels] and [rows, heads, key size, value size], which move on; [rows, heads * value size]
+  T *tail, *sums, *out;
+  T eps;
+  VISURF_INLINE int64_t channels() const { return 2 * keyHeads * keySize + heads * valueSize; }
+  VISURF_INLINE int64_t scratch() const { return 2 * keySize + (heads / keyHeads + 1) * valueSize; }
+};
+
 // ---- Sampling
 
 constexpr int64_t kMassBlock = 256;  // weights that have a sum of their own
@@ -105,6 +119,8 @@ struct Kernels {
   void (*attendToken)(const Attention<T>& s, int64_t prompt, int64_t kv, int64_t first, int64_t count, T* scratch);
   // x += output(attention(norm(x))), x += down(swiglu(norm(x)))
   void (*decodeRows)(const Layer<T>& l, int64_t begin, int64_t end, T* scratch);
+  // One key head of a row, and the value heads that it serves: from what the convolution reads to the gated norm.
+  void (*deltaToken)(const Delta<T>& s, int64_t row, int64_t head, T* scratch);
   // Inverse transform sampling from softmax((logits + forbidden) / temperature): the first token whose cumulative
   // probability exceeds the noise; logProb is under softmax(logits). `weights` [size], `masses` [size / kMassBlock +
   // 1].

@@ -1,6 +1,7 @@
 // The kernels of one instruction set: this file is compiled once for each, with its flags and its name VISURF_LEVEL.
 #include "attention.h"
 #include "decoding.h"
+#include "delta.h"
 #include "kernels.h"
 #include "rows.h"
 #include "sampling.h"
@@ -15,8 +16,9 @@ namespace visurf {
 namespace {
 
 template <class T>
-constexpr Kernels<T> all{normRows<T>,   normRowsBackward<T>,   rotateTokens<T>, gateRows<T>,   gateRowsBackward<T>,
-                         attendHead<T>, attendHeadBackward<T>, attendToken<T>,  decodeRows<T>, sampleRow<T>};
+constexpr Kernels<T> all{normRows<T>,         normRowsBackward<T>, rotateTokens<T>,       gateRows<T>,
+                         gateRowsBackward<T>, attendHead<T>,       attendHeadBackward<T>, attendToken<T>,
+                         decodeRows<T>,       deltaToken<T>,       sampleRow<T>};
 
 }  // namespace
 

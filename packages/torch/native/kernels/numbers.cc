@@ -36,6 +36,8 @@ class Numbers {
     decoding({1, 1, 1, 2, 1, 1, 0}, 5, 3);
     decoding({5, 6, 2, 10, 37, 21, 17}, 33, 47);
     decoding({17, 9, 1, 66, 13, 16, 15}, 67, 129);
+    delta(1, 1, 3, 5, 2);
+    delta(2, 3, 16, 17, 4);
     for (const int64_t size : {1, 255, 1031}) sampling(size);
     return std::move(results_);
   }
@@ -156,6 +158,21 @@ class Numbers {
     keep("decoding attention", attended);
     keep("cached keys", ownKeys);
     keep("cached values", ownValues);
+  }
+
+  void delta(int64_t keyHeads, int64_t groups, int64_t keySize, int64_t valueSize, int64_t taps) {
+    const int64_t heads = keyHeads * groups, channels = 2 * keyHeads * keySize + heads * valueSize;
+    const Values mixed = random(channels), weights = random(taps * channels), decay = random(heads),
+                 beta = random(heads), norm = random(valueSize), gate = random(heads * valueSize);
+    Values tail = random((taps - 1) * channels), sums = random(heads * keySize * valueSize), out(heads * valueSize);
+    const Delta<T> s{heads,        keyHeads,       keySize,      valueSize,   taps,
+                     mixed.data(), weights.data(), decay.data(), beta.data(), norm.data(),
+                     gate.data(),  tail.data(),    sums.data(),  out.data(),  T(1e-6)};
+    Values scratch(s.scratch());
+    for (int64_t head = 0; head < keyHeads; ++head) k_.deltaToken(s, 0, head, scratch.data());
+    keep("delta rule", out);
+    keep("its state", sums);
+    keep("its convolution", tail);
   }
 
   void sampling(int64_t size) {

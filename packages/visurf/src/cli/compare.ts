@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Compared } from '@visurf/core';
-import { INTERRUPTED, interruptible } from './interrupt.ts';
+import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
 import { example, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
 import { PROGRAM, Progress, formatDuration, print, printJson } from './output.ts';
@@ -17,6 +17,8 @@ export function defineCompare(program: Command): void {
     .argument('[key=value...]', 'changes to the configuration that all runs share, such as steps=100')
     .option('--dry-run', 'say what is to be done and how long it takes, and do nothing');
   withJson(command).action(async (file: string, changes: readonly string[], { dryRun, json }: CompareOptions) => {
+    const next = `To go on: ${PROGRAM} compare ${[file, ...changes].join(' ')}`;
+    whenStopped(next);
     const { compare, loadComparison, outlook } = await import('@visurf/core');
     const comparison = loadComparison(file, changes);
     const { jobs, done, seconds, updates } = await outlook(comparison);
@@ -42,7 +44,7 @@ export function defineCompare(program: Command): void {
     );
     progress.finish();
     if (!compared) {
-      console.error(`stopped. To go on: ${PROGRAM} compare ${[file, ...changes].join(' ')}`);
+      console.error(`stopped. ${next}`);
       process.exitCode = INTERRUPTED;
       return;
     }

@@ -60,7 +60,7 @@ export function defineData(program: Command): void {
 }
 
 /** `--format`, `--boxes`, `--units`, `--split`. */
-function withReading(command: Command): Command {
+export function withReading(command: Command): Command {
   return command
     .option('--format <name>', 'of the source, where it cannot be told (default: auto)')
     .addOption(new Option('--boxes <form>', 'how boxes are written').choices(['xyxy', 'xywh', 'cxcywh']))
@@ -69,7 +69,10 @@ function withReading(command: Command): Command {
         ...['pixels', 'unit', 'thousandths', 'percent', 'resized'],
       ]),
     )
-    .option('--split <name>', 'the part of a set that is read: train, validation, test')
+    .option(
+      '--split <name>',
+      'the part of a set that is read: train, validation, test; SET/train where a set of the hub holds several',
+    )
     .option('--allow-outside', 'images may lie outside of the folder of the data');
 }
 
@@ -82,7 +85,10 @@ function defineCheck(data: Command): void {
       data
         .command('check')
         .description('read every line, image and solution of datasets, and list what is wrong or looks wrong')
-        .argument('[file...]', 'JSONL with one sample per line, or any other format (default: the data of --config)'),
+        .argument(
+          '[file...]',
+          'JSONL with one sample per line, any other format, or owner/name on the hub (default: the data of --config)',
+        ),
     ),
   )
     .option('--validation <file>', 'data that is held out: what these files share with it is listed')
@@ -140,7 +146,7 @@ function defineImport(data: Command): void {
       .description(
         'write training data of another format as JSONL: COCO, VOC, YOLO, parquet, LLaVA, ... (docs/data.md)',
       )
-      .argument('<source>', 'a file or a folder')
+      .argument('<source>', 'a file, a folder, or a data set of the hub: owner/name, owner/name@revision')
       .requiredOption('--output <file.jsonl>', 'the file to write; images stay where they are'),
   ).option(
     '--ask <kinds>',
@@ -150,7 +156,9 @@ function defineImport(data: Command): void {
   withJson(command).action(async (source: string, options: ImportOptions) => {
     const { importData } = await libraryWith(options);
     const { output, ask, json } = options;
-    const found = await stoppable((signal) => importData(source, { ...readingOf(options), output, ask, signal }));
+    const found = await stoppable((signal) =>
+      importData(source, { ...readingOf(options), output, ask, signal, onDownload: downloads() }),
+    );
     if (!found) return;
     const { notes, ...imported } = found;
     for (const note of notes) warn(note);
@@ -165,7 +173,7 @@ function defineSplit(data: Command): void {
     data
       .command('split')
       .description('split a dataset into parts that share no picture')
-      .argument('<file>', 'JSONL, or any other format')
+      .argument('<file>', 'JSONL, any other format, or owner/name on the hub')
       .requiredOption('--output <dir>', 'the folder that gets train.jsonl, validation.jsonl and test.jsonl'),
   )
     .option('--validation <share>', 'of the samples', share, 0.2)
@@ -176,7 +184,13 @@ function defineSplit(data: Command): void {
     if (validation + test >= 1) command.error('error: --validation and --test leave nothing to train on');
     const { splitData } = await libraryWith(options);
     const progress = new Progress();
-    const asked = { ...readingOf(options), task: 'grounding', onNote: warn, onProgress: reading(progress) };
+    const asked = {
+      ...readingOf(options),
+      task: 'grounding',
+      onNote: warn,
+      onProgress: reading(progress),
+      onDownload: downloads(),
+    };
     const counts = await stoppable((signal) => splitData(file, { ...asked, output, validation, test, seed, signal }));
     progress.finish();
     if (!counts) return;
@@ -197,14 +211,20 @@ function definePreview(data: Command): void {
     data
       .command('preview')
       .description('write a page that shows samples with their boxes')
-      .argument('<file>', 'JSONL, or any other format')
+      .argument('<file>', 'JSONL, any other format, or owner/name on the hub')
       .requiredOption('--output <page.html>', 'the page; the pictures are in it'),
   ).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
   withJson(command).action(async (file: string, options: PreviewOptions) => {
     const { output, limit, json } = options;
     const { previewData } = await libraryWith(options);
     const progress = new Progress();
-    const asked = { ...readingOf(options), task: 'grounding', onNote: warn, onProgress: reading(progress) };
+    const asked = {
+      ...readingOf(options),
+      task: 'grounding',
+      onNote: warn,
+      onProgress: reading(progress),
+      onDownload: downloads(),
+    };
     const found = await stoppable((signal) => previewData(file, { ...asked, output, shown: limit, signal }));
     progress.finish();
     if (!found) return;
@@ -231,7 +251,7 @@ const readingOf = ({ format, boxes, units, split, allowOutside }: ReadingOptions
 });
 
 /** Reads `find,count`. */
-function asks(text: string): Ask[] {
+export function asks(text: string): Ask[] {
   const names = text.split(',').map((name) => name.trim());
   const known = names.filter((name): name is Ask => (ASKS as readonly string[]).includes(name));
   if (known.length === names.length) return [...new Set(known)];
@@ -239,7 +259,7 @@ function asks(text: string): Ask[] {
 }
 
 /** Reads `20%` or `0.2`. */
-function share(text: string): number {
+export function share(text: string): number {
   const value = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text);
   if (text.trim() !== '' && value >= 0 && value < 1) return value;
   throw new InvalidArgumentError('It must be a share below 1, such as 20% or 0.2.');

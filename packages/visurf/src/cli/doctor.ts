@@ -1,10 +1,10 @@
 import { existsSync, globSync } from 'node:fs';
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import type { Command } from 'commander';
-import type { Machine } from '@visurf/core';
-import { example, withJson } from './options.ts';
-import type { JsonOption } from './options.ts';
-import { print, printJson, table } from './output.ts';
+import type { AboutModel, Machine } from '@visurf/core';
+import { example, withJson, withSource } from './options.ts';
+import type { JsonOption, SourceOptions } from './options.ts';
+import { downloads, print, printJson, table } from './output.ts';
 
 /** Something that works without, and what having it would give. */
 interface OptionalPart {
@@ -14,8 +14,19 @@ interface OptionalPart {
 }
 
 export function defineDoctor(program: Command): void {
-  const command = program.command('doctor').description('print what was found on this machine, and what is missing');
-  withJson(command).action(async ({ json }: JsonOption) => {
+  const command = program
+    .command('doctor')
+    .description('print what was found on this machine, and what is missing; or what a model is')
+    .option(
+      '--model <dir>',
+      'a directory, a run, or owner/name on the hub: its family, size, and what is trained of it',
+    );
+  withJson(withSource(command)).action(async ({ json, ...source }: DoctorOptions) => {
+    if (source.model !== undefined) {
+      const { aboutModel } = await import('@visurf/core');
+      const about = await aboutModel(source.model, { ...source, onProgress: downloads() });
+      return json ? printJson(about) : print(describeModel(about));
+    }
     const machine = await probe();
     const failed = typeof machine === 'string';
     const parts = optionalParts(failed ? undefined : machine);
@@ -29,7 +40,35 @@ export function defineDoctor(program: Command): void {
     else print(describe(host, machine, parts));
     if (failed) process.exitCode = 1;
   });
-  example(command, 'visurf doctor');
+  example(command, 'visurf doctor', 'visurf doctor --model Qwen/Qwen3-VL-4B-Instruct');
+}
+
+interface DoctorOptions extends JsonOption, SourceOptions {
+  readonly model?: string;
+}
+
+/** Family, size, what is trained. */
+export function describeModel({ family, modelType, parameters, layers, dtype, ...rest }: AboutModel): string {
+  const count = (value: number): string =>
+    value < 1e6
+      ? String(value)
+      : value < 1e9
+        ? `${(value / 1e6).toFixed(1)} million`
+        : `${(value / 1e9).toFixed(2)} billion`;
+  const rows = [
+    ['family', `${family} (${modelType})`],
+    ['size', `${count(parameters.all)} parameters, ${count(parameters.vision)} of them vision`],
+    ['layers', `${layers.language} of the decoder, ${layers.vision} of the vision tower`],
+    ['weights', dtype ?? 'of a dtype that config.json does not state'],
+    ['places', rest.coordinates === 'resized' ? 'pixels of the resized image' : 'thousandths of each side'],
+    ['thinks', rest.thinks ? 'always: prompts open a thought' : 'where the question asks for it'],
+    ...(rest.ignored ? [['left out', `${rest.ignored}, where files hold them`]] : []),
+  ];
+  const trained = rest.trained.map(({ settings, parameters: own, adapters }) => [
+    settings,
+    `${count(own)} parameters${adapters === undefined ? '' : `, adapters of ${adapters} linear layers`}`,
+  ]);
+  return `${table(['', 'is'], rows)}\n\n${table(['with', 'is trained'], trained)}`;
 }
 
 /** The machine, or why the library does not load. */

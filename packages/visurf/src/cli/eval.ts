@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import type { BenchmarkResult, Protocol } from '@visurf/core';
-import { INTERRUPTED, interruptible, stoppable } from './interrupt.ts';
+import { INTERRUPTED, interruptible, stoppable, whenStopped } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
@@ -60,6 +60,8 @@ export function defineEval(program: Command): void {
   );
 }
 
+const KEPT = 'The answers so far are kept: to go on, repeat the command with --resume';
+
 const OF_BENCHMARKS = ['split', 'protocol', 'questions', 'predictions', 'resume'] as const;
 
 /** Options that go with a model: without one nothing is asked. */
@@ -117,7 +119,10 @@ async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise
     return;
   }
   const progress = new Progress();
-  const onProgress = (done: number, total: number): void => progress.update('evaluating', done, total);
+  const onProgress = (done: number, total: number): void => {
+    if (predictions === undefined) whenStopped(KEPT);
+    progress.update('evaluating', done, total);
+  };
   if (predictions !== undefined) {
     const scored = await scorePredictions({ ...asked, predictions, output, onProgress });
     progress.finish();
@@ -143,7 +148,7 @@ async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise
     printResult(result, json);
     return;
   }
-  progress.message('stopped: the answers so far are kept; to go on, repeat the command with --resume');
+  progress.message(`stopped. ${KEPT}`);
   process.exitCode = INTERRUPTED;
 }
 

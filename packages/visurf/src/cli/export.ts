@@ -32,18 +32,28 @@ export function defineExport(program: Command): void {
   example(command, 'visurf export --model runs/cars/best --output cars --dtype bfloat16');
 }
 
+export const dtypeOption = (): Option =>
+  new Option('--dtype <type>', 'of full weights; unless given, that of the checkpoint').choices([
+    'float32',
+    'bfloat16',
+    'float16',
+  ]);
+
+export const shardSizeOption = (): Option =>
+  new Option('--max-shard-size <size>', 'full weights are cut into files of at most this')
+    .argParser(bytes)
+    .default(5e9, '5GB');
+
 /** Where full weights go, and in which form. */
 export function withOutput(command: Command): Command {
-  const dtype = new Option('--dtype <type>', 'of full weights; unless given, that of the checkpoint');
-  const size = new Option('--max-shard-size <size>', 'full weights are cut into files of at most this');
   const pixels = 'written into the processor files: area that images are scaled';
   return withJson(
     command
       .requiredOption('--output <dir>', 'a new or empty directory')
       .option('--min-pixels <n>', `${pixels} up to (default: as the model's files say)`, wholeNumber(1))
       .option('--max-pixels <n>', `${pixels} down to (default: as the model's files say)`, wholeNumber(1))
-      .addOption(dtype.choices(['float32', 'bfloat16', 'float16']))
-      .addOption(size.argParser(bytes).default(5e9, '5GB')),
+      .addOption(dtypeOption())
+      .addOption(shardSizeOption()),
   );
 }
 
@@ -61,8 +71,9 @@ export async function write(
   else print(describe(result));
 }
 
-export function describe({ directory, kind, dtype, files }: Exported): string {
-  return `${kind}${dtype ? ` in ${dtype}` : ''}: ${directory}\n${files.map((file) => `  ${file}`).join('\n')}`;
+export function describe({ directory, kind, dtype, files, note }: Exported): string {
+  const listed = files.map((file) => `  ${file}`).join('\n');
+  return `${kind}${dtype ? ` in ${dtype}` : ''}: ${directory}\n${listed}${note ? `\n${note}` : ''}`;
 }
 
 /** Reads `5GB`, `300MB` or a number of bytes; powers of ten, as Hugging Face has it. */

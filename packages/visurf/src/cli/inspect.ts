@@ -9,8 +9,8 @@ export function defineInspect(program: Command): void {
   withJson(withPrompt(command)).action(async (options: PromptOptions & JsonOption) => {
     const input = await promptInput(options, command);
     const { inspect } = await import('@visurf/core');
-    const { model, revision, adapter, base } = options;
-    const inspection = await inspect(model, input, { revision, adapter, base, onProgress: downloads() });
+    const { model, revision, adapter, base, think } = options;
+    const inspection = await inspect(model, input, { revision, adapter, base, think, onProgress: downloads() });
     if (options.json) printJson(inspection);
     else print(describe(inspection));
   });

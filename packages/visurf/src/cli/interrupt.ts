@@ -1,25 +1,34 @@
-/** Ctrl-C, and what a closed terminal or a scheduler sends instead: the first asks the work to stop at its next safe point, the second stops at once. */
+/**
+ * Ctrl-C, and what a closed terminal or a scheduler sends instead. The first asks the work to stop at its next safe point,
+ * the second stops at once; and where neither is heard, since the event loop is busy, a watch ends the process within a
+ * second, unless it holds a step that is still to be saved (@visurf/core/signals).
+ */
+import { answered, hold, INTERRUPTED, lastWords, stopNow, watchSignals } from '@visurf/core/signals';
 
-/** 128 plus the number of SIGINT, by convention. */
-export const INTERRUPTED = 130;
+export { answered, hold, INTERRUPTED };
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Ends a command at once that does not say what else is to happen. */
+/** Ends a command at once that does not say what else is to happen; from here on it ends within a second. */
 export function endOnSignals(): void {
+  lastWords('stopped: repeat the command to start again');
   for (const name of SIGNALS) {
     process.on(name, () => {
-      if (process.listenerCount(name) > 1) return;
-      console.error('\nstopped: repeat the command to start again');
-      process.exit(INTERRUPTED);
+      if (process.listenerCount(name) === 1) stopNow();
     });
   }
+  watchSignals();
+}
+
+/** Says what to do next where a signal ends the command, from here on. */
+export function whenStopped(next: string): void {
+  lastWords(`stopped. ${next}`);
 }
 
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const stop = () => {
-    if (controller.signal.aborted) process.exit(INTERRUPTED);
+    if (controller.signal.aborted) stopNow();
     console.error('\nstopping at the next safe point; press Ctrl-C again to stop at once');
     controller.abort();
   };
@@ -28,6 +37,8 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     return await work(controller.signal);
   } finally {
     for (const name of SIGNALS) process.off(name, stop);
+    // It has ended by itself, and what is still to be said is said.
+    if (controller.signal.aborted) answered();
   }
 }
 
@@ -40,6 +51,7 @@ export async function stoppable<T>(
   work: (signal: AbortSignal) => Promise<T>,
   next = 'Nothing is left of it: repeat the command to start again',
 ): Promise<T | undefined> {
+  whenStopped(next);
   return await interruptible(async (signal) => {
     try {
       return await work(signal);

@@ -30,6 +30,7 @@ export interface PromptOptions extends ModelOptions {
   readonly prompt?: string;
   readonly system?: string;
   readonly messages?: string;
+  readonly think?: boolean;
 }
 
 export function withJson(command: Command): Command {
@@ -38,12 +39,7 @@ export function withJson(command: Command): Command {
 
 /** `--device` and `--precision`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
-  const device = deviceOption();
-  const precision = new Option('--precision <type>', 'of products; weights are float32, or float64 with it').choices([
-    'float32',
-    'bfloat16',
-    'float64',
-  ]);
+  const [device, precision] = [deviceOption(), precisionOption()];
   return command
     .addOption(defaults ? device.default('cpu') : device)
     .addOption(defaults ? precision.default('float32') : precision);
@@ -51,6 +47,11 @@ export function withCompute(command: Command, defaults: boolean): Command {
 
 export const deviceOption = (): Option =>
   new Option('--device <device>', 'where the model runs: cpu, cuda, cuda:N, auto').argParser(deviceName);
+
+export const precisionOption = (): Option =>
+  new Option('--precision <type>', 'of products; weights are float32, or float64 with it').choices([
+    ...['float32', 'bfloat16', 'float64'],
+  ]);
 
 /** A device as a configuration names it. */
 function deviceName(text: string): string {
@@ -84,7 +85,9 @@ export function withPrompt(command: Command): Command {
   return withImages(withModel(command), 'an image, shown before the prompt; may be repeated')
     .option('--prompt <text>', 'the question')
     .option('--system <text>', 'the system message')
-    .option('--messages <file.json>', 'a conversation instead, in the form of Hugging Face chat templates');
+    .option('--messages <file.json>', 'a conversation instead, in the form of Hugging Face chat templates')
+    .option('--think', 'have the prompt open a thought, where the chat template can (default: as it does of itself)')
+    .option('--no-think', 'have it open none');
 }
 
 /** What `withPrompt` read, for the library. */

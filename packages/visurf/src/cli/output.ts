@@ -1,4 +1,9 @@
 /** What commands print: results on standard output, progress on standard error. */
+import { formatDuration, formatNumber } from './format.ts';
+import { bar, coloured, Status } from './status.ts';
+import type { Screen } from './status.ts';
+
+export { formatDuration, formatNumber } from './format.ts';
 
 /** What the user types to run this program. */
 export const PROGRAM = process.env.VISURF_PROGRAM ?? 'visurf';
@@ -10,7 +15,7 @@ export function printJson(value: unknown): void {
 
 /** Says what needs attention, beside the results. */
 export function warn(message: string): void {
-  console.error(`warning: ${message}`);
+  console.error(`${coloured('yellow', 'warning:')} ${message}`);
 }
 
 export function print(text: string): void {
@@ -39,30 +44,18 @@ export function metricsTable(metrics: Readonly<Record<string, number>>): string 
   );
 }
 
-/** Four significant digits; whole numbers as they are. */
-export function formatNumber(value: number): string {
-  if (Number.isInteger(value)) return String(value);
-  if (!Number.isFinite(value)) return 'n/a';
-  return Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
-}
+/** Seconds after which the pace of a stage says something. */
+const TELLING = 2;
 
-/** `75 s`, `4 min 10 s`, `2 h 5 min`. */
-export function formatDuration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 90) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 90) return `${minutes} min ${whole % 60} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-/** How often progress is printed where lines cannot be overwritten, in seconds. */
-const QUIET_INTERVAL = 10;
-
-/** One line that is overwritten on a terminal; elsewhere a line now and then. */
+/** How far a stage of some work has come. */
 export class Progress {
+  readonly #status: Status;
   #stage = '';
   #started = 0;
-  #printed = 0;
+
+  constructor(screen?: Screen) {
+    this.#status = new Status(screen);
+  }
 
   /** `remaining`: seconds, when the caller knows better than a straight line from the start of the stage. */
   update(stage: string, done: number, total: number, note = '', remaining?: number): void {
@@ -70,15 +63,14 @@ export class Progress {
     const isNew = stage !== this.#stage;
     if (isNew) {
       this.finish();
-      [this.#stage, this.#started, this.#printed] = [stage, now, 0];
+      [this.#stage, this.#started] = [stage, now];
     }
-    const isDue = process.stderr.isTTY || isNew || done >= total || now - this.#printed >= QUIET_INTERVAL;
-    if (!isDue) return;
-    this.#printed = now;
-    const left = remaining ?? (done > 0 ? ((now - this.#started) / done) * (total - done) : undefined);
-    const time = left === undefined ? '' : `${formatDuration(left)} left`;
-    const parts = [`${stage} ${bar(done, total)} ${done}/${total}`, note, time].filter((part) => part !== '');
-    this.#write(parts.join('  '));
+    const spent = now - this.#started;
+    const straight = done > 0 && spent > TELLING ? (spent / done) * (total - done) : undefined;
+    const left = done >= total ? undefined : (remaining ?? straight);
+    const time = left === undefined ? '' : `${formatDuration(Math.max(1, left))} left`;
+    const count = total > 0 ? `${bar(done, total)} ${done}/${total}` : '';
+    this.#status.show([stage, count, note, time], isNew || (total > 0 && done >= total));
   }
 
   /** Bytes of a model that is being downloaded. */
@@ -90,19 +82,13 @@ export class Progress {
 
   /** A line that stays. */
   message(text: string): void {
-    this.finish();
-    process.stderr.write(`${text}\n`);
+    this.#status.message(text);
   }
 
   /** Keeps the last line, and goes to the next one. */
   finish(): void {
-    if (this.#stage !== '' && process.stderr.isTTY) process.stderr.write('\n');
+    this.#status.finish();
     this.#stage = '';
-  }
-
-  #write(text: string): void {
-    if (!process.stderr.isTTY) process.stderr.write(`${text}\n`);
-    else process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
   }
 }
 
@@ -120,10 +106,4 @@ export function downloads(): (progress: {
 }) => void {
   const progress = new Progress();
   return (each) => progress.download(each);
-}
-
-function bar(done: number, total: number): string {
-  const width = 20;
-  const filled = total > 0 ? Math.round((Math.min(done, total) / total) * width) : 0;
-  return '█'.repeat(filled) + '░'.repeat(width - filled);
 }

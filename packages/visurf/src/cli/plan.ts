@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Plan } from '@visurf/core';
 import { stoppable } from './interrupt.ts';
+import { configurationOf, givenOf, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
 import { example, number, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
@@ -17,11 +18,11 @@ interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
 }
 
 export function definePlan(program: Command): void {
-  const command = program
-    .command('plan')
-    .description('say how much memory and time a configuration will take, and what to change when that is too much')
-    .argument('<config.yaml>', 'the configuration')
-    .argument('[key=value...]', 'changes to it, such as train.checkpointActivations=true')
+  const command = withConfiguration(
+    program
+      .command('plan')
+      .description('say how much memory and time a configuration will take, and what to change when that is too much'),
+  )
     .option(
       '--memory <GB>',
       'to fit in (default: what is free here)',
@@ -38,13 +39,12 @@ export function definePlan(program: Command): void {
     .option('--network <rate>', 'of a node, in bits per second (default: 100G)')
     .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
-    async (file: string, changes: readonly string[], { json, device, precision, memory, ...given }: PlanOptions) => {
-      const { loadConfig, plan } = await import('@visurf/core');
-      const overrides = [...changes];
-      if (device) overrides.push(`device=${device}`);
-      if (precision) overrides.push(`precision=${precision}`);
+    async (first: string | undefined, others: readonly string[], options: PlanOptions) => {
+      const { json, device, precision, memory, ...given } = options;
+      const asked = givenOf(first, others, { device, precision }, command);
+      const { plan } = await import('@visurf/core');
       const limit = memory === undefined ? undefined : memory * 1e9;
-      const config = loadConfig(file, overrides, { onWarning: warn });
+      const config = await configurationOf(asked, warn);
       const progress = new Progress();
       const result = await stoppable((signal) =>
         plan(config, { ...given, memory: limit, onProgress: downloads(), onRead: reading(progress), signal }),

@@ -14,17 +14,21 @@ import { exitCodeOf, report } from './errors.ts';
 import { defineEval } from './eval.ts';
 import { defineExport } from './export.ts';
 import { defineGenerate } from './generate.ts';
-import { endOnSignals } from './interrupt.ts';
+import { defineInit } from './init.ts';
 import { defineInspect } from './inspect.ts';
 import { defineMerge } from './merge.ts';
 import { definePlan } from './plan.ts';
+import { definePredict } from './predict.ts';
+import { definePublish } from './publish.ts';
 import { defineReward } from './reward.ts';
 import { defineScore } from './score.ts';
+import { defineServe } from './serve.ts';
+import { defineSetup } from './setup.ts';
+import { defineStudio } from './studio.ts';
 import { defineTrain } from './train.ts';
 
 /** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
 export async function run(argv: readonly string[]): Promise<number> {
-  endOnSignals();
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
     // A command that ended without an error may still have set a code, such as that of an interruption.
@@ -43,7 +47,7 @@ async function explained(error: unknown): Promise<unknown> {
   return explainMemory(error);
 }
 
-function createProgram(): Command {
+export function createProgram(): Command {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const program = new Command('visurf')
     .description('Post-training of vision-language models: supervision and reinforcement in one stage')
@@ -52,17 +56,23 @@ function createProgram(): Command {
     .showHelpAfterError('(--help shows the options and an example)');
   defineDemo(program);
   defineDoctor(program);
+  defineSetup(program);
+  defineInit(program);
   defineData(program);
   defineReward(program);
   definePlan(program);
   defineTrain(program);
   defineEval(program);
+  definePredict(program);
   defineCompare(program);
   defineInspect(program);
   defineScore(program);
   defineGenerate(program);
   defineChat(program);
+  defineServe(program);
   defineMerge(program);
   defineExport(program);
+  defineStudio(program);
+  definePublish(program);
   return program;
 }

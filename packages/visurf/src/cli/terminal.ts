@@ -2,7 +2,7 @@
 
 import { createInterface } from 'node:readline';
 import type { Interface } from 'node:readline';
-import { INTERRUPTED } from './interrupt.ts';
+import { answered, hold, INTERRUPTED } from './interrupt.ts';
 
 /** Does what a line says. Gives false to end. */
 type Take = (line: string, signal: AbortSignal) => Promise<boolean>;
@@ -45,6 +45,8 @@ export class Terminal {
   async #whileWorking(work: (signal: AbortSignal) => Promise<boolean>): Promise<boolean> {
     this.#work = new AbortController();
     this.#working = true;
+    // One Ctrl-C stops the answer, not the program.
+    using _answer = hold();
     // Line editing reads keys raw; during work Ctrl-C is to be a signal, and what is typed ahead waits.
     if (this.#isPerson) {
       this.#lines.pause();
@@ -63,6 +65,7 @@ export class Terminal {
   }
 
   #interrupt(): void {
+    answered();
     if (this.#interrupted) {
       this.#ended = true;
       process.exitCode = INTERRUPTED;

@@ -1,27 +1,34 @@
-import { basename, relative } from 'node:path';
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { basename, dirname, relative } from 'node:path';
 import type { Command } from 'commander';
-import type { ProfileOptions, TrainEvent } from '@visurf/core';
-import { INTERRUPTED, interruptible } from './interrupt.ts';
+import type { Config, ProfileOptions, TrainEvent } from '@visurf/core';
+import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
+import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
-import { PROGRAM, Progress, formatNumber, metricsTable, print, printJson } from './output.ts';
+import { PROGRAM, Progress, metricsTable, print, printJson } from './output.ts';
+import { coloured } from './status.ts';
+import { TrainingScreen } from './training.ts';
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
   readonly from?: number;
   readonly changedData?: true;
   readonly skipBad?: true;
+  readonly studio?: true;
+  readonly unplanned?: true;
   readonly profile?: string | true;
   readonly profileSteps?: number;
 }
 
 export function defineTrain(program: Command): void {
-  const command = program
-    .command('train')
-    .description('train as a configuration says; the run directory holds everything that comes of it')
-    .argument('<config.yaml>', 'the configuration')
-    .argument('[key=value...]', 'changes to it, such as optimizer.learningRate=1e-6')
+  const command = withConfiguration(
+    program
+      .command('train')
+      .description('train as a configuration says; the run directory holds everything that comes of it'),
+  )
     .option('--resume', 'go on from the last checkpoint in the output directory')
     .option(
       '--from <step>',
@@ -29,38 +36,47 @@ export function defineTrain(program: Command): void {
       wholeNumber(1),
     )
     .option('--changed-data', 'going on: although the data or the base model is not what it was')
+    .option('--studio', 'open the studio beside the training; it ends with it')
     .option('--skip-bad', 'train on the samples that can be used, and list those that cannot')
+    .option('--unplanned', 'start although the plan says that memory or disk will not do')
     .option(
       '--profile [file.json]',
       'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
     )
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
-    async (file: string, changes: readonly string[], given: TrainOptions) => {
-      const { json, resume = false, from, changedData = false, skipBad = false, device, precision } = given;
-      const { loadConfig, train } = await import('@visurf/core');
+    async (first: string | undefined, others: readonly string[], given: TrainOptions) => {
+      const { json, resume = false, from, changedData = false, skipBad = false, unplanned = false } = given;
+      const asked = givenOf(first, others, given, command);
+      const { train } = await import('@visurf/core');
       const profile = profileOf(given, command);
-      const overrides = [...changes];
-      if (device) overrides.push(`device=${device}`);
-      if (precision) overrides.push(`precision=${precision}`);
       const warnings: string[] = [];
-      const config = loadConfig(file, overrides, { onWarning: (message) => warnings.push(message) });
-      const progress = new Progress();
-      const onEvent = (event: TrainEvent) => show(event, progress);
+      const config = await configurationOf(asked, (message) => warnings.push(message));
+      const line = `${PROGRAM} train ${typed(asked)}${skipBad ? ' --skip-bad' : ''}${unplanned ? ' --unplanned' : ''}`;
+      const next = (isBegun: boolean): string => (isBegun ? `To go on: ${line} --resume` : `To start again: ${line}`);
+      const resumes = resume || from !== undefined;
+      whenStopped(next(resumes));
+      const shown = new Shown(config);
+      const onEvent = (event: TrainEvent) => {
+        if (event.kind === 'step') whenStopped(next(true));
+        shown.take(event);
+      };
+      using _studio = given.studio ? openStudio(config.output) : undefined;
       const result = await interruptible((signal) =>
         train(config, {
-          ...{ resume, from, changedData, skipBad, profile, onEvent, signal, warnings },
+          ...{ resume, from, changedData, skipBad, unplanned, profile, onEvent, signal, warnings },
           command: commandLine(),
         }),
       );
-      progress.finish();
+      shown.finish();
       const { interrupted, ...summary } = result;
       if (json) printJson(summary);
-      else print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}`);
+      else {
+        const report = shown.report === undefined ? '' : `; open ${shown.report} in a browser`;
+        print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${report}`);
+      }
       if (!interrupted) return;
-      const line = `${PROGRAM} train ${[file, ...overrides, ...(skipBad ? ['--skip-bad'] : [])].join(' ')}`;
-      const isBegun = result.steps > 0 || resume || from !== undefined;
-      console.error(isBegun ? `stopped. To go on: ${line} --resume` : `stopped. To start again: ${line}`);
+      console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
       process.exitCode = INTERRUPTED;
     },
   );
@@ -68,10 +84,21 @@ export function defineTrain(program: Command): void {
     command,
     'visurf train config.yaml',
     'visurf train config.yaml paradigm=rlvr output=runs/rlvr',
+    'visurf train data.train=train.jsonl data.validation=10% model=DIR',
     'visurf train config.yaml --resume',
     'visurf train config.yaml --from 200 optimizer.learningRate=2e-7',
     'visurf train config.yaml steps=3 output=runs/profile --profile',
   );
+}
+
+/** The studio over a run, in a process of its own; its link is printed where messages are. */
+function openStudio(output: string): Disposable {
+  const parent = dirname(output);
+  mkdirSync(parent, { recursive: true });
+  const child = spawn(process.execPath, [process.argv[1]!, 'studio', parent, '--port', '0'], {
+    stdio: ['ignore', process.stderr.fd, 'inherit'],
+  });
+  return { [Symbol.dispose]: () => void child.kill('SIGTERM') };
 }
 
 /** As it was typed; of places on this machine only what lies below the working directory. */
@@ -98,32 +125,50 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
   return { file: profile, steps };
 }
 
-function show(event: TrainEvent, progress: Progress): void {
-  switch (event.kind) {
-    case 'prepare':
-      return progress.update(`checking ${event.what}`, event.done, event.total);
-    case 'step':
-      return progress.update('training', event.step, event.steps, shortly(event.metrics));
-    case 'eval':
-      return progress.message(`step ${event.step}: ${shortly(event.metrics)}`);
-    case 'checkpoint':
-      return progress.message(`step ${event.step}: checkpoint in ${event.path}`);
-    case 'profile': {
-      const { path, steps, missing } = event;
-      const left = missing > 0 ? `; ${missing} operators had no room` : '';
-      return progress.message(`profile of ${steps} step${steps === 1 ? '' : 's'} in ${path}${left}`);
-    }
-    case 'download':
-      return progress.download(event.progress);
-    case 'warning':
-      return progress.message(`warning: ${event.message}`);
-  }
-}
+/** Shows events: what comes before the first step as stages, then the training. */
+class Shown {
+  readonly #progress = new Progress();
+  readonly #screen: TrainingScreen;
+  /** The file. */
+  report: string | undefined;
 
-/** The first few metrics, for a line. */
-function shortly(metrics: Readonly<Record<string, number>>): string {
-  return Object.entries(metrics)
-    .slice(0, 4)
-    .map(([name, value]) => `${name} ${formatNumber(value)}`)
-    .join('  ');
+  constructor({ promptsPerStep, eval: { every } }: Config) {
+    this.#screen = new TrainingScreen({ promptsPerStep, every });
+  }
+
+  take(event: TrainEvent): void {
+    const say = (text: string): void => this.#screen.message(text);
+    switch (event.kind) {
+      case 'prepare':
+        return this.#progress.update(`checking ${event.what}`, event.done, event.total);
+      case 'download':
+        return this.#progress.download(event.progress);
+      case 'checkpoint':
+        return say(`step ${event.step}: checkpoint in ${event.path}`);
+      case 'report':
+        this.report = event.path;
+        return;
+      case 'stopped':
+        return say(`ended at step ${event.step}: ${event.message}`);
+      case 'profile': {
+        const { path, steps, missing } = event;
+        const left = missing > 0 ? `; ${missing} operators had no room` : '';
+        return say(`profile of ${steps} step${steps === 1 ? '' : 's'} in ${path}${left}`);
+      }
+      case 'warning':
+        this.#progress.finish();
+        return say(`${coloured('yellow', 'warning:')} ${event.message}`);
+      case 'eval':
+      case 'pace':
+      case 'progress':
+      case 'step':
+        this.#progress.finish();
+        return this.#screen.take(event);
+    }
+  }
+
+  finish(): void {
+    this.#progress.finish();
+    this.#screen.finish();
+  }
 }

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { loadImageSettings, parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { loadImageSettings, parseModelConfig, patchesOf, QwenVL } from '@visurf/core/internals';
 import { manualSeed, setNumThreads } from '@visurf/torch';
 
 import { MINIATURE, modelConfig, writeCheckpointFiles } from '../checkpoint.ts';
@@ -32,7 +32,7 @@ export function pretrain(directory: string, { plan = PLAN, ...options }: Pretrai
   const { vision, text } = model.config;
   const heads = new Heads(vision.hiddenSize, text.hiddenSize);
   initialize(model, plan.seed, NUMBER_IDS);
-  const parts: Parts = { model, heads, plan, settings: loadImageSettings(directory, model.config.family.processor) };
+  const parts: Parts = { model, heads, plan, settings: loadImageSettings(directory, patchesOf(model.config.family)) };
   const { stages } = plan;
   return runPretraining(
     directory,

@@ -58,6 +58,10 @@ test('a demo measures five policies and reports; stopped again and again it come
   ]);
   expect(whole.events.at(-1)?.etaSeconds).toBeCloseTo(0);
 
+  // A finished one is not deleted unless that is asked for.
+  await expect(run('whole')).rejects.toThrow(/finished demo[^]*--again/);
+  expect(existsSync(whole.report)).toBe(true);
+
   for (const [i, stop] of [
     'baseline: answering test 6',
     'rlvr, seed 5: training 1',

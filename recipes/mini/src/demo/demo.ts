@@ -32,6 +32,8 @@ export interface DemoOptions {
   readonly seed: number;
   /** Go on with the demo in `output`. */
   readonly resume: boolean;
+  /** Delete a finished demo in `output`, and begin anew. */
+  readonly again?: boolean | undefined;
   /** Directory of another base model than the recipe's. */
   readonly base?: string | undefined;
   readonly device?: Config['device'] | undefined;

@@ -15,6 +15,8 @@ export interface Session {
 }
 
 interface Wanted {
+  /** Whether a finished demo in the same place may be deleted. */
+  readonly again?: boolean | undefined;
   readonly quick: boolean;
   readonly seed: number;
   readonly resume: boolean;
@@ -24,11 +26,14 @@ const FILE = 'demo.json';
 /** What a demo writes. */
 const OWN = [FILE, 'data', 'answers', 'runs', 'results', 'figures', 'table.md', 'table.tex', 'report.html'];
 
+/** Whether a directory holds a demo that is finished. */
+export const isFinished = (directory: string): boolean => readSession(directory)?.finished === true;
+
 /**
- * Begins a demo, or goes on with one. A finished one is begun anew in the same place.
- * @throws UserError where the directory holds something else, or an unfinished demo that was not asked for
+ * Begins a demo, or goes on with one.
+ * @throws UserError where the directory holds something else, or a demo that was not asked for
  */
-export function openSession(directory: string, { quick, seed, resume }: Wanted): Session {
+export function openSession(directory: string, { quick, seed, resume, again }: Wanted): Session {
   const begun = readSession(directory);
   if (begun === undefined) {
     if (resume) throw new UserError('there is no demo to resume', { where: directory });
@@ -49,6 +54,11 @@ export function openSession(directory: string, { quick, seed, resume }: Wanted):
       where: directory,
       remedy: 'Go on with it by --resume, or choose another --output.',
     });
+  } else if (!again) {
+    throw new UserError('a finished demo is here', {
+      where: directory,
+      remedy: 'Look at its report.html; --again deletes it and begins anew, --output names another place.',
+    });
   } else {
     for (const name of OWN) rmSync(path.join(directory, name), { recursive: true, force: true });
   }
@@ -66,5 +76,10 @@ export function saveSession(directory: string, session: Session): void {
 
 function readSession(directory: string): Session | undefined {
   const file = path.join(directory, FILE);
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Session) : undefined;
+  if (!existsSync(file)) return undefined;
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Session;
+  } catch (cause) {
+    throw new UserError('the demo here is damaged', { where: file, remedy: 'Choose another --output.', cause });
+  }
 }

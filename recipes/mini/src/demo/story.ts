@@ -58,6 +58,21 @@ export const publishedOf = ({ columns }: Pick<Compared, 'columns'>): Row[] =>
     metrics: Object.fromEntries(Object.entries(metrics).filter(([column]) => columns.includes(column))),
   }));
 
+/** What the columns measure. */
+const DEFINITIONS: Readonly<Record<string, string>> = {
+  referring:
+    'gIoU, the mean over all questions of the overlap (intersection over union) of predicted and true boxes; a question ' +
+    'about an absent object counts 100 for a well-formed [] and 0 for anything else.',
+  'N-Acc': 'Share of absent objects answered by a well-formed [].',
+  relational: 'gIoU of questions about places: left of, above.',
+  clicking: 'Share of right answers.',
+  sums: 'Share of right answers.',
+  defects: 'Area under the ROC curve.',
+  lesions: 'Share of boxes with an overlap above 0.5.',
+  skills: 'Share of right answers to questions that training never asked: what is forgotten shows there.',
+  thinking: 'Share of answers that think before they answer.',
+};
+
 export interface Story {
   readonly output: string;
   readonly size: Size;
@@ -72,7 +87,10 @@ export function tell({ output, size, seed, compared, seconds }: Story): ReportDa
   const minutes = (run: string): string =>
     `${((seconds[`${run}, seed ${seed}: training`] ?? 0) / 60).toFixed(1)} minutes for ${nameOf(run)}`;
   const [, ...runs] = POLICIES;
-  const columns = compared.columns.map((key) => ({ key, label: key, unit: '%', better: 'higher' as const }));
+  const columns = compared.columns.map((key) => ({
+    ...{ key, label: key, unit: '%', better: 'higher' as const },
+    ...(DEFINITIONS[key] !== undefined && { definition: DEFINITIONS[key] }),
+  }));
   const published = publishedOf(compared);
   const shared = Object.keys(published[0]!.metrics);
   const figures = published.map(
@@ -84,12 +102,16 @@ export function tell({ output, size, seed, compared, seconds }: Story): ReportDa
       `A small vision-language model (Qwen2.5-VL's architecture, 1.5 million parameters) is trained on ${size.sets.length} tasks at once. Some answers it gives well, some only when it thinks with care, and two it never gives: that nothing matches, and that a part is defective.`,
       `SFT, RLVR, SFT followed by RLVR, and ViSurf start from the same base and make ${size.steps} updates each. SFT learns from labels, RLVR from the model's own answers. ViSurf learns from its own answers, and from the label where none of them is as good.`,
     ].join('\n\n'),
+    facts: [
+      ['questions', String(readJsonl<Asked>(dataFile(output, 'test')).length)],
+      ['date', new Date().toISOString().slice(0, 10)],
+      ['seed', String(seed)],
+    ],
     columns,
     rows,
     curves: curves(output, seed, size),
     samples: samples(output, seed),
     notes: [
-      'referring: gIoU, the mean over all questions of the overlap (intersection over union) of predicted and true boxes, where a question about an absent object counts 100 for a well-formed [] and 0 for anything else. N-Acc: share of absent objects answered by a well-formed []. relational: gIoU. clicking and sums: share of right answers. defects: area under the ROC curve. lesions: share of boxes with an overlap above 0.5. skills: share of right answers to questions that training never asked: what is forgotten shows there. thinking: share of answers that think before they answer.',
       'Answers are greedy. The pictures show the first questions of each task, not chosen ones. Held-out curves are measured on a validation split of its own; the table on a test split that training never reads.',
       `Seed ${seed}; one run of each paradigm, so differences of a few points may be chance. Training took ${runs.map(minutes).join(', ')}.`,
       `For orientation, the published figures at 7B on the benchmarks that these tasks are small sisters of (${shared.join(' / ')}): ${figures.join('; ')}. Only their order can be compared to a miniature.`,
@@ -107,10 +129,13 @@ function curves(output: string, seed: number, { sets }: Size): ReportCurve[] {
   }));
   const curve = (title: string, yLabel: string, type: 'eval' | 'step', key: string, scale = 1): ReportCurve => ({
     ...{ title, yLabel },
-    series: runs.flatMap(({ name, events }) => {
-      const points = events.flatMap((event) => pointsOf(event, type, key, scale));
-      return points.length === 0 ? [] : [{ name, points }];
-    }),
+    series: withBase(
+      type,
+      runs.flatMap(({ name, events }) => {
+        const points = events.flatMap((event) => pointsOf(event, type, key, scale));
+        return points.length === 0 ? [] : [{ name, points }];
+      }),
+    ),
   });
   const held: Readonly<Partial<Record<string, readonly (readonly [title: string, metric: string])[]>>> = {
     referring: [
@@ -129,6 +154,23 @@ function curves(output: string, seed: number, { sets }: Size): ReportCurve[] {
     curve('Share of the gradient from labels', '%', 'step', 'labelGradient', 100),
     curve('Entropy of rollouts', 'nats per token', 'step', 'entropy'),
     curve('Length of rollouts', 'tokens', 'step', 'length'),
+  ];
+}
+
+/** Evaluations with the line of the base, which every run begins from. */
+function withBase(type: 'eval' | 'step', series: ReportCurve['series']): ReportCurve['series'] {
+  const [step, level] = series[0]?.points[0] ?? [];
+  if (type === 'step' || step !== 0 || level === undefined) return series;
+  const last = Math.max(...series.flatMap(({ points }) => points.map(([x]) => x)));
+  return [
+    {
+      name: nameOf(POLICIES[0]),
+      points: [
+        [0, level],
+        [last, level],
+      ],
+    },
+    ...series,
   ];
 }
 

@@ -1,5 +1,5 @@
 /** A base model is pretrained on pictures of some rooms, whosever they are. */
-import { loadImageSettings, parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { loadImageSettings, parseModelConfig, patchesOf, QwenVL } from '@visurf/core/internals';
 import {
   initialize,
   modelConfig,
@@ -39,7 +39,7 @@ export function pretrainOn(
   const { vision, text } = model.config;
   const heads = new Heads(vision.hiddenSize, text.hiddenSize, vocabulary, words);
   initialize(model, plan.seed, vocabulary.numberIds);
-  const settings = loadImageSettings(directory, model.config.family.processor);
+  const settings = loadImageSettings(directory, patchesOf(model.config.family));
   const parts: Parts = { model, heads, vocabulary, plan, rooms, settings };
   const { stages } = plan;
   return runPretraining(

@@ -1,6 +1,7 @@
 /** Detection sets as questions: for every class and every picture, whether it shows the class or not. */
 import path from 'node:path';
 import { MAX_OBJECTS } from '../../tasks/grounding/answer.ts';
+import { Numbers, Texts } from '../texts.ts';
 import type { AnnotatedImage, AskedQuestion, LabelledBox } from './record.ts';
 
 export const ASKS = ['find', 'count', 'exists'] as const;
@@ -28,56 +29,71 @@ const TEMPLATES: Readonly<Record<Ask, (name: string, objects: readonly LabelledB
 };
 
 /**
- * Questions about pictures. A class that may be there without a box is not asked for where it has none, and not counted.
- * @param declared classes that the set names, with or without objects
+ * Questions about pictures, in two passes: all are looked at for their classes, then each is asked about. A class that may be
+ * there without a box is not asked for where it has none, and not counted.
  */
-export function questionsAbout(
-  images: readonly AnnotatedImage[],
-  declared: Iterable<string>,
-  asks: readonly Ask[],
-  note: (message: string) => void,
-): AskedQuestion[] {
-  const classes = [
-    ...new Set([
-      ...declared,
-      ...images.flatMap(({ objects, unsure }) => [...objects.map(({ label }) => label), ...unsure]),
-    ]),
-  ];
-  const ids = new Map<string, number>();
-  const counts = { absent: new Map<string, number>(), unsure: 0, many: 0 };
-  const questions = images.flatMap((image) =>
-    classes.flatMap((name) => {
+export class ClassQuestions {
+  readonly #asks: readonly Ask[];
+  readonly #declared: ReadonlySet<string>;
+  readonly #seen = new Set<string>();
+  readonly #ids = new Texts();
+  /** How often an id was asked for, by its number. */
+  readonly #uses = new Numbers();
+  readonly #absent = new Map<string, number>();
+  #classes: readonly string[] = [];
+  #images = 0;
+  #unsure = 0;
+  #many = 0;
+
+  /** @param declared classes that the set names, with or without objects */
+  constructor(declared: ReadonlySet<string>, asks: readonly Ask[]) {
+    [this.#declared, this.#asks] = [declared, asks];
+  }
+
+  observe({ objects, unsure }: AnnotatedImage): void {
+    for (const { label } of objects) this.#seen.add(label);
+    for (const label of unsure) this.#seen.add(label);
+  }
+
+  about(image: AnnotatedImage): AskedQuestion[] {
+    if (this.#images++ === 0) this.#classes = [...new Set([...this.#declared, ...this.#seen])];
+    return this.#classes.flatMap((name) => {
       const boxes = image.objects.filter(({ label }) => label === name);
       const isUnsure = image.unsure.includes(name);
-      if (boxes.length === 0 && isUnsure) counts.unsure += 1;
-      else if (boxes.length === 0) counts.absent.set(name, (counts.absent.get(name) ?? 0) + 1);
-      if (boxes.length > MAX_OBJECTS) counts.many += 1;
-      return asks.flatMap((ask): AskedQuestion[] => {
+      if (boxes.length === 0 && isUnsure) this.#unsure += 1;
+      else if (boxes.length === 0) this.#absent.set(name, (this.#absent.get(name) ?? 0) + 1);
+      if (boxes.length > MAX_OBJECTS) this.#many += 1;
+      return this.#asks.flatMap((ask): AskedQuestion[] => {
         if (isUnsure && (boxes.length === 0 || ask === 'count')) return [];
         if (boxes.length > MAX_OBJECTS && ask === 'find') return [];
         const stem = path.basename(image.image, path.extname(image.image));
-        const id = unique(`${stem}-${name}${ask === 'find' ? '' : `-${ask}`}`, ids);
+        const id = this.#unique(`${stem}-${name}${ask === 'find' ? '' : `-${ask}`}`);
         const fields = { id, ...TEMPLATES[ask](name, boxes), class: name };
         const { place, image: file } = image;
         return [{ kind: 'question', place, images: [file], fields, convention: {} }];
       });
-    }),
-  );
-  if (counts.absent.size > 0) {
-    const sum = [...counts.absent.values()].reduce((a, b) => a + b, 0);
-    const list = [...counts.absent].slice(0, LISTED).map(([name, count]) => `${name} ${count}`);
-    const rest = counts.absent.size > LISTED ? [`${counts.absent.size - LISTED} more classes`] : [];
-    const absent = [...list, ...rest].join(', ');
-    note(`${sum} of ${images.length * classes.length} times an image does not show a class ([]): ${absent}`);
+    });
   }
-  if (counts.unsure > 0)
-    note(`${counts.unsure} times a class is only crowd, difficult or without a box: not asked for`);
-  if (counts.many > 0) note(`${counts.many} questions of more than ${MAX_OBJECTS} objects are left out`);
-  return questions;
-}
 
-function unique(id: string, known: Map<string, number>): string {
-  const count = (known.get(id) ?? 0) + 1;
-  known.set(id, count);
-  return count === 1 ? id : unique(`${id}.${count}`, known);
+  /** Says what was asked. */
+  finish(note: (message: string) => void): void {
+    const [absent, unsure, many] = [this.#absent, this.#unsure, this.#many];
+    if (absent.size > 0) {
+      const sum = [...absent.values()].reduce((a, b) => a + b, 0);
+      const list = [...absent].slice(0, LISTED).map(([name, count]) => `${name} ${count}`);
+      const rest = absent.size > LISTED ? [`${absent.size - LISTED} more classes`] : [];
+      const times = this.#images * this.#classes.length;
+      note(`${sum} of ${times} times an image does not show a class ([]): ${[...list, ...rest].join(', ')}`);
+    }
+    if (unsure > 0) note(`${unsure} times a class is only crowd, difficult or without a box: not asked for`);
+    if (many > 0) note(`${many} questions of more than ${MAX_OBJECTS} objects are left out`);
+  }
+
+  #unique(id: string): string {
+    const known = this.#ids.size;
+    const number = this.#ids.add(id);
+    if (number === known) this.#uses.push(0);
+    const count = (this.#uses.values[number]! += 1);
+    return count === 1 ? id : this.#unique(`${id}.${count}`);
+  }
 }

@@ -6,7 +6,8 @@
  */
 import { withoutLeadingPlaces } from '../../prompt/places.ts';
 import { solutionOf } from './answer.ts';
-import { imagesOf, listOf, questionsOf } from './conversation.ts';
+import { videoFields } from '../videos.ts';
+import { imagesOf, listOf, questionsOf, videosOf } from './conversation.ts';
 import { conversationOf } from './sharegpt.ts';
 import { fault, fourNumbers, isObject, isText, sizeOf, type Item, type LabelledBox, type Place } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
@@ -28,7 +29,11 @@ const hasColumns = (record: Columns | undefined): record is Columns =>
 /** An array of our records; a file of lines of ours needs no reader. */
 export const visurf: Reader = {
   name: 'visurf',
-  knows: ({ first }) => first !== undefined && 'problem' in first && 'solution' in first && 'image' in first,
+  knows: ({ first }) =>
+    first !== undefined &&
+    'problem' in first &&
+    'solution' in first &&
+    ['image', undefined].includes(firstOf(first, IMAGES)),
   async *read(source, context) {
     for (const file of source.files) {
       for await (const record of records(file)) {
@@ -38,7 +43,10 @@ export const visurf: Reader = {
           const images = await imagesOf(listOf(value['image']), place, context);
           if (typeof images === 'string') yield fault(place, images);
           else {
-            const { image: _, ...fields } = value;
+            const { image: _, ...given } = value;
+            const fields = Array.isArray(given['video'])
+              ? { ...given, video: located(given['video'], place, context) }
+              : given;
             yield { kind: 'question', place, images, fields, convention: { form: 'xyxy', units: 'pixels' } };
           }
         }
@@ -47,10 +55,16 @@ export const visurf: Reader = {
   },
 };
 
+/** Frames where they are. */
+const located = (frames: readonly unknown[], place: Place, context: ReadContext): unknown[] =>
+  frames.map((each) =>
+    Array.isArray(each) ? located(each, place, context) : isText(each) ? context.images.find(each, place.file) : each,
+  );
+
 /** Questions under other names. */
 export const questions: Reader = {
   name: 'questions',
-  knows: ({ first }) => hasColumns(first) && firstOf(first, IMAGES) !== undefined,
+  knows: ({ first }) => hasColumns(first) && firstOf(first, [...IMAGES, 'video', 'videos']) !== undefined,
   async *read(source, context) {
     for (const file of source.files) {
       for await (const record of records(file)) {
@@ -77,17 +91,19 @@ export async function* fromColumns(
     return;
   }
   if (Array.isArray(record['conversations']) || Array.isArray(record['messages'])) {
-    const turns = conversationOf(record, images);
+    const videos: unknown[] = [];
+    const turns = conversationOf(record, images, videos);
     if (typeof turns === 'string') {
       yield fault(place, turns);
       return;
     }
-    yield* questionsOf({ place, turns, images, id: record['id'], record }, context);
+    yield* questionsOf({ place, turns, images, videos, id: record['id'], record }, context);
     return;
   }
   const files = await imagesOf(images, place, context);
-  if (typeof files === 'string') {
-    yield fault(place, files);
+  const videos = videosOf(record, place, context);
+  if (typeof files === 'string' || typeof videos === 'string') {
+    yield fault(place, typeof files === 'string' ? files : (videos as string));
     return;
   }
   const problem = problemOf(record);
@@ -112,6 +128,7 @@ export async function* fromColumns(
     fields: {
       ...((isText(id) || typeof id === 'number' || typeof id === 'bigint') && { id: String(id) }),
       ...{ problem: withoutLeadingPlaces(problem), ...fields },
+      ...videoFields(videos),
       ...keptOf(record),
     },
   };

@@ -58,20 +58,20 @@ const SIDES: readonly { readonly form: BoxForm; readonly names: readonly (readon
 export const csv: Reader = {
   name: 'csv',
   knows: ({ extension, head }) =>
-    ['csv', 'tsv'].includes(extension) && columnsOf(parseTable(firstLines(head))) !== undefined,
+    ['csv', 'tsv'].includes(extension) && columnsOf(firstRow(firstLines(head))) !== undefined,
   async *read(source, context) {
     for (const file of source.files.filter((each) => /\.[ct]sv$/i.test(each))) {
       if (source.split !== undefined && source.files.length > 1) {
         if (!isOfSplit(path.relative(source.root, file), source.split)) continue;
       }
-      const rows = parseTable(await readText(file));
-      const columns = columnsOf(rows);
+      const text = await readText(file);
+      const columns = columnsOf(firstRow(text));
       if (columns === undefined) {
-        for (const { line, cells } of rows)
+        for (const { line, cells } of parseTable(text))
           yield* fromColumns(Object.fromEntries(cells), { file, record: line }, context);
         continue;
       }
-      const byImage = Map.groupBy(rows, ({ cells }) => cells.get(columns.image) ?? '');
+      const byImage = Map.groupBy(parseTable(text), ({ cells }) => cells.get(columns.image) ?? '');
       for (const [name, own] of byImage) {
         const place = { file, record: own[0]!.line };
         yield imageOf(own, columns, place, name === '' ? '' : context.images.findAny([name], file));
@@ -79,6 +79,11 @@ export const csv: Reader = {
     }
   },
 };
+
+function firstRow(text: string): TableRow | undefined {
+  for (const row of parseTable(text)) return row;
+  return undefined;
+}
 
 const firstLines = (head: string): string => head.split('\n').slice(0, 2).join('\n');
 
@@ -91,8 +96,8 @@ interface Columns {
 }
 
 /** Which columns hold what; undefined where there are no boxes. */
-function columnsOf(rows: readonly TableRow[]): Columns | undefined {
-  const names = [...(rows[0]?.cells.keys() ?? [])];
+function columnsOf(row: TableRow | undefined): Columns | undefined {
+  const names = [...(row?.cells.keys() ?? [])];
   const image = IMAGE.find((each) => names.includes(each));
   const label = LABEL.find((each) => names.includes(each)) ?? names.find((each) => CLASS.test(each));
   if (image === undefined || label === undefined) return undefined;

@@ -1,5 +1,5 @@
 /** CVAT's XML "for images": corners and outlines of every image. */
-import { hull } from './geometry.ts';
+import { outlineOf } from './geometry.ts';
 import { fault, fourNumbers, isText, sizeOf, type Item, type LabelledBox } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
 import { readXml } from './source.ts';
@@ -30,9 +30,10 @@ function cvatImage(image: Element, file: string, record: number, context: ReadCo
     const label = shape.attributes.get('label');
     const sides = ['xtl', 'ytl', 'xbr', 'ybr'].map((side) => shape.attributes.get(side));
     const points = (shape.attributes.get('points') ?? '').split(';').map((pair) => pair.split(',').map(Number));
-    const outline = ['polygon', 'polyline'].includes(shape.name) ? hull(points as [number, number][]) : undefined;
-    const numbers = shape.name === 'box' ? fourNumbers(sides) : outline;
-    return isText(label) && numbers ? [{ label, numbers, convention: CORNERS }] : [];
+    const outline = ['polygon', 'polyline'].includes(shape.name) ? outlineOf(points as [number, number][]) : undefined;
+    const numbers = shape.name === 'box' ? fourNumbers(sides) : outline?.numbers;
+    const mask = shape.name === 'polygon' ? outline?.mask : undefined;
+    return isText(label) && numbers ? [{ label, numbers, mask, convention: CORNERS }] : [];
   });
   const labels = image.children.map((shape) => shape.attributes.get('label')).filter(isText);
   const unsure = labels.filter((label) => !objects.some((object) => object.label === label));

@@ -5,13 +5,24 @@ import { nearest, UserError } from '../../errors.ts';
 import type { Finding } from '../findings.ts';
 import { readLines } from '../lines.ts';
 import { pacer } from '../paced.ts';
-import { questionsAbout, type Ask } from './classes.ts';
+import { ClassQuestions, type Ask } from './classes.ts';
 import { visurf } from './columns.ts';
-import { isObject, type AnnotatedImage, type Item, type Row, type Rows } from './record.ts';
+import { isObject } from './record.ts';
+import type { AnnotatedImage, AskedQuestion, Fault, Item, Row, RowsRead } from './record.ts';
 import type { Glance, Reader } from './reader.ts';
 import { FORMATS, formatNames, readers, readsAll, readsWhole } from './registry.ts';
-import { settleBoxes, type DeclaredBoxes } from './settle.ts';
-import { headOf, ImageFinder, isOneDocument, openSource, splitsIn, type Source } from './source.ts';
+import { Settling, type DeclaredBoxes, type Looked } from './settle.ts';
+import {
+  ANNOTATIONS,
+  headOf,
+  ImageFinder,
+  isOneDocument,
+  ofSplit,
+  openSource,
+  splitsIn,
+  type Source,
+} from './source.ts';
+import { Spool } from './spool.ts';
 import { cacheStore, type ImageStore } from './store.ts';
 
 export interface RowOptions extends DeclaredBoxes {
@@ -39,13 +50,20 @@ export async function isOurLines(file: string, options: RowOptions): Promise<boo
   return known === undefined || known === visurf;
 }
 
+/** Takes rows as they come. */
+export interface RowSink {
+  take(row: Row): void;
+  /** What was taken is no data after all. */
+  clear(): void;
+}
+
 /**
- * Rows of a source of any format.
+ * Reads the rows of a source of any format. What a reader yields goes through files, so that memory does not grow with it.
  * @throws UserError where its format is not known, or it cannot be read
  */
-export async function readRows(file: string, options: RowOptions = {}): Promise<Rows> {
-  const found = await detect(openSource(file, options.split), options.format ?? 'auto');
-  const { reader, source } = found;
+export async function readRows(file: string, options: RowOptions, sink: RowSink): Promise<RowsRead> {
+  const { reader, source } = await detect(openSource(file, options.split), options.format ?? 'auto');
+  const { signal } = options;
   const notes = new Set<string>();
   const note = (message: string) => void notes.add(message);
   const classes = new Set<string>();
@@ -53,35 +71,58 @@ export async function readRows(file: string, options: RowOptions = {}): Promise<
   const store = options.store ?? cacheStore();
   const declare = (...names: readonly string[]) => names.forEach((name) => classes.add(name));
   const splits = source.isFolder && source.split === undefined ? splitsIn(source.files, source.root) : [];
-  if (splits.length > 1) note(`all of ${splits.join(', ')} are read: --split NAME reads one`);
-  const items: Item[] = [];
-  const pace = pacer(options.signal);
+  if (splits.length > 1) note(`all of ${splits.join(', ')} are read: --split NAME (data.split) reads one`);
+  const pace = pacer(signal);
+  using items = new Spool<Looked>();
+  const settling = new Settling(options, note);
+  let batch: Item[] = [];
+  const flush = async (): Promise<void> => {
+    for (const looked of await settling.look(batch, signal)) items.push(looked);
+    batch = [];
+  };
   for await (const item of reader.read(source, { images, store, note, declare })) {
-    items.push(item);
+    batch.push(item);
+    if (batch.length === BATCH) await flush();
     await pace();
     if (items.length > MAX_RECORDS) throw new UserError(`more than ${MAX_RECORDS} records`, { where: file });
   }
-  const settled = await settleBoxes(items, options, note, options.signal);
-  const shown = settled.filter((item): item is AnnotatedImage => item.kind === 'image');
-  const asked = [
-    ...settled.flatMap((item) => (item.kind === 'question' ? [item] : [])),
-    ...questionsAbout(shown, classes, options.ask ?? ['find'], note),
-  ];
-  return {
-    format: reader.name,
-    rows: asked.map(({ place, images: files, fields }): Row => {
-      const { id, ...others } = fields;
-      const image = files.length === 0 ? undefined : files.length === 1 ? files[0] : files;
-      return { place, fields: { ...(id !== undefined && { id }), ...(image !== undefined && { image }), ...others } };
-    }),
-    findings: settled.flatMap((item): Finding[] => {
-      if (item.kind !== 'fault') return [];
-      const { place, message, about } = item;
-      return [{ kind: about ?? 'row', severity: 'error', file: place.file, line: place.record, message }];
-    }),
-    folders: [...images.folders, ...(store.folder === undefined ? [] : [store.folder])],
-    notes: [...notes],
-  };
+  await flush();
+  using shown = new Spool<AnnotatedImage>();
+  const questions = new ClassQuestions(classes, options.ask ?? ['find']);
+  const findings: Finding[] = [];
+  const fail = ({ place, message, about }: Fault): void =>
+    void findings.push({ kind: about ?? 'row', severity: 'error', file: place.file, line: place.record, message });
+  for await (const looked of items.read()) {
+    const item = settling.settle(looked);
+    if (item.kind === 'fault') fail(item);
+    else if (item.kind === 'question') sink.take(rowOf(item));
+    else {
+      questions.observe(item);
+      shown.push(item);
+    }
+    await pace();
+  }
+  const misread = settling.finish();
+  if (misread) {
+    sink.clear();
+    fail(misread);
+  } else {
+    for await (const image of shown.read()) {
+      for (const question of questions.about(image)) sink.take(rowOf(question));
+      await pace();
+    }
+    questions.finish(note);
+  }
+  const folders = [...images.folders, ...(store.folder === undefined ? [] : [store.folder])];
+  return { format: reader.name, findings, folders, notes: [...notes] };
+}
+
+/** Items whose pictures are looked at together. */
+const BATCH = 64;
+
+function rowOf({ place, images, fields: { id, ...others } }: AskedQuestion): Row {
+  const image = images.length === 0 ? undefined : images.length === 1 ? images[0] : images;
+  return { place, fields: { ...(id !== undefined && { id }), ...(image !== undefined && { image }), ...others } };
 }
 
 /** The reader of a source, and the files of it that this reader reads. */
@@ -117,11 +158,10 @@ async function detect(source: Source, format: string): Promise<{ reader: Reader;
   return { reader: first, source: { ...source, files } };
 }
 
-const READABLE = /\.(?:jsonl?|ndjson|parquet|csv|tsv|xml|ya?ml|names)$|(?:^|\/)classes\.txt$/i;
 const ENOUGH = 50;
 
 /** Whether a file of a folder is looked into; readers of plugins may know files by any name. */
-const isReadable = (file: string): boolean => READABLE.test(file) || readers().length > FORMATS.length;
+const isReadable = (file: string): boolean => ANNOTATIONS.test(file) || readers().length > FORMATS.length;
 
 /** Files of a folder that belong to a reader; those that need all others (splits, labels) get all. */
 async function filesOf(source: Source, reader: Reader): Promise<readonly string[]> {
@@ -130,7 +170,7 @@ async function filesOf(source: Source, reader: Reader): Promise<readonly string[
   for (const file of source.files) {
     if (isReadable(file) && reader.knows(await glanceAt(file))) known.push(file);
   }
-  if (known.length > 0) return known;
+  if (known.length > 0) return ofSplit(known, source.root, source.split);
   throw new UserError(`no files of the format ${reader.name}`, { where: source.path });
 }
 

@@ -1,5 +1,5 @@
 /** Boxes of any convention to corners in pixels of the upright picture. */
-import type { BoxForm, Numbers, Size } from './record.ts';
+import type { BoxForm, LabelledBox, Numbers, Size } from './record.ts';
 
 /** [x0, y0, x1, y1] */
 export function toCorners([a, b, c, d]: Numbers, form: BoxForm): Numbers {
@@ -56,6 +56,15 @@ export function hull(points: readonly (readonly [number, number])[]): Numbers | 
     box[3] = Math.max(box[3], y);
   }
   return box.every((each) => Number.isFinite(each)) ? box : undefined;
+}
+
+/** An outline as a box, and as the mask that it fills where it has an area. */
+export function outlineOf(
+  points: readonly (readonly [number, number])[],
+): Pick<LabelledBox, 'numbers' | 'mask'> | undefined {
+  const numbers = hull(points);
+  if (!numbers) return undefined;
+  return points.length < 3 ? { numbers } : { numbers, mask: [points.flat()] };
 }
 
 /** Points of `[x, y, x, y, ...]`. */

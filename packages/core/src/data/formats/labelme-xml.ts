@@ -1,6 +1,6 @@
 /** XML of the LabelMe web tool: outlines, and boxes around masks. */
-import { hull } from './geometry.ts';
-import { fault, fourNumbers, isText, sizeOf, type LabelledBox, type Numbers } from './record.ts';
+import { outlineOf } from './geometry.ts';
+import { fault, fourNumbers, isText, sizeOf, type LabelledBox } from './record.ts';
 import type { Reader } from './reader.ts';
 import { readXml } from './source.ts';
 import { childrenOf, textAt, type Element } from './xml.ts';
@@ -19,8 +19,8 @@ export const labelmeXml: Reader = {
       else {
         const kept = childrenOf(root, 'object').filter((object) => textAt(object, 'deleted') !== '1');
         const objects = kept.flatMap((object): LabelledBox[] => {
-          const [label, numbers] = [textAt(object, 'name'), webBox(object)];
-          return isText(label) && numbers ? [{ label, numbers, convention: CORNERS }] : [];
+          const [label, shape] = [textAt(object, 'name'), webShape(object)];
+          return isText(label) && shape ? [{ label, ...shape, convention: CORNERS }] : [];
         });
         const frame = sizeOf(textAt(root, 'imagesize', 'ncols'), textAt(root, 'imagesize', 'nrows'));
         yield { kind: 'image', place, image: context.images.find(name, file), frame, objects, unsure: [] };
@@ -29,8 +29,13 @@ export const labelmeXml: Reader = {
   },
 };
 
-function webBox(object: Element): Numbers | undefined {
+function webShape(object: Element): Pick<LabelledBox, 'numbers' | 'mask'> | undefined {
   const polygon = childrenOf(object, 'polygon').flatMap((each) => childrenOf(each, 'pt'));
-  if (polygon.length > 0) return hull(polygon.map((point) => [Number(textAt(point, 'x')), Number(textAt(point, 'y'))]));
-  return fourNumbers(['xmin', 'ymin', 'xmax', 'ymax'].map((side) => textAt(object, 'segm', 'box', side)));
+  if (polygon.length > 0) {
+    const outline = outlineOf(polygon.map((point) => [Number(textAt(point, 'x')), Number(textAt(point, 'y'))]));
+    // The tool's boxes are outlines, too.
+    return outline && textAt(object, 'type') === 'bounding_box' ? { numbers: outline.numbers } : outline;
+  }
+  const numbers = fourNumbers(['xmin', 'ymin', 'xmax', 'ymax'].map((side) => textAt(object, 'segm', 'box', side)));
+  return numbers && { numbers };
 }

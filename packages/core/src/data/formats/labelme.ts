@@ -1,7 +1,7 @@
 /** LabelMe's JSON: a file for every image, `shapes` of points. */
 import path from 'node:path';
 import { listOf } from './conversation.ts';
-import { hull } from './geometry.ts';
+import { hull, outlineOf } from './geometry.ts';
 import {
   fault,
   isObject,
@@ -45,15 +45,23 @@ function labelmeImage(document: Json, place: { file: string; record: number }, c
     const { label, points, shape_type: type } = shape;
     if (!isText(label)) return fault(place, `shape ${i + 1} has no label`);
     const corners = (Array.isArray(points) ? (points as unknown[]) : []).map((point) => listOf(point).map(Number));
-    const numbers =
-      type === 'circle' ? circleBox(corners) : corners.length > 1 ? hull(corners as [number, number][]) : undefined;
-    if (numbers) objects.push({ label, numbers, convention: PIXELS });
+    const found = shapeOf(type, corners as [number, number][]);
+    if (found) objects.push({ label, ...found, convention: PIXELS });
     else unsure.push(label);
   }
   const frame = sizeOf(document['imageWidth'], document['imageHeight']);
   const stem = path.basename(place.file, path.extname(place.file));
   const image = context.images.findAny([document['imagePath'], stem], place.file);
   return { kind: 'image', place, image, frame, objects, unsure };
+}
+
+function shapeOf(
+  type: unknown,
+  points: readonly [number, number][],
+): Pick<LabelledBox, 'numbers' | 'mask'> | undefined {
+  if (type === 'polygon' || (type === undefined && points.length > 2)) return outlineOf(points);
+  const numbers = type === 'circle' ? circleBox(points) : points.length > 1 ? hull(points) : undefined;
+  return numbers && { numbers };
 }
 
 /** LabelMe's circles are a centre and a point on the edge. */

@@ -1,5 +1,5 @@
 /** Label Studio: JSON and JSON_MIN; boxes in percent of the picture, maybe turned; outlines; brushes are not read. */
-import { hull } from './geometry.ts';
+import { hull, outlineOf } from './geometry.ts';
 import {
   fault,
   isObject,
@@ -59,8 +59,9 @@ function imageOf(task: Json, place: { file: string; record: number }, context: R
     const size = sizeOf(shape['original_width'], shape['original_height']);
     frame ??= size;
     const numbers = boxOf(value, size ?? { width: 100, height: 100 });
+    const mask = numbers && Array.isArray(value['points']) ? outlineOf(pairsOf(value['points'])) : undefined;
     for (const label of labels) {
-      if (numbers) objects.push({ label, numbers, convention: PERCENT });
+      if (numbers) objects.push({ label, numbers, mask: mask?.mask, convention: PERCENT });
       else unsure.push(label);
     }
   }
@@ -80,11 +81,14 @@ function nameOf(link: string): string {
   }
 }
 
+const pairsOf = (points: readonly unknown[]): [number, number][] =>
+  points.map((point) => (Array.isArray(point) ? point.map(Number) : [])) as [number, number][];
+
 /** The box in percent around a rectangle turned about its corner, an ellipse, or an outline. */
 function boxOf(value: Json, { width, height }: Size): Numbers | undefined {
   if (Array.isArray(value['points'])) {
-    const points = (value['points'] as unknown[]).map((point) => (Array.isArray(point) ? point.map(Number) : []));
-    return points.length > 2 ? hull(points as unknown as [number, number][]) : undefined;
+    const points = pairsOf(value['points']);
+    return points.length > 2 ? hull(points) : undefined;
   }
   const [x, y, w, h] = ['x', 'y', 'width', 'height'].map((name) => Number(value[name])) as unknown as Numbers;
   const [rx, ry] = [Number(value['radiusX']), Number(value['radiusY'])];

@@ -3,7 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { messageOf, UserError } from '../../errors.ts';
-import { openFile } from '../../prompt/regular.ts';
+import { openFile } from '../../regular.ts';
 import { fromColumns } from './columns.ts';
 import { isObject } from './record.ts';
 import type { Reader } from './reader.ts';
@@ -17,9 +17,10 @@ export const parquet: Reader = {
   knows: ({ extension }) => extension === 'parquet',
   async *read(source, context) {
     const all = source.files.filter((file) => file.endsWith('.parquet'));
-    const isSplit = splitsIn(all, source.root).length > 0;
+    const isOf = (file: string): boolean => isOfSplit(path.relative(source.root, file), source.split!);
+    const isSplit = source.split !== undefined && (splitsIn(all, source.root).length > 0 || all.some(isOf));
     for (const file of all) {
-      if (source.split !== undefined && isSplit && !isOfSplit(path.relative(source.root, file), source.split)) continue;
+      if (isSplit && !isOf(file)) continue;
       let record = 0;
       await using handle = await openFile(file);
       const { size } = await handle.stat();

@@ -7,10 +7,11 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import sharp from 'sharp';
 import { afterAll, expect, test } from 'vitest';
 import { boxesIn } from '../plausible.ts';
-import { readRows, type RowOptions } from './formats.ts';
+import type { RowOptions } from './formats.ts';
 import { turnBox, turnPoint, upright } from './geometry.ts';
 import type { Numbers, Size } from './record.ts';
 import { folderStore } from './store.ts';
+import { rowsOf } from './testkit.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-paths-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -109,6 +110,15 @@ const sizeless: Record<string, Writer> = {
     const region = { shape_attributes: { name: 'rect', x, y, width, height }, region_attributes: { label: 'cat' } };
     return { source: write(folder, 'via.json', { [`${image}1`]: { filename: image, size: 1, regions: [region] } }) };
   },
+  'via, outline': ({ folder, image, box }) => {
+    const points = pairs(outline(box));
+    const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+    const region = {
+      shape_attributes: { name: 'polygon', all_points_x: xs, all_points_y: ys },
+      region_attributes: { label: 'cat' },
+    };
+    return { source: write(folder, 'via.json', { [`${image}1`]: { filename: image, size: 1, regions: [region] } }) };
+  },
   createml: ({ folder, image, box }) => {
     const [x, y, width, height] = cxcywh(box);
     const annotations = [{ label: 'cat', coordinates: { x, y, width, height } }];
@@ -200,6 +210,34 @@ const sized: Record<string, Writer> = {
     ];
     return { source: write(folder, 'l.json', { shapes, imagePath: image, imageWidth: width, imageHeight: height }) };
   },
+  'labelme, outline': ({ folder, image, box, size: { width, height } }) => {
+    const shapes = [{ label: 'cat', shape_type: 'polygon', points: pairs(outline(box)) }];
+    return { source: write(folder, 'l.json', { shapes, imagePath: image, imageWidth: width, imageHeight: height }) };
+  },
+  'labelme-xml, outline': ({ folder, image, box, size: { width, height } }) => ({
+    source: write(
+      folder,
+      'a.xml',
+      `<annotation><filename>${image}</filename><imagesize><nrows>${height}</nrows><ncols>${width}</ncols></imagesize>` +
+        `<object><name>cat</name><polygon>${pairs(outline(box))
+          .map(([x, y]) => `<pt><x>${x}</x><y>${y}</y></pt>`)
+          .join('')}</polygon></object></annotation>`,
+    ),
+  }),
+  'cvat, outline': ({ folder, image, box, size: { width, height } }) => ({
+    source: write(
+      folder,
+      'annotations.xml',
+      `<annotations><image name="${image}" width="${width}" height="${height}">` +
+        `<polygon label="cat" points="${pairs(outline(box)).join(';')}"/></image></annotations>`,
+    ),
+  }),
+  'label studio, outline': ({ folder, image, box, size }) => {
+    const points = pairs(outline(box)).map(([x, y]) => shares([x!, y!, 0, 0], size, 100).slice(0, 2));
+    const value = { points, polygonlabels: ['cat'] };
+    const result = [{ original_width: size.width, original_height: size.height, type: 'polygonlabels', value }];
+    return { source: write(folder, 'tasks.json', [{ id: 1, data: { image }, annotations: [{ result }] }]) };
+  },
   'label studio': ({ folder, image, box, size }) => {
     const [x, y, width, height] = shares(xywh(box), size, 100);
     const value = { x, y, width, height, rotation: 0, rectanglelabels: ['cat'] };
@@ -247,11 +285,17 @@ test.each([...Object.entries(sizeless), ...Object.entries(sized)])('a box surviv
       const asStored = isStored && name in sized && orientation >= 5 && width !== height;
       const box = asStored ? turnBox(truth, inverse(orientation), seen) : truth;
       const { source, options } = writer({ folder, image: 'picture.jpg', box, size: asStored ? stored : seen });
-      const { rows, findings } = await readRows(source, { store: folderStore(folder), ...options });
+      const { rows, findings } = await rowsOf(source, { store: folderStore(folder), ...options });
       expect(findings).toEqual([]);
       const found = rows.map(({ fields }) => boxesIn({ solution: JSON.stringify(fields['solution']) })).flat();
       expect(found).toHaveLength(1);
       found[0]!.forEach((each, i) => expect(Math.abs(each - truth[i]!)).toBeLessThanOrEqual(1));
+      if (!name.endsWith('outline')) return;
+      const [part] = rows[0]!.fields['mask'] as number[][];
+      const drawn = pairs(part!);
+      for (const [x, y] of pairs(outline(truth))) {
+        expect(drawn.some(([px, py]) => Math.hypot(px! - x!, py! - y!) <= 1.5)).toBe(true);
+      }
     }),
     { numRuns: 25, seed: 7 },
   );

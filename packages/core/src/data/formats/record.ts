@@ -82,10 +82,9 @@ export interface Row {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** What a source holds as rows, and what the user should know about how it was read. */
-export interface Rows {
+/** How a source was read, beside its rows. */
+export interface RowsRead {
   readonly format: string;
-  readonly rows: readonly Row[];
   readonly findings: readonly Finding[];
   /** Folders in which images were found. */
   readonly folders: readonly string[];

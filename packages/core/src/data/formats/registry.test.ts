@@ -5,9 +5,9 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UserError } from '../../errors.ts';
 import { fixtures } from '../../testing/oracle.ts';
-import { readRows } from './formats.ts';
 import type { Reader } from './reader.ts';
 import { defineReader, FORMATS, formatNames, registerReader } from './registry.ts';
+import { rowsOf } from './testkit.ts';
 
 let folder: string;
 let count = 0;
@@ -34,7 +34,7 @@ function readOwn(items: readonly unknown[], changes: Partial<Reader> = {}, given
     },
     ...changes,
   });
-  return readRows(file, given === undefined ? {} : { format: name });
+  return rowsOf(file, given === undefined ? {} : { format: name });
 }
 
 const place = { file: 'a', record: 1 };

@@ -3,10 +3,9 @@ import { decodeHeader, type ImageHeader } from '../../prompt/decode.ts';
 import { UserError } from '../../errors.ts';
 import { clipProcessor } from '../../families/processor.ts';
 import { smartResize } from '../../prompt/resize.ts';
-import { paced } from '../paced.ts';
 import { scaled, toCorners, turnBox, turnPoint, upright } from './geometry.ts';
 import { fault, fourNumbers, isObject, objectsOf } from './record.ts';
-import type { AnnotatedImage, AskedQuestion, BoxForm, Convention, Item, MaskPart } from './record.ts';
+import type { AnnotatedImage, AskedQuestion, BoxForm, Convention, Fault, Item, MaskPart, Place } from './record.ts';
 import type { Numbers, Size, Units } from './record.ts';
 
 export interface DeclaredBoxes {
@@ -41,38 +40,68 @@ interface Found {
   readonly isStored: boolean;
 }
 
-/** The items with boxes in pixels of the upright picture; what cannot be converted is a fault. */
-export async function settleBoxes(
-  items: readonly Item[],
-  declared: DeclaredBoxes,
-  note: (message: string) => void,
-  signal?: AbortSignal,
-): Promise<Item[]> {
-  const marked = items.filter((item): item is Marked => item.kind !== 'fault' && boxesOf(item).length > 0);
-  const headers = await headersOf(new Set(marked.map(imageOf)), signal);
-  const all = new Map<Item, Given>(
-    marked.map((item) => {
-      const header = headers.get(imageOf(item));
-      const known = typeof header === 'string' ? { header: undefined, reason: header } : { header, reason: '' };
-      return [item, { item, ...known, boxes: said(boxesOf(item), declared) }];
-    }),
-  );
-  const found = findConvention([...all.values()], note);
-  const counts = { boxes: 0, strays: 0, empty: 0 };
-  const settled: Item[] = [];
-  const visit = (item: Item): void => {
-    const given = all.get(item);
-    settled.push(given ? settle(given, found, counts) : item);
-  };
-  await paced(items, visit, { signal });
-  if (counts.strays > STRAYS * counts.boxes) {
-    const message = `${counts.strays} of ${counts.boxes} boxes reach out of their pictures: ${SAY}`;
-    return [fault(marked[0]!.place, message), ...settled.filter(({ kind }) => kind === 'fault')];
+/** An item with what its picture's header says, or why that cannot be read. */
+export interface Looked {
+  readonly item: Item;
+  readonly header?: ImageHeader | undefined;
+  readonly reason?: string | undefined;
+}
+
+/**
+ * Brings boxes to pixels of the upright picture, in two passes over the items of a source: all are looked at, then each is
+ * settled. Nothing is kept of an item.
+ */
+export class Settling {
+  readonly #declared: DeclaredBoxes;
+  readonly #note: (message: string) => void;
+  readonly #seen = new Conventions();
+  readonly #counts = { boxes: 0, strays: 0, empty: 0 };
+  /** Headers of the items that were looked at last: neighbours often show one picture. */
+  #headers = new Map<string, ImageHeader | string>();
+  #found: Found | undefined;
+  #first: Place | undefined;
+
+  constructor(declared: DeclaredBoxes, note: (message: string) => void) {
+    this.#declared = declared;
+    this.#note = note;
   }
-  if (counts.strays > 0) note(`${counts.strays} boxes that reach out of their pictures are cut at the edge`);
-  if (counts.empty > 0)
-    note(`${counts.empty} boxes without area are left out; their classes are not called absent there`);
-  return settled;
+
+  async look(items: readonly Item[], signal?: AbortSignal): Promise<Looked[]> {
+    const isMarked = (item: Item): item is Marked => item.kind !== 'fault' && boxesOf(item).length > 0;
+    const files = new Set(items.filter(isMarked).map(imageOf));
+    this.#headers = await headersOf(files, this.#headers, signal);
+    return items.map((item): Looked => {
+      if (!isMarked(item)) return { item };
+      const header = this.#headers.get(imageOf(item));
+      const looked = typeof header === 'string' ? { item, reason: header } : { item, header };
+      this.#seen.add(this.#given(item, looked));
+      this.#first ??= item.place;
+      return looked;
+    });
+  }
+
+  /** The item with its boxes converted, or a fault where they cannot be. */
+  settle(looked: Looked): Item {
+    const { item } = looked;
+    if (item.kind === 'fault' || boxesOf(item).length === 0) return item;
+    this.#found ??= this.#seen.find(this.#note);
+    return settle(this.#given(item, looked), this.#found, this.#counts);
+  }
+
+  /** Says what was done; a fault where the boxes are not what they were taken for. */
+  finish(): Fault | undefined {
+    const { boxes, strays, empty } = this.#counts;
+    if (strays > STRAYS * boxes) {
+      return fault(this.#first!, `${strays} of ${boxes} boxes reach out of their pictures: ${SAY}`);
+    }
+    if (strays > 0) this.#note(`${strays} boxes that reach out of their pictures are cut at the edge`);
+    if (empty > 0) this.#note(`${empty} boxes without area are left out; their classes are not called absent there`);
+    return undefined;
+  }
+
+  #given(item: Marked, { header, reason = '' }: Looked): Given {
+    return { item, header, reason, boxes: said(boxesOf(item), this.#declared) };
+  }
 }
 
 const imageOf = (item: Marked): string => (item.kind === 'image' ? item.image : (item.images[0] ?? ''));
@@ -96,14 +125,18 @@ const said = (boxes: readonly { numbers: Numbers; convention: Convention }[], { 
   }));
 
 /** Headers of pictures, or why one cannot be read. */
-async function headersOf(files: ReadonlySet<string>, signal?: AbortSignal): Promise<Map<string, ImageHeader | string>> {
+async function headersOf(
+  files: ReadonlySet<string>,
+  known: ReadonlyMap<string, ImageHeader | string>,
+  signal?: AbortSignal,
+): Promise<Map<string, ImageHeader | string>> {
   const headers = new Map<string, ImageHeader | string>();
   const queue = [...files];
   const worker = async () => {
     for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
       signal?.throwIfAborted();
       try {
-        headers.set(file, await decodeHeader(file));
+        headers.set(file, known.get(file) ?? (await decodeHeader(file)));
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
         headers.set(file, `${error.reason}: ${file}`);
@@ -114,24 +147,37 @@ async function headersOf(files: ReadonlySet<string>, signal?: AbortSignal): Prom
   return headers;
 }
 
-function findConvention(all: readonly Given[], note: (message: string) => void): Found {
-  const open = all.flatMap(({ boxes }) => boxes.filter(({ convention }) => convention.units === undefined));
-  const numbers = open.flatMap((box) => box.numbers);
-  const isShares = numbers.every((each) => each >= 0 && each <= 1) && numbers.some((each) => !Number.isInteger(each));
-  if (isShares) note('boxes lie within 0..1 and are read as shares of the picture (--units unit)');
-  const formless = all.flatMap(({ boxes, header }) =>
-    boxes.filter(({ convention }) => convention.form === undefined).map((box) => ({ box: box.numbers, header })),
-  );
-  const isSizes =
-    formless.some(({ box }) => box[0] >= box[2] || box[1] >= box[3]) &&
-    formless.every(({ box, header }) =>
-      isInside(toCorners(box, 'xywh'), isShares ? { width: 1, height: 1 } : sizeUp(header)),
-    );
-  if (isSizes) note('boxes are read as corner, width and height (--boxes xywh)');
-  const votes = all.map(({ item, header }) => vote(item.frame, header));
-  const isStored = votes.filter((each) => each === 'stored').length > votes.filter((each) => each === 'upright').length;
-  if (isStored) note('boxes are those of pictures before their EXIF rotation, and are turned with them');
-  return { form: isSizes ? 'xywh' : 'xyxy', units: isShares ? 'unit' : 'pixels', isStored };
+/** What the numbers of all boxes of a set have in common. */
+class Conventions {
+  #all = { withinOne: true, asSizesOfOne: true, asSizes: true };
+  #any = { fraction: false, inverted: false };
+  #votes = { stored: 0, upright: 0 };
+
+  add({ item, header, boxes }: Given): void {
+    const [all, any] = [this.#all, this.#any];
+    for (const { numbers, convention } of boxes) {
+      if (convention.units === undefined) {
+        all.withinOne &&= numbers.every((each) => each >= 0 && each <= 1);
+        any.fraction ||= numbers.some((each) => !Number.isInteger(each));
+      }
+      if (convention.form !== undefined) continue;
+      any.inverted ||= numbers[0] >= numbers[2] || numbers[1] >= numbers[3];
+      all.asSizesOfOne &&= isInside(toCorners(numbers, 'xywh'), { width: 1, height: 1 });
+      all.asSizes &&= isInside(toCorners(numbers, 'xywh'), sizeUp(header));
+    }
+    const voted = vote(item.frame, header);
+    if (voted) this.#votes[voted] += 1;
+  }
+
+  find(note: (message: string) => void): Found {
+    const isShares = this.#all.withinOne && this.#any.fraction;
+    if (isShares) note('boxes lie within 0..1 and are read as shares of the picture (--units unit)');
+    const isSizes = this.#any.inverted && (isShares ? this.#all.asSizesOfOne : this.#all.asSizes);
+    if (isSizes) note('boxes are read as corner, width and height (--boxes xywh)');
+    const isStored = this.#votes.stored > this.#votes.upright;
+    if (isStored) note('boxes are those of pictures before their EXIF rotation, and are turned with them');
+    return { form: isSizes ? 'xywh' : 'xyxy', units: isShares ? 'unit' : 'pixels', isStored };
+  }
 }
 
 const sizeUp = (header: ImageHeader | undefined): Size =>

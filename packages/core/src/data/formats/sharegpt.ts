@@ -36,21 +36,26 @@ async function* readMessages(source: Source, context: ReadContext): AsyncGenerat
       else {
         const { place, value } = record;
         const images: unknown[] = listOf(value['images'] ?? value['image']);
-        const turns = conversationOf(value, images);
+        const videos: unknown[] = [];
+        const turns = conversationOf(value, images, videos);
         if (typeof turns === 'string') yield fault(place, turns);
-        else yield* questionsOf({ place, turns, images, id: value['id'], record: value }, context);
+        else yield* questionsOf({ place, turns, images, videos, id: value['id'], record: value }, context);
       }
     }
   }
 }
 
-/** Turns of a record; images within messages are added to `images`. */
-export function conversationOf(value: Readonly<Record<string, unknown>>, images: unknown[]): Turn[] | string {
-  if (Array.isArray(value['messages'])) return messageTurns(value['messages'], images);
+/** Turns of a record; images and videos within messages are added to `images` and `videos`. */
+export function conversationOf(
+  value: Readonly<Record<string, unknown>>,
+  images: unknown[],
+  videos: unknown[] = [],
+): Turn[] | string {
+  if (Array.isArray(value['messages'])) return messageTurns(value['messages'], images, videos);
   if (Array.isArray(value['conversations'])) {
     const [first] = objectsOf(value['conversations']);
     return 'role' in (first ?? {})
-      ? messageTurns(value['conversations'], images)
+      ? messageTurns(value['conversations'], images, videos)
       : turnsOf(value['conversations'], 'from', 'value');
   }
   const { instruction, input, output } = value;
@@ -62,24 +67,29 @@ export function conversationOf(value: Readonly<Record<string, unknown>>, images:
   ];
 }
 
-function messageTurns(messages: readonly unknown[], images: unknown[]): Turn[] | string {
+function messageTurns(messages: readonly unknown[], images: unknown[], videos: unknown[]): Turn[] | string {
   const turns: Turn[] = [];
   for (const [i, message] of messages.entries()) {
     if (!isObject(message)) return `message ${i + 1} is not an object`;
     const role = roleOf(message['role']);
     if (role === undefined) return `message ${i + 1} has no role that is known`;
-    const text = contentText(message['content'], images);
+    const text = contentText(message['content'], images, videos);
     if (text === undefined) return `message ${i + 1} has content of no kind that is known`;
     turns.push({ role, text });
   }
   return turns;
 }
 
-function contentText(content: unknown, images: unknown[]): string | undefined {
+function contentText(content: unknown, images: unknown[], videos: unknown[]): string | undefined {
   if (typeof content === 'string') return content;
   const parts = objectsOf(content).map((part) => {
     const { type, text, value, image, image_url: url } = part;
     if (type === 'text') return isText(text) ? text : isText(value) ? value : '';
+    if (type === 'video' || type === 'video_url') {
+      const held = part['video'] ?? part['video_url'] ?? value;
+      videos.push({ video: isObject(held) ? held['url'] : held, fps: part['fps'] ?? part['sample_fps'] });
+      return '<video>';
+    }
     if (type !== 'image' && type !== 'image_url' && type !== 'input_image') return undefined;
     images.push(isObject(url) ? url['url'] : (url ?? image ?? value));
     return '<image>';

@@ -1,13 +1,16 @@
 /** Files of a source: which there are, what they hold, and where the images are that they name. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fileError, messageOf, UserError } from '../../errors.ts';
-import { openFile, readWhole, requireFile } from '../../prompt/regular.ts';
+import { fileError, hasCode, messageOf, missingFile, UserError } from '../../errors.ts';
+import { openFile, readWhole, requireFile } from '../../regular.ts';
 import { readLines } from '../lines.ts';
 import { fault, isObject, type Fault, type Place } from './record.ts';
 import { parseXml, type Element } from './xml.ts';
 
 const LIMITS = { files: 2_000_000, depth: 8, textBytes: 400 * 2 ** 20, lineBytes: 64 * 2 ** 20, headBytes: 64 * 1024 };
+
+/** Files that annotations are in. */
+export const ANNOTATIONS = /\.(?:jsonl?|ndjson|parquet|csv|tsv|xml|ya?ml|names)$|(?:^|\/)classes\.txt$/i;
 
 export const IMAGE_NAME = /\.(?:jpe?g|png|webp|gif|tiff?|bmp|avif)$/i;
 
@@ -34,9 +37,10 @@ export function openSource(file: string, split?: string): Source {
     const isFolder = stat.isDirectory();
     if (!isFolder) requireFile(stat, file);
     const files = isFolder ? filesUnder(absolute).filter((each) => !IMAGE_NAME.test(each)) : [absolute];
-    return { path: absolute, isFolder, root: isFolder ? absolute : path.dirname(absolute), files, split };
+    const root = isFolder ? absolute : path.dirname(absolute);
+    return { path: absolute, isFolder, root, files, split };
   } catch (error) {
-    throw existsSync(absolute) ? fileError(error, { where: file }) : new UserError('no such file', { where: file });
+    throw existsSync(absolute) ? fileError(error, { where: file }) : missingFile(file);
   }
 }
 
@@ -48,7 +52,7 @@ export function filesUnder(folder: string): string[] {
     for (const entry of entries) {
       if (entry.name.startsWith('.') && entry.isDirectory()) continue;
       const full = path.join(at, entry.name);
-      const isFolder = entry.isSymbolicLink() ? statSync(full, { throwIfNoEntry: false })?.isDirectory() : undefined;
+      const isFolder = entry.isSymbolicLink() ? leadsToFolder(full) : undefined;
       if (entry.isDirectory() || isFolder) {
         if (depth < LIMITS.depth) visit(full, depth + 1);
       } else if (isFolder === false || entry.isFile()) found.push(full);
@@ -153,10 +157,25 @@ export function isOfSplit(name: string, split: string): boolean {
   return words.some((word) => names.includes(word));
 }
 
+/** The split that a name says. */
+export const splitOf = (name: string): string | undefined =>
+  SPLITS.map(([first]) => first!).find((split) => isOfSplit(name, split));
+
 /** Splits that the folders or files of a set are named by. */
 export function splitsIn(files: readonly string[], root: string): string[] {
   const names = files.map((file) => path.relative(root, file));
   return SPLITS.map(([first]) => first!).filter((split) => names.some((name) => isOfSplit(name, split)));
+}
+
+/** Files without those of other splits, where folders, or else the files themselves, are named by splits. */
+export function ofSplit(files: readonly string[], root: string, split: string | undefined): readonly string[] {
+  if (split === undefined) return files;
+  for (const nameOf of [(file: string) => path.dirname(file), (file: string) => file]) {
+    const name = (file: string): string => nameOf(path.relative(root, file));
+    if (!files.some((file) => isOfSplit(name(file), split))) continue;
+    return files.filter((file) => isOfSplit(name(file), split) || splitOf(name(file)) === undefined);
+  }
+  return files;
 }
 
 /** Folders of parts of a set, as COCO names them too. */
@@ -217,7 +236,7 @@ export class ImageFinder {
   #splitOf(file: string): string | undefined {
     const inside = path.isAbsolute(file) ? path.relative(this.#root, file) : file;
     const words = IMAGE_NAME.test(inside) ? path.dirname(inside) : inside;
-    return SPLITS.map(([first]) => first!).find((split) => isOfSplit(words, split));
+    return splitOf(words);
   }
 
   /** The first of several names that leads to an image; a name may lack its extension. */
@@ -258,6 +277,16 @@ export class ImageFinder {
       if (fitting.length === 1) return fitting[0];
     }
     return undefined;
+  }
+}
+
+/** Undefined where a link leads nowhere, or to itself. */
+function leadsToFolder(link: string): boolean | undefined {
+  try {
+    return statSync(link, { throwIfNoEntry: false })?.isDirectory();
+  } catch (error) {
+    if (hasCode(error, 'ELOOP')) return undefined;
+    throw error;
   }
 }
 

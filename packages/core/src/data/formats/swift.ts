@@ -23,13 +23,14 @@ export const swift: Reader = {
         else {
           const { place, value } = record;
           const images: unknown[] = listOf(value['images'] ?? value['image']);
-          const turns = turnsOf(value, images);
+          const videos: unknown[] = [];
+          const turns = turnsOf(value, images, videos);
           const filled = typeof turns === 'string' ? turns : withObjects(turns, value['objects']);
           if (typeof filled === 'string') yield fault(place, filled);
           else {
             const convention = conventionOf(value['objects']);
             for await (const item of questionsOf(
-              { place, turns: filled, images, id: value['id'], record: value },
+              { place, turns: filled, images, videos, id: value['id'], record: value },
               context,
             )) {
               yield declared(item, convention);
@@ -41,7 +42,7 @@ export const swift: Reader = {
   },
 };
 
-function turnsOf(value: Readonly<Record<string, unknown>>, images: unknown[]): Turn[] | string {
+function turnsOf(value: Readonly<Record<string, unknown>>, images: unknown[], videos: unknown[]): Turn[] | string {
   const { query, response, history, conversation, system } = value;
   const turns: Turn[] = isText(system) ? [{ role: 'system', text: system }] : [];
   const exchange = (question: unknown, answer: unknown): boolean => {
@@ -57,7 +58,7 @@ function turnsOf(value: Readonly<Record<string, unknown>>, images: unknown[]): T
     const whole = objectsOf(conversation).every(({ human, assistant }) => exchange(human, assistant));
     return whole ? turns : 'a turn without the texts human and assistant';
   }
-  if (query === undefined) return conversationOf(value, images);
+  if (query === undefined) return conversationOf(value, images, videos);
   const pairs = listOf(history).map((pair) => (Array.isArray(pair) ? (pair as unknown[]) : []));
   const whole = [...pairs, [query, response]].every(([question, answer]) => exchange(question, answer));
   return whole ? turns : 'query, response and history must be texts';

@@ -7,12 +7,14 @@ export interface TableRow {
 }
 
 /** Rows under the names of the first line, in lower case. */
-export function parseTable(text: string): TableRow[] {
-  const [head, ...rest] = cellsOf(text.replace(/^\uFEFF/, ''), separatorOf(text));
-  const names = (head?.cells ?? []).map((name) => name.trim().toLowerCase());
-  return rest
-    .filter(({ cells }) => cells.some((cell) => cell.trim() !== ''))
-    .map(({ line, cells }) => ({ line, cells: new Map(names.map((name, i) => [name, (cells[i] ?? '').trim()])) }));
+export function* parseTable(text: string): Generator<TableRow> {
+  let names: readonly string[] | undefined;
+  for (const { line, cells } of cellsOf(text.replace(/^\uFEFF/, ''), separatorOf(text))) {
+    if (!names) names = cells.map((name) => name.trim().toLowerCase());
+    else if (cells.some((cell) => cell.trim() !== '')) {
+      yield { line, cells: new Map(names.map((name, i) => [name, (cells[i] ?? '').trim()])) };
+    }
+  }
 }
 
 function separatorOf(text: string): string {
@@ -21,8 +23,7 @@ function separatorOf(text: string): string {
   return [',', ';', '\t'].reduce((best, each) => (count(each) > count(best) ? each : best));
 }
 
-function cellsOf(text: string, separator: string): { line: number; cells: string[] }[] {
-  const rows: { line: number; cells: string[] }[] = [];
+function* cellsOf(text: string, separator: string): Generator<{ line: number; cells: string[] }> {
   const cell = new RegExp(
     `(?:"([^"]*(?:""[^"]*)*)"[^\\n${separator}]*|([^\\n${separator}]*))(${separator}|\\n|$)`,
     'y',
@@ -35,8 +36,7 @@ function cellsOf(text: string, separator: string): { line: number; cells: string
     cells.push(quoted === undefined ? plain.replace(/\r$/, '') : quoted.replaceAll('""', '"'));
     line += whole.split('\n').length - 1;
     if (end === separator && cell.lastIndex < text.length) continue;
-    rows.push({ line: start, cells });
+    yield { line: start, cells };
     [start, cells] = [line, []];
   }
-  return rows;
 }

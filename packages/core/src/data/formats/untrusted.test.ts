@@ -6,12 +6,12 @@ import fc from 'fast-check';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, expect, test } from 'vitest';
 import { UserError } from '../../errors.ts';
-import { readRows } from './formats.ts';
 import { isObject } from './record.ts';
 import { FORMATS } from './registry.ts';
 import { folderStore } from './store.ts';
 import { parseTable } from './table.ts';
 import { parseXml } from './xml.ts';
+import { rowsOf } from './testkit.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-untrusted-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -119,7 +119,7 @@ async function readsOrRefuses(name: string, content: string | Uint8Array, format
   const file = path.join(folder, name);
   writeFileSync(file, content);
   try {
-    await readRows(file, { format, store: folderStore(folder) });
+    await rowsOf(file, { format, store: folderStore(folder) });
   } catch (error) {
     if (!(error instanceof UserError)) throw new Error(`${name}: ${String(content).slice(0, 300)}`, { cause: error });
   }
@@ -192,7 +192,7 @@ test('XML has no entities of its own, and ends where it should', () => {
 });
 
 test('tables have quotes, separators and empty lines as RFC 4180', () => {
-  const rows = parseTable('\ufeffA;"b ""c"""\r\n1;"x;\ny"\r\n\r\n2;\r\n');
+  const rows = [...parseTable('\ufeffA;"b ""c"""\r\n1;"x;\ny"\r\n\r\n2;\r\n')];
   expect(rows.map(({ line, cells }) => [line, ...cells])).toEqual([
     [2, ['a', '1'], ['b "c"', 'x;\ny']],
     [5, ['a', '2'], ['b "c"', '']],

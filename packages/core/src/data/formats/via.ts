@@ -1,5 +1,5 @@
 /** VGG Image Annotator: images by name, `regions` as a list or (version 1) an object. */
-import { hull } from './geometry.ts';
+import { outlineOf } from './geometry.ts';
 import {
   fault,
   fourNumbers,
@@ -9,7 +9,6 @@ import {
   type Convention,
   type Item,
   type LabelledBox,
-  type Numbers,
 } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
 import { readJson } from './source.ts';
@@ -45,8 +44,8 @@ function viaImage(image: unknown, place: { file: string; record: number }, conte
   for (const [i, region] of objectsOf(regions).entries()) {
     const label = viaLabel(region['region_attributes']);
     if (label === undefined) return fault(place, `region ${i + 1} has no attribute that names its class`);
-    const numbers = viaBox(region['shape_attributes']);
-    if (numbers) objects.push({ label, numbers, convention: PIXELS });
+    const shape = viaShape(region['shape_attributes']);
+    if (shape) objects.push({ label, ...shape, convention: PIXELS });
     else unsure.push(label);
   }
   return { kind: 'image', place, image: context.images.find(image['filename'], place.file), objects, unsure };
@@ -64,16 +63,20 @@ function viaLabel(attributes: unknown): string | undefined {
   return undefined;
 }
 
-function viaBox(shape: unknown): Numbers | undefined {
+function viaShape(shape: unknown): Pick<LabelledBox, 'numbers' | 'mask'> | undefined {
   if (!isObject(shape)) return undefined;
   const { name, x, y, width, height, cx, cy, r, rx = r, ry = r } = shape;
   if (name === 'rect') {
     const box = fourNumbers([x, y, width, height]);
-    return box && [box[0], box[1], box[0] + box[2], box[1] + box[3]];
+    return box && { numbers: [box[0], box[1], box[0] + box[2], box[1] + box[3]] };
   }
   const round = fourNumbers([cx, cy, rx, ry]);
-  if (round) return [round[0] - round[2], round[1] - round[3], round[0] + round[2], round[1] + round[3]];
+  if (round) {
+    const [x0, y0, w, h] = round;
+    return { numbers: [x0 - w, y0 - h, x0 + w, y0 + h] };
+  }
   const [xs, ys] = [shape['all_points_x'], shape['all_points_y']];
   if (!Array.isArray(xs) || !Array.isArray(ys) || xs.length !== ys.length || xs.length < 3) return undefined;
-  return hull(xs.map((each, i): [number, number] => [Number(each), Number(ys[i])]));
+  const outline = outlineOf(xs.map((each, i): [number, number] => [Number(each), Number(ys[i])]));
+  return name === 'polyline' ? outline && { numbers: outline.numbers } : outline;
 }

@@ -1,7 +1,7 @@
 /** Pascal VOC: an XML file for every image; `difficult` and `truncated`; splits in `ImageSets/Main`. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '../../errors.ts';
+import { readText } from '../../regular.ts';
 import { fault, fourNumbers, isText, sizeOf, type Item, type LabelledBox } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
 import { isOfSplit, readXml, splitsIn, type Source } from './source.ts';
@@ -25,7 +25,7 @@ function ofSplit(source: Source, files: readonly string[]): readonly string[] {
     lists.find((file) => path.basename(file, '.txt') === split) ??
     lists.find((file) => isOfSplit(path.basename(file, '.txt'), split));
   if (list !== undefined) {
-    const names = new Set(readFileSync(list, 'utf8').split(/\s+/));
+    const names = new Set(readText(list).split(/\s+/));
     return files.filter((file) => names.has(path.basename(file, path.extname(file))));
   }
   if (splitsIn(files, root).length === 0) {

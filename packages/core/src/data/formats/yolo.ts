@@ -2,11 +2,12 @@
  * YOLO: `data.yaml` with the names, a text file of `class cx cy w h` (or a polygon) beside every image. A picture without
  * a file shows nothing, as Ultralytics has it; `skip_if_label_file_missing` leaves it out.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { messageOf, UserError } from '../../errors.ts';
-import { hull, pointsOf } from './geometry.ts';
+import { readBytes } from '../../regular.ts';
+import { hull, outlineOf, pointsOf } from './geometry.ts';
 import { fault, fourNumbers, isObject, isText, type Item, type LabelledBox } from './record.ts';
 import type { ReadContext, Reader } from './reader.ts';
 import { filesUnder, IMAGE_NAME, isOfSplit, readText, type Source } from './source.ts';
@@ -145,10 +146,10 @@ async function imageOf(image: string, file: string, classes: ReadonlyMap<number,
     if (label === undefined) return fault(place, `there is no class ${line.trim().split(/\s+/)[0]!}`);
     // A sixth number is the confidence of a model.
     const box = values.length === 4 || values.length === 5 ? fourNumbers(values.slice(0, 4)) : undefined;
-    const outline = values.length >= 6 && values.length % 2 === 0 ? hull(pointsOf(values)) : undefined;
-    const numbers = box ?? outline;
-    if (!numbers) return fault(place, 'neither class, centre and size, nor class and outline');
-    objects.push({ label, numbers, convention: { ...SHARES, form: box ? 'cxcywh' : 'xyxy' } });
+    const outline = values.length >= 6 && values.length % 2 === 0 ? outlineOf(pointsOf(values)) : undefined;
+    const shape = box ? { numbers: box } : outline;
+    if (!shape) return fault(place, 'neither class, centre and size, nor class and outline');
+    objects.push({ label, ...shape, convention: { ...SHARES, form: box ? 'cxcywh' : 'xyxy' } });
   }
   return { kind: 'image', place: { file, record: 1 }, image, objects, unsure };
 }
@@ -170,5 +171,5 @@ function orphans(source: Source, seen: ReadonlySet<string>, set: YoloSet, contex
   if (lost.length > 0) context.note(`${lost.length} label files have no image: ${first.join(', ')}`);
 }
 
-const isLabels = (file: string): boolean => /^\d+ [\d.]+ [\d.]+ /.test(readFileSync(file, 'utf8').slice(0, 200));
+const isLabels = (file: string): boolean => /^\d+ [\d.]+ [\d.]+ /.test(readBytes(file).toString('latin1', 0, 200));
 const isFolder = (place: string): boolean => statSync(place, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -4,6 +4,7 @@ import { nn } from '@visurf/torch';
 import { DecoderLayer, keptByLayer } from '../../model/decoder.ts';
 import { shortOrReference } from '../../model/keys.ts';
 import { readerOf } from '../../model/read-config.ts';
+import { qwen2Text } from '../../model/text-config.ts';
 import { keptByBlock, VisionTower } from '../../model/vision.ts';
 import { clipProcessor, visionTokens } from '../processor.ts';
 import type { Family } from '../../model/family.ts';
@@ -15,11 +16,11 @@ const normEps = 1e-6; // fixed in the reference, whatever the config says
 export const qwen2Vl: Family = {
   name: 'qwen2_vl',
   title: 'Qwen2-VL',
-  readConfig: readerOf(visionSchema, visionTokens),
+  readConfig: readerOf(visionSchema, qwen2Text, visionTokens),
   keys: shortOrReference,
   processor: clipProcessor,
   coordinates: 'thousandths',
-  interval: () => 1,
+  videos: { kind: 'clip', interval: () => 1 },
   tokens: visionTokens,
   template: {},
   tower: (config) =>

@@ -61,6 +61,7 @@ function makeAnomaly(weights: Readonly<Record<string, number>>): Task<AnomalyTru
     template: TEMPLATE,
     variables: (problem) => ({ Question: question(problem) }),
     parseTruth,
+    schema: { type: 'string', enum: ['yes', 'no'] },
     forms: aroundForms.flatMap(({ name, wrap }) =>
       CASE_NAMES.map((style) => ({
         name: `${style} ${name}`,
@@ -68,7 +69,9 @@ function makeAnomaly(weights: Readonly<Record<string, number>>): Task<AnomalyTru
       })),
     ),
     recognise,
-    parse: (text) => ({ wellFormed: verdict(text) !== undefined, boxes: [], points: [] }),
+    parse: (text) => ({
+      ...{ wellFormed: verdict(text) !== undefined, boxes: [], points: [], answer: answerText(text) },
+    }),
     terms(answer, { anomalous }) {
       const said = verdict(answer.text);
       return taggedTerms(answer, { format: Number(said !== undefined), accuracy: Number(said === anomalous) });

@@ -61,12 +61,15 @@ function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
     template: TEMPLATE,
     variables: (problem) => ({ Question: problem.trim() }),
     parseTruth,
+    schema: { type: 'string' },
     forms: textForms(({ answers }) => answers[0]!),
     recognise(text) {
       const block = answerBlock(text);
       return block === undefined || answerText(text) === undefined ? undefined : aroundOf(block);
     },
-    parse: (text) => ({ wellFormed: answerText(text) !== undefined, boxes: [], points: [] }),
+    parse: (text) => ({
+      ...{ wellFormed: answerText(text) !== undefined, boxes: [], points: [], answer: answerText(text) },
+    }),
     terms: (said, truth) =>
       taggedTerms(said, { format: Number(answerText(said.text) !== undefined), accuracy: matchOf(said, truth) }),
     weights,

@@ -9,11 +9,12 @@
 import { z } from 'zod';
 import type { Box, Frame, Point, Sample, Terms } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
-import { parseAnswer } from '../grounding/answer.ts';
+import { MAX_OBJECTS, parseAnswer } from '../grounding/answer.ts';
 import { contains, toModel } from '../grounding/geometry.ts';
 import { question } from '../grounding/template.ts';
 import { parseTruth as parseBoxes } from '../grounding/truth.ts';
 import { mean, percentages } from '../means.ts';
+import { placesSchema } from '../schema.ts';
 import type { Answer, Evaluation, Task, TaskDefinition } from '../task.ts';
 import { answerBlock, thinkingFormat } from '../thinking.ts';
 import { taggedTerms, termWeights, unsaidWeights } from '../weights.ts';
@@ -85,6 +86,7 @@ function makeClick(weights: Readonly<Record<string, number>>): Task<ClickTruth> 
     template: TEMPLATE,
     variables: (problem) => ({ Question: question(problem) }),
     parseTruth: (sample, frames) => parseTruth(sample, frames?.[0]),
+    schema: placesSchema(['point_2d'], MAX_OBJECTS),
     forms: clickForms,
     recognise: recogniseClick,
     parse: (text, frames) => readClicks(text, frames[0]!),

@@ -5,7 +5,7 @@ import type { Answer, Task, TaskDefinition } from '../task.ts';
 import { nonRepeat, thinkingFormat } from '../thinking.ts';
 import { beforeAnswer } from '../weights.ts';
 import { accuracy, answerFormat } from './accuracy.ts';
-import { isWellFormed, parseAnswer } from './answer.ts';
+import { isWellFormed, MAX_OBJECTS, parseAnswer } from './answer.ts';
 import { groundingForms, recogniseForm } from './forms.ts';
 import { evaluateGrounding, groundingMetrics, type GroundingEvaluation } from './metrics.ts';
 import { nearlyRightAnswer } from './nearly.ts';
@@ -13,6 +13,7 @@ import { DEFAULT_WEIGHTS, groundingParameters, unsaidOfGrounding, type Grounding
 import { segZeroTask, vlmR1Task } from './oneobject.ts';
 import { lostObject } from './survival.ts';
 import { BOXES_AND_POINTS, BOXES_ONLY, exampleAnswer, question } from './template.ts';
+import { placesSchema } from '../schema.ts';
 import { parseTruth, type GroundingTruth } from './truth.ts';
 import { visionReasonerTerms } from './visionreasoner.ts';
 import { wrongAnswer } from './wrong.ts';
@@ -105,6 +106,7 @@ function createGrounding(parameters: Decided): Task<GroundingTruth> {
     template: points ? BOXES_AND_POINTS : BOXES_ONLY,
     variables: (problem) => ({ Question: question(problem), Answer: exampleAnswer(points) }),
     parseTruth: (sample, frames) => parseTruth(sample, points, frames?.[0]),
+    schema: placesSchema(points ? ['bbox_2d', 'point_2d'] : ['bbox_2d'], MAX_OBJECTS),
     forms,
     recognise: (text) => recogniseForm(text, points),
     parse(text, frames) {

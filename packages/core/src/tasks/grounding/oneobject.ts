@@ -29,6 +29,7 @@ export function segZeroTask(base: GroundingTask, thresholds: Thresholds): Ground
     template: ONE_OBJECT,
     variables: (problem) => ({ Question: question(problem), Answer: ONE_OBJECT_EXAMPLE }),
     parseTruth: (sample, frames) => onlyOne(sample, base.parseTruth(sample, frames)),
+    schema: undefined,
     forms: segZeroForms,
     recognise: recogniseSegZero,
     parse: (text, frames) => parseSegZero(text, frames[0]!),

@@ -127,9 +127,12 @@ function makeMath(reward: MathParameters['reward'], weights: Weights): Task<Math
     template: style.template,
     variables: (problem) => ({ Question: problem.trim() }),
     parseTruth,
+    schema: style === tagged ? { type: 'string' } : undefined,
     forms: style.forms,
     recognise: style.recognise,
-    parse: (text) => ({ wellFormed: contentOf(text) !== undefined, boxes: [], points: [] }),
+    parse: (text) => ({
+      ...{ wellFormed: contentOf(text) !== undefined, boxes: [], points: [], answer: contentOf(text) },
+    }),
     terms(answer, truth) {
       const content = contentOf(answer.text);
       if (published) return published(answer, written(truth));

@@ -1,7 +1,7 @@
 /** Files that end: what waits for a writer, never ends or is a device is not read. */
-import { constants } from 'node:fs';
+import { constants, readFileSync, statSync } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
-import { UserError } from '../errors.ts';
+import { UserError } from './errors.ts';
 
 interface Kind {
   isFile(): boolean;
@@ -32,6 +32,18 @@ export async function openFile(file: string): Promise<FileHandle> {
     throw error;
   }
 }
+
+/**
+ * All bytes of a file that a user names.
+ * @throws UserError where it is a folder, a pipe or a device; a system error where it cannot be read
+ */
+export function readBytes(file: string): Buffer {
+  requireFile(statSync(file), file);
+  return readFileSync(file);
+}
+
+/** The same as text. */
+export const readText = (file: string): string => readBytes(file).toString();
 
 /** All bytes of a file of which so many are there. */
 export async function readWhole(handle: FileHandle, size: number): Promise<Buffer> {

@@ -1,0 +1,93 @@
+import { useAsked } from '../api.ts';
+import { chaptersOf } from '../meanings.ts';
+import { Notice, number } from '../parts/basics.tsx';
+import { Chart } from '../parts/chart.tsx';
+import { amend, useRoute } from '../route.ts';
+import type { Curves, Run } from '../types.ts';
+
+const POINTS = 800;
+
+export function RunPage({ run, version }: { run: Run; version: string }) {
+  const { query } = useRoute();
+  const smoothing = Number(query.get('smooth') ?? 0.6);
+  const { data: curves, error } = useAsked<Curves>(`runs/${run.id}/curves?points=${POINTS}`, version);
+  if (error !== undefined) return <Notice title={error} isFault />;
+  if (!curves) return <Notice title="Reading the curves …" />;
+  const chapters = chaptersOf(Object.keys(curves));
+  const warned = run.warnings.map(({ step }) => step);
+  return (
+    <>
+      {run.damaged.map((line) => (
+        <Notice key={line} title={line} isFault />
+      ))}
+      {run.warnings.length > 0 && (
+        <details className="warnings" open={run.warnings.length < 4}>
+          <summary>{run.warnings.length} warnings</summary>
+          <ul>
+            {run.warnings.map(({ step, message }, i) => (
+              <li key={i}>
+                step {step}: <bdi>{message}</bdi>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+      {chapters.length === 0 && <Notice title="No step is finished yet.">Curves appear with the first one.</Notice>}
+      <div className="tools">
+        <label>
+          <span>smoothing {smoothing.toFixed(2)}</span>
+          <input
+            type="range"
+            min="0"
+            max="0.98"
+            step="0.02"
+            value={smoothing}
+            onChange={(event) => {
+              amend({ smooth: event.target.value });
+            }}
+          />
+        </label>
+      </div>
+      {chapters.map(({ title, curves: shown }) => (
+        <section key={title}>
+          <h2>{title}</h2>
+          <div className="charts">
+            {shown.map(({ name, title: heading, text }) => {
+              const curve = curves[name]!;
+              return (
+                <figure key={name}>
+                  <figcaption>
+                    <h3>{heading}</h3>
+                    <span className="number">{number(curve.values.at(-1))}</span>
+                    <p>{text}</p>
+                  </figcaption>
+                  <Chart
+                    lines={[{ name: heading, curve, color: 0 }]}
+                    smoothing={name.startsWith('eval.') ? 0 : smoothing}
+                    warned={warned}
+                  />
+                  {curve.total > curve.values.length && (
+                    <small>
+                      {curve.values.length} of {curve.total} points: least and greatest of each part
+                    </small>
+                  )}
+                </figure>
+              );
+            })}
+          </div>
+        </section>
+      ))}
+      <details>
+        <summary>configuration</summary>
+        <pre>{run.config}</pre>
+      </details>
+      {run.start && (
+        <p className="origin">
+          {run.start.command !== undefined && <code>{run.start.command}</code>}{' '}
+          {run.start.host !== undefined && `on ${run.start.host}`}{' '}
+          {run.start.commit !== undefined && `at commit ${run.start.commit.slice(0, 10)}`}
+        </p>
+      )}
+    </>
+  );
+}

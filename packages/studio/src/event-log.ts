@@ -1,0 +1,120 @@
+/**
+ * The events of a run as they are written. The file grows; where a run is resumed it is cut back and grows again in place,
+ * perhaps past where it was: the last line that was read tells whether what is known still stands.
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import path from 'node:path';
+import type { RunEvent } from '@visurf/core/records';
+import { EVENTS } from './runs.ts';
+
+const NEWLINE = 10;
+/** Bytes that are read at a time. */
+const CHUNK = 1 << 20;
+/** A longer line is damage. */
+const LONGEST = 8 << 20;
+
+export class EventLog {
+  readonly #file: string;
+  #events: RunEvent[] = [];
+  #damaged: string[] = [];
+  #offset = 0;
+  #lines = 0;
+  #last: Buffer = Buffer.alloc(0);
+  #generation = 0;
+
+  constructor(directory: string) {
+    this.#file = path.join(directory, EVENTS);
+  }
+
+  get events(): readonly RunEvent[] {
+    return this.#events;
+  }
+
+  /** Lines that are no events: `events.jsonl:LINE ...` */
+  get damaged(): readonly string[] {
+    return this.#damaged;
+  }
+
+  /** Goes up where what was read is no longer what the file says. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Bytes that were read: they change with every event. */
+  get size(): number {
+    return this.#offset;
+  }
+
+  /**
+   * Takes up what is new.
+   * @returns whether anything changed
+   * @throws where the file is gone
+   */
+  poll(): boolean {
+    const file = openSync(this.#file, 'r');
+    try {
+      const { size } = fstatSync(file);
+      const stands = size >= this.#offset && this.#lastStands(file);
+      if (!stands) this.#forget();
+      const before = this.#offset;
+      this.#take(file, size);
+      return !stands || this.#offset !== before;
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  #forget(): void {
+    [this.#events, this.#damaged, this.#offset, this.#lines, this.#last] = [[], [], 0, 0, Buffer.alloc(0)];
+    this.#generation++;
+  }
+
+  #lastStands(file: number): boolean {
+    const now = Buffer.alloc(this.#last.length);
+    readSync(file, now, 0, now.length, this.#offset - now.length);
+    return now.equals(this.#last);
+  }
+
+  #take(file: number, size: number): void {
+    let rest = Buffer.alloc(0);
+    let at = this.#offset;
+    while (at < size) {
+      const chunk = Buffer.alloc(Math.min(CHUNK, size - at));
+      const read = readSync(file, chunk, 0, chunk.length, at);
+      if (read === 0) break;
+      at += read;
+      rest = Buffer.concat([rest, chunk.subarray(0, read)]);
+      let start = 0;
+      for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE, start)) {
+        this.#line(rest.subarray(start, end + 1));
+        start = end + 1;
+      }
+      rest = rest.subarray(start);
+      if (rest.length > LONGEST) break;
+    }
+  }
+
+  #line(bytes: Buffer): void {
+    this.#offset += bytes.length;
+    this.#lines += 1;
+    this.#last = Buffer.from(bytes);
+    const event = eventOf(bytes.toString('utf8'));
+    if (event) this.#events.push(event);
+    else this.#damaged.push(`${EVENTS}:${this.#lines} is damaged, and left out`);
+  }
+}
+
+function eventOf(line: string): RunEvent | undefined {
+  try {
+    const event = JSON.parse(line) as Partial<RunEvent> | null;
+    const isEvent =
+      typeof event?.type === 'string' && Number.isSafeInteger(event.step) && typeof event.time === 'number';
+    if (!isEvent) return undefined;
+    const hasMetrics = event.type === 'step' || event.type === 'eval';
+    return !hasMetrics || (typeof event.metrics === 'object' && (event.metrics as unknown) !== null)
+      ? (event as RunEvent)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

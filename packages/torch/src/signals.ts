@@ -1,0 +1,100 @@
+/**
+ * SIGINT, SIGTERM and SIGHUP, also while the event loop is busy: `watchSignals` starts a thread that ends the process a
+ * moment after a signal, unless someone has `answered` it or holds the process. Everything here is of one process, and
+ * does nothing before `watchSignals`. It needs no libtorch.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
+
+/** The exit code of a program that was interrupted: 128 plus the number of SIGINT, by convention. */
+export const INTERRUPTED = 130;
+
+/** Milliseconds between a signal and the end: with what comes before and after, less than a second. */
+const GRACE = 600;
+
+/** Places of the numbers that are shared with the thread. */
+const [UNANSWERED, HELD] = [0, 1];
+
+interface Native {
+  start(milliseconds: number): ArrayBuffer;
+  speak(lastWords: string, patience: string): void;
+  keep(isThere: boolean, what: string | number): void;
+  stop(): never;
+}
+
+let native: Native | undefined;
+let shared = new Int32Array(2);
+let words: readonly [string, string] = ['', ''];
+
+/** Starts the watch; handlers of the three signals must be there already. Where it is not built, signals wait for the event loop. */
+export function watchSignals(): void {
+  const folder = process.env['VISURF_BUILD'] ?? fileURLToPath(new URL('../build', import.meta.url));
+  const path = resolve(folder, 'visurf_signals.node');
+  if (native || !isMainThread || !existsSync(path)) return;
+  try {
+    native = createRequire(import.meta.url)(path) as Native;
+    shared = new Int32Array(native.start(GRACE));
+    native.speak(...words);
+  } catch {
+    // Of another machine: what needs the addon says how to build it.
+    native = undefined;
+  }
+}
+
+/** Whether a signal has come that nobody has answered. */
+export const isSignalled = (): boolean => Atomics.load(shared, UNANSWERED) > 0;
+
+/** Someone does what the signals ask for: the process goes on. */
+export const answered = (): void => void Atomics.store(shared, UNANSWERED, 0);
+
+/** Work that must be finished, such as saving what would be lost: until it is disposed only a second signal ends the process. */
+export function hold(): Disposable {
+  Atomics.add(shared, HELD, 1);
+  let isHeld = true;
+  return {
+    [Symbol.dispose]: () => {
+      if (isHeld) Atomics.sub(shared, HELD, 1);
+      isHeld = false;
+    },
+  };
+}
+
+/** What is said where the process is ended, and where it first has to finish something. */
+export function lastWords(
+  text: string,
+  patience = 'finishing what must not be lost; press Ctrl-C again to stop at once',
+): void {
+  words = [`\n${text}\n`, `\n${patience}\n`];
+  native?.speak(...words);
+}
+
+/** Ends the process as the watch does. */
+export function stopNow(): never {
+  native?.stop();
+  process.stderr.write(words[0]);
+  process.exit(INTERRUPTED);
+}
+
+/** A file or a folder that is removed, or a process that is killed, where this one is ended. */
+export const kept = (what: string | number): void => native?.keep(true, what);
+
+/** It is not there any more, or is to stay. */
+export const gone = (what: string | number): void => native?.keep(false, what);
+
+/** What is removed where the process is ended before the body is done. */
+export function removing<T>(what: string, body: () => T): T {
+  kept(what);
+  const done = (): void => gone(what);
+  try {
+    const result = body();
+    if (!(result instanceof Promise)) done();
+    else return result.finally(done) as T;
+    return result;
+  } catch (error) {
+    done();
+    throw error;
+  }
+}
