@@ -55,9 +55,9 @@ arm:
 gpu: setup
 	@node packages/core/scripts/gpu.ts
 
-# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
+# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, ONLY=studio, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
 # COMPARE=step,sft: some comparisons of a workload. LEVEL=avx2|avx512: the widest of this machine unless said.
-MEASURED = $(if $(filter load plan rival kernels,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
+MEASURED = $(if $(filter load plan rival kernels studio,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done

@@ -24,6 +24,7 @@ const changes = [
   'eval.every=0',
   `model=${BASE_MODEL}`,
   `data.train=${folder}/train.jsonl`,
+  `data.validation=${folder}/validation.jsonl`,
 ];
 
 async function prepared() {

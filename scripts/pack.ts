@@ -9,6 +9,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { buildPage } from '../packages/studio/src/page.ts';
 
 interface Manifest {
   readonly name: string;
@@ -75,6 +76,7 @@ function stage({ folder, manifest }: Package): string {
   for (const source of Object.values(manifest.exports)) {
     nameLibraries(join(target, source.replace('./src/', './dist/').replace(/\.ts$/, '.d.ts')));
   }
+  if (manifest.name === '@visurf/studio') cpSync(page, join(built, 'page'), { recursive: true });
   for (const name of manifest.files.filter((each) => each !== 'dist')) {
     cpSync(join(root, folder, name), join(target, name), { recursive: true });
   }
@@ -128,6 +130,7 @@ function run(program: string, ...args: readonly string[]): void {
 rmSync(work, { recursive: true, force: true });
 mkdirSync(work, { recursive: true });
 const packages = published();
+const page = await buildPage(join(work, 'page'));
 compile(packages);
 run('npm', 'pack', ...packages.map(stage), '--pack-destination', output);
 rmSync(work, { recursive: true });

@@ -8,9 +8,9 @@
  *     node bench/cuda/dry-run.ts --kernels    which kernels and products, too
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -95,8 +95,11 @@ async function runCase(each: Case): Promise<Outcome> {
   const read = (): unknown => JSON.parse(readFileSync(counts, 'utf8'));
   try {
     writeFileSync(join(folder, 'config.yaml'), config);
+    // Data names images of its own folder.
+    const image = basename(sample.image);
+    copyFileSync(sample.image, join(folder, image));
     const samples = 'step' in each ? ((each.step.changes['promptsPerStep'] as number | undefined) ?? 2) : 2;
-    const lines = Array.from({ length: samples }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample }));
+    const lines = Array.from({ length: samples }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample, image }));
     writeFileSync(join(folder, 'train.jsonl'), lines.join('\n'));
     if ('step' in each) {
       await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, each.step);
@@ -139,8 +142,11 @@ const flat = ({ token, whole, peak }: Golden): Record<string, number> => ({
   peak,
 });
 
-/** The allocator hands out blocks a little larger than what is asked for, by what was freed before. */
-const slack: Readonly<Record<string, number>> = { peak: 1.001 };
+/**
+ * The allocator hands out blocks a little larger than what is asked for, by what was freed before; a few small gradients are
+ * copied within the card or taken as they are, by what the collector has let go of.
+ */
+const slack: Readonly<Record<string, number>> = { peak: 1.005, 'whole.launches': 1.01 };
 
 function risen(before: Golden, now: Golden): string[] {
   const old = flat(before);
@@ -213,7 +219,9 @@ for (const [name, each] of Object.entries(cases()).filter(([name]) => name.inclu
 console.log(`${passed} passed, ${failed} failed`);
 if (failed > 0) process.exitCode = 1;
 else {
-  const all = { ...known, ...found };
+  const asked = { ...known, ...found };
+  // In the order of cases, and of those alone.
+  const all = Object.fromEntries(Object.keys(cases()).flatMap((name) => (asked[name] ? [[name, asked[name]]] : [])));
   writeFileSync(file, await format(JSON.stringify(all), { parser: 'json', printWidth: 120 }));
   writeInto('counted', countedTable(all));
   writeInto('fits', await fitsTable());

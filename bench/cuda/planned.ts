@@ -21,12 +21,17 @@ export async function planStep({ model, changes }: Step, options: PlanOptions): 
 }
 
 const lora = { rank: 16 };
-const modes: Readonly<Record<string, object>> = {
-  LoRA: { lora },
-  'LoRA, recomputed': { lora, checkpointActivations: true },
-  full: {},
-  'full, recomputed': { checkpointActivations: true },
-  'full, tower frozen, recomputed': { freezeVision: true, checkpointActivations: true },
+const recomputed = { checkpointActivations: true };
+const offloaded = { ...recomputed, offloadActivations: true };
+const small = { optimizer: { states: '8bit' } };
+/** What is trained how, and other changes. */
+const modes: Readonly<Record<string, readonly [object, object?]>> = {
+  LoRA: [{ lora }],
+  'LoRA, recomputed': [{ lora, ...recomputed }],
+  full: [{}],
+  'full, recomputed': [recomputed],
+  'full, recomputed, 8-bit moments': [recomputed, small],
+  'full, tower frozen, recomputed and offloaded, 8-bit moments': [{ freezeVision: true, ...offloaded }, small],
 };
 const machines = ['rtx4090', 'l40s', 'h100'];
 
@@ -34,10 +39,12 @@ const machines = ['rtx4090', 'l40s', 'h100'];
 export async function fitsTable(): Promise<string> {
   const rows: string[] = [];
   for (const size of ['3B', '7B'] as const) {
-    for (const [mode, train] of Object.entries(modes)) {
+    for (const [mode, [train, others]] of Object.entries(modes)) {
+      const step = realStep(size, train);
+      const changed = { ...step, changes: { ...step.changes, ...others } };
       const cells = [`${size} ${mode}`];
       for (const machine of machines) {
-        const { fits, memory, time } = await planStep(realStep(size, train), { machine });
+        const { fits, memory, time } = await planStep(changed, { machine });
         const peak = `${(memory.peak / 1e9).toFixed(1)} GB`;
         cells.push(fits ? `${peak}, ${time.step.toFixed(1)} s` : `no (${peak})`);
       }

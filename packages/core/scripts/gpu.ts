@@ -1,6 +1,6 @@
 /**
  * Computes on a GPU what the tests compute on the CPU: every comparison with the reference, a step of every family and
- * setting beside the CPU's, the same step twice. Needs a machine with a card; any other device can be named to try it.
+ * setting beside the CPU's, the same step twice, rollouts beside scores. Needs a machine with a card; any other device can be named to try it.
  *
  *     make gpu [DEVICE=cuda]
  */
@@ -15,6 +15,7 @@ import { families } from '../src/families/index.ts';
 import { configurationNames, openConfiguration } from '../src/testing/configurations.ts';
 import { worst, type Comparison } from '../src/testing/comparison.ts';
 import { compareAll } from '../src/testing/parity.ts';
+import { rolloutDistance } from '../src/testing/rollouts.ts';
 import { smallModel, variants, wholeStep } from '../src/testing/whole-step.ts';
 
 const { values } = parseArgs({
@@ -78,6 +79,13 @@ for (const family of families) {
     const same = said(here) === said(there);
     return { passed: same && distance < 1e-7, distance, ...(!same && { said: 'rollouts differ' }) };
   });
+  for (const precision of ['float32', 'bfloat16'] as const) {
+    await check(`${family.title}: tokens are sampled as they are scored, ${precision}`, async () => {
+      const { distance, rounding, tokens } = await rolloutDistance(model, device, precision);
+      const said = `mean of ${tokens} tokens; the CPU rounds by ${rounding.toExponential(1)}`;
+      return { passed: tokens > 2000 && distance <= 2 * rounding, distance, said };
+    });
+  }
   for (const [name, variant] of Object.entries(variants)) {
     await check(`${family.title}: a step, ${name}, twice the same`, async () => {
       const [once, again] = [await wholeStep(model, device, variant), await wholeStep(model, device, variant)];

@@ -153,7 +153,9 @@ const table = JSON.parse(readFileSync(new URL('testing/cuda-operators.json', imp
 };
 
 test('libtorch has a kernel for CUDA, or a composition of such, for everything that a step asks for', () => {
-  const wanted = [...asked].sort();
+  // Pictures are resized on the host.
+  const onHost = ['_upsample_lanczos2d_aa'];
+  const wanted = [...asked].sort().filter((name) => !onHost.includes(name));
   expect(wanted.length).toBeGreaterThan(100);
   expect(wanted.filter((name) => table.operators[name] === undefined)).toEqual([]);
   expect(wanted.filter((name) => table.operators[name] === 'none')).toEqual([]);

@@ -8,7 +8,7 @@ import { UserError } from './errors.ts';
 import { planData, type Plan } from './plan.ts';
 import { rateWarning } from './plan/rate.ts';
 import type { LocatedModel } from './policy.ts';
-import { readOptional } from './prompt/files.ts';
+import { requireJson } from './prompt/files.ts';
 import type { TrainingData } from './question/training.ts';
 
 export interface FitOptions {
@@ -100,9 +100,12 @@ const positions = z
   .object({ max_position_embeddings: length, text_config: z.object({ max_position_embeddings: length }).optional() })
   .catch({});
 
-/** Positions of a model; undefined where its config does not say. */
+/**
+ * Positions of a model; undefined where its config does not say.
+ * @throws UserError for what is no directory of a model
+ */
 export function positionsOf(base: string): number | undefined {
-  const read = positions.parse(JSON.parse(readOptional(base, 'config.json') ?? '{}'));
+  const read = requireJson(base, 'config.json', positions);
   return read.text_config?.max_position_embeddings ?? read.max_position_embeddings;
 }
 

@@ -165,7 +165,8 @@ test('training goes on with an adapter, towards what it was or towards its base,
   };
   const before = live().handles;
   const whole = await train(continued('start'));
-  expect(live().handles).toBe(before);
+  // What other tests left behind may have been collected meanwhile.
+  expect(live().handles).toBeLessThanOrEqual(before);
   await train(continued('base', 'base'));
   const kl = (output: string): number => (numbers(output)[0] as number[])[2]!;
   // Nothing lies between an adapter and itself; between it and its base there is much.

@@ -21,7 +21,8 @@ import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
 import { decoderLayers, pixelBytes } from './plan/activations.ts';
 import { advise, dominant, type Advice } from './plan/advice.ts';
-import { hasten, planCardTime, reached as shares, type CardTime } from './plan/card.ts';
+import { hasten, reached as shares, type CardTime } from './plan/card.ts';
+import { efficiencies, parseNetwork, planCardsTime, reachedLinks, shareOf, type Fleet } from './plan/cards.ts';
 import { findMachine, machineNames, machineOfCard, type CardMachine } from './plan/machines.ts';
 import { planMemory, type MemoryPlan } from './plan/memory.ts';
 import type { Part } from './plan/parts.ts';
@@ -47,9 +48,16 @@ export interface PlanOptions extends HubOptions {
   readonly signal?: AbortSignal | undefined;
   /** A machine with a card (plan/machines.ts), or a file that describes one. */
   readonly machine?: string | undefined;
+  /** Cards of every node; 1 unless said. */
+  readonly cards?: number | undefined;
+  /** Machines; 1 unless said. */
+  readonly nodes?: number | undefined;
+  /** Bits per second between nodes, such as 400G. */
+  readonly network?: string | undefined;
 }
 
 export interface Plan {
+  /** Of the host, or of every card. */
   readonly memory: MemoryPlan;
   /** With a card also by phase, and what binds it. */
   readonly time: TimePlan & Partial<CardTime>;
@@ -69,9 +77,11 @@ export interface Plan {
   readonly warnings: readonly string[];
   /** With a card: what would shorten the longest phase. */
   readonly hint?: string;
+  /** With a card: time of this step on one, by that of all together, for 1, 8, 64 and 1024 cards. */
+  readonly efficiency?: ReturnType<typeof efficiencies>;
   /** What the numbers rest on, of a card. */
   readonly assumptions?: readonly string[];
-  /** In the currency of the machine's price. */
+  /** With a card, in the currency of its price. */
   readonly costPer1000Steps?: number;
 }
 
@@ -105,17 +115,22 @@ export async function planData(
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision, card: options.memory ?? machine?.memory };
+  const fleet = fleetOf(options, machine);
   const program = programBytes();
-  const memory = planMemory(subject, program);
+  const memory = planMemory(shareOf(subject, fleet.cards), program);
   const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
   const available = options.memory ?? machine?.memory ?? availableMemory() + program;
+  const kept = decoderLayers(subject).kept / model.text.layers / packedTokens(workload);
   const time = machine
-    ? planCardTime(subject, machine, decoderLayers(subject).kept / subject.model.text.layers / packedTokens(workload))
+    ? planCardsTime(subject, machine, fleet, kept)
     : planTime(subject, options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops));
   return {
     memory,
     time,
-    ...(machine && aroundCard(subject, machine, time)),
+    ...(machine && {
+      ...aroundCards(shareOf(subject, fleet.cards), machine, fleet, time),
+      efficiency: efficiencies(subject, machine, fleet, kept),
+    }),
     total: time.step * config.steps,
     steps: config.steps,
     parameters: { all: sizes.all, trainable: sizes.trainable },
@@ -123,8 +138,8 @@ export async function planData(
     available,
     fits: memory.peak <= available,
     dominant: dominant(memory),
-    advice: advise(subject, program),
-    warnings: warning === undefined ? [] : [warning],
+    advice: advise(subject, program, machine && fleet),
+    warnings: [warning, idle(workload, fleet)].flatMap((each) => each ?? []),
   };
 }
 
@@ -144,25 +159,54 @@ function machineFor(device: string, { machine }: PlanOptions): CardMachine | und
   });
 }
 
-/** Of a plan for a card: the machine around it, what it costs, and what all of it rests on. */
-function aroundCard(
+/** @throws UserError for cards of no machine, and a network that is none */
+function fleetOf({ cards = 1, nodes = 1, network }: PlanOptions, machine: CardMachine | undefined): Fleet {
+  if (!machine && (cards > 1 || nodes > 1 || network !== undefined))
+    throw new UserError('cards, nodes and their network are those of a machine', {
+      where: '--cards, --nodes, --network',
+      remedy: `Say which machine it will be: --machine ${machineNames.join(' | ')} | FILE.yaml`,
+    });
+  return { cards: cards * nodes, nodes, network: parseNetwork(network ?? usualNetwork) };
+}
+
+/** Between nodes, where nobody says. */
+const usualNetwork = '100G';
+
+/** A group is never split. */
+function idle({ prompts }: Workload, { cards }: Fleet): string | undefined {
+  if (cards <= prompts) return undefined;
+  return `${cards - prompts} of ${cards} cards have no prompt of a step: raise promptsPerStep to ${cards} or more`;
+}
+
+/** Of a plan for cards: the machine around each, what they cost, and what all of it rests on. */
+function aroundCards(
   subject: Subject,
-  { name, hostMemory, price }: CardMachine,
+  { name, hostMemory, price, link }: CardMachine,
+  { cards, nodes, network }: Fleet,
   time: Plan['time'],
 ): Pick<Plan, 'host' | 'hint' | 'assumptions' | 'costPer1000Steps'> {
   const { prompts, patches, images } = subject.workload;
-  const { model } = subject;
+  const { model, config } = subject;
+  const { text } = model;
+  const waiting = config.train.offloadActivations
+    ? packedTokens(subject.workload) * text.layers * text.hiddenSize * 4
+    : 0;
   const resized = images * patches * model.vision.patchSize ** 2 * model.vision.inChannels;
-  const peak = hostProgram + 2 * prompts * pixelBytes(model, patches) + Math.min(imageBytes, resized);
+  const peak = hostProgram + 2 * prompts * pixelBytes(model, patches) + Math.min(imageBytes, resized) + waiting;
   return {
     host: { peak, available: hostMemory },
     hint: hasten(time.phases ?? []),
     assumptions: [
       `machine ${name}: ${shares.bandwidth * 100}% of its bandwidth and ${shares.operations * 100}% of its rate of products are reached`,
+      `${cards} cards on ${nodes} nodes share the prompts of a step, a group on one card; memory, also the host’s, is that of each`,
+      'full training shares float32 weights, moments and gradients among cards; adapters are whole on each',
+      `links within a node carry ${(reachedLinks * link) / 1e9} GB/s, the network of a node ${(reachedLinks * network) / 1e9} GB/s (70% of what is stated, assumed); half of what the layers take is backward, which hides them`,
+      'efficiency is that of this step, with its number of prompts, on so many cards',
+      ...(price === undefined ? [] : [`a card costs ${price} per hour; a machine’s file may say another price`]),
       'launches are counted, not timed: their cost is the machine’s `launch`',
       'prompts are as long as the longest of the first samples, answers as long as they may become',
     ],
-    ...(price !== undefined && { costPer1000Steps: (price * time.step * 1000) / 3600 }),
+    ...(price !== undefined && { costPer1000Steps: (price * cards * time.step * 1000) / 3600 }),
   };
 }
 

@@ -73,6 +73,7 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
     'events.jsonl',
     'groups',
     'images',
+    'last',
     'report.html',
     'samples.jsonl',
   ];

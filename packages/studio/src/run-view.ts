@@ -182,7 +182,8 @@ export class RunView {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(import.meta.resolve('./index-thread.ts')), {
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const worker = new Worker(new URL(`./index-thread.${extension}`, import.meta.url), {
       workerData: { directory: this.directory, file: this.#indexFile },
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });

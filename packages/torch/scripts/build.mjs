@@ -165,8 +165,8 @@ try {
   const isForced = process.argv.includes('--force');
   if (process.argv.includes('--check')) process.exitCode = fresh && hasSignals() ? 0 : 1;
   else {
-    if (!hasSignals() || isForced) await buildSignals();
     if (!fresh || isForced) await buildAddon();
+    if (!hasSignals() || isForced) await buildSignals();
   }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

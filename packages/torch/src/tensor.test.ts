@@ -148,7 +148,7 @@ test.each(table)('%s', (_, run, shape, expected) => {
 test('the table has every method that calls an operator', () => {
   const elsewhere = [
     ...['constructor', 'size', 'item', 'toFloat64Array', 'toArray', 'toTypedArray', 'toFloat32Array', 'toString'],
-    ...['dispose', 'release', 'requiresGrad_', 'backward'],
+    ...['dispose', 'release', 'requiresGrad_', 'backward', 'move_'],
   ];
   const described = Object.entries(Object.getOwnPropertyDescriptors(Tensor.prototype));
   const methods = described.filter(([, { value }]) => typeof value === 'function').map(([name]) => name);

@@ -92,6 +92,8 @@ interface CardPlan extends Plan {
   readonly host: { readonly peak: number; readonly available: number };
   readonly assumptions: readonly string[];
   readonly costPer1000Steps?: number;
+  readonly efficiency: Readonly<Record<string, number>>;
+  readonly warnings: readonly string[];
 }
 
 test('a machine with a card: its memory, phases and what binds them, whatever this one has', async () => {
@@ -115,8 +117,33 @@ test('a machine with a card: its memory, phases and what binds them, whatever th
   expect(small.fits).toBe(false);
   expect(small.costPer1000Steps).toBeCloseTo(small.time.step, 9);
   const { stdout } = await visurf('plan', config, ...long, '--machine', file);
-  expect(stdout).toMatch(/^decoding +.* launches$/m);
+  expect(stdout).toMatch(/^decoding: products +.* launches$/m);
   expect(stdout).toContain('takes longest, bound by launches: more rows at once');
+});
+
+test('cards and nodes: every field, for a card; the same step costs as many cards for as long as it takes', async () => {
+  const config = join(await makeFolder({}), 'config.yaml');
+  const planned = (...more: string[]): Promise<CardPlan> =>
+    visurfJson('plan', config, ...long, '--machine', 'h100', ...more);
+  const [one, two] = [await planned(), await planned('--cards', '4', '--nodes', '2', '--network', '400G')];
+  for (const { time, efficiency, costPer1000Steps, fits, advice, assumptions, memory } of [one, two]) {
+    expect(time.generation + time.update + time.communication).toBeCloseTo(time.step, 9);
+    expect(Object.keys(efficiency)).toEqual(['1', '8', '64', '1024']);
+    expect(Math.max(...Object.values(efficiency))).toBe(1);
+    expect([fits, memory.peak > 0, advice.length > 0, assumptions.length > 0]).toEqual(Array(4).fill(true));
+    expect(costPer1000Steps).toBeGreaterThan(0);
+  }
+  expect(one.time.communication).toBe(0);
+  expect(two.time.communication).toBeGreaterThan(0);
+  expect(two.memory.peak).toBeLessThan(one.memory.peak);
+  expect(two.costPer1000Steps! / two.time.step).toBeCloseTo((8 * one.costPer1000Steps!) / one.time.step, 9);
+  // Eight cards of two nodes of four.
+  expect(two.efficiency['8']).toBeCloseTo(one.time.step / 8 / two.time.step, 9);
+  expect(one.warnings).toEqual([]);
+  expect((await planned('--cards', '20')).warnings).toEqual([expect.stringContaining('4 of 20 cards have no prompt')]);
+  expectRefusal(await visurf('plan', config, '--machine', 'h100', '--network', 'fast'), '--network', '400G');
+  expectRefusal(await visurf('plan', config, '--cards', '2'), '--machine b200 |');
+  expectRefusal(await visurf('plan', config, '--machine', 'h100', '--cards', '0'), '--cards');
 });
 
 test('a card that nobody describes is refused', async () => {

@@ -54,7 +54,7 @@ test.each([
   [['generate', ...ask, '--max-new-tokens', '1.5'], 'a whole number'],
   [['generate', ...ask, '--seed', 'x'], 'a whole number'],
   [['generate', ...ask, '--device', 'tpu'], 'Allowed choices are cpu, cuda'],
-  [['score', ...ask, '--response', 'a', '--precision', 'float64'], 'Allowed choices are float32, bfloat16'],
+  [['score', ...ask, '--response', 'a', '--precision', 'float16'], 'Allowed choices are float32, bfloat16, float64'],
   [['score', ...ask], 'one of --response and --response-ids'],
   [['score', ...ask, '--response', 'a', '--response-ids', '1'], 'one of --response and --response-ids'],
   [['score', ...ask, '--response-ids', '1,x'], 'a whole number'],

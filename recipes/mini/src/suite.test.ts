@@ -83,6 +83,7 @@ test.each(['sft', 'visurf'])(
             `model=${BASE}`,
             `paradigm=${paradigm}`,
             'data.train=data/train.jsonl',
+            'data.validation=data/validation.jsonl',
             'eval.every=0',
             'checkpoint.every=1',
           ],

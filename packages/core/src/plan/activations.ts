@@ -24,8 +24,12 @@ export function pixelBytes({ vision }: Subject['model'], patches: number): numbe
 /** Whether the memory that is planned is a card's, which has other kernels and nothing of the host's. */
 export const onCard = ({ config }: Pick<Subject, 'config'>): boolean => config.device !== 'cpu';
 
-const hasFlash = ({ config }: Subject, headSize: number): boolean =>
+/** Whether attention is libtorch's flash attention, which reads and keeps bfloat16. */
+export const hasFlash = ({ config }: Subject, headSize: number): boolean =>
   onCard({ config }) && hasFlashAttention('cuda', config.precision, headSize);
+
+/** Bytes of an element of a rollout's keys and values. */
+export const cacheItem = (subject: Subject): number => (hasFlash(subject, subject.model.text.headSize) ? half : float);
 
 export interface Layer {
   /** Bytes that stay for the gradient. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { advise, dominant } from './advice.ts';
+import { shareOf } from './cards.ts';
 import { planMemory } from './memory.ts';
 import { subjectOf } from '../testing/plan.ts';
 
@@ -33,4 +34,15 @@ test('what a configuration has already, or what would not help, is not advised',
 test('the part that takes most is named, beside the program itself', () => {
   expect(dominant(planMemory(subjectOf({ workload: long }), 1e9))).toBe('activations of the decoder');
   expect(dominant(planMemory(subjectOf(), 1e9))).toBe('optimiser');
+});
+
+test('more cards are advised where they share something, and only to who plans for cards', () => {
+  const fleet = { cards: 2, nodes: 1, network: 1 };
+  const subject = subjectOf({ workload: long, config: { device: 'cuda' } });
+  const changes = (given?: typeof fleet): string[] => advise(subject, 0, given).map(({ change }) => change);
+  expect(changes(fleet)).toContain('--cards 4');
+  expect(changes({ ...fleet, nodes: 2 })).toContain('--nodes 4');
+  expect(changes().join()).not.toContain('--');
+  const { peak } = planMemory(shareOf(subject, 4), 0);
+  expect(advise(subject, 0, fleet)).toContainEqual({ change: '--cards 4', peak });
 });

@@ -1,11 +1,12 @@
 /** What to change when a plan does not fit, most effective first. */
 import { onCard } from './activations.ts';
+import { shareOf, type Fleet } from './cards.ts';
 import { planMemory, type MemoryPlan } from './memory.ts';
 import type { Part } from './parts.ts';
 import type { Subject } from './workload.ts';
 
 export interface Advice {
-  /** The change as it is written in a configuration. */
+  /** The change as it is written in a configuration, or an option of plan. */
   readonly change: string;
   /** Peak memory with it, in bytes. */
   readonly peak: number;
@@ -13,8 +14,11 @@ export interface Advice {
 
 type Train = Subject['config']['train'];
 
-/** Changes of the configuration that lower the peak, each alone; the last one is all of them. */
-export function advise(subject: Subject, program: number): Advice[] {
+/**
+ * Changes of the configuration that lower the peak, each alone.
+ * @param fleet cards that share the step, where a machine with cards is planned for; more of them are advised, too
+ */
+export function advise(subject: Subject, program: number, fleet?: Fleet): Advice[] {
   const { config, workload, sizes } = subject;
   const { train, optimizer } = config;
   const withTrain = (changed: Partial<Train>): Subject => ({
@@ -69,12 +73,18 @@ export function advise(subject: Subject, program: number): Advice[] {
     const microBatch = Math.min(workload.microBatch, prompts);
     candidates.push([`promptsPerStep=${prompts}`, { ...subject, workload: { ...workload, prompts, microBatch } }]);
   }
-  const before = planMemory(subject, program).peak;
+  const peakOf = (changed: Subject, cards = fleet?.cards ?? 1): number =>
+    planMemory(shareOf(changed, cards), program).peak;
+  const before = peakOf(subject);
   return candidates
-    .map(([change, changed]): Advice => ({ change, peak: planMemory(changed, program).peak }))
+    .map(([change, changed]): Advice => ({ change, peak: peakOf(changed) }))
+    .concat(fleet ? [{ change: more(fleet), peak: peakOf(subject, 2 * fleet.cards) }] : [])
+
     .filter(({ peak }) => peak < 0.98 * before)
     .sort((a, b) => a.peak - b.peak);
 }
+
+const more = ({ cards, nodes }: Fleet): string => (nodes > 1 ? `--nodes ${2 * nodes}` : `--cards ${2 * cards}`);
 
 /** The part that takes most, beside the program itself. */
 export function dominant({ parts }: MemoryPlan): Part {

@@ -2,11 +2,11 @@
 import { expect, test } from 'vitest';
 
 import { subjectOf, type Changes } from '../testing/plan.ts';
-import { planCardTime, hasten } from './card.ts';
+import { hasten, planCardTime, reachedHost } from './card.ts';
 import type { CardMachine } from './machines.ts';
 
 const machine: CardMachine = {
-  ...{ name: 'even', memory: 80e9, hostMemory: 80e9, bandwidth: 1e12, launch: 1e-6, price: undefined },
+  ...{ name: 'even', memory: 80e9, hostMemory: 80e9, bandwidth: 1e12, launch: 1e-6, link: 1e11, price: undefined },
   rates: { bfloat16: 1e14, float32: 1e13, float64: 1e12 },
 };
 const timeOf = (changes: Changes = {}, given: Partial<CardMachine> = {}) =>
@@ -44,8 +44,28 @@ test('without rollouts there is no generation; recomputing, a penalty and more u
   const { update } = timeOf();
   for (const config of [
     { train: { checkpointActivations: true } },
+    { optimizer: { states: '8bit' } },
     { objective: { kl: { coefficient: 0.1 } } },
     { objective: { updatesPerBatch: 2 } },
   ])
     expect(timeOf({ config }).update).toBeGreaterThan(update);
+});
+
+test('streams that wait on the host pay for their way, there and back', () => {
+  const train = { checkpointActivations: true };
+  const { update } = timeOf({ config: { train } });
+  const { update: offloaded, phases } = timeOf({ config: { train: { ...train, offloadActivations: true } } });
+  // Of two micro-batches of 35 tokens 64 wide before 3 layers, and of 16 patches 32 wide before 3 blocks.
+  const seconds = (2 * 4 * 2 * (35 * 64 * 3 + 16 * 32 * 3)) / reachedHost;
+  expect(phases.find(({ name }) => name.startsWith('streams'))?.seconds).toBeCloseTo(seconds, 15);
+  expect(offloaded - update).toBeCloseTo(seconds, 15);
+});
+
+test('a token of the 3B with LoRA launches the 1,381 kernels that are counted', () => {
+  const launch = 1;
+  const subject = subjectOf({ config: { device: 'cuda', train: { lora: { rank: 2 } } } });
+  const large = { ...subject, model: { ...subject.model, text: { ...subject.model.text, layers: 36 } } };
+  const { phases } = planCardTime(large, { ...machine, launch }, 1000);
+  const decoding = phases.filter(({ name }) => name.startsWith('decoding'));
+  expect(decoding.reduce((sum, { seconds }) => sum + seconds, 0)).toBeCloseTo(5 * 1381, 9);
 });

@@ -2,8 +2,8 @@
  * Time of a step on a card, phase by phase: each takes as long as what binds it, the bytes that it moves, the operations of
  * its products, or the launches of its kernels. Counted from shapes; launches as the dry run counts them (bench/cuda).
  */
-import { float, half, itemOf } from './activations.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
+import { cacheItem, float, half, itemOf } from './activations.ts';
 import type { CardMachine } from './machines.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
@@ -17,7 +17,7 @@ export interface CardTime {
   readonly step: number;
   readonly generation: number;
   readonly update: number;
-  /** Between cards: there is one. */
+  /** Between cards (plan/cards.ts), what is not hidden. */
   readonly communication: number;
   /** They add up to the step. */
   readonly phases: readonly PhaseTime[];
@@ -26,6 +26,8 @@ export interface CardTime {
 /** What would shorten the longest phase, by what binds it. */
 export function hasten(phases: readonly PhaseTime[]): string {
   const longest = phases.reduce((a, b) => (b.seconds > a.seconds ? b : a));
+  if (longest.name === 'communication')
+    return 'communication takes longest: a faster network, train.lora, or fewer, larger micro-batches';
   const change = {
     launches: 'more rows at once, which cost nothing then: promptsPerStep, rollout.group, train.microBatch.prompts',
     bandwidth: 'precision=bfloat16, more rows for each reading of the weights, or a card with faster memory',
@@ -35,12 +37,15 @@ export function hasten(phases: readonly PhaseTime[]): string {
 }
 
 /** What of a card's own figures an update reaches, as steps of the 3B on an H200 took (docs/gpu.md). */
-export const reached = { bandwidth: 0.38, operations: 0.33 };
+export const reached = { bandwidth: 0.38, operations: 0.4 };
+
+/** Bytes per second between a card and its host, with waiting for each copy; assumed. */
+export const reachedHost = 10e9;
 
 /** Kernels that the dry run counts. */
 const launches = {
   /** Of a layer, for one token of all rows, and more with LoRA. */
-  decoded: { layer: 46, lora: 34, token: 40 },
+  decoded: { layer: 21, lora: 16, token: 49 },
   /** Of a layer, forward; a backward pass has twice as many. */
   layer: { layer: 40, lora: 45 },
   block: 40,
@@ -61,8 +66,9 @@ export function planCardTime(subject: Subject, machine: CardMachine, keptPerToke
   // Bytes are counted in float32.
   const twice = precision === 'float64' ? 2 : 1;
   const timeOf = (name: string, demand: Demand): PhaseTime => {
+    const rate = name === waiting ? reachedHost : machine.bandwidth * reached.bandwidth;
     const seconds = {
-      bandwidth: (twice * demand.bytes) / (machine.bandwidth * reached.bandwidth),
+      bandwidth: (twice * demand.bytes) / rate,
       launches: demand.launches * machine.launch,
       operations: demand.operations / (machine.rates[precision] * reached.operations),
     };
@@ -77,6 +83,9 @@ export function planCardTime(subject: Subject, machine: CardMachine, keptPerToke
   return { step: first + second, generation: first, update: second, communication: 0, phases };
 }
 
+/** Streams that wait on the host. */
+const waiting = 'streams to the host and back';
+
 const none: Demand = { bytes: 0, operations: 0, launches: 0 };
 
 /** Weights of the decoder without its tables, and the head. */
@@ -84,20 +93,24 @@ function parts({ model: { text }, sizes }: Subject): { decoder: number; head: nu
   return { decoder: sizes.all - sizes.vision - sizes.tables, head: text.vocabularySize * text.hiddenSize };
 }
 
-function generationDemand(subject: Subject): Record<'images' | 'prefill' | 'decoding', Demand> {
+type GenerationPhase = 'images' | 'prefill' | 'decoding: products' | 'decoding: between products';
+
+function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
   const { model, sizes, workload, config } = subject;
   const { family, text, vision } = model;
   const { prompts, promptTokens, patches, group, responseTokens } = workload;
-  if (group === 0) return { images: none, prefill: none, decoding: none };
+  if (group === 0)
+    return { images: none, prefill: none, 'decoding: products': none, 'decoding: between products': none };
   const item = itemOf(subject);
   const { decoder, head } = parts(subject);
   const [rows, tokens] = [prompts * group, prompts * promptTokens];
   const attended = layerCounts(text).attention * text.heads * text.headSize * 4;
   const lora = config.train.lora ? launches.decoded.lora : 0;
   const layers = layerCounts(text);
-  const cached = layers.attention * 2 * text.keyValueHeads * text.headSize * float;
+  const cached = layers.attention * 2 * text.keyValueHeads * text.headSize * cacheItem(subject);
   // Read and written with every token.
   const states = 2 * layers.recurrent * (family.kept.recurrent?.(text, item === half).state ?? 0) * float;
+  const kernels = responseTokens * (text.layers * (launches.decoded.layer + lora) + launches.decoded.token);
   const width = (2 * text.hiddenSize + text.intermediateSize) * item * 8;
   return {
     images: {
@@ -112,26 +125,33 @@ function generationDemand(subject: Subject): Record<'images' | 'prefill' | 'deco
       operations: 2 * decoder * tokens + (attended / 2) * promptTokens * tokens,
       launches: text.layers * (launches.layer.layer + lora),
     },
-    decoding: {
+    'decoding: products': {
+      bytes: responseTokens * (decoder + head) * item,
+      operations: responseTokens * rows * 2 * (decoder + head),
+      launches: kernels / 4,
+    },
+    'decoding: between products': {
       // Caches are read as far as they reach, filled or not.
-      bytes:
-        responseTokens *
-        ((decoder + head) * item + cached * (prompts * promptTokens + rows * responseTokens) + rows * states),
-      operations: responseTokens * rows * (2 * (decoder + head) + attended * (promptTokens + responseTokens / 2)),
-      launches: responseTokens * (text.layers * (launches.decoded.layer + lora) + launches.decoded.token),
+      bytes: responseTokens * (cached * (prompts * promptTokens + rows * responseTokens) + rows * states),
+      operations: responseTokens * rows * attended * (promptTokens + responseTokens / 2),
+      launches: (kernels * 3) / 4,
     },
   };
 }
 
-type UpdatePhase = 'image tower' | 'layers: products' | 'layers: between products' | 'logits' | 'optimiser';
+type UpdatePhase =
+  'image tower' | 'layers: products' | 'layers: between products' | typeof waiting | 'logits' | 'optimiser';
+
+/** Bytes for a trained weight of every micro-batch: casts, its gradient and adding that up. */
+const perWeight = { read: float + half, gradient: half + (half + float) + 3 * float };
 
 function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhase, Demand> {
-  const { model, sizes, workload, config, frozenVision } = subject;
+  const { model, sizes, workload, config, frozenVision, shards = 1 } = subject;
   const { text, vision } = model;
   const { prompts, microBatch, promptTokens, patches, responses, responseTokens } = workload;
   const { decoder, head } = parts(subject);
   const item = itemOf(subject);
-  const { lora, checkpointActivations } = config.train;
+  const { lora, checkpointActivations, offloadActivations } = config.train;
   const micro = Math.ceil(prompts / microBatch);
   const updates = config.objective.updatesPerBatch;
   const scoring = (updates > 1 ? 1 : 0) + (config.objective.kl.coefficient > 0 ? 1 : 0);
@@ -147,10 +167,14 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
   const { name, states } = config.optimizer;
   const moved = name === 'sgd' ? 4 : states === '8bit' ? 30 : 8;
   const tower = frozenVision ? 0 : passes;
+  const towerPatches = frozenVision ? 0 : patches;
+  const reads = checkpointActivations ? 2 : 1;
+  const perMicro = lora ? 0 : updates * (reads * perWeight.read + perWeight.gradient);
+  const streams = tokens * text.layers * text.hiddenSize + prompts * towerPatches * vision.depth * vision.hiddenSize;
   const perPatch = (2 * vision.hiddenSize + vision.intermediateSize) * item * traffic;
   return {
     'image tower': {
-      bytes: tower * prompts * patches * vision.depth * perPatch,
+      bytes: tower * prompts * patches * vision.depth * perPatch + (frozenVision ? 0 : micro * perMicro * sizes.vision),
       operations: tower * 2 * sizes.vision * patches * prompts,
       launches: tower * micro * vision.depth * launches.block,
     },
@@ -160,11 +184,11 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
       launches: kernels / 4,
     },
     'layers: between products': {
-      bytes:
-        kept * traffic * tokens * text.layers * keptPerToken + (lora ? 0 : micro * updates * decoder * (float + half)),
+      bytes: kept * traffic * tokens * text.layers * keptPerToken + micro * perMicro * decoder,
       operations: 0,
       launches: (kernels * 3) / 4,
     },
+    [waiting]: { bytes: offloadActivations ? 2 * updates * float * streams : 0, operations: 0, launches: 0 },
     logits: {
       bytes: (4 * updates + scoring) * own * text.vocabularySize * 3 * float,
       operations: ((lora ? 3 : 4) * updates + scoring) * 2 * head * own,
@@ -172,7 +196,7 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
     },
     optimiser: {
       // Gradient, weight and two moments are read, the last three written; moments in 8 bits go through a chain of operators.
-      bytes: updates * sizes.trainable * float * moved,
+      bytes: (updates * sizes.trainable * float * moved) / shards,
       operations: 0,
       launches: updates * launches.optimiser,
     },

@@ -2,7 +2,7 @@
 import { cacheCapacity } from '../budgets.ts';
 import { packFrom } from '../model/qwen.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
-import { float, half, itemOf, onCard, pixelBytes } from './activations.ts';
+import { cacheItem, float, half, hasFlash, itemOf, onCard, pixelBytes } from './activations.ts';
 import type { Parts } from './parts.ts';
 import type { Subject } from './workload.ts';
 
@@ -31,14 +31,16 @@ export function generation(subject: Subject, answers: Answers): Parts {
   const images = prompts * pixelBytes(subject.model, patches);
   const tower = 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
   const prefill = prompts * promptTokens * (perToken + repeated * float);
-  // On the CPU a kernel of ours attends without scores.
-  const scores = !onCard(subject) ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
+  // Kernels of ours and flash attention have no scores.
+  const scores =
+    !onCard(subject) || hasFlash(subject, text.headSize) ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
   const decode = rows * (perToken + (3 * queries + 2 * keys - mixing) * float) + scores * float;
   const logits = logitsOf(subject, answers);
   const largest = Math.max(prefill, decode + logits, tower);
   return {
     pixels: images,
-    'keys and values': layers.attention * 2 * keys * float * (prompts * promptTokens + rows * cacheCapacity(tokens)),
+    'keys and values':
+      layers.attention * 2 * keys * cacheItem(subject) * (prompts * promptTokens + rows * cacheCapacity(tokens)),
     'recurrent states': layers.recurrent * (held?.state ?? 0) * float * (prompts + rows),
     'weights packed for decoding': onCard(subject) ? headCopy(subject) : rows >= packFrom ? packed(subject) : 0,
     'activations of the vision tower': tower === largest ? tower : 0,

@@ -28,7 +28,7 @@ test('a file describes another: GB, GB/s, TFLOP/s, microseconds', () => {
     'memory: 32\nhost: { memory: 64 }\nbandwidth: 1000\nbfloat16: 100\nfloat32: 50\nlaunch: 5\nprice: 2\n',
   );
   expect(findMachine(file)).toEqual({
-    ...{ name: file, memory: 32e9, hostMemory: 64e9, bandwidth: 1e12, launch: 5e-6, price: 2 },
+    ...{ name: file, memory: 32e9, hostMemory: 64e9, bandwidth: 1e12, launch: 5e-6, link: 25e9, price: 2 },
     rates: { bfloat16: 100e12, float32: 50e12, float64: 50e12 / 64 },
   });
 });

@@ -21,23 +21,25 @@ const schema = z.strictObject({
   float64: positive.optional(),
   /** Of one kernel, in microseconds. */
   launch: positive.default(3),
-  /** Of an hour. */
+  /** Between cards of one node, in GB/s and one direction; of PCIe 4 unless said. */
+  link: positive.default(25),
+  /** Of a card for an hour. */
   price: positive.optional(),
 });
 
-/** As their makers state them. */
+/** As their makers state them; prices are round numbers in US dollars, assumed, for who has none of their own. */
 const known: Readonly<Record<string, z.input<typeof schema>>> = {
-  b200: { memory: 180, bandwidth: 8000, bfloat16: 2250, float32: 75, float64: 37 },
-  h200: { memory: 141, bandwidth: 4800, bfloat16: 989, float32: 67, float64: 67 },
-  h100: { memory: 80, bandwidth: 3350, bfloat16: 989, float32: 67, float64: 67 },
-  'a100-80': { memory: 80, bandwidth: 2039, bfloat16: 312, float32: 19.5, float64: 19.5 },
-  'a100-40': { memory: 40, bandwidth: 1555, bfloat16: 312, float32: 19.5, float64: 19.5 },
-  l40s: { memory: 48, bandwidth: 864, bfloat16: 362, float32: 91.6 },
-  l4: { memory: 24, bandwidth: 300, bfloat16: 121, float32: 30.3 },
-  a10: { memory: 24, bandwidth: 600, bfloat16: 125, float32: 31.2 },
-  rtx5090: { memory: 32, bandwidth: 1792, bfloat16: 209, float32: 105 },
-  rtx4090: { memory: 24, bandwidth: 1008, bfloat16: 165, float32: 82.6 },
-  rtx3090: { memory: 24, bandwidth: 936, bfloat16: 71, float32: 35.6 },
+  b200: { memory: 180, bandwidth: 8000, bfloat16: 2250, float32: 75, float64: 37, link: 900, price: 5 },
+  h200: { memory: 141, bandwidth: 4800, bfloat16: 989, float32: 67, float64: 67, link: 450, price: 3.5 },
+  h100: { memory: 80, bandwidth: 3350, bfloat16: 989, float32: 67, float64: 67, link: 450, price: 2.5 },
+  'a100-80': { memory: 80, bandwidth: 2039, bfloat16: 312, float32: 19.5, float64: 19.5, link: 300, price: 1.6 },
+  'a100-40': { memory: 40, bandwidth: 1555, bfloat16: 312, float32: 19.5, float64: 19.5, link: 300, price: 1.2 },
+  l40s: { memory: 48, bandwidth: 864, bfloat16: 362, float32: 91.6, price: 0.9 },
+  l4: { memory: 24, bandwidth: 300, bfloat16: 121, float32: 30.3, price: 0.6 },
+  a10: { memory: 24, bandwidth: 600, bfloat16: 125, float32: 31.2, price: 0.6 },
+  rtx5090: { memory: 32, bandwidth: 1792, bfloat16: 209, float32: 105, link: 50, price: 0.7 },
+  rtx4090: { memory: 24, bandwidth: 1008, bfloat16: 165, float32: 82.6, price: 0.4 },
+  rtx3090: { memory: 24, bandwidth: 936, bfloat16: 71, float32: 35.6, price: 0.25 },
 };
 
 export const machineNames: readonly string[] = Object.keys(known);
@@ -50,14 +52,15 @@ export interface CardMachine {
   readonly bandwidth: number;
   readonly rates: Readonly<Record<Precision, number>>;
   readonly launch: number;
+  readonly link: number;
   readonly price: number | undefined;
 }
 
 function machineOf(name: string, values: z.output<typeof schema>): CardMachine {
-  const { memory, host, bandwidth, bfloat16, float32, float64 = float32 / 64, launch, price } = values;
+  const { memory, host, bandwidth, bfloat16, float32, float64 = float32 / 64, launch, link, price } = values;
   const rates = { bfloat16: bfloat16 * 1e12, float32: float32 * 1e12, float64: float64 * 1e12 };
   const bytes = { memory: memory * 1e9, hostMemory: host.memory * 1e9, bandwidth: bandwidth * 1e9 };
-  return { name, ...bytes, rates, launch: launch / 1e6, price };
+  return { name, ...bytes, rates, launch: launch / 1e6, link: link * 1e9, price };
 }
 
 /**
@@ -82,7 +85,7 @@ export function findMachine(name: string): CardMachine {
     {
       where: name,
       remedy:
-        'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 (and float64) in TFLOP/s, launch in microseconds, price per hour.',
+        'A machine has memory and host.memory in GB, bandwidth in GB/s, bfloat16 and float32 (and float64) in TFLOP/s, launch in microseconds, link between cards in GB/s, price of a card per hour.',
     },
   );
 }

@@ -145,3 +145,11 @@ test('of a long batch only a chunk of the logits is there at a time', () => {
   const { of } = planned({ workload: { responses: 1000, responseTokens: 100 } });
   expect(of('logits')).toBe(2 * chunk * 352 * 4 + 3 * 100_000 * 64 * 4);
 });
+
+test('a card in bfloat16 decodes with flash attention: keys and values in bfloat16, no scores', () => {
+  const workload = { prompts: 100, group: 600, responses: 601 };
+  const cached = (precision: string): number =>
+    planned({ config: { device: 'cuda', precision }, workload }).of('keys and values');
+  expect(cached('float32')).toBe(3 * 2 * 32 * 4 * (100 * 20 + 60_000 * 16));
+  expect(cached('bfloat16')).toBe(cached('float32') / 2);
+});

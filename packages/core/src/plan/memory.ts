@@ -82,7 +82,7 @@ function moments({ trainable, small }: Sizes, { name, states }: Subject['config'
 }
 
 /** What is there from the first step to the last. */
-function residentParts({ model, sizes, workload, config, frozenVision }: Subject): Parts {
+function residentParts({ model, sizes, workload, config, frozenVision, shards = 1 }: Subject): Parts {
   const card = onCard({ config });
   const { prompts, patches, images } = workload;
   const copies = half * sizes.copied;
@@ -94,7 +94,7 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
   return {
     weights: sizes.weights,
     'reference model': reference ? sizes.weights + copies : 0,
-    optimiser: moments(sizes, config.optimizer),
+    optimiser: moments(sizes, config.optimizer) / shards,
     'bfloat16 copies of weights': copies,
     pixels: card ? 0 : prompts * pixelBytes(model, patches),
     'remembered images': card
@@ -106,7 +106,7 @@ function residentParts({ model, sizes, workload, config, frozenVision }: Subject
 
 /** Forward and backward of one micro-batch, beside the gradients of those before it. */
 function update(subject: Subject, resident: Parts): Parts {
-  const { model, sizes, workload, config, frozenVision } = subject;
+  const { model, sizes, workload, config, frozenVision, shards = 1 } = subject;
   const { text, vision } = model;
   const { prompts, microBatch } = workload;
   const patches = frozenVision ? 0 : microBatch * workload.patches;
@@ -126,7 +126,11 @@ function update(subject: Subject, resident: Parts): Parts {
   const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;
   const cast = again ? casts / (text.layers + vision.depth) : casts;
   const frozen = config.train.lora ? sizes.copied : sizes.copied - sizes.trainedProjections;
-  const gradients = float * sizes.trainable;
+  // Of shared gradients two blocks are whole at a time, or the table.
+  const block = (sizes.all - sizes.vision - sizes.tables) / text.layers;
+  const whole = float * Math.max(2 * block, text.vocabularySize * text.hiddenSize);
+  const all = float * sizes.trainable;
+  const gradients = shards > 1 ? Math.min(all, all / shards + whole) : all;
   // Of a single micro-batch, gradients arrive while activations go.
   const alone = prompts <= microBatch;
   const first = Math.max(0, gradients - decoder - tower) + headGradient(subject);

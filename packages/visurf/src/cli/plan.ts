@@ -12,6 +12,9 @@ interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
   readonly gflops?: number;
   readonly responseTokens?: number;
   readonly machine?: string;
+  readonly cards?: number;
+  readonly nodes?: number;
+  readonly network?: string;
 }
 
 export function definePlan(program: Command): void {
@@ -31,6 +34,9 @@ export function definePlan(program: Command): void {
       number('a number above 0', (n) => n > 0),
     )
     .option('--machine <name>', 'to plan for: h100, a100-80, l40s, rtx4090, ... or a file that describes it')
+    .option('--cards <n>', 'of every node, which share the prompts of a step (default: 1)', wholeNumber(1))
+    .option('--nodes <n>', 'machines with so many cards (default: 1)', wholeNumber(1))
+    .option('--network <rate>', 'of a node, in bits per second (default: 100G)')
     .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], options: PlanOptions) => {
@@ -54,6 +60,7 @@ export function definePlan(program: Command): void {
     'visurf plan config.yaml',
     'visurf plan config.yaml train.microBatch.prompts=1 --memory 80',
     'visurf plan config.yaml train.lora.rank=16 --machine rtx4090',
+    'visurf plan config.yaml --machine h100 --cards 8 --nodes 4 --network 400G',
   );
 }
 
@@ -75,6 +82,8 @@ function describe({
   host,
   costPer1000Steps,
   hint,
+  efficiency,
+  assumptions,
   ...rest
 }: Plan): string {
   const share = (bytes: number) => `${Math.round((100 * bytes) / memory.peak)}%`;
@@ -95,7 +104,12 @@ function describe({
     lines.push(table(['phase', 'time', 'bound by'], shown), '', hint ?? '', '');
   }
   if (host) lines.push(`memory of the host: ${gigabytes(host.peak)} of ${gigabytes(host.available)}`, '');
+  if (efficiency) {
+    const shown = Object.entries(efficiency).map(([cards, each]) => `${(100 * each).toFixed(0)}% on ${cards}`);
+    lines.push(`efficiency of this step by cards: ${shown.join(', ')}`, '');
+  }
   if (costPer1000Steps !== undefined) lines.push(`1000 steps cost ${costPer1000Steps.toFixed(2)}`, '');
+  if (assumptions) lines.push('Assumed:', ...assumptions.map((each) => `- ${each}`), '');
   for (const warning of warnings) lines.push(`Warning: ${warning}.`, '');
   if (fits) lines.push(`It fits: ${gigabytes(available)} are available.`);
   else lines.push(`It does not fit: ${gigabytes(available)} are available. Most goes to: ${rest.dominant}.`);
