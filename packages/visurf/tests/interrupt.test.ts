@@ -321,7 +321,7 @@ const LIMIT = inTrials(3000, 1000);
 /** Milliseconds in which one ends that has nothing left to do. */
 const DONE = 500;
 
-const counts = { all: 0, worst: 0 };
+const counts = { all: 0, held: 0, worst: 0 };
 const cases = Object.entries(WORK).flatMap(([name, works]) =>
   works.flatMap((work) => work.moments.map((moment) => ({ name, work, moment, at: String(moment) }))),
 );
@@ -338,14 +338,16 @@ test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', async
   // The signal came too late, or while it was ending.
   const isDone = code === 0 && (whole ?? 0) < DONE;
   if (work.serves && stdout !== '') expect([code, stderr]).toEqual([signal === 'SIGINT' ? 130 : 0, expect.anything()]);
-  else if (wasBorn && !isDone)
+  // The launcher, which heard it at 80 ms, may have become Node.js in between.
+  else if (wasBorn && !isDone && !(code === null && moment === starts[0]))
     expect([code, stderr]).toEqual([130, expect.stringMatching(/stopped[.:] *.*((to|To) (start again|go on)|repeat)/)]);
   expect(took).toBeLessThan(LIMIT);
   counts.worst = Math.max(counts.worst, took);
   await expect.poll(left, { timeout: 1000 }).toEqual([]);
-  if (!work.goesOn && !work.isWhole && !isDone) return expect(found()).toEqual(before);
+  if (!work.goesOn && !work.isWhole && !isDone) expect(found()).toEqual(before);
   expect(found().filter((name) => /\.tmp|\.part|lock\.|\.partial/.test(name))).toEqual([]);
   for (const name of readdirSync(folder)) if (!before.includes(name)) rmSync(join(folder, name), { recursive: true });
+  counts.held++;
 });
 
 test('what the message of a training says to type goes on with it', { timeout: 60_000 }, async () => {
@@ -356,6 +358,8 @@ test('what the message of a training says to type goes on with it', { timeout: 6
     expect([said, next.code]).toEqual([expect.stringContaining('train config.yaml'), 130]);
     rmSync(join(folder, 'again'), { recursive: true });
   }
+  // One that did not hold is none that is promised.
+  expect(counts.held).toBe(counts.all);
   held({
     promise:
       'Every command ends within a second of Ctrl-C, SIGTERM and SIGHUP, in whatever phase, with what to do next',
