@@ -8,6 +8,7 @@ import { counterfactual, type Switches } from './counterfactual.ts';
 import { correctionsFile, decide, decisionsOf } from './court.ts';
 import { FILTERS, SORTS, type Filter, type Sort } from './group-index.ts';
 import { guard, type GuardOptions } from './guard.ts';
+import type { Elsewhere } from './elsewhere.ts';
 import type { Page } from './page.ts';
 import type { AnswerRecord, RunView } from './run-view.ts';
 import type { Studio } from './studio.ts';
@@ -15,6 +16,8 @@ import type { Studio } from './studio.ts';
 export interface AppOptions extends GuardOptions {
   readonly studio: Studio;
   readonly page: Page;
+  /** Where pictures are that runs have not kept. */
+  readonly elsewhere?: Elsewhere | undefined;
   /** Answers a question about a picture with two models; unset: the page says that there is none. */
   readonly onTry?: ((request: TryRequest) => Promise<unknown>) | undefined;
 }
@@ -48,7 +51,7 @@ function oneOf<T extends string>(context: Context, name: string, all: Readonly<R
   throw new UserError(`${name} must be one of ${Object.keys(all).join(', ')}`);
 }
 
-export function createApp({ studio, page, onTry, ...guarding }: AppOptions): Hono {
+export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOptions): Hono {
   const app = new Hono();
   const { base } = guarding;
   const runOf = (context: Context): RunView => {
@@ -81,7 +84,7 @@ export function createApp({ studio, page, onTry, ...guarding }: AppOptions): Hon
     return context.json({
       ...run.summary(),
       ...{ version: run.version, config: run.config.text, damaged: run.damaged },
-      ...{ start, warnings, resumes, evaluations: run.evaluations(), decided },
+      ...{ hasElsewhere: elsewhere !== undefined, start, warnings, resumes, evaluations: run.evaluations(), decided },
     });
   });
   api.get('/runs/:id/curves', (context) => context.json(runOf(context).curves(number(context, 'points', POINTS))));
@@ -154,6 +157,12 @@ export function createApp({ studio, page, onTry, ...guarding }: AppOptions): Hon
       // Its name is the hash of what it shows.
       'cache-control': 'private, max-age=31536000, immutable',
     });
+  });
+  api.get('/runs/:id/pictures/:sample', async (context) => {
+    runOf(context);
+    const bytes = await elsewhere?.picture(context.req.param('sample'));
+    if (!bytes) throw new Missing('there is no such picture; --images names a folder of them');
+    return context.body(bytes, 200, { 'content-type': 'image/webp', 'cache-control': 'private, max-age=600' });
   });
   api.get('/live', (context) =>
     streamSSE(context, async (stream) => {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { UserError } from '@visurf/core/records';
 import { createApp } from './app.ts';
+import { Elsewhere } from './elsewhere.ts';
 import { loadPage } from './page.ts';
 import { Studio } from './studio.ts';
 import { Trier } from './try.ts';
@@ -21,6 +22,8 @@ export interface StudioOptions {
   readonly token?: string | undefined;
   /** A path that a proxy puts before everything, such as /studio. */
   readonly base?: string | undefined;
+  /** A folder of pictures, for runs that have not kept theirs. */
+  readonly images?: string | undefined;
 }
 
 export interface StudioServer {
@@ -36,15 +39,31 @@ export const cacheFolder = (): string =>
   path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'visurf', 'studio');
 
 /** @throws UserError for a folder that is not there, a base that is no path, a port that is taken */
-export async function startStudio({ roots, port, host, token, base = '' }: StudioOptions): Promise<StudioServer> {
+export async function startStudio({
+  roots,
+  port,
+  host,
+  token,
+  base = '',
+  images,
+}: StudioOptions): Promise<StudioServer> {
   const prefix = base.replace(/\/+$/, '');
   if (prefix !== '' && !/^(\/[\w.~-]+)+$/.test(prefix))
     throw new UserError(`${base} is not a path`, { remedy: 'Name it as a browser sees it: --base /studio' });
   const studio = new Studio(roots, cacheFolder());
   const secret = host === undefined ? token : (token ?? randomBytes(18).toString('base64url'));
   const hosts = ['localhost', LOOPBACK, '[::1]'];
+  const elsewhere = images === undefined ? undefined : new Elsewhere(images);
   const trier = new Trier();
-  const app = createApp({ studio, page: await loadPage(), hosts, token: secret, base: prefix, onTry: trier.ask });
+  const app = createApp({
+    studio,
+    page: await loadPage(),
+    hosts,
+    elsewhere,
+    token: secret,
+    base: prefix,
+    onTry: trier.ask,
+  });
   const server = createAdaptorServer({ fetch: app.fetch });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {

@@ -23,8 +23,15 @@ export async function ask<T>(path: string, body?: unknown): Promise<T> {
   return answer as T;
 }
 
-export function pictureUrl(run: string, path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
+let hasElsewhere = false;
+/** Whether pictures that a run has not kept may be asked for. */
+export function knowElsewhere(may: boolean): void {
+  hasElsewhere = may;
+}
+
+/** Of a picture that the run has kept; else one that `--images` may know by the sample. */
+export function pictureUrl(run: string, path: string | undefined, sample: string): string | undefined {
+  if (path === undefined) return !hasElsewhere ? undefined : `api/runs/${run}/pictures/${encodeURIComponent(sample)}`;
   const name = path.replace('images/', '');
   return exported ? exported.pictures[name] : `api/runs/${run}/images/${name}`;
 }

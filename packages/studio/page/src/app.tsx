@@ -1,6 +1,6 @@
 /** The frame: where one is, and what can be gone to. */
 import { useEffect } from 'react';
-import { exported, useAsked, useConnected, useVersion } from './api.ts';
+import { exported, knowElsewhere, useAsked, useConnected, useVersion } from './api.ts';
 import { Compare } from './pages/compare.tsx';
 import { Counterfactual } from './pages/counterfactual.tsx';
 import { Court } from './pages/court.tsx';
@@ -78,6 +78,7 @@ function OneRun({ id, tab }: { id: string; tab: string }) {
       </Notice>
     );
   if (!run) return <Notice title="Looking at the run …" />;
+  knowElsewhere(run.hasElsewhere);
   return (
     <>
       <div className="runhead">

@@ -29,6 +29,8 @@ export interface RunDetails extends RunSummary {
   readonly evaluations: readonly number[];
   readonly resumes: readonly { readonly step: number }[];
   readonly decided: number;
+  /** Pictures that the run has not kept may be had. */
+  readonly hasElsewhere: boolean;
 }
 
 export interface Warning {

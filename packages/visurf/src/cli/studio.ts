@@ -9,6 +9,7 @@ interface StudioOptions {
   readonly host?: string;
   readonly token?: string;
   readonly base?: string;
+  readonly images?: string;
 }
 
 interface ExportOptions extends JsonOption {
@@ -28,10 +29,11 @@ export function defineStudio(program: Command): void {
     .option('--host <address>', 'let other machines in by this address, with a token')
     .option('--token <secret>', 'what others must show (default: a new one, in the link)')
     .option('--base <path>', 'the path that a proxy puts before it')
-    .action(async (folders: string[], { port, host, token, base }: StudioOptions) => {
+    .option('--images <dir>', 'pictures of runs that have not kept theirs, named as their samples')
+    .action(async (folders: string[], { port, host, token, base, images }: StudioOptions) => {
       const { startStudio } = await import('@visurf/studio');
       const roots = folders.length > 0 ? folders : ['runs'];
-      const server = await startStudio({ roots, port, host, token, base });
+      const server = await startStudio({ roots, port, host, token, base, images });
       print(server.link);
       await untilStopped();
       await server.close();

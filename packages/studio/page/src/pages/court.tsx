@@ -156,7 +156,7 @@ function Drawing({
       clip(((event.clientY - frame.top) / frame.height) * height, height),
     ];
   };
-  const url = pictureUrl(run, image.path);
+  const url = pictureUrl(run, image.path, suspect.id);
   return (
     <svg
       ref={holder}

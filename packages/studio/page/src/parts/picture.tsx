@@ -31,7 +31,7 @@ export function Picture({ run, sample, url: own, marks, chosen, onChoose, size =
   if (!sample || !image)
     return <div className="picture none">{sample ? 'asked without a picture' : 'what was asked is not recorded'}</div>;
   const { width, height } = image;
-  const url = own ?? pictureUrl(run, image.path);
+  const url = own ?? pictureUrl(run, image.path, sample.id);
   const unit = Math.max(width, height) / size;
   return (
     <svg
