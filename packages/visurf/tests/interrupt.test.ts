@@ -209,8 +209,9 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
   export: [{ args: ['export', ...model, '--output', 'exported'], moments: [...starts, 1100], isWhole: true }],
 };
 
-// Seconds of a machine that does other things as well: a case holds where it holds once in three times.
-vi.setConfig({ testTimeout: 60_000, retry: 2 });
+vi.setConfig({ testTimeout: 60_000 });
+/** Seconds of a machine that does other things as well: a case holds where it holds once in three times. */
+const often = { retry: 2 } as const;
 
 /** A hub that never answers. */
 const silent = createServer();
@@ -331,7 +332,7 @@ const few = cases.filter(
     cases[i + 1]?.name !== name || (typeof moment === 'number' ? i % 4 === 0 : moment === work.moments[0]),
 );
 
-test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', async ({ work, moment }) => {
+test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', often, async ({ work, moment }) => {
   const before = found();
   const signal = SIGNALS[counts.all++ % SIGNALS.length]!;
   const { code, stdout, stderr, wasBorn, took: whole, heard } = await stopped(work, moment, signal);
@@ -351,7 +352,7 @@ test.each(inTrials(few, cases))('$name: $work.args.1 $work.args.2 at $at', async
   counts.held++;
 });
 
-test('what the message of a training says to type goes on with it', { timeout: 60_000 }, async () => {
+test('what the message of a training says to type goes on with it', { ...often, timeout: 60_000 }, async () => {
   for (const after of inTrials([50, 900], [50, 200, 900])) {
     const outcome = await stopped({ args: ['train', 'config.yaml', 'output=again'] }, ['step ', after], 'SIGTERM');
     const [, said] = /To (?:go on|start again): \S+ (.*)/.exec(outcome.stderr) ?? [];
