@@ -32,6 +32,13 @@ test('no file holds a path of the machine it was written on', () => {
   expect(places((line) => MACHINE_PATH.test(line) || line.includes(`${root}/`))).toEqual([]);
 });
 
+test('beside the folders stand only the pages that every checkout needs', () => {
+  const pages = repositoryFiles().filter((file) => /^[^/]+\.(md|txt|log|json)$/i.test(file));
+  const known = ['ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'README.md'];
+  const settings = ['knip.json', 'package-lock.json', 'package.json', 'tsconfig.json'];
+  expect(pages.filter((file) => ![...known, ...settings].includes(file))).toEqual([]);
+});
+
 test('the lock file leaves the choice of registry to the user', () => {
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { resolved?: string; link?: boolean }>;

@@ -222,18 +222,16 @@ on('a run that grows is shown within a second, and one that is cut back is read 
   await page.close();
 });
 
+/** Addresses of all pages. */
+const pagesOf = (id: string): string[] => [
+  '',
+  ...['', '/groups', '/evaluation', '/counterfactual', '/court', '/try'].map((tab) => `run/${id}${tab}`),
+  'compare',
+];
+
 on('at 390 pixels nothing is wider than the screen', async () => {
   const id = await idOf('visurf');
-  for (const address of [
-    '',
-    `run/${id}`,
-    `run/${id}/groups`,
-    `run/${id}/evaluation`,
-    `run/${id}/counterfactual`,
-    `run/${id}/court`,
-    `run/${id}/try`,
-    'compare',
-  ]) {
+  for (const address of pagesOf(id)) {
     const { page } = await visit(address, 390);
     await page.getByRole('heading').first().waitFor();
     await page.waitForTimeout(400);
@@ -246,16 +244,7 @@ on('at 390 pixels nothing is wider than the screen', async () => {
 describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
   on('axe finds nothing', async () => {
     const id = await idOf('visurf');
-    for (const address of [
-      '',
-      `run/${id}`,
-      `run/${id}/groups`,
-      `run/${id}/evaluation`,
-      `run/${id}/counterfactual`,
-      `run/${id}/court`,
-      `run/${id}/try`,
-      'compare',
-    ]) {
+    for (const address of pagesOf(id)) {
       const context = await browser.newContext({ colorScheme, bypassCSP: true });
       const page = await context.newPage();
       await page.goto(`${server.link}${address}`);

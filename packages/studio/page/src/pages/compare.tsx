@@ -3,6 +3,7 @@ import { ask, useAsked, useVersion } from '../api.ts';
 import { chaptersOf } from '../meanings.ts';
 import { Link, Notice, number } from '../parts/basics.tsx';
 import { Chart, type Line } from '../parts/chart.tsx';
+import { Smoothing, smoothingOf } from '../parts/smoothing.tsx';
 import { amend, href, useRoute } from '../route.ts';
 import type { Curve, Curves, RunSummary } from '../types.ts';
 
@@ -49,7 +50,7 @@ export function Compare() {
       isWanted = false;
     };
   }, [wanted, version]);
-  const smoothing = Number(query.get('smooth') ?? 0.6);
+  const smoothing = smoothingOf(query);
   if (error !== undefined && !runs) return <Notice title={error} isFault />;
   if (!runs) return <Notice title="Looking for runs …" />;
   const shown = runs.filter(({ id }) => ids.includes(id));
@@ -81,19 +82,7 @@ export function Compare() {
     <>
       <h1>Compare</h1>
       <div className="tools">
-        <label>
-          <span>smoothing {smoothing.toFixed(2)}</span>
-          <input
-            type="range"
-            min="0"
-            max="0.98"
-            step="0.02"
-            value={smoothing}
-            onChange={(event) => {
-              amend({ smooth: event.target.value });
-            }}
-          />
-        </label>
+        <Smoothing value={smoothing} />
         <label>
           <input
             type="checkbox"

@@ -2,14 +2,15 @@ import { useAsked } from '../api.ts';
 import { chaptersOf } from '../meanings.ts';
 import { Notice, number } from '../parts/basics.tsx';
 import { Chart } from '../parts/chart.tsx';
-import { amend, useRoute } from '../route.ts';
+import { Smoothing, smoothingOf } from '../parts/smoothing.tsx';
+import { useRoute } from '../route.ts';
 import type { Curves, Run } from '../types.ts';
 
 const POINTS = 800;
 
 export function RunPage({ run, version }: { run: Run; version: string }) {
   const { query } = useRoute();
-  const smoothing = Number(query.get('smooth') ?? 0.6);
+  const smoothing = smoothingOf(query);
   const { data: curves, error } = useAsked<Curves>(`runs/${run.id}/curves?points=${POINTS}`, version);
   if (error !== undefined) return <Notice title={error} isFault />;
   if (!curves) return <Notice title="Reading the curves …" />;
@@ -34,19 +35,7 @@ export function RunPage({ run, version }: { run: Run; version: string }) {
       )}
       {chapters.length === 0 && <Notice title="No step is finished yet.">Curves appear with the first one.</Notice>}
       <div className="tools">
-        <label>
-          <span>smoothing {smoothing.toFixed(2)}</span>
-          <input
-            type="range"
-            min="0"
-            max="0.98"
-            step="0.02"
-            value={smoothing}
-            onChange={(event) => {
-              amend({ smooth: event.target.value });
-            }}
-          />
-        </label>
+        <Smoothing value={smoothing} />
       </div>
       {chapters.map(({ title, curves: shown }) => (
         <section key={title}>
