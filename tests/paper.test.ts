@@ -6,7 +6,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig, plan, taskDefinition } from '../packages/core/src/index.ts';
-import { promptTemplate } from '../packages/core/src/config/load.ts';
+import { promptTemplate } from '../packages/core/src/config/template.ts';
 import { root } from './sources.ts';
 
 const recipes = path.join(root, 'recipes/paper');

@@ -9,7 +9,8 @@ export { UserError } from './errors.ts';
 export type * from './types.ts';
 
 export { keyUsers, usesKey } from './config/keys.ts';
-export { loadConfig, parseConfig, promptTemplate } from './config/load.ts';
+export { loadConfig, parseConfig } from './config/load.ts';
+export { promptTemplate } from './config/template.ts';
 export type { Config } from './config/schema.ts';
 export { PARADIGMS, type Paradigm } from './schedule/paradigm.ts';
 export { defineParadigm } from './schedule/registry.ts';

@@ -7,7 +7,8 @@ import { expect, test } from 'vitest';
 import { UserError } from '../errors.ts';
 import { PARADIGMS } from '../schedule/paradigm.ts';
 import { resolveSteps } from './schema.ts';
-import { changedKeys, configHash, configToYaml, loadConfig, parseConfig } from './load.ts';
+import { changedKeys, configHash } from './changed.ts';
+import { configToYaml, loadConfig, parseConfig } from './load.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-config-'));
 const minimal = 'model: base\noutput: runs/a\nsteps: 10\ndata:\n  train: train.jsonl\n';

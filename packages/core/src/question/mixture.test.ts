@@ -7,7 +7,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { checkData } from '../check.ts';
 import { said, saidOfQuestions } from '../compare/decisive.ts';
-import { changedKeys, configToYaml, loadConfig, parseConfig } from '../config/load.ts';
+import { changedKeys } from '../config/changed.ts';
+import { configToYaml, loadConfig, parseConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { cursorOf, DataCursor } from '../data/cursor.ts';
 import { pickSamples } from '../data/samples.ts';

@@ -1,6 +1,6 @@
 /** What another configuration means for a run that goes on: nothing for its steps, another course, or no way. */
 import { usesKey } from '../config/keys.ts';
-import { changedKeys, type ChangedKey } from '../config/load.ts';
+import { changedKeys, type ChangedKey } from '../config/changed.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 

@@ -10,7 +10,8 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { configHash, configToYaml, loadConfig } from '../config/load.ts';
+import { configHash } from '../config/changed.ts';
+import { configToYaml, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { fileError, UserError } from '../errors.ts';
 import { refuseChanges, sayChanges } from './changes.ts';
