@@ -44,7 +44,8 @@ export { mergeModels, type MergeMethod } from './export/merge.ts';
 export { requireNewDirectory } from './export/directory.ts';
 export type { Score } from './answers/score.ts';
 export { generate, inspect, score, type AnswerOptions, type Generation, type Inspection } from './infer.ts';
-export { PromptEncoder, readMessages, type PromptInput } from './prompt/encoder.ts';
+export { PromptEncoder } from './prompt/encoder.ts';
+export { readMessages, type PromptInput } from './prompt/messages.ts';
 export type { ImageSource, Message } from './prompt/template.ts';
 
 export { loadPolicy, openModel, type LoadOptions, type OpenedModel, type OpenOptions } from './opened.ts';

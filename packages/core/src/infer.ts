@@ -2,7 +2,8 @@
 import { PolicyThread } from './answers/policy-thread.ts';
 import { scoreResponse, type Score } from './answers/score.ts';
 import { invariant } from './errors.ts';
-import { PromptEncoder, type PromptInput } from './prompt/encoder.ts';
+import { PromptEncoder } from './prompt/encoder.ts';
+import type { PromptInput } from './prompt/messages.ts';
 import { TextStream } from './prompt/stream.ts';
 import { promptSettings } from './question/settings.ts';
 import { locateModel, type ModelSource, type Policy } from './policy.ts';

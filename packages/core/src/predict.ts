@@ -3,7 +3,7 @@ import { PolicyThread } from './answers/policy-thread.ts';
 import { queueOf, type AskOptions, type Answered, type OnPiece } from './answers/queue.ts';
 import { invariant } from './errors.ts';
 import type { Policy } from './policy.ts';
-import type { PromptInput } from './prompt/encoder.ts';
+import type { PromptInput } from './prompt/messages.ts';
 import type { ImageSource } from './prompt/template.ts';
 import { Experiment } from './question/experiment.ts';
 import type { Sampling } from './rollout/sampler.ts';

@@ -5,7 +5,7 @@
 import { Worker } from 'node:worker_threads';
 
 import type { Score } from './score.ts';
-import type { PromptInput } from '../prompt/encoder.ts';
+import type { PromptInput } from '../prompt/messages.ts';
 import type { Settings } from '../question/settings.ts';
 import { errorOf, type Opened, type Reply, type Request, type Response, type ThreadData } from './protocol.ts';
 import type { AskOptions, Answered, OnPiece } from './queue.ts';

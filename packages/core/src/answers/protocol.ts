@@ -4,7 +4,7 @@ import { TorchError } from '@visurf/torch';
 import { messageOf, UserError, type UserErrorDetails } from '../errors.ts';
 import type { Score } from './score.ts';
 import type { PolicyOptions } from '../policy.ts';
-import type { PromptInput } from '../prompt/encoder.ts';
+import type { PromptInput } from '../prompt/messages.ts';
 import type { Settings } from '../question/settings.ts';
 import type { AskOptions, Answered } from './queue.ts';
 import type { Piece } from './utterance.ts';

@@ -9,7 +9,7 @@ import { Constraint, Vocabulary } from '../constrain/constraint.ts';
 import { UserError } from '../errors.ts';
 import { requireVisible } from '../model/pack.ts';
 import type { Policy } from '../policy.ts';
-import type { PromptInput } from '../prompt/encoder.ts';
+import type { PromptInput } from '../prompt/messages.ts';
 import { greedy, type Sampling } from '../rollout/sampler.ts';
 import type { Told, Turn } from '../rollout/turns.ts';
 import type { AnswerSchema } from '../tasks/schema.ts';

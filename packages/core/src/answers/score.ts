@@ -2,7 +2,7 @@
 import { noGrad, scope } from '@visurf/torch';
 import { UserError } from '../errors.ts';
 import type { Policy } from '../policy.ts';
-import type { PromptInput } from '../prompt/encoder.ts';
+import type { PromptInput } from '../prompt/messages.ts';
 import { requireProbabilities } from '../rollout/sampler.ts';
 
 export interface Score {

@@ -6,7 +6,8 @@ import { expect, test } from 'vitest';
 import { openConfiguration } from '../testing/configurations.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel as model } from '../testing/oracle.ts';
 import { decodeHeader } from './decode.ts';
-import { PromptEncoder, readMessages } from './encoder.ts';
+import { PromptEncoder } from './encoder.ts';
+import { readMessages } from './messages.ts';
 import type { Message } from './template.ts';
 
 function withPaths(messages: readonly Message[]): Message[] {

@@ -1,29 +1,20 @@
 /** A question and its images become a prompt as the model takes it, answers become tokens and back. */
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
-import { fileError, invariant, UserError } from '../errors.ts';
-import { readText } from '../regular.ts';
+import { invariant, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
-import type { ImageProcessor, PixelArea, Processor, Size } from '../model/images.ts';
-import type { Clip, Frame, Grid, Prompt } from '../types.ts';
+import type { ImageProcessor, PixelArea, Size } from '../model/images.ts';
+import type { Frame, Grid, Prompt } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
-import {
-  loadImageSettings,
-  loadVideoSettings,
-  mergedTokens,
-  openOwnProcessor,
-  patchesOf,
-  patchProcessor,
-  type ImageSettings,
-} from './image.ts';
-import { placeVisuals } from './places.ts';
+import { mergedTokens, patchesOf } from './image.ts';
+import { conversation, type Asked, type PromptInput } from './messages.ts';
 import { promptPositions, sequencePositions, type Positions } from './positions.ts';
 import { frameOf, type Coordinates } from './resize.ts';
-import { ChatTemplate, messagesSchema, type ImageSource, type Message, type Part } from './template.ts';
+import { modelSchema, openSight, requireOnePatch, type ModelFile, type Sight } from './sight.ts';
+import { ChatTemplate, type Message } from './template.ts';
 import { Tokenizer, type Piece } from './tokenizer.ts';
 import { timesOf, withTimes } from './timed.ts';
 import { VisualReader, type StillImage, type Video } from './visuals.ts';
@@ -44,65 +35,7 @@ export interface EncoderOptions {
   readonly stretchedTo?: number | undefined;
 }
 
-interface Asked<Image> {
-  readonly problem: string;
-  readonly images: readonly Image[];
-  readonly videos?: readonly Clip[] | undefined;
-  readonly system?: string | undefined;
-  /** Images and videos stand where the problem has `<image>` and `<video>`, as datasets write it; otherwise that is text. */
-  readonly places?: boolean;
-}
-
-/** A conversation, or a question: images first, then the text. Image paths are absolute or relative to the process. */
-export type PromptInput = { readonly messages: readonly Message[] } | Asked<ImageSource>;
-
 const familyFile = z.looseObject({ model_type: z.unknown().optional() });
-
-const modelSchema = ({ tokens }: Family) =>
-  z.looseObject({
-    image_token_id: z.int().default(tokens.image),
-    video_token_id: z
-      .int()
-      .optional()
-      .transform((id) => tokens.video && (id ?? tokens.video)),
-    vision_start_token_id: z.int().optional(),
-    vision_end_token_id: z.int().optional(),
-    vision_config: z
-      .looseObject({
-        tokens_per_second: z.number().positive().optional(),
-        patch_size: z.int().optional(),
-        temporal_patch_size: z.int().optional(),
-        spatial_merge_size: z.int().optional(),
-      })
-      .nullish(),
-  });
-type ModelFile = z.output<ReturnType<typeof modelSchema>>;
-
-/** How images and videos are shown, and in which coordinates the model speaks of them. */
-interface Sight {
-  readonly images: ImageProcessor;
-  /** Of patches; undefined where the family shows images in a way of its own. */
-  readonly settings: ImageSettings | undefined;
-  readonly videos: ImageSettings | undefined;
-  readonly coordinates: Coordinates;
-}
-
-function openSight(directory: string, family: Family, model: ModelFile, options: EncoderOptions): Sight {
-  const thousandths = family.coordinates === 'thousandths';
-  if (thousandths && 'open' in family.processor) {
-    const images = openOwnProcessor(directory, family.processor, options);
-    return { images, settings: undefined, videos: undefined, coordinates: { thousandths } };
-  }
-  const processor = patchesOf(family);
-  const settings = loadImageSettings(directory, processor, options);
-  requireOnePatch(model, processor, settings, directory);
-  return {
-    images: patchProcessor(settings),
-    settings,
-    videos: loadVideoSettings(directory, processor, options),
-    coordinates: thousandths ? { thousandths } : { thousandths, resize: settings },
-  };
-}
 
 interface Parts {
   readonly tokenizer: Tokenizer;
@@ -406,95 +339,6 @@ const REMEMBERED = 1000;
 const mostTokens = (text: string): number => (isAscii(text) ? text.length : 9 * text.length) + 16;
 
 const isAscii = (text: string): boolean => /^[\0-\x7f]*$/.test(text);
-
-/** Both files of a checkpoint name the size of its patches; a model with one size reads patches of another as noise. */
-function requireOnePatch(
-  { vision_config: vision }: ModelFile,
-  { patchSize, temporalPatchSize, mergeSize }: Processor,
-  settings: ImageSettings,
-  where: string | undefined,
-): void {
-  if (!vision) return;
-  const wanted = [
-    vision.patch_size ?? patchSize,
-    vision.temporal_patch_size ?? temporalPatchSize,
-    vision.spatial_merge_size ?? mergeSize,
-  ].join(', ');
-  const found = [settings.patchSize, settings.temporalPatchSize, settings.mergeSize].join(', ');
-  if (found === wanted) return;
-  throw new UserError(
-    `patch, temporal patch and merge size are ${wanted} in config.json, but ${found} in the processor's file`,
-    { where, remedy: 'Copy the processor file of the model that config.json describes.' },
-  );
-}
-
-/**
- * Reads messages in Hugging Face's form from a JSON file; image paths are relative to the file.
- * @throws UserError
- */
-export function readMessages(file: string): Message[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(readText(file));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw fileError(error, { where: file });
-    throw new UserError(`malformed JSON: ${error.message.replaceAll('\n', ' ')}`, { where: file });
-  }
-  const parsed = messagesSchema.safeParse(value);
-  if (!parsed.success) {
-    const { path: place, message } = deepest(parsed.error.issues[0]!);
-    throw new UserError(`${place.length > 0 ? `${place.join('.')}: ` : ''}${message}`, {
-      where: file,
-      remedy:
-        'Expected [{"role": "user", "content": [{"type": "image", "image": PATH}, {"type": "text", "text": TEXT}]}].',
-    });
-  }
-  const folder = path.dirname(path.resolve(file));
-  const locate = (name: string): string => {
-    if (/^(https?|data):/.test(name)) {
-      throw new UserError(`${name.slice(0, 60)} is no file`, {
-        where: file,
-        remedy: 'Save the image to a file first.',
-      });
-    }
-    return path.resolve(folder, name.startsWith('file://') ? fileURLToPath(name) : name);
-  };
-  return parsed.data.map(({ role, content }) => ({
-    role,
-    content: typeof content === 'string' ? content : content.map((part) => located(part, locate)),
-  }));
-}
-
-type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
-
-/** The issue of the form that a value comes closest to: it says best what is wrong with it. */
-function deepest(issue: z.core.$ZodIssue): Issue {
-  if (issue.code !== 'invalid_union') return issue;
-  const inner = issue.errors.flat().map(deepest);
-  const best = inner.reduce<Issue | undefined>((a, b) => (a && a.path.length >= b.path.length ? a : b), undefined);
-  return best ? { path: [...issue.path, ...best.path], message: best.message } : issue;
-}
-
-function located(part: Part, locate: (name: string) => string): Part {
-  if (part.type === 'image' && typeof part.image === 'string') return { ...part, image: locate(part.image) };
-  if (part.type === 'video') return { ...part, video: part.video.map(locate) };
-  return part;
-}
-
-function conversation(
-  { problem, images, videos = [], system, places }: Asked<ImageSource>,
-  where: string | undefined,
-): Message[] {
-  const shown = [
-    ...images.map((image): Part => ({ type: 'image', image })),
-    ...videos.map((clip): Part => ({ type: 'video', ...clip })),
-  ];
-  const content: Part[] = places
-    ? placeVisuals(problem, images, videos, where)
-    : [...shown, { type: 'text', text: problem }];
-  const user: Message = { role: 'user', content };
-  return system === undefined ? [user] : [{ role: 'system', content: system }, user];
-}
 
 /** Writes, in place of the i-th placeholder of a kind, what is written for the i-th picture of its kind. */
 function expand(
