@@ -142,7 +142,7 @@ const rollout = section(
       { effect: 'harmless', unset: 'they run already' },
     ),
     serverFolder: key(
-      'a folder that servers see under the same path, for the weights of a step; it is emptied',
+      'a folder that servers see under the same path, for the weights of a step',
       z.string().optional(),
       { path: 'file', effect: 'harmless', unset: '`weights` in the run directory' },
     ),

@@ -113,6 +113,15 @@ export interface Conversation {
   readonly variables: Family['template'];
 }
 
+const conversations = new WeakMap<Prompt, Conversation>();
+
+/** What a prompt was made of: for whoever has it answered elsewhere. */
+export function conversationOf(prompt: Prompt): Conversation {
+  const conversation = conversations.get(prompt);
+  invariant(conversation, 'the prompt comes from an encoder');
+  return conversation;
+}
+
 interface Parts {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
@@ -133,7 +142,6 @@ export class PromptEncoder {
   readonly #parts: Parts;
   readonly #visuals: VisualReader;
   readonly #placed = new Set<string>();
-  readonly #conversations = new WeakMap<Prompt, Conversation>();
   /** Ids of texts that stand in place of images. */
   readonly #spelled = new Map<string, readonly number[]>();
 
@@ -218,15 +226,8 @@ export class PromptEncoder {
       frames: images.map(({ image }) => this.#frame(image)),
     };
     const variables = variablesOf(this.#parts.family, this.#parts.options);
-    this.#conversations.set(prompt, { messages, variables, pictures: images.map(({ image }) => image.pixels) });
+    conversations.set(prompt, { messages, variables, pictures: images.map(({ image }) => image.pixels) });
     return prompt;
-  }
-
-  /** What a prompt of this encoder was made of: for whoever has it answered elsewhere. */
-  conversationOf(prompt: Prompt): Conversation {
-    const conversation = this.#conversations.get(prompt);
-    invariant(conversation, 'the prompt is one of this encoder');
-    return conversation;
   }
 
   #positions(inputIds: readonly number[], images: readonly Grid[], videos: readonly Video[]): Positions {

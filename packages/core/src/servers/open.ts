@@ -1,4 +1,6 @@
 /** Servers for the rollouts of a training: found or started, met, and given weights. */
+import { randomBytes } from 'node:crypto';
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Config } from '../config/schema.ts';
@@ -9,7 +11,7 @@ import type { QwenVL } from '../model/qwen.ts';
 import type { PromptEncoder } from '../prompt/encoder.ts';
 import { ServerPool } from './pool.ts';
 import { ServerProcess } from './process.ts';
-import type { ServerProtocol } from './protocol.ts';
+import type { ServerProtocol, Weights } from './protocol.ts';
 import { ServerSampler } from './sampler.ts';
 import { sglang } from './sglang.ts';
 import { vllm } from './vllm.ts';
@@ -29,6 +31,8 @@ interface Learning {
 }
 
 interface Opening {
+  /** Of this process among those that train together. */
+  readonly rank?: number;
   readonly onWarning: (message: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -44,7 +48,7 @@ export const runAlready = ({ rollout }: Config): boolean =>
 export async function openServers(
   { rollout, output }: Config,
   policy: Learning,
-  { onWarning, signal }: Opening,
+  { rank = 0, onWarning, signal }: Opening,
 ): Promise<ServerSampler | undefined> {
   const { backend, servers: urls, serverCommand, timeout: seconds, concurrent } = rollout;
   if (backend === 'local') return undefined;
@@ -59,6 +63,7 @@ export async function openServers(
   const pool = await ServerPool.open({ protocol, urls, seconds, concurrent, process, onWarning, signal });
   const folder = new WeightsFolder(
     rollout.serverFolder ?? join(output, 'weights'),
+    rank,
     policy.isAdapter ? 'adapter' : 'whole',
     policy.files,
   );
@@ -71,6 +76,43 @@ export async function openServers(
   await sampler.clear();
   sampler.ends(resources.move());
   return sampler;
+}
+
+/** A model that servers answer with. */
+interface Answering {
+  readonly encoder: PromptEncoder;
+  /** Rows of its embedding. */
+  readonly vocabulary: number;
+  /** Directory of its adapter, which servers are given; undefined: they have the whole model. */
+  readonly adapter: string | undefined;
+}
+
+/** Where answers come from, in place of a model that is loaded here. */
+export interface AnsweredBy {
+  readonly backend: Backend;
+  /** Addresses. */
+  readonly servers: readonly string[];
+}
+
+/** Seconds that an answer may take, and prompts that a server has at once, where nothing else is said. */
+const defaults = { seconds: 600, concurrent: 64 };
+
+/** Servers that answer for a model. @throws UserError where they do not come */
+export async function openAnswering(
+  { backend, servers: urls }: AnsweredBy,
+  { encoder, vocabulary, adapter }: Answering,
+  { onWarning, signal }: Opening,
+): Promise<ServerSampler> {
+  const protocol = protocols[backend];
+  requirePatches(encoder);
+  const pool = await ServerPool.open({ ...defaults, protocol, urls, onWarning, signal });
+  const name = `visurf-eval-${randomBytes(4).toString('hex')}`;
+  const weights: Weights | undefined =
+    adapter === undefined ? undefined : { kind: 'adapter', name, directory: realpathSync(adapter) };
+  return new ServerSampler({
+    ...{ pool, protocol, encoder, vocabulary, seconds: defaults.seconds },
+    weightsOf: weights && (() => weights),
+  });
 }
 
 /** @throws UserError where the server could not have this policy's weights, or not show it images as they are */

@@ -77,6 +77,7 @@ export class ServerPool implements Disposable {
         return await body(server);
       } catch (error) {
         if (!(error instanceof ServerFault)) throw error;
+        this.#ended.signal.throwIfAborted();
         const waits = error.kind === 'busy' && performance.now() - began < 1000 * this.#options.seconds;
         if (!waits && (!isPassing(error) || ++failures === tries)) throw explained(error, server);
         failed.add(server);
@@ -129,7 +130,7 @@ export class ServerPool implements Disposable {
   }
 
   #lose(server: Member, why: ServerFault): void {
-    if (server.state !== 'there') return;
+    if (server.state !== 'there' || this.#ended.signal.aborted) return;
     server.state = 'away';
     server.has = undefined;
     const { url } = server.endpoint;

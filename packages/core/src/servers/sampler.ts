@@ -1,6 +1,6 @@
 /** Rollouts by servers, in place of a policy's own: the same prompts, the same noise keys, tokens with log-probabilities. */
 import { UserError } from '../errors.ts';
-import type { PromptEncoder } from '../prompt/encoder.ts';
+import { conversationOf, type PromptEncoder } from '../prompt/encoder.ts';
 import { philox } from '../rollout/philox.ts';
 import type { SamplingOptions } from '../rollout/respond.ts';
 import type { Prompt, Rollout } from '../types.ts';
@@ -109,7 +109,10 @@ export class ServerSampler implements AsyncDisposable {
         { where: server.endpoint.url, remedy: 'Start it with a greater --max-model-len (SGLang: --context-length).' },
       );
     }
-    const conversation = encoder.conversationOf(prompt);
+    const conversation = conversationOf(prompt);
+    if (prompt.videoGridThw) {
+      throw new UserError('servers are not asked about videos', { remedy: 'Use rollout.backend: local.' });
+    }
     return {
       ...{ prompt, conversation, group, maxNewTokens, vocabulary },
       pictures: await Promise.all(conversation.pictures.map(dataUri)),

@@ -1,9 +1,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+import { evaluate } from '../evaluate.ts';
 import { parseConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { readEvents, type StepEvent } from '../run/events.ts';
@@ -176,6 +178,57 @@ test('a server that takes no adapters says how to start it', async () => {
   server.faults.isFixed = true;
   await expect(train(configOf([server.url]))).rejects.toThrow(/VLLM_ALLOW_RUNTIME_LORA_UPDATING=True/);
 });
+
+test('a server that the run starts is started again where it dies, and ends with the run', async () => {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const script = path.join(import.meta.dirname, '../testing/model-server.ts');
+  const serverCommand = `'${process.execPath}' '${script}' vllm '${tinyModel}' ${port}`;
+  let killed: Promise<unknown> | undefined;
+  await train(configOf([url], { steps: 3 }, { serverCommand, timeout: 120 }), {
+    onEvent: (event) => {
+      if (event.kind === 'step' && event.step === 1) killed = fetch(`${url}/exit`).catch((error: unknown) => error);
+    },
+  });
+  expect(await killed).toBeInstanceOf(Error);
+  expect(groups()).toHaveLength(3);
+  expect(steps().every(({ metrics }) => (metrics['mismatch'] ?? 0) < 1e-5)).toBe(true);
+  await expect(fetch(`${url}/health`)).rejects.toThrow();
+  await expect(
+    train(configOf([url], { output: path.join(folder, 'other') }, { serverCommand: 'false' })),
+  ).rejects.toThrow(/server.log/);
+});
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+
+test.each(['vllm', 'sglang'] as const)(
+  '%s evaluates a model, or an adapter that it is given, as it is here',
+  async (backend) => {
+    await using server = await ModelServer.start({ program: backend, model: tinyModel });
+    await train(configOf([], { steps: 1 }, { backend: 'local' }));
+    const data = { data: path.join(folder, 'train.jsonl'), allowOutside: true, prompt: 'find {Question}' };
+    for (const model of [tinyModel, path.join(folder, 'run')]) {
+      const [here, there] = [undefined, { backend, servers: [server.url] }].map((by) =>
+        evaluate({ ...data, model, by, maxNewTokens: 8, output: path.join(folder, 'answers.jsonl') }),
+      );
+      expect((await there!).metrics).toEqual((await here!).metrics);
+      expect((await there!).samples.map(({ response }) => response)).toEqual(
+        (await here!).samples.map(({ response }) => response),
+      );
+    }
+    const adapters = server.asked.filter((each) => each.includes('lora_adapter'));
+    expect(adapters.map((each) => each.split(' ')[0]!.replace('/v1', ''))).toEqual([
+      '/load_lora_adapter',
+      '/unload_lora_adapter',
+    ]);
+  },
+);
 
 test('a server of other weights is noticed', async () => {
   await using server = await ModelServer.start({

@@ -1,6 +1,6 @@
 /** Weights on their way to servers: a folder per step, with a name that no server has heard before. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
 import { fileError } from '../errors.ts';
@@ -18,9 +18,12 @@ export class WeightsFolder {
   readonly #process = randomBytes(4).toString('hex');
   #written: { readonly step: number; readonly weights: Weights } | undefined;
 
-  /** @param folder that servers see under the same path; it is made, and removed with all that is in it */
-  constructor(folder: string, kind: Weights['kind'], files: Writers) {
-    this.#folder = resolve(folder);
+  /**
+   * @param folder that servers see under the same path
+   * @param rank of this process among those that train together: each has a folder in it, which is emptied
+   */
+  constructor(folder: string, rank: number, kind: Weights['kind'], files: Writers) {
+    this.#folder = resolve(folder, String(rank));
     this.#kind = kind;
     this.#files = files;
     this.prefix = `visurf-${createHash('sha256').update(this.#folder).digest('hex').slice(0, 8)}-`;
@@ -51,5 +54,10 @@ export class WeightsFolder {
 
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
+    try {
+      rmdirSync(dirname(this.#folder));
+    } catch {
+      // Others have weights in it.
+    }
   }
 }

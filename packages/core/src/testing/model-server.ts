@@ -112,6 +112,7 @@ export class ModelServer implements AsyncDisposable {
       send(200, '');
       return;
     }
+    if (path === '/exit' && import.meta.main) process.exit(1);
     this.asked.push([path, body['lora_name'] ?? body['weight_version'] ?? body['model']].filter(Boolean).join(' '));
     const { refuse } = this.faults;
     const isPrompt = /completions|generate/.test(path);
@@ -327,3 +328,9 @@ const sglangForm = (
       }),
     },
   }));
+
+// As a command: node model-server.ts vllm MODEL PORT
+if (import.meta.main) {
+  const [program, model = '', port] = process.argv.slice(2);
+  await ModelServer.start({ program: program === 'sglang' ? 'sglang' : 'vllm', model, port: Number(port) });
+}
