@@ -149,6 +149,14 @@ test.each([
   await expect(train(configOf([server.url], { steps: 1 }))).rejects.toThrow(message);
 });
 
+test('a server that hangs is given up after a few times of its time', async () => {
+  await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
+  server.faults.hang = true;
+  await expect(train(configOf([server.url], { steps: 1 }, { timeout: 0.4 }))).rejects.toThrow(
+    /failed 5 times: no answer within 0.4 s/,
+  );
+});
+
 test('what is wrong with servers is said before there is a run', async () => {
   await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
   const { url } = server;

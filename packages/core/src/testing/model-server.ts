@@ -32,6 +32,8 @@ export interface ModelServerOptions {
 
 /** What the next requests meet; changed at any time. */
 export interface Faults {
+  /** Prompts are never answered. */
+  hang?: boolean;
   /** Prompts that are cut off, without an answer. */
   cut?: number;
   /** Prompts (with 401: requests) that are answered with a status, so many. */
@@ -116,6 +118,7 @@ export class ModelServer implements AsyncDisposable {
     this.asked.push([path, body['lora_name'] ?? body['weight_version'] ?? body['model']].filter(Boolean).join(' '));
     const { refuse } = this.faults;
     const isPrompt = /completions|generate/.test(path);
+    if (this.faults.hang && isPrompt) return;
     if (this.faults.cut && isPrompt) {
       this.faults.cut--;
       request.socket.destroy();
