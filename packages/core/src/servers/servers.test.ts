@@ -12,6 +12,7 @@ import { readEvents, type StepEvent } from '../run/events.ts';
 import { ModelServer, type Draft } from '../testing/model-server.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { train } from '../train.ts';
+import { WeightsFolder } from './weights.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -147,6 +148,23 @@ test.each([
   await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
   server.faults.body = body;
   await expect(train(configOf([server.url], { steps: 1 }))).rejects.toThrow(message);
+});
+
+test('what a process of the run that died has left on a server is taken back when it goes on', async () => {
+  await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
+  const { prefix } = new WeightsFolder(path.join(folder, 'run', 'weights'), 0, 'adapter', {});
+  const load = async (name: string, directory: string): Promise<void> => {
+    const body = JSON.stringify({ lora_name: name, lora_path: directory });
+    expect((await fetch(`${server.url}/v1/load_lora_adapter`, { method: 'POST', body })).ok).toBe(true);
+  };
+  await train(configOf([], { steps: 1, output: path.join(folder, 'other') }, { backend: 'local' }));
+  const adapter = path.join(folder, 'other', 'last');
+  await load(`${prefix}0000-000007`, adapter);
+  await load('somebody-else', adapter);
+  await train(configOf([server.url], { steps: 1 }));
+  const taken = server.asked.filter((each) => each.startsWith('/v1/unload'));
+  expect(taken[0]).toBe(`/v1/unload_lora_adapter ${prefix}0000-000007`);
+  expect(taken.join()).not.toContain('somebody-else');
 });
 
 test('a server that hangs is given up after a few times of its time', async () => {
