@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm gpu bench bench-data cuda-dry-run oracle parity reliability sbom docs pack format clean
+.PHONY: help setup demo test types lint unit arm gpu bench bench-data vllm-check cuda-dry-run oracle parity reliability sbom docs pack format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench [ONLY=a] [LEVEL=avx2]   side-by-side measurements against peers (installs them in private environments),'
 	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
 	@echo '                      scaling 22, rival 10, kernels 1; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
+	@echo 'make vllm-check       vLLM itself samples for the miniature and is compared with ours, into docs/servers.md (installs it: 3 GB)'
 	@echo 'make cuda-dry-run [ONLY=word]  what steps and commands ask of a GPU, counted without one (download: 0.6 GB; 6 minutes)'
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
@@ -66,6 +67,10 @@ bench: setup
 
 bench-data: setup
 	@node packages/core/scripts/bench-data.ts $(DIR)
+
+vllm-check: setup
+	@node bench/vllm-check.ts
+	@node scripts/docs.ts
 
 # Counts may only fall: bench/cuda/counts.json has them, docs/gpu.md shows them.
 cuda-dry-run: setup

@@ -18,7 +18,7 @@ if [ -z "${VLLM_VENV:-}" ] && ! cmp -s "$here/requirements-vllm.txt" "$stamp"; t
     exit 1
   fi
   echo "vllm: installing vLLM's CPU build into $(realpath -m "$venv") (about 3 GB)" >&2
-  python3 -m venv "$venv"
+  python3 -m venv "$(realpath -m "$venv")" # refuses a link
   pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
   "${pip[@]}" install -r "$here/requirements-vllm.txt"
   # Their wheels ask for a CUDA build of torch and do not load beside another; vLLM needs them for sound and video only.

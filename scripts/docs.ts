@@ -2,7 +2,7 @@
  * Makes the parts of docs/ that say what the schema of the configuration, presets and examples say, and wraps its
  * prose: `make docs`.
  */
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keyUsers, LEAVES, type Leaf } from '../packages/core/src/config/keys.ts';
 import { presets } from '../packages/core/src/config/presets.ts';
@@ -96,11 +96,50 @@ const withExamples = (page: string): string =>
     readFileSync(join(root, example), 'utf8'),
   );
 
+/** docs/servers.md with what `make vllm-check` and wrong-server.ts have measured; a part without figures stays empty. */
+function withServers(page: string): string {
+  const read = (name: string): unknown => {
+    const file = join(root, 'docs/results', name);
+    return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  };
+  const part = (name: string, lines: readonly string[]): ((text: string) => string) => {
+    const found = new RegExp(`(?<=<!-- ${name} -->\\n)[^]*?(?=<!-- end -->)`);
+    return (text) => text.replace(found, lines.length > 0 ? `\n${lines.join('\n')}\n\n` : '');
+  };
+  const shown = (value: unknown): string =>
+    typeof value === 'number' ? String(Number(value.toPrecision(3))) : String(value);
+  const { vllm, checked = {} } = (read('servers.json') ?? {}) as {
+    vllm?: string;
+    checked?: Record<string, Record<string, unknown>>;
+  };
+  const checks = Object.entries(checked).map(
+    ([what, figures]) =>
+      `| ${what} | ${Object.entries(figures).map(([name, value]) => `${name} ${shown(value)}`).join(', ')} |`, // prettier-ignore
+  );
+  const { results = [] } = (read('wrong-server.json') ?? {}) as {
+    results?: { name: string; runs: Record<string, number>[] }[];
+  };
+  const wrong = results.map(({ name, runs }) => {
+    const mean = (key: string): number => runs.reduce((sum, run) => sum + run[key]!, 0) / runs.length;
+    const columns = ['before', 'after', 'mismatch', 'capped', 'masked'].map((key) => shown(mean(key)));
+    return `| ${name} | ${columns.join(' | ')} |`;
+  });
+  const head = [
+    '| server | before | after | mismatch | tokens above the cap | responses outside |',
+    `|${' --- |'.repeat(6)}`,
+  ];
+  return part(
+    'wrong-server',
+    wrong.length > 0 ? [...head, ...wrong] : [],
+  )(part('vllm-check', checks.length > 0 ? [`| vLLM ${vllm} | figures |`, '| --- | --- |', ...checks] : [])(page));
+}
+
 /** Pages with parts that are made, and what makes them. */
 export const MADE: Readonly<Record<string, (page: string) => string>> = {
   'docs/configuration.md': withKeys,
   'docs/paradigms.md': withPresets,
   'docs/extending.md': withExamples,
+  'docs/servers.md': withServers,
 };
 
 if (import.meta.main) {

@@ -37,7 +37,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['benchmarks', 'plugins'],
   ['config'],
   ['device.ts', 'plan', 'question', 'update'],
-  ['eval', 'export', 'run'],
+  ['eval', 'export', 'run', 'servers'],
   ['policy.ts'],
   ['answers'],
   ['about.ts', 'card.ts', 'check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],

@@ -18,11 +18,12 @@ import { readText } from './regular.ts';
 import { requireLibrary } from './masks/exported.ts';
 import { encodeRle, type Mask } from './masks/masks.ts';
 import { segmenterOf } from './masks/segmenter.ts';
-import { openModel, type OpenOptions } from './opened.ts';
+import { openEither, type OpenOptions } from './opened.ts';
 import type { Policy } from './policy.ts';
 import type { PromptEncoder } from './prompt/encoder.ts';
 import type { Experiment } from './question/experiment.ts';
 import { greedy } from './rollout/sampler.ts';
+import type { AnsweredBy } from './servers/open.ts';
 import { AppendOnly, assertWritable, makeDirectory, replaceFile, writeAside } from './disk/durable.ts';
 import type { Frame, Prompt, StopReason } from './types.ts';
 
@@ -47,6 +48,8 @@ export interface PredictionOptions extends BenchmarkOptions {
 
 export interface ModelBenchmarkOptions extends BenchmarkOptions, Omit<OpenOptions, 'onProgress'> {
   readonly model: string;
+  /** Servers that answer in its place. */
+  readonly by?: AnsweredBy | undefined;
   /** JSONL file for the answer to every question; unset: `eval/MODEL/BENCHMARK-SPLIT.jsonl` here. */
   readonly output?: string | undefined;
   /** Answers that the output holds already, to the same questions by the same model, are not asked for again. */
@@ -254,19 +257,29 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
     policy: opened,
     experiment,
     origins,
-  } = await openModel(model, {
+  } = await openEither(model, options.by, {
     ...options,
     task,
     maxNewTokens: options.maxNewTokens ?? (protocol === 'visurf' ? PUBLISHED_TOKENS : undefined),
     parameters: [...published, ...(options.parameters ?? [])],
     onProgress: onDownload,
   });
-  using policy = opened;
+  await using policy = opened;
   options.onOrigins?.(origins);
+  const isLikelihood = benchmark.isLikelihood?.(protocol) ?? false;
+  if (isLikelihood && options.by) {
+    throw new UserError(`${benchmark.name} asks for probabilities of texts, which servers do not tell`, {
+      where: '--backend',
+      remedy: 'Leave it out: the model is then loaded here.',
+    });
+  }
   const side = protocol === 'visurf' && PLACES.includes(task) ? PUBLISHED_SIDE : undefined;
   const encoder = side === undefined ? policy.encoder : policy.encoder.stretchedTo(side);
   const questions = asked.map((item) =>
-    questionOf(item, experiment, [path.resolve(model), options.adapter, options.revision, side]),
+    questionOf(item, experiment, [
+      ...[path.resolve(model), options.adapter, options.revision, side],
+      ...(options.by ? [options.by.backend] : []),
+    ]),
   );
   const answers = new Map(questions.flatMap(({ key }) => (kept.has(key) ? [[key, kept.get(key)!] as const] : [])));
   writeLines(perSample, [...answers.values()]);
@@ -275,7 +288,7 @@ export async function runBenchmark(options: ModelBenchmarkOptions): Promise<Benc
     const rest = questions.filter(({ key }) => !answers.has(key));
     for await (const batch of answersTo(rest, policy, experiment, {
       encoder,
-      isLikelihood: benchmark.isLikelihood?.(protocol) ?? false,
+      isLikelihood,
       signal,
     })) {
       for (const answer of batch) {
@@ -337,10 +350,13 @@ function questionOf(
   return { id, images, problem, key: createHash('sha256').update(decided).digest('hex').slice(0, 16) };
 }
 
+/** Who answers: a policy, or servers, which tell no probabilities of texts. */
+type Answers = Pick<Policy, 'encoder' | 'sample'> & Partial<Pick<Policy, 'logProbs'>>;
+
 /** The probability of "yes" where an answer has its verdict; undefined where it has none. */
-function yesTo(policy: Policy, prompt: Prompt, answer: string): number | undefined {
+function yesTo(policy: Answers, prompt: Prompt, answer: string): number | undefined {
   const texts = verdicts(answer);
-  if (!texts) return undefined;
+  if (!texts || !policy.logProbs) return undefined;
   const responses = texts.map((text) => ({ text, tokens: policy.encoder.encodeText(text), stop: 'length' as const }));
   return probabilityOfYes(policy.logProbs(prompt, responses));
 }
@@ -348,7 +364,7 @@ function yesTo(policy: Policy, prompt: Prompt, answer: string): number | undefin
 /** Batch after batch of greedy answers. */
 async function* answersTo(
   questions: readonly AskedItem[],
-  policy: Policy,
+  policy: Answers,
   { settings: { system, maxNewTokens } }: Experiment,
   { encoder, isLikelihood, signal }: { encoder: PromptEncoder; isLikelihood: boolean; signal: AbortSignal | undefined },
 ): AsyncGenerator<Kept[]> {

@@ -4,10 +4,13 @@ import path from 'node:path';
 import type { DatasetOptions } from './data/dataset.ts';
 import { fileError } from './errors.ts';
 import { evaluatePolicy, writePerSample, type EvaluatedSample } from './eval/evaluate.ts';
-import { openModel, type OpenOptions } from './opened.ts';
+import { openEither, type OpenOptions } from './opened.ts';
+import type { AnsweredBy } from './servers/open.ts';
 import { assertWritable } from './disk/durable.ts';
 
 export interface EvaluateOptions extends Omit<OpenOptions, 'onProgress'> {
+  /** Servers that answer in place of a model that is loaded here. */
+  readonly by?: AnsweredBy | undefined;
   /** Checkpoint in Hugging Face layout, a run, or a name on the hub. */
   readonly model: string;
   /** JSONL file. */
@@ -55,8 +58,8 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
     policy: loaded,
     experiment: opened,
     origins,
-  } = await openModel(model, { ...options, onProgress: onDownload });
-  using policy = loaded;
+  } = await openEither(model, options.by, { ...options, onProgress: onDownload });
+  await using policy = loaded;
   options.onOrigins?.(origins);
   const { samples, experiment } = await opened.load(data, {
     limit,

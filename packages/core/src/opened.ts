@@ -5,6 +5,11 @@ import { PolicyThread } from './answers/policy-thread.ts';
 import { resolveDevice } from './device.ts';
 import type { Precision } from './model/projection.ts';
 import { loadLocalPolicy, locateModel, type ModelSource, type Policy, type PolicyOptions } from './policy.ts';
+import { loadModelConfig } from './families/config.ts';
+import { PromptEncoder } from './prompt/encoder.ts';
+import { promptSettings } from './question/settings.ts';
+import { openAnswering, type AnsweredBy } from './servers/open.ts';
+import type { ServerSampler } from './servers/sampler.ts';
 import { openMeasure, type Measure, type MeasureOptions } from './question/measure.ts';
 
 export interface LoadOptions extends PolicyOptions, ModelSource {
@@ -77,6 +82,37 @@ export async function openModel(model: string, options: OpenOptions = {}): Promi
   const { base, options: seen, ...measure } = await locate(model, options);
   return { ...measure, policy: loadLocalPolicy(base, seen) };
 }
+
+/** Opened to be answered by servers. */
+export interface OpenedServed extends Measure {
+  readonly policy: ServerSampler;
+}
+
+/**
+ * A model that servers answer with, as it was trained, or as the options say; its weights are not read here. An adapter is
+ * given to them, a whole model is what they serve.
+ * @throws UserError where the model or a server cannot be had
+ */
+export async function openServed(
+  model: string,
+  by: AnsweredBy,
+  options: OpenOptions & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<OpenedServed> {
+  const { base, options: seen, ...measure } = await locate(model, { ...options, device: 'cpu' });
+  const { adapter } = seen;
+  const encoder = PromptEncoder.load(base, { ...seen, ...promptSettings([adapter, base], seen) });
+  const vocabulary = loadModelConfig(base).text.vocabularySize;
+  const onWarning = options.onWarning ?? (() => undefined);
+  const policy = await openAnswering(by, { encoder, vocabulary, adapter }, { onWarning, signal: options.signal });
+  return { ...measure, policy };
+}
+
+/** A model that is loaded here, or that servers answer with. */
+export const openEither = (
+  model: string,
+  by: AnsweredBy | undefined,
+  options: OpenOptions & { readonly signal?: AbortSignal | undefined },
+): Promise<OpenedModel | OpenedServed> => (by ? openServed(model, by, options) : openModel(model, options));
 
 /** `openModel` in a thread of its own. @param atOnce answers that are given at once, at most */
 export async function openThread(

@@ -24,7 +24,7 @@ import type { Precision } from './model/projection.ts';
 import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { carriedSettings, promptSettings, type Settings } from './question/settings.ts';
-import { respond, type Drawn, type SamplingOptions } from './rollout/respond.ts';
+import { respond, type SamplingOptions } from './rollout/respond.ts';
 import { checkpointOf } from './run/best.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 import { responseLogProbs } from './update/update.ts';
@@ -97,7 +97,7 @@ export class Policy {
     const forbiddenIds =
       options.temperature === 0 && !options.turns ? [] : [...this.#missingIds, ...this.encoder.forbiddenIds];
     const groups = await respond(this.model, prompts, { ...options, stopIds: tokenizer.eosIds, forbiddenIds });
-    return groups.map((group) => group.map((each) => this.#read(each)));
+    return groups.map((group) => group.map((each) => this.encoder.rollout(each)));
   }
 
   /** A text as a response that ends with the stop token: what a label is. */
@@ -114,11 +114,6 @@ export class Policy {
     for (const adapter of adaptersOf(this.model).values()) adapter.forgetStart();
     this.model.weightsChanged();
     this.model.dispose();
-  }
-
-  #read({ tokens, logProbs, stop }: Drawn): Rollout {
-    const said = stop === 'eos' ? tokens.slice(0, -1) : tokens;
-    return { tokens, logProbs, stop, text: this.encoder.readResponse(said) };
   }
 }
 

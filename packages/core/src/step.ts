@@ -20,7 +20,8 @@ import { ask, type Question } from './question/ask.ts';
 import { orStopped } from './data/paced.ts';
 import { scoreGroups, scorerOf, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
-import { sampleGroups } from './rollout/groups.ts';
+import type { Correction } from './objective/mismatch.ts';
+import { sampleGroups, type RolloutSampler } from './rollout/groups.ts';
 import { Stopwatch, type ObservePhase, type Phase } from './run/phases.ts';
 import type { StepResult } from './run/record.ts';
 import { promptParts, type StepPart, type StepWork } from './schedule/paradigm.ts';
@@ -33,6 +34,10 @@ export interface StepContext {
   readonly policy: Policy;
   readonly learner: Learner;
   readonly scorer: Scorer;
+  /** Who samples rollouts in place of the policy: servers that have its weights. */
+  readonly sampler?: RolloutSampler | undefined;
+  /** What was sampled one step ahead. */
+  readonly ahead?: Ahead | undefined;
   readonly onPhase?: ObservePhase | undefined;
   /** Hears how far a phase has come that has parts. */
   readonly onPart?: ((phase: Phase, done: number, all: number) => void) | undefined;
@@ -45,6 +50,45 @@ export interface Batch {
   readonly samples: readonly Sample[];
   readonly indices: readonly number[];
 }
+
+/** Questions of a batch with rollouts of each, [B][G]. */
+export interface SampledBatch {
+  readonly questions: readonly Question[];
+  readonly rollouts: readonly (readonly Rollout[])[];
+}
+
+/** Rollouts of the next step, which are sampled before the weights move. */
+export interface Ahead {
+  /** What was sampled for this step; undefined where nothing was. */
+  take(step: number): Promise<SampledBatch> | undefined;
+  /** Begins to sample for the step after this one; resolves when the weights may move. */
+  begin(step: number): Promise<void>;
+}
+
+type Sampling = Pick<StepContext, 'config' | 'policy' | 'scorer' | 'sampler' | 'signal'> & {
+  readonly onEnded?: (ended: number, all: number) => void;
+};
+
+/** Questions of samples; `sampleBatch` is the other half. */
+export const askBatch = ({ config, policy, scorer }: Sampling, { samples }: Batch): Promise<Question[]> =>
+  Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
+
+/** v, t -> o_1 .. o_G for every question of a batch. */
+export const sampleBatch = (
+  { config, policy, sampler = policy, signal, onEnded }: Sampling,
+  questions: readonly Question[],
+  { indices }: Batch,
+  sizes: readonly number[],
+  step: number,
+): Promise<Rollout[][]> => {
+  const prompts = questions.map(({ prompt }) => prompt);
+  const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal, onEnded };
+  return sampleGroups(sampler, prompts, sizes, sampling);
+};
+
+/** Whether rollouts come from other weights, or another program, than the loss is of. */
+const correctionOf = ({ rollout }: Config): Correction | undefined =>
+  rollout.backend === 'local' && rollout.ahead === 0 ? undefined : { kind: rollout.correction, cap: rollout.cap };
 
 /**
  * @param draw gives the next samples, as many as a step has prompts; dynamic sampling asks for more
@@ -66,15 +110,17 @@ export async function trainStep(
   const { device } = policy.model;
   resetPeakAllocated(device);
   let counts: FormCounts = {};
-  const make = async (): Promise<Group[]> => {
-    const { samples, indices } = draw();
-    if (samples.length !== parts.length) throw new Error(`${samples.length} samples for ${parts.length} prompts`);
-    const questions = await Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
+  const sample = async (): Promise<SampledBatch> => {
+    const batch = draw();
+    if (batch.samples.length !== parts.length)
+      throw new Error(`${batch.samples.length} samples for ${parts.length} prompts`);
+    const questions = await askBatch(context, batch);
     watch.lap('prompt');
-    const prompts = questions.map(({ prompt }) => prompt);
     const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
-    const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal, onEnded };
-    const rollouts = await sampleGroups(policy, prompts, sizes, sampling);
+    return { questions, rollouts: await sampleBatch({ ...context, onEnded }, questions, batch, sizes, step) };
+  };
+  const make = async (): Promise<Group[]> => {
+    const { questions, rollouts } = await (context.ahead?.take(step) ?? sample());
     watch.lap('rollout');
     counts = mergeCounts([counts, ...questions.map((question, i) => formsOf(scorer, question, rollouts[i]!))]);
     const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
@@ -83,9 +129,15 @@ export async function trainStep(
     return groups;
   };
   const { groups, all } = await sampleDynamically(make, config.rollout.dynamicSampling);
+  if (context.ahead) {
+    await context.ahead.begin(step);
+    watch.lap('rollout');
+    // Nothing is judged: what comes next is the update.
+    watch.lap('reward');
+  }
   const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
   const update = await updatePolicy(learner, groups, work, config, learningRate, {
-    ...{ seed: config.seed, step, signal },
+    ...{ seed: config.seed, step, signal, correction: correctionOf(config) },
     onMicro: (done, all) => context.onPart?.('update', done, all),
   });
   watch.lap('update');

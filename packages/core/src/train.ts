@@ -7,7 +7,9 @@ import { fileError } from './errors.ts';
 import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
 import { explainTraining } from './memory.ts';
-import { locateModel } from './policy.ts';
+import { adapterFiles } from './model/peft.ts';
+import { modelFiles } from './export/huggingface.ts';
+import { locateModel, type Policy } from './policy.ts';
 import { promptPrint } from './prompt/files.ts';
 import { printOfModel } from './question/model-print.ts';
 import { prepareQuestions } from './question/prepare.ts';
@@ -18,6 +20,7 @@ import { requireEmpty } from './run/course.ts';
 import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { Profile, type ProfileOptions } from './run/profile.ts';
 import { checkParadigm, joinsGroups } from './schedule/paradigm.ts';
+import { openServers, runAlready } from './servers/open.ts';
 import { loadStart } from './start.ts';
 import { trainPolicy } from './training/loop.ts';
 import { Opening } from './training/opening.ts';
@@ -114,17 +117,21 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
       onProgress: (done, total) => onEvent({ kind: 'prepare', what: 'samples', done, total }),
     });
     prepared.warnings.forEach(warn);
+    const servers = () => openServers(config, learningOf(policy, base), { onWarning: warn, signal });
+    // What is wrong with servers that run already is said before there is a run; others need it for their log.
+    await using early = runAlready(config) ? await servers() : undefined;
     const record = () =>
       options.profile &&
       new Profile(options.profile, config.output, observeCalls, (summary) => onEvent({ kind: 'profile', ...summary }));
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);
+    await using sampler = early ?? (await servers());
     using profile = named ?? record();
     const { frames, prints } = data;
     return await trainPolicy({
       ...{ config: { ...config, model: base }, experiment, samples: taught, validation: held, frames, prints },
-      ...{ modelPrint, policy, run, checkpoint, profile, onEvent, signal },
+      ...{ modelPrint, policy, sampler, run, checkpoint, profile, onEvent, signal },
     });
   } catch (error) {
     throw fileError(await explainTraining(error, config), {
@@ -135,6 +142,12 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     opening.close();
   }
 }
+
+/** What servers need to know of a policy. */
+const learningOf = ({ model, encoder, peft }: Policy, base: string): Parameters<typeof openServers>[1] => ({
+  ...{ model, encoder, isAdapter: peft !== undefined },
+  files: peft ? adapterFiles(model, peft) : modelFiles(model, base),
+});
 
 /** The file that a system error is about, where that is none of the run. */
 function placeOf(error: unknown, run: string): string {

@@ -36,6 +36,13 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   'rollout.maxNewTokens': 512,
   'rollout.dynamicSampling': 1,
   'rollout.allowTruncatedSampling': false,
+  'rollout.backend': 'local',
+  'rollout.servers': [],
+  'rollout.timeout': 600,
+  'rollout.concurrent': 64,
+  'rollout.ahead': 0,
+  'rollout.correction': 'truncate',
+  'rollout.cap': 3,
   'label.align': 'format',
   'label.eliminate': 'on',
   'label.thinking': 'eliminate',
@@ -90,7 +97,10 @@ const UNSAID: Readonly<Record<string, unknown>> = {
 };
 
 /** Keys of where things are: files count by what they hold (`jobs.ts`), threads by nothing. */
-const PLACED = ['model', 'base', 'output', 'threads', 'plugins', 'data.train', 'data.validation'];
+const PLACED = [
+  ...['model', 'base', 'output', 'threads', 'plugins', 'data.train', 'data.validation'],
+  ...['rollout.servers', 'rollout.serverCommand', 'rollout.serverFolder'],
+];
 
 /** Keys of what may be read, which decide nothing of what is. */
 const ALLOWED = ['data.allowOutside', 'data.maxImagePixels'];

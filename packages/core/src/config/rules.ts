@@ -18,6 +18,7 @@ export function* conflicts(config: Written): Generator<Fault> {
         'and repetitionPenalty 1 (rollout.allowTruncatedSampling: true trains from others anyway)',
     };
   }
+  yield* serverConflicts(rollout);
   if (objective.baseline === 'leave-one-out' && objective.std !== 'none') {
     yield { path: ['objective', 'baseline'], message: 'leave-one-out goes with std: none' };
   }
@@ -56,6 +57,26 @@ export function* conflicts(config: Written): Generator<Fault> {
   const { minPixels, maxPixels } = config.data;
   if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
     yield { path: ['data', 'minPixels'], message: `minPixels is more than maxPixels (${maxPixels})` };
+  }
+}
+
+function* serverConflicts({ backend, servers, serverCommand, serverFolder }: Written['rollout']): Generator<Fault> {
+  const path = ['rollout', 'servers'];
+  if (backend === 'local') {
+    const said = { servers: servers.length > 0, serverCommand, serverFolder };
+    const key = Object.entries(said).find(([, value]) => value)?.[0];
+    if (key) yield { path: ['rollout', key], message: 'goes with rollout.backend: vllm or sglang' };
+  } else if (servers.length === 0) {
+    yield { path, message: `rollout.backend: ${backend} needs addresses of servers` };
+  }
+  for (const [i, url] of servers.entries()) {
+    const { protocol, username, password } = URL.parse(url) ?? {};
+    if (protocol !== 'http:' && protocol !== 'https:') {
+      yield { path: [...path, i], message: 'is no address such as http://127.0.0.1:8000' };
+    } else if (username || password) {
+      yield { path: [...path, i], message: 'leave the password out: VISURF_SERVER_TOKEN is sent as an API key' };
+    }
+    if (servers.indexOf(url) < i) yield { path: [...path, i], message: 'the server is in the list twice' };
   }
 }
 

@@ -127,6 +127,44 @@ const rollout = section(
       "train from other sampling than the defaults, which the loss then takes for the policy's own",
       flag.default(false),
     ),
+    backend: key(
+      'who samples: this program (`local`), or servers of `vllm` or `sglang`, which get the weights of every step ' +
+        '([servers.md](servers.md))',
+      z.enum(['local', 'vllm', 'sglang']).default('local'),
+    ),
+    servers: key('their addresses, such as `http://127.0.0.1:8000`', z.array(z.string()).default([]), {
+      effect: 'harmless',
+      unset: 'none',
+    }),
+    serverCommand: key(
+      'a command that starts them, which ends with the run; what it says is in `server.log` of the run',
+      z.string().optional(),
+      { effect: 'harmless', unset: 'they run already' },
+    ),
+    serverFolder: key(
+      'a folder that servers see under the same path, for the weights of a step',
+      z.string().optional(),
+      { path: 'file', effect: 'harmless', unset: '`weights` in the run directory' },
+    ),
+    timeout: key(
+      'seconds that an answer of a server may take, and that it may be away',
+      positive.max(86_400).default(600),
+      {
+        effect: 'harmless',
+      },
+    ),
+    concurrent: key('prompts that a server is sent at once', count.default(64), { effect: 'harmless' }),
+    ahead: key(
+      'steps that rollouts are sampled ahead of the weights: with 1 those of the next step are sampled while this one is ' +
+        'learned from',
+      z.union([z.literal(0), z.literal(1)]).default(0),
+    ),
+    correction: key(
+      'of rollouts by servers, or ahead: their terms are weighted by pi / mu, at most the cap (`truncate`), or responses ' +
+        'whose pi / mu lies outside of 1 / cap .. cap leave the loss (`mask`), or nothing is done (`none`)',
+      z.enum(['truncate', 'mask', 'none']).default('truncate'),
+    ),
+    cap: key('the largest pi / mu that counts in full', z.number().gt(1).default(3)),
   },
   { users: samples },
 ).prefault({});

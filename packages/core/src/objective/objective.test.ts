@@ -284,7 +284,8 @@ test('the loss knows the label first, by its place, then the rollouts; a label t
     'member',
   );
   const [label, rollout] = [group.label!, group.rollouts[0]!];
-  const said = { as: 'rollout', response: rollout.response, advantage: -2, masked: false, tokens: 3 };
+  const { response } = rollout;
+  const said = { as: 'rollout', response, advantage: -2, masked: false, tokens: 3, sampled: response.logProbs };
   for (const place of ['member', 'target'] as const) {
     expect(plannedResponses({ ...group, label: { ...label, place } })).toEqual([
       { as: place, response: label.response, advantage: 1.5, tokens: 2 },

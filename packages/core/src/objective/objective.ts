@@ -51,12 +51,14 @@ export interface PlannedResponse {
 }
 
 /** The responses of a group that the loss knows: the label first, where it has a place, then the rollouts. */
-export function plannedResponses({
-  rollouts,
-  label,
-}: Pick<Group, 'rollouts' | 'label'>): (PlannedResponse & { readonly response: Response })[] {
+export function plannedResponses({ rollouts, label }: Pick<Group, 'rollouts' | 'label'>): (PlannedResponse & {
+  readonly response: Response;
+  /** log mu of a rollout. */
+  readonly sampled?: readonly number[];
+})[] {
   const planned = rollouts.map(({ response, advantage, masked }) => {
-    return { as: 'rollout' as const, response, advantage, masked, tokens: response.tokens.length };
+    const { tokens, logProbs: sampled } = response;
+    return { as: 'rollout' as const, response, advantage, masked, tokens: tokens.length, sampled };
   });
   if (label === undefined || label.place === 'aside') return planned;
   const { place, response, advantage } = label;
@@ -163,27 +165,34 @@ export interface FrozenLogProbs {
   readonly old?: ArrayLike<number> | undefined;
   /** [T] of the reference policy; needed where the plan has a KL weight. */
   readonly reference?: ArrayLike<number> | undefined;
+  /** [T] that terms of the surrogate are multiplied by (mismatch.ts); unset: 1. */
+  readonly weights?: ArrayLike<number> | undefined;
 }
 
 /** @throws where the number of log-probabilities is not the planned one, or the reference is missing: bugs */
 export function evaluateResponse(
   plan: ResponsePlan,
   logProbs: ArrayLike<number>,
-  { old, reference }: FrozenLogProbs = {},
+  { old, reference, weights }: FrozenLogProbs = {},
 ): ResponseLoss {
-  for (const [name, values] of Object.entries({ logProbs, old, reference })) {
+  for (const [name, values] of Object.entries({ logProbs, old, reference, weights })) {
     if (values !== undefined && values.length !== plan.tokens) {
       throw new Error(`${name}: ${values.length} values for a response of ${plan.tokens} tokens`);
     }
   }
   const policy = surrogateOf(plan, logProbs, old);
+  const weightOf = (t: number): number => weights?.[t] ?? 1;
   const kl = klOf(plan, logProbs, reference);
   const klSum = sum(kl?.values);
   const likelihood = negativeLogLikelihood(logProbs, plan.likelihoodWeight, plan.weighting);
   return {
-    loss: -plan.policyWeight * sum(policy.values) + plan.klWeight * klSum + likelihood.loss,
+    loss:
+      -plan.policyWeight * sum(weights ? policy.values.map((v, t) => weightOf(t) * v) : policy.values) +
+      plan.klWeight * klSum +
+      likelihood.loss,
     coefficients: policy.derivatives.map(
-      (d, t) => -plan.policyWeight * d + plan.klWeight * (kl?.derivatives[t] ?? 0) + likelihood.derivatives[t]!,
+      (d, t) =>
+        -plan.policyWeight * weightOf(t) * d + plan.klWeight * (kl?.derivatives[t] ?? 0) + likelihood.derivatives[t]!,
     ),
     stats: {
       tokens: plan.tokens,

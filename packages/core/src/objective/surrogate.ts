@@ -66,7 +66,12 @@ export function shapedSurrogate(logProbs: ArrayLike<number>, advantage: number, 
   };
 }
 
-function importanceRatios(logProbs: ArrayLike<number>, old: ArrayLike<number> | undefined, ratio: Ratio): Float64Array {
+/** [T] exp of the difference of log-probabilities, or for `sequence` of its mean; 1 without `old`. */
+export function importanceRatios(
+  logProbs: ArrayLike<number>,
+  old: ArrayLike<number> | undefined,
+  ratio: Ratio,
+): Float64Array {
   if (old === undefined) return new Float64Array(logProbs.length).fill(1);
   const differences = Float64Array.from(logProbs, (value, t) => value - old[t]!);
   if (ratio === 'token') return differences.map(Math.exp);

@@ -71,6 +71,12 @@ test('generation and evaluation: keys and values of prompts and answers, logits 
   expect(answers.of('keys and values')).toBe(3 * 2 * 32 * 4 * 50 * (20 + 2000));
 });
 
+test('rollouts of servers take no memory here', () => {
+  const backend = { config: { rollout: { backend: 'vllm', servers: ['http://127.0.0.1:1'] } } } as const;
+  const served = planned({ workload: { prompts: 100, group: 600, responses: 601 }, ...backend });
+  expect(served.phase).not.toBe('generation');
+});
+
 test('one micro-batch alone: its gradients come as activations go, that of the head before', () => {
   const gradients = 4 * parameters;
   const { of } = planned({ workload: { prompts: 1 } });

@@ -38,7 +38,8 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     loading: { ...(reference > 0 ? resident : { weights }), 'checkpoint file': card ? 0 : subject.sizes.file },
     update: { ...resident, ...update(subject, resident) },
   };
-  if (group > 0) {
+  // Servers have their own memory.
+  if (group > 0 && subject.config.rollout.backend === 'local') {
     const answers = { prompts, group, tokens: responseTokens, greedy: false };
     phases.generation = { ...resident, ...generation(subject, answers) };
   }

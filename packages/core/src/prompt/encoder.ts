@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { imageBytes } from '../budgets.ts';
 import { invariant, UserError } from '../errors.ts';
 import { familyOf, type Family } from '../families/index.ts';
-import type { ImageProcessor, PixelArea, Size } from '../model/images.ts';
-import type { Frame, Grid, Prompt } from '../types.ts';
+import type { ImageProcessor, PixelArea, Pixels, Size } from '../model/images.ts';
+import type { Drawn } from '../rollout/respond.ts';
+import type { Frame, Grid, Prompt, Rollout } from '../types.ts';
 import type { PreparedImage } from './cache.ts';
 import { IMAGE_LIMITS } from './decode.ts';
 import { requireJson } from './files.ts';
@@ -37,6 +38,23 @@ export interface EncoderOptions {
 
 const familyFile = z.looseObject({ model_type: z.unknown().optional() });
 
+/** What a prompt was made of: its messages, and the images in them as they are shown, in their order. */
+export interface Conversation {
+  readonly messages: readonly Message[];
+  readonly pictures: readonly Pixels[];
+  /** Variables of the chat template. */
+  readonly variables: Family['template'];
+}
+
+const conversations = new WeakMap<Prompt, Conversation>();
+
+/** What a prompt was made of: for whoever has it answered elsewhere. */
+export function conversationOf(prompt: Prompt): Conversation {
+  const conversation = conversations.get(prompt);
+  invariant(conversation, 'the prompt comes from an encoder');
+  return conversation;
+}
+
 interface Parts {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
@@ -67,8 +85,7 @@ export class PromptEncoder {
   static load(directory: string, options: EncoderOptions = {}): PromptEncoder {
     const { model_type: type } = requireJson(directory, 'config.json', familyFile);
     const family = familyOf(type, path.join(directory, 'config.json'));
-    const settings = { ...family.template, ...(options.think !== undefined && { enable_thinking: options.think }) };
-    const template = ChatTemplate.load(directory, settings, family.contents);
+    const template = ChatTemplate.load(directory, variablesOf(family, options), family.contents);
     const model = requireJson(directory, 'config.json', modelSchema(family));
     const tokenizer = Tokenizer.load(directory, template.turnEnd, family.tokenizer);
     const sight = openSight(directory, family, model, options);
@@ -130,7 +147,7 @@ export class PromptEncoder {
     const imageGridThw = images.map(({ grid }) => grid);
     const videoGridThw = videos.map(({ grid }) => grid);
     const shown = this.#visuals.values(visuals);
-    return {
+    const prompt: Prompt = {
       rendered,
       inputIds,
       pixelValues: shown?.values,
@@ -141,6 +158,9 @@ export class PromptEncoder {
       positionIds: this.#positions(inputIds, imageGridThw, videos),
       frames: images.map(({ image }) => this.#frame(image)),
     };
+    const variables = variablesOf(this.#parts.family, this.#parts.options);
+    conversations.set(prompt, { messages, variables, pictures: images.map(({ image }) => image.pixels) });
+    return prompt;
   }
 
   #positions(inputIds: readonly number[], images: readonly Grid[], videos: readonly Video[]): Positions {
@@ -292,6 +312,12 @@ export class PromptEncoder {
     return this.opening + this.decode(tokens);
   }
 
+  /** What a model said: with its text, without the stop token. */
+  rollout({ tokens, logProbs, stop }: Drawn): Rollout {
+    const said = stop === 'eos' ? tokens.slice(0, -1) : tokens;
+    return { tokens, logProbs, stop, text: this.readResponse(said) };
+  }
+
   /** Ids of text in which nothing is control; nothing is added. */
   encodeText(text: string): number[] {
     return this.tokenizer.encodeText(text);
@@ -324,6 +350,12 @@ export class PromptEncoder {
     );
   }
 }
+
+/** What a chat template is told beside messages. */
+const variablesOf = ({ template }: Family, { think }: EncoderOptions): Conversation['variables'] => ({
+  ...template,
+  ...(think !== undefined && { enable_thinking: think }),
+});
 
 /** An image or a video as far as its tokens are concerned. */
 type Still = Pick<StillImage, 'kind' | 'grid' | 'tokens' | 'text'>;

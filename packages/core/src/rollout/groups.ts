@@ -2,7 +2,8 @@
 import type { Prompt, Rollout } from '../types.ts';
 import type { SamplingOptions } from './respond.ts';
 
-interface Sampler {
+/** Whoever samples: a policy, or servers. */
+export interface RolloutSampler {
   sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]>;
 }
 
@@ -11,7 +12,7 @@ interface Sampler {
  * @param sizes of the groups: G, or 0 where nothing is sampled
  */
 export async function sampleGroups(
-  sampler: Sampler,
+  sampler: RolloutSampler,
   prompts: readonly Prompt[],
   sizes: readonly number[],
   options: Omit<SamplingOptions, 'group'> & { readonly promptIds: readonly number[] },

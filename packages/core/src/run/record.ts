@@ -86,6 +86,18 @@ function rolloutMetrics(groups: readonly Group[], scorer: Scorer): Record<string
   };
 }
 
+/** How far pi_old is from who sampled the rollouts, and what the correction did about it. */
+function mismatchMetrics({ mismatch }: UpdateResult): Record<string, number> {
+  if (!mismatch || mismatch.rollouts === 0) return {};
+  const { tokens, distance, largest, capped, rollouts, farOff } = mismatch;
+  return {
+    /** Mean |log pi_old - log mu| of a token, in nats. */
+    mismatch: distance / tokens,
+    mismatchMaxRatio: largest,
+    ...{ mismatchCapped: capped / tokens, mismatchMasked: farOff / rollouts },
+  };
+}
+
 export function describeStep(
   step: number,
   result: StepResult,
@@ -115,6 +127,7 @@ export function describeStep(
     kl: klSum / scored,
     klClamped: klClamped / scored,
     skipped: sum(groups.map((group) => group.skipped)),
+    ...mismatchMetrics(update),
     nonFinite: update.nonFinite === undefined ? NaN : 1,
     ...workMetrics(result),
   });

@@ -41,6 +41,20 @@ export class Batches {
     return batch;
   }
 
+  /** A batch that was drawn before: its samples as their user has corrected them, none left out. */
+  again(indices: readonly number[]): Batch {
+    const { samples } = this.#source;
+    const corrections = this.#corrections;
+    corrections?.refresh().forEach(this.#source.onWarning);
+    return {
+      indices,
+      samples: indices.map((index) => {
+        const sample = samples.at(index)!;
+        return (corrections && this.#correct(corrections, sample)) ?? sample;
+      }),
+    };
+  }
+
   #pull(): Batch {
     const { config, samples } = this.#source;
     const indices = this.#cursor.next(config.promptsPerStep);

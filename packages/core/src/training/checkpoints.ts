@@ -7,9 +7,13 @@ import { modelFiles } from '../export/huggingface.ts';
 import { adapterFiles } from '../model/peft.ts';
 import type { CheckpointContent } from '../run/checkpoint.ts';
 import { optimizerFile, restore } from '../start.ts';
+import type { SavedAhead } from './ahead.ts';
 import type { Progress, Training } from './types.ts';
 
-type Kept = Omit<Progress, 'data' | 'model'>;
+type Kept = Omit<Progress, 'data' | 'model' | 'ahead'> & {
+  /** Gives what waits for the next step. */
+  readonly waiting?: (() => Promise<SavedAhead>) | undefined;
+};
 
 interface CheckpointSource extends Training {
   readonly optimizer: optim.Optimizer;
@@ -52,8 +56,10 @@ export class Checkpoints {
 
   async save(step: number, kept: Kept, best?: { metric: string; value: number }): Promise<void> {
     const { run, prints, modelPrint, onEvent } = this.#source;
-    const { evaluates, ...own } = kept;
-    const state: Progress = { ...own, data: prints, model: modelPrint, ...(evaluates && { evaluates }) };
+    const { evaluates, waiting, ...own } = kept;
+    const ahead = await waiting?.();
+    const facts = { data: prints, model: modelPrint };
+    const state: Progress = { ...own, ...facts, ...(evaluates && { evaluates }), ...(ahead && { ahead }) };
     this.#isIntact = false;
     const path = await run.saveCheckpoint(step, { files: this.#files, state }, best);
     [this.#isIntact, this.#step, this.#directory] = [true, step, path];

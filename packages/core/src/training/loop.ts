@@ -13,6 +13,7 @@ import { TakeoverGuard } from '../label/takeover.ts';
 import { explainTraining } from '../memory.ts';
 import { scorerOf } from '../reward/reward.ts';
 import { CollapseGuard } from '../run/collapse.ts';
+import { MismatchGuard } from '../run/mismatch.ts';
 import { readEvents } from '../run/events.ts';
 import type { ObservePhase, Phase } from '../run/phases.ts';
 import { asked, describeStep, type StepResult } from '../run/record.ts';
@@ -21,6 +22,7 @@ import { SilenceGuard } from '../run/silence.ts';
 import { Watchdog } from '../run/watchdog.ts';
 import { stepWork } from '../schedule/paradigm.ts';
 import { trainStep, type StepContext } from '../step.ts';
+import { SampledAhead } from './ahead.ts';
 import { Batches } from './batches.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { openLearner } from './learner.ts';
@@ -43,7 +45,8 @@ const AFTER: Readonly<Record<Phase, Phase>> = {
 export async function trainPolicy(training: Training): Promise<TrainResult> {
   const { config, policy, experiment, samples, checkpoint, signal } = training;
   using learner = openLearner(policy, config, checkpoint);
-  const context: StepContext = { config, policy, scorer: experiment.scorer, signal, learner };
+  const { sampler } = training;
+  const context: StepContext = { config, policy, sampler, scorer: experiment.scorer, signal, learner };
   const saved = checkpoint?.state as Progress | undefined;
   const forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
   return await new Loop(training, context, { ...saved, forms }).run();
@@ -53,6 +56,7 @@ class Loop {
   readonly #training: Training;
   readonly #context: StepContext;
   readonly #batches: Batches;
+  readonly #ahead: SampledAhead | undefined;
   readonly #checkpoints: Checkpoints;
   /** Samples that were met. */
   readonly #met: SampleLog;
@@ -62,6 +66,8 @@ class Loop {
   #step: number;
   /** The place in the data after them. */
   #finished: CursorState;
+  /** What waited for the next one then. */
+  #waiting: SampledAhead['waiting'];
   #forms: FormHistory;
   #metrics: Metrics;
   /** The last step is still to be evaluated. */
@@ -82,10 +88,18 @@ class Loop {
     this.#batches = new Batches({ ...training, onWarning }, saved.cursor);
     this.#checkpoints = new Checkpoints({ ...training, optimizer: context.learner.optimizer, onWarning });
     this.#met = run.sampleLog(config.record.images);
-    this.#guards = [new TakeoverGuard(steps), new SilenceGuard(steps), new CollapseGuard(steps)];
+    this.#guards = [
+      new TakeoverGuard(steps),
+      new SilenceGuard(steps),
+      new CollapseGuard(steps),
+      new MismatchGuard(steps),
+    ];
     this.#watchdog = new Watchdog<Phase>({ onWarning });
     this.#step = checkpoint?.step ?? 0;
+    this.#ahead =
+      config.rollout.ahead === 1 ? new SampledAhead(context, this.#batches, this.#step, saved.ahead) : undefined;
     this.#finished = this.#batches.drawn;
+    this.#waiting = this.#ahead?.waiting;
     this.#forms = saved.forms;
     this.#evaluates = saved.evaluates ?? this.#step === 0;
     this.#metrics = last;
@@ -137,7 +151,7 @@ class Loop {
     const learningRate = config.optimizer.learningRate * optim.scheduleFactor(this.#step, steps, config.optimizer);
     const result = await this.#attempt(learningRate);
     const step = ++this.#step;
-    this.#finished = this.#batches.drawn;
+    this.#keepPlace();
     this.#unsaved ??= hold();
     if (result instanceof NotFinite) {
       // Not even rollouts came of it.
@@ -181,7 +195,8 @@ class Loop {
       this.#watchdog.begin('prompt');
       this.#tell('prompt', 0, 0);
       const onPart: StepContext['onPart'] = (phase, done, all) => this.#tell(phase, done, all);
-      return trainStep({ ...this.#context, onPhase: observed, onPart }, draw, step, work, learningRate, this.#forms)
+      const context = { ...this.#context, ahead: this.#ahead, onPhase: observed, onPart };
+      return trainStep(context, draw, step, work, learningRate, this.#forms)
         .catch((error: unknown) => {
           throw inStep(step, error);
         })
@@ -264,8 +279,14 @@ class Loop {
     }
   }
 
-  get #progress(): Progress {
-    return { cursor: this.#finished, forms: this.#forms, evaluates: this.#evaluates };
+  /** Notes where the data is after a step. */
+  #keepPlace(): void {
+    this.#finished = this.#batches.drawn;
+    this.#waiting = this.#ahead?.waiting;
+  }
+
+  get #progress(): Parameters<Checkpoints['save']>[1] {
+    return { cursor: this.#finished, waiting: this.#waiting, forms: this.#forms, evaluates: this.#evaluates };
   }
 
   async #save(best?: { metric: string; value: number }): Promise<void> {

@@ -12,7 +12,9 @@ import type { Checkpoint } from '../run/checkpoint.ts';
 import type { Phase } from '../run/phases.ts';
 import type { Profile, ProfileSummary } from '../run/profile.ts';
 import type { Run } from '../run/run.ts';
+import type { RolloutSampler } from '../rollout/groups.ts';
 import type { Samples } from '../types.ts';
+import type { SavedAhead } from './ahead.ts';
 
 export type Metrics = Readonly<Record<string, number>>;
 
@@ -61,6 +63,8 @@ export interface TrainResult {
 export interface Training {
   readonly config: Config;
   readonly policy: Policy;
+  /** Who samples rollouts in its place. */
+  readonly sampler: RolloutSampler | undefined;
   readonly experiment: Experiment;
   readonly samples: Samples;
   readonly validation: Samples;
@@ -81,6 +85,8 @@ export interface Progress {
   readonly forms: FormHistory;
   readonly data?: DataPrints | undefined;
   readonly model?: ModelPrint | undefined;
+  /** Rollouts that wait for the next step. */
+  readonly ahead?: SavedAhead | undefined;
   /** The step is still to be evaluated. */
   readonly evaluates?: boolean | undefined;
 }

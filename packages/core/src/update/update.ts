@@ -22,6 +22,15 @@ import {
   type ResponseStats,
   type LossWeights,
 } from '../objective/objective.ts';
+import {
+  addMismatch,
+  isFarOff,
+  mismatchOf,
+  noMismatch,
+  truncatedWeights,
+  type Correction,
+  type Mismatch,
+} from '../objective/mismatch.ts';
 import { philox } from '../rollout/philox.ts';
 import type { Group, Prompt, Response } from '../types.ts';
 import { microBatches, type RowSize } from './microbatch.ts';
@@ -47,6 +56,8 @@ export interface UpdateResult {
   readonly scored: number;
   readonly responses: number;
   readonly stats: ResponseStats;
+  /** How far rollouts are from who sampled them, where another policy has. */
+  readonly mismatch?: Mismatch | undefined;
   /** Share of sum |d loss / d log pi| over tokens that comes from labels, of the last inner update; NaN without a gradient. */
   readonly labelGradient: number;
   /** What was not finite, where that update was left out; loss and norm are then NaN. */
@@ -56,6 +67,8 @@ export interface UpdateResult {
 /** A response together with its plan and what is known of its log-probabilities. */
 interface Item {
   readonly response: Response;
+  /** log mu of a rollout. */
+  readonly sampled: readonly number[] | undefined;
   readonly plan: ResponsePlan;
   old: Float64Array | undefined;
   reference: Float64Array | undefined;
@@ -138,6 +151,8 @@ export interface DropoutKey {
 export interface UpdateKey extends DropoutKey {
   /** When aborted before the weights have moved, nothing of the update happens. */
   readonly signal?: AbortSignal | undefined;
+  /** Of rollouts that another policy has sampled; unset: they are the policy's own. */
+  readonly correction?: Correction | undefined;
   /** Hears of micro-batches that are done, of how many. */
   readonly onMicro?: ((done: number, all: number) => void) | undefined;
 }
@@ -164,30 +179,31 @@ export async function updatePolicy(
 ): Promise<UpdateResult> {
   const { model, reference, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
+  const { correction } = key;
   const planned = groups.map(plannedResponses);
-  const totals = batchTotals(planned);
-  const all = groups.map((group, i): Work => {
-    const responses = planned[i] ?? [];
-    const plans = planGroup(responses, totals, weights, config.objective, config.sft);
-    const items = plans.map((plan, j): Item => {
-      return { response: responses[j]!.response, plan, old: undefined, reference: undefined };
-    });
-    return { group, items };
-  });
-  const work = all
-    .map(({ group, items }) => ({ group, items: items.filter(({ plan }) => plan.needsGradient) }))
-    .filter(({ items }) => items.length > 0);
-
-  const micros = microBatches(work, rowOf, config.train.microBatch);
+  let work = planWork(groups, planned, weights, config);
+  let micros = microBatches(work, rowOf, config.train.microBatch);
+  // Whether a response is too far off is known when pi_old is, and decides the denominators.
+  const frozenOld = updatesPerBatch > 1 || correction?.kind === 'mask';
   for (const micro of micros) {
     await droppable(key.signal, () => {
-      if (updatesPerBatch > 1)
-        for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
+      if (frozenOld) for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
       if (reference)
         for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
     });
     await setImmediate();
     key.signal?.throwIfAborted();
+  }
+
+  const scored = work.reduce((sum, { items }) => sum + items.length, 0);
+  let compared = correction ? rolloutsOf(work) : [];
+  // Where no rollout takes part in the update some are scored all the same: a wrong server must not go unseen.
+  if (correction && compared.length === 0) {
+    compared = watchRollouts(model, groups, config.train.microBatch.prompts);
+  }
+  if (correction?.kind === 'mask' && measured(compared, correction).farOff > 0) {
+    work = withoutFarOff(groups, planned, work, { weights, config, cap: correction.cap });
+    micros = microBatches(work, rowOf, config.train.microBatch);
   }
 
   let gradientNorm = 0;
@@ -200,7 +216,7 @@ export async function updatePolicy(
         model,
         micros,
         {
-          frozenOld: updatesPerBatch > 1,
+          ...{ frozenOld, correction },
           recomputed: config.train.checkpointActivations,
           offloaded: config.train.offloadActivations,
         },
@@ -225,13 +241,87 @@ export async function updatePolicy(
     oldLogProbs: new Map(
       work.flatMap(({ items }) => items.flatMap(({ response, old }) => (old ? [[response, old]] : []))),
     ),
-    scored: work.reduce((sum, { items }) => sum + items.length, 0),
+    scored,
     responses: planned.flat().length,
     stats: pass.stats,
+    mismatch: correction && measured(compared, correction),
     labelGradient: pass.pull.labels / pass.pull.all,
     nonFinite,
   };
 }
+
+type Planned = ReturnType<typeof plannedResponses>;
+type LossConfig = Pick<Config, 'objective' | 'sft'>;
+
+/** The responses that have a gradient, by group, with their parts of the loss of the whole batch. */
+function planWork(
+  groups: readonly Group[],
+  planned: readonly Planned[],
+  weights: LossWeights,
+  { objective, sft }: LossConfig,
+): Work[] {
+  const totals = batchTotals(planned);
+  return groups.flatMap((group, i): Work[] => {
+    const responses = planned[i] ?? [];
+    const plans = planGroup(responses, totals, weights, objective, sft);
+    const items = plans.flatMap((plan, j): Item[] => {
+      const { response, sampled } = responses[j]!;
+      return plan.needsGradient ? [{ response, sampled, plan, old: undefined, reference: undefined }] : [];
+    });
+    return items.length > 0 ? [{ group, items }] : [];
+  });
+}
+
+/** The work again, without rollouts that are too far off: their tokens leave the denominators, too. */
+function withoutFarOff(
+  groups: readonly Group[],
+  planned: readonly Planned[],
+  work: readonly Work[],
+  { weights, config, cap }: { readonly weights: LossWeights; readonly config: LossConfig; readonly cap: number },
+): Work[] {
+  const known = new Map(work.flatMap(({ items }) => items.map((item) => [item.response, item] as const)));
+  const left = planned.map((responses) =>
+    responses.map((each) => {
+      const old = known.get(each.response)?.old;
+      return old && each.sampled && isFarOff(old, each.sampled, cap) ? { ...each, masked: true } : each;
+    }),
+  );
+  const again = planWork(groups, left, weights, config);
+  for (const item of again.flatMap(({ items }) => items)) {
+    const { old, reference } = known.get(item.response) ?? {};
+    [item.old, item.reference] = [old, reference];
+  }
+  return again;
+}
+
+/** A rollout with its log mu, and its log pi_old as soon as that is known. */
+type Compared = Pick<Item, 'sampled' | 'old'>;
+
+const rolloutsOf = (work: readonly Work[]): Compared[] =>
+  work.flatMap(({ items }) => items.filter(({ sampled }) => sampled !== undefined));
+
+/** Rollouts of a few prompts, scored. */
+function watchRollouts(model: QwenVL, groups: readonly Group[], atOnce: number): Compared[] {
+  const watched = groups.filter(({ rollouts }) => rollouts.length > 0).slice(0, atOnce);
+  if (watched.length === 0) return [];
+  const said = watched.map(({ rollouts }) => rollouts.map(({ response }) => response));
+  const items = watched.map(({ prompt }, i) => ({ prompt, responses: said[i]!.map(({ tokens }) => tokens) }));
+  const flat = logProbs(model, items);
+  let at = 0;
+  return said
+    .flat()
+    .map(({ logProbs: sampled, tokens }) => ({ sampled, old: flat.subarray(at, (at += tokens.length)) }));
+}
+
+/** w of the tokens of a response; undefined: 1. */
+const weightsOf = ({ sampled, plan }: Item, old: Float64Array, correction: Correction | undefined) =>
+  sampled && correction?.kind === 'truncate' ? truncatedWeights(old, sampled, plan.ratio, correction.cap) : undefined;
+
+const measured = (compared: readonly Compared[], { cap }: Correction): Mismatch =>
+  compared.reduce(
+    (sum, { old, sampled }) => (old && sampled ? addMismatch(sum, mismatchOf(old, sampled, cap)) : sum),
+    noMismatch,
+  );
 
 /** What a pass over micro-batches adds up to. */
 interface Pass {
@@ -251,6 +341,7 @@ const addPass = (a: Pass, b: Pass): Pass => ({
 /** What is kept of a forward pass: log pi_old of before, activations. */
 interface Keeping {
   readonly frozenOld: boolean;
+  readonly correction: Correction | undefined;
   readonly recomputed: boolean;
   readonly offloaded: boolean;
 }
@@ -302,7 +393,8 @@ function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping)
     const pull = { labels: 0, all: 0 };
     for (const [item, values] of cut(scored.logProbs, micro)) {
       const old = how.frozenOld ? item.old : undefined;
-      const response = evaluateResponse(item.plan, values, { old, reference: item.reference });
+      const weights = weightsOf(item, old ?? values, how.correction);
+      const response = evaluateResponse(item.plan, values, { old, reference: item.reference, weights });
       coefficients.set(response.coefficients, at);
       at += values.length;
       const own = response.coefficients.reduce((sum, each) => sum + Math.abs(each), 0);

@@ -4,7 +4,7 @@ import type { BenchmarkResult, Protocol } from '@visurf/core';
 import { INTERRUPTED, interruptible, stoppable, whenStopped } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
-import { example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
+import { append, example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
 import type { ComputeOptions, JsonOption, ModelOptions } from './options.ts';
 import { Progress, metricsTable, print, printJson, reading } from './output.ts';
 
@@ -20,6 +20,8 @@ interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, Comp
   readonly questions?: string;
   readonly predictions?: string;
   readonly resume?: true;
+  readonly backend?: 'vllm' | 'sglang';
+  readonly server?: readonly string[];
 }
 
 export function defineEval(program: Command): void {
@@ -34,6 +36,10 @@ export function defineEval(program: Command): void {
       '--data <file.jsonl>',
       'one sample per line: image, problem, solution; or the folder of the benchmark',
     )
+    .addOption(
+      new Option('--backend <program>', 'servers answer, and the model is not loaded here').choices(['vllm', 'sglang']),
+    )
+    .option('--server <url>', 'their address; may be repeated', append)
     .option('--limit <n>', 'only the first samples', wholeNumber(1))
     .option('--allow-outside', 'images may lie outside of the folder of the data')
     .option('--output <file.jsonl>', 'where the answer to every sample goes')
@@ -57,6 +63,7 @@ export function defineEval(program: Command): void {
     'visurf eval --model DIR --data validation.jsonl --task answer --task match=relaxed',
     'visurf eval --model DIR --benchmark grefcoco --data datasets --split val --resume',
     'visurf eval --benchmark grefcoco --data datasets --predictions answers.jsonl',
+    'visurf eval --model runs/cars --data validation.jsonl --backend vllm --server http://127.0.0.1:8000',
   );
 }
 
@@ -67,13 +74,14 @@ const OF_BENCHMARKS = ['split', 'protocol', 'questions', 'predictions', 'resume'
 /** Options that go with a model: without one nothing is asked. */
 const OF_MODELS = [
   ...(['resume', 'config', 'task', 'plugin', 'prompt', 'system', 'maxPixels', 'minPixels', 'maxNewTokens'] as const),
-  ...(['revision', 'adapter', 'base'] as const),
+  ...(['revision', 'adapter', 'base', 'backend', 'server'] as const),
 ];
 
 /** Ends the command where options exclude each other, or one is missing. */
 function requireOneWay(given: EvalOptions, command: Command): void {
   const fail = (message: string): never => command.error(`error: ${message}`);
-  const { benchmark, model, questions, predictions } = given;
+  const { benchmark, model, questions, predictions, backend, server } = given;
+  if ((backend === undefined) !== (server === undefined)) fail('--backend and --server go together');
   if (benchmark === undefined) {
     const other = OF_BENCHMARKS.find((key) => given[key] !== undefined);
     if (other) fail(`--${other} goes with --benchmark`);
@@ -87,6 +95,9 @@ function requireOneWay(given: EvalOptions, command: Command): void {
   }
 }
 
+/** Servers that are to answer. */
+const answeredBy = ({ backend, server }: EvalOptions) => backend && server && { backend, servers: server };
+
 async function evaluateFile(given: EvalOptions): Promise<void> {
   const { evaluate } = await import('@visurf/core');
   const { json, model = '', revision, adapter, base, data, limit, output, device, precision, allowOutside } = given;
@@ -95,6 +106,7 @@ async function evaluateFile(given: EvalOptions): Promise<void> {
     evaluate({
       ...(await measureOf(given)),
       ...{ model, revision, adapter, base, data, limit, output, device, precision, allowOutside, signal },
+      by: answeredBy(given),
       onProgress: (done, total) => progress.update('evaluating', done, total),
       onDownload: (each) => progress.download(each),
       onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
@@ -135,6 +147,7 @@ async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise
       return await runBenchmark({
         ...(await measureOf(given)),
         ...{ ...asked, model, revision, adapter, base, output, device, precision, resume, signal, onProgress },
+        by: answeredBy(given),
         onDownload: (each) => progress.download(each),
         onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
       });

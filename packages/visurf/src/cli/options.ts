@@ -133,6 +133,6 @@ export function example(command: Command, ...lines: string[]): Command {
 }
 
 /** Collects the values of an option that may be repeated. */
-export function append(value: string, previous: string[]): string[] {
+export function append(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }

@@ -1,0 +1,143 @@
+/** Servers for the rollouts of a training: found or started, met, and given weights. */
+import { randomBytes } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
+
+import type { Config } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import { isVision } from '../model/keys.ts';
+import { adaptersOf } from '../model/lora.ts';
+import type { QwenVL } from '../model/qwen.ts';
+import type { PromptEncoder } from '../prompt/encoder.ts';
+import { ServerPool } from './pool.ts';
+import { ServerProcess } from './process.ts';
+import type { ServerProtocol, Weights } from './protocol.ts';
+import { ServerSampler } from './sampler.ts';
+import { sglang } from './sglang.ts';
+import { vllm } from './vllm.ts';
+import { WeightsFolder } from './weights.ts';
+
+export type Backend = 'vllm' | 'sglang';
+export const protocols: Readonly<Record<Backend, ServerProtocol>> = { vllm, sglang };
+
+/** The policy that servers sample for. */
+interface Learning {
+  readonly model: QwenVL;
+  readonly encoder: PromptEncoder;
+  /** Whether an adapter is trained, rather than all weights. */
+  readonly isAdapter: boolean;
+  /** Writers of the files of its weights. */
+  readonly files: Readonly<Record<string, (file: string) => void>>;
+}
+
+interface Opening {
+  /** Of this process among those that train together. */
+  readonly rank?: number;
+  readonly onWarning: (message: string) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Whether servers are to sample, and have been started by somebody else: what is wrong with them is known beforehand. */
+export const runAlready = ({ rollout }: Config): boolean =>
+  rollout.backend !== 'local' && rollout.serverCommand === undefined;
+
+/**
+ * @returns undefined where the policy samples itself
+ * @throws UserError where servers cannot sample for this policy, or do not come
+ */
+export async function openServers(
+  { rollout, output }: Config,
+  policy: Learning,
+  { rank = 0, onWarning, signal }: Opening,
+): Promise<ServerSampler | undefined> {
+  const { backend, servers: urls, serverCommand, timeout: seconds, concurrent } = rollout;
+  if (backend === 'local') return undefined;
+  const protocol = protocols[backend];
+  requireServable(policy, protocol);
+  const { encoder, model } = policy;
+  await using resources = new AsyncDisposableStack();
+  const process =
+    serverCommand === undefined
+      ? undefined
+      : resources.use(new ServerProcess(serverCommand, join(output, 'server.log')));
+  const pool = await ServerPool.open({ protocol, urls, seconds, concurrent, process, onWarning, signal });
+  const folder = new WeightsFolder(
+    rollout.serverFolder ?? join(output, 'weights'),
+    rank,
+    policy.isAdapter ? 'adapter' : 'whole',
+    policy.files,
+  );
+  resources.defer(() => folder.remove());
+  const sampler = new ServerSampler({
+    ...{ pool, protocol, encoder, seconds, vocabulary: model.config.text.vocabularySize },
+    weightsOf: (step) => folder.write(step),
+    leftovers: folder.prefix,
+  });
+  await sampler.clear();
+  sampler.ends(resources.move());
+  return sampler;
+}
+
+/** A model that servers answer with. */
+interface Answering {
+  readonly encoder: PromptEncoder;
+  /** Rows of its embedding. */
+  readonly vocabulary: number;
+  /** Directory of its adapter, which servers are given; undefined: they have the whole model. */
+  readonly adapter: string | undefined;
+}
+
+/** Where answers come from, in place of a model that is loaded here. */
+export interface AnsweredBy {
+  readonly backend: Backend;
+  /** Addresses. */
+  readonly servers: readonly string[];
+}
+
+/** Seconds that an answer may take, and prompts that a server has at once, where nothing else is said. */
+const defaults = { seconds: 600, concurrent: 64 };
+
+/** Servers that answer for a model. @throws UserError where they do not come */
+export async function openAnswering(
+  { backend, servers: urls }: AnsweredBy,
+  { encoder, vocabulary, adapter }: Answering,
+  { onWarning, signal }: Opening,
+): Promise<ServerSampler> {
+  const protocol = protocols[backend];
+  requirePatches(encoder);
+  const pool = await ServerPool.open({ ...defaults, protocol, urls, onWarning, signal });
+  const name = `visurf-eval-${randomBytes(4).toString('hex')}`;
+  const weights: Weights | undefined =
+    adapter === undefined ? undefined : { kind: 'adapter', name, directory: realpathSync(adapter) };
+  return new ServerSampler({
+    ...{ pool, protocol, encoder, vocabulary, seconds: defaults.seconds },
+    weightsOf: weights && (() => weights),
+  });
+}
+
+/** @throws UserError where the server could not have this policy's weights, or not show it images as they are */
+function requireServable({ model, encoder, isAdapter }: Learning, { title, takes }: ServerProtocol): void {
+  const where = 'rollout.backend';
+  requirePatches(encoder);
+  if (!takes.includes(isAdapter ? 'adapter' : 'whole')) {
+    throw new UserError(`${title} cannot be given all weights of a model while it runs`, {
+      where,
+      remedy: 'Train an adapter (train.lora: {}), or sample with rollout.backend: sglang or local.',
+    });
+  }
+  if (isAdapter && [...adaptersOf(model).keys()].some(isVision)) {
+    throw new UserError(`${title} leaves out the part of an adapter that is in the vision tower`, {
+      where,
+      remedy: 'Set train.lora.vision: false, or sample with rollout.backend: local.',
+    });
+  }
+}
+
+/** @throws UserError for a family whose images are not patches of the whole picture */
+export function requirePatches(encoder: PromptEncoder): void {
+  if (encoder.sight.limits) return;
+  throw new UserError('servers answer for models of the Qwen families alone', {
+    where: 'rollout.backend',
+    remedy: 'Use rollout.backend: local.',
+  });
+}
