@@ -14,7 +14,7 @@ import { prepareQuestions } from './question/prepare.ts';
 import { promptSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import type { RewardFunction } from './reward/reward.ts';
-import { requireEmpty } from './run/course.ts';
+import { isBegun, requireEmpty } from './run/course.ts';
 import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { Profile, type ProfileOptions } from './run/profile.ts';
 import { checkParadigm, joinsGroups } from './schedule/paradigm.ts';
@@ -22,10 +22,13 @@ import { loadStart } from './start.ts';
 import { trainPolicy } from './training/loop.ts';
 import { Opening } from './training/opening.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
+import type { World } from './world.ts';
 
 export interface TrainOptions {
-  /** Continue the run in `config.output` from its last checkpoint. */
-  readonly resume?: boolean;
+  /** Continue the run in `config.output` from its last checkpoint; `ifBegun`: where there is one, else begin it. */
+  readonly resume?: boolean | 'ifBegun';
+  /** Which of several processes this one is: all of them train the run together. */
+  readonly world?: World | undefined;
   readonly onEvent?: (event: TrainEvent) => void;
   /**
    * When aborted, the step in progress is dropped, a checkpoint of the last finished one is written, and `train` returns;
@@ -70,7 +73,8 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 
 async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, skipBad = false, rewards, from, changedData, warnings = [] } = options;
-  const resumes = (options.resume ?? false) || from !== undefined;
+  const { resume = false } = options;
+  const resumes = from !== undefined || (resume === 'ifBegun' ? isBegun(asked.output) : resume);
   checkParadigm(asked);
   if (!resumes) requireEmpty(asked.output);
   const device = resolveDevice(asked.device);
