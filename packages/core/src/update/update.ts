@@ -295,7 +295,7 @@ function optimizerStep(
 /** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
 function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping): Pass {
   return scope(() => {
-    const pass = model.trained(packable(micro), how.recomputed, how.offloaded);
+    const pass = model.trained(packable(micro), how);
     const scored = model.score(pass.hidden, pass.targets);
     const coefficients = new Float64Array(scored.logProbs.length);
     let [loss, stats, at] = [0, noStats, 0];
