@@ -1,5 +1,5 @@
 /** A run from config to trained policy: data checked, model found, run opened, steps (training/). */
-import { info, observeCalls, setNumThreads } from '@visurf/torch';
+import { info, observeCalls, setNumThreads, type Device } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
@@ -22,13 +22,12 @@ import { loadStart } from './start.ts';
 import { trainPolicy } from './training/loop.ts';
 import { Opening } from './training/opening.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
-import type { World } from './world.ts';
 
 export interface TrainOptions {
   /** Continue the run in `config.output` from its last checkpoint; `ifBegun`: where there is one, else begin it. */
   readonly resume?: boolean | 'ifBegun';
-  /** Which of several processes this one is: all of them train the run together. */
-  readonly world?: World | undefined;
+  /** Where this process computes; unset: as the configuration says. */
+  readonly device?: Device | undefined;
   readonly onEvent?: (event: TrainEvent) => void;
   /**
    * When aborted, the step in progress is dropped, a checkpoint of the last finished one is written, and `train` returns;
@@ -77,7 +76,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   const resumes = from !== undefined || (resume === 'ifBegun' ? isBegun(asked.output) : resume);
   checkParadigm(asked);
   if (!resumes) requireEmpty(asked.output);
-  const device = resolveDevice(asked.device);
+  const device = options.device ?? resolveDevice(asked.device);
   if (asked.threads !== undefined) setNumThreads(asked.threads);
   const opening = new Opening((message) => onEvent({ kind: 'warning', message }));
   const { warn } = opening;
@@ -111,7 +110,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const checkpoint = resumes ? await opening.resume(facts, continued) : undefined;
     const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
-    using policy = loadStart({ base, adapter }, checkpoint, config);
+    using policy = loadStart({ base, adapter }, checkpoint, { ...config, device });
     const { taught, held, ...prepared } = await prepareQuestions({
       ...{ ...data, experiment, policy, config, signal, joins: joinsGroups(config), skips: skipBad },
       key: [data.prints, data.imagesPrints, promptPrint(base), limits],

@@ -67,3 +67,9 @@ function wholeOf(environment: Environment, name: string, least: number, most = I
 /** Whether what started this process starts it again after a failure, and has: the run then goes on. */
 export const isRestarted = (environment: Environment = process.env): boolean =>
   ['TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'].some((name) => Number(environment[name] ?? 0) > 0);
+
+/** Of torchrun: it hosts the store that processes meet in, and says which try this is. */
+export const launchedBy = (environment: Environment = process.env): { isHosted: boolean; attempt: number } => ({
+  isHosted: environment.TORCHELASTIC_USE_AGENT_STORE === 'True',
+  attempt: Number(environment.TORCHELASTIC_RESTART_COUNT ?? 0) || 0,
+});

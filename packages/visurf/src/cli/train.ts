@@ -69,7 +69,8 @@ export function defineTrain(program: Command): void {
         if (isRank()) command.error('error: --processes starts ranks, and this is one: RANK is set');
         if (given.processes > 1) return await launchRanks(given.processes, next(goesOn || from !== undefined));
       }
-      const { isBegun, isRestarted, train, worldOf } = await import('@visurf/core');
+      const { deviceIn, isBegun, isRestarted, joinProcesses, launchedBy, train, worldOf } =
+        await import('@visurf/core');
       const world = worldOf();
       if (isLaunched()) endWithLauncher();
       const isMain = (world?.rank ?? 0) === 0;
@@ -91,12 +92,26 @@ export function defineTrain(program: Command): void {
         for (const each of shown) each.take(event);
       };
       using _studio = given.studio && isMain ? openStudio(config.output) : undefined;
-      const result = await interruptible((signal) =>
-        train(config, {
-          ...{ resume, from, changedData, skipBad, unplanned, profile, onEvent, signal, warnings, world },
-          command: commandLine(),
-        }),
-      ).catch((error: unknown) => {
+      const options = {
+        resume,
+        from,
+        changedData,
+        skipBad,
+        unplanned,
+        profile,
+        onEvent,
+        warnings,
+        command: commandLine(),
+      };
+      const result = await interruptible(async (signal) => {
+        if (!world) return await train(config, { ...options, signal });
+        const device = deviceIn(world, config.device);
+        await using processes = await joinProcesses({
+          ...{ ...world, host: world.address, timeout: config.distributed.timeout, device },
+          ...launchedBy(),
+        });
+        return await train(config, { ...options, signal, device, processes });
+      }).catch((error: unknown) => {
         log?.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
         throw error;
       });
