@@ -14,6 +14,7 @@ import {
   type FormCounts,
   type FormHistory,
 } from './label/align.ts';
+import { alone, share, type Processes } from './distributed/processes.ts';
 import { makeGroup } from './label/group.ts';
 import type { Policy } from './policy.ts';
 import { ask, type Question } from './question/ask.ts';
@@ -23,6 +24,7 @@ import { sampleDynamically } from './rollout/dynamic.ts';
 import { sampleGroups } from './rollout/groups.ts';
 import { Stopwatch, type ObservePhase, type Phase } from './run/phases.ts';
 import type { StepResult } from './run/record.ts';
+import { tellGroups } from './run/told.ts';
 import { promptParts, type StepPart, type StepWork } from './schedule/paradigm.ts';
 import type { Group, Rollout, Sample } from './types.ts';
 import { inactiveLogProb, updatePolicy, type Learner } from './update/update.ts';
@@ -38,6 +40,8 @@ export interface StepContext {
   readonly onPart?: ((phase: Phase, done: number, all: number) => void) | undefined;
   /** When aborted before the weights have moved, the step is dropped: its reason is thrown. */
   readonly signal?: AbortSignal | undefined;
+  /** That make the step together; unset: this one is alone. */
+  readonly processes?: Processes;
 }
 
 /** Samples of one step, or of a part of it; their places in the dataset key the sampling noise. */
@@ -47,50 +51,63 @@ export interface Batch {
 }
 
 /**
- * @param draw gives the next samples, as many as a step has prompts; dynamic sampling asks for more
+ * @param draw gives the next samples, as many as a step has prompts, the same to all processes; dynamic sampling asks for
+ * more
  * @param step counts from 1
  * @param forms of the steps before
  */
 export async function trainStep(
   context: StepContext,
-  draw: () => Batch,
+  draw: () => Batch | Promise<Batch>,
   step: number,
   work: StepWork,
   learningRate: number,
   forms: FormHistory,
 ): Promise<StepResult> {
-  const { config, policy, learner, scorer, signal } = context;
-  const parts = promptParts(work);
+  const { config, policy, learner, scorer, signal, processes = alone } = context;
+  const allParts = promptParts(work);
+  const parts = share(processes, allParts);
   const sizes = parts.map(({ rollouts }) => rollouts);
   const watch = new Stopwatch(context.onPhase);
   const { device } = policy.model;
   resetPeakAllocated(device);
   let counts: FormCounts = {};
   const make = async (): Promise<Group[]> => {
-    const { samples, indices } = draw();
-    if (samples.length !== parts.length) throw new Error(`${samples.length} samples for ${parts.length} prompts`);
-    const questions = await Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
-    watch.lap('prompt');
-    const prompts = questions.map(({ prompt }) => prompt);
-    const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
-    const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal, onEnded };
-    const rollouts = await sampleGroups(policy, prompts, sizes, sampling);
+    const batch = await draw();
+    const drawn = batch.samples.length;
+    if (drawn !== allParts.length) throw new Error(`${drawn} samples for ${allParts.length} prompts`);
+    const [samples, indices] = [share(processes, batch.samples), share(processes, batch.indices)];
+    const { questions, rollouts } = await processes.together(async () => {
+      const questions = await Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
+      watch.lap('prompt');
+      const prompts = questions.map(({ prompt }) => prompt);
+      const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
+      const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal, onEnded };
+      return { questions, rollouts: await sampleGroups(policy, prompts, sizes, sampling) };
+    });
     watch.lap('rollout');
-    counts = mergeCounts([counts, ...questions.map((question, i) => formsOf(scorer, question, rollouts[i]!))]);
-    const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
-    const groups = await orStopped(judge(context, questions, rollouts, labels), signal);
+    const own = mergeCounts(questions.map((question, i) => formsOf(scorer, question, rollouts[i]!)));
+    counts = mergeCounts([counts, ...(await processes.gather(own))]);
+    const groups = await processes.together(() => {
+      const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
+      return orStopped(judge(context, questions, rollouts, labels), signal);
+    });
     watch.lap('reward');
     return groups;
   };
-  const { groups, all } = await sampleDynamically(make, config.rollout.dynamicSampling);
-  const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
-  const update = await updatePolicy(learner, groups, work, config, learningRate, {
-    ...{ seed: config.seed, step, signal },
+  const { groups, sampled } = await sampleDynamically(make, config.rollout.dynamicSampling, processes);
+  const inactive = await inactiveLogProb(policy.model, groups, config.train.microBatch.prompts, processes);
+  const own = groups.map(({ group }) => group);
+  const update = await updatePolicy(learner, own, work, config, learningRate, {
+    ...{ seed: config.seed, step, signal, processes },
     onMicro: (done, all) => context.onPart?.('update', done, all),
   });
+  const told = await tellGroups(processes, groups, update.oldLogProbs);
+  const memory = await processes.max(allocated(device).peak);
   watch.lap('update');
-  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory: allocated(device).peak };
-  return { work, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };
+  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory };
+  const { oldLogProbs } = told;
+  return { work, groups: told.groups, sampled, update: { ...update, oldLogProbs }, inactiveLogProb: inactive, ...after };
 }
 
 const formsOf = (scorer: Scorer, { sample }: Question, rollouts: readonly Rollout[]): FormCounts =>

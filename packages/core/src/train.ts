@@ -3,6 +3,8 @@ import { info, observeCalls, setNumThreads, type Device } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
+import { explainProcesses, type Joined } from './distributed/join.ts';
+import { alone, byFirst } from './distributed/processes.ts';
 import { fileError } from './errors.ts';
 import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
@@ -51,6 +53,8 @@ export interface TrainOptions {
   readonly command?: string | undefined;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
+  /** That train together, each with the same configuration; the first writes the run. Unset: this one is alone. */
+  readonly processes?: Joined | undefined;
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
   readonly profile?: ProfileOptions | undefined;
 }
@@ -60,25 +64,35 @@ export interface TrainOptions {
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  const { processes } = options;
+  const signal = processes?.follow(options.signal) ?? options.signal;
   try {
-    return await prepareAndTrain(config, options);
-  } catch (error) {
-    const { signal } = options;
-    // Stopped before the first step.
-    if (!signal?.aborted || error !== signal.reason) throw error;
+    return await prepareAndTrain(config, { ...options, signal });
+  } catch (failure) {
+    const error = explainProcesses(failure);
+    processes?.abandon(error);
+    // Stopped before the first step; those that were already waiting for this process are left by it.
+    if (!signal?.aborted || (failure !== signal.reason && failure === error)) throw error;
     return { run: config.output, steps: 0, metrics: {}, interrupted: true };
   }
 }
 
-async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
+async function prepareAndTrain(
+  asked: Config,
+  options: Omit<TrainOptions, 'signal'> & { readonly signal: AbortSignal | undefined },
+): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, skipBad = false, rewards, from, changedData, warnings = [] } = options;
-  const { resume = false } = options;
-  const resumes = from !== undefined || (resume === 'ifBegun' ? isBegun(asked.output) : resume);
   checkParadigm(asked);
-  if (!resumes) requireEmpty(asked.output);
+  const processes = options.processes ?? alone;
+  const isFirst = processes.rank === 0;
+  const { resume = false } = options;
+  const resumes =
+    from !== undefined ||
+    (await byFirst(processes, () => (resume === 'ifBegun' ? isBegun(asked.output) : resume)));
+  if (!resumes && isFirst) requireEmpty(asked.output);
   const device = options.device ?? resolveDevice(asked.device);
   if (asked.threads !== undefined) setNumThreads(asked.threads);
-  const opening = new Opening((message) => onEvent({ kind: 'warning', message }));
+  const opening = new Opening(processes, (message) => onEvent({ kind: 'warning', message }));
   const { warn } = opening;
   warnings.forEach(warn);
   const data = await loadData(asked, {
@@ -101,7 +115,10 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   const facts = {
     config,
     environment: describeEnvironment({ ...info() }),
-    origin: describeOrigin({ command: options.command, weights: experiment.scorer.weights }),
+    origin: describeOrigin({
+      ...{ command: options.command, weights: experiment.scorer.weights },
+      processes: processes.size,
+    }),
   };
 
   try {
@@ -118,8 +135,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     });
     prepared.warnings.forEach(warn);
     const record = () =>
-      options.profile &&
-      new Profile(options.profile, config.output, observeCalls, (summary) => onEvent({ kind: 'profile', ...summary }));
+      options.profile && isFirst ? new Profile(options.profile, config.output, observeCalls, (summary) => onEvent({ kind: 'profile', ...summary })) : undefined;
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);
@@ -127,7 +143,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const { frames, prints } = data;
     return await trainPolicy({
       ...{ config: { ...config, model: base }, experiment, samples: taught, validation: held, frames, prints },
-      ...{ modelPrint, policy, run, checkpoint, profile, onEvent, signal },
+      ...{ modelPrint, policy, run, checkpoint, profile, onEvent, signal, processes },
     });
   } catch (error) {
     throw fileError(await explainTraining(error, config), {

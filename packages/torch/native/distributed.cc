@@ -1,7 +1,7 @@
 // Collectives between processes (c10d): a store that they meet in, gloo for what lies on the CPU, NCCL for cards.
 // A process belongs to one group at a time.
 #define USE_C10D_GLOO 1
-#include <ATen/Functions.h>
+#include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -113,12 +113,14 @@ bool isDone(c10d::Work& work, bool onCard, milliseconds most) {
 
 // Comes back when the work is done by all. Throws what is known of who is missing.
 void finish(Group& group, c10d::Work& work, bool onCard) {
-  constexpr milliseconds kTurn(200);
-  const auto end = std::chrono::steady_clock::now() + group.timeout + 2 * kTurn;
+  constexpr milliseconds kTurn(200), kLong(20000);
+  const auto begin = std::chrono::steady_clock::now();
   try {
     while (!isDone(work, onCard, kTurn)) {
       if (const auto fault = group.watch->fault()) throw Missing(*fault);
-      if (std::chrono::steady_clock::now() > end)
+      const auto waited = std::chrono::steady_clock::now() - begin;
+      if (waited > kLong) group.watch->suspect();
+      if (waited > group.timeout + 2 * kTurn)
         throw std::runtime_error("nothing came within " + std::to_string(group.timeout.count() / 1000) + " s");
     }
   } catch (const Missing& missing) {
@@ -190,6 +192,9 @@ Napi::Value join(const Napi::CallbackInfo& info) {
       if (joined) throw std::runtime_error("this process has joined others already");
       failed.reset();
     }
+    // c10d writes a trace for every connection that is lost; what is wrong is said by what is thrown.
+    setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 0);
+    c10::initLogging();
     return Waiter::start(info.Env(), [at] {
       try {
         auto made = makeGroup(at);
@@ -308,6 +313,17 @@ Napi::Value carriesCards(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), group()->nccl != nullptr);
 }
 
+// stopAll(): asks all to stop in good order
+void stopAll(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "stopAll", [&] { group()->watch->askToStop(); });
+}
+
+// isStopping(): whether some process has asked for it
+Napi::Value isStopping(const Napi::CallbackInfo& info) {
+  const std::lock_guard<std::mutex> guard(lock);
+  return Napi::Boolean::New(info.Env(), joined && joined->watch->stops());
+}
+
 // leave(text?): at the end that all have come to; or, with what went wrong, without the others
 void leave(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "leave", [&] {
@@ -339,6 +355,8 @@ void registerDistributed(Napi::Object exports) {
   expose<whenDone>(exports, "whenDone");
   expose<fault>(exports, "fault");
   expose<carriesCards>(exports, "carriesCards");
+  expose<stopAll>(exports, "stopAll");
+  expose<isStopping>(exports, "isStopping");
   expose<leave>(exports, "leave");
 }
 

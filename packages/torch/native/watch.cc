@@ -14,6 +14,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBeat(500);
 // Without a sign of life for so long a process is taken for gone, where the work of all has failed.
 constexpr milliseconds kSilence(4000);
+// The same where nothing has failed: a process may be short of time for a while.
+constexpr milliseconds kLongSilence(15000);
 // As long as one that fails waits for the others to hear it.
 constexpr milliseconds kPatience(3000);
 
@@ -28,6 +30,12 @@ std::string listed(const std::vector<int>& ranks) {
   return out.str();
 }
 std::string gone(const std::vector<int>& ranks) { return listed(ranks) + (ranks.size() == 1 ? " is" : " are") + " gone"; }
+
+// Without places in the sources of gloo and what it says to those who maintain it.
+std::string plain(std::string cause) {
+  if (cause.starts_with('[') && cause.find("] ") != std::string::npos) cause.erase(0, cause.find("] ") + 2);
+  return cause.substr(0, std::min(cause.find(". This is typically"), cause.find('\n')));
+}
 
 // In the store: ranks, then the text.
 std::string packed(const Fault& fault) {
@@ -100,7 +108,7 @@ std::vector<std::string> Watch::beats() {
 // One round: what the others have found, and what this process wants to know or to say.
 void Watch::look() {
   std::unique_lock<std::mutex> lock(mutex_);
-  const bool isKnown = fault_.has_value(), leaving = leaving_, hasLeft = left_ > 0;
+  const bool isKnown = fault_.has_value(), leaving = leaving_, hasLeft = left_ > 0, stops = stops_, saysStop = saysStop_;
   const auto cause = cause_;
   const auto told = told_;
   lock.unlock();
@@ -110,7 +118,7 @@ void Watch::look() {
     left_ = left;
     return;
   }
-  if (told && !isKnown) declare(Fault{{rank_}, *told});
+  if (told && !isKnown) declare(Fault{{rank_}, listed({rank_}) + " has ended: " + *told});
   if (isKnown) {
     const auto heard = store_->add("heard", 0);
     lock.lock();
@@ -118,14 +126,23 @@ void Watch::look() {
     return;
   }
   if (store_->check({"fault"})) return hear(unpacked(text(store_->get("fault"))));
+  if (!stops) {
+    if (saysStop) store_->set("stop", bytes("1"));
+    const bool isSaid = store_->check({"stop"});
+    lock.lock();
+    stops_ = isSaid;
+    lock.unlock();
+  }
   if (!cause) return;
   const auto now = beats();
-  if (before_.empty()) {
+  if (before_.empty() || about_ != *cause) {
+    about_ = *cause;
     before_ = now;
     since_ = Clock::now();
     return;
   }
-  if (Clock::now() - since_ < kSilence) return;
+  const bool isFailure = !cause->empty();
+  if (Clock::now() - since_ < (isFailure ? kSilence : kLongSilence)) return;
   std::vector<int> silent, behind;
   uint64_t least = begun_;
   for (int rank = 0; rank < size_; ++rank) {
@@ -134,7 +151,13 @@ void Watch::look() {
     if (begun < least) behind.clear(), least = begun;
     if (begun == least && begun < begun_) behind.push_back(rank);
   }
-  if (!silent.empty()) return declare({silent, gone(silent) + ": no sign of life (" + *cause + ")"});
+  if (!silent.empty()) return declare({silent, gone(silent) + ": no sign of life" + (isFailure ? " (" + *cause + ")" : "")});
+  if (!isFailure) {
+    before_.clear();
+    lock.lock();
+    if (cause_ && cause_->empty()) cause_.reset();
+    return;
+  }
   if (!behind.empty())
     return declare({behind, listed(behind) + " did not come to exchange " + std::to_string(begun_) +
                                 " in time, but to " + std::to_string(least) + " (" + *cause + ")"});
@@ -161,8 +184,24 @@ std::optional<Fault> Watch::fault() {
   return fault_;
 }
 
-Fault Watch::investigate(const std::string& cause) {
+void Watch::suspect() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!cause_) cause_ = "";
+}
+
+void Watch::askToStop() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  saysStop_ = true;
+}
+
+bool Watch::stops() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return stops_;
+}
+
+Fault Watch::investigate(const std::string& said) {
   std::unique_lock<std::mutex> lock(mutex_);
+  const std::string cause = plain(said);
   cause_ = cause;
   while (!fault_) {
     changed_.wait_for(lock, kBeat);

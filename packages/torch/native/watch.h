@@ -30,7 +30,12 @@ class Watch : public std::enable_shared_from_this<Watch> {
   // What any process has found; cheap.
   std::optional<Fault> fault();
   // After a collective failed: asks who is there, which takes seconds.
-  Fault investigate(const std::string& cause);
+  Fault investigate(const std::string& said);
+  // While waiting: asks whether all are there, and is back at once; a fault is known some seconds later.
+  void suspect();
+  // Somebody wants all to stop, in good order: heard by all.
+  void askToStop();
+  bool stops();
   // Tells the others of a fault of this process's own, and waits a moment for them to hear it.
   void tell(const std::string& text);
   // All have come to their end: the one that hosts the store goes last.
@@ -54,12 +59,13 @@ class Watch : public std::enable_shared_from_this<Watch> {
   std::condition_variable changed_;
   std::chrono::steady_clock::time_point contact_;
   std::optional<Fault> fault_;
-  std::optional<std::string> cause_;  // what an investigation is about
+  std::optional<std::string> cause_;  // what an investigation is about; empty: a long wait
   std::optional<std::string> told_;
+  std::string about_;                // what the one that goes on is about
   std::vector<std::string> before_;  // signs of life when it began
   std::chrono::steady_clock::time_point since_;
   int64_t heard_ = 0;  // processes that know of the fault
-  bool leaving_ = false, stopped_ = false;
+  bool leaving_ = false, stopped_ = false, stops_ = false, saysStop_ = false;
   int64_t left_ = 0;
 };
 

@@ -11,12 +11,13 @@
  * const gradient = ones([1000]);
  * await group.allReduce(gradient).done;      // sums, in place
  * const [most] = await group.agree([rows], 'max');
- * const texts = await group.gather({ rank }); // of all, in the order of ranks
+ * const all = await group.gather({ rank }); // in the order of ranks
  * group.leave();
  */
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
+import { deserialize, serialize } from 'node:v8';
 
 import { noGrad } from './autograd.ts';
 import { empty, tensor } from './factories.ts';
@@ -136,9 +137,9 @@ export class ProcessGroup implements Disposable {
     await this.allReduce(x, how).done;
     return x.toArray();
   }
-  /** What every process has to say (as JSON has it), in the order of ranks. */
+  /** What every process has to say (a structured clone of it), in the order of ranks. */
   async gather<T>(value: T): Promise<T[]> {
-    const bytes = new TextEncoder().encode(JSON.stringify(value) ?? 'null');
+    const bytes = serialize(value);
     using length = keep(tensor(Float64Array.of(bytes.length), { device: 'cpu' }));
     using lengths = keep(empty([this.size], { dtype: 'float64', device: 'cpu' }));
     await this.allGather(lengths, length).done;
@@ -150,12 +151,19 @@ export class ProcessGroup implements Disposable {
     using all = keep(empty([this.size * most], { dtype: 'uint8', device: 'cpu' }));
     await this.allGather(all, own).done;
     const flat = all.toTypedArray() as Uint8Array;
-    const decoder = new TextDecoder();
-    return sizes.map((size, i) => JSON.parse(decoder.decode(flat.subarray(i * most, i * most + size))) as T);
+    return sizes.map((size, i) => deserialize(flat.subarray(i * most, i * most + size)) as T);
   }
   /** Comes back when all have come here. */
   async barrier(): Promise<void> {
     await this.agree([1]);
+  }
+
+  /** Asks all to stop in good order, where they next agree to: half a second later `isStopping` is true in all. */
+  stopAll(): void {
+    native.stopAll();
+  }
+  get isStopping(): boolean {
+    return native.isStopping();
   }
 
   /** At the end, to which all have come. */
@@ -182,7 +190,7 @@ function requireParts(whole: Tensor, part: Tensor, size: number): void {
 function begin(tensors: Tensor[], results: Tensor[], collective: (...handles: number[]) => Collective): Pending {
   const isDirect = tensors.every(({ device }) => device === 'cpu' || (device.startsWith('cuda') && native.carriesCards()));
   if (isDirect) return pending(collective(...tensors.map(({ handle }) => handle)));
-  const copies = tensors.map((each) => keep(scope(() => noGrad(() => each.to('cpu').clone()))));
+  const copies = tensors.map((each) => keep(scope(() => noGrad(() => each.to({ device: 'cpu' }).clone()))));
   const inner = pending(collective(...copies.map(({ handle }) => handle)));
   const back = (): void => {
     noGrad(() => results.forEach((each) => each.copy_(copies[tensors.indexOf(each)]!)));

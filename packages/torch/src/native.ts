@@ -92,6 +92,8 @@ interface Native {
   whenDone(collective: Collective): Promise<void>;
   fault(): { readonly ranks: number[]; readonly text: string } | undefined;
   carriesCards(): boolean;
+  stopAll(): void;
+  isStopping(): boolean;
   leave(reason?: string): void;
   setErrorClass(constructor: typeof TorchError): void;
   resolve(name: string, overload: string): number;

@@ -8,20 +8,25 @@ import { setImmediate } from 'node:timers/promises';
 import { deterministic, droppable, noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
+import { alone, type Processes } from '../distributed/processes.ts';
 import { NotFinite } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import {
+  addTotals,
   batchTotals,
   evaluateResponse,
   isLabel,
   planGroup,
   plannedResponses,
+  type PlannedResponse,
   type ResponsePlan,
   type ResponseStats,
+  type BatchTotals,
   type LossWeights,
 } from '../objective/objective.ts';
+import type { PlacedGroup } from '../rollout/dynamic.ts';
 import { philox } from '../rollout/philox.ts';
 import type { Group, Prompt, Response } from '../types.ts';
 import { microBatches, type RowSize } from './microbatch.ts';
@@ -115,15 +120,22 @@ export function responseLogProbs(model: QwenVL, prompt: Prompt, responses: reado
 
 /**
  * Mean log pi of labels that control switched off, NaN without any: of some, as many as are in memory at once, so that
- * watching costs little.
+ * watching costs little. Of several processes the first labels of the whole batch are taken.
  */
-export function inactiveLogProb(model: QwenVL, groups: readonly Group[], atOnce: number): number {
-  const inactive = groups.flatMap(({ prompt, label }) =>
-    label?.place === 'member' && !label.active ? [{ prompt, responses: [label.response.tokens] }] : [],
+export async function inactiveLogProb(
+  model: QwenVL,
+  groups: readonly PlacedGroup[],
+  atOnce: number,
+  processes: Processes = alone,
+): Promise<number> {
+  const inactive = groups.flatMap(({ place, group: { prompt, label } }) =>
+    label?.place === 'member' && !label.active ? [{ place, prompt, responses: [label.response.tokens] }] : [],
   );
-  const watched = inactive.slice(0, atOnce);
-  if (watched.length === 0) return NaN;
-  return logProbs(model, watched).reduce((a, b) => a + b, 0) / watched.length;
+  const places = (await processes.gather(inactive.map(({ place }) => place))).flat().sort((a, b) => a - b);
+  const watched = inactive.filter(({ place }) => places.indexOf(place) < atOnce);
+  const own = watched.length === 0 ? 0 : logProbs(model, watched).reduce((a, b) => a + b, 0);
+  const [sum, count] = await processes.sum([own, watched.length]);
+  return count === 0 ? NaN : sum! / count!;
 }
 
 const initialLogProbs = (reference: QwenVL, items: readonly PromptWithResponses[]): Float64Array =>
@@ -140,11 +152,13 @@ export interface UpdateKey extends DropoutKey {
   readonly signal?: AbortSignal | undefined;
   /** Hears of micro-batches that are done, of how many. */
   readonly onMicro?: ((done: number, all: number) => void) | undefined;
+  /** That learn together, each from groups of its own. */
+  readonly processes?: Processes;
 }
 
-/** 32 bits for each micro-batch. */
-const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number): number =>
-  philox([step, update, micro, 0], [seed >>> 0, 0xd20])[0];
+/** 32 bits for each micro-batch, of all processes. */
+const dropoutSeed = ({ seed, step, processes = alone }: UpdateKey, update: number, micro: number): number =>
+  philox([step, update, micro * processes.size + processes.rank, 0], [seed >>> 0, 0xd20])[0];
 
 /**
  * One batch: `updatesPerBatch` optimiser steps on the same groups.
@@ -162,10 +176,11 @@ export async function updatePolicy(
   learningRate: number,
   key: UpdateKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
-  const { model, reference, optimizer } = learner;
+  const { model, reference, parameters, optimizer } = learner;
   const { updatesPerBatch } = config.objective;
+  const { processes = alone } = key;
   const planned = groups.map(plannedResponses);
-  const totals = batchTotals(planned);
+  const totals = await totalsOf(planned, processes);
   const all = groups.map((group, i): Work => {
     const responses = planned[i] ?? [];
     const plans = planGroup(responses, totals, weights, config.objective, config.sft);
@@ -179,37 +194,43 @@ export async function updatePolicy(
     .filter(({ items }) => items.length > 0);
 
   const micros = microBatches(work, rowOf, config.train.microBatch);
-  for (const micro of micros) {
-    await droppable(key.signal, () => {
-      if (updatesPerBatch > 1)
-        for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
-      if (reference)
-        for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
-    });
-    await setImmediate();
-    key.signal?.throwIfAborted();
-  }
+  await processes.together(async () => {
+    for (const micro of micros) {
+      await droppable(key.signal, () => {
+        if (updatesPerBatch > 1)
+          for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
+        if (reference)
+          for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
+      });
+      await setImmediate();
+      key.signal?.throwIfAborted();
+    }
+  });
 
+  const isIdle = (await processes.max(work.length)) === 0;
   let gradientNorm = 0;
   let pass = noPass;
   let nonFinite: string | undefined;
   try {
     for (let update = 0; update < updatesPerBatch; update++) {
       optimizer.zeroGrad();
-      pass = await forwardBackward(
-        model,
-        micros,
-        {
-          frozenOld: updatesPerBatch > 1,
-          recomputed: config.train.checkpointActivations,
-          offloaded: config.train.offloadActivations,
-        },
-        (i) => dropoutSeed(key, update, i),
-        // Once the weights have moved the step is made to its end.
-        update === 0 ? key.signal : undefined,
-        (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
+      pass = await processes.together(() =>
+        forwardBackward(
+          model,
+          micros,
+          {
+            frozenOld: updatesPerBatch > 1,
+            recomputed: config.train.checkpointActivations,
+            offloaded: config.train.offloadActivations,
+          },
+          (i) => dropoutSeed(key, update, i),
+          // Once the weights have moved the step is made to its end.
+          update === 0 ? key.signal : undefined,
+          (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
+        ),
       );
-      if (work.length === 0) break;
+      if (isIdle) break;
+      await processes.addGradients(parameters.values());
       gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
     }
   } catch (error) {
@@ -219,17 +240,44 @@ export async function updatePolicy(
     [gradientNorm, pass] = [NaN, { ...noPass, loss: NaN }];
   }
   optimizer.zeroGrad();
+  const { sum, scored, responses } = await addedUp(processes, pass, {
+    scored: work.reduce((all, { items }) => all + items.length, 0),
+    responses: planned.flat().length,
+  });
   return {
-    loss: pass.loss,
+    loss: sum.loss,
     gradientNorm,
     oldLogProbs: new Map(
       work.flatMap(({ items }) => items.flatMap(({ response, old }) => (old ? [[response, old]] : []))),
     ),
-    scored: work.reduce((sum, { items }) => sum + items.length, 0),
-    responses: planned.flat().length,
-    stats: pass.stats,
-    labelGradient: pass.pull.labels / pass.pull.all,
+    scored,
+    responses,
+    stats: sum.stats,
+    labelGradient: sum.pull.labels / sum.pull.all,
     nonFinite,
+  };
+}
+
+/** Denominators of the whole batch. */
+async function totalsOf(
+  planned: readonly (readonly PlannedResponse[])[],
+  processes: Processes,
+): Promise<BatchTotals> {
+  return (await processes.gather(batchTotals(planned))).reduce(addTotals);
+}
+
+interface Counts {
+  readonly scored: number;
+  readonly responses: number;
+}
+
+/** Of all processes. */
+async function addedUp(processes: Processes, pass: Pass, counts: Counts): Promise<Counts & { readonly sum: Pass }> {
+  const all = await processes.gather({ pass, ...counts });
+  return {
+    sum: all.map((each) => each.pass).reduce(addPass),
+    scored: all.reduce((sum, each) => sum + each.scored, 0),
+    responses: all.reduce((sum, each) => sum + each.responses, 0),
   };
 }
 
@@ -322,7 +370,7 @@ function assertFinite(value: number, what: string, work: readonly Work[]): void 
   if (Number.isFinite(value)) return;
   const ids = work.map(({ group }) => group.sample.id);
   throw new NotFinite(`${what} is ${value}`, {
-    where: `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
+    where: ids.length === 0 ? undefined : `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
     remedy:
       'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32; onNonFinite: skip ' +
       'or rollback goes on',
