@@ -87,8 +87,7 @@ async function prepareAndTrain(
   const isFirst = processes.rank === 0;
   const { resume = false } = options;
   const resumes =
-    from !== undefined ||
-    (await byFirst(processes, () => (resume === 'ifBegun' ? isBegun(asked.output) : resume)));
+    from !== undefined || (await byFirst(processes, () => (resume === 'ifBegun' ? isBegun(asked.output) : resume)));
   if (!resumes && isFirst) requireEmpty(asked.output);
   const device = options.device ?? resolveDevice(asked.device);
   if (asked.threads !== undefined) setNumThreads(asked.threads);
@@ -135,7 +134,11 @@ async function prepareAndTrain(
     });
     prepared.warnings.forEach(warn);
     const record = () =>
-      options.profile && isFirst ? new Profile(options.profile, config.output, observeCalls, (summary) => onEvent({ kind: 'profile', ...summary })) : undefined;
+      options.profile && isFirst
+        ? new Profile(options.profile, config.output, observeCalls, (summary) =>
+            onEvent({ kind: 'profile', ...summary }),
+          )
+        : undefined;
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);

@@ -42,7 +42,12 @@ export async function joinProcesses(options: distributed.JoinOptions): Promise<J
 /** What became of a part. */
 type Outcome =
   | { readonly kind: 'done' | 'stopped' }
-  | { readonly kind: 'notFinite'; readonly said: string; readonly where: string | undefined; readonly remedy: string | undefined };
+  | {
+      readonly kind: 'notFinite';
+      readonly said: string;
+      readonly where: string | undefined;
+      readonly remedy: string | undefined;
+    };
 
 /** Milliseconds between two looks for a process that wants all to stop. */
 const LOOK = 250;
@@ -50,7 +55,7 @@ const LOOK = 250;
 const BUCKET = 1 << 22;
 
 class JoinedProcesses implements Joined {
-  readonly #group: distributed.ProcessGroup;
+  readonly group: distributed.ProcessGroup;
   #isIn = true;
   #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
@@ -58,24 +63,24 @@ class JoinedProcesses implements Joined {
   #held: Disposable | undefined;
 
   constructor(group: distributed.ProcessGroup) {
-    this.#group = group;
+    this.group = group;
   }
 
   get rank(): number {
-    return this.#group.rank;
+    return this.group.rank;
   }
   get size(): number {
-    return this.#group.size;
+    return this.group.size;
   }
 
   gather<T>(value: T): Promise<T[]> {
-    return this.#group.gather(value);
+    return this.group.gather(value);
   }
   sum(numbers: readonly number[]): Promise<number[]> {
-    return this.#group.agree(numbers);
+    return this.group.agree(numbers);
   }
   async max(number: number): Promise<number> {
-    return (await this.#group.agree([number], 'max'))[0]!;
+    return (await this.group.agree([number], 'max'))[0]!;
   }
 
   async together<T>(part: () => T | Promise<T>): Promise<T> {
@@ -111,12 +116,12 @@ class JoinedProcesses implements Joined {
 
   follow(signal: AbortSignal | undefined): AbortSignal {
     const own = (): void => {
-      if (this.#isIn) this.#group.stopAll();
+      if (this.#isIn) this.group.stopAll();
       this.#stop(signal?.reason);
     };
     if (signal?.aborted) own();
     else signal?.addEventListener('abort', own, { once: true });
-    this.#timer ??= setInterval(() => this.#isIn && this.#group.isStopping && this.#stop(), LOOK).unref();
+    this.#timer ??= setInterval(() => this.#isIn && this.group.isStopping && this.#stop(), LOOK).unref();
     this.#held ??= hold();
     return this.#stopping.signal;
   }
@@ -127,7 +132,10 @@ class JoinedProcesses implements Joined {
 
   async addGradients(parameters: Iterable<Tensor>): Promise<void> {
     const all = [...parameters];
-    const anywhere = await this.#group.agree(all.map((each) => (hasGradient(each) ? 1 : 0)), 'max');
+    const anywhere = await this.group.agree(
+      all.map((each) => (hasGradient(each) ? 1 : 0)),
+      'max',
+    );
     let travelling: Bucket | undefined;
     for (const members of buckets(all.filter((_, i) => anywhere[i]! > 0))) {
       const next = this.#send(members);
@@ -150,22 +158,22 @@ class JoinedProcesses implements Joined {
         ),
       ),
     );
-    return { members, flat, pending: this.#group.allReduce(flat) };
+    return { members, flat, pending: this.group.allReduce(flat) };
   }
 
   abandon(reason: unknown): void {
     if (!this.#isIn) return;
     this.#end();
-    this.#group.abandon(messageOf(reason));
+    this.group.abandon(messageOf(reason));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#isIn) return;
     try {
-      await this.#group.barrier();
+      await this.group.barrier();
     } finally {
       this.#end();
-      this.#group.leave();
+      this.group.leave();
     }
   }
 
@@ -219,4 +227,3 @@ async function unpack({ members, flat, pending }: Bucket): Promise<void> {
   );
   flat.dispose();
 }
-

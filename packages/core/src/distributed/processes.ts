@@ -2,12 +2,14 @@
  * Processes that train together, as the stages of a step see them. Each takes its share of the prompts, all know the same of
  * the whole, and all come to every exchange, in the same order. A process that is `alone` has all of it, and exchanges nothing.
  */
-import type { Tensor } from '@visurf/torch';
+import type { distributed, Tensor } from '@visurf/torch';
 
 export interface Processes {
   /** From 0; the first writes the run. */
   readonly rank: number;
   readonly size: number;
+  /** What they exchange tensors by; undefined for one that is alone. */
+  readonly group: distributed.ProcessGroup | undefined;
   /** What every process says, in the order of ranks. */
   gather<T>(value: T): Promise<T[]>;
   /** Numbers of all, added up one by one. */
@@ -27,6 +29,7 @@ export interface Processes {
 export const alone: Processes = {
   rank: 0,
   size: 1,
+  group: undefined,
   gather: (value) => Promise.resolve([value]),
   sum: (numbers) => Promise.resolve([...numbers]),
   max: (number) => Promise.resolve(number),

@@ -41,7 +41,7 @@ const AFTER: Readonly<Record<Phase, Phase>> = {
 /** Trains from the first step, or from that of the checkpoint, to the last. */
 export async function trainPolicy(training: Training): Promise<TrainResult> {
   const { config, policy, experiment, samples, checkpoint, signal, processes } = training;
-  using learner = openLearner(policy, config, checkpoint);
+  using learner = openLearner(policy, config, checkpoint, processes);
   const context: StepContext = { config, policy, scorer: experiment.scorer, signal, processes, learner };
   const saved = checkpoint?.state as Progress | undefined;
   const forms = saved?.forms ?? (await formsOfBase(context, samples, signal));

@@ -1,10 +1,25 @@
 /** An optimiser whose state is shared out over processes as gradients are (zero.ts); in files it is whole. */
-import { empty, noGrad, optim, scope, zeros, type distributed, type LazyTensor, type Tensor } from '@visurf/torch';
+import {
+  empty,
+  keep,
+  noGrad,
+  optim,
+  saveSafetensors,
+  scope,
+  tensor,
+  zeros,
+  type distributed,
+  type LazyTensor,
+  type Tensor,
+} from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import { makeOptimizer } from './optimizer.ts';
 import { sliceLength, sliceOf } from './slices.ts';
 import { GradientShares } from './zero.ts';
+
+/** The first process asks for tensors of the state by place; by this one for none any more. */
+const DISMISSED = -1;
 
 /** How a tensor of the state is shared out. */
 interface Shared {
@@ -68,14 +83,41 @@ export class ShardedOptimizer implements optim.Optimizer {
     });
   }
 
-  /** The whole state, each tensor of which all processes make together, in this order. */
-  wholeState(): Map<string, LazyTensor> {
-    return new Map(
-      [...this.state()].map(([key, mine]): [string, LazyTensor] => {
-        const shared = this.#sharedAs(key, mine);
-        return [key, { dtype: mine.dtype, shape: shared.shape, make: () => this.#gather(mine, shared) }];
-      }),
-    );
+  /** In the first process: writes the whole state, which the others help with by `serve`. */
+  save(file: string): void {
+    const whole = [...this.state()].map(([key, mine], i): [string, LazyTensor] => {
+      const shared = this.#sharedAs(key, mine);
+      const make = (): Tensor => {
+        this.#announce(i).pending.wait();
+        return this.#gather(mine, shared);
+      };
+      return [key, { dtype: mine.dtype, shape: shared.shape, make }];
+    });
+    saveSafetensors(file, new Map(whole));
+  }
+
+  /** In the others: gives what the first one asks for, until that dismisses them. */
+  async serve(): Promise<void> {
+    const state = [...this.state()];
+    for (;;) {
+      const { asked, pending } = this.#announce(DISMISSED);
+      await pending.done;
+      const place = asked.item();
+      asked.dispose();
+      if (place === DISMISSED) return;
+      const [key, mine] = state[place]!;
+      scope(() => void this.#gather(mine, this.#sharedAs(key, mine)));
+    }
+  }
+
+  /** In the first one: nothing more is asked of the others. */
+  dismiss(): void {
+    this.#announce(DISMISSED).pending.wait();
+  }
+
+  #announce(place: number): { readonly asked: Tensor; readonly pending: distributed.Pending } {
+    const asked = keep(tensor([place], { dtype: 'int64', device: 'cpu' }));
+    return { asked, pending: this.#group.broadcast(asked) };
   }
 
   #sliceIn(key: string, whole: Tensor): Tensor {

@@ -30,6 +30,7 @@ import type { PlacedGroup } from '../rollout/dynamic.ts';
 import { philox } from '../rollout/philox.ts';
 import type { Group, Prompt, Response } from '../types.ts';
 import { microBatches, type RowSize } from './microbatch.ts';
+import type { GradientShares } from './zero.ts';
 
 export interface Learner {
   readonly model: QwenVL;
@@ -40,6 +41,8 @@ export interface Learner {
   readonly reference: QwenVL | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly optimizer: optim.Optimizer;
+  /** Of gradients that processes share out, as they share out what the optimiser keeps; else each has all of them. */
+  readonly shares?: GradientShares | undefined;
 }
 
 export interface UpdateResult {
@@ -176,7 +179,7 @@ export async function updatePolicy(
   learningRate: number,
   key: UpdateKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
-  const { model, reference, parameters, optimizer } = learner;
+  const { model, reference, parameters, optimizer, shares } = learner;
   const { updatesPerBatch } = config.objective;
   const { processes = alone } = key;
   const planned = groups.map(plannedResponses);
@@ -207,7 +210,8 @@ export async function updatePolicy(
     }
   });
 
-  const isIdle = (await processes.max(work.length)) === 0;
+  // As many rounds as the process with the most has micro-batches.
+  const rounds = await processes.max(micros.length);
   let gradientNorm = 0;
   let pass = noPass;
   let nonFinite: string | undefined;
@@ -223,15 +227,18 @@ export async function updatePolicy(
             recomputed: config.train.checkpointActivations,
             offloaded: config.train.offloadActivations,
           },
-          (i) => dropoutSeed(key, update, i),
-          // Once the weights have moved the step is made to its end.
-          update === 0 ? key.signal : undefined,
-          (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
+          {
+            dropout: (i) => dropoutSeed(key, update, i),
+            // Once the weights have moved the step is made to its end.
+            signal: update === 0 ? key.signal : undefined,
+            onMicro: (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
+            together: shares && { shares, rounds, processes },
+          },
         ),
       );
-      if (isIdle) break;
-      await processes.addGradients(parameters.values());
-      gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
+      if (rounds === 0) break;
+      if (!shares) await processes.addGradients(parameters.values());
+      gradientNorm = await optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
     }
   } catch (error) {
     if (key.signal?.aborted && error === key.signal.reason) optimizer.zeroGrad();
@@ -259,10 +266,7 @@ export async function updatePolicy(
 }
 
 /** Denominators of the whole batch. */
-async function totalsOf(
-  planned: readonly (readonly PlannedResponse[])[],
-  processes: Processes,
-): Promise<BatchTotals> {
+async function totalsOf(planned: readonly (readonly PlannedResponse[])[], processes: Processes): Promise<BatchTotals> {
   return (await processes.gather(batchTotals(planned))).reduce(addTotals);
 }
 
@@ -303,45 +307,67 @@ interface Keeping {
   readonly offloaded: boolean;
 }
 
-/** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters. */
+/** How micro-batches follow each other. */
+interface Rounds {
+  /** By micro-batch. */
+  readonly dropout: (micro: number) => number;
+  readonly signal: AbortSignal | undefined;
+  readonly onMicro: (done: number) => void;
+  /** Of processes that share gradients out: all make as many rounds, with a micro-batch or without. */
+  readonly together:
+    { readonly shares: GradientShares; readonly rounds: number; readonly processes: Processes } | undefined;
+}
+
+/** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters, or to their shares. */
 async function forwardBackward(
   model: QwenVL,
   micros: readonly (readonly Work[])[],
-  how: Keeping,
-  dropout: (micro: number) => number,
-  signal: AbortSignal | undefined,
-  onMicro: (done: number) => void,
+  keeping: Keeping,
+  { dropout, signal, onMicro, together }: Rounds,
 ): Promise<Pass> {
+  const { shares, rounds = micros.length, processes = alone } = together ?? {};
+  const how = { ...keeping, watch: shares };
   let sum = noPass;
-  for (const [i, micro] of micros.entries()) {
-    const pass = await droppable(signal, () =>
-      withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
-    );
-    sum = addPass(sum, pass);
-    onMicro(i + 1);
+  for (let i = 0; i < rounds; i++) {
+    const micro = micros[i];
+    if (micro) {
+      // What has begun to leave for other processes is not dropped.
+      const pass = await droppable(shares ? undefined : signal, () =>
+        withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
+      );
+      sum = addPass(sum, pass);
+      onMicro(i + 1);
+    } else shares?.begin([]);
+    await shares?.collect();
     await setImmediate();
-    signal?.throwIfAborted();
+    if (signal && (await processes.stops(signal))) throw signal.reason;
   }
+  if (shares) assertFinite(sum.loss, 'the loss', micros.flat());
   return sum;
 }
 
 /** Clips the gradient that has been added up, and moves the parameters. @returns its norm before clipping */
-function optimizerStep(
-  { model, parameters, optimizer }: Learner,
+async function optimizerStep(
+  { model, parameters, optimizer, shares }: Learner,
   clipNorm: number,
   learningRate: number,
   work: readonly Work[],
-): number {
-  const norm = optim.clipGradNorm(parameters.values(), clipNorm);
+): Promise<number> {
+  const norm = await (shares?.clip(clipNorm) ?? optim.clipGradNorm(parameters.values(), clipNorm));
   assertFinite(norm, 'the gradient', work);
   optimizer.learningRate = learningRate;
   optimizer.step();
+  await shares?.spread();
   model.weightsChanged();
   return norm;
 }
 
 /** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
-function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping): Pass {
+function accumulateGradient(
+  model: QwenVL,
+  micro: readonly Work[],
+  how: Keeping & { readonly watch: GradientShares | undefined },
+): Pass {
   return scope(() => {
     const pass = model.trained(packable(micro), how);
     const scored = model.score(pass.hidden, pass.targets);
@@ -360,7 +386,8 @@ function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping)
       loss += response.loss;
       stats = addStats(stats, response.stats);
     }
-    assertFinite(loss, 'the loss', micro);
+    // Other processes wait for a gradient, whatever it is.
+    if (!how.watch) assertFinite(loss, 'the loss', micro);
     pass.backward(scored.pullback(coefficients));
     return { loss, stats, pull };
   });

@@ -38,7 +38,8 @@ interface Message {
   readonly bucket: Bucket;
   /** [width]: what comes in. */
   readonly part: Tensor;
-  readonly matrix: Tensor;
+  /** [processes * width]: what goes out. */
+  readonly whole: Tensor;
 }
 
 /** In the order in which a backward pass completes their gradients: a head of its own is done before it begins. */
@@ -121,20 +122,22 @@ export class GradientShares implements GradientWatch {
   #send(bucket: Bucket): void {
     const { pieces, width } = bucket;
     const { dtype, device } = pieces[0]!.parameter;
-    const [matrix, part] = scope(() =>
+    const { size } = this.#group;
+    const [whole, part] = scope(() =>
       noGrad(() => {
-        const filled = keep(zeros([this.#group.size, width], { dtype, device }));
+        const flat = keep(zeros([size * width], { dtype, device }));
+        const matrix = flat.view(size, width);
         for (const piece of pieces) {
           const gradient = piece.parameter.grad;
           if (!gradient) continue;
-          fill(filled, piece, gradient);
+          fill(matrix, piece, gradient);
           this.#touched.add(piece.name);
           piece.parameter.grad = undefined;
         }
-        return [filled, keep(empty([width], { dtype, device }))] as const;
+        return [flat, keep(empty([width], { dtype, device }))] as const;
       }),
     );
-    this.#messages.push({ pending: this.#group.reduceScatter(part, matrix), bucket, part, matrix });
+    this.#messages.push({ pending: this.#group.reduceScatter(part, whole), bucket, part, whole });
     if (this.#messages.length > UNDER_WAY) {
       const first = this.#messages.shift()!;
       first.pending.wait();
@@ -142,8 +145,8 @@ export class GradientShares implements GradientWatch {
     }
   }
 
-  #take({ bucket, part, matrix }: Message): void {
-    matrix.dispose();
+  #take({ bucket, part, whole }: Message): void {
+    whole.dispose();
     if (bucket.sum) {
       noGrad(() => bucket.sum!.add_(part));
       part.dispose();
@@ -201,18 +204,24 @@ export class GradientShares implements GradientWatch {
 
   #gather({ pieces, width }: Bucket): () => Promise<void> {
     const { dtype, device } = pieces[0]!.parameter;
-    const [part, matrix] = scope(() =>
+    const { size } = this.#group;
+    const [part, whole] = scope(() =>
       noGrad(() => {
         const own = keep(zeros([width], { dtype, device }));
         for (const piece of pieces) own.narrow(0, piece.at, piece.own).copy_(this.slices.get(piece.name)!);
-        return [own, keep(empty([this.#group.size, width], { dtype, device }))] as const;
+        return [own, keep(empty([size * width], { dtype, device }))] as const;
       }),
     );
-    const pending = this.#group.allGather(matrix, part);
+    const pending = this.#group.allGather(whole, part);
     return async () => {
       await pending.done;
-      scope(() => noGrad(() => pieces.forEach((piece) => read(matrix, piece, piece.parameter.detach()))));
-      matrix.dispose();
+      scope(() =>
+        noGrad(() => {
+          const matrix = whole.view(size, width);
+          for (const piece of pieces) read(matrix, piece, piece.parameter.detach());
+        }),
+      );
+      whole.dispose();
       part.dispose();
     };
   }

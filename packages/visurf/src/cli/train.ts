@@ -77,7 +77,7 @@ export function defineTrain(program: Command): void {
       const profile = isMain ? profileOf(given, command) : undefined;
       const warnings: string[] = [];
       const config = await configurationOf(asked, (message) => warnings.push(message));
-      const resume = goesOn || (from === undefined && (given.continue ?? isRestarted()) && 'ifBegun');
+      const resume = goesOn || (from === undefined && (given.continue ?? isRestarted()) ? ('ifBegun' as const) : false);
       const resumes = goesOn || from !== undefined || (resume === 'ifBegun' && isBegun(config.output));
       const sayNext = (isBegun: boolean): void => {
         if (!isMain) return;
