@@ -193,7 +193,7 @@ Napi::Value join(const Napi::CallbackInfo& info) {
       failed.reset();
     }
     // c10d writes a trace for every connection that is lost; what is wrong is said by what is thrown.
-    setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 0);
+    setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);
     c10::initLogging();
     return Waiter::start(info.Env(), [at] {
       try {
