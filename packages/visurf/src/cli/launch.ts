@@ -12,7 +12,7 @@ import { LAUNCHER, type Told } from './rank.ts';
 
 /** Milliseconds that the others have to end by themselves once a rank is gone, and after that before they are killed. */
 const PATIENCE = 10_000;
-const LAST = 40_000;
+const LAST = 20_000;
 /** Milliseconds after a second signal. */
 const HURRY = 3_000;
 /** Of what a rank says to nobody, characters that are kept. */
@@ -61,11 +61,16 @@ export async function launchRanks(size: number, again: string): Promise<void> {
     for (const timer of timers) clearTimeout(timer);
     for (const name of SIGNALS) process.off(name, forward);
   }
-  process.exitCode = conclude(ranks, first, signals > 0, next);
+  process.exitCode = conclude(ranks, first, signals > 0, { next, hasBegun: next !== again });
 }
 
 /** @returns the exit code of the command */
-function conclude(ranks: readonly Rank[], first: Rank | undefined, isStopped: boolean, next: string): number {
+function conclude(
+  ranks: readonly Rank[],
+  first: Rank | undefined,
+  isStopped: boolean,
+  { next, hasBegun }: { readonly next: string; readonly hasBegun: boolean },
+): number {
   const [main] = ranks as [Rank, ...Rank[]];
   if (!first || ranks.every(isWell)) return 0;
   // Whatever ranks fall over that end at different moments.
@@ -73,16 +78,24 @@ function conclude(ranks: readonly Rank[], first: Rank | undefined, isStopped: bo
     if (main.end?.code !== INTERRUPTED) console.error(`stopped. ${next}`);
     return INTERRUPTED;
   }
-  // Where all fail alike, rank 0 has said it.
-  const own = ranks.filter(({ rank, error }) => rank > 0 && error !== undefined && error !== main.error);
+  // Where all fail alike, or over the same rank, rank 0 has said it.
+  const own = ranks.filter(({ rank, error }) => rank > 0 && error !== undefined && !isSaidIn(error, main.error));
   const unsaid = own.filter(({ error }, i) => own.findIndex((other) => other.error === error) === i);
   for (const { rank, error } of unsaid) console.error(`rank ${rank}: ${error}`);
-  const isAlike = first.error !== undefined && first.error === main.error && unsaid.length === 0;
-  if (!isAlike) {
+  const isAlike = first.error !== undefined && main.error !== undefined && unsaid.length === 0;
+  if (isAlike) {
+    if (hasBegun) console.error(next);
+  } else {
     const words = first.error === undefined && first.said !== '' ? `; its last words:\n${first.said.trimEnd()}\n` : '';
     console.error(`error: rank ${first.rank} ${howEnded(first)}${words}${words === '' ? '. ' : ''}${next}`);
   }
   return first.end?.code ?? 1;
+}
+
+/** Whether one of two errors is about the other: it quotes its first line. */
+function isSaidIn(error: string, other: string | undefined): boolean {
+  const [own = '', said = ''] = [error, other].map((each) => each?.replace(/^error: /, '').split('\n')[0]);
+  return other !== undefined && (said.includes(own) || own.includes(said));
 }
 
 const isWell = ({ end }: Rank): boolean => end?.code === 0;
