@@ -74,9 +74,16 @@ std::shared_ptr<Group> makeGroup(const Meeting& at) {
     if (hosts || !at.hosted) throw;
     throw Missing({{0}, "rank 0 is not at " + at.host + ":" + std::to_string(at.port)});
   }
-  // A connection of its own: one that waits for an answer holds up whoever else would ask.
-  made->watch = std::make_shared<Watch>(connect(at, false), at.rank, at.size, at.hosted);
-  meet(*made->store, at.rank, at.size, at.timeout);
+  try {
+    // A connection of its own: one that waits for an answer holds up whoever else would ask.
+    made->watch = std::make_shared<Watch>(connect(at, false), at.rank, at.size, at.hosted);
+    meet(*made->store, at.rank, at.size, at.timeout);
+  } catch (const Missing&) {
+    throw;
+  } catch (const std::exception&) {
+    if (hosts || !at.hosted) throw;
+    throw Missing({{0}, "rank 0 is gone: the connection to it is lost"});
+  }
   made->watch->start();
   try {
     auto options = c10d::ProcessGroupGloo::Options::create(at.timeout);
@@ -86,7 +93,8 @@ std::shared_ptr<Group> makeGroup(const Meeting& at) {
     made->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(
         c10::make_intrusive<c10d::PrefixStore>("gloo", made->store), at.rank, at.size, options);
     if (at.cards)
-      made->nccl = ncclBackend(c10::make_intrusive<c10d::PrefixStore>("nccl", made->store), at.rank, at.size, at.timeout);
+      made->nccl =
+          ncclBackend(c10::make_intrusive<c10d::PrefixStore>("nccl", made->store), at.rank, at.size, at.timeout);
   } catch (const std::exception& error) {
     throw Missing(made->watch->investigate(messageOf(error)));
   }

@@ -29,7 +29,9 @@ std::string listed(const std::vector<int>& ranks) {
   for (size_t i = 0; i < ranks.size(); ++i) out << (i == 0 ? "" : ", ") << ranks[i];
   return out.str();
 }
-std::string gone(const std::vector<int>& ranks) { return listed(ranks) + (ranks.size() == 1 ? " is" : " are") + " gone"; }
+std::string gone(const std::vector<int>& ranks) {
+  return listed(ranks) + (ranks.size() == 1 ? " is" : " are") + " gone";
+}
 
 // Without places in the sources of gloo and what it says to those who maintain it.
 std::string plain(std::string cause) {
@@ -84,8 +86,9 @@ void Watch::run() {
       const bool isLost = !leaving_ && !fault_;
       stopped_ = true;
       lock.unlock();
-      if (isLost) hear(hosted_ ? Fault{{0}, gone({0}) + ": the connection to it is lost"}
-                               : Fault{{}, "the store of the processes is gone: the launcher that hosts it has ended"});
+      if (isLost)
+        hear(hosted_ ? Fault{{0}, gone({0}) + ": the connection to it is lost"}
+                     : Fault{{}, "the store of the processes is gone: the launcher that hosts it has ended"});
       changed_.notify_all();
       return;
     }
@@ -108,7 +111,8 @@ std::vector<std::string> Watch::beats() {
 // One round: what the others have found, and what this process wants to know or to say.
 void Watch::look() {
   std::unique_lock<std::mutex> lock(mutex_);
-  const bool isKnown = fault_.has_value(), leaving = leaving_, hasLeft = left_ > 0, stops = stops_, saysStop = saysStop_;
+  const bool isKnown = fault_.has_value(), leaving = leaving_, hasLeft = left_ > 0, stops = stops_,
+             saysStop = saysStop_;
   const auto cause = cause_;
   const auto told = told_;
   lock.unlock();
@@ -151,7 +155,8 @@ void Watch::look() {
     if (begun < least) behind.clear(), least = begun;
     if (begun == least && begun < begun_) behind.push_back(rank);
   }
-  if (!silent.empty()) return declare({silent, gone(silent) + ": no sign of life" + (isFailure ? " (" + *cause + ")" : "")});
+  if (!silent.empty())
+    return declare({silent, gone(silent) + ": no sign of life" + (isFailure ? " (" + *cause + ")" : "")});
   if (!isFailure) {
     before_.clear();
     lock.lock();
@@ -161,13 +166,12 @@ void Watch::look() {
   if (!behind.empty())
     return declare({behind, listed(behind) + " did not come to exchange " + std::to_string(begun_) +
                                 " in time, but to " + std::to_string(least) + " (" + *cause + ")"});
-  declare({{}, "the processes lost each other at exchange " + std::to_string(begun_) + ", and all are there: " + *cause});
+  declare(
+      {{}, "the processes lost each other at exchange " + std::to_string(begun_) + ", and all are there: " + *cause});
 }
 
 // The first that is declared holds for all.
-void Watch::declare(const Fault& fault) {
-  hear(unpacked(text(store_->compareSet("fault", {}, bytes(packed(fault))))));
-}
+void Watch::declare(const Fault& fault) { hear(unpacked(text(store_->compareSet("fault", {}, bytes(packed(fault)))))); }
 
 void Watch::hear(const Fault& fault) {
   {
@@ -244,18 +248,26 @@ void meet(c10d::Store& store, int rank, int size, milliseconds timeout) {
   const auto end = Clock::now() + timeout;
   for (;;) {
     try {
-      store.wait(keys, std::min<milliseconds>(timeout, milliseconds(2000)));
-      return;
+      return store.wait(keys, std::min(timeout, kBeat));
     } catch (const std::exception&) {
-      if (Clock::now() < end) continue;
+      // Not all are there yet, or there is no store: what follows tells.
     }
-    std::vector<int> missing;
-    for (int each = 0; each < size; ++each)
-      if (!store.check({keys[each]})) missing.push_back(each);
-    if (missing.empty()) return;
-    throw Missing({missing, listed(missing) + (missing.size() == 1 ? " has" : " have") + " not come within " +
-                                std::to_string(timeout.count() / 1000) + " s"});
+    if (store.check({"unmet"}) || Clock::now() > end) break;
   }
+  std::vector<int> missing;
+  for (int each = 0; each < size; ++each)
+    if (!store.check({keys[each]})) missing.push_back(each);
+  if (missing.empty()) return;
+  // Whoever gives up first does so for all; the one that hosts the store waits until they know.
+  const Fault fault{missing, listed(missing) + (missing.size() == 1 ? " has" : " have") + " not come within " +
+                                 std::to_string(timeout.count() / 1000) + " s"};
+  const auto said = unpacked(text(store.compareSet("unmet", {}, bytes(packed(fault)))));
+  const auto patience = Clock::now() + kPatience;
+  for (auto known = store.add("known", 1); rank == 0 && Clock::now() < patience; known = store.add("known", 0)) {
+    if (known >= size - static_cast<int64_t>(said.ranks.size())) break;
+    std::this_thread::sleep_for(kBeat / 10);
+  }
+  throw Missing(said);
 }
 
 }  // namespace visurf
