@@ -23,7 +23,7 @@ const PARTS = [
   ...['disk/lock', 'run/damage', 'run/crash', 'untrusted', 'tasks/untrusted'].map(
     (name) => `packages/core/src/${name}`,
   ),
-  ...['interrupt', 'kill', 'soak'].map((name) => `packages/visurf/tests/${name}`),
+  ...['interrupt', 'kill', 'processes', 'soak'].map((name) => `packages/visurf/tests/${name}`),
 ].map((name) => `${name}.test.ts`);
 
 const nameOf = (part: string): string =>

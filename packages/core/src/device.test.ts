@@ -8,7 +8,7 @@ import { standInDevice } from '@visurf/torch/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
 import type { Config } from './config/schema.ts';
-import { resolveDevice } from './device.ts';
+import { deviceIn, resolveDevice } from './device.ts';
 import { UserError } from './errors.ts';
 import { families } from './families/index.ts';
 import { modelFiles } from './export/huggingface.ts';
@@ -181,5 +181,34 @@ describe('names', () => {
   ])('%j with %d GPUs is refused', (name, count, message) => {
     expect(() => resolveDevice(name, count)).toThrow(UserError);
     expect(() => resolveDevice(name, count)).toThrow(message);
+  });
+});
+
+describe('of several processes each takes a GPU of its own', () => {
+  const world = { ...{ rank: 5, size: 8, localRank: 1, localSize: 4 }, ...{ address: 'a', port: 1 } };
+
+  test.each([
+    [world, 'cuda', 4, 'cuda:1'],
+    [world, 'auto', 4, 'cuda:1'],
+    [world, 'auto', 0, 'cpu'],
+    [world, 'cpu', 4, 'cpu'],
+    [undefined, 'cuda', 4, 'cuda'],
+    [{ ...world, localRank: undefined, localSize: undefined }, 'cuda', 4, 'cuda:1'],
+    [{ ...world, localRank: undefined, localSize: undefined }, 'cuda', 1, 'cuda:0'],
+  ])('%j, %s of %i: %s', (place, name, count, device) => {
+    expect(deviceIn(place, name, count, false)).toBe(device);
+  });
+
+  test('a scheduler may show each its own alone', () => {
+    expect(deviceIn(world, 'cuda', 1, true)).toBe('cuda:0');
+  });
+
+  test.each([
+    ['cuda', 2, '4 processes on this machine, and 2 GPUs'],
+    ['cuda', 1, '4 processes on this machine, and 1 GPU'],
+    ['cuda:1', 4, 'device cuda:1 is one GPU, for 4 processes'],
+    ['cuda', 0, 'libtorch finds no CUDA GPU here'],
+  ])('%s of %i is refused', (name, count, message) => {
+    expect(() => deviceIn(world, name, count, false)).toThrow(message);
   });
 });

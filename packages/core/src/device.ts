@@ -3,6 +3,7 @@ import { info, type Device } from '@visurf/torch';
 
 import { deviceNames, isDeviceName } from './config/device.ts';
 import { UserError } from './errors.ts';
+import type { World } from './world.ts';
 
 /**
  * `auto` is a CUDA GPU where there is one, else the CPU.
@@ -29,4 +30,34 @@ export function resolveDevice(name: string, count = info().cudaDevices): Device 
     });
   }
   return name;
+}
+
+/**
+ * The device of one of several processes: on GPUs each has one of its own.
+ * @throws UserError as `resolveDevice`, and where there are too few
+ */
+export function deviceIn(
+  world: World | undefined,
+  name: string,
+  count = info().cudaDevices,
+  isChosen = (process.env.CUDA_VISIBLE_DEVICES ?? '') !== '',
+): Device {
+  const device = resolveDevice(name, count);
+  const { rank, localRank = rank, localSize = 1 } = world ?? { rank: 0 };
+  if (!world || world.size === 1 || device === 'cpu') return device;
+  // Schedulers show every process its own alone.
+  if (count === 1 && (localSize === 1 || isChosen)) return 'cuda:0';
+  if (device !== 'cuda' && localSize > 1) {
+    throw new UserError(`device ${name} is one GPU, for ${localSize} processes`, {
+      where: 'device',
+      remedy: 'Use device cuda: every process takes the one of its number.',
+    });
+  }
+  if (localSize > count) {
+    throw new UserError(`${localSize} processes on this machine, and ${count} GPU${count === 1 ? '' : 's'}`, {
+      where: `device ${name}`,
+      remedy: `Start at most ${count}, or use device cpu.`,
+    });
+  }
+  return device === 'cuda' ? `cuda:${localRank % count}` : device;
 }

@@ -2,6 +2,7 @@
 import { DataCursor } from './data/cursor.ts';
 import { paced } from './data/paced.ts';
 import { Numbers } from './data/texts.ts';
+import { alone, share } from './distributed/processes.ts';
 import { countForms, mergeCounts, type FormHistory } from './label/align.ts';
 import { scorerOf } from './reward/reward.ts';
 import { labelsAlone } from './schedule/paradigm.ts';
@@ -17,7 +18,7 @@ const [PROMPTS, ANSWERS] = [8, 2];
  * rollouts of its own, or where `label.align` asks for no counts.
  */
 export async function formsOfBase(
-  { config, policy, scorer }: Pick<StepContext, 'config' | 'policy' | 'scorer'>,
+  { config, policy, scorer, processes = alone }: Pick<StepContext, 'config' | 'policy' | 'scorer' | 'processes'>,
   samples: Samples,
   signal?: AbortSignal,
 ): Promise<FormHistory> {
@@ -38,9 +39,10 @@ export async function formsOfBase(
   );
   const asking = { ...config.data, policy, scorer };
   const { prompts: atOnce } = config.train.microBatch;
+  const own = share(processes, chosen);
   const counts = [];
-  for (let start = 0; start < chosen.length; start += atOnce) {
-    const promptIds = chosen.slice(start, start + atOnce);
+  for (let start = 0; start < own.length; start += atOnce) {
+    const promptIds = own.slice(start, start + atOnce);
     const prompts = await Promise.all(promptIds.map(async (place) => (await ask(asking, samples.at(place)!)).prompt));
     // Step 0 keys the noise: those of training count from 1.
     const sampling = { ...config.rollout, group: ANSWERS, seed: config.seed, step: 0, promptIds };
@@ -54,5 +56,5 @@ export async function formsOfBase(
       ),
     );
   }
-  return [mergeCounts(counts)];
+  return [mergeCounts(await processes.gather(mergeCounts(counts)))];
 }

@@ -14,6 +14,7 @@ import {
   type FormCounts,
   type FormHistory,
 } from './label/align.ts';
+import { alone, share, type Processes } from './distributed/processes.ts';
 import { makeGroup } from './label/group.ts';
 import type { Policy } from './policy.ts';
 import { ask, type Question } from './question/ask.ts';
@@ -24,6 +25,7 @@ import type { Correction } from './objective/mismatch.ts';
 import { sampleGroups, type RolloutSampler } from './rollout/groups.ts';
 import { Stopwatch, type ObservePhase, type Phase } from './run/phases.ts';
 import type { StepResult } from './run/record.ts';
+import { tellGroups } from './run/told.ts';
 import { promptParts, type StepPart, type StepWork } from './schedule/paradigm.ts';
 import type { Group, Rollout, Sample } from './types.ts';
 import { inactiveLogProb, updatePolicy, type Learner } from './update/update.ts';
@@ -43,6 +45,8 @@ export interface StepContext {
   readonly onPart?: ((phase: Phase, done: number, all: number) => void) | undefined;
   /** When aborted before the weights have moved, the step is dropped: its reason is thrown. */
   readonly signal?: AbortSignal | undefined;
+  /** That make the step together; unset: this one is alone. */
+  readonly processes?: Processes;
 }
 
 /** Samples of one step, or of a part of it; their places in the dataset key the sampling noise. */
@@ -50,6 +54,12 @@ export interface Batch {
   readonly samples: readonly Sample[];
   readonly indices: readonly number[];
 }
+
+/** What of a batch belongs to this process. */
+export const shareOf = (processes: Processes, { samples, indices }: Batch): Batch => ({
+  samples: share(processes, samples),
+  indices: share(processes, indices),
+});
 
 /** Questions of a batch with rollouts of each, [B][G]. */
 export interface SampledBatch {
@@ -59,8 +69,10 @@ export interface SampledBatch {
 
 /** Rollouts of the next step, which are sampled before the weights move. */
 export interface Ahead {
-  /** What was sampled for this step; undefined where nothing was. */
-  take(step: number): Promise<SampledBatch> | undefined;
+  /** Whether something was sampled for this step. */
+  has(step: number): boolean;
+  /** What was sampled; nothing waits after it. */
+  take(): Promise<SampledBatch>;
   /** Begins to sample for the step after this one; resolves when the weights may move. */
   begin(step: number): Promise<void>;
 }
@@ -91,58 +103,78 @@ const correctionOf = ({ rollout }: Config): Correction | undefined =>
   rollout.backend === 'local' && rollout.ahead === 0 ? undefined : { kind: rollout.correction, cap: rollout.cap };
 
 /**
- * @param draw gives the next samples, as many as a step has prompts; dynamic sampling asks for more
+ * @param draw gives the next samples, as many as a step has prompts, the same to all processes; dynamic sampling asks for
+ * more
  * @param step counts from 1
  * @param forms of the steps before
  */
 export async function trainStep(
   context: StepContext,
-  draw: () => Batch,
+  draw: () => Batch | Promise<Batch>,
   step: number,
   work: StepWork,
   learningRate: number,
   forms: FormHistory,
 ): Promise<StepResult> {
-  const { config, policy, learner, scorer, signal } = context;
-  const parts = promptParts(work);
+  const { config, policy, learner, scorer, signal, processes = alone } = context;
+  const allParts = promptParts(work);
+  const parts = share(processes, allParts);
   const sizes = parts.map(({ rollouts }) => rollouts);
   const watch = new Stopwatch(context.onPhase);
   const { device } = policy.model;
   resetPeakAllocated(device);
   let counts: FormCounts = {};
   const sample = async (): Promise<SampledBatch> => {
-    const batch = draw();
-    if (batch.samples.length !== parts.length)
-      throw new Error(`${batch.samples.length} samples for ${parts.length} prompts`);
-    const questions = await askBatch(context, batch);
-    watch.lap('prompt');
-    const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
-    return { questions, rollouts: await sampleBatch({ ...context, onEnded }, questions, batch, sizes, step) };
+    const batch = await draw();
+    const drawn = batch.samples.length;
+    if (drawn !== allParts.length) throw new Error(`${drawn} samples for ${allParts.length} prompts`);
+    const own = shareOf(processes, batch);
+    return await processes.together(async () => {
+      const questions = await askBatch(context, own);
+      watch.lap('prompt');
+      const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
+      return { questions, rollouts: await sampleBatch({ ...context, onEnded }, questions, own, sizes, step) };
+    });
   };
   const make = async (): Promise<Group[]> => {
-    const { questions, rollouts } = await (context.ahead?.take(step) ?? sample());
+    const waiting = context.ahead?.has(step) ? context.ahead : undefined;
+    const { questions, rollouts } = await (waiting ? processes.together(() => waiting.take()) : sample());
     watch.lap('rollout');
-    counts = mergeCounts([counts, ...questions.map((question, i) => formsOf(scorer, question, rollouts[i]!))]);
-    const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
-    const groups = await orStopped(judge(context, questions, rollouts, labels), signal);
+    const own = mergeCounts(questions.map((question, i) => formsOf(scorer, question, rollouts[i]!)));
+    counts = mergeCounts([counts, ...(await processes.gather(own))]);
+    const groups = await processes.together(() => {
+      const labels = questions.map((question, i) => labelOf(context, question, parts[i]!.label, [...forms, counts]));
+      return orStopped(judge(context, questions, rollouts, labels), signal);
+    });
     watch.lap('reward');
     return groups;
   };
-  const { groups, all } = await sampleDynamically(make, config.rollout.dynamicSampling);
+  const { groups, sampled } = await sampleDynamically(make, config.rollout.dynamicSampling, processes);
   if (context.ahead) {
     await context.ahead.begin(step);
     watch.lap('rollout');
     // Nothing is judged: what comes next is the update.
     watch.lap('reward');
   }
-  const inactive = inactiveLogProb(policy.model, groups, config.train.microBatch.prompts);
-  const update = await updatePolicy(learner, groups, work, config, learningRate, {
-    ...{ seed: config.seed, step, signal, correction: correctionOf(config) },
+  const inactive = await inactiveLogProb(policy.model, groups, config.train.microBatch.prompts, processes);
+  const own = groups.map(({ group }) => group);
+  const update = await updatePolicy(learner, own, work, config, learningRate, {
+    ...{ seed: config.seed, step, signal, processes, correction: correctionOf(config) },
     onMicro: (done, all) => context.onPart?.('update', done, all),
   });
+  const told = await tellGroups(processes, groups, update.oldLogProbs);
+  const memory = await processes.max(allocated(device).peak);
   watch.lap('update');
-  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory: allocated(device).peak };
-  return { work, groups, sampled: all.length, update, inactiveLogProb: inactive, ...after };
+  const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory };
+  const { oldLogProbs } = told;
+  return {
+    work,
+    groups: told.groups,
+    sampled,
+    update: { ...update, oldLogProbs },
+    inactiveLogProb: inactive,
+    ...after,
+  };
 }
 
 const formsOf = (scorer: Scorer, { sample }: Question, rollouts: readonly Rollout[]): FormCounts =>

@@ -1,8 +1,10 @@
 /** A run from config to trained policy: data checked, model found, run opened, steps (training/). */
-import { info, observeCalls, setNumThreads } from '@visurf/torch';
+import { info, observeCalls, setNumThreads, type Device } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
+import { explainProcesses, type Joined } from './distributed/join.ts';
+import { alone, byFirst, type Processes } from './distributed/processes.ts';
 import { fileError } from './errors.ts';
 import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
@@ -16,7 +18,7 @@ import { prepareQuestions } from './question/prepare.ts';
 import { promptSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 import type { RewardFunction } from './reward/reward.ts';
-import { requireEmpty } from './run/course.ts';
+import { isBegun, requireEmpty } from './run/course.ts';
 import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { Profile, type ProfileOptions } from './run/profile.ts';
 import { checkParadigm, joinsGroups } from './schedule/paradigm.ts';
@@ -27,8 +29,10 @@ import { Opening } from './training/opening.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
 
 export interface TrainOptions {
-  /** Continue the run in `config.output` from its last checkpoint. */
-  readonly resume?: boolean;
+  /** Continue the run in `config.output` from its last checkpoint; `ifBegun`: where there is one, else begin it. */
+  readonly resume?: boolean | 'ifBegun';
+  /** Where this process computes; unset: as the configuration says. */
+  readonly device?: Device | undefined;
   readonly onEvent?: (event: TrainEvent) => void;
   /**
    * When aborted, the step in progress is dropped, a checkpoint of the last finished one is written, and `train` returns;
@@ -52,6 +56,8 @@ export interface TrainOptions {
   readonly command?: string | undefined;
   /** What was said of the configuration before: logged with the run. */
   readonly warnings?: readonly string[];
+  /** That train together, each with the same configuration; the first writes the run. Unset: this one is alone. */
+  readonly processes?: Joined | undefined;
   /** Record some steps as a trace for chrome://tracing or Perfetto. */
   readonly profile?: ProfileOptions | undefined;
 }
@@ -61,24 +67,34 @@ export interface TrainOptions {
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  const { processes } = options;
+  const signal = processes?.follow(options.signal) ?? options.signal;
   try {
-    return await prepareAndTrain(config, options);
-  } catch (error) {
-    const { signal } = options;
-    // Stopped before the first step.
-    if (!signal?.aborted || error !== signal.reason) throw error;
+    return await prepareAndTrain(config, { ...options, signal });
+  } catch (failure) {
+    const error = explainProcesses(failure);
+    processes?.abandon(error);
+    // Stopped before the first step; those that were already waiting for this process are left by it.
+    if (!signal?.aborted || (failure !== signal.reason && failure === error)) throw error;
     return { run: config.output, steps: 0, metrics: {}, interrupted: true };
   }
 }
 
-async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
+async function prepareAndTrain(
+  asked: Config,
+  options: Omit<TrainOptions, 'signal'> & { readonly signal: AbortSignal | undefined },
+): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, skipBad = false, rewards, from, changedData, warnings = [] } = options;
-  const resumes = (options.resume ?? false) || from !== undefined;
   checkParadigm(asked);
-  if (!resumes) requireEmpty(asked.output);
-  const device = resolveDevice(asked.device);
+  const processes = options.processes ?? alone;
+  const isFirst = processes.rank === 0;
+  const { resume = false } = options;
+  const resumes =
+    from !== undefined || (await byFirst(processes, () => (resume === 'ifBegun' ? isBegun(asked.output) : resume)));
+  if (!resumes && isFirst) requireEmpty(asked.output);
+  const device = options.device ?? resolveDevice(asked.device);
   if (asked.threads !== undefined) setNumThreads(asked.threads);
-  const opening = new Opening((message) => onEvent({ kind: 'warning', message }));
+  const opening = new Opening(processes, (message) => onEvent({ kind: 'warning', message }));
   const { warn } = opening;
   warnings.forEach(warn);
   const data = await loadData(asked, {
@@ -101,7 +117,10 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   const facts = {
     config,
     environment: describeEnvironment({ ...info() }),
-    origin: describeOrigin({ command: options.command, weights: experiment.scorer.weights }),
+    origin: describeOrigin({
+      ...{ command: options.command, weights: experiment.scorer.weights },
+      processes: processes.size,
+    }),
   };
 
   try {
@@ -110,19 +129,25 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const checkpoint = resumes ? await opening.resume(facts, continued) : undefined;
     const slow = precisionWarning(config.precision, device);
     if (slow) warn(slow);
-    using policy = loadStart({ base, adapter }, checkpoint, config);
+    using policy = loadStart({ base, adapter }, checkpoint, { ...config, device });
     const { taught, held, ...prepared } = await prepareQuestions({
       ...{ ...data, experiment, policy, config, signal, joins: joinsGroups(config), skips: skipBad },
       key: [data.prints, data.imagesPrints, promptPrint(base), limits],
       onProgress: (done, total) => onEvent({ kind: 'prepare', what: 'samples', done, total }),
     });
     prepared.warnings.forEach(warn);
-    const servers = () => openServers(config, learningOf(policy, base), { onWarning: warn, signal });
+    const servers = () =>
+      openServersTogether(processes, (rank) =>
+        openServers(config, learningOf(policy, base), { rank, onWarning: warn, signal }),
+      );
     // What is wrong with servers that run already is said before there is a run; others need it for their log.
     await using early = runAlready(config) ? await servers() : undefined;
     const record = () =>
-      options.profile &&
-      new Profile(options.profile, config.output, observeCalls, (summary) => onEvent({ kind: 'profile', ...summary }));
+      options.profile && isFirst
+        ? new Profile(options.profile, config.output, observeCalls, (summary) =>
+            onEvent({ kind: 'profile', ...summary }),
+          )
+        : undefined;
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);
@@ -131,7 +156,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     const { frames, prints } = data;
     return await trainPolicy({
       ...{ config: { ...config, model: base }, experiment, samples: taught, validation: held, frames, prints },
-      ...{ modelPrint, policy, sampler, run, checkpoint, profile, onEvent, signal },
+      ...{ modelPrint, policy, sampler, run, checkpoint, profile, onEvent, signal, processes },
     });
   } catch (error) {
     throw fileError(await explainTraining(error, config), {
@@ -141,6 +166,13 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
   } finally {
     opening.close();
   }
+}
+
+/** The first process starts servers that are to be started: the others come to them when they are there. */
+async function openServersTogether<T>(processes: Processes, open: (rank: number) => Promise<T>): Promise<T> {
+  const first = processes.rank === 0 ? [await open(0)] : [];
+  await processes.gather(undefined);
+  return first[0] ?? (await open(processes.rank));
 }
 
 /** What servers need to know of a policy. */

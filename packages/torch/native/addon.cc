@@ -85,6 +85,7 @@ napi_value init(Napi::Env env, Napi::Object exports) {
   registerMemory(exports);
   registerGraph(exports);
   registerDevices(exports);
+  registerDistributed(exports);
   registerStandIn(exports);
   return exports;
 }

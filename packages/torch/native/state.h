@@ -168,6 +168,7 @@ void registerAutograd(Napi::Object exports);
 void registerMemory(Napi::Object exports);
 void registerGraph(Napi::Object exports);
 void registerDevices(Napi::Object exports);
+void registerDistributed(Napi::Object exports);
 void registerStandIn(Napi::Object exports);
 
 // Kernels of ours read memory themselves: throws where it is not that of the CPU, or of one device.

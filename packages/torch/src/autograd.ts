@@ -89,27 +89,74 @@ export function recompute(
   { ofInputs = inputs.map(() => true) }: { readonly ofInputs?: readonly boolean[] } = {},
 ): Recomputed {
   const outputs = scope(() => noGrad(() => block(inputs)));
-  const pull = (gradOutputs: readonly (Tensor | undefined)[]): (Tensor | undefined)[] =>
+  const pull = (gradOutputs: Asked): Pulled =>
     scope(() => {
-      const leaves = inputs.map((x, i) => (ofInputs[i] ? x.detach().requiresGrad_() : x));
-      const again = enableGrad(() => block(leaves as unknown as Several));
-      const asked = again.flatMap((output, i) => {
-        const gradient = gradOutputs[i];
-        return gradient ? [{ output, gradient }] : [];
-      });
-      const gradients = grad(
-        asked.map(({ output }) => output),
-        [...leaves.filter((_, i) => ofInputs[i]), ...parameters],
-        { gradOutputs: asked.map(({ gradient }) => gradient) },
+      const leaves = leavesOf(inputs, ofInputs);
+      return pulled(
+        enableGrad(() => block(leaves)),
+        leaves,
+        parameters,
+        ofInputs,
+        gradOutputs,
       );
-      const ofLeaves = leaves.map((_, i) => (ofInputs[i] ? gradients.shift() : undefined));
-      if (ofInputs[0] && !ofLeaves[0]) throw new Error('the block does not depend on its input');
-      parameters.forEach((parameter, i) => {
-        accumulate(parameter, gradients[i]);
-      });
-      return ofLeaves;
     });
   return { outputs, pull };
+}
+
+/**
+ * The same of a block whose activations are kept: a part of a graph that ends where the block does, so that the gradients of
+ * its parameters are complete before those of the block before it are begun. `pull` may be called once.
+ */
+export function segment(
+  block: (inputs: Several) => Several,
+  inputs: Several,
+  parameters: readonly Tensor[],
+  { ofInputs = inputs.map(() => true) }: { readonly ofInputs?: readonly boolean[] } = {},
+): Recomputed {
+  const { leaves, graph, outputs } = scope(() => {
+    const leaves = leavesOf(inputs, ofInputs);
+    const graph = enableGrad(() => block(leaves));
+    // What is handed on as it is stays what it was.
+    const outputs = graph.map((each) => inputs[leaves.indexOf(each)] ?? each.detach()) as unknown as Several;
+    return { leaves, graph, outputs };
+  });
+  const pull = (gradOutputs: Asked): Pulled => {
+    const gradients = scope(() => pulled(graph, leaves, parameters, ofInputs, gradOutputs));
+    for (const each of [...graph, ...leaves]) if (!inputs.includes(each)) each.dispose();
+    return gradients;
+  };
+  return { outputs, pull };
+}
+
+type Asked = readonly (Tensor | undefined)[];
+type Pulled = (Tensor | undefined)[];
+
+const leavesOf = (inputs: Several, ofInputs: readonly boolean[]): Several =>
+  inputs.map((x, i) => (ofInputs[i] ? x.detach().requiresGrad_() : x)) as unknown as Several;
+
+/** Adds the gradients of parameters to their `.grad`. @returns those of the leaves */
+function pulled(
+  graph: Several,
+  leaves: Several,
+  parameters: readonly Tensor[],
+  ofInputs: readonly boolean[],
+  gradOutputs: Asked,
+): Pulled {
+  const asked = graph.flatMap((output, i) => {
+    const gradient = gradOutputs[i];
+    return gradient ? [{ output, gradient }] : [];
+  });
+  const gradients = grad(
+    asked.map(({ output }) => output),
+    [...leaves.filter((_, i) => ofInputs[i]), ...parameters],
+    { gradOutputs: asked.map(({ gradient }) => gradient) },
+  );
+  const ofLeaves = leaves.map((_, i) => (ofInputs[i] ? gradients.shift() : undefined));
+  if (ofInputs[0] && !ofLeaves[0]) throw new Error('the block does not depend on its input');
+  parameters.forEach((parameter, i) => {
+    accumulate(parameter, gradients[i]);
+  });
+  return ofLeaves;
 }
 
 type Several = readonly [Tensor, ...Tensor[]];

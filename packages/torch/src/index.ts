@@ -12,6 +12,7 @@ export {
   type ObserveCall,
   type TorchInfo,
 } from './native.ts';
+export * as distributed from './distributed.ts';
 export { droppable } from './droppable.ts';
 export { machineLevels, type Level } from './levels.ts';
 export { type DType, type FloatDType, type TypedArray } from './dtype.ts';

@@ -67,7 +67,34 @@ export interface Cards {
   readonly cards: readonly { readonly name: string; readonly memory: number; readonly capability: string }[];
 }
 
+/** A collective on its way, kept on the native side. */
+export type Collective = object & { readonly collective: unique symbol };
+
 interface Native {
+  join(options: {
+    readonly host: string;
+    readonly port: number;
+    readonly prefix: string;
+    /** Where others reach this process. */
+    readonly address: string;
+    readonly rank: number;
+    readonly size: number;
+    /** Milliseconds. */
+    readonly timeout: number;
+    readonly hosted: boolean;
+    readonly cards: boolean;
+  }): Promise<void>;
+  allReduce(handle: Handle, how: 'sum' | 'max' | 'min'): Collective;
+  reduceScatter(out: Handle, input: Handle): Collective;
+  allGather(out: Handle, input: Handle): Collective;
+  broadcast(handle: Handle, from: number): Collective;
+  await(collective: Collective): void;
+  whenDone(collective: Collective): Promise<void>;
+  fault(): { readonly ranks: number[]; readonly text: string } | undefined;
+  carriesCards(): boolean;
+  stopAll(): void;
+  isStopping(): boolean;
+  leave(reason?: string): void;
   setErrorClass(constructor: typeof TorchError): void;
   resolve(name: string, overload: string): number;
   results(id: number): boolean[];

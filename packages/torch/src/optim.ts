@@ -148,10 +148,17 @@ export class AdamW extends Base {
   }
 }
 
+/** Elements whose moments share a magnitude where they are kept in 8 bits. */
+export const block8bit = block;
 /** Parameters of fewer elements keep their moments in float32. */
 export const smallest8bit = 4096;
 /** Elements whose moments are numbers at one time, a multiple of a block. */
 const atOnce = 1 << 24;
+
+export interface AdamW8bitOptions extends AdamWOptions {
+  /** Elements of the parameter of that name, where only a part of it, of whole blocks, is given. */
+  readonly sizeOf?: (name: string) => number;
+}
 
 interface Moments8bit {
   readonly mean: Quantized;
@@ -171,13 +178,13 @@ export class AdamW8bit extends Base {
   readonly #moments = new Map<string, Moments8bit>();
   readonly #books = new Map<string, readonly [CodeBook, CodeBook]>();
 
-  constructor(named: ReadonlyMap<string, Tensor>, options: AdamWOptions) {
+  constructor(named: ReadonlyMap<string, Tensor>, { sizeOf, ...options }: AdamW8bitOptions) {
     super(named, options.learningRate);
     this.#options = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, ...options };
-    const isSmall = ({ numel }: Tensor): boolean => numel < smallest8bit;
-    this.#plain = new AdamW(new Map([...named].filter(([, each]) => isSmall(each))), options);
+    const isSmall = (name: string, { numel }: Tensor): boolean => (sizeOf?.(name) ?? numel) < smallest8bit;
+    this.#plain = new AdamW(new Map([...named].filter(([name, each]) => isSmall(name, each))), options);
     for (const [name, parameter] of named) {
-      if (isSmall(parameter)) continue;
+      if (isSmall(name, parameter)) continue;
       const { shape, device, numel } = parameter;
       const make = (): Quantized => ({
         codes: keep(zeros(shape, { dtype: 'uint8', device })),

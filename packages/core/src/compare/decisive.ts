@@ -28,6 +28,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   'reward.onFailure': 'stop',
   'reward.processes': 0,
   'optimizer.states': 'full',
+  'distributed.timeout': 600,
   'rollout.group': 8,
   'rollout.temperature': 1,
   'rollout.topP': 1,

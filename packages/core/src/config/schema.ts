@@ -508,6 +508,15 @@ const shape = z.strictObject({
   ).prefault({}),
   mix,
   optimizer,
+  distributed: section(
+    {
+      timeout: key(
+        'seconds that the others of several processes wait for one ([distributed.md](distributed.md))',
+        positive.max(86_400).default(600),
+      ),
+    },
+    { effect: 'harmless' },
+  ).prefault({}),
   train: section({
     freezeVision: key(
       'leave the vision tower as it is; the tokens of an image are then computed once and remembered',

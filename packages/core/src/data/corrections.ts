@@ -32,12 +32,12 @@ export class Corrections {
 
   /**
    * Takes up the whole lines that are new.
+   * @param read what `read` has given, here or in another process
    * @returns what is wrong with some of them
-   * @throws UserError where the file cannot be read
    */
-  refresh(): string[] {
+  refresh(read: Uint8Array = this.read()): string[] {
     const faults: string[] = [];
-    const bytes = this.#newBytes();
+    const bytes = Buffer.from(read.buffer, read.byteOffset, read.byteLength);
     let start = 0;
     for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
       this.#line += 1;
@@ -71,7 +71,8 @@ export class Corrections {
     }
   }
 
-  #newBytes(): Buffer {
+  /** What is new. @throws UserError where the file cannot be read */
+  read(): Buffer {
     let descriptor: number | undefined;
     try {
       // A pipe that nobody writes to would wait forever to be opened.

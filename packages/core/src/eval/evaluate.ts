@@ -2,6 +2,7 @@
 import path from 'node:path';
 
 import { evaluatedTogether } from '../budgets.ts';
+import { alone, share, whole, type Processes } from '../distributed/processes.ts';
 import { makeDirectory, replaceFile } from '../disk/durable.ts';
 import type { SamplingOptions } from '../rollout/respond.ts';
 import { greedy } from '../rollout/sampler.ts';
@@ -33,6 +34,8 @@ export interface EvaluationSettings {
   readonly batch?: number;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** That answer together, each its share, and all know all answers. */
+  readonly processes?: Processes;
 }
 
 /** What is asked and answers: a policy. */
@@ -45,24 +48,42 @@ export async function evaluatePolicy(
   policy: Sampler,
   experiment: Experiment,
   samples: Samples,
-  { maxNewTokens, batch = evaluatedTogether, onProgress, signal }: EvaluationSettings,
+  settings: EvaluationSettings,
 ): Promise<EvaluationResult> {
   const { scorer } = experiment;
+  const { processes = alone } = settings;
+  const places = share(processes, [...Array(samples.length).keys()]);
+  const own = await processes.together(() => answerAll(policy, experiment, { samples, places }, settings));
+  if (processes.size === 1) return { metrics: summariseSets(scorer, own), samples: own };
+  // What all have read, and what of it only its task understands, does not travel.
+  const said = whole(
+    await processes.gather(
+      own.map(({ sample: _, subject: { truth: __, ...subject }, ...each }) => ({ ...each, subject })),
+    ),
+  );
+  const all = said.map(({ subject, ...each }, place): EvaluatedSample => {
+    const sample = samples.at(place)!;
+    const truth: unknown = scorerOf(scorer, sample).task.parseTruth(sample, subject.frames);
+    return { ...each, sample, subject: { ...subject, truth } };
+  });
+  return { metrics: summariseSets(scorer, all), samples: all };
+}
+
+/** Answers the samples at some places. */
+async function answerAll(
+  policy: Sampler,
+  experiment: Experiment,
+  { samples, places }: { readonly samples: Samples; readonly places: readonly number[] },
+  { maxNewTokens, batch = evaluatedTogether, onProgress, signal }: EvaluationSettings,
+): Promise<EvaluatedSample[]> {
+  const { scorer } = experiment;
   const results: EvaluatedSample[] = [];
-  for (let start = 0; start < samples.length; start += batch) {
+  for (let start = 0; start < places.length; start += batch) {
     signal?.throwIfAborted();
-    const questions = await Promise.all(
-      samples.slice(start, start + batch).map((each) => experiment.ask(policy, each)),
-    );
+    const promptIds = places.slice(start, start + batch);
+    const questions = await Promise.all(promptIds.map((place) => experiment.ask(policy, samples.at(place)!)));
     const prompts = questions.map(({ prompt }) => prompt);
-    const options = {
-      ...greedy,
-      group: 1,
-      maxNewTokens,
-      seed: 0,
-      step: 0,
-      promptIds: prompts.map((_, i) => start + i),
-    };
+    const options = { ...greedy, group: 1, maxNewTokens, seed: 0, step: 0, promptIds };
     const answers = await policy.sample(prompts, { ...options, ...(signal && { signal }) });
     const answered = questions.map((subject, i) => {
       const [answer] = answers[i] ?? [];
@@ -75,9 +96,9 @@ export async function evaluatePolicy(
       const subject = { frames, truth, rendered: prompt.rendered };
       results.push({ ...evaluated[i]!, sample, response: { text, stop }, boxes, points, subject });
     });
-    onProgress?.(results.length, samples.length);
+    onProgress?.(results.length, places.length);
   }
-  return { metrics: summariseSets(scorer, results), samples: results };
+  return results;
 }
 
 /** A line of a file of answers: id, answer, what it points at, reward terms, evaluation. */

@@ -24,7 +24,7 @@ function gradients(model: QwenVL, items: readonly PromptWithResponses[], again: 
   const named = model.namedParameters();
   for (const each of named.values()) each.grad = undefined;
   scope(() => {
-    const pass = model.trained(items, again);
+    const pass = model.trained(items, { recomputed: again });
     const scored = model.score(pass.hidden, pass.targets);
     pass.backward(scored.pullback(scored.logProbs.map((_, i) => Math.sin(i + 1))));
   });

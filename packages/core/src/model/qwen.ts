@@ -36,7 +36,16 @@ import {
   type SharedPlace,
   type SharedPlan,
 } from './shared-decoding.ts';
-import { disposeBut, freeingInputs, keepingInputs, onStream, Tape, type Flow, type RunStage } from './stage.ts';
+import {
+  disposeBut,
+  freeingInputs,
+  keepingInputs,
+  onStream,
+  Tape,
+  type Flow,
+  type GradientWatch,
+  type RunStage,
+} from './stage.ts';
 import type { Encoded, Tower } from './tower.ts';
 
 /** Prompts after their prefill: what responses attend to, and where they start. */
@@ -58,6 +67,13 @@ export interface Hidden {
   readonly hidden: Tensor;
   /** [N]: the tokens that they predict. */
   readonly targets: readonly number[];
+}
+
+/** How a pass for training keeps what its backward pass needs. */
+export interface TrainedPass {
+  readonly recomputed: boolean;
+  readonly offloaded?: boolean | undefined;
+  readonly watch?: GradientWatch | undefined;
 }
 
 /** What an observer of the packed forward sees; the tensors live until it returns. */
@@ -156,15 +172,13 @@ export class QwenVL extends nn.Module {
   /**
    * `hidden` for training, with its backward pass: d loss / d hidden [N, D] goes in, gradients are added to the `.grad`
    * of the parameters. To be called in the scope that also holds the backward pass.
-   * @param recomputed activations are not kept but computed again, block by block: same gradients, less memory
-   * @param offloaded what is kept even then, the stream before every block, waits in the memory of the host
+   * @param how.recomputed activations are not kept but computed again, block by block: same gradients, less memory
+   * @param how.offloaded what is kept even then, the stream before every block, waits in the memory of the host
+   * @param how.watch is told of gradients as blocks complete them
    */
-  trained(
-    items: readonly PromptWithResponses[],
-    recomputed: boolean,
-    offloaded = false,
-  ): Hidden & { backward(gradient: Tensor): void } {
-    if (!recomputed) {
+  trained(items: readonly PromptWithResponses[], how: TrainedPass): Hidden & { backward(gradient: Tensor): void } {
+    const { recomputed, offloaded = false, watch } = how;
+    if (!recomputed && !watch) {
       const result = this.hidden(items);
       return {
         ...result,
@@ -173,7 +187,8 @@ export class QwenVL extends nn.Module {
         },
       };
     }
-    const tape = new Tape(offloaded ? 'cpu' : undefined);
+    const aside = recomputed && offloaded ? 'cpu' : undefined;
+    const tape = new Tape({ aside, keepsGraphs: !recomputed, watch });
     // Casts for passes without a graph would outlive the stage that is their only user.
     const run: RunStage = (stage, flow, parts) => {
       const output = tape.run(stage, flow, parts);

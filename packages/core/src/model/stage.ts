@@ -2,7 +2,7 @@
  * How the stages of a forward pass are run: once, or so that nothing but their inputs is kept for the gradient.
  * The forward is a chain of stages (patches, vision blocks, features, layers, norm): each takes what the one before gave.
  */
-import { noGrad, recompute, scope, type Device, type nn, type Tensor } from '@visurf/torch';
+import { noGrad, recompute, scope, segment, type Device, type nn, type Tensor } from '@visurf/torch';
 
 /** What a stage gives to the next: the stream, and what travels beside it until a later stage takes it up. */
 export type Flow = readonly [stream: Tensor, ...beside: Tensor[]];
@@ -36,22 +36,40 @@ export function disposeBut(kept: readonly Tensor[], tensors: readonly (Tensor | 
 interface Recorded {
   readonly inputs: Flow;
   readonly outputs: Flow;
+  readonly parameters: readonly Tensor[];
   readonly pull: (gradients: readonly (Tensor | undefined)[]) => readonly (Tensor | undefined)[];
 }
 
+/** Follows gradients while a backward pass makes them. */
+export interface GradientWatch {
+  /** @param stages parameters that gradients are still to be added to, by stage, the last first */
+  begin(stages: readonly (readonly Tensor[])[]): void;
+  /** The stage that comes next has added all of its own. */
+  stageDone(): void;
+}
+
+export interface TapeOptions {
+  /** Where streams wait that only a gradient asks for; undefined: where they are. */
+  readonly aside?: Device | undefined;
+  /** Keeps what stages computed, in place of computing it again. */
+  readonly keepsGraphs?: boolean | undefined;
+  readonly watch?: GradientWatch | undefined;
+}
+
 /**
- * Activation checkpointing: stages run without a graph, and `backward` runs each again, last first, for its gradient.
- * The streams between stages may wait on another device meanwhile. The chain begins at the first stage with something to train. Tensors that stages use live until `backward` returns.
+ * A backward pass that is driven stage by stage, last first. Activation checkpointing: stages run without a graph, and
+ * `backward` runs each again for its gradient; or each keeps a graph of its own.
+ * The streams between stages may wait on another device meanwhile. The chain begins at the first stage with something to
+ * train. Tensors that stages use live until `backward` returns.
  */
 export class Tape {
-  /** Where streams wait that only a gradient asks for; undefined: where they are. */
-  readonly #aside: Device | undefined;
+  readonly #options: TapeOptions;
   readonly #stages: Recorded[] = [];
   /** Outputs of recorded stages: these take a gradient. */
   readonly #made = new Set<Tensor>();
 
-  constructor(aside?: Device) {
-    this.#aside = aside;
+  constructor(options: TapeOptions = {}) {
+    this.#options = options;
   }
 
   readonly run: RunStage = (stage, flow, parts) => {
@@ -60,20 +78,24 @@ export class Tape {
     if (!before && parameters.length === 0) return noGrad(() => freeingInputs(stage, flow, parts));
     if (before?.outputs.some((each, i) => each !== flow[i])) throw new Error('a stage takes what the one before gave');
     const ofInputs = flow.map((each) => this.#made.has(each));
-    const { outputs, pull } = recompute(stage, flow, parameters, { ofInputs });
+    const { aside, keepsGraphs = false } = this.#options;
+    const { outputs, pull } = (keepsGraphs ? segment : recompute)(stage, flow, parameters, { ofInputs });
     for (const each of outputs) if (!flow.includes(each)) this.#made.add(each);
-    this.#stages.push({ inputs: flow, outputs, pull });
+    this.#stages.push({ inputs: flow, outputs, parameters, pull });
     const [stream] = flow;
-    if (this.#aside && this.#made.has(stream) && !outputs.includes(stream)) stream.move_(this.#aside);
+    if (aside && this.#made.has(stream) && !outputs.includes(stream)) stream.move_(aside);
     return outputs;
   };
 
   /** Adds the gradients of all parameters to their `.grad`, given that of the last stage's stream. */
   backward(gradOutput: Tensor): void {
+    const { aside, watch } = this.#options;
     let gradients: readonly (Tensor | undefined)[] = [gradOutput];
+    watch?.begin(this.#stages.map(({ parameters }) => parameters).reverse());
     for (let last = this.#stages.pop(); last; last = this.#stages.pop()) {
-      if (this.#aside) last.inputs[0].move_(gradOutput.device);
+      if (aside) last.inputs[0].move_(gradOutput.device);
       const next = last.pull(gradients);
+      watch?.stageDone();
       disposeBut([gradOutput], gradients);
       // What was handed on is an input of the stage before, too.
       disposeBut(this.#stages.at(-1)?.inputs ?? [], last.inputs);

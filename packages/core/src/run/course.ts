@@ -47,6 +47,9 @@ const recorded = (directory: string): number[] =>
       : [];
   });
 
+/** Whether there is a run in a directory, or the beginning of one. */
+export const isBegun = (directory: string): boolean => existsSync(path.join(directory, 'config.yaml'));
+
 /** @throws UserError where a directory cannot be made, or holds anything but a run that has made no step */
 export function requireEmpty(directory: string): void {
   const remedy = 'Choose another output.';

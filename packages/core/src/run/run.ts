@@ -62,6 +62,32 @@ export interface ResumeOptions {
   readonly origin?: Origin;
 }
 
+/** What a training leaves behind as it goes on. */
+export interface RunRecord {
+  readonly directory: string;
+  readonly best: Best | undefined;
+  log(event: NewEvent): void;
+  sampleLog(images: ImageRecord): Pick<SampleLog, 'add'>;
+  writeGroups(step: number, groups: readonly GroupRecord[]): void;
+  write(folder: StepFolder, step: number, lines: readonly object[]): void;
+  saveCheckpoint(
+    step: number,
+    content: CheckpointContent,
+    score?: { readonly metric: string; readonly value: number },
+  ): Promise<string>;
+}
+
+/** The run for a process that trains with others, of which the first writes it. */
+export const runOfOthers = (directory: string): RunRecord => ({
+  directory,
+  best: undefined,
+  log: () => undefined,
+  sampleLog: () => ({ add: () => Promise.resolve() }),
+  writeGroups: () => undefined,
+  write: () => undefined,
+  saveCheckpoint: (step) => Promise.resolve(path.join(directory, 'checkpoints', stepName(step))),
+});
+
 /** Facts that all checkpoints of a run share, and what is to be closed. */
 interface Opened {
   readonly directory: string;
@@ -74,7 +100,7 @@ interface Opened {
 /** Files that a step has, by the folder that they are in. */
 type StepFolder = (typeof BY_STEP)[number];
 
-export class Run {
+export class Run implements RunRecord {
   readonly directory: string;
   readonly #config: Config;
   readonly #environment: Environment;

@@ -1,12 +1,13 @@
 /** Batches: samples in the order of the cursor, as their user has corrected them by the time that they are asked. */
 import { Corrections } from '../data/corrections.ts';
 import { cursorOf, type Cursor, type CursorState } from '../data/cursor.ts';
+import { byFirst, share } from '../distributed/processes.ts';
 import { UserError } from '../errors.ts';
 import type { Batch } from '../step.ts';
 import type { Sample } from '../types.ts';
 import type { Training } from './types.ts';
 
-interface BatchSource extends Pick<Training, 'config' | 'policy' | 'experiment' | 'samples' | 'frames'> {
+interface BatchSource extends Pick<Training, 'config' | 'policy' | 'experiment' | 'samples' | 'frames' | 'processes'> {
   readonly onWarning: (message: string) => void;
 }
 
@@ -33,19 +34,21 @@ export class Batches {
     return this.#drawn;
   }
 
-  draw(): Batch {
-    const batch = this.#corrections ? this.#corrected(this.#corrections, this.#upcoming) : this.#upcoming;
+  /** Of all processes. */
+  async draw(): Promise<Batch> {
+    const { policy, processes } = this.#source;
+    const batch = this.#corrections ? await this.#corrected(this.#corrections, this.#upcoming) : this.#upcoming;
     this.#drawn = this.#cursor.state;
     this.#upcoming = this.#pull();
-    this.#source.policy.encoder.prefetch(this.#upcoming.samples);
+    policy.encoder.prefetch(share(processes, this.#upcoming.samples));
     return batch;
   }
 
   /** A batch that was drawn before: its samples as their user has corrected them, none left out. */
-  again(indices: readonly number[]): Batch {
-    const { samples } = this.#source;
+  async again(indices: readonly number[]): Promise<Batch> {
+    const { samples, processes, onWarning } = this.#source;
     const corrections = this.#corrections;
-    corrections?.refresh().forEach(this.#source.onWarning);
+    if (corrections) corrections.refresh(await byFirst(processes, () => corrections.read())).forEach(onWarning);
     return {
       indices,
       samples: indices.map((index) => {
@@ -62,9 +65,10 @@ export class Batches {
   }
 
   /** A batch with corrections; samples that are drawn next stand in for those that were dropped. */
-  #corrected(corrections: Corrections, { indices }: Batch): Batch {
-    const { config, samples, onWarning } = this.#source;
-    corrections.refresh().forEach(onWarning);
+  async #corrected(corrections: Corrections, { indices }: Batch): Promise<Batch> {
+    const { config, samples, processes, onWarning } = this.#source;
+    // The file may grow while the processes read it.
+    corrections.refresh(await byFirst(processes, () => corrections.read())).forEach(onWarning);
     const taken: [number, Sample][] = [];
     const left = [...indices];
     for (let dropped = 0; taken.length < indices.length;) {

@@ -1,12 +1,13 @@
 /** Checkpoints of a training: their files, which of them is the last, and the way back to it. */
 import { saveSafetensors, type optim } from '@visurf/torch';
 
-import { fileError, messageOf, UserError } from '../errors.ts';
+import { fileError, messageOf, NotFinite, UserError } from '../errors.ts';
 import { withExperiment } from '../export/experiment.ts';
 import { modelFiles } from '../export/huggingface.ts';
 import { adapterFiles } from '../model/peft.ts';
 import type { CheckpointContent } from '../run/checkpoint.ts';
 import { optimizerFile, restore } from '../start.ts';
+import { ShardedOptimizer } from '../update/sharded-optimizer.ts';
 import type { SavedAhead } from './ahead.ts';
 import type { Progress, Training } from './types.ts';
 
@@ -41,7 +42,10 @@ export class Checkpoints {
         policy.model.config.family,
         experiment.settings,
       ),
-      [optimizerFile]: (file: string) => saveSafetensors(file, optimizer.state()),
+      [optimizerFile]: (file: string) => {
+        if (optimizer instanceof ShardedOptimizer) optimizer.save(file);
+        else saveSafetensors(file, optimizer.state());
+      },
     };
   }
 
@@ -61,15 +65,35 @@ export class Checkpoints {
     const facts = { data: prints, model: modelPrint };
     const state: Progress = { ...own, ...facts, ...(evaluates && { evaluates }), ...(ahead && { ahead }) };
     this.#isIntact = false;
-    const path = await run.saveCheckpoint(step, { files: this.#files, state }, best);
+    const path = await this.#together(() => run.saveCheckpoint(step, { files: this.#files, state }, best));
     [this.#isIntact, this.#step, this.#directory] = [true, step, path];
     onEvent({ kind: 'checkpoint', step, path });
+  }
+
+  /** The first process writes; the others give it what it does not have. */
+  async #together<T>(write: () => Promise<T>): Promise<T> {
+    const { optimizer, processes } = this.#source;
+    if (!(optimizer instanceof ShardedOptimizer)) return await write();
+    if (processes.rank > 0) {
+      await optimizer.serve();
+      return await write();
+    }
+    try {
+      return await write();
+    } finally {
+      optimizer.dismiss();
+    }
   }
 
   /** After a failure that leaves the weights as they were: what was done since the last checkpoint is not lost. */
   async rescue(step: number, kept: Kept, failure: unknown): Promise<void> {
     const isWhole = this.#isIntact && this.#source.config.objective.updatesPerBatch === 1;
     if (!(fileError(failure) instanceof UserError) || !isWhole || this.hasStep(step)) return;
+    // The others are where this one is only in what befalls all.
+    const isOwn = !(failure instanceof UserError && [failure, failure.cause].some((each) => each instanceof NotFinite));
+    const { optimizer, processes } = this.#source;
+    const needsOthers = optimizer instanceof ShardedOptimizer || (processes.size > 1 && kept.waiting !== undefined);
+    if (isOwn && needsOthers) return;
     await this.save(step, kept).catch((cause: unknown) => this.#source.onWarning(messageOf(cause)));
   }
 

@@ -3,22 +3,28 @@ import type { optim } from '@visurf/torch';
 
 import { featureBytes } from '../budgets.ts';
 import type { Config } from '../config/schema.ts';
+import type { Processes } from '../distributed/processes.ts';
 import { FeatureCache } from '../model/features.ts';
 import { isVision } from '../model/keys.ts';
 import type { Policy } from '../policy.ts';
 import type { Checkpoint } from '../run/checkpoint.ts';
 import { loadOptimizer, referenceOf } from '../start.ts';
 import { makeOptimizer, trainable } from '../update/optimizer.ts';
+import { ShardedOptimizer } from '../update/sharded-optimizer.ts';
 import type { Learner } from '../update/update.ts';
 
 export function openLearner(
   policy: Policy,
   config: Config,
   checkpoint: Checkpoint | undefined,
+  processes: Processes,
 ): Learner & { readonly optimizer: optim.Optimizer } & Disposable {
   const { model } = policy;
   const parameters = trainable(model, config.train);
-  const optimizer = makeOptimizer(parameters, config.optimizer);
+  // Adapters are small: each process has all of their state.
+  const sharded =
+    processes.group && !policy.peft ? new ShardedOptimizer(parameters, processes.group, config.optimizer) : undefined;
+  const optimizer = sharded ?? makeOptimizer(parameters, config.optimizer);
   if (checkpoint) loadOptimizer(optimizer, checkpoint.directory);
   const reference = referenceOf(policy, config);
   if (![...parameters.keys()].some(isVision)) {
@@ -26,7 +32,7 @@ export function openLearner(
     for (const each of [model, reference]) if (each) each._features = features;
   }
   return {
-    ...{ model, reference, parameters, optimizer },
+    ...{ model, reference, parameters, optimizer, shares: sharded?.shares },
     [Symbol.dispose]: () => {
       optimizer.dispose();
       if (reference !== model) reference?.dispose();

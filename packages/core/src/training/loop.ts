@@ -17,7 +17,6 @@ import { MismatchGuard } from '../run/mismatch.ts';
 import { readEvents } from '../run/events.ts';
 import type { ObservePhase, Phase } from '../run/phases.ts';
 import { asked, describeStep, type StepResult } from '../run/record.ts';
-import type { SampleLog } from '../run/samples.ts';
 import { SilenceGuard } from '../run/silence.ts';
 import { Watchdog } from '../run/watchdog.ts';
 import { stepWork } from '../schedule/paradigm.ts';
@@ -43,10 +42,9 @@ const AFTER: Readonly<Record<Phase, Phase>> = {
 
 /** Trains from the first step, or from that of the checkpoint, to the last. */
 export async function trainPolicy(training: Training): Promise<TrainResult> {
-  const { config, policy, experiment, samples, checkpoint, signal } = training;
-  using learner = openLearner(policy, config, checkpoint);
-  const { sampler } = training;
-  const context: StepContext = { config, policy, sampler, scorer: experiment.scorer, signal, learner };
+  const { config, policy, sampler, experiment, samples, checkpoint, signal, processes } = training;
+  using learner = openLearner(policy, config, checkpoint, processes);
+  const context: StepContext = { config, policy, sampler, scorer: experiment.scorer, signal, processes, learner };
   const saved = checkpoint?.state as Progress | undefined;
   const forms = saved?.forms ?? (await formsOfBase(context, samples, signal));
   return await new Loop(training, context, { ...saved, forms }).run();
@@ -59,7 +57,7 @@ class Loop {
   readonly #ahead: SampledAhead | undefined;
   readonly #checkpoints: Checkpoints;
   /** Samples that were met. */
-  readonly #met: SampleLog;
+  readonly #met: ReturnType<Training['run']['sampleLog']>;
   readonly #guards: readonly { observe(metrics: Metrics): readonly string[] | string | undefined }[];
   readonly #watchdog: Watchdog<Phase>;
   /** Steps that are made. */
@@ -107,7 +105,7 @@ class Loop {
   }
 
   async run(): Promise<TrainResult> {
-    const { config, run, checkpoint, signal, onEvent } = this.#training;
+    const { config, run, checkpoint, signal, processes, onEvent } = this.#training;
     using _watchdog = this.#watchdog;
     const begun = this.#step;
     try {
@@ -115,7 +113,7 @@ class Loop {
         // What there is to roll back to.
         if (config.onNonFinite === 'rollback' && !checkpoint) await this.#save();
         if (this.#evaluates) await this.#conclude();
-        while (this.#step < config.steps && !this.#scores.areExhausted && !signal?.aborted) {
+        while (this.#step < config.steps && !this.#scores.areExhausted && !(await processes.stops(signal))) {
           if (await this.#takeStep()) await this.#conclude();
         }
       } catch (error) {
@@ -131,7 +129,7 @@ class Loop {
       const message = stopped ? this.#scores.described : undefined;
       if (message !== undefined) onEvent({ kind: 'stopped', step: this.#step, message });
       run.log({ type: 'end', step: this.#step, reason: interrupted ? 'interrupted' : 'done', message });
-      if (this.#step > 0) await this.#report(!interrupted);
+      if (this.#step > 0 && processes.rank === 0) await this.#report(!interrupted);
       return { run: config.output, steps: this.#step, metrics: this.#metrics, interrupted };
     } catch (error) {
       await this.#checkpoints.rescue(this.#step, this.#progress, error);
@@ -244,12 +242,12 @@ class Loop {
   }
 
   async #evaluate(): Promise<void> {
-    const { policy, experiment, validation, run, onEvent, signal } = this.#training;
+    const { policy, experiment, validation, run, onEvent, signal, processes } = this.#training;
     const step = this.#step;
     const { maxNewTokens } = experiment.settings;
     this.#tell('evaluation', 0, validation.length, step);
     const { metrics, samples } = await evaluatePolicy(policy, experiment, validation, {
-      ...{ maxNewTokens, signal },
+      ...{ maxNewTokens, signal, processes },
       onProgress: (done, total) => this.#tell('evaluation', done, total, step),
     });
     this.#metrics = metrics;

@@ -1,5 +1,9 @@
 /** The run of a training, from before it is there: begun anew, or gone on with where it may be. */
+import { existsSync } from 'node:fs';
+
 import type { Config } from '../config/schema.ts';
+import { byFirst, type Processes } from '../distributed/processes.ts';
+import { UserError } from '../errors.ts';
 import type { Experiment } from '../question/experiment.ts';
 import { requireSameModel, type ModelPrint } from '../question/model-print.ts';
 import { changesOfRewards, requireSameData } from '../question/resume.ts';
@@ -7,7 +11,7 @@ import { readSettings } from '../question/settings.ts';
 import type { Checkpoint } from '../run/checkpoint.ts';
 import type { Environment } from '../run/environment.ts';
 import type { Origin } from '../run/events.ts';
-import { Run } from '../run/run.ts';
+import { Run, runOfOthers, type RunRecord } from '../run/run.ts';
 import type { Progress } from './types.ts';
 
 /** What a run writes down of itself. */
@@ -30,14 +34,15 @@ interface Continued {
 }
 
 export class Opening {
+  readonly #processes: Processes;
   readonly #onWarning: (message: string) => void;
   /** Warnings that come before there is a run, which are logged when it is there. */
   readonly #held: string[] = [];
   #run: Run | undefined;
   #step = 0;
 
-  constructor(onWarning: (message: string) => void) {
-    this.#onWarning = onWarning;
+  constructor(processes: Processes, onWarning: (message: string) => void) {
+    [this.#processes, this.#onWarning] = [processes, onWarning];
   }
 
   readonly warn = (message: string): void => {
@@ -51,7 +56,18 @@ export class Opening {
    * @returns undefined where it died before its first checkpoint
    * @throws UserError where it cannot go on with these data, this model or this configuration
    */
-  async resume({ config, environment, origin }: Facts, continued: Continued): Promise<Checkpoint | undefined> {
+  async resume(facts: Facts, continued: Continued): Promise<Checkpoint | undefined> {
+    const checkpoint = await byFirst(this.#processes, () => this.#resume(facts, continued));
+    if (checkpoint && !existsSync(checkpoint.directory)) {
+      throw new UserError(`process ${this.#processes.rank} does not find the checkpoint that the run goes on from`, {
+        where: checkpoint.directory,
+        remedy: 'The run directory is to be on a disk that all machines share.',
+      });
+    }
+    return checkpoint;
+  }
+
+  async #resume({ config, environment, origin }: Facts, continued: Continued): Promise<Checkpoint | undefined> {
     const { from, changedData, experiment, adapter, modelPrint, data, model } = continued;
     const changes: string[] = [];
     const needsWeights =
@@ -70,8 +86,9 @@ export class Opening {
     return checkpoint;
   }
 
-  /** The run that is gone on with, or a new one. */
-  begin({ config, environment, origin }: Facts): Run {
+  /** The run that is gone on with, or a new one, which the first process writes. */
+  begin({ config, environment, origin }: Facts): RunRecord {
+    if (this.#processes.rank > 0) return runOfOthers(config.output);
     return this.#run ?? this.#take(Run.start(config.output, config, environment, origin), 0);
   }
 

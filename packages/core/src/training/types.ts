@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts';
 import type { CursorState } from '../data/cursor.ts';
 import type { Frames } from '../data/images.ts';
+import type { Processes } from '../distributed/processes.ts';
 import type { DownloadProgress } from '../hub/repository.ts';
 import type { FormHistory } from '../label/align.ts';
 import type { Policy } from '../policy.ts';
@@ -11,8 +12,8 @@ import type { DataPrints } from '../question/resume.ts';
 import type { Checkpoint } from '../run/checkpoint.ts';
 import type { Phase } from '../run/phases.ts';
 import type { Profile, ProfileSummary } from '../run/profile.ts';
-import type { Run } from '../run/run.ts';
 import type { RolloutSampler } from '../rollout/groups.ts';
+import type { RunRecord } from '../run/run.ts';
 import type { Samples } from '../types.ts';
 import type { SavedAhead } from './ahead.ts';
 
@@ -72,11 +73,13 @@ export interface Training {
   readonly frames: Frames;
   readonly prints: DataPrints;
   readonly modelPrint: ModelPrint;
-  readonly run: Run;
+  readonly run: RunRecord;
   readonly checkpoint: Checkpoint | undefined;
   readonly profile: Profile | undefined;
   readonly onEvent: (event: TrainEvent) => void;
   readonly signal: AbortSignal | undefined;
+  /** That train together. */
+  readonly processes: Processes;
 }
 
 /** What a checkpoint holds beside tensors. */

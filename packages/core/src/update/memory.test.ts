@@ -59,7 +59,7 @@ test('activations that are computed again take less memory', () => {
     scope(() => {
       const before = allocated().bytes;
       resetPeakAllocated();
-      const pass = model.trained([{ prompt, responses }], recomputed);
+      const pass = model.trained([{ prompt, responses }], { recomputed });
       const kept = allocated().bytes - before;
       const scored = model.score(pass.hidden, pass.targets);
       pass.backward(scored.pullback(scored.logProbs.map(() => 1e-3)));

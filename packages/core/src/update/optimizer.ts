@@ -22,11 +22,20 @@ export function trainable(model: QwenVL, { freezeVision }: Pick<Config['train'],
   return named;
 }
 
-export function makeOptimizer(named: ReadonlyMap<string, Tensor>, config: Config['optimizer']): optim.Optimizer {
+/** @param sizeOf elements of the parameters, of which `named` has slices */
+export function makeOptimizer(
+  named: ReadonlyMap<string, Tensor>,
+  config: Config['optimizer'],
+  sizeOf?: (name: string) => number,
+): optim.Optimizer {
   const { name, learningRate, betas, weightDecay, states } = config;
   switch (name) {
-    case 'adamw':
-      return new (states === '8bit' ? optim.AdamW8bit : optim.AdamW)(named, { learningRate, betas, weightDecay });
+    case 'adamw': {
+      const options = { learningRate, betas, weightDecay };
+      return states === '8bit'
+        ? new optim.AdamW8bit(named, { ...options, ...(sizeOf && { sizeOf }) })
+        : new optim.AdamW(named, options);
+    }
     case 'sgd':
       return new optim.SGD(named, { learningRate, weightDecay });
   }

@@ -184,16 +184,21 @@ test('with KL to a reference equal to the policy nothing is added; to another it
   reference.dispose();
 });
 
-test('log pi of labels that control switched off is that of members alone, of as many as asked for', () => {
+test('log pi of labels that control switched off is that of members alone, of as many as asked for', async () => {
   const names = ['two-images', 'small-image', 'text-only'];
   const groups = names.map((name) => group(name, [1, 0, 0], true));
   const off = (each: Group, changes: Partial<Label>): Group => ({ ...each, label: { ...each.label!, ...changes } });
   const total = ({ prompt, label }: Group): number => responseLogProbs(model, prompt, [label!.response])[0]!;
   const [a, b, c] = groups as [Group, Group, Group];
-  const inactive = [off(a, { active: false }), b, off(c, { active: false })];
-  expect(inactiveLogProb(model, inactive, 8)).toBeCloseTo((total(a) + total(c)) / 2, 8);
-  expect(inactiveLogProb(model, inactive, 1)).toBeCloseTo(total(a), 8);
+  const placed = (groups: readonly Group[]) => groups.map((each, place) => ({ place, group: each }));
+  const inactive = placed([off(a, { active: false }), b, off(c, { active: false })]);
+  expect(await inactiveLogProb(model, inactive, 8)).toBeCloseTo((total(a) + total(c)) / 2, 8);
+  expect(await inactiveLogProb(model, inactive, 1)).toBeCloseTo(total(a), 8);
   expect(
-    inactiveLogProb(model, [a, off(b, { place: 'aside', active: false }), off(c, { place: 'target' })], 8),
+    await inactiveLogProb(
+      model,
+      placed([a, off(b, { place: 'aside', active: false }), off(c, { place: 'target' })]),
+      8,
+    ),
   ).toBeNaN();
 });

@@ -8,11 +8,13 @@ import { setImmediate } from 'node:timers/promises';
 import { deterministic, droppable, noGrad, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
+import { alone, type Processes } from '../distributed/processes.ts';
 import { NotFinite } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { QwenVL } from '../model/qwen.ts';
 import {
+  addTotals,
   batchTotals,
   evaluateResponse,
   isLabel,
@@ -20,6 +22,7 @@ import {
   plannedResponses,
   type ResponsePlan,
   type ResponseStats,
+  type BatchTotals,
   type LossWeights,
 } from '../objective/objective.ts';
 import {
@@ -31,9 +34,11 @@ import {
   type Correction,
   type Mismatch,
 } from '../objective/mismatch.ts';
+import type { PlacedGroup } from '../rollout/dynamic.ts';
 import { philox } from '../rollout/philox.ts';
 import type { Group, Prompt, Response } from '../types.ts';
 import { microBatches, type RowSize } from './microbatch.ts';
+import type { GradientShares } from './zero.ts';
 
 export interface Learner {
   readonly model: QwenVL;
@@ -44,6 +49,8 @@ export interface Learner {
   readonly reference: QwenVL | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly optimizer: optim.Optimizer;
+  /** Of gradients that processes share out, as they share out what the optimiser keeps; else each has all of them. */
+  readonly shares?: GradientShares | undefined;
 }
 
 export interface UpdateResult {
@@ -128,15 +135,22 @@ export function responseLogProbs(model: QwenVL, prompt: Prompt, responses: reado
 
 /**
  * Mean log pi of labels that control switched off, NaN without any: of some, as many as are in memory at once, so that
- * watching costs little.
+ * watching costs little. Of several processes the first labels of the whole batch are taken.
  */
-export function inactiveLogProb(model: QwenVL, groups: readonly Group[], atOnce: number): number {
-  const inactive = groups.flatMap(({ prompt, label }) =>
-    label?.place === 'member' && !label.active ? [{ prompt, responses: [label.response.tokens] }] : [],
+export async function inactiveLogProb(
+  model: QwenVL,
+  groups: readonly PlacedGroup[],
+  atOnce: number,
+  processes: Processes = alone,
+): Promise<number> {
+  const inactive = groups.flatMap(({ place, group: { prompt, label } }) =>
+    label?.place === 'member' && !label.active ? [{ place, prompt, responses: [label.response.tokens] }] : [],
   );
-  const watched = inactive.slice(0, atOnce);
-  if (watched.length === 0) return NaN;
-  return logProbs(model, watched).reduce((a, b) => a + b, 0) / watched.length;
+  const places = (await processes.gather(inactive.map(({ place }) => place))).flat().sort((a, b) => a - b);
+  const watched = inactive.filter(({ place }) => places.indexOf(place) < atOnce);
+  const own = watched.length === 0 ? 0 : logProbs(model, watched).reduce((a, b) => a + b, 0);
+  const [sum, count] = await processes.sum([own, watched.length]);
+  return count === 0 ? NaN : sum! / count!;
 }
 
 const initialLogProbs = (reference: QwenVL, items: readonly PromptWithResponses[]): Float64Array =>
@@ -155,11 +169,13 @@ export interface UpdateKey extends DropoutKey {
   readonly correction?: Correction | undefined;
   /** Hears of micro-batches that are done, of how many. */
   readonly onMicro?: ((done: number, all: number) => void) | undefined;
+  /** That learn together, each from groups of its own. */
+  readonly processes?: Processes;
 }
 
-/** 32 bits for each micro-batch. */
-const dropoutSeed = ({ seed, step }: DropoutKey, update: number, micro: number): number =>
-  philox([step, update, micro, 0], [seed >>> 0, 0xd20])[0];
+/** 32 bits for each micro-batch, of all processes. */
+const dropoutSeed = ({ seed, step, processes = alone }: UpdateKey, update: number, micro: number): number =>
+  philox([step, update, micro * processes.size + processes.rank, 0], [seed >>> 0, 0xd20])[0];
 
 /**
  * One batch: `updatesPerBatch` optimiser steps on the same groups.
@@ -177,56 +193,66 @@ export async function updatePolicy(
   learningRate: number,
   key: UpdateKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
-  const { model, reference, optimizer } = learner;
+  const { model, reference, parameters, optimizer, shares } = learner;
   const { updatesPerBatch } = config.objective;
-  const { correction } = key;
+  const { correction, processes = alone } = key;
   const planned = groups.map(plannedResponses);
-  let work = planWork(groups, planned, weights, config);
+  let work = planWork(groups, planned, await totalsOf(planned, processes), weights, config);
   let micros = microBatches(work, rowOf, config.train.microBatch);
   // Whether a response is too far off is known when pi_old is, and decides the denominators.
   const frozenOld = updatesPerBatch > 1 || correction?.kind === 'mask';
-  for (const micro of micros) {
-    await droppable(key.signal, () => {
-      if (frozenOld) for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
-      if (reference)
-        for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
-    });
-    await setImmediate();
-    key.signal?.throwIfAborted();
-  }
+  await processes.together(async () => {
+    for (const micro of micros) {
+      await droppable(key.signal, () => {
+        if (frozenOld) for (const [item, values] of cut(logProbs(model, packable(micro)), micro)) item.old = values;
+        if (reference)
+          for (const [item, values] of cut(initialLogProbs(reference, packable(micro)), micro)) item.reference = values;
+      });
+      await setImmediate();
+      key.signal?.throwIfAborted();
+    }
+  });
 
   const scored = work.reduce((sum, { items }) => sum + items.length, 0);
   let compared = correction ? rolloutsOf(work) : [];
   // Where no rollout takes part in the update some are scored all the same: a wrong server must not go unseen.
-  if (correction && compared.length === 0) {
+  if (correction && (await processes.max(compared.length)) === 0)
     compared = watchRollouts(model, groups, config.train.microBatch.prompts);
-  }
-  if (correction?.kind === 'mask' && measured(compared, correction).farOff > 0) {
-    work = withoutFarOff(groups, planned, work, { weights, config, cap: correction.cap });
+  if (correction?.kind === 'mask' && (await processes.max(measured(compared, correction).farOff)) > 0) {
+    const left = withoutFarOff(planned, work, correction.cap);
+    work = planWork(groups, left, await totalsOf(left, processes), weights, config, work);
     micros = microBatches(work, rowOf, config.train.microBatch);
   }
 
+  // As many rounds as the process with the most has micro-batches.
+  const rounds = await processes.max(micros.length);
   let gradientNorm = 0;
   let pass = noPass;
   let nonFinite: string | undefined;
   try {
     for (let update = 0; update < updatesPerBatch; update++) {
       optimizer.zeroGrad();
-      pass = await forwardBackward(
-        model,
-        micros,
-        {
-          ...{ frozenOld, correction },
-          recomputed: config.train.checkpointActivations,
-          offloaded: config.train.offloadActivations,
-        },
-        (i) => dropoutSeed(key, update, i),
-        // Once the weights have moved the step is made to its end.
-        update === 0 ? key.signal : undefined,
-        (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
+      pass = await processes.together(() =>
+        forwardBackward(
+          model,
+          micros,
+          {
+            ...{ frozenOld, correction },
+            recomputed: config.train.checkpointActivations,
+            offloaded: config.train.offloadActivations,
+          },
+          {
+            dropout: (i) => dropoutSeed(key, update, i),
+            // Once the weights have moved the step is made to its end.
+            signal: update === 0 ? key.signal : undefined,
+            onMicro: (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
+            together: shares && { shares, rounds, processes },
+          },
+        ),
       );
-      if (work.length === 0) break;
-      gradientNorm = optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
+      if (rounds === 0) break;
+      if (!shares) await processes.addGradients(parameters.values());
+      gradientNorm = await optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
     }
   } catch (error) {
     if (key.signal?.aborted && error === key.signal.reason) optimizer.zeroGrad();
@@ -235,63 +261,67 @@ export async function updatePolicy(
     [gradientNorm, pass] = [NaN, { ...noPass, loss: NaN }];
   }
   optimizer.zeroGrad();
+  const all = await addedUp(processes, {
+    ...{ pass, scored, responses: planned.flat().length },
+    mismatch: correction ? measured(compared, correction) : noMismatch,
+  });
   return {
-    loss: pass.loss,
+    loss: all.pass.loss,
     gradientNorm,
     oldLogProbs: new Map(
       work.flatMap(({ items }) => items.flatMap(({ response, old }) => (old ? [[response, old]] : []))),
     ),
-    scored,
-    responses: planned.flat().length,
-    stats: pass.stats,
-    mismatch: correction && measured(compared, correction),
-    labelGradient: pass.pull.labels / pass.pull.all,
+    scored: all.scored,
+    responses: all.responses,
+    stats: all.pass.stats,
+    mismatch: correction && all.mismatch,
+    labelGradient: all.pass.pull.labels / all.pass.pull.all,
     nonFinite,
   };
 }
 
-type Planned = ReturnType<typeof plannedResponses>;
 type LossConfig = Pick<Config, 'objective' | 'sft'>;
+type Planned = ReturnType<typeof plannedResponses>;
 
-/** The responses that have a gradient, by group, with their parts of the loss of the whole batch. */
+/** Denominators of the whole batch. */
+async function totalsOf(planned: readonly Planned[], processes: Processes): Promise<BatchTotals> {
+  return (await processes.gather(batchTotals(planned))).reduce(addTotals);
+}
+
+/**
+ * The responses that have a gradient, by group, with their parts of the loss of the whole batch.
+ * @param known what was planned before: log-probabilities that are known stay so
+ */
 function planWork(
   groups: readonly Group[],
   planned: readonly Planned[],
+  totals: BatchTotals,
   weights: LossWeights,
   { objective, sft }: LossConfig,
+  known: readonly Work[] = [],
 ): Work[] {
-  const totals = batchTotals(planned);
+  const before = new Map(known.flatMap(({ items }) => items.map((item) => [item.response, item] as const)));
   return groups.flatMap((group, i): Work[] => {
     const responses = planned[i] ?? [];
     const plans = planGroup(responses, totals, weights, objective, sft);
     const items = plans.flatMap((plan, j): Item[] => {
       const { response, sampled } = responses[j]!;
-      return plan.needsGradient ? [{ response, sampled, plan, old: undefined, reference: undefined }] : [];
+      const { old, reference } = before.get(response) ?? {};
+      return plan.needsGradient ? [{ response, sampled, plan, old, reference }] : [];
     });
     return items.length > 0 ? [{ group, items }] : [];
   });
 }
 
-/** The work again, without rollouts that are too far off: their tokens leave the denominators, too. */
-function withoutFarOff(
-  groups: readonly Group[],
-  planned: readonly Planned[],
-  work: readonly Work[],
-  { weights, config, cap }: { readonly weights: LossWeights; readonly config: LossConfig; readonly cap: number },
-): Work[] {
-  const known = new Map(work.flatMap(({ items }) => items.map((item) => [item.response, item] as const)));
-  const left = planned.map((responses) =>
+/** Rollouts that are too far off are masked: their tokens leave the denominators, too. */
+function withoutFarOff(planned: readonly Planned[], work: readonly Work[], cap: number): Planned[] {
+  const known = new Map(work.flatMap(({ items }) => items.map(({ response, old }) => [response, old] as const)));
+  return planned.map((responses) =>
     responses.map((each) => {
-      const old = known.get(each.response)?.old;
+      const old = known.get(each.response);
       return old && each.sampled && isFarOff(old, each.sampled, cap) ? { ...each, masked: true } : each;
     }),
   );
-  const again = planWork(groups, left, weights, config);
-  for (const item of again.flatMap(({ items }) => items)) {
-    const { old, reference } = known.get(item.response) ?? {};
-    [item.old, item.reference] = [old, reference];
-  }
-  return again;
 }
 
 /** A rollout with its log mu, and its log pi_old as soon as that is known. */
@@ -323,6 +353,23 @@ const measured = (compared: readonly Compared[], { cap }: Correction): Mismatch 
     noMismatch,
   );
 
+/** What processes have of an update, or all of them together. */
+interface Parts {
+  readonly pass: Pass;
+  readonly scored: number;
+  readonly responses: number;
+  readonly mismatch: Mismatch;
+}
+
+/** Of all processes. */
+const addedUp = async (processes: Processes, own: Parts): Promise<Parts> =>
+  (await processes.gather(own)).reduce((a, b) => ({
+    pass: addPass(a.pass, b.pass),
+    scored: a.scored + b.scored,
+    responses: a.responses + b.responses,
+    mismatch: addMismatch(a.mismatch, b.mismatch),
+  }));
+
 /** What a pass over micro-batches adds up to. */
 interface Pass {
   readonly loss: number;
@@ -346,47 +393,69 @@ interface Keeping {
   readonly offloaded: boolean;
 }
 
-/** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters. */
+/** How micro-batches follow each other. */
+interface Rounds {
+  /** By micro-batch. */
+  readonly dropout: (micro: number) => number;
+  readonly signal: AbortSignal | undefined;
+  readonly onMicro: (done: number) => void;
+  /** Of processes that share gradients out: all make as many rounds, with a micro-batch or without. */
+  readonly together:
+    { readonly shares: GradientShares; readonly rounds: number; readonly processes: Processes } | undefined;
+}
+
+/** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters, or to their shares. */
 async function forwardBackward(
   model: QwenVL,
   micros: readonly (readonly Work[])[],
-  how: Keeping,
-  dropout: (micro: number) => number,
-  signal: AbortSignal | undefined,
-  onMicro: (done: number) => void,
+  keeping: Keeping,
+  { dropout, signal, onMicro, together }: Rounds,
 ): Promise<Pass> {
+  const { shares, rounds = micros.length, processes = alone } = together ?? {};
+  const how = { ...keeping, watch: shares };
   let sum = noPass;
-  for (const [i, micro] of micros.entries()) {
-    const pass = await droppable(signal, () =>
-      withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
-    );
-    sum = addPass(sum, pass);
-    onMicro(i + 1);
+  for (let i = 0; i < rounds; i++) {
+    const micro = micros[i];
+    if (micro) {
+      // What has begun to leave for other processes is not dropped.
+      const pass = await droppable(shares ? undefined : signal, () =>
+        withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
+      );
+      sum = addPass(sum, pass);
+      onMicro(i + 1);
+    } else shares?.begin([]);
+    await shares?.collect();
     await setImmediate();
-    signal?.throwIfAborted();
+    if (signal && (await processes.stops(signal))) throw signal.reason;
   }
+  if (shares) assertFinite(sum.loss, 'the loss', micros.flat());
   return sum;
 }
 
 /** Clips the gradient that has been added up, and moves the parameters. @returns its norm before clipping */
-function optimizerStep(
-  { model, parameters, optimizer }: Learner,
+async function optimizerStep(
+  { model, parameters, optimizer, shares }: Learner,
   clipNorm: number,
   learningRate: number,
   work: readonly Work[],
-): number {
-  const norm = optim.clipGradNorm(parameters.values(), clipNorm);
+): Promise<number> {
+  const norm = await (shares?.clip(clipNorm) ?? optim.clipGradNorm(parameters.values(), clipNorm));
   assertFinite(norm, 'the gradient', work);
   optimizer.learningRate = learningRate;
   optimizer.step();
+  await shares?.spread();
   model.weightsChanged();
   return norm;
 }
 
 /** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
-function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping): Pass {
+function accumulateGradient(
+  model: QwenVL,
+  micro: readonly Work[],
+  how: Keeping & { readonly watch: GradientShares | undefined },
+): Pass {
   return scope(() => {
-    const pass = model.trained(packable(micro), how.recomputed, how.offloaded);
+    const pass = model.trained(packable(micro), how);
     const scored = model.score(pass.hidden, pass.targets);
     const coefficients = new Float64Array(scored.logProbs.length);
     let [loss, stats, at] = [0, noStats, 0];
@@ -404,7 +473,8 @@ function accumulateGradient(model: QwenVL, micro: readonly Work[], how: Keeping)
       loss += response.loss;
       stats = addStats(stats, response.stats);
     }
-    assertFinite(loss, 'the loss', micro);
+    // Other processes wait for a gradient, whatever it is.
+    if (!how.watch) assertFinite(loss, 'the loss', micro);
     pass.backward(scored.pullback(coefficients));
     return { loss, stats, pull };
   });
@@ -414,7 +484,7 @@ function assertFinite(value: number, what: string, work: readonly Work[]): void 
   if (Number.isFinite(value)) return;
   const ids = work.map(({ group }) => group.sample.id);
   throw new NotFinite(`${what} is ${value}`, {
-    where: `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
+    where: ids.length === 0 ? undefined : `samples ${ids.slice(0, 4).join(', ')}${ids.length > 4 ? ', ...' : ''}`,
     remedy:
       'lower optimizer.learningRate, check the checkpoint for non-finite weights, or train in float32; onNonFinite: skip ' +
       'or rollback goes on',

@@ -1,9 +1,11 @@
 /** What a person sees when a command fails, and its exit code. */
 
 import { CommanderError } from 'commander';
+import { tellLauncher } from './rank.ts';
 
 const FAILURE = 1;
 const BAD_INPUT = 2;
+const FAULT = '\n  This is a failure of visurf, not of its input. VISURF_DEBUG=1 shows where it happened.';
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return isAnswer(error) ? 0 : BAD_INPUT;
@@ -14,10 +16,9 @@ export function report(error: unknown): void {
   // Commander has printed its own message, or the help that was asked for.
   if (error instanceof CommanderError) return;
   const message = error instanceof Error ? error.message : String(error);
-  console.error(`error: ${message}`);
-  if (isUserError(error)) return;
-  if (process.env.VISURF_DEBUG) console.error(error);
-  else console.error('  This is a failure of visurf, not of its input. VISURF_DEBUG=1 shows where it happened.');
+  const text = `error: ${message}${isUserError(error) || process.env.VISURF_DEBUG ? '' : FAULT}`;
+  if (!tellLauncher({ error: text })) console.error(text);
+  if (!isUserError(error) && process.env.VISURF_DEBUG) console.error(error);
 }
 
 /** Known by its name: this file must load where the library cannot. */

@@ -7,7 +7,7 @@ import { answered, hold, INTERRUPTED, lastWords, stopNow, watchSignals } from '@
 
 export { answered, hold, INTERRUPTED };
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Ends a command at once that does not say what else is to happen; from here on it ends within a second. */
 export function endOnSignals(): void {

@@ -4,12 +4,15 @@ import { basename, dirname, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { Config, ProfileOptions, TrainEvent } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
+import { launchRanks } from './launch.ts';
+import { endWithLauncher, isLaunched, isRank, RankLog, tellLauncher } from './rank.ts';
 import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { PROGRAM, Progress, metricsTable, print, printJson } from './output.ts';
 import { coloured } from './status.ts';
+import type { Screen } from './status.ts';
 import { TrainingScreen } from './training.ts';
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
@@ -21,6 +24,8 @@ interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly unplanned?: true;
   readonly profile?: string | true;
   readonly profileSteps?: number;
+  readonly processes?: number;
+  readonly continue?: true;
 }
 
 export function defineTrain(program: Command): void {
@@ -30,6 +35,12 @@ export function defineTrain(program: Command): void {
       .description('train as a configuration says; the run directory holds everything that comes of it'),
   )
     .option('--resume', 'go on from the last checkpoint in the output directory')
+    .option('--continue', 'begin, or go on where the run has begun: for what starts a command again after a failure')
+    .option(
+      '--processes <number>',
+      'train with so many processes on this machine, on GPUs one for each ([distributed.md])',
+      wholeNumber(1),
+    )
     .option(
       '--from <step>',
       'go back to the checkpoint of that step, with changes; what came after it is kept in branches/',
@@ -46,38 +57,75 @@ export function defineTrain(program: Command): void {
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], given: TrainOptions) => {
-      const { json, resume = false, from, changedData = false, skipBad = false, unplanned = false } = given;
+      const { json, resume: goesOn = false, from, changedData = false, skipBad = false, unplanned = false } = given;
       const asked = givenOf(first, others, given, command);
-      const { train } = await import('@visurf/core');
-      const profile = profileOf(given, command);
+      const flags = [
+        ...[skipBad && '--skip-bad', unplanned && '--unplanned'],
+        given.processes !== undefined && `--processes ${given.processes}`,
+      ].filter((each) => each !== false);
+      const line = [PROGRAM, 'train', typed(asked), ...flags].join(' ');
+      const next = (isBegun: boolean): string => (isBegun ? `To go on: ${line} --resume` : `To start again: ${line}`);
+      if (given.processes !== undefined && !isLaunched()) {
+        if (isRank()) command.error('error: --processes starts ranks, and this is one: RANK is set');
+        if (given.processes > 1) return await launchRanks(given.processes, next(goesOn || from !== undefined));
+      }
+      const { deviceIn, isBegun, isRestarted, joinProcesses, launchedBy, train, worldOf } =
+        await import('@visurf/core');
+      const world = worldOf();
+      if (isLaunched()) endWithLauncher();
+      const isMain = (world?.rank ?? 0) === 0;
+      const profile = isMain ? profileOf(given, command) : undefined;
       const warnings: string[] = [];
       const config = await configurationOf(asked, (message) => warnings.push(message));
-      const line = `${PROGRAM} train ${typed(asked)}${skipBad ? ' --skip-bad' : ''}${unplanned ? ' --unplanned' : ''}`;
-      const next = (isBegun: boolean): string => (isBegun ? `To go on: ${line} --resume` : `To start again: ${line}`);
-      const resumes = resume || from !== undefined;
-      whenStopped(next(resumes));
-      const shown = new Shown(config);
-      const onEvent = (event: TrainEvent) => {
-        if (event.kind === 'step') whenStopped(next(true));
-        shown.take(event);
+      const resume = goesOn || (from === undefined && (given.continue ?? isRestarted()) ? ('ifBegun' as const) : false);
+      const resumes = goesOn || from !== undefined || (resume === 'ifBegun' && isBegun(config.output));
+      const sayNext = (isBegun: boolean): void => {
+        if (!isMain) return;
+        whenStopped(next(isBegun));
+        tellLauncher({ next: next(isBegun) });
       };
-      using _studio = given.studio ? openStudio(config.output) : undefined;
-      const result = await interruptible((signal) =>
-        train(config, {
-          ...{ resume, from, changedData, skipBad, unplanned, profile, onEvent, signal, warnings },
-          command: commandLine(),
-        }),
-      );
-      shown.finish();
+      sayNext(resumes);
+      const log = world && new RankLog(config.output, world.rank, world.size);
+      const shown = [...(isMain ? [process.stderr] : []), ...(log ? [log] : [])].map((each) => new Shown(config, each));
+      const onEvent = (event: TrainEvent) => {
+        if (event.kind === 'step') sayNext(true);
+        for (const each of shown) each.take(event);
+      };
+      using _studio = given.studio && isMain ? openStudio(config.output) : undefined;
+      const options = {
+        resume,
+        from,
+        changedData,
+        skipBad,
+        unplanned,
+        profile,
+        onEvent,
+        warnings,
+        command: commandLine(),
+      };
+      const result = await interruptible(async (signal) => {
+        if (!world) return await train(config, { ...options, signal });
+        const device = deviceIn(world, config.device);
+        await using processes = await joinProcesses({
+          ...{ ...world, host: world.address, timeout: config.distributed.timeout, device },
+          ...launchedBy(),
+        });
+        return await train(config, { ...options, signal, device, processes });
+      }).catch((error: unknown) => {
+        log?.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+        throw error;
+      });
+      for (const each of shown) each.finish();
       const { interrupted, ...summary } = result;
+      if (interrupted) process.exitCode = INTERRUPTED;
+      if (!isMain) return;
       if (json) printJson(summary);
       else {
-        const report = shown.report === undefined ? '' : `; open ${shown.report} in a browser`;
-        print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${report}`);
+        const [{ report } = { report: undefined }] = shown;
+        const where = report === undefined ? '' : `; open ${report} in a browser`;
+        print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${where}`);
       }
-      if (!interrupted) return;
-      console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
-      process.exitCode = INTERRUPTED;
+      if (interrupted) console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
     },
   );
   example(
@@ -127,13 +175,14 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
 
 /** Shows events: what comes before the first step as stages, then the training. */
 class Shown {
-  readonly #progress = new Progress();
+  readonly #progress: Progress;
   readonly #screen: TrainingScreen;
   /** The file. */
   report: string | undefined;
 
-  constructor({ promptsPerStep, eval: { every } }: Config) {
-    this.#screen = new TrainingScreen({ promptsPerStep, every });
+  constructor({ promptsPerStep, eval: { every } }: Config, screen: Screen) {
+    this.#progress = new Progress(screen);
+    this.#screen = new TrainingScreen({ promptsPerStep, every }, screen);
   }
 
   take(event: TrainEvent): void {

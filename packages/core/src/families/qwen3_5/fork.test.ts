@@ -46,7 +46,7 @@ function run(model: QwenVL, batches: readonly (readonly PromptWithResponses[])[]
   const found: number[] = [];
   for (const items of batches) {
     scope(() => {
-      const pass = model.trained(items, recomputed);
+      const pass = model.trained(items, { recomputed });
       const scored = model.score(pass.hidden, pass.targets);
       const coefficients = scored.logProbs.map((_, i) => Math.sin(1 + found.length + i));
       pass.backward(scored.pullback(coefficients));

@@ -1,0 +1,204 @@
+/** What trains on several processes trains as on one: the same losses to 1e-12 in float64, the same texts. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { readEvents, type EvalEvent, type StepEvent } from '../run/events.ts';
+import type { GroupRecord } from '../run/groups.ts';
+import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
+import { usesKey } from '../config/keys.ts';
+import { fixtures, tinyModel } from '../testing/oracle.ts';
+import { Ranks, type Job } from '../testing/ranks.ts';
+
+let folder: string;
+let ranks: Ranks;
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'visurf-processes-'));
+  const lines = Array.from({ length: 7 }, (_, i) => ({
+    id: `s${i}`,
+    image: path.join(fixtures, 'images', 'small-40x40.png'),
+    problem: `the ${['red', 'blue', 'green'][i % 3]} circle`,
+    solution: i === 0 ? [] : [{ bbox_2d: [2 + i, 3, 20, 30] }],
+  }));
+  writeFileSync(path.join(folder, 'train.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  writeFileSync(path.join(folder, 'held.jsonl'), lines.slice(0, 3).map((line) => `${JSON.stringify(line)}\n`).join('')); // prettier-ignore
+  ranks = new Ranks(4);
+});
+afterAll(() => {
+  ranks[Symbol.dispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function valuesOf(paradigm: Paradigm, output: string, changes: Partial<Record<string, unknown>> = {}): object {
+  const rollout = usesKey(paradigm, 'rollout.group') ? { rollout: { maxNewTokens: 6, group: 2 } } : {};
+  const values: Record<string, unknown> = {
+    ...{ model: tinyModel, output: path.join(folder, output), paradigm, precision: 'float64', threads: 1 },
+    ...{ steps: 2, promptsPerStep: 3, optimizer: { learningRate: 1e-3 }, checkpoint: { every: 10 } },
+    record: { images: 'none' },
+    data: { train: path.join(folder, 'train.jsonl'), allowOutside: true, prompt: 'find {Question}' },
+    ...rollout,
+    ...(usesKey(paradigm, 'sftSteps') && { sftSteps: 1 }),
+  };
+  for (const [key, value] of Object.entries(changes)) {
+    const isObject = typeof value === 'object' && value !== null;
+    values[key] = isObject ? { ...(values[key] as object | undefined), ...value } : value;
+  }
+  return values;
+}
+
+const linesOf = <T>(output: string, file: string): T[] =>
+  readFileSync(path.join(folder, output, file), 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as T);
+
+interface Course {
+  readonly metrics: readonly Readonly<Record<string, number>>[];
+  readonly groups: readonly GroupRecord[];
+  readonly answers: readonly unknown[];
+  readonly processes: readonly (number | undefined)[];
+}
+
+function courseOf(output: string): Course {
+  const events = readEvents(path.join(folder, output, 'events.jsonl'));
+  const told = events.filter((event): event is StepEvent | EvalEvent => event.type === 'step' || event.type === 'eval');
+  return {
+    metrics: told.map(({ metrics }) => metrics),
+    groups: told.flatMap(({ type, step }) =>
+      type === 'step' ? linesOf<GroupRecord>(output, `groups/${String(step).padStart(6, '0')}.jsonl`) : [],
+    ),
+    answers: told.flatMap(({ type, step }) =>
+      type === 'eval' ? linesOf(output, `evaluations/${String(step).padStart(6, '0')}.jsonl`) : [],
+    ),
+    processes: events.flatMap((event) => (event.type === 'start' || event.type === 'resume' ? [event.processes] : [])),
+  };
+}
+
+/** Trains, and requires that it went well in every process. */
+async function course(job: Job, output: string): Promise<Course> {
+  const done = await ranks.run(job);
+  expect(done.flatMap(({ error }) => error ?? [])).toEqual([]);
+  expect(done.map(({ result }) => result?.metrics)).toEqual(done.map(() => done[0]!.result?.metrics));
+  return courseOf(output);
+}
+
+/** The same numbers to 1e-12, and the same in everything else. */
+function expectSame(value: unknown, expected: unknown, where = ''): void {
+  if (typeof value === 'number' && typeof expected === 'number') {
+    if (Math.abs(value - expected) > 1e-12 * Math.max(1, Math.abs(expected))) expect(value, where).toBe(expected);
+  } else if (typeof value === 'object' && typeof expected === 'object' && value && expected) {
+    expect(Object.keys(value).sort(), where).toEqual(Object.keys(expected).sort());
+    for (const [key, each] of Object.entries(value))
+      expectSame(each, (expected as Record<string, unknown>)[key], `${where}.${key}`);
+  } else expect(value, where).toEqual(expected);
+}
+
+const forms = { full: {}, lora: { train: { lora: { rank: 2 } } } } as const;
+
+/** The course of one process, and that of as many as asked. */
+async function expectEqual(
+  name: string,
+  paradigm: Paradigm,
+  sizes: readonly number[],
+  changes: Partial<Record<string, unknown>> = {},
+): Promise<Course> {
+  const alone = await course({ size: 1, values: valuesOf(paradigm, `${name}-1`, changes) }, `${name}-1`);
+  for (const size of sizes) {
+    const output = `${name}-${size}`;
+    const together = await course({ size, values: valuesOf(paradigm, output, changes) }, output);
+    expectSame({ ...together, processes: [] }, { ...alone, processes: [] }, output);
+    expect(together.processes).toEqual([size]);
+  }
+  return alone;
+}
+
+describe.each(PARADIGMS)('%s', (paradigm) => {
+  test.each(['full', 'lora'] as const)('%s', async (form) => {
+    // Three prompts: on two processes uneven, on four more processes than prompts.
+    // The forms that the base speaks take it long to say, and are asked for by SFT alone: once is enough.
+    const isQuick = usesKey(paradigm, 'rollout.group') || (paradigm === 'sft' && form === 'full');
+    const changes = { ...forms[form], ...(!isQuick && { label: { align: 'off' } }) };
+    const alone = await expectEqual(`${paradigm}-${form}`, paradigm, [2, 4], changes);
+    expect(alone.groups).toHaveLength(6);
+    expect(alone.metrics.every(({ gradientNorm }) => gradientNorm! > 0)).toBe(true);
+  });
+});
+
+describe('what several processes have to agree on', () => {
+  const more = { promptsPerStep: 5 };
+
+  test('which groups are left out, and which batches are drawn for them', async () => {
+    const changes = { ...more, rollout: { dynamicSampling: 3 } };
+    const alone = await expectEqual('dynamic', 'rlvr', [2, 4], changes);
+    // Some are left out, or the test says nothing.
+    expect(alone.metrics.map(({ sampledPrompts }) => sampledPrompts! > 1)).toContain(true);
+  });
+
+  test.each(['full', 'lora'] as const)(
+    'a reference, and the policy before the first of two updates: %s',
+    async (form) => {
+      const objective = { kl: { coefficient: 0.1 }, updatesPerBatch: 2 };
+      const alone = await expectEqual(`kl-${form}`, 'visurf', [3], { ...more, ...forms[form], objective });
+      expect(alone.metrics[1]!['kl']).toBeGreaterThan(0);
+    },
+  );
+
+  test('rollouts one step ahead: which of them are too far off, and those that wait when a run stops', async () => {
+    const changes = { ...more, steps: 4, rollout: { ahead: 1, correction: 'mask', cap: 1.01 } };
+    const alone = await expectEqual('ahead', 'visurf', [2], changes);
+    expect(alone.metrics.map(({ mismatchMasked }) => mismatchMasked! > 0)).toContain(true);
+    const values = valuesOf('visurf', 'ahead-stopped', changes);
+    const [stopped] = await ranks.run({ size: 3, values, stop: { rank: 1, step: 1 } });
+    expect(stopped!.result!.steps).toBeLessThan(4);
+    await course({ size: 2, values, resume: true }, 'ahead-stopped');
+    expectSame({ ...courseOf('ahead-stopped'), processes: [] }, { ...alone, processes: [] });
+  });
+
+  test('evaluations, answered by share, and after which of them all stop', async () => {
+    const changes = {
+      steps: 6,
+      data: { validation: path.join(folder, 'held.jsonl') },
+      eval: { every: 1, patience: 2 },
+    };
+    const alone = await expectEqual('patience', 'visurf', [2, 4], changes);
+    expect(alone.answers).toHaveLength(9);
+    expect(alone.groups).toHaveLength(6);
+  });
+
+  test('the step that all stop after, when one of them is to stop', async () => {
+    const values = valuesOf('visurf', 'stopped', { steps: 50 });
+    const done = await ranks.run({ size: 2, values, stop: { rank: 1, step: 2 } });
+    expect(done).toMatchObject([{ result: { interrupted: true } }, { result: { interrupted: true } }]);
+    const steps = done.map(({ result }) => result!.steps);
+    expect(steps[0]).toBe(steps[1]);
+    expect(steps[0]).toBeLessThan(50);
+    expect(readFileSync(path.join(folder, 'stopped/checkpoints', String(steps[0]).padStart(6, '0'), 'state.json'), 'utf8')).not.toBe(''); // prettier-ignore
+  });
+
+  test.each(['full', 'lora'] as const)('a run that goes on with any number of them: %s', async (form) => {
+    const whole = await course({ size: 1, values: valuesOf('visurf', `whole-${form}`, { steps: 3, ...forms[form] }) }, `whole-${form}`); // prettier-ignore
+    const output = `resumed-${form}`;
+    const stages = [
+      [2, 1],
+      [3, 2],
+      [1, 3],
+    ] as const;
+    for (const [size, steps] of stages) {
+      const values = valuesOf('visurf', output, { steps, ...forms[form] });
+      await course({ size, values, resume: size !== 2 }, output);
+    }
+    const resumed = courseOf(output);
+    expectSame({ ...resumed, processes: [] }, { ...whole, processes: [] });
+    expect(resumed.processes).toEqual([2, 3, 1]);
+  });
+
+  test('what is wrong with the input of one is said by all', async () => {
+    const values = valuesOf('visurf', 'twice', { steps: 1 });
+    await ranks.run({ size: 2, values });
+    const done = await ranks.run({ size: 2, values });
+    expect(done[0]!.error).toMatchObject({ name: 'UserError', message: expect.stringContaining('twice') });
+    expect(done[1]!.error).toMatchObject({ name: 'UserError', message: expect.stringContaining('rank 0 has ended: ') });
+  });
+});

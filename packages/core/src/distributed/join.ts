@@ -1,0 +1,229 @@
+/** Processes that have joined on c10d (`distributed` of @visurf/torch). */
+import { cat, distributed, keep, noGrad, scope, zeros, type Tensor } from '@visurf/torch';
+import { hold } from '@visurf/torch/signals';
+
+import { messageOf, NotFinite, UserError } from '../errors.ts';
+import type { Processes } from './processes.ts';
+
+/** Processes that are not alone: what began them ends them, too. */
+export interface Joined extends Processes, AsyncDisposable {
+  /**
+   * A signal that is aborted where this one is, and where that of another process is; undefined stands for one that never
+   * is. What is stopped by it is stopped in all, at the end of `together` or where all ask `stops`.
+   */
+  follow(signal: AbortSignal | undefined): AbortSignal;
+  /** The others are told why this process cannot go on. It belongs to none from here on. */
+  abandon(reason: unknown): void;
+}
+
+const REMEDY =
+  'Start all processes again, and resume the run where it has a checkpoint. Where they are all there but slow, ' +
+  'distributed.timeout gives them longer.';
+
+/** A UserError for what the others are missed by; other errors as they are. */
+export const explainProcesses = (error: unknown): unknown =>
+  error instanceof distributed.RankError ? new UserError(error.message, { remedy: REMEDY, cause: error }) : error;
+
+/**
+ * Meets the other processes.
+ * @throws UserError that names those that do not come
+ */
+export async function joinProcesses(options: distributed.JoinOptions): Promise<Joined> {
+  try {
+    return new JoinedProcesses(await distributed.join(options));
+  } catch (error) {
+    const explained = explainProcesses(error);
+    if (explained instanceof UserError) throw explained;
+    const { host, port } = options;
+    throw new UserError(`the processes cannot meet: ${messageOf(error)}`, { where: `${host}:${port}`, cause: error });
+  }
+}
+
+/** What became of a part. */
+type Outcome =
+  | { readonly kind: 'done' | 'stopped' }
+  | {
+      readonly kind: 'notFinite';
+      readonly said: string;
+      readonly where: string | undefined;
+      readonly remedy: string | undefined;
+    };
+
+/** Milliseconds between two looks for a process that wants all to stop. */
+const LOOK = 250;
+/** Elements of gradients that travel at once. */
+const BUCKET = 1 << 22;
+
+class JoinedProcesses implements Joined {
+  readonly group: distributed.ProcessGroup;
+  #isIn = true;
+  #stopping = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  /** A signal is answered with the others, not by the watch over signals. */
+  #held: Disposable | undefined;
+
+  constructor(group: distributed.ProcessGroup) {
+    this.group = group;
+  }
+
+  get rank(): number {
+    return this.group.rank;
+  }
+  get size(): number {
+    return this.group.size;
+  }
+
+  gather<T>(value: T): Promise<T[]> {
+    return this.group.gather(value);
+  }
+  sum(numbers: readonly number[]): Promise<number[]> {
+    return this.group.agree(numbers);
+  }
+  async max(number: number): Promise<number> {
+    return (await this.group.agree([number], 'max'))[0]!;
+  }
+
+  async together<T>(part: () => T | Promise<T>): Promise<T> {
+    const { signal } = this.#stopping;
+    let result: T | undefined;
+    let failure: unknown;
+    let outcome: Outcome = { kind: 'done' };
+    try {
+      result = await part();
+    } catch (error) {
+      failure = error;
+      if (signal.aborted && error === signal.reason) outcome = { kind: 'stopped' };
+      else if (error instanceof NotFinite)
+        outcome = { kind: 'notFinite', said: error.reason, where: error.where, remedy: error.remedy };
+      else throw error;
+    }
+    const outcomes = await this.gather(outcome);
+    if (outcomes.some(({ kind }) => kind === 'stopped')) {
+      this.#stop();
+      throw signal.reason;
+    }
+    if (failure !== undefined) throw failure;
+    for (const each of outcomes)
+      if (each.kind === 'notFinite') throw new NotFinite(each.said, { where: each.where, remedy: each.remedy });
+    return result as T;
+  }
+
+  async stops(): Promise<boolean> {
+    const isStopped = (await this.max(this.#stopping.signal.aborted ? 1 : 0)) > 0;
+    if (isStopped) this.#stop();
+    return isStopped;
+  }
+
+  follow(signal: AbortSignal | undefined): AbortSignal {
+    const own = (): void => {
+      if (this.#isIn) this.group.stopAll();
+      this.#stop(signal?.reason);
+    };
+    if (signal?.aborted) own();
+    else signal?.addEventListener('abort', own, { once: true });
+    this.#timer ??= setInterval(() => this.#isIn && this.group.isStopping && this.#stop(), LOOK).unref();
+    this.#held ??= hold();
+    return this.#stopping.signal;
+  }
+
+  #stop(reason: unknown = new Error('another process was interrupted')): void {
+    if (!this.#stopping.signal.aborted) this.#stopping.abort(reason);
+  }
+
+  async addGradients(parameters: Iterable<Tensor>): Promise<void> {
+    const all = [...parameters];
+    const anywhere = await this.group.agree(
+      all.map((each) => (hasGradient(each) ? 1 : 0)),
+      'max',
+    );
+    let travelling: Bucket | undefined;
+    for (const members of buckets(all.filter((_, i) => anywhere[i]! > 0))) {
+      const next = this.#send(members);
+      if (travelling) await unpack(travelling);
+      travelling = next;
+    }
+    if (travelling) await unpack(travelling);
+  }
+
+  #send(members: readonly Tensor[]): Bucket {
+    const flat = keep(
+      scope(() =>
+        noGrad(() =>
+          cat(
+            members.map((each) => {
+              const { shape, dtype, device } = each;
+              return (each.grad ?? zeros(shape, { dtype, device })).reshape(-1);
+            }),
+          ),
+        ),
+      ),
+    );
+    return { members, flat, pending: this.group.allReduce(flat) };
+  }
+
+  abandon(reason: unknown): void {
+    if (!this.#isIn) return;
+    this.#end();
+    this.group.abandon(messageOf(reason));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isIn) return;
+    try {
+      await this.group.barrier();
+    } finally {
+      this.#end();
+      this.group.leave();
+    }
+  }
+
+  #end(): void {
+    this.#isIn = false;
+    clearInterval(this.#timer);
+    this.#held?.[Symbol.dispose]();
+  }
+}
+
+interface Bucket {
+  readonly members: readonly Tensor[];
+  readonly flat: Tensor;
+  readonly pending: distributed.Pending;
+}
+
+function hasGradient(parameter: Tensor): boolean {
+  using gradient = parameter.grad;
+  return gradient !== undefined;
+}
+
+/** In order, so many elements at a time, of one dtype and device. */
+function buckets(parameters: readonly Tensor[]): Tensor[][] {
+  const all: Tensor[][] = [];
+  let [elements, kind] = [0, ''];
+  for (const each of parameters) {
+    const own = `${each.dtype} ${each.device}`;
+    if (own !== kind || elements >= BUCKET) {
+      all.push([]);
+      [elements, kind] = [0, own];
+    }
+    all.at(-1)!.push(each);
+    elements += each.numel;
+  }
+  return all;
+}
+
+async function unpack({ members, flat, pending }: Bucket): Promise<void> {
+  await pending.done;
+  scope(() =>
+    noGrad(() => {
+      let at = 0;
+      for (const each of members) {
+        const sum = flat.narrow(0, at, each.numel).view(...each.shape);
+        const { grad } = each;
+        if (grad) grad.copy_(sum);
+        else each.grad = sum.clone();
+        at += each.numel;
+      }
+    }),
+  );
+  flat.dispose();
+}

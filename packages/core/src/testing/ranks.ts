@@ -1,0 +1,65 @@
+/** Processes that train together, for tests: started once, they join as often as asked, as many as asked. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+
+/** What the first processes are to do together. */
+export interface Job {
+  readonly size: number;
+  /** Of a configuration, as a file has them. */
+  readonly values: object;
+  readonly resume?: boolean;
+  /** Seconds that the others may take; 60 unless said. */
+  readonly timeout?: number;
+  /** The process that stops by its signal as this step has been made. */
+  readonly stop?: { readonly rank: number; readonly step: number };
+}
+
+/** What became of it in one of them. */
+export interface Done {
+  readonly result?: { readonly steps: number; readonly interrupted: boolean; readonly metrics: Record<string, number> };
+  readonly error?: { readonly name: string; readonly message: string };
+}
+
+/** What is said to a process. */
+export type Order = Job & { readonly rank: number; readonly port: number };
+
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export class Ranks implements Disposable {
+  readonly #children: ChildProcess[];
+
+  constructor(most: number) {
+    this.#children = Array.from({ length: most }, () =>
+      fork(new URL('./ranks-process.ts', import.meta.url), {
+        env: { ...process.env, OMP_NUM_THREADS: '1' },
+        execArgv: [],
+        serialization: 'advanced',
+      }),
+    );
+  }
+
+  /** @returns what became of it in each process, in the order of ranks */
+  async run(job: Job): Promise<Done[]> {
+    const port = await freePort();
+    return await Promise.all(
+      this.#children.slice(0, job.size).map(async (child, rank) => {
+        child.send({ ...job, rank, port } satisfies Order);
+        const [said] = (await once(child, 'message')) as [Done];
+        return said;
+      }),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const each of this.#children) each.kill('SIGKILL');
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * Gradients in shares (ZeRO stage 2, arXiv 1910.02054): every process has all weights, and of the gradients, and of what
+ * an optimiser keeps, one slice of every parameter (slices.ts). As soon as a block's backward pass is done its gradients go
+ * to those that have their slices (reduce-scatter) and are freed; after the step every process collects all weights again
+ * (all-gather).
+ *
+ * All processes exchange the same buckets of parameters in the same order, whatever their own passes touch: a bucket leaves
+ * when no stage of the pass is left that adds to it, and all before it have left.
+ */
+import { empty, keep, noGrad, scope, zeros, type distributed, type Tensor } from '@visurf/torch';
+
+import { isVision } from '../model/keys.ts';
+import type { GradientWatch } from '../model/stage.ts';
+import { fill, read, sliceLength, sliceOf, type Columns } from './slices.ts';
+
+/** Elements that are worth a message of their own. */
+const ENOUGH = 1 << 20;
+/** Messages under way at most: each is as large as its bucket. */
+const UNDER_WAY = 4;
+
+interface Piece extends Columns {
+  readonly name: string;
+  readonly parameter: Tensor;
+  /** Elements of this process's slice. */
+  readonly own: number;
+}
+
+interface Bucket {
+  readonly pieces: readonly Piece[];
+  /** Columns in all. */
+  readonly width: number;
+  /** Of this process's slices; undefined before the first. */
+  sum: Tensor | undefined;
+}
+
+interface Message {
+  readonly pending: distributed.Pending;
+  readonly bucket: Bucket;
+  /** [width]: what comes in. */
+  readonly part: Tensor;
+  /** [processes * width]: what goes out. */
+  readonly whole: Tensor;
+}
+
+/** In the order in which a backward pass completes their gradients: a head of its own is done before it begins. */
+function inOrder(parameters: ReadonlyMap<string, Tensor>): [string, Tensor][] {
+  const last = [...parameters].reverse();
+  return [...last.filter(([key]) => !isVision(key)), ...last.filter(([key]) => isVision(key))];
+}
+
+/** What belongs together: a block of the tower or the decoder. */
+const blockOf = (key: string): string => /^.*?\.\d+\./.exec(key)?.[0] ?? key.replace(/\.[^.]*$/, '');
+
+export class GradientShares implements GradientWatch {
+  /** This process's slice of every parameter, [elements], by name: they lie in the parameter's own memory. */
+  readonly slices: ReadonlyMap<string, Tensor>;
+  readonly #group: distributed.ProcessGroup;
+  readonly #buckets: readonly Bucket[];
+  readonly #bucketOf = new Map<Tensor, number>();
+  /** Parameters that had a gradient here, since `clear`. */
+  readonly #touched = new Set<string>();
+  /** Those that had one anywhere, once `norm` has been asked for. */
+  #moved = new Set<string>();
+  #messages: Message[] = [];
+  /** By bucket: stages of the pass that are left and add to it. */
+  #left: number[] = [];
+  #stages: (readonly number[])[] = [];
+  #next = 0;
+
+  constructor(parameters: ReadonlyMap<string, Tensor>, group: distributed.ProcessGroup, enough = ENOUGH) {
+    this.#group = group;
+    const slices = new Map<string, Tensor>();
+    const buckets: Bucket[] = [];
+    let [pieces, width, block]: [Piece[], number, string] = [[], 0, ''];
+    const close = (): void => {
+      if (pieces.length > 0) buckets.push({ pieces, width, sum: undefined });
+      [pieces, width] = [[], 0];
+    };
+    for (const [name, parameter] of inOrder(parameters)) {
+      const [before] = pieces;
+      const isFull = width * group.size >= enough && blockOf(name) !== block;
+      if (isFull || (before && before.parameter.dtype !== parameter.dtype)) close();
+      block = blockOf(name);
+      const length = sliceLength(parameter.numel, group.size);
+      const { from, own } = sliceOf(parameter.numel, length, group.rank);
+      slices.set(name, keep(scope(() => parameter.detach().view(-1).narrow(0, from, own))));
+      pieces.push({ name, parameter, at: width, length, own });
+      this.#bucketOf.set(parameter, buckets.length);
+      width += length;
+    }
+    close();
+    this.slices = slices;
+    this.#buckets = buckets;
+  }
+
+  /** Bytes of gradients that are kept here. */
+  get bytes(): number {
+    const sizes = { float32: 4, float64: 8, bfloat16: 2 } as Readonly<Record<string, number>>;
+    return this.#buckets.reduce((all, { sum }) => all + (sum ? sum.numel * sizes[sum.dtype]! : 0), 0);
+  }
+
+  begin(stages: readonly (readonly Tensor[])[]): void {
+    this.#stages = stages.map((parameters) => [
+      ...new Set(parameters.flatMap((each) => this.#bucketOf.get(each) ?? [])),
+    ]);
+    this.#left = this.#buckets.map(() => 0);
+    for (const each of this.#stages.flat()) this.#left[each]!++;
+    this.#next = 0;
+    this.#sendComplete();
+  }
+
+  stageDone(): void {
+    for (const each of this.#stages.shift() ?? []) this.#left[each]!--;
+    this.#sendComplete();
+  }
+
+  #sendComplete(): void {
+    while (this.#next < this.#buckets.length && this.#left[this.#next] === 0) this.#send(this.#buckets[this.#next++]!);
+  }
+
+  /** Starts the exchange of a bucket, of which this process may have no gradient at all. */
+  #send(bucket: Bucket): void {
+    const { pieces, width } = bucket;
+    const { dtype, device } = pieces[0]!.parameter;
+    const { size } = this.#group;
+    const [whole, part] = scope(() =>
+      noGrad(() => {
+        const flat = keep(zeros([size * width], { dtype, device }));
+        const matrix = flat.view(size, width);
+        for (const piece of pieces) {
+          const gradient = piece.parameter.grad;
+          if (!gradient) continue;
+          fill(matrix, piece, gradient);
+          this.#touched.add(piece.name);
+          piece.parameter.grad = undefined;
+        }
+        return [flat, keep(empty([width], { dtype, device }))] as const;
+      }),
+    );
+    this.#messages.push({ pending: this.#group.reduceScatter(part, whole), bucket, part, whole });
+    if (this.#messages.length > UNDER_WAY) {
+      const first = this.#messages.shift()!;
+      first.pending.wait();
+      this.#take(first);
+    }
+  }
+
+  #take({ bucket, part, whole }: Message): void {
+    whole.dispose();
+    if (bucket.sum) {
+      noGrad(() => bucket.sum!.add_(part));
+      part.dispose();
+    } else bucket.sum = part;
+  }
+
+  /** To be called by all after every backward pass: by those that had none, after `begin([])`. */
+  async collect(): Promise<void> {
+    if (this.#next < this.#buckets.length) throw new Error('the backward pass has not come to its end');
+    for (let message = this.#messages.shift(); message; message = this.#messages.shift()) {
+      await message.pending.done;
+      this.#take(message);
+    }
+  }
+
+  /**
+   * The norm of the whole gradient, the same in all processes, which is then scaled to at most `max`.
+   * @returns the norm before
+   */
+  async clip(max: number): Promise<number> {
+    const squares = scope(() => this.#buckets.reduce((all, { sum }) => all + (sum ? sum.norm().item() ** 2 : 0), 0));
+    const names = [...this.slices.keys()];
+    const [square = 0, ...touched] = await this.#group.agree([
+      squares,
+      ...names.map((name) => (this.#touched.has(name) ? 1 : 0)),
+    ]);
+    this.#moved = new Set(names.filter((_, i) => touched[i]! > 0));
+    const norm = Math.sqrt(square);
+    if (norm > max) noGrad(() => this.#buckets.forEach(({ sum }) => sum?.mul_(max / (norm + 1e-6))));
+    return norm;
+  }
+
+  /** Gives the slices their gradients; those of parameters that had none anywhere get none. */
+  assign(): void {
+    scope(() => {
+      for (const { pieces, sum } of this.#buckets) {
+        for (const { name, at, own } of pieces) {
+          this.slices.get(name)!.grad = sum && this.#moved.has(name) ? sum.narrow(0, at, own) : undefined;
+        }
+      }
+    });
+  }
+
+  /** After a step: every process gets all weights that were moved. */
+  async spread(): Promise<void> {
+    let before: (() => Promise<void>) | undefined;
+    // One is under way while the one before it is put in its place.
+    for (const bucket of this.#buckets.filter(({ pieces }) => pieces.some(({ name }) => this.#moved.has(name)))) {
+      const next = this.#gather(bucket);
+      await before?.();
+      before = next;
+    }
+    await before?.();
+  }
+
+  #gather({ pieces, width }: Bucket): () => Promise<void> {
+    const { dtype, device } = pieces[0]!.parameter;
+    const { size } = this.#group;
+    const [part, whole] = scope(() =>
+      noGrad(() => {
+        const own = keep(zeros([width], { dtype, device }));
+        for (const piece of pieces) own.narrow(0, piece.at, piece.own).copy_(this.slices.get(piece.name)!);
+        return [own, keep(empty([size * width], { dtype, device }))] as const;
+      }),
+    );
+    const pending = this.#group.allGather(whole, part);
+    return async () => {
+      await pending.done;
+      scope(() =>
+        noGrad(() => {
+          const matrix = whole.view(size, width);
+          for (const piece of pieces) read(matrix, piece, piece.parameter.detach());
+        }),
+      );
+      whole.dispose();
+      part.dispose();
+    };
+  }
+
+  /** Forgets all gradients. */
+  clear(): void {
+    for (const bucket of this.#buckets) {
+      bucket.sum?.dispose();
+      bucket.sum = undefined;
+      for (const { name, parameter } of bucket.pieces) this.slices.get(name)!.grad = parameter.grad = undefined;
+    }
+    this.#touched.clear();
+    this.#moved.clear();
+  }
+
+  dispose(): void {
+    this.clear();
+    for (const each of this.slices.values()) each.dispose();
+  }
+}

@@ -1,0 +1,371 @@
+// Collectives between processes (c10d): a store that they meet in, gloo for what lies on the CPU, NCCL for cards.
+// A process belongs to one group at a time.
+#define USE_C10D_GLOO 1
+#include <c10/util/Logging.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <cstdlib>
+#include <thread>
+
+#include "nccl.h"
+#include "state.h"
+#include "watch.h"
+
+namespace visurf {
+
+namespace {
+
+using std::chrono::milliseconds;
+using Store = c10::intrusive_ptr<c10d::Store>;
+using Backend = c10::intrusive_ptr<c10d::Backend>;
+using Work = c10::intrusive_ptr<c10d::Work>;
+
+struct Meeting {
+  std::string host, prefix, address;
+  uint16_t port = 0;
+  int rank = 0, size = 1;
+  milliseconds timeout{0};
+  bool hosted = true, cards = false;
+};
+
+struct Group {
+  Store store;
+  std::shared_ptr<Watch> watch;
+  Backend gloo, nccl;
+  milliseconds timeout{0};
+
+  const Backend& of(const at::Tensor& tensor) const { return tensor.is_cpu() ? gloo : nccl; }
+};
+
+std::mutex lock;
+std::shared_ptr<Group> joined;
+std::optional<Fault> failed;  // why there is no group any more, or never was
+
+std::shared_ptr<Group> group() {
+  const std::lock_guard<std::mutex> guard(lock);
+  if (!joined) throw std::runtime_error("this process has joined no others");
+  return joined;
+}
+
+void fail(const Fault& fault) {
+  const std::lock_guard<std::mutex> guard(lock);
+  failed = fault;
+}
+
+Store connect(const Meeting& at, bool isServer) {
+  c10d::TCPStoreOptions options;
+  options.port = at.port;
+  options.isServer = isServer;
+  options.numWorkers = at.size;
+  options.waitWorkers = false;
+  options.timeout = at.timeout;
+  return c10::make_intrusive<c10d::PrefixStore>(at.prefix, c10::make_intrusive<c10d::TCPStore>(at.host, options));
+}
+
+std::shared_ptr<Group> makeGroup(const Meeting& at) {
+  auto made = std::make_shared<Group>();
+  made->timeout = at.timeout;
+  const bool hosts = at.hosted && at.rank == 0;
+  try {
+    made->store = connect(at, hosts);
+  } catch (const std::exception& error) {
+    if (hosts || !at.hosted) throw;
+    throw Missing({{0}, "rank 0 is not at " + at.host + ":" + std::to_string(at.port)});
+  }
+  try {
+    // A connection of its own: one that waits for an answer holds up whoever else would ask.
+    made->watch = std::make_shared<Watch>(connect(at, false), at.rank, at.size, at.hosted);
+    meet(*made->store, at.rank, at.size, at.timeout);
+  } catch (const Missing&) {
+    throw;
+  } catch (const std::exception&) {
+    if (hosts || !at.hosted) throw;
+    throw Missing({{0}, "rank 0 is gone: the connection to it is lost"});
+  }
+  made->watch->start();
+  try {
+    auto options = c10d::ProcessGroupGloo::Options::create(at.timeout);
+    const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+    options->devices.push_back(interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
+                                         : c10d::ProcessGroupGloo::createDeviceForHostname(at.address));
+    made->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        c10::make_intrusive<c10d::PrefixStore>("gloo", made->store), at.rank, at.size, options);
+    if (at.cards)
+      made->nccl =
+          ncclBackend(c10::make_intrusive<c10d::PrefixStore>("nccl", made->store), at.rank, at.size, at.timeout);
+  } catch (const std::exception& error) {
+    throw Missing(made->watch->investigate(messageOf(error)));
+  }
+  return made;
+}
+
+// Whether it is done, after so long at most. Throws what it failed with.
+bool isDone(c10d::Work& work, bool onCard, milliseconds most) {
+  if (onCard) {
+    const auto end = std::chrono::steady_clock::now() + most;
+    while (!work.isCompleted()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  } else if (!work.isCompleted()) {
+    try {
+      return work.wait(most);
+    } catch (const std::exception&) {
+      if (!work.isCompleted()) return false;
+    }
+  }
+  return work.wait();
+}
+
+// Comes back when the work is done by all. Throws what is known of who is missing.
+void finish(Group& group, c10d::Work& work, bool onCard) {
+  constexpr milliseconds kTurn(200), kLong(20000);
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    while (!isDone(work, onCard, kTurn)) {
+      if (const auto fault = group.watch->fault()) throw Missing(*fault);
+      const auto waited = std::chrono::steady_clock::now() - begin;
+      if (waited > kLong) group.watch->suspect();
+      if (waited > group.timeout + 2 * kTurn)
+        throw std::runtime_error("nothing came within " + std::to_string(group.timeout.count() / 1000) + " s");
+    }
+  } catch (const Missing& missing) {
+    fail(missing.fault);
+    throw;
+  } catch (const std::exception& error) {
+    const Fault fault = group.watch->investigate(messageOf(error));
+    fail(fault);
+    throw Missing(fault);
+  }
+}
+
+// A promise for work on a thread of its own. Node's pool has few threads, and one would be taken for minutes.
+class Waiter {
+ public:
+  template <class Body>
+  static Napi::Value start(Napi::Env env, Body body) {
+    auto* waiter = new Waiter(env);
+    const auto promise = waiter->deferred_.Promise();
+    std::thread([waiter, toMain = waiter->toMain_, body = std::move(body)]() mutable {
+      try {
+        body();
+      } catch (const std::exception& error) {
+        waiter->error_ = messageOf(error);
+      }
+      // Nobody is left to be told where the environment has gone down.
+      if (toMain.BlockingCall(waiter, settle) == napi_ok) toMain.Release();
+    }).detach();
+    return promise;
+  }
+
+ private:
+  explicit Waiter(Napi::Env env)
+      : deferred_(Napi::Promise::Deferred::New(env)),
+        toMain_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
+                                              "collective", 0, 1)) {}
+
+  static void settle(Napi::Env env, Napi::Function, Waiter* waiter) {
+    const std::unique_ptr<Waiter> owned(waiter);
+    if (static_cast<napi_env>(env) == nullptr) return;
+    const Napi::HandleScope scope(env);
+    if (!owned->error_) return owned->deferred_.Resolve(env.Undefined());
+    auto error = State::of(env).torchError.New(
+        {Napi::String::New(env, *owned->error_), Napi::String::New(env, ""), Napi::String::New(env, "")});
+    owned->deferred_.Reject(error);
+  }
+
+  Napi::Promise::Deferred deferred_;
+  Napi::ThreadSafeFunction toMain_;
+  std::optional<std::string> error_;
+};
+
+std::string textOf(const Napi::Object& options, const char* key) { return options.Get(key).As<Napi::String>(); }
+int numberOf(const Napi::Object& options, const char* key) { return options.Get(key).As<Napi::Number>(); }
+
+// join({host, port, prefix, address, rank, size, timeout, hosted, cards}): a promise; timeout in milliseconds
+Napi::Value join(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "join", [&] {
+    const auto options = info[0].As<Napi::Object>();
+    Meeting at{textOf(options, "host"), textOf(options, "prefix"), textOf(options, "address")};
+    at.port = static_cast<uint16_t>(numberOf(options, "port"));
+    at.rank = numberOf(options, "rank");
+    at.size = numberOf(options, "size");
+    at.timeout = milliseconds(options.Get("timeout").As<Napi::Number>().Int64Value());
+    at.hosted = options.Get("hosted").As<Napi::Boolean>();
+    at.cards = options.Get("cards").As<Napi::Boolean>();
+    {
+      const std::lock_guard<std::mutex> guard(lock);
+      if (joined) throw std::runtime_error("this process has joined others already");
+      failed.reset();
+    }
+    // c10d writes a trace for every connection that is lost; what is wrong is said by what is thrown.
+    setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);
+    c10::initLogging();
+    return Waiter::start(info.Env(), [at] {
+      try {
+        auto made = makeGroup(at);
+        const std::lock_guard<std::mutex> guard(lock);
+        joined = std::move(made);
+      } catch (const Missing& missing) {
+        fail(missing.fault);
+        throw;
+      }
+    });
+  });
+}
+
+// A collective on its way.
+struct Begun {
+  std::shared_ptr<Group> group;
+  Work work;
+  bool onCard;
+};
+
+template <class Body>
+Napi::Value begin(const Napi::CallbackInfo& info, const char* name, const at::Tensor& tensor, Body&& body) {
+  auto joined = group();
+  const auto& backend = joined->of(tensor);
+  if (!backend) throw std::runtime_error("nothing here carries tensors of " + tensor.device().str());
+  joined->watch->begin();
+  auto* begun = new Begun{joined, body(*backend), !tensor.is_cpu()};
+  return Napi::External<Begun>::New(info.Env(), begun, [](Napi::Env, Begun* each) { delete each; });
+}
+
+const at::Tensor& tensorAt(const Napi::CallbackInfo& info, size_t i) { return State::of(info.Env()).get(info[i]); }
+
+c10d::ReduceOp reduction(const Napi::Value& name) {
+  const std::string text = name.As<Napi::String>();
+  if (text == "max") return c10d::ReduceOp::MAX;
+  if (text == "min") return c10d::ReduceOp::MIN;
+  return c10d::ReduceOp::SUM;
+}
+
+// allReduce(tensor, "sum" | "max" | "min"), in place
+Napi::Value allReduce(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "allReduce", [&] {
+    return begin(info, "allReduce", tensorAt(info, 0), [&](c10d::Backend& backend) {
+      std::vector<at::Tensor> tensors{tensorAt(info, 0)};
+      c10d::AllreduceOptions options;
+      options.reduceOp = reduction(info[1]);
+      return backend.allreduce(tensors, options);
+    });
+  });
+}
+
+// reduceScatter(out [n], in [size n]): sums
+Napi::Value reduceScatter(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "reduceScatter", [&] {
+    return begin(info, "reduceScatter", tensorAt(info, 0), [&](c10d::Backend& backend) {
+      at::Tensor out = tensorAt(info, 0), in = tensorAt(info, 1);
+      return backend._reduce_scatter_base(out, in);
+    });
+  });
+}
+
+// allGather(out [size n], in [n])
+Napi::Value allGather(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "allGather", [&] {
+    return begin(info, "allGather", tensorAt(info, 0), [&](c10d::Backend& backend) {
+      at::Tensor out = tensorAt(info, 0), in = tensorAt(info, 1);
+      return backend._allgather_base(out, in);
+    });
+  });
+}
+
+// broadcast(tensor, rank), in place
+Napi::Value broadcast(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "broadcast", [&] {
+    return begin(info, "broadcast", tensorAt(info, 0), [&](c10d::Backend& backend) {
+      std::vector<at::Tensor> tensors{tensorAt(info, 0)};
+      c10d::BroadcastOptions options;
+      options.rootRank = info[1].As<Napi::Number>();
+      return backend.broadcast(tensors, options);
+    });
+  });
+}
+
+// await(collective): on this thread
+void await(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "", [&] {
+    const auto* begun = info[0].As<Napi::External<Begun>>().Data();
+    finish(*begun->group, *begun->work, begun->onCard);
+  });
+}
+
+// whenDone(collective): a promise
+Napi::Value whenDone(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "", [&] {
+    const Begun begun = *info[0].As<Napi::External<Begun>>().Data();
+    return Waiter::start(info.Env(), [begun] { finish(*begun.group, *begun.work, begun.onCard); });
+  });
+}
+
+// fault(): {ranks, text} once the processes cannot go on together
+Napi::Value fault(const Napi::CallbackInfo& info) {
+  const std::lock_guard<std::mutex> guard(lock);
+  auto known = failed;
+  if (!known && joined) known = joined->watch->fault();
+  if (!known) return info.Env().Undefined();
+  auto result = Napi::Object::New(info.Env());
+  auto ranks = Napi::Array::New(info.Env());
+  for (uint32_t i = 0; i < known->ranks.size(); ++i) ranks.Set(i, Napi::Number::New(info.Env(), known->ranks[i]));
+  result.Set("ranks", ranks);
+  result.Set("text", known->text);
+  return result;
+}
+
+// carriesCards(): whether tensors of cards travel without a detour
+Napi::Value carriesCards(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), group()->nccl != nullptr);
+}
+
+// stopAll(): asks all to stop in good order
+void stopAll(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "stopAll", [&] { group()->watch->askToStop(); });
+}
+
+// isStopping(): whether some process has asked for it
+Napi::Value isStopping(const Napi::CallbackInfo& info) {
+  const std::lock_guard<std::mutex> guard(lock);
+  return Napi::Boolean::New(info.Env(), joined && joined->watch->stops());
+}
+
+// leave(text?): at the end that all have come to; or, with what went wrong, without the others
+void leave(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), "leave", [&] {
+    std::shared_ptr<Group> left;
+    {
+      const std::lock_guard<std::mutex> guard(lock);
+      left.swap(joined);
+    }
+    if (!left) return;
+    if (info[0].IsString()) {
+      left->watch->tell(info[0].As<Napi::String>());
+      // What is on its way waits for others, and its end for it: the process ends soon.
+      new std::shared_ptr<Group>(std::move(left));
+    } else {
+      left->watch->leave();
+    }
+  });
+}
+
+}  // namespace
+
+void registerDistributed(Napi::Object exports) {
+  expose<join>(exports, "join");
+  expose<allReduce>(exports, "allReduce");
+  expose<reduceScatter>(exports, "reduceScatter");
+  expose<allGather>(exports, "allGather");
+  expose<broadcast>(exports, "broadcast");
+  expose<await>(exports, "await");
+  expose<whenDone>(exports, "whenDone");
+  expose<fault>(exports, "fault");
+  expose<carriesCards>(exports, "carriesCards");
+  expose<stopAll>(exports, "stopAll");
+  expose<isStopping>(exports, "isStopping");
+  expose<leave>(exports, "leave");
+}
+
+}  // namespace visurf

@@ -1,0 +1,119 @@
+/** Real processes: what they exchange, and what is said of those that are gone. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const each of children.splice(0)) each.kill('SIGKILL');
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+interface Failure {
+  readonly name: string;
+  readonly ranks?: number[];
+  readonly message: string;
+}
+
+/** Starts processes that join, do `task` and say what came of it, or why nothing did. */
+async function start(size: number, task: string, timeout = 30): Promise<{ said: Promise<unknown>[]; all: ChildProcess[] }> {
+  const port = await freePort();
+  const all = Array.from({ length: size }, (_, rank) =>
+    fork(new URL('./testing/rank.ts', import.meta.url), [task, String(rank), String(size), String(port), String(timeout)], {
+      execArgv: [],
+      serialization: 'advanced',
+      env: { ...process.env, OMP_NUM_THREADS: '1' },
+    }),
+  );
+  children.push(...all);
+  // What was killed says nothing.
+  const said = all.map(async (child) => {
+    const message = once(child, 'message').then(([value]: unknown[]) => value);
+    return await Promise.race([message, once(child, 'exit').then(() => undefined)]);
+  });
+  return { said, all };
+}
+
+test.each([2, 3])('%d processes add up, gather, scatter and broadcast in every dtype', async (size) => {
+  const { said } = await start(size, 'exchange');
+  const sum = (size * (size + 1)) / 2;
+  for (const [rank, found] of (await Promise.all(said)).entries()) {
+    expect(found).toEqual({
+      ...Object.fromEntries(
+        ['float32', 'bfloat16', 'float64'].flatMap((dtype) => [
+          [`sum ${dtype}`, [sum, 2 * sum, 3 * sum]],
+          // Row r of the sum over processes of (own rank + 1) * [0, 1, 2, ...].
+          [`scattered ${dtype}`, [2 * rank * sum, (2 * rank + 1) * sum]],
+          [`gathered ${dtype}`, Array.from({ length: size }, (_, r) => [r, -r]).flat().map((x) => x + 0)],
+          [`told ${dtype}`, [size - 1]],
+        ]),
+      ),
+      most: [size - 1, 1],
+      least: [0, 2 - size],
+      objects: Array.from({ length: size }, (_, r) => ({ rank: r, text: 'ä'.repeat(100 * r), none: undefined })),
+      other: [sum],
+      turns: true,
+    });
+  }
+});
+
+test('one that is killed is named, by all others', async () => {
+  const { said } = await start(3, 'killed-1');
+  for (const rank of [0, 2])
+    expect(await said[rank]).toMatchObject({ name: 'RankError', ranks: [1], message: expect.stringMatching(/^rank 1 is gone/) }); // prettier-ignore
+}, 30_000);
+
+test('the first, which hosts the store, is named likewise', async () => {
+  const { said } = await start(3, 'killed-0');
+  for (const rank of [1, 2])
+    expect(await said[rank]).toMatchObject({ name: 'RankError', ranks: [0], message: expect.stringMatching(/^rank 0 is gone/) }); // prettier-ignore
+}, 30_000);
+
+test.each([0, 1])('one that hangs is named after the timeout: rank %d', async (stopped) => {
+  const { said } = await start(2, `stopped-${stopped}`, 3);
+  expect(await said[1 - stopped]).toMatchObject({ name: 'RankError', ranks: [stopped] });
+}, 40_000);
+
+test('one that is late is named with the exchange that it did not come to', async () => {
+  const { said } = await start(3, 'late-1', 2);
+  const [first, , last] = (await Promise.all([said[0], undefined, said[2]])) as Failure[];
+  for (const each of [first, last]) {
+    expect(each).toMatchObject({ name: 'RankError', ranks: [1] });
+    expect(each!.message).toMatch(/^rank 1 did not come to exchange 2 in time, but to 1 \(Timed out waiting/);
+  }
+}, 40_000);
+
+test.each([0, 1])('what one ends with is told to the others: rank %d', async (rank) => {
+  const { said } = await start(3, `fails-${rank}`);
+  const all = (await Promise.all(said)) as Failure[];
+  for (const each of all) expect(each.message).toMatch(rank === all.indexOf(each) ? 'the disk is full' : `rank ${rank} has ended: the disk is full`); // prettier-ignore
+}, 30_000);
+
+test('who does not come is named', async () => {
+  const { said } = await start(3, 'absent-2', 2);
+  const expected = { name: 'RankError', ranks: [2], message: 'rank 2 has not come within 2 s' };
+  expect(await Promise.all([said[0], said[1]])).toEqual([expected, expected]);
+}, 30_000);
+
+test('a port that is taken is no rank that is gone', async () => {
+  const server = createServer().listen(0);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { join } = (await import('./index.ts')).distributed;
+  await expect(join({ rank: 0, size: 2, host: '127.0.0.1', port, timeout: 2 })).rejects.toThrow(/EADDRINUSE/);
+  server.close();
+});
+
+test('what one asks of all is heard by all', async () => {
+  const { said } = await start(2, 'stops');
+  expect(await Promise.all(said)).toEqual([true, true]);
+});

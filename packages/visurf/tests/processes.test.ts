@@ -1,0 +1,184 @@
+/** Several processes that train one run: begun together, ended together, and whole whatever befalls one of them. */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { budget, held, inTrials, random } from '../../core/src/testing/reliability.ts';
+import { expectRefusal, root, visurf, visurfJson } from './cli.ts';
+import { Command, descendants, isAlive, visurfCommand } from './processes.ts';
+import { eventsOf, good, makeFolder, usual } from './training.ts';
+
+const STEPS = 10;
+const config = `${usual.replace('steps: 1', `steps: ${STEPS}`).replace('promptsPerStep: 1', 'promptsPerStep: 2')}checkpoint: { every: 2, keep: 2 }\n`;
+const lines = [good, { ...good, id: 'other', solution: [] }];
+const makeRun = (more = '') => makeFolder({ config: config + more, lines });
+const train = (folder: string, ...args: readonly string[]): string[] => [
+  ...['train', join(folder, 'config.yaml'), '--processes', '2'],
+  ...args,
+];
+const endless = 'steps=100000';
+/** Milliseconds in which all are to end, whatever befalls one. */
+const LIMIT = 60_000;
+
+const hash = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+/** What came of a run, bit by bit. */
+function result(folder: string): unknown {
+  const run = join(folder, 'run');
+  const last = join(run, 'checkpoints', String(STEPS).padStart(6, '0'));
+  return {
+    steps: eventsOf(run).filter(({ type }) => type === 'step'),
+    groups: readdirSync(join(run, 'groups')).map((name) => [name, hash(join(run, 'groups', name))]),
+    weights: readdirSync(last).filter((name) => name.endsWith('.safetensors')).map((name) => [name, hash(join(last, name))]), // prettier-ignore
+  };
+}
+
+/** The checkpoints of a run are whole: it goes on from the last. */
+async function expectToGoOn(folder: string): Promise<void> {
+  const steps = Math.max(0, ...eventsOf(join(folder, 'run')).map(({ step }) => step as number)) + 1;
+  const summary = await visurfJson<{ steps: number }>(...train(folder, `steps=${steps}`, '--resume'));
+  expect(summary.steps).toBe(steps);
+}
+
+test('two processes: rank 0 writes the run, each has a log, and what is said on a terminal is said once', async () => {
+  const folder = await makeRun();
+  const { code, stdout, stderr } = await visurf(...train(folder, 'steps=3'));
+  expect([code, stderr.match(/checkpoint in/g)?.length]).toEqual([0, 2]);
+  expect(stdout).toContain('3 steps; the run is in');
+  const [start] = eventsOf(join(folder, 'run'));
+  expect(start).toMatchObject({
+    type: 'start',
+    processes: 2,
+    command: expect.stringContaining('--processes 2') as string,
+  });
+  for (const rank of [0, 1]) {
+    const log = readFileSync(join(folder, `run/logs/rank-${rank}.log`), 'utf8');
+    expect(log).toMatch(new RegExp(`^\\S+ rank ${rank} of 2, process \\d+\n`));
+    expect(log).toContain('step 3: checkpoint');
+  }
+});
+
+test('half an environment, and one that makes no sense, are refused', async () => {
+  const folder = await makeRun();
+  const args = ['train', join(folder, 'config.yaml'), '--json'];
+  const refused = (env: NodeJS.ProcessEnv) => {
+    const { status, stdout, stderr } = spawnSync(join(root, 'visurf'), args, {
+      env: { ...process.env, ...env },
+      encoding: 'utf8',
+    });
+    return { code: status, stdout, stderr };
+  };
+  expectRefusal(
+    refused({ RANK: '0', WORLD_SIZE: '2' }),
+    'RANK and WORLD_SIZE are set, but MASTER_ADDR and MASTER_PORT not',
+  );
+  const whole = { RANK: '2', WORLD_SIZE: '2', MASTER_ADDR: 'localhost', MASTER_PORT: '1' };
+  expectRefusal(refused(whole), 'RANK is "2": it is a whole number from 0 to 1');
+  expectRefusal(await visurf(...args, '--processes', '2', 'data.train=gone.jsonl'), 'gone.jsonl');
+  expect(existsSync(join(folder, 'run'))).toBe(false);
+});
+
+test('a rank that never comes is named when the time is over', async () => {
+  const folder = await makeRun('distributed: { timeout: 3 }\n');
+  const env = { ...process.env, RANK: '0', WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1', MASTER_PORT: '29731' };
+  const { code, stderr } = await visurfCommand(['train', join(folder, 'config.yaml')], env).end();
+  expect([code, stderr]).toEqual([2, expect.stringContaining('rank 1')]);
+});
+
+test('a rank that cannot start ends the others', async () => {
+  const folder = await makeRun('plugins: [plugin.ts]\n');
+  writeFileSync(join(folder, 'plugin.ts'), 'if (process.env.RANK === "1") throw new Error("no such luck");\n');
+  const { code, stderr } = await visurf(...train(folder));
+  expect(code).toBeGreaterThan(0);
+  expect(stderr).toMatch(/rank 1: error: .*no such luck/s);
+  expect(stderr).toContain('error: rank 1 ended with code');
+});
+
+test.each(inTrials(['SIGINT'] as const, ['SIGINT', 'SIGTERM', 'SIGHUP'] as const))(
+  '%s to the command reaches all, and what was made is saved once',
+  async (signal) => {
+    const folder = await makeRun();
+    const command = visurfCommand(train(folder, endless));
+    await command.says('step 2: checkpoint');
+    const ranks = descendants(command.child.pid!);
+    expect(ranks).toHaveLength(2);
+    await command.fault(() => command.child.kill(signal));
+    const { code, stderr, took } = await command.end();
+    expect([code, stderr.match(/stopped\. To go on: .*--processes 2 --resume/g)?.length]).toEqual([130, 1]);
+    expect(stderr).not.toContain('error:');
+    expect(took).toBeLessThan(LIMIT);
+    expect(ranks.filter(isAlive)).toEqual([]);
+    const events = eventsOf(join(folder, 'run'));
+    const made = Math.max(...events.map(({ step }) => step as number));
+    expect(events.at(-1)).toEqual({ type: 'end', step: made, reason: 'interrupted' });
+    expect(existsSync(join(folder, 'run/checkpoints', String(made).padStart(6, '0')))).toBe(true);
+  },
+);
+
+test('a command that is killed leaves no rank behind', async () => {
+  const folder = await makeRun();
+  const command = visurfCommand(train(folder, endless));
+  await command.says('step 2: checkpoint');
+  const ranks = descendants(command.child.pid!);
+  command.child.kill('SIGKILL');
+  await expect.poll(() => ranks.filter(isAlive), { timeout: LIMIT }).toEqual([]);
+  await expectToGoOn(folder);
+});
+
+test.each([
+  ['SIGKILL', 1],
+  ['SIGKILL', 0],
+  ['SIGSTOP', 1],
+] as const)('%s of rank %i ends all, and the run goes on from its last checkpoint', async (signal, rank) => {
+  const folder = await makeRun('distributed: { timeout: 10 }\n');
+  const command = visurfCommand(train(folder, endless));
+  await command.says('step 2: checkpoint');
+  const ranks = descendants(command.child.pid!);
+  await command.fault(() => process.kill(command.rank(rank)!, signal));
+  const { code, stderr, took } = await command.end();
+  expect([code, stderr]).toEqual([expect.toBeOneOf([1, 2]), expect.stringContaining(`rank ${rank}`)]);
+  expect(stderr).toContain('To go on:');
+  expect(took).toBeLessThan(LIMIT);
+  expect(ranks.filter(isAlive)).toEqual([]);
+  await expectToGoOn(folder);
+});
+
+// A limit on the size of files is what a full disk looks like to a process that writes.
+test('a disk that is full where the run is written ends all', async () => {
+  const folder = await makeRun();
+  const command = new Command('bash', ['-c', 'ulimit -f 300; exec "$@"', '-', join(root, 'visurf'), ...train(folder)]);
+  const { code, stderr } = await command.end();
+  expect([code, stderr]).toEqual([2, expect.stringMatching(/a file would be larger than is allowed here/)]);
+  await expectToGoOn(folder);
+});
+
+test('killed again and again, a run of two processes ends with the same bits', { timeout: 7_200_000 }, async () => {
+  const [whole, folder] = [await makeRun(), await makeRun()];
+  expect((await visurf(...train(whole))).code).toBe(0);
+  const kills = budget(1, 50);
+  const next = random(7);
+  let [count, worst] = [0, 0];
+  while (count < kills) {
+    const command = visurfCommand(train(folder, '--continue'));
+    await command.says('learning');
+    await setTimeout(1500 * next() ** 2);
+    const victim = command.rank(count % 2);
+    if (victim !== undefined) await command.fault(() => process.kill(victim, 'SIGKILL'));
+    const { code, took } = await command.end();
+    if (code === 0) break;
+    expect(took).toBeLessThan(LIMIT);
+    [count, worst] = [count + 1, Math.max(worst, took)];
+    // Not all kills of a run that has only so many steps would come before its end.
+    if (count % 10 === 0) await visurf(...train(folder, '--continue'));
+    if (count % 10 === 0) expect(result(folder)).toEqual(result(whole));
+  }
+  expect((await visurf(...train(folder, '--continue'))).code).toBe(0);
+  expect(result(folder)).toEqual(result(whole));
+  held({
+    promise: 'A run of two processes of which one is killed at any moment ends with the same bits',
+    test: 'packages/visurf/tests/processes.test.ts',
+    ...{ count, of: 'kills', worst },
+  });
+});
