@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { root, temporaryFolder } from './cli.ts';
 import { Command } from './processes.ts';
-import { eventsOf, good, makeFolder, usual } from './training.ts';
+import { eventsOf, makeFolder, usual } from './training.ts';
 
 const recipes = join(root, 'examples/cluster');
 const venv = join(root, '.tools/venv/bin');
