@@ -130,7 +130,11 @@ async function prepareAndTrain(
     });
     prepared.warnings.forEach(warn);
     const record = () =>
-      options.profile && isFirst ? new Profile(options.profile, config.output, observeCalls, (summary) => onEvent({ kind: 'profile', ...summary })) : undefined;
+      options.profile && isFirst
+        ? new Profile(options.profile, config.output, observeCalls, (summary) =>
+            onEvent({ kind: 'profile', ...summary }),
+          )
+        : undefined;
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);

@@ -42,7 +42,12 @@ export async function joinProcesses(options: distributed.JoinOptions): Promise<J
 /** What became of a part. */
 type Outcome =
   | { readonly kind: 'done' | 'stopped' }
-  | { readonly kind: 'notFinite'; readonly said: string; readonly where: string | undefined; readonly remedy: string | undefined };
+  | {
+      readonly kind: 'notFinite';
+      readonly said: string;
+      readonly where: string | undefined;
+      readonly remedy: string | undefined;
+    };
 
 /** Milliseconds between two looks for a process that wants all to stop. */
 const LOOK = 250;
@@ -127,7 +132,10 @@ class JoinedProcesses implements Joined {
 
   async addGradients(parameters: Iterable<Tensor>): Promise<void> {
     const all = [...parameters];
-    const anywhere = await this.#group.agree(all.map((each) => (hasGradient(each) ? 1 : 0)), 'max');
+    const anywhere = await this.#group.agree(
+      all.map((each) => (hasGradient(each) ? 1 : 0)),
+      'max',
+    );
     let travelling: Bucket | undefined;
     for (const members of buckets(all.filter((_, i) => anywhere[i]! > 0))) {
       const next = this.#send(members);
@@ -219,4 +227,3 @@ async function unpack({ members, flat, pending }: Bucket): Promise<void> {
   );
   flat.dispose();
 }
-

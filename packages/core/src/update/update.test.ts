@@ -195,6 +195,10 @@ test('log pi of labels that control switched off is that of members alone, of as
   expect(await inactiveLogProb(model, inactive, 8)).toBeCloseTo((total(a) + total(c)) / 2, 8);
   expect(await inactiveLogProb(model, inactive, 1)).toBeCloseTo(total(a), 8);
   expect(
-    await inactiveLogProb(model, placed([a, off(b, { place: 'aside', active: false }), off(c, { place: 'target' })]), 8),
+    await inactiveLogProb(
+      model,
+      placed([a, off(b, { place: 'aside', active: false }), off(c, { place: 'target' })]),
+      8,
+    ),
   ).toBeNaN();
 });

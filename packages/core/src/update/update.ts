@@ -259,10 +259,7 @@ export async function updatePolicy(
 }
 
 /** Denominators of the whole batch. */
-async function totalsOf(
-  planned: readonly (readonly PlannedResponse[])[],
-  processes: Processes,
-): Promise<BatchTotals> {
+async function totalsOf(planned: readonly (readonly PlannedResponse[])[], processes: Processes): Promise<BatchTotals> {
   return (await processes.gather(batchTotals(planned))).reduce(addTotals);
 }
 
