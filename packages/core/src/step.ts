@@ -107,7 +107,14 @@ export async function trainStep(
   watch.lap('update');
   const after = { forms: rememberStep(forms, counts), seconds: watch.seconds, memory };
   const { oldLogProbs } = told;
-  return { work, groups: told.groups, sampled, update: { ...update, oldLogProbs }, inactiveLogProb: inactive, ...after };
+  return {
+    work,
+    groups: told.groups,
+    sampled,
+    update: { ...update, oldLogProbs },
+    inactiveLogProb: inactive,
+    ...after,
+  };
 }
 
 const formsOf = (scorer: Scorer, { sample }: Question, rollouts: readonly Rollout[]): FormCounts =>

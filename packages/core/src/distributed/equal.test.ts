@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { readEvents, type EvalEvent, type StepEvent } from '../run/events.ts';
 import type { GroupRecord } from '../run/groups.ts';
@@ -11,6 +11,9 @@ import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
 import { usesKey } from '../config/keys.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { Ranks, type Job } from '../testing/ranks.ts';
+
+// They have to start, on machines that are busy.
+vi.setConfig({ testTimeout: 300_000 });
 
 let folder: string;
 let ranks: Ranks;
@@ -136,14 +139,21 @@ describe('what several processes have to agree on', () => {
     expect(alone.metrics.map(({ sampledPrompts }) => sampledPrompts! > 1)).toContain(true);
   });
 
-  test.each(['full', 'lora'] as const)('a reference, and the policy before the first of two updates: %s', async (form) => {
-    const objective = { kl: { coefficient: 0.1 }, updatesPerBatch: 2 };
-    const alone = await expectEqual(`kl-${form}`, 'visurf', [3], { ...more, ...forms[form], objective });
-    expect(alone.metrics[1]!['kl']).toBeGreaterThan(0);
-  });
+  test.each(['full', 'lora'] as const)(
+    'a reference, and the policy before the first of two updates: %s',
+    async (form) => {
+      const objective = { kl: { coefficient: 0.1 }, updatesPerBatch: 2 };
+      const alone = await expectEqual(`kl-${form}`, 'visurf', [3], { ...more, ...forms[form], objective });
+      expect(alone.metrics[1]!['kl']).toBeGreaterThan(0);
+    },
+  );
 
   test('evaluations, answered by share, and after which of them all stop', async () => {
-    const changes = { steps: 6, data: { validation: path.join(folder, 'held.jsonl') }, eval: { every: 1, patience: 2 } };
+    const changes = {
+      steps: 6,
+      data: { validation: path.join(folder, 'held.jsonl') },
+      eval: { every: 1, patience: 2 },
+    };
     const alone = await expectEqual('patience', 'visurf', [2, 4], changes);
     expect(alone.answers).toHaveLength(9);
     expect(alone.groups).toHaveLength(6);
