@@ -14,7 +14,7 @@ help:
 	@echo 'make gpu              on a machine with a CUDA card: every comparison with the reference and every kind of step, on it'
 	@echo 'make bench [ONLY=a] [LEVEL=avx2]   side-by-side measurements against peers (installs them in private environments),'
 	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
-	@echo '                      scaling 22, rival 10, kernels 1; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
+	@echo '                      scaling 22, rival 10, kernels 1, processes 3; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
 	@echo 'make vllm-check       vLLM itself samples for the miniature and is compared with ours, into docs/servers.md (installs it: 3 GB)'
 	@echo 'make cuda-dry-run [ONLY=word]  what steps and commands ask of a GPU, counted without one (download: 0.6 GB; 6 minutes)'
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
@@ -56,9 +56,9 @@ arm:
 gpu: setup
 	@node packages/core/scripts/gpu.ts
 
-# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, ONLY=studio, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
+# ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, ONLY=studio, ONLY=processes, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
 # COMPARE=step,sft: some comparisons of a workload. LEVEL=avx2|avx512: the widest of this machine unless said.
-MEASURED = $(if $(filter load plan rival kernels studio,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
+MEASURED = $(if $(filter load plan rival kernels studio processes,$(ONLY)),$(ONLY),$(if $(ONLY),bench,bench rival load plan kernels))
 
 bench: setup
 	@for each in $(MEASURED); do node bench/$$each.ts || exit 1; done

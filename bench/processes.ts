@@ -68,7 +68,7 @@ try {
   });
   const { cpu } = describeMachine();
   const table = [
-    `${cpu}; load of the machine ${loadavg()[1]!.toFixed(0)}.`,
+    `${cpu}; the fastest of ${options.steps} steps each; load of the machine ${loadavg()[1]!.toFixed(0)}.`,
     '',
     '| trained | 1 process | 2 processes | times as fast | 1 process, half the prompts | of a step for each other |',
     `|${' --- |'.repeat(6)}`,

@@ -188,7 +188,9 @@ function requireParts(whole: Tensor, part: Tensor, size: number): void {
 
 /** Begins a collective; by copies on the CPU where nothing carries tensors of that device. */
 function begin(tensors: Tensor[], results: Tensor[], collective: (...handles: number[]) => Collective): Pending {
-  const isDirect = tensors.every(({ device }) => device === 'cpu' || (device.startsWith('cuda') && native.carriesCards()));
+  const isDirect = tensors.every(
+    ({ device }) => device === 'cpu' || (device.startsWith('cuda') && native.carriesCards()),
+  );
   if (isDirect) return pending(collective(...tensors.map(({ handle }) => handle)));
   const copies = tensors.map((each) => keep(scope(() => noGrad(() => each.to({ device: 'cpu' }).clone()))));
   const inner = pending(collective(...copies.map(({ handle }) => handle)));

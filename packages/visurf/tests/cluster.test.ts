@@ -9,11 +9,11 @@ import { eventsOf, makeFolder, usual } from './training.ts';
 
 const recipes = join(root, 'examples/cluster');
 const venv = join(root, '.tools/venv/bin');
-const config = `${usual.replace('steps: 1', 'steps: 8').replace('promptsPerStep: 1', 'promptsPerStep: 2')}checkpoint: { every: 1 }\n`;
+const config = `${usual.replace('steps: 1', 'steps: 5').replace('promptsPerStep: 1', 'promptsPerStep: 2')}checkpoint: { every: 1 }\n`;
 const visurf = join(root, 'visurf');
 
 const finished = (folder: string): unknown => eventsOf(join(folder, 'run')).at(-1);
-const done = { type: 'end', step: 8, reason: 'done' };
+const done = { type: 'end', step: 5, reason: 'done' };
 
 test.runIf(existsSync(join(venv, 'torchrun')))(
   'torchrun: where a process falls, all are started again, and the run goes on by itself',

@@ -19,6 +19,8 @@ const train = (folder: string, ...args: readonly string[]): string[] => [
   ...args,
 ];
 const endless = 'steps=100000';
+/** Tried by `make reliability`: each takes a while. */
+const trial = test.runIf(inTrials(false, true));
 /** Milliseconds in which all are to end, whatever befalls one. */
 const LIMIT = 60_000;
 
@@ -117,7 +119,7 @@ test.each(inTrials(['SIGINT'] as const, ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   },
 );
 
-test('a command that is killed leaves no rank behind', async () => {
+trial('a command that is killed leaves no rank behind', async () => {
   const folder = await makeRun();
   const command = visurfCommand(train(folder, endless));
   await command.says('step 2: checkpoint');
@@ -127,7 +129,7 @@ test('a command that is killed leaves no rank behind', async () => {
   await expectToGoOn(folder);
 });
 
-test.each([
+trial.each([
   ['SIGKILL', 1],
   ['SIGKILL', 0],
   ['SIGSTOP', 1],
@@ -146,7 +148,7 @@ test.each([
 });
 
 // A limit on the size of files is what a full disk looks like to a process that writes.
-test('a disk that is full where the run is written ends all', async () => {
+trial('a disk that is full where the run is written ends all', async () => {
   const folder = await makeRun();
   const command = new Command('bash', ['-c', 'ulimit -f 300; exec "$@"', '-', join(root, 'visurf'), ...train(folder)]);
   const { code, stderr } = await command.end();
@@ -166,8 +168,9 @@ test('killed again and again, a run of two processes ends with the same bits', {
     await setTimeout(1500 * next() ** 2);
     const victim = command.rank(count % 2);
     if (victim !== undefined) await command.fault(() => process.kill(victim, 'SIGKILL'));
-    const { code, took } = await command.end();
+    const { code, stderr, took } = await command.end();
     if (code === 0) break;
+    expect(stderr).toContain(`rank ${count % 2}`);
     expect(took).toBeLessThan(LIMIT);
     [count, worst] = [count + 1, Math.max(worst, took)];
     // Not all kills of a run that has only so many steps would come before its end.

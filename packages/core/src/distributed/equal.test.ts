@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { readEvents, type EvalEvent, type StepEvent } from '../run/events.ts';
 import type { GroupRecord } from '../run/groups.ts';
@@ -11,6 +11,9 @@ import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
 import { usesKey } from '../config/keys.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { Ranks, type Job } from '../testing/ranks.ts';
+
+// They have to start, on machines that are busy.
+vi.setConfig({ testTimeout: 300_000 });
 
 let folder: string;
 let ranks: Ranks;

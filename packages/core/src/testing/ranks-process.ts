@@ -8,7 +8,7 @@ import type { Done, Order } from './ranks.ts';
 /** Tells random answers from each other: some groups have an advantage, and some have none. */
 const parity = defineReward({ name: 'parity', weight: 0.5, score: ({ text }) => text.length % 2 });
 
-async function obey({ rank, size, port, values, resume, timeout = 60, stop }: Order): Promise<Done> {
+async function obey({ rank, size, port, values, resume, timeout = 600, stop }: Order): Promise<Done> {
   try {
     const controller = new AbortController();
     const options = {

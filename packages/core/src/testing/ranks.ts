@@ -9,7 +9,7 @@ export interface Job {
   /** Of a configuration, as a file has them. */
   readonly values: object;
   readonly resume?: boolean;
-  /** Seconds that the others may take; 60 unless said. */
+  /** Seconds that the others may take; 600 unless said. */
   readonly timeout?: number;
   /** The process that stops by its signal as this step has been made. */
   readonly stop?: { readonly rank: number; readonly step: number };
@@ -36,6 +36,8 @@ export async function freePort(): Promise<number> {
 
 export class Ranks implements Disposable {
   readonly #children: ChildProcess[];
+  /** The one before, also where its test has not waited for it. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(most: number) {
     this.#children = Array.from({ length: most }, () =>
@@ -48,7 +50,13 @@ export class Ranks implements Disposable {
   }
 
   /** @returns what became of it in each process, in the order of ranks */
-  async run(job: Job): Promise<Done[]> {
+  run(job: Job): Promise<Done[]> {
+    const next = this.#last.then(() => this.#run(job));
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  async #run(job: Job): Promise<Done[]> {
     const port = await freePort();
     return await Promise.all(
       this.#children.slice(0, job.size).map(async (child, rank) => {

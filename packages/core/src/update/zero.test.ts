@@ -27,6 +27,7 @@ beforeAll(() => {
           ...{ problem: 'the red circle '.repeat(1 + (i % 2)), solution: [{ bbox_2d: [2 + i, 3, 20, 30] }] },
         },
   );
+  writeFileSync(path.join(folder, 'text.jsonl'), `${JSON.stringify(lines[3])}\n`);
   writeFileSync(path.join(folder, 'train.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
 });
 afterAll(() => {
@@ -84,6 +85,8 @@ test.each<[string, number[], object, number]>([
     { optimizer: { name: 'sgd', learningRate: 1e-2 }, train: { freezeVision: true } },
     1e-12,
   ],
+  // The tower has no gradient anywhere: it stays as it is, without weight decay.
+  ['AdamW on text alone', [2], { data: { train: path.join(folder, 'text.jsonl') }, promptsPerStep: 2 }, 1e-12],
   // A rounding may move a moment to the next of the 256 values.
   ['moments in 8 bits', [2], { precision: 'float32', optimizer: { states: '8bit', learningRate: 1e-3 } }, 0.03],
 ])(

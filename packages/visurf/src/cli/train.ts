@@ -38,7 +38,7 @@ export function defineTrain(program: Command): void {
     .option('--continue', 'begin, or go on where the run has begun: for what starts a command again after a failure')
     .option(
       '--processes <number>',
-      'train with so many processes on this machine, on GPUs one for each ([distributed.md])',
+      'train with so many processes on this machine, on GPUs one for each (docs/distributed.md)',
       wholeNumber(1),
     )
     .option(
