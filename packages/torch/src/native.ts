@@ -86,7 +86,8 @@ interface Native {
   deviceMemory(device: string): DeviceMemory | undefined;
   resetDevicePeak(device: string): void;
   cards(): Cards;
-  backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean) => void;
+  /** `cut`: once its first number is not 0 the pass ends at its next node, with an error; so does that of `grad`. */
+  backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean, cut?: Int32Array) => void;
   grad: (
     outputs: Handle[],
     inputs: Handle[],
@@ -94,6 +95,7 @@ interface Native {
     retainGraph: boolean,
     createGraph: boolean,
     allowUnused: boolean,
+    cut?: Int32Array,
   ) => Handle[];
   gradOf(handle: Handle): Handle;
   setGradOf(handle: Handle, grad: Handle): void;

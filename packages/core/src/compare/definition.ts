@@ -2,7 +2,8 @@
 import path from 'node:path';
 import { z } from 'zod';
 
-import { listOf, lineOf, loadConfig, loadPluginsOf, mistakesOf, readYaml } from '../config/load.ts';
+import { listOf, loadConfig, loadPluginsOf, mistakesOf } from '../config/load.ts';
+import { lineOf, readYaml } from '../config/yaml.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import { checkName, impliedBy } from './names.ts';

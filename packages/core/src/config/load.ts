@@ -1,21 +1,9 @@
 /** A YAML file and `key=value` overrides become a checked configuration. Messages name file and line. */
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import {
-  isAlias,
-  isMap,
-  isNode,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parse,
-  parseDocument,
-  stringify,
-  type Document,
-} from 'yaml';
+import { isAlias, isMap, isNode, isScalar, isSeq, parseDocument, stringify, type Document } from 'yaml';
 import type { z } from 'zod';
-import { fileError, hasCode, messageOf, missingFile, UserError } from '../errors.ts';
-import { readText as readRegular } from '../regular.ts';
+import { UserError } from '../errors.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { dataHubName } from '../data/hub.ts';
@@ -27,6 +15,7 @@ import { unusedOfPreset, withPreset } from './presets.ts';
 import { configSchema, resolveAuto, type Config } from './schema.ts';
 import { shareOf } from './share.ts';
 import { suggestKey, suggestValue } from './suggest.ts';
+import { lineOf, parseValue, readText, readYaml } from './yaml.ts';
 
 /** Says where a path of keys was written. */
 type Locate = (path: readonly PropertyKey[]) => string;
@@ -40,39 +29,6 @@ export interface LoadOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
   /** False: only to compare it, the programs that it names stay where they are. */
   readonly plugins?: boolean;
-}
-
-/** Brackets within brackets: no configuration has so many, and parsers take long for them or run out of stack. */
-const DEEPEST = 200;
-
-/** @throws UserError where values are nested beyond all measure */
-function requireFlat(text: string, where: string): void {
-  let depth = 0;
-  for (const { 0: bracket } of text.matchAll(/[[\]{}]/g)) {
-    depth = Math.max(0, depth + (bracket === '[' || bracket === '{' ? 1 : -1));
-    if (depth > DEEPEST) throw new UserError(`values are nested more than ${DEEPEST} deep`, { where });
-  }
-}
-
-/** A YAML file of keys and values. @throws UserError that names the line */
-export function readYaml(file: string, text = readText(file)): { document: Document; lines: LineCounter } {
-  const lines = new LineCounter();
-  requireFlat(text, file);
-  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
-  const [broken] = document.errors;
-  if (broken) {
-    const reason = broken.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
-    throw new UserError(reason, { where: `${file}:${lines.linePos(broken.pos[0]).line}` });
-  }
-  document.contents ??= document.createNode({}) as never;
-  if (!isMap(document.contents)) throw new UserError('must hold keys and values', { where: `${file}:1` });
-  try {
-    document.toJS();
-  } catch (error) {
-    // Aliases of nothing, and of too much.
-    throw new UserError(messageOf(error), { where: file });
-  }
-  return { document, lines };
 }
 
 /**
@@ -263,6 +219,9 @@ interface Mistake {
   readonly remedy?: string | undefined;
 }
 
+/** Unknown keys of an object that are named, with what was meant. */
+const NAMED = 100;
+
 /** `schema` is that of the object found under `prefix`. */
 export function mistakesOf(
   issues: readonly z.core.$ZodIssue[],
@@ -274,11 +233,13 @@ export function mistakesOf(
     const at = [...prefix, ...issue.path];
     if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
     const input = issue.input as Readonly<Record<string, unknown>> | undefined;
-    return issue.keys.map((key) => {
+    const named = issue.keys.slice(0, NAMED).map((key): Mistake => {
       const full = [...at, key];
       const remedy = suggestKey(key, input?.[key], schema, issue.path, prefix);
       return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
     });
+    const more = issue.keys.length - named.length;
+    return more === 0 ? named : [...named, { where: locate(at), reason: `${more} more unknown keys` }];
   });
 }
 
@@ -326,14 +287,9 @@ function applyOverride(document: Document, text: string, cwd: string): Override 
   if (split < 1 || keys.includes('')) {
     throw new UserError('not of the form key=value', { where, remedy: 'Example: optimizer.learningRate=1e-5' });
   }
+  if (keys.includes('__proto__')) throw new UserError('unknown key __proto__', { where });
   const isNew = !document.hasIn(keys.slice(0, 1));
-  let value: unknown;
-  try {
-    requireFlat(text, where.slice(0, 100));
-    value = parse(text.slice(split + 1), { logLevel: 'error' });
-  } catch (error) {
-    throw new UserError(messageOf(error).split('\n')[0]!, { where });
-  }
+  const value = parseValue(text.slice(split + 1), where);
   for (let depth = 1; depth < keys.length; depth++) {
     const parent = document.getIn(keys.slice(0, depth));
     if (parent === null || parent === undefined) document.setIn(keys.slice(0, depth), document.createNode({}));
@@ -442,33 +398,6 @@ function aliased<T>(file: string, read: () => T): T {
     if (!(error instanceof ReferenceError)) throw error;
     throw new UserError(error.message, { where: file, remedy: 'Write the value out.', cause: error });
   }
-}
-
-function readText(file: string): string {
-  try {
-    return readRegular(file);
-  } catch (error) {
-    throw hasCode(error, 'ENOENT') ? missingFile(file) : fileError(error, { where: file });
-  }
-}
-
-/** Line of the deepest written key on the way to a path, from 1. */
-export function lineOf(document: Document, lines: LineCounter, keys: readonly PropertyKey[]): number {
-  let node: unknown = document.contents;
-  let offset = document.contents?.range?.[0] ?? 0;
-  for (const key of keys) {
-    if (isSeq(node) && isNode(node.items[Number(key)])) {
-      node = node.items[Number(key)];
-      offset = (node as { range?: number[] }).range?.[0] ?? offset;
-      continue;
-    }
-    if (!isMap(node)) break;
-    const pair = node.items.find((item) => String(item.key) === String(key));
-    if (!pair) break;
-    offset = (pair.key as { range?: number[] }).range?.[0] ?? offset;
-    node = pair.value;
-  }
-  return lines.linePos(offset).line;
 }
 
 function canonical(value: unknown): string {
