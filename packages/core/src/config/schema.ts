@@ -383,7 +383,7 @@ const shape = z.strictObject({
       'checkpoints, too, for tests of equality',
     z.enum(['float32', 'bfloat16', 'float64']).default('float32'),
   ),
-  threads: key('of the tensor library', count.optional(), { unset: 'its own choice', effect: 'harmless' }),
+  threads: key('of the tensor library, at most 1024', count.max(1024).optional(), { unset: 'its own choice', effect: 'harmless' }),
   // Compared by what they hold, where a run is resumed.
   plugins: key(
     "modules of one's own: tasks, rewards, readers, paradigms ([extending.md](extending.md))",
