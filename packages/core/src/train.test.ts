@@ -224,7 +224,9 @@ test('what falls apart is said by the run: the signs are numbers that every step
   const settings = { paradigm: 'rlvr', steps: 6, promptsPerStep: 1, eval: { every: 0 }, task: { weights: ZERO } };
   await train(config('run', settings), {
     rewards: [silent],
-    onEvent: (event) => void (event.kind === 'warning' && warned.push(event.message)),
+    onEvent: (event) => {
+      if (event.kind === 'warning') warned.push(event.message);
+    },
   });
   const signs = ['reward', 'noVariance', 'gradientNorm', 'entropy', 'thinking', 'cutOff'];
   for (const { metrics } of steps('run')) expect(Object.keys(metrics)).toEqual(expect.arrayContaining(signs));

@@ -159,6 +159,9 @@ test('what is written to do harm is a mistake of the file, or of the override', 
     ['tasks=&a {click: *a}', says],
     ['tasks.__proto__.x=1', 'unknown key __proto__'],
     ['constructor.prototype.x=1', 'unknown key constructor'],
+    ['data.task=constructor', 'no task named "constructor"'],
+    ['threads=1000000000', '<=1024'],
+    ['optimizer.betas=[1, 1]', '<1'],
     ['data.train="a\\0b"', 'NUL'],
   ] as const)
     expect(messageFor(minimal, [override])).toContain(message);

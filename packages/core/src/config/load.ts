@@ -171,7 +171,7 @@ function check(value: unknown, locate: Locate): Config {
   const wrong = [...unused, ...lengthFault(values, locate), ...mistakes];
   if (!parsed.success || wrong.length > 0) throw listOf(wrong);
   const config = resolveAuto(parsed.data);
-  if (config.data.task in config.tasks) {
+  if (Object.hasOwn(config.tasks, config.data.task)) {
     const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;
     throw new UserError(reason, { where: locate(['tasks', config.data.task]) });
   }
