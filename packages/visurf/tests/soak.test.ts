@@ -30,7 +30,8 @@ function lookAt(pid: number | undefined) {
   return {
     handles: readdirSync(join(place, 'fd')).length,
     threads: of('Threads'),
-    memory: 1024 * of('VmRSS'),
+    // Its own: pages of files come and go with what else the machine does.
+    memory: 1024 * of('RssAnon'),
     // Hundredths of a second in user and kernel mode.
     cpu: (Number(stat[11]) + Number(stat[12])) / 100,
   };
