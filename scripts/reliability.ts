@@ -5,7 +5,8 @@
  *   make reliability ONLY='lock kill'     these parts; `--list` names them with their times
  *   make reliability SHARE=0.1            a tenth of every budget
  *
- * What a part has counted is kept as soon as it is, whatever ends the rest. `--docs` writes the page again.
+ * What a part has counted is kept as soon as all of it has held, whatever ends the rest; one that did not hold has no
+ * rows any more. `--docs` writes the page again.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -52,7 +53,7 @@ const minutes = (seconds: number | undefined): string =>
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
 
-/** Runs the tests of a part, and keeps what they have counted. @returns whether all held */
+/** Runs the tests of a part, and keeps what they have counted where all held. @returns whether they did */
 async function tried(part: string): Promise<boolean> {
   const results = join(root, '.tools', `reliability-${process.pid}.jsonl`);
   mkdirSync(join(root, '.tools'), { recursive: true });
@@ -68,8 +69,10 @@ async function tried(part: string): Promise<boolean> {
   rmSync(results, { force: true });
   const date = new Date().toISOString().slice(0, 10);
   const fresh = lines.map((line): Kept => ({ ...(JSON.parse(line) as Trial), date, machine }));
+  if (stop.signal.aborted) return false;
   const before = read();
-  const trials = [...new Map([...before.trials, ...fresh].map((trial) => [trial.promise, trial])).values()];
+  // What the part counted earlier is of other code.
+  const trials = [...before.trials.filter(({ test }) => test !== part), ...(code === 0 ? fresh : [])];
   const isWhole = code === 0 && share === '1';
   const seconds = {
     ...before.seconds,

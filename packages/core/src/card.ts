@@ -1,10 +1,11 @@
 /** The page of a published model: what it is made of, what it was taught, and how well it does. No path of this machine. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
 import { stepName } from './run/checkpoint.ts';
 import { readEvents, type EvalEvent } from './run/events.ts';
 import type { Exported } from './export/export.ts';
+import { readText } from './regular.ts';
 
 export interface CardFacts {
   /** `owner/name` that it is published as. */
@@ -46,7 +47,7 @@ function namesOf(data: unknown): string[] {
 }
 
 function training(directory: string, step: number): string {
-  const config = parse(readFileSync(path.join(directory, 'config.yaml'), 'utf8')) as Trained;
+  const config = parse(readText(path.join(directory, 'config.yaml'))) as Trained;
   const { paradigm, seed, promptsPerStep, data, rollout, train } = config;
   const rank = train?.lora?.rank;
   const rows: [string, unknown][] = [

@@ -60,6 +60,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   EFBIG: 'a file would be larger than is allowed here',
   ELOOP: 'a link leads to itself',
   ENAMETOOLONG: 'the name is too long',
+  EAGAIN: 'there is nothing to read',
   EIO: 'the disk reports an error',
   EMFILE: 'too many open files',
   ENFILE: 'too many open files',

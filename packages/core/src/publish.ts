@@ -1,5 +1,5 @@
 /** `visurf publish`: a trained model on the hub, with a page that says what it is. */
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gone, kept } from '@visurf/torch/signals';
@@ -12,6 +12,7 @@ import { hubName, isHubId } from './hub/id.ts';
 import { hubUrlOf, tokenOf, type DownloadProgress } from './hub/repository.ts';
 import { upload } from './hub/upload.ts';
 import { loadLocalPolicy, locateModel, type ModelSource } from './policy.ts';
+import { readText } from './regular.ts';
 
 export interface PublishOptions
   extends Omit<ModelSource, 'onProgress'>, Pick<ExportOptions, 'dtype' | 'maxShardBytes' | 'merge'> {
@@ -89,7 +90,7 @@ export async function publish(model: string, options: PublishOptions): Promise<P
 function baseOfRun(checkpoint: string): string | undefined {
   const file = path.join(checkpoint, '../../config.yaml');
   if (!existsSync(file)) return undefined;
-  const { model } = parse(readFileSync(file, 'utf8')) as { model?: unknown };
+  const { model } = parse(readText(file)) as { model?: unknown };
   if (typeof model !== 'string') return undefined;
   return isHubId(model) ? model : hubName(model)?.id;
 }
@@ -97,7 +98,7 @@ function baseOfRun(checkpoint: string): string | undefined {
 /** What the page of the base says. */
 function licenseOf(base: string): string | undefined {
   const file = path.join(base, 'README.md');
-  const [, front] = existsSync(file) ? (/^---\n([^]*?)\n---/.exec(readFileSync(file, 'utf8')) ?? []) : [];
+  const [, front] = existsSync(file) ? (/^---\n([^]*?)\n---/.exec(readText(file)) ?? []) : [];
   const license = front === undefined ? undefined : (parse(front) as { license?: unknown } | null)?.license;
   return typeof license === 'string' ? license : undefined;
 }

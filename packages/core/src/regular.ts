@@ -39,7 +39,8 @@ export async function openFile(file: string): Promise<FileHandle> {
  */
 export function readBytes(file: string): Buffer {
   requireFile(statSync(file), file);
-  return readFileSync(file);
+  // What the system shows as a file may wait for ever, too: /proc/kmsg.
+  return readFileSync(file, { flag: constants.O_RDONLY | constants.O_NONBLOCK });
 }
 
 /** The same as text. */

@@ -14,6 +14,9 @@ import { fixtures, tinyModel } from './testing/oracle.ts';
 import { train } from './train.ts';
 import type { TrainEvent } from './training/types.ts';
 
+/** Nothing that the task marks counts. */
+const ZERO = { thinking: 0, format: 0, accuracy: 0, nonRepeat: 0 };
+
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'visurf-train-'));
@@ -212,4 +215,22 @@ test('a step whose loss is not finite ends the run, is left out, or rolled back,
     readFileSync(path.join(folder, `rolled/checkpoints/${step}/model.safetensors`), 'latin1');
   expect(weights('000004')).toBe(weights('000002'));
   await expect(run('hopeless', 'skip', [1, 2, 3, 4, 5], 9)).rejects.toThrow('nothing was finite in 5 steps');
+});
+
+test('what falls apart is said by the run: the signs are numbers that every step has', async () => {
+  const silent = defineReward({ name: 'silent', weight: 1, score: () => 0 });
+  const warned: string[] = [];
+  // Answers of four tokens earn nothing, and no label joins them.
+  const settings = { paradigm: 'rlvr', steps: 6, promptsPerStep: 1, eval: { every: 0 }, task: { weights: ZERO } };
+  await train(config('run', settings), {
+    rewards: [silent],
+    onEvent: (event) => {
+      if (event.kind === 'warning') warned.push(event.message);
+    },
+  });
+  const signs = ['reward', 'noVariance', 'gradientNorm', 'entropy', 'thinking', 'cutOff'];
+  for (const { metrics } of steps('run')) expect(Object.keys(metrics)).toEqual(expect.arrayContaining(signs));
+  expect(warned).toContainEqual(
+    expect.stringMatching(/^step 5: every rollout earns 0: .*What helps: look at groups\//),
+  );
 });

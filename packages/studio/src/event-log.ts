@@ -2,7 +2,7 @@
  * The events of a run as they are written. The file grows; where a run is resumed it is cut back and grows again in place,
  * perhaps past where it was: the last line that was read tells whether what is known still stands.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { constants, closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
 import type { RunEvent } from '@visurf/core/records';
 import { EVENTS } from './runs.ts';
@@ -51,7 +51,8 @@ export class EventLog {
    * @throws where the file is gone
    */
   poll(): boolean {
-    const file = openSync(this.#file, 'r');
+    // A pipe would wait for its writer.
+    const file = openSync(this.#file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const { size } = fstatSync(file);
       const stands = size >= this.#offset && this.#lastStands(file);

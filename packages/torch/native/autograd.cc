@@ -2,7 +2,13 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
+
+#include <memory>
+#include <unordered_set>
+#include <vector>
 
 #include "state.h"
 
@@ -21,18 +27,65 @@ std::vector<at::Tensor> gradOutputs(const State& state, const Napi::Value& value
   return tensors;
 }
 
-// backward(outputs, gradOutputs | null, retainGraph)
+// Ends a pass through a graph at its next node, once a number that others set is not 0 any more.
+class Cut {
+ public:
+  // outputs; the first element of an Int32Array, or undefined: nothing ends it
+  Cut(const std::vector<at::Tensor>& outputs, const Napi::Value& number) {
+    if (!number.IsTypedArray()) return;
+    *number_ = number.As<Napi::Int32Array>().Data();
+    std::unordered_set<Node*> seen;
+    std::vector<Node*> next;
+    const auto meet = [&](Node* node) {
+      if (node && seen.insert(node).second) next.push_back(node);
+    };
+    for (const auto& output : outputs) meet(output.grad_fn().get());
+    while (!next.empty()) {
+      Node* node = next.back();
+      next.pop_back();
+      // Leaves stay when the graph is gone, and would collect them.
+      if (node->num_outputs() == 0) continue;
+      node->add_pre_hook(std::make_unique<Hook>(number_));
+      for (const auto& edge : node->next_edges()) meet(edge.function.get());
+    }
+  }
+  // A graph that is kept is not cut by what is over.
+  ~Cut() { *number_ = nullptr; }
+  Cut(const Cut&) = delete;
+  Cut& operator=(const Cut&) = delete;
+
+ private:
+  using Node = torch::autograd::Node;
+  using Number = std::shared_ptr<const int32_t*>;
+
+  struct Hook : torch::autograd::FunctionPreHook {
+    explicit Hook(Number number) : number_(std::move(number)) {}
+    torch::autograd::variable_list operator()(const torch::autograd::variable_list& gradients) override {
+      const int32_t* number = *number_;
+      TORCH_CHECK(!number || __atomic_load_n(number, __ATOMIC_SEQ_CST) == 0, "cut off at a node of the graph");
+      return gradients;
+    }
+    Number number_;
+  };
+
+  Number number_ = std::make_shared<const int32_t*>(nullptr);
+};
+
+// backward(outputs, gradOutputs | null, retainGraph, what cuts it off)
 void backward(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "backward", [&] {
     auto& state = State::of(info.Env());
+    const Cut cut(state.getAll(info[0]), info[3]);
     torch::autograd::backward(state.getAll(info[0]), gradOutputs(state, info[1]), info[2].ToBoolean());
   });
 }
 
-// grad(outputs, inputs, gradOutputs | null, retainGraph, createGraph, allowUnused): handles, 0 where there is none
+// grad(outputs, inputs, gradOutputs | null, retainGraph, createGraph, allowUnused, what cuts it off): handles, 0 where
+// there is none
 Napi::Value grad(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "grad", [&] {
     auto& state = State::of(info.Env());
+    const Cut cut(state.getAll(info[0]), info[6]);
     return state.putAll(info.Env(), torch::autograd::grad(state.getAll(info[0]), state.getAll(info[1]),
                                                           gradOutputs(state, info[2]), info[3].ToBoolean().Value(),
                                                           info[4].ToBoolean().Value(), info[5].ToBoolean().Value()));

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <node_api.h>
 #include <poll.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -77,6 +78,9 @@ bool signalled(int milliseconds) {
 int32_t load(const int32_t& value) { return __atomic_load_n(&value, __ATOMIC_SEQ_CST); }
 
 void watch(std::chrono::milliseconds grace) {
+#ifdef __linux__
+  pthread_setname_np(pthread_self(), "signals");
+#endif
   for (;;) {
     if (!signalled(-1)) continue;
     auto deadline = Clock::now() + grace;

@@ -113,7 +113,8 @@ interface Native {
   deviceMemory(device: string): DeviceMemory | undefined;
   resetDevicePeak(device: string): void;
   cards(): Cards;
-  backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean) => void;
+  /** `cut`: once its first number is not 0 the pass ends at its next node, with an error; so does that of `grad`. */
+  backward: (outputs: Handle[], gradOutputs: Handle[] | null, retainGraph: boolean, cut?: Int32Array) => void;
   grad: (
     outputs: Handle[],
     inputs: Handle[],
@@ -121,6 +122,7 @@ interface Native {
     retainGraph: boolean,
     createGraph: boolean,
     allowUnused: boolean,
+    cut?: Int32Array,
   ) => Handle[];
   gradOf(handle: Handle): Handle;
   setGradOf(handle: Handle, grad: Handle): void;

@@ -47,6 +47,9 @@ export function watchSignals(): void {
 /** Whether a signal has come that nobody has answered. */
 export const isSignalled = (): boolean => Atomics.load(shared, UNANSWERED) > 0;
 
+/** The number of signals that nobody has answered, as its first element: for native code, which sees it as it changes. */
+export const unansweredSignals = (): Int32Array => shared.subarray(UNANSWERED, UNANSWERED + 1);
+
 /** Someone does what the signals ask for: the process goes on. */
 export const answered = (): void => void Atomics.store(shared, UNANSWERED, 0);
 

@@ -1,6 +1,17 @@
 /** Runs that are moved, copied, changed, or lose what they stand on. */
 
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -183,4 +194,48 @@ test('a run says where it comes from', async () => {
   expect(start).toMatchObject({ type: 'start', format: 1, processes: 1, host: expect.any(String) as string });
   expect(start?.command).toMatch(/^visurf train .*config\.yaml --json$/);
   expect(start?.weights).toMatchObject({ accuracy: expect.any(Number) as number });
+});
+
+test('a run that was packed without times goes on, and so does one whose bad rows are skipped', async () => {
+  const folder = await makeProject();
+  const data = join(folder, 'train.jsonl');
+  const rows = readFileSync(data, 'utf8');
+  writeFileSync(data, `${rows}{"id": "bad"}\n`);
+  await train(folder, '--skip-bad');
+  // As an archive gives back what it has no times of.
+  const copy = join(temporaryFolder(), 'copy');
+  cpSync(folder, copy, { recursive: true, dereference: true });
+  for (const entry of readdirSync(copy, { recursive: true })) utimesSync(join(copy, String(entry)), 0, 0);
+  expect((await train(copy, 'steps=3', '--resume', '--skip-bad')).steps).toBe(3);
+
+  // The place in the data is that of two good rows; now there is one.
+  writeFileSync(data, `${rows.split('\n')[0]}\n{"id": "other"}\n{"id": "bad"}\n`);
+  const again = ['train', join(folder, 'config.yaml'), 'steps=5', '--resume', '--skip-bad', '--json'];
+  expectRefusal(await visurf(...again), 'train.jsonl: the data is not what', '2 samples and has 1', '--changed-data');
+  expect((await train(folder, ...again.slice(2, -1), '--changed-data')).steps).toBe(5);
+  for (const step of [3, 4, 5]) expect(JSON.parse(groupsOf(folder, step))).toMatchObject({ id: 'good' });
+});
+
+test('where the folder of the pictures vanishes the picture is named, and what was done before is saved', async () => {
+  const many = Array.from({ length: 400 }, (_, i) => ({ ...good, id: String(i), image: `pictures/${i}.png` }));
+  const folder = await makeFolder({
+    lines: many,
+    config:
+      'model: model\noutput: run\nsteps: 400\npromptsPerStep: 1\ndata: { train: train.jsonl }\n' +
+      'rollout: { group: 2, maxNewTokens: 4 }\ncheckpoint: { every: 1000 }\nrecord: { images: none }\n',
+    prepare: (made) => {
+      copyModel(made);
+      mkdirSync(join(made, 'pictures'));
+      for (const { image } of many) copyFileSync(join(made, 'a.png'), join(made, image));
+    },
+  });
+  const { code, stderr } = await signalAt('learning', 'SIGCONT', ['train', join(folder, 'config.yaml')], () => {
+    renameSync(join(folder, 'pictures'), join(folder, 'gone'));
+    return Promise.resolve();
+  });
+  expect([code, stderr]).toEqual([2, expect.stringMatching(/^error: .*pictures\/\d+\.png: image file not found/m)]);
+  const saved = Number(/^step (\d+): checkpoint/m.exec(stderr)?.[1]);
+  expect(eventsOf(join(folder, 'run')).findLast(({ type }) => type === 'step')?.step).toBe(saved);
+  renameSync(join(folder, 'gone'), join(folder, 'pictures'));
+  expect((await train(folder, `steps=${saved + 1}`, '--resume')).steps).toBe(saved + 1);
 });

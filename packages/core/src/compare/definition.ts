@@ -2,9 +2,9 @@
 import path from 'node:path';
 import { z } from 'zod';
 
-import { lineOf, readYaml } from '../config/document.ts';
 import { loadConfig, loadPluginsOf } from '../config/load.ts';
 import { listOf, mistakesOf } from '../config/mistakes.ts';
+import { lineOf, readYaml } from '../config/yaml.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import { checkName, impliedBy } from './names.ts';

@@ -138,6 +138,45 @@ test('changed keys leave out what a resumed run may change', () => {
   expect(changed.map(({ key }) => key)).toEqual(['optimizer.betas', 'seed']);
 });
 
+test('what is written to do harm is a mistake of the file, or of the override', () => {
+  const says = 'holds itself';
+  for (const [text, message] of [
+    ['tasks: &a {click: *a}', says],
+    ['plugins: &a [*a]', says],
+    ['eval: &a {<<: *a}', says],
+    ['model2: "a\\0b"', 'NUL'],
+    ['tasks: {__proto__: {a: 1}}', 'unknown key __proto__'],
+    ['tasks: {constructor: {a: 1}}', 'no task named "constructor"'],
+    ['task: {weights: {toString: 1}}', 'unknown key task.weights.toString'],
+    // Tags make no sets, dates and bytes, whose keys nobody would look at.
+    ['eval: !!set {a, b}', 'unknown key eval.a'],
+    ['seed: !!binary aGVsbG8=', 'received string'],
+    ['seed: !!timestamp 2001-12-14', 'received string'],
+    [`x: &a [${'y,'.repeat(9)}]\nz: &b [${'*a,'.repeat(99)}]\nw: [${'*b,'.repeat(99)}]`, 'resource exhaustion'],
+    [Array.from({ length: 5000 }, (_, i) => `${' '.repeat(i)}a:`).join('\n'), 'nested too deep'],
+  ] as const)
+    expect([text, messageFor(`${minimal}${text}\n`)]).toEqual([text, expect.stringContaining(message)]);
+  for (const [override, message] of [
+    ['tasks=&a {click: *a}', says],
+    ['tasks.__proto__.x=1', 'unknown key __proto__'],
+    ['constructor.prototype.x=1', 'unknown key constructor'],
+    ['data.task=constructor', 'no task named "constructor"'],
+    ['threads=1000000000', '<=1024'],
+    ['optimizer.betas=[1, 1]', '<1'],
+    ['data.train="a\\0b"', 'NUL'],
+  ] as const)
+    expect(messageFor(minimal, [override])).toContain(message);
+  expect(Object.prototype).not.toHaveProperty('x');
+});
+
+test('a hundred of as many mistakes as there may be are named', () => {
+  const keys = Array.from({ length: 20_000 }, (_, i) => `k${i}: 1\n`).join('');
+  const message = messageFor(minimal + keys);
+  expect(message).toContain('/a.yaml:6: unknown key k0');
+  expect(message).toContain('19900 more unknown keys');
+  expect(message.length).toBeLessThan(20_000);
+});
+
 test('any text is read, or refused with a UserError', () => {
   const key = fc.constantFrom('model', 'data', 'rollout', 'task', 'steps', 'x', '? ', '- ', '&a', '*a', '<<');
   const value = fc.oneof(fc.string(), fc.constantFrom('[1', '{a: b', '|', '1e999', '.nan', '!!js', '*a', '{train: a}'));

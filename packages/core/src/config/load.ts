@@ -4,7 +4,7 @@ import { isMap, parseDocument, stringify } from 'yaml';
 import { UserError } from '../errors.ts';
 import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
-import { aliased, applyOverride, lineOf, readYaml } from './document.ts';
+import { aliased, applyOverride } from './override.ts';
 import { keysAt } from './facts.ts';
 import { paradigmKeyFault } from './keys.ts';
 import { listOf, located, mistakesOf, type Locate, type Mistake } from './mistakes.ts';
@@ -13,6 +13,7 @@ import { absolutePaths, changePaths, relative } from './paths.ts';
 import { unusedOfPreset, withPreset } from './presets.ts';
 import { configSchema, resolveAuto, type Config } from './schema.ts';
 import { promptTemplate } from './template.ts';
+import { lineOf, readYaml } from './yaml.ts';
 
 export interface LoadOptions {
   /** Directory that relative paths in overrides are relative to; unset: the working directory. */
@@ -135,7 +136,7 @@ function check(value: unknown, locate: Locate): Config {
   const wrong = [...unused, ...lengthFault(values, locate), ...mistakes];
   if (!parsed.success || wrong.length > 0) throw listOf(wrong);
   const config = resolveAuto(parsed.data);
-  if (config.data.task in config.tasks) {
+  if (Object.hasOwn(config.tasks, config.data.task)) {
     const reason = `the parameters of the task ${config.data.task} belong under task, as data.task names it`;
     throw new UserError(reason, { where: locate(['tasks', config.data.task]) });
   }

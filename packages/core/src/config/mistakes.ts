@@ -12,6 +12,9 @@ export interface Mistake {
   readonly remedy?: string | undefined;
 }
 
+/** Unknown keys of an object that are named, with what was meant. */
+const NAMED = 100;
+
 /** `schema` is that of the object found under `prefix`. */
 export function mistakesOf(
   issues: readonly z.core.$ZodIssue[],
@@ -23,11 +26,13 @@ export function mistakesOf(
     const at = [...prefix, ...issue.path];
     if (issue.code !== 'unrecognized_keys') return [{ where: locate(at), ...describe(issue, at) }];
     const input = issue.input as Readonly<Record<string, unknown>> | undefined;
-    return issue.keys.map((key) => {
+    const named = issue.keys.slice(0, NAMED).map((key): Mistake => {
       const full = [...at, key];
       const remedy = suggestKey(key, input?.[key], schema, issue.path, prefix);
       return { where: locate(full), reason: `unknown key ${full.join('.')}`, remedy };
     });
+    const more = issue.keys.length - named.length;
+    return more === 0 ? named : [...named, { where: locate(at), reason: `${more} more unknown keys` }];
   });
 }
 

@@ -16,6 +16,7 @@ const positive = z.number().positive();
 const count = z.int().positive();
 const whole = z.int().min(0);
 const fraction = z.number().min(0).max(1);
+const decay = z.number().min(0).lt(1);
 const flag = z.boolean();
 const deviceError = { error: `expected one of ${deviceNames}` };
 
@@ -339,7 +340,8 @@ const objective = section(
 const optimizer = section({
   name: key('`adamw` or `sgd`', z.enum(['adamw', 'sgd']).default('adamw'), { effect: 'breaks' }),
   learningRate: key('of all weights that are trained', positive.default(1e-6)),
-  betas: key('of Adam', z.tuple([fraction, fraction]).default([0.9, 0.999])),
+  // 1 would divide by 0 in the correction of the first step.
+  betas: key('of Adam, below 1', z.tuple([decay, decay]).default([0.9, 0.999])),
   weightDecay: key('decoupled', z.number().min(0).default(0)),
   states: key(
     "AdamW's moments as the weights are (`full`), or in a byte each between updates (`8bit`, as bitsandbytes has them; " +
@@ -421,7 +423,10 @@ const shape = z.strictObject({
       'checkpoints, too, for tests of equality',
     z.enum(['float32', 'bfloat16', 'float64']).default('float32'),
   ),
-  threads: key('of the tensor library', count.optional(), { unset: 'its own choice', effect: 'harmless' }),
+  threads: key('of the tensor library, at most 1024', count.max(1024).optional(), {
+    unset: 'its own choice',
+    effect: 'harmless',
+  }),
   // Compared by what they hold, where a run is resumed.
   plugins: key(
     "modules of one's own: tasks, rewards, readers, paradigms ([extending.md](extending.md))",

@@ -1,8 +1,8 @@
 /** The template of the user turn, as a configuration or an option gives it. */
 import { UserError } from '../errors.ts';
-import { readText } from './document.ts';
 import { located } from './mistakes.ts';
 import { isTemplate } from './paths.ts';
+import { readText } from './yaml.ts';
 
 /**
  * A prompt template: the text itself where it has variables, else what the file of that name holds.

@@ -6,11 +6,11 @@
  * its name and hash only: it finds the file where this user named it before (known.ts), never inside a model.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';
 import path from 'node:path';
 
 import { fileError, hasCode, messageOf, UserError } from '../errors.ts';
+import { readBytes } from '../regular.ts';
 import type { RewardFunction } from '../reward/reward.ts';
 import type { ParadigmDefinition } from '../schedule/definitions.ts';
 import { registerParadigm } from '../schedule/registry.ts';
@@ -53,7 +53,7 @@ export function loadPlugin(named: string): Plugin {
 /** sha256 of a plugin's text. @throws UserError where it cannot be read */
 export function pluginHash(file: string): string {
   try {
-    return createHash('sha256').update(readFileSync(file)).digest('hex');
+    return createHash('sha256').update(readBytes(file)).digest('hex');
   } catch (error) {
     throw fileError(error, { where: file, remedy: 'Name the file of the plugin: plugins, or --plugin FILE.' });
   }

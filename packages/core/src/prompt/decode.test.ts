@@ -1,7 +1,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { crc32 } from 'node:zlib';
+import { crc32, deflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
@@ -127,4 +127,28 @@ test('a few bytes that are a hundred million pixels take no memory of that size'
   expect(width * height).toBeLessThanOrEqual(IMAGE_LIMITS.reducedFrom);
   expect([...data.subarray(0, 3)]).toEqual([0x12, 0x34, 0x56]);
   expect(peak - before).toBeLessThan(250e6);
+});
+
+test('a few bytes that stand for pixels which come out all at once are refused by their header', async () => {
+  // Chunks up to the pixels, of 10,000 x 9,999 in 16 bits and seven passes.
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(10_000, 0);
+  header.writeUInt32BE(9_999, 4);
+  header.set([16, 6, 0, 0, 1], 8);
+  const chunk = (type: string, data: Buffer): Buffer => {
+    const [size, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    size.writeUInt32BE(data.length);
+    sum.writeUInt32BE(crc32(Buffer.concat([Buffer.from(type), data])));
+    return Buffer.concat([size, Buffer.from(type), data, sum]);
+  };
+  const rows = deflateSync(Buffer.alloc(1000));
+  const png = Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header), chunk('IDAT', rows)]);
+  const file = write('passes.png', png);
+  await expect(decodeImage(file)).rejects.toThrow(/10000 x 9999 pixels is too large for one that is stored in passes/);
+  const limits = { ...IMAGE_LIMITS, maxPixels: 1e9 };
+  await expect(decodeImage(file, limits)).rejects.toThrow('damaged');
+  const small = await sharp({ create: { width: 64, height: 48, channels: 4, background: 'red' } })
+    .png({ progressive: true })
+    .toBuffer();
+  expect((await decodeImage(write('few.png', small))).full).toEqual({ width: 64, height: 48 });
 });

@@ -57,6 +57,7 @@ export async function decodeBytes(bytes: Buffer, file: string, limits: ImageLimi
   try {
     const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
     checkSize(metadata, limits);
+    checkPasses(metadata, limits);
     const { width, height, orientation = 1 } = metadata;
     const full = orientation >= 5 ? { width: height, height: width } : { width, height };
     const options: SharpOptions = { limitInputPixels: limits.maxPixels, ignoreIcc: true, failOn: 'warning' };
@@ -183,6 +184,24 @@ export function checkSize({ width, height }: { width: number; height: number }, 
       remedy: `Sides may differ by a factor of ${limits.maxAspect}.`,
     });
   }
+}
+
+/** Bytes a pixel of the largest image that a decoder may hold at once. */
+const HELD = 4;
+
+/**
+ * Rows of an interlaced PNG, or of a progressive JPEG, come out when all is read: a file of a few kilobytes may stand for
+ * all pixels, or all coefficients, of 16 bits.
+ * @throws UserError where that is more than an image of the largest size takes
+ */
+function checkPasses({ format, isProgressive, width, height, channels, depth }: Metadata, limits: ImageLimits): void {
+  if (!isProgressive || !['png', 'jpeg'].includes(format)) return;
+  const bytes = width * height * channels * (format === 'jpeg' || depth === 'ushort' ? 2 : 1);
+  if (bytes <= HELD * limits.maxPixels) return;
+  const size = `${width} x ${height} pixels`;
+  throw new UserError(`image of ${size} is too large for one that is stored in passes (interlaced or progressive)`, {
+    remedy: 'Store it row by row, scale it, or raise data.maxImagePixels.',
+  });
 }
 
 /** What an image file holds, and its size and date when it was opened. */

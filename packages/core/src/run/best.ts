@@ -1,9 +1,10 @@
 /**
  * The best checkpoint of a run, and its last: by their links, or, where links did not survive, by what its checkpoints say.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { checkpointSteps, stepName } from './checkpoint.ts';
+import { readText } from '../regular.ts';
 
 const BEST = 'best';
 const LAST = 'last';
@@ -39,7 +40,7 @@ function pointedTo(run: string): number | undefined {
   const file = path.join(run, BEST);
   const stat = statSync(file, { throwIfNoEntry: false });
   if (!stat?.isFile() || stat.size > 100) return undefined;
-  const text = readFileSync(file, 'utf8');
+  const text = readText(file);
   return POINTER.test(text) ? Number(text.trim().slice('checkpoints/'.length)) : undefined;
 }
 
@@ -47,7 +48,7 @@ function pointedTo(run: string): number | undefined {
 function bestStep(folder: string, steps: readonly number[]): number | undefined {
   for (const step of steps.toReversed()) {
     try {
-      const text = readFileSync(path.join(folder, stepName(step), 'manifest.json'), 'utf8');
+      const text = readText(path.join(folder, stepName(step), 'manifest.json'));
       const { best } = JSON.parse(text) as { best?: { step?: number } };
       if (best?.step !== undefined && steps.includes(best.step)) return best.step;
     } catch {

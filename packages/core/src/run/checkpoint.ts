@@ -5,13 +5,14 @@
  * A checkpoint is written aside, synced and renamed, so a directory with a six-digit name is whole; the manifest proves it.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { removing } from '@visurf/torch/signals';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import { removeQuietly, sha256, sync } from '../disk/durable.ts';
 import { isLock } from '../disk/lock.ts';
+import { readText } from '../regular.ts';
 
 const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 
@@ -117,7 +118,7 @@ export function checkpointSteps(folder: string): number[] {
 export async function readCheckpoint(folder: string, step: number): Promise<Checkpoint | { fault: string }> {
   const directory = path.join(folder, stepName(step));
   try {
-    const written: unknown = JSON.parse(readFileSync(path.join(directory, 'manifest.json'), 'utf8'));
+    const written: unknown = JSON.parse(readText(path.join(directory, 'manifest.json')));
     const manifest = manifestSchema.parse(written);
     const { sha256: own, ...said } = written as Manifest;
     if (hashOf(said) !== own) return { fault: 'manifest.json has other bytes than it says' };
@@ -127,7 +128,7 @@ export async function readCheckpoint(folder: string, step: number): Promise<Chec
       if (statSync(file).size !== bytes) return { fault: `${name} has another size than its manifest says` };
       if ((await sha256(file)) !== expected) return { fault: `${name} has other bytes than its manifest says` };
     }
-    const state: unknown = JSON.parse(readFileSync(path.join(directory, 'state.json'), 'utf8'));
+    const state: unknown = JSON.parse(readText(path.join(directory, 'state.json')));
     return { step, directory, manifest, state };
   } catch (error) {
     return { fault: messageOf(error) };

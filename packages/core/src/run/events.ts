@@ -2,8 +2,8 @@
  * What a run says about itself while it goes on: `events.jsonl`, one JSON object a line, at most one `step` per step.
  * Trainer, studio and other tools share these types; readers skip types they do not know.
  */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { readText } from '../regular.ts';
 
 interface Stamped {
   /** Milliseconds since 1970. */
@@ -82,7 +82,7 @@ export type NewEvent = RunEvent extends infer Event ? (Event extends RunEvent ? 
  * @param onDamage hears of lines that are no events, which are left out as well: `events.jsonl:LINE ...`
  */
 export function readEvents(file: string, onDamage: (message: string) => void = () => undefined): RunEvent[] {
-  const complete = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  const complete = readText(file).split('\n').slice(0, -1);
   return complete.flatMap((line, i): RunEvent[] => {
     const event = eventOf(line);
     if (!event) onDamage(`${path.basename(file)}:${i + 1} is damaged, and left out`);

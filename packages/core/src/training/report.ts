@@ -1,5 +1,5 @@
 /** `report.html` of a run: what it learned, from what it has written down. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
@@ -10,6 +10,7 @@ import { writeReport } from '../report/report.ts';
 import { stepName } from '../run/checkpoint.ts';
 import { readEvents, type EvalEvent, type RunEvent } from '../run/events.ts';
 import type { Box, Samples } from '../types.ts';
+import { readText } from '../regular.ts';
 
 export interface RunStory {
   readonly config: Config;
@@ -205,6 +206,6 @@ const squareAt = ([x, y]: readonly [number, number]): Box => [x - 4, y - 4, x + 
 /** Lines of a file by their ids. */
 function linesOf<Own extends { readonly id: string }>(file: string): Map<string, Own> {
   if (!existsSync(file)) return new Map();
-  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  const lines = readText(file).split('\n').slice(0, -1);
   return new Map(lines.map((line) => JSON.parse(line) as Own).map((line) => [line.id, line]));
 }

@@ -40,8 +40,16 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** What libtorch throws has passed the library, which is there then. */
+/**
+ * A file that cannot be read or written is no failure of ours, wherever it was asked for. What libtorch throws has passed
+ * the library, which is there then.
+ */
 async function explained(error: unknown): Promise<unknown> {
+  const { path: file } = Object(error) as { readonly path?: unknown };
+  if (typeof file === 'string') {
+    const { fileError } = await import('@visurf/core/records');
+    return fileError(error, { where: file });
+  }
   if (!(error instanceof Error && error.name === 'TorchError')) return error;
   const { explainMemory } = await import('@visurf/core');
   return explainMemory(error);
