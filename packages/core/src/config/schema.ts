@@ -340,6 +340,12 @@ const lora = section(
       { unset: "all linear layers of the decoder, and with `vision` of the vision tower's blocks" },
     ),
     vision: key('whether layers of the vision tower are met, too', flag.default(false)),
+    quantize: key(
+      "linear layers of the decoder in four bits while adapters are trained, as bitsandbytes packs them ([lora.md](lora.md)): " +
+        'a quarter of their memory in bfloat16',
+      z.literal('nf4').optional(),
+      { unset: 'weights as they are' },
+    ),
   },
   { effect: 'breaks' },
 );
