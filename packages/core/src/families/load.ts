@@ -125,7 +125,7 @@ export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_em
 
 /**
  * Layers whose weights are kept in four bits, by the key of the weight: all linear ones of the decoder's layers. The
- * tower, embeddings and the head stay as they are, as with `llm_int8_skip_modules: [visual, lm_head]` in transformers.
+ * tower, embeddings and the head stay as they are, as with `llm_int8_skip_modules: [model.visual, lm_head]` in transformers.
  */
 export function packedProjections(model: QwenVL): Map<string, Projection> {
   const own = [...projections(model)].filter(([path]) => path.startsWith('model.layers.'));
