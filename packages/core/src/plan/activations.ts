@@ -85,6 +85,16 @@ function recurrentLayer(subject: Subject): Layer {
   return { kept, working: tokens * float * held.working };
 }
 
+/** Numbers that a card unpacks at a time (native/nf4.cc). */
+const together = 1 << 24;
+
+/** Bytes of a matrix that is unpacked for its product, and on a card of indices and numbers in float32 on the way. */
+export function unpackedMatrix(subject: Subject): number {
+  if (!subject.config.train.lora?.quantize) return 0;
+  const { widest } = subject.sizes;
+  return widest * itemOf(subject) + (onCard(subject) ? Math.min(together, widest) * (half + float) : 0);
+}
+
 /** All layers of the decoder: what they keep together, and the most that one of them keeps and works with. */
 export function decoderLayers(subject: Subject): Layer & { readonly one: number } {
   const { attention, recurrent } = layerCounts(subject.model.text);
@@ -96,7 +106,7 @@ export function decoderLayers(subject: Subject): Layer & { readonly one: number 
   return {
     kept: kinds.reduce((sum, { count, layer }) => sum + count * layer.kept, 0),
     one: most(({ kept }) => kept),
-    working: most(({ working }) => working),
+    working: most(({ working }) => working) + unpackedMatrix(subject),
   };
 }
 

@@ -2,7 +2,7 @@
 import { cacheCapacity } from '../budgets.ts';
 import { packFrom } from '../model/qwen.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
-import { cacheItem, float, half, hasFlash, itemOf, onCard, pixelBytes } from './activations.ts';
+import { cacheItem, float, half, hasFlash, itemOf, onCard, pixelBytes, unpackedMatrix } from './activations.ts';
 import type { Parts } from './parts.ts';
 import type { Subject } from './workload.ts';
 
@@ -37,6 +37,7 @@ export function generation(subject: Subject, answers: Answers): Parts {
   const decode = rows * (perToken + (3 * queries + 2 * keys - mixing) * float) + scores * float;
   const logits = logitsOf(subject, answers);
   const largest = Math.max(prefill, decode + logits, tower);
+  const unpacked = largest === tower ? 0 : unpackedMatrix(subject);
   return {
     pixels: images,
     'keys and values':
@@ -46,6 +47,7 @@ export function generation(subject: Subject, answers: Answers): Parts {
     'activations of the vision tower': tower === largest ? tower : 0,
     'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
     logits: largest === decode + logits ? logits : 0,
+    'working memory': unpacked,
   };
 }
 
