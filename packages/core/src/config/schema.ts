@@ -341,8 +341,8 @@ const lora = section(
     ),
     vision: key('whether layers of the vision tower are met, too', flag.default(false)),
     quantize: key(
-      "linear layers of the decoder in four bits while adapters are trained, as bitsandbytes packs them ([lora.md](lora.md)): " +
-        'a quarter of their memory in bfloat16',
+      '`nf4`: linear layers of the decoder in four bits while adapters are trained, as bitsandbytes packs them ' +
+        '([lora.md](lora.md)); 0.56 bytes a weight in place of 2 or 4',
       z.literal('nf4').optional(),
       { unset: 'weights as they are' },
     ),
