@@ -95,11 +95,13 @@ async function runCase(each: Case): Promise<Outcome> {
   const read = (): unknown => JSON.parse(readFileSync(counts, 'utf8'));
   try {
     writeFileSync(join(folder, 'config.yaml'), config);
-    // Data names images of its own folder.
-    const image = basename(sample.image);
-    copyFileSync(sample.image, join(folder, image));
     const samples = 'step' in each ? ((each.step.changes['promptsPerStep'] as number | undefined) ?? 2) : 2;
-    const lines = Array.from({ length: samples }, (_, i) => JSON.stringify({ id: `sample-${i}`, ...sample, image }));
+    const lines = Array.from({ length: samples }, (_, i) => {
+      // Data names images of its own folder. A file whose image tokens are remembered is seen once: real steps have many.
+      const image = samples > 2 ? `${i}-${basename(sample.image)}` : basename(sample.image);
+      copyFileSync(sample.image, join(folder, image));
+      return JSON.stringify({ id: `sample-${i}`, ...sample, image });
+    });
     writeFileSync(join(folder, 'train.jsonl'), lines.join('\n'));
     if ('step' in each) {
       await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, each.step);

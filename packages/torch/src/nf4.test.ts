@@ -47,7 +47,9 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
     scope(() =>
       withNf4(wave(shape), (own) => {
         const [bias, gradient] = [randn([shape[0]]), randn([7, shape[0]])];
-        const inputs = [0, 1].map(() => tensor(wave([7, shape[1]]).toArray(), { shape: [7, shape[1]] }).requiresGrad_());
+        const inputs = [0, 1].map(() =>
+          tensor(wave([7, shape[1]]).toArray(), { shape: [7, shape[1]] }).requiresGrad_(),
+        );
         const outputs = [
           own.linear(inputs[0]!, bias),
           functional.linear(inputs[1]!, own.weight('float32'), bias),
@@ -69,17 +71,20 @@ test('a block of zeros is zeros', () =>
 test('a product keeps nothing of the weights for its gradient, and all is freed', () => {
   const before = live().handles;
   scope(() =>
-    withNf4(noGrad(() => randn([1024, 1024])), (own) => {
-      const x = randn([2, 1024]).requiresGrad_();
-      const { bytes } = allocated();
-      resetPeakAllocated();
-      const y = own.linear(x, undefined);
-      expect(allocated().bytes - bytes).toBeLessThan(100_000);
-      // The weights themselves, for as long as they are multiplied with.
-      expect(allocated().peak - bytes).toBeGreaterThan(4 * 1024 * 1024);
-      y.backward(randn([2, 1024]));
-      expect(x.grad).toBeDefined();
-    }),
+    withNf4(
+      noGrad(() => randn([1024, 1024])),
+      (own) => {
+        const x = randn([2, 1024]).requiresGrad_();
+        const { bytes } = allocated();
+        resetPeakAllocated();
+        const y = own.linear(x, undefined);
+        expect(allocated().bytes - bytes).toBeLessThan(100_000);
+        // The weights themselves, for as long as they are multiplied with.
+        expect(allocated().peak - bytes).toBeGreaterThan(4 * 1024 * 1024);
+        y.backward(randn([2, 1024]));
+        expect(x.grad).toBeDefined();
+      },
+    ),
   );
   expect(live().handles).toBe(before);
 });

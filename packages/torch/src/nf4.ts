@@ -41,7 +41,7 @@ export class Nf4 {
   linear(x: Tensor, bias: Tensor | undefined): Tensor {
     const { packed, magnitudes, shape } = this;
     const own = [packed.handle, magnitudes.handle, this.#table.handle];
-    return one(ids.linear, x.handle, ...own, shape[0]!, bias?.handle ?? null);
+    return one(ids.linear, x.handle, ...own, shape[0], bias?.handle ?? null);
   }
 
   /** The numbers that stand for the weights. */

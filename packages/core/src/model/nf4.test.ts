@@ -46,10 +46,10 @@ function scored(model: QwenVL, each: OracleCase, pull: boolean): number[][] {
   const responses = each.responses.map(({ tokens }) => tokens);
   return scope(() => {
     const { hidden, targets } = model.hidden([{ prompt: oraclePrompt(each), responses }]);
-    const { logProbs, pullback } = model.score(hidden, targets);
+    const score = model.score(hidden, targets);
     const weights = each.responses.flatMap(({ tokens, weight }) => tokens.map(() => weight));
-    if (pull) hidden.backward(pullback(Float64Array.from(weights)));
-    const flat = Array.from(logProbs);
+    if (pull) hidden.backward(score.pullback(Float64Array.from(weights)));
+    const flat = Array.from(score.logProbs);
     return responses.map(({ length }) => flat.splice(0, length));
   });
 }
@@ -83,7 +83,9 @@ test('log-probabilities, also with products in bfloat16; the base in full gives 
     expect(Math.max(...distances(model, 'logProbsFull'))).toBeGreaterThan(0.05);
     model.precision = 'bfloat16';
     const far = expected.cases;
-    const theirs = Object.values(far).flatMap((all) => all.map((each) => largest(each.logProbs, each.logProbsBfloat16)));
+    const theirs = Object.values(far).flatMap((all) =>
+      all.map((each) => largest(each.logProbs, each.logProbsBfloat16)),
+    );
     // Both round in their own order: as far from float32 as theirs.
     expect(Math.max(...distances(model, 'logProbs'))).toBeLessThan(2 * Math.max(...theirs));
   }));
@@ -144,7 +146,9 @@ describe.each(families.map((family) => [family.title, smallModel(family)] as con
       { quantize: 'nf4' },
       (model) => {
         const weights = new Map(
-          [...projections(model)].flatMap(([path, { _nf4 }]) => (_nf4 ? [[path, _nf4.weight('float32')] as const] : [])),
+          [...projections(model)].flatMap(([path, { _nf4 }]) =>
+            _nf4 ? [[path, _nf4.weight('float32')] as const] : [],
+          ),
         );
         const other = withModel(
           {},
@@ -171,8 +175,8 @@ describe.each(families.map((family) => [family.title, smallModel(family)] as con
           addAdapters(model, { rank: 2, alpha: 4, dropout: 0, rsLora: false, vision: false }, 1);
           noGrad(() => adapterParameters(model).forEach((each, key) => key.includes('lora_B') && each.fill_(0.01)));
           scope(() => {
-            const { hidden, targets, backward } = model.trained([{ prompt, responses: [[4, 6, 8]] }], recomputed);
-            backward(model.score(hidden, targets).pullback(Float64Array.from([1, 1, 1])));
+            const pass = model.trained([{ prompt, responses: [[4, 6, 8]] }], recomputed);
+            pass.backward(model.score(pass.hidden, pass.targets).pullback(Float64Array.from([1, 1, 1])));
           });
           return scope(() => [...adapterParameters(model).values()].map(({ grad }) => grad!.abs().sum().item()));
         },

@@ -91,10 +91,7 @@ export function planCardTime(subject: Subject, machine: CardMachine, keptPerToke
   const phases = [host, ...generation, ...update].filter(({ seconds }) => seconds > 0);
   const sum = (each: readonly PhaseTime[]): number => each.reduce((total, { seconds }) => total + seconds, 0);
   const sampled = workload.group > 0;
-  const [first, second] = [
-    sum(generation) + (sampled ? host.seconds : 0),
-    sum(update) + (sampled ? 0 : host.seconds),
-  ];
+  const [first, second] = [sum(generation) + (sampled ? host.seconds : 0), sum(update) + (sampled ? 0 : host.seconds)];
   return { step: first + second, generation: first, update: second, communication: 0, phases };
 }
 
