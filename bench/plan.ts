@@ -99,6 +99,12 @@ const cases: readonly Case[] = [
     changes: [...shape(4, 2, 4, 32), 'train.lora.rank=16', 'precision=bfloat16'],
   },
   {
+    name: 'large in bfloat16, LoRA, four bits',
+    model: large,
+    dtype: 'BF16',
+    changes: [...shape(4, 2, 4, 32), 'train.lora.rank=16', 'train.lora.quantize=nf4', 'precision=bfloat16'],
+  },
+  {
     name: 'medium, many rollouts',
     model: medium,
     changes: [...shape(32, 1, 32, 8), 'paradigm=rlvr', 'optimizer.name=sgd', 'train.checkpointActivations=true'],

@@ -121,6 +121,19 @@ export function visionBlock(subject: Subject, patches: number): number {
   return patches * (float * stream + item * (products + inner) + others);
 }
 
+/**
+ * Bytes of a patch while a block of the tower works without a graph on a card: what the block makes is freed when it is done.
+ * In float32 the stream, both norms, rotated queries and keys, and both sums; for products the norms, queries, keys and
+ * values, and what each gives; what flash attention reads; the gate, before and after its activation, times the rest.
+ */
+export function towerWork(subject: Subject): number {
+  const { hiddenSize: width, intermediateSize: inner, heads } = subject.model.vision;
+  const item = itemOf(subject);
+  const casts = item === half ? 2 : 0;
+  const flash = hasFlash(subject, width / heads) ? 3 * half * width : 0;
+  return 7 * float * width + item * ((6 + casts) * width + 4 * inner) + flash;
+}
+
 /** Bytes of the gradient of the head's matrix, where it is trained. */
 export const headGradient = ({ model: { text }, config }: Subject): number =>
   config.train.lora ? 0 : text.vocabularySize * text.hiddenSize * float;
