@@ -126,7 +126,7 @@ async function measure({ name, model: config, changes, dtype = 'F32' }: Case, fo
   writeFileSync(join(folder, 'train.jsonl'), `${lines.join('\n')}\n`);
   writeFileSync(
     join(folder, 'config.yaml'),
-    'model: base\noutput: run\ndata: { train: train.jsonl }\nsteps: 2\ncheckpoint: { every: 2 }\nthreads: 1\n',
+    'model: base\noutput: run\ndata: { train: train.jsonl, allowOutside: true }\nsteps: 2\ncheckpoint: { every: 2 }\nthreads: 1\n',
   );
   const program = join(root, 'packages/visurf/src/main.ts');
   const run = (command: string, onSample?: (seconds: number) => void): ReturnType<typeof watch> => {
