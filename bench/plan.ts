@@ -99,6 +99,12 @@ const cases: readonly Case[] = [
     changes: [...shape(4, 2, 4, 32), 'train.lora.rank=16', 'precision=bfloat16'],
   },
   {
+    name: 'large in bfloat16, LoRA, four bits',
+    model: large,
+    dtype: 'BF16',
+    changes: [...shape(4, 2, 4, 32), 'train.lora.rank=16', 'train.lora.quantize=nf4', 'precision=bfloat16'],
+  },
+  {
     name: 'medium, many rollouts',
     model: medium,
     changes: [...shape(32, 1, 32, 8), 'paradigm=rlvr', 'optimizer.name=sgd', 'train.checkpointActivations=true'],
@@ -120,7 +126,7 @@ async function measure({ name, model: config, changes, dtype = 'F32' }: Case, fo
   writeFileSync(join(folder, 'train.jsonl'), `${lines.join('\n')}\n`);
   writeFileSync(
     join(folder, 'config.yaml'),
-    'model: base\noutput: run\ndata: { train: train.jsonl }\nsteps: 2\ncheckpoint: { every: 2 }\nthreads: 1\n',
+    'model: base\noutput: run\ndata: { train: train.jsonl, allowOutside: true }\nsteps: 2\ncheckpoint: { every: 2 }\nthreads: 1\n',
   );
   const program = join(root, 'packages/visurf/src/main.ts');
   const run = (command: string, onSample?: (seconds: number) => void): ReturnType<typeof watch> => {

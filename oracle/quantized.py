@@ -60,7 +60,7 @@ def main() -> None:
         "exp_avg_sq": state["state2"],
         "exp_avg_sq_absmax": state["absmax2"],
     }
-    for name, shape in {"even": (48, 64), "rest": (24, 100)}.items():
+    for name, shape in {"even": (48, 64), "rest": (24, 100), "odd": (5, 13)}.items():
         weight = wave(shape[0] * shape[1], 2).view(shape)
         packed, found = F.quantize_4bit(weight, blocksize=64, quant_type="nf4")
         tensors[f"{name}.packed"] = packed.reshape(-1)

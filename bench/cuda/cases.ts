@@ -77,20 +77,32 @@ const ids = Object.fromEntries(
 /**
  * The model is written where it does not exist.
  * @param train changes to `train`
+ * @param others changes to other sections
  */
-export function realStep(size: keyof typeof shapes, train: object): Step {
+export function realStep(size: keyof typeof shapes, train: object, others: object = {}): Step {
   const model = join(root, '.tools', 'cuda-models', size);
   if (!existsSync(join(model, 'model.safetensors.index.json')))
     writeCheckpoint(model, { ...shapes[size], ...ids }, 'BF16', { hollow: true });
-  const changes = { ...real, train: { ...real.train, ...train } };
+  const changes = { ...real, ...others, train: { ...real.train, ...train } };
   return { model, changes, dtype: 'lora' in train ? 'auto' : 'float32', gigabytes: 400 };
 }
 
 const large = (): Record<string, Step> => ({
   '3B LoRA': realStep('3B', { lora: { rank: 16 } }),
+  '3B LoRA, four bits': realStep('3B', { lora: { rank: 16, quantize: 'nf4' } }),
+  '3B LoRA, four bits, recomputed': realStep('3B', {
+    lora: { rank: 16, quantize: 'nf4' },
+    checkpointActivations: true,
+  }),
   '3B full': realStep('3B', {}),
   '3B full, recomputed': realStep('3B', { checkpointActivations: true }),
+  '3B full, recomputed, 8-bit moments': realStep(
+    '3B',
+    { checkpointActivations: true },
+    { optimizer: { states: '8bit' } },
+  ),
   '7B LoRA': realStep('7B', { lora: { rank: 16 } }),
+  '7B LoRA, four bits': realStep('7B', { lora: { rank: 16, quantize: 'nf4' } }),
   '7B full, recomputed': realStep('7B', { checkpointActivations: true }),
 });
 

@@ -21,6 +21,7 @@ export async function planStep({ model, changes }: Step, options: PlanOptions): 
 }
 
 const lora = { rank: 16 };
+const packed = { ...lora, quantize: 'nf4' };
 const recomputed = { checkpointActivations: true };
 const offloaded = { ...recomputed, offloadActivations: true };
 const small = { optimizer: { states: '8bit' } };
@@ -28,6 +29,8 @@ const small = { optimizer: { states: '8bit' } };
 const modes: Readonly<Record<string, readonly [object, object?]>> = {
   LoRA: [{ lora }],
   'LoRA, recomputed': [{ lora, ...recomputed }],
+  'LoRA, four bits': [{ lora: packed }],
+  'LoRA, four bits, recomputed': [{ lora: packed, ...recomputed }],
   full: [{}],
   'full, recomputed': [recomputed],
   'full, recomputed, 8-bit moments': [recomputed, small],
@@ -40,8 +43,7 @@ export async function fitsTable(): Promise<string> {
   const rows: string[] = [];
   for (const size of ['3B', '7B'] as const) {
     for (const [mode, [train, others]] of Object.entries(modes)) {
-      const step = realStep(size, train);
-      const changed = { ...step, changes: { ...step.changes, ...others } };
+      const changed = realStep(size, train, others);
       const cells = [`${size} ${mode}`];
       for (const machine of machines) {
         const { fits, memory, time } = await planStep(changed, { machine });

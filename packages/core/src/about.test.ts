@@ -28,7 +28,9 @@ test.each(configurationNames)('%s: family, size, what is trained', async (name) 
   const vision = countOf(named.filter(([key]) => key.startsWith('visual.')).map(([, each]) => each));
   const all = countOf(named.map(([, each]) => each));
   expect(about).toMatchObject({ family: family.title, modelType: family.name, coordinates: family.coordinates });
-  expect(about.parameters).toEqual({ all, vision });
+  const linear = [...projections(policy.model)].filter(([path]) => path.startsWith('model.layers.'));
+  const packable = countOf(linear.map(([, { weight }]) => weight));
+  expect(about.parameters).toEqual({ all, vision, packable });
   expect(about.thinks).toBe(policy.encoder.opening !== '');
   expect(about.ignored).toBe(family.ignored?.are);
   const [whole, frozen, language, both] = about.trained;

@@ -26,8 +26,8 @@ export interface AboutModel {
   /** The name that its authors write, and `model_type`. */
   readonly family: string;
   readonly modelType: string;
-  /** Numbers of parameters. */
-  readonly parameters: { readonly all: number; readonly vision: number };
+  /** Numbers of parameters; `packable`: in linear layers of the decoder, which `train.lora.quantize` keeps in four bits. */
+  readonly parameters: { readonly all: number; readonly vision: number; readonly packable: number };
   readonly layers: { readonly language: number; readonly vision: number };
   /** Of the weights, where `config.json` states it. */
   readonly dtype: string | undefined;
@@ -60,7 +60,7 @@ export async function aboutModel(name: string, options: ModelSource = {}): Promi
     directory,
     family: family.title,
     modelType: family.name,
-    parameters: { all: shares[0]!.all, vision: shares[0]!.vision },
+    parameters: { all: shares[0]!.all, vision: shares[0]!.vision, packable: shares[0]!.packable },
     layers: { language: text.layers, vision: vision.depth },
     dtype: statedDtype(path.join(directory, 'config.json')),
     coordinates: family.coordinates,
@@ -74,9 +74,9 @@ function shareOf(
   model: ModelConfig,
   settings: string,
   train: object,
-): { all: number; vision: number; share: TrainedShare } {
+): AboutModel['parameters'] & { share: TrainedShare } {
   const config = parseConfig({ model: 'unused', output: 'unused', steps: 1, data: { train: 'unused' }, train });
-  const { all, vision, trainable } = sizesOf(model, () => 0, config);
+  const { all, vision, packable, trainable } = sizesOf(model, () => 0, config);
   const { lora } = config.train;
   const modules = (): number =>
     scope(
@@ -86,5 +86,5 @@ function shareOf(
           lora!,
         ).length,
     );
-  return { all, vision, share: { settings, parameters: trainable, ...(lora && { adapters: modules() }) } };
+  return { all, vision, packable, share: { settings, parameters: trainable, ...(lora && { adapters: modules() }) } };
 }

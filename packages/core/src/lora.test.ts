@@ -142,6 +142,36 @@ test('a base that is saved in bfloat16 stays so in memory, and the run is the sa
   expect(numbers('half')).toEqual(numbers('full'));
 });
 
+test('on a base in four bits: a run resumes to the same numbers, and merging takes the weights of the base', async () => {
+  const before = live().handles;
+  const settings = { quantize: 'nf4', dropout: 0.2, vision: true };
+  const whole = await train(config('whole', settings));
+  expect(live().handles).toBe(before);
+  const stop = new AbortController();
+  await train(config('stopped', settings), {
+    signal: stop.signal,
+    onEvent: (event) => event.kind === 'step' && event.step === 3 && stop.abort(),
+  });
+  await train(config('stopped', settings), { resume: true });
+  expect(numbers('stopped')).toEqual(numbers('whole'));
+  await train(config('full', { ...settings, quantize: undefined }));
+  expect(numbers('full')).not.toEqual(numbers('whole'));
+
+  // The adapter's file names the base, and what is merged is what other programs have of the two.
+  const checkpoint = path.join(whole.run, 'checkpoints', '000004');
+  const written = [undefined, 'nf4' as const].map((quantize) => {
+    using policy = loadLocalPolicy(checkpoint, { quantize });
+    const directory = path.join(folder, `merged-${quantize ?? 'full'}`);
+    exportModel(policy, directory, { merge: true });
+    return path.join(directory, 'model.safetensors');
+  });
+  const [plain, packed] = written.map((file) => {
+    using saved = new SafetensorsFile(file);
+    return scope(() => new Map(saved.names.map((name) => [name, saved.get(name).toArray()])));
+  });
+  expect(packed).toEqual(plain);
+});
+
 test('bad settings are found before the run begins', async () => {
   await expect(train(config('bad', { targets: ['q_prj'] }))).rejects.toThrow('did you mean q_proj?');
   const model = path.join(fixtures, 'tiny-qwen2_5-vl', 'adapters', 'language');
@@ -149,6 +179,9 @@ test('bad settings are found before the run begins', async () => {
   expect(readdirSync(folder).filter((name) => name !== '.visurf-cache')).toEqual(['train.jsonl']);
   expect(() => config('bad', { targets: '(' })).toThrow('is no regular expression');
   expect(() => config('bad', { rnk: 4 })).toThrow('rank');
+  expect(() => config('bad', { quantize: 'int4' })).toThrow('nf4');
+  expect(() => config('bad', { quantize: 'nf4' }, { precision: 'float64' })).toThrow('go with float32 or bfloat16');
+  expect(() => loadLocalPolicy(tinyModel, { quantize: 'nf4', precision: 'float64' })).toThrow('in float32 or bfloat16');
 });
 
 test('training goes on with an adapter, towards what it was or towards its base, and resumes to the same numbers', async () => {

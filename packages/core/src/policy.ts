@@ -38,6 +38,8 @@ export interface PolicyOptions extends EncoderOptions {
    * takes half the memory and gives the same numbers; not for training. Unset: float32.
    */
   readonly dtype?: 'float32' | 'auto' | undefined;
+  /** Linear layers of the decoder in four bits (NF4): for adapters that are trained on such a base. */
+  readonly quantize?: 'nf4' | undefined;
   /** Directory of a LoRA adapter, as PEFT writes it, to put on the model. */
   readonly adapter?: string | undefined;
 }
@@ -169,14 +171,17 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
  * @throws UserError when a file or a tensor is missing or does not fit.
  */
 export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {
-  const { precision = 'float32' } = options;
+  const { precision = 'float32', quantize } = options;
+  if (quantize && precision === 'float64')
+    throw new UserError('weights in four bits are multiplied in float32 or bfloat16', { where: 'quantize' });
   const device = resolveDevice(options.device ?? 'cpu');
   const isAdapter = options.adapter === undefined && isAdapterDirectory(directory);
   const adapter = isAdapter ? directory : options.adapter;
   const base = isAdapter ? baseDirectory(directory) : directory;
   if (base === undefined) throw missingBase(directory);
   const encoder = PromptEncoder.load(base, { ...options, ...promptSettings([adapter, base], options) });
-  const model = loadModel(base, { device, dtype: precision === 'bfloat16' ? options.dtype : precision });
+  const dtype = precision === 'bfloat16' ? options.dtype : precision;
+  const model = loadModel(base, { device, dtype, quantize });
   model.precision = precision;
   const policy = new Policy(base, model, encoder);
   policy.settings = carriedSettings([adapter, base])?.settings;

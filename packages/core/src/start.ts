@@ -21,7 +21,7 @@ export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoin
   const options = { ...config.data, device, precision, dtype: usesAdapter ? 'auto' : 'float32' } as const;
   const saved = checkpoint?.directory;
   const policy = usesAdapter
-    ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter })
+    ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter, quantize: lora?.quantize })
     : loadLocalPolicy(saved ?? base, options);
   try {
     if (adapter === undefined) {

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "levels.h"
+#include "linear.h"
 
 namespace visurf {
 
@@ -89,14 +90,6 @@ struct Linear : torch::autograd::Function<Linear> {
   }
 };
 
-// x [.., in] weight^T [in, out] + bias
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  const bool fits = weight.dim() == 2 && x.dim() > 1 && x.size(-1) == weight.size(1) &&
-                    (!bias || (bias->dim() == 1 && bias->scalar_type() == x.scalar_type()));
-  if (fits && isFaster(x, weight, x.numel() * weight.size(0))) return Linear::apply(x, weight, bias);
-  return at::linear(x, weight, bias);
-}
-
 constexpr int64_t kAddedTogether = 1 << 22;  // numbers of the sum, whose addends need memory of their own
 
 // sum [R, C] += a [N, R]^T b [N, C]; without a gradient
@@ -114,6 +107,13 @@ at::Tensor addProduct(const at::Tensor& sum, const at::Tensor& a, const at::Tens
 }
 
 }  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  const bool fits = weight.dim() == 2 && x.dim() > 1 && x.size(-1) == weight.size(1) &&
+                    (!bias || (bias->dim() == 1 && bias->scalar_type() == x.scalar_type()));
+  if (fits && isFaster(x, weight, x.numel() * weight.size(0))) return Linear::apply(x, weight, bias);
+  return at::linear(x, weight, bias);
+}
 
 TORCH_LIBRARY_FRAGMENT(visurf, library) {
   library.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor", linear);

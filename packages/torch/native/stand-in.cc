@@ -219,8 +219,9 @@ Napi::Value kernels(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void requireOneDevice(const Operator& op, const std::vector<c10::IValue>& arguments) {
-  static const std::set<std::string> anywhere{"visurf::rms_norm", "visurf::rotate",       "visurf::swiglu",
-                                              "visurf::linear",   "visurf::add_product_", "visurf::delta_rule"};
+  static const std::set<std::string> anywhere{"visurf::rms_norm",   "visurf::rotate",        "visurf::swiglu",
+                                              "visurf::linear",     "visurf::add_product_",  "visurf::delta_rule",
+                                              "visurf::nf4_linear", "visurf::nf4_dequantize"};
   if (op.name.rfind("visurf::", 0) != 0) return;
   std::optional<c10::Device> device;
   const auto check = [&](const at::Tensor& each) {

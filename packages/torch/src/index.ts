@@ -25,5 +25,6 @@ export * from './autograd.ts';
 export { allocated, deviceMemory, keep, live, resetPeakAllocated, scope } from './scope.ts';
 export * as nn from './nn.ts';
 export * as optim from './optim.ts';
+export { Nf4 } from './nf4.ts';
 export { SafetensorsFile, saveSafetensors, type LazyTensor } from './safetensors.ts';
 export { SafetensorsIndex, openSafetensors, saveShardedSafetensors } from './sharded.ts';

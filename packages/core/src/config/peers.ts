@@ -103,6 +103,10 @@ const NAMES: readonly (readonly [names: string, hint: PeerHint])[] = [
   ['lora_dropout', { key: 'train.lora.dropout' }],
   ['lora_target lora_target_modules target_modules', { key: 'train.lora.targets' }],
   ['use_rslora', { key: 'train.lora.rsLora' }],
+  [
+    'load_in_4bit bnb_4bit_quant_type quantization_bit quantization_config',
+    { key: 'train.lora.quantize', note: 'It is nf4, and goes with adapters.' },
+  ],
   ['use_peft use_lora finetuning_type train_type', { key: 'train.lora', note: ADAPTERS }],
 
   ['eval_steps test_freq val_freq', { key: 'eval.every', note: 'It counts steps.' }],

@@ -31,7 +31,7 @@ export function* conflicts(config: Written): Generator<Fault> {
       yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
     }
   }
-  yield* loraConflicts(config.train);
+  yield* loraConflicts(config);
   if (config.train.offloadActivations && !config.train.checkpointActivations) {
     yield { path: ['train', 'offloadActivations'], message: 'goes with checkpointActivations: true' };
   }
@@ -80,7 +80,10 @@ function* serverConflicts({ backend, servers, serverCommand, serverFolder }: Wri
   }
 }
 
-function* loraConflicts({ lora, freezeVision }: Written['train']): Generator<Fault> {
+function* loraConflicts({ train: { lora, freezeVision }, precision }: Written): Generator<Fault> {
+  if (lora?.quantize && precision === 'float64') {
+    yield { path: ['train', 'lora', 'quantize'], message: 'weights in four bits go with float32 or bfloat16' };
+  }
   if (lora?.vision && freezeVision) {
     yield { path: ['train', 'lora', 'vision'], message: 'freezeVision leaves nothing of the vision tower to adapt' };
   }

@@ -380,6 +380,12 @@ const lora = section(
       { unset: "all linear layers of the decoder, and with `vision` of the vision tower's blocks" },
     ),
     vision: key('whether layers of the vision tower are met, too', flag.default(false)),
+    quantize: key(
+      '`nf4`: linear layers of the decoder in four bits while adapters are trained, as bitsandbytes packs them ' +
+        '([lora.md](lora.md)); 0.56 bytes a weight in place of 2 or 4',
+      z.literal('nf4').optional(),
+      { unset: 'weights as they are' },
+    ),
   },
   { effect: 'breaks' },
 );

@@ -92,7 +92,8 @@ function writeModel(policy: Exportable, target: string, dtype: FloatDType, optio
   );
   for (const [name, write] of Object.entries(companions)) write(join(target, name));
   scope(() => {
-    const weights = mergedParameters(model, (each, key) => cast(each, dtypeFor(key, dtype, family, from)));
+    const original = (key: string): Tensor => from.get(family.keys.inFile(key).find((each) => from.has(each)) ?? key);
+    const weights = mergedParameters(model, (each, key) => cast(each, dtypeFor(key, dtype, family, from)), original);
     saveShardedSafetensors(target, byName(weights, family.keys), options.maxShardBytes);
   });
   return leftOut(family, from);

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import {
   callOp,
   empty,
+  full,
   isOutOfMemory,
+  Nf4,
   nn,
   openSafetensors,
   scope,
@@ -20,6 +22,7 @@ import { UserError } from '../errors.ts';
 import { loadModelConfig } from './config.ts';
 import { requirePlausible } from './plausible.ts';
 import type { ModelConfig } from '../model/config.ts';
+import { projections, type Projection } from '../model/projection.ts';
 import { QwenVL } from '../model/qwen.ts';
 
 export interface LoadOptions {
@@ -29,6 +32,8 @@ export interface LoadOptions {
    */
   readonly dtype?: FloatDType | 'auto' | undefined;
   readonly device?: Device;
+  /** Linear layers of the decoder in four bits, as bitsandbytes packs them: frozen, for adapters to be trained on. */
+  readonly quantize?: 'nf4' | undefined;
 }
 
 const head = 'lm_head.weight';
@@ -119,10 +124,22 @@ function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): M
 export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_embed|conv1d|A_log|dt_bias/.test(key);
 
 /**
+ * Layers whose weights are kept in four bits, by the key of the weight: all linear ones of the decoder's layers. The
+ * tower, embeddings and the head stay as they are, as with `llm_int8_skip_modules: [model.visual, lm_head]` in transformers.
+ */
+export function packedProjections(model: QwenVL): Map<string, Projection> {
+  const own = [...projections(model)].filter(([path]) => path.startsWith('model.layers.'));
+  return new Map(own.map(([path, projection]) => [`${path}.weight`, projection]));
+}
+
+/**
  * Loads config and weights. The file is mapped, and every tensor is copied from it once, to its place and dtype.
  * @throws UserError when files or tensors are missing, extra, misshapen or truncated.
  */
-export function loadModel(directory: string, { dtype = 'float32', device = 'cpu' }: LoadOptions = {}): QwenVL {
+export function loadModel(
+  directory: string,
+  { dtype = 'float32', device = 'cpu', quantize }: LoadOptions = {},
+): QwenVL {
   const described = loadModelConfig(directory);
   try {
     using weights = openSafetensors(directory);
@@ -135,14 +152,22 @@ export function loadModel(directory: string, { dtype = 'float32', device = 'cpu'
     };
     try {
       const names = namesInFile(model, weights, directory);
+      const packed = quantize ? packedProjections(model) : undefined;
       model.replaceParameters((key, { shape }) => {
         const name = names.get(key) ?? key;
-        const copy = empty(shape, { dtype: dtypeOf(key, name), device }).copy_(weights.get(name).to({ device }));
-        if (isFinite(copy)) return copy;
-        throw new UserError(`tensor ${name} holds values that are not finite`, {
-          where: directory,
-          remedy: 'The training that wrote it has diverged: take an earlier checkpoint.',
-        });
+        const projection = packed?.get(key);
+        const options = { dtype: dtypeOf(key, name), device: projection ? 'cpu' : device };
+        const copy = empty(shape, options).copy_(weights.get(name).to({ device: options.device }));
+        if (!isFinite(copy)) {
+          throw new UserError(`tensor ${name} holds values that are not finite`, {
+            where: directory,
+            remedy: 'The training that wrote it has diverged: take an earlier checkpoint.',
+          });
+        }
+        if (!projection) return copy;
+        projection._nf4 = new Nf4(copy, device);
+        // Of its shape, in no memory; whoever reads it by mistake finds out.
+        return full([], NaN, { dtype: options.dtype, device }).expand(...shape);
       });
     } catch (error) {
       model.dispose();

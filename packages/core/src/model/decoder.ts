@@ -120,8 +120,9 @@ const isSmall = (projections: readonly Projection[]): boolean =>
   projections.reduce((sum, { weight }) => sum + weight.numel, 0) <= decodeWholeBelow;
 
 /** Whether its product is of the weights as they are, on the CPU, in the dtype of the stream. */
-const isPlain = ({ weight, lora, _precision }: Projection, { dtype }: Tensor): boolean =>
+const isPlain = ({ weight, lora, _nf4, _precision }: Projection, { dtype }: Tensor): boolean =>
   !lora &&
+  !_nf4 &&
   _precision !== 'bfloat16' &&
   weight.device === 'cpu' &&
   weight.dtype === dtype &&

@@ -106,23 +106,34 @@ export function baseParameters(model: nn.Module): Map<string, Tensor> {
 /**
  * The weights that the model has with its adapters merged, by checkpoint key. Each goes through `convert` on its own, so
  * that no more than one is in memory before and after.
+ * @param original the weight of that key as the base has it, which is merged into where the model keeps four bits of it:
+ * what an adapter's file names is the base, and what other programs put it on
  */
 export function mergedParameters(
   model: nn.Module,
   convert: (weight: Tensor, key: string) => Tensor,
+  original: (key: string) => Tensor,
 ): Map<string, Tensor> {
-  const byWeight = new Map([...projections(model).values()].map(({ weight, lora }) => [weight, lora]));
-  const merge = (parameter: Tensor): Tensor => {
-    const lora = byWeight.get(parameter);
-    return lora ? parameter.add(lora.delta()) : parameter;
+  const byWeight = new Map([...projections(model).values()].map((each) => [each.weight, each]));
+  const merge = (parameter: Tensor, key: string): Tensor => {
+    const { lora, _nf4 } = byWeight.get(parameter) ?? {};
+    const weight = _nf4 ? original(key).to({ device: parameter.device, dtype: 'float32' }) : parameter;
+    return lora ? weight.add(lora.delta()) : weight;
   };
   const converted = (parameter: Tensor, key: string): Tensor =>
-    scope(() => noGrad(() => convert(merge(parameter), key)));
+    scope(() => noGrad(() => convert(merge(parameter, key), key)));
   return new Map([...baseParameters(model)].map(([key, parameter]) => [key, converted(parameter, key)]));
 }
 
-/** Adds every adapter to its layer and takes it off; all weights are trained from then on. */
+/**
+ * Adds every adapter to its layer and takes it off; all weights are trained from then on.
+ * @throws UserError where weights are kept in four bits, which have no room for what an adapter adds
+ */
 export function mergeAdapters(model: nn.Module): void {
+  if ([...projections(model).values()].some(({ _nf4 }) => _nf4))
+    throw new UserError('an adapter cannot be added to weights in four bits (quantize: nf4)', {
+      remedy: 'Open the model without quantize, and merge then; an export with merge takes the weights of the base.',
+    });
   for (const projection of projections(model).values()) {
     const { lora } = projection;
     if (!lora) continue;

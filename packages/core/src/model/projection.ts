@@ -2,7 +2,7 @@
  * A linear layer whose product runs in the policy's precision: master weights stay as they are, products in bfloat16
  * cast the weight, with a graph while training and once for many passes otherwise.
  */
-import { callOp, cat, functional, isGradEnabled, keep, nn, noGrad, scope, type Tensor } from '@visurf/torch';
+import { callOp, cat, functional, isGradEnabled, keep, nn, noGrad, scope, type Nf4, type Tensor } from '@visurf/torch';
 
 import type { Adapter } from './adapter.ts';
 
@@ -50,6 +50,8 @@ const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 
 export class Projection extends nn.Linear {
   /** What LoRA adds to the layer. */
   lora: Adapter | undefined;
+  /** The weights in four bits; `weight` then tells their shape alone, and its numbers are none. */
+  _nf4: Nf4 | undefined;
   _precision: Precision = 'float32';
   /** Whether passes without a graph pack the weights: for many passes with few rows. */
   _pack = false;
@@ -70,6 +72,7 @@ export class Projection extends nn.Linear {
 
   /** Without what LoRA adds. */
   _base(x: Tensor): Tensor {
+    if (this._nf4) return this.#multiplyNf4(x, this._nf4);
     if (this.#trains()) return this.#multiply(x, this);
     if (this._precision !== 'bfloat16' && !this._pack) return functional.linear(x, this.weight, this.bias);
     return (this._fixed ??= new FixedProduct(this, this._precision, this._pack)).multiply(x);
@@ -96,6 +99,9 @@ export class Projection extends nn.Linear {
 
   #trains(): boolean {
     return isGradEnabled() && this.weight.requiresGrad;
+  }
+  #multiplyNf4(x: Tensor, weights: Nf4): Tensor {
+    return weights.linear(inPrecision(x, this._precision), this.bias && inPrecision(this.bias, this._precision));
   }
   #multiply(x: Tensor, { weight, bias }: Weights): Tensor {
     const cast = (each: Tensor): Tensor => inPrecision(each, this._precision);
@@ -129,7 +135,7 @@ const joinBelow = 1 << 20;
  */
 function jointProduct(projections: readonly Projection[], x: Tensor): Tensor | undefined {
   const elements = projections.reduce((sum, { weight }) => sum + weight.numel, 0);
-  if (elements > joinBelow || projections.some(({ lora }) => lora)) return undefined;
+  if (elements > joinBelow || projections.some(({ lora, _nf4 }) => lora ?? _nf4)) return undefined;
   return productOfAll(projections, x);
 }
 
@@ -196,7 +202,8 @@ function adaptedTogether(projections: readonly Projection[], x: Tensor): Tensor[
  */
 export function projectJoined(projections: readonly Projection[], x: Tensor): Tensor {
   const isPlain = projections.every(({ lora }) => !lora?._enabled);
-  if (!isPlain && !areAdapted(projections)) return cat(projectTogether(projections, x), -1);
+  const isPacked = projections.some(({ _nf4 }) => _nf4);
+  if (isPacked || (!isPlain && !areAdapted(projections))) return cat(projectTogether(projections, x), -1);
   const [first] = projections as [Projection];
   const input = inPrecision(x, first._precision);
   const out = productOfAll(projections, input);

@@ -140,6 +140,7 @@ export class QwenVL extends nn.Module {
 
   override dispose(): void {
     this._features?.clear();
+    for (const each of this.projections) each._nf4?.dispose();
     super.dispose();
   }
 

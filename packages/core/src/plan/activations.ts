@@ -85,6 +85,16 @@ function recurrentLayer(subject: Subject): Layer {
   return { kept, working: tokens * float * held.working };
 }
 
+/** Numbers that a card unpacks at a time (native/nf4.cc). */
+const together = 1 << 24;
+
+/** Bytes of a matrix that is unpacked for its product, and on a card of indices and numbers in float32 on the way. */
+export function unpackedMatrix(subject: Subject): number {
+  if (!subject.config.train.lora?.quantize) return 0;
+  const { widest } = subject.sizes;
+  return widest * itemOf(subject) + (onCard(subject) ? Math.min(together, widest) * (half + float) : 0);
+}
+
 /** All layers of the decoder: what they keep together, and the most that one of them keeps and works with. */
 export function decoderLayers(subject: Subject): Layer & { readonly one: number } {
   const { attention, recurrent } = layerCounts(subject.model.text);
@@ -96,7 +106,7 @@ export function decoderLayers(subject: Subject): Layer & { readonly one: number 
   return {
     kept: kinds.reduce((sum, { count, layer }) => sum + count * layer.kept, 0),
     one: most(({ kept }) => kept),
-    working: most(({ working }) => working),
+    working: most(({ working }) => working) + unpackedMatrix(subject),
   };
 }
 
@@ -109,6 +119,19 @@ export function visionBlock(subject: Subject, patches: number): number {
   // Flash attention keeps queries, keys and values in bfloat16, and nothing else but its output, which the product reads.
   const others = hasFlash(subject, width / vision.heads) ? 3 * half * width - 4 * float * width : 0;
   return patches * (float * stream + item * (products + inner) + others);
+}
+
+/**
+ * Bytes of a patch while a block of the tower works without a graph on a card: what the block makes is freed when it is done.
+ * In float32 the stream, both norms, rotated queries and keys, and both sums; for products the norms, queries, keys and
+ * values, and what each gives; what flash attention reads; the gate, before and after its activation, times the rest.
+ */
+export function towerWork(subject: Subject): number {
+  const { hiddenSize: width, intermediateSize: inner, heads } = subject.model.vision;
+  const item = itemOf(subject);
+  const casts = item === half ? 2 : 0;
+  const flash = hasFlash(subject, width / heads) ? 3 * half * width : 0;
+  return 7 * float * width + item * ((6 + casts) * width + 4 * inner) + flash;
 }
 
 /** Bytes of the gradient of the head's matrix, where it is trained. */

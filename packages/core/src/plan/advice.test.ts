@@ -31,6 +31,19 @@ test('what a configuration has already, or what would not help, is not advised',
   expect(advise(subjectOf(), 1e12)).toEqual([]);
 });
 
+test('adapters may lie on a base in four bits, and the peak is that of such a run', () => {
+  const of = (lora: object) => subjectOf({ workload: { ...long, promptTokens: 2 }, config: { train: { lora } } });
+  // Of a model whose decoder is most of it.
+  const large = (lora: object) => {
+    const subject = of(lora);
+    return { ...subject, sizes: { ...subject.sizes, weights: subject.sizes.weights + 1e9 } };
+  };
+  const advice = advise({ ...large({ rank: 4 }), sizes: { ...large({ rank: 4 }).sizes, packable: 25e7 } }, 0);
+  expect(advice[0]?.change).toBe('train.lora.quantize=nf4');
+  const changes = advise(large({ rank: 4, quantize: 'nf4' }), 0).map(({ change }) => change);
+  expect(changes.join()).not.toContain('quantize');
+});
+
 test('the part that takes most is named, beside the program itself', () => {
   expect(dominant(planMemory(subjectOf({ workload: long }), 1e9))).toBe('activations of the decoder');
   expect(dominant(planMemory(subjectOf(), 1e9))).toBe('optimiser');

@@ -3,6 +3,7 @@ import { onCard } from './activations.ts';
 import { shareOf, type Fleet } from './cards.ts';
 import { planMemory, type MemoryPlan } from './memory.ts';
 import type { Part } from './parts.ts';
+import { inFourBits } from './sizes.ts';
 import type { Subject } from './workload.ts';
 
 export interface Advice {
@@ -52,6 +53,9 @@ export function advise(subject: Subject, program: number, fleet?: Fleet): Advice
     const small = { ...sizes, ...stays, trainable: share, trainedProjections: share };
     const lora = { rank: 16, alpha: 32, dropout: 0, rsLora: false, vision: false } as NonNullable<Train['lora']>;
     candidates.push(['train.lora.rank=16', { ...withTrain({ lora }), sizes: small, frozenVision: true }]);
+  } else if (!train.lora.quantize && config.precision !== 'float64') {
+    const lora = { ...train.lora, quantize: 'nf4' as const };
+    candidates.push(['train.lora.quantize=nf4', { ...withTrain({ lora }), sizes: inFourBits(sizes) }]);
   }
   if (config.precision === 'float32' && onCard(subject)) {
     // Weights that are trained stay in float32, with a copy for products.

@@ -28,6 +28,8 @@ export function hasten(phases: readonly PhaseTime[]): string {
   const longest = phases.reduce((a, b) => (b.seconds > a.seconds ? b : a));
   if (longest.name === 'communication')
     return 'communication takes longest: a faster network, train.lora, or fewer, larger micro-batches';
+  if (longest.name === patching)
+    return 'images on the host take longest: fewer or smaller images (data.maxPixels), or a host with faster cores';
   const change = {
     launches: 'more rows at once, which cost nothing then: promptsPerStep, rollout.group, train.microBatch.prompts',
     bandwidth: 'precision=bfloat16, more rows for each reading of the weights, or a card with faster memory',
@@ -42,10 +44,15 @@ export const reached = { bandwidth: 0.38, operations: 0.4 };
 /** Bytes per second between a card and its host, with waiting for each copy; assumed. */
 export const reachedHost = 10e9;
 
+/** Seconds for a pixel of images that the host cuts into patches, on one core, as 16 of 1120 x 700 took it (docs/gpu.md). */
+export const perPixel = 29e-9;
+
 /** Kernels that the dry run counts. */
 const launches = {
-  /** Of a layer, for one token of all rows, and more with LoRA. */
-  decoded: { layer: 21, lora: 16, token: 49 },
+  /** Of a layer, for one token of all rows, and more with LoRA; of a layer's, products with its weights. */
+  decoded: { layer: 21, lora: 16, token: 49, products: 5 },
+  /** Of so many numbers in four bits that are unpacked at a time (native/nf4.cc). */
+  unpacked: { together: 1 << 24, kernels: 4 },
   /** Of a layer, forward; a backward pass has twice as many. */
   layer: { layer: 40, lora: 45 },
   block: 40,
@@ -77,14 +84,35 @@ export function planCardTime(subject: Subject, machine: CardMachine, keptPerToke
   };
   const generation = Object.entries(generationDemand(subject)).map(([name, each]) => timeOf(name, each));
   const update = Object.entries(updateDemand(subject, keptPerToken)).map(([name, each]) => timeOf(name, each));
-  const phases = [...generation, ...update].filter(({ seconds }) => seconds > 0);
+  const { workload, model } = subject;
+  const pixels = workload.prompts * workload.patches * model.vision.patchSize ** 2;
+  // Before the card has anything to do; a step without rollouts waits for it, too.
+  const host: PhaseTime = { name: patching, seconds: pixels * perPixel, binds: 'operations' };
+  const phases = [host, ...generation, ...update].filter(({ seconds }) => seconds > 0);
   const sum = (each: readonly PhaseTime[]): number => each.reduce((total, { seconds }) => total + seconds, 0);
-  const [first, second] = [sum(generation), sum(update)];
+  const sampled = workload.group > 0;
+  const [first, second] = [sum(generation) + (sampled ? host.seconds : 0), sum(update) + (sampled ? 0 : host.seconds)];
   return { step: first + second, generation: first, update: second, communication: 0, phases };
 }
 
 /** Streams that wait on the host. */
 const waiting = 'streams to the host and back';
+const patching = 'images on the host';
+
+/**
+ * Bytes that a card moves for a number in four bits before its product reads it: a quarter of a byte's index is written and
+ * read, the number is written, scaled where it is, and cast.
+ */
+const unpackedBytes = (item: number): number => 1 / 2 + 2 * 2 + 4 * float + item;
+
+/** Of every reading of the decoder's weights; nothing where they are read as they are. */
+function unpacking({ sizes, model: { text }, config }: Subject, item: number): { bytes: number; launches: number } {
+  if (!config.train.lora?.quantize) return { bytes: 0, launches: 0 };
+  const { together, kernels } = launches.unpacked;
+  // Seven matrices to a layer, of which small ones are unpacked by themselves.
+  const pieces = Math.max(7 * text.layers, sizes.packable / together);
+  return { bytes: sizes.packable * unpackedBytes(item), launches: kernels * pieces };
+}
 
 const none: Demand = { bytes: 0, operations: 0, launches: 0 };
 
@@ -93,14 +121,18 @@ function parts({ model: { text }, sizes }: Subject): { decoder: number; head: nu
   return { decoder: sizes.all - sizes.vision - sizes.tables, head: text.vocabularySize * text.hiddenSize };
 }
 
-type GenerationPhase = 'images' | 'prefill' | 'decoding: products' | 'decoding: between products';
+type GenerationPhase =
+  'images' | 'prefill' | 'decoding: products' | 'decoding: attention' | 'decoding: between products';
 
 function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
   const { model, sizes, workload, config } = subject;
   const { family, text, vision } = model;
   const { prompts, promptTokens, patches, group, responseTokens } = workload;
   if (group === 0)
-    return { images: none, prefill: none, 'decoding: products': none, 'decoding: between products': none };
+    return {
+      ...{ images: none, prefill: none },
+      ...{ 'decoding: products': none, 'decoding: attention': none, 'decoding: between products': none },
+    };
   const item = itemOf(subject);
   const { decoder, head } = parts(subject);
   const [rows, tokens] = [prompts * group, prompts * promptTokens];
@@ -110,7 +142,9 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
   const cached = layers.attention * 2 * text.keyValueHeads * text.headSize * cacheItem(subject);
   // Read and written with every token.
   const states = 2 * layers.recurrent * (family.kept.recurrent?.(text, item === half).state ?? 0) * float;
-  const kernels = responseTokens * (text.layers * (launches.decoded.layer + lora) + launches.decoded.token);
+  const unpacked = unpacking(subject, item);
+  const large = text.layers * launches.decoded.products + 1;
+  const small = text.layers * (launches.decoded.layer + lora) + launches.decoded.token - large + unpacked.launches;
   const width = (2 * text.hiddenSize + text.intermediateSize) * item * 8;
   return {
     images: {
@@ -121,21 +155,23 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
       launches: patches > 0 ? vision.depth * launches.block : 0,
     },
     prefill: {
-      bytes: decoder * item + tokens * text.layers * width,
+      bytes: decoder * item + unpacked.bytes + tokens * text.layers * width,
       operations: 2 * decoder * tokens + (attended / 2) * promptTokens * tokens,
       launches: text.layers * (launches.layer.layer + lora),
     },
+    // Kernels follow each other: what large ones move and what small ones cost to launch adds up.
     'decoding: products': {
-      bytes: responseTokens * (decoder + head) * item,
+      bytes: responseTokens * ((decoder + head) * item + unpacked.bytes),
       operations: responseTokens * rows * 2 * (decoder + head),
-      launches: kernels / 4,
+      launches: responseTokens * large,
     },
-    'decoding: between products': {
+    'decoding: attention': {
       // Caches are read as far as they reach, filled or not.
       bytes: responseTokens * (cached * (prompts * promptTokens + rows * responseTokens) + rows * states),
       operations: responseTokens * rows * attended * (promptTokens + responseTokens / 2),
-      launches: (kernels * 3) / 4,
+      launches: 0,
     },
+    'decoding: between products': { bytes: 0, operations: 0, launches: responseTokens * small },
   };
 }
 
@@ -179,7 +215,7 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
       launches: tower * micro * vision.depth * launches.block,
     },
     'layers: products': {
-      bytes: micro * passes * decoder * item,
+      bytes: micro * passes * (decoder * item + unpacking(subject, item).bytes),
       operations: passes * (2 * decoder * tokens + scores),
       launches: kernels / 4,
     },

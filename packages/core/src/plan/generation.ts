@@ -2,7 +2,17 @@
 import { cacheCapacity } from '../budgets.ts';
 import { packFrom } from '../model/qwen.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
-import { cacheItem, float, half, hasFlash, itemOf, onCard, pixelBytes } from './activations.ts';
+import {
+  cacheItem,
+  float,
+  half,
+  hasFlash,
+  itemOf,
+  onCard,
+  pixelBytes,
+  towerWork,
+  unpackedMatrix,
+} from './activations.ts';
 import type { Parts } from './parts.ts';
 import type { Subject } from './workload.ts';
 
@@ -29,7 +39,9 @@ export function generation(subject: Subject, answers: Answers): Parts {
   const perToken = (2 * text.hiddenSize + mixing) * float + 3 * text.intermediateSize * item;
 
   const images = prompts * pixelBytes(subject.model, patches);
-  const tower = 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
+  const tower = onCard(subject)
+    ? prompts * patches * towerWork(subject)
+    : 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
   const prefill = prompts * promptTokens * (perToken + repeated * float);
   // Kernels of ours and flash attention have no scores.
   const scores =
@@ -37,15 +49,22 @@ export function generation(subject: Subject, answers: Answers): Parts {
   const decode = rows * (perToken + (3 * queries + 2 * keys - mixing) * float) + scores * float;
   const logits = logitsOf(subject, answers);
   const largest = Math.max(prefill, decode + logits, tower);
+  const cached =
+    layers.attention * 2 * keys * cacheItem(subject) * (prompts * promptTokens + rows * cacheCapacity(tokens));
+  const states = layers.recurrent * (held?.state ?? 0) * float * (prompts + rows);
+  // The tower is done before there are any.
+  if (onCard(subject) && tower > cached + states + Math.max(prefill, decode + logits))
+    return { pixels: images, 'activations of the vision tower': tower };
+  const unpacked = largest === tower ? 0 : unpackedMatrix(subject);
   return {
     pixels: images,
-    'keys and values':
-      layers.attention * 2 * keys * cacheItem(subject) * (prompts * promptTokens + rows * cacheCapacity(tokens)),
-    'recurrent states': layers.recurrent * (held?.state ?? 0) * float * (prompts + rows),
+    'keys and values': cached,
+    'recurrent states': states,
     'weights packed for decoding': onCard(subject) ? headCopy(subject) : rows >= packFrom ? packed(subject) : 0,
     'activations of the vision tower': tower === largest ? tower : 0,
     'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
     logits: largest === decode + logits ? logits : 0,
+    'working memory': unpacked,
   };
 }
 

@@ -32,3 +32,21 @@ test('a frozen tower; adapters; weights that stay in bfloat16', () => {
     copied: subjectOf().sizes.projections,
   });
 });
+
+test('in four bits, half a byte and a 64th of a magnitude for every weight of the decoder’s linear layers', () => {
+  const linear = 3 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 112 * 64);
+  for (const [precision, item] of [
+    ['float32', 4],
+    ['bfloat16', 2],
+  ] as const) {
+    const of = (lora: object) => subjectOf({ config: { train: { lora }, precision }, item }).sizes;
+    const [plain, packed] = [of({ rank: 4 }), of({ rank: 4, quantize: 'nf4' })];
+    expect(plain).toMatchObject({ packable: linear, widest: 112 * 64 });
+    expect(packed.weights).toBe(plain.weights - (item - 0.5625) * linear);
+    expect(packed.trainable).toBe(plain.trainable);
+  }
+  // Copies for products are those of the tower alone.
+  const copies = (lora: object) =>
+    subjectOf({ config: { train: { lora }, precision: 'bfloat16' }, item: 4 }).sizes.copied;
+  expect(copies({ rank: 4 }) - copies({ rank: 4, quantize: 'nf4' })).toBe(linear);
+});

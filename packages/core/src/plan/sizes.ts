@@ -4,7 +4,7 @@ import { nn, optim, scope, type Tensor } from '@visurf/torch';
 import type { Config } from '../config/schema.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { isVision } from '../model/keys.ts';
-import { isMatrix } from '../families/load.ts';
+import { isMatrix, packedProjections } from '../families/load.ts';
 import { chosenModules } from '../model/lora.ts';
 import { projections } from '../model/projection.ts';
 import { QwenVL } from '../model/qwen.ts';
@@ -38,6 +38,7 @@ export function sizesOf(
     const stays = lora !== undefined && file < 3 * all && precision !== 'float64';
     const matrices = sum(named, isMatrix);
     const inLayers = sum(layers, () => true);
+    const inDecoder = [...packedProjections(model).values()].map(({ weight }) => count(weight));
     const adapted = lora ? new Set(chosenModules(model, lora)) : new Set<string>();
     const factors = layers
       .filter(([key]) => adapted.has(key))
@@ -55,8 +56,20 @@ export function sizesOf(
       file,
       weights: stays ? 4 * (all - matrices) + 2 * matrices : 4 * all,
       copied: precision === 'bfloat16' && !stays ? inLayers : 0,
+      packable: inDecoder.reduce((total, each) => total + each, 0),
+      widest: Math.max(...inDecoder),
     };
     model.dispose();
-    return sizes;
+    return lora?.quantize ? inFourBits(sizes) : sizes;
   });
+}
+
+/** Half a byte, and a share of the magnitude of 64. */
+const fourBits = 1 / 2 + 4 / 64;
+
+/** With linear layers of the decoder in four bits. */
+export function inFourBits(sizes: Sizes): Sizes {
+  const { all, weights, packable, copied } = sizes;
+  const item = weights < 4 * all ? 2 : 4;
+  return { ...sizes, weights: weights - (item - fourBits) * packable, copied: Math.max(0, copied - packable) };
 }

@@ -21,6 +21,9 @@ export interface Sizes {
   readonly weights: number;
   /** Elements of linear layers whose weights are copied to bfloat16 for products. */
   readonly copied: number;
+  /** Elements of linear layers that four bits may hold, and of the largest of them. */
+  readonly packable: number;
+  readonly widest: number;
 }
 
 /** The longest prompts and answers that a step may meet. */

@@ -43,6 +43,7 @@ export const variants: Readonly<Record<string, Record<string, unknown>>> = {
   offloaded: { train: { checkpointActivations: true, offloadActivations: true } },
   bfloat16: { precision: 'bfloat16' },
   'several updates': { objective: { updatesPerBatch: 2, kl: { coefficient: 0.1 } } },
+  'four bits': { precision: 'bfloat16', train: { lora: { rank: 2, quantize: 'nf4' } } },
   '8-bit moments': { optimizer: { states: '8bit' } },
   'other sampling': {
     rollout: { topP: 0.9, topK: 20, repetitionPenalty: 1.1, allowTruncatedSampling: true },
@@ -87,7 +88,8 @@ export async function wholeStep(
       data: { train, prompt: 'find {Question}', ...data },
     });
     const { samples, experiment } = await loadData({ ...config, data: { ...config.data, allowOutside: true } });
-    const load = () => loadModel(model, { device, dtype });
+    const { quantize } = config.train.lora ?? {};
+    const load = () => loadModel(model, { device, dtype, quantize });
     using policy = new Policy(model, load(), PromptEncoder.load(model, config.data));
     policy.model.precision = config.precision;
     if (config.train.lora) policy.addAdapter(config.train.lora, 1);

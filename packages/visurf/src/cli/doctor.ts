@@ -60,6 +60,7 @@ export function describeModel({ family, modelType, parameters, layers, dtype, ..
     ['size', `${count(parameters.all)} parameters, ${count(parameters.vision)} of them vision`],
     ['layers', `${layers.language} of the decoder, ${layers.vision} of the vision tower`],
     ['weights', dtype ?? 'of a dtype that config.json does not state'],
+    ['four bits', `hold ${count(parameters.packable)} of them under adapters: train.lora.quantize: nf4`],
     ['places', rest.coordinates === 'resized' ? 'pixels of the resized image' : 'thousandths of each side'],
     ['thinks', rest.thinks ? 'always: prompts open a thought' : 'where the question asks for it'],
     ...(rest.ignored ? [['left out', `${rest.ignored}, where files hold them`]] : []),
