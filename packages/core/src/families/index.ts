@@ -12,7 +12,15 @@ import { smolVlm } from './smolvlm/index.ts';
 export type { Family } from '../model/family.ts';
 
 /** All of them; the first one's coordinates are meant where no model is named. */
-export const families: readonly [Family, ...Family[]] = [qwen25Vl, qwen2Vl, qwen3Vl, qwen35, smolVlm, idefics3, internVl];
+export const families: readonly [Family, ...Family[]] = [
+  qwen25Vl,
+  qwen2Vl,
+  qwen3Vl,
+  qwen35,
+  smolVlm,
+  idefics3,
+  internVl,
+];
 
 /**
  * The family of a `model_type`.
