@@ -8,7 +8,7 @@ import { readJson } from './files.ts';
 
 const declared = z.looseObject({ content: z.string(), special: z.boolean().default(false) });
 export const addedToken = declared.extend({ id: z.int() });
-export type AddedToken = z.output<typeof addedToken>;
+type AddedToken = z.output<typeof addedToken>;
 
 const named = z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]);
 const several = z.union([z.array(named), z.record(z.string(), named).transform((all) => Object.values(all))]).nullish();

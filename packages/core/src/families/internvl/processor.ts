@@ -44,7 +44,7 @@ const processorSchema = z.looseObject({ image_seq_length: z.int().optional() }).
 
 type Settings = z.output<typeof settingsSchema>;
 
-export interface Layout {
+interface Layout {
   readonly rows: number;
   readonly columns: number;
 }
@@ -53,7 +53,7 @@ export interface Layout {
  * The grid of tiles whose aspect is nearest to the image's; of equal ones the one with more tiles, where the image has more
  * than half of its pixels.
  */
-export function gridFor({ width, height }: Size, tile: number, fewest: number, most: number): Layout {
+function gridFor({ width, height }: Size, tile: number, fewest: number, most: number): Layout {
   let [best, layout]: [number, Layout] = [Infinity, { rows: 1, columns: 1 }];
   for (const { rows, columns } of grids(fewest, most)) {
     const distance = Math.abs(width / height - columns / rows);
