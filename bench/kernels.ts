@@ -1,6 +1,6 @@
 /**
  * Our kernels, one by one, at the shapes of the workloads and at every instruction set of this machine:
- * node bench/kernels.ts [--json] [--level avx2] [--threads N]
+ * node bench/kernels.ts [--json] [--level avx2] [--threads N] [--only delta]
  *
  * Each level is a process of its own, in which `ATEN_CPU_CAPABILITY` holds libtorch's kernels and ours to it,
  * `MKL_ENABLE_INSTRUCTIONS` (`MKL_CBWR`) and `ONEDNN_MAX_CPU_ISA` the libraries that it multiplies with. Rates are the best of
@@ -26,6 +26,7 @@ import {
 } from '../packages/torch/src/index.ts';
 import type { Tensor } from '../packages/torch/src/index.ts';
 import { machineLevels, type Level } from '../packages/torch/src/levels.ts';
+import { deltaCases } from './delta.ts';
 import { SHAPES } from './workloads.ts';
 
 interface Row {
@@ -42,12 +43,12 @@ interface Row {
 }
 
 /** What is timed, and the operations or bytes of one call, in 10^9. */
-interface Timed {
+export interface Timed {
   readonly work: number;
   readonly body: () => unknown;
 }
 
-interface Case extends Timed {
+export interface Case extends Timed {
   readonly name: string;
   readonly shape: string;
   readonly chain: () => unknown;
@@ -75,7 +76,7 @@ const libraries: Readonly<Record<Level, Readonly<Record<string, string>>>> = {
 
 const generator = new Generator(1);
 const random = (...shape: number[]): Tensor => randn(shape, { generator }).mul(0.5);
-const isProduct = ({ name }: Case): boolean => /attention|layers/.test(name);
+const isProduct = ({ name }: Case): boolean => /attention|layers|rule/.test(name);
 
 const sum = (elements: number): Timed => {
   const [a, b] = [random(elements), random(elements)];
@@ -333,6 +334,7 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
     level: { type: 'string' },
     threads: { type: 'string', default: String(availableParallelism()) },
+    only: { type: 'string', default: '' },
   },
 });
 
@@ -340,7 +342,7 @@ if (options.level === undefined) {
   const rows = machineLevels().flatMap((level) => {
     console.error(`${level}: ${Object.keys(decoders).join(', ')}`);
     const env = { ...process.env, ...libraries[level], ATEN_CPU_CAPABILITY: level };
-    const command = [import.meta.filename, '--level', level, '--threads', options.threads];
+    const command = [import.meta.filename, '--level', level, '--threads', options.threads, '--only', options.only];
     const stdio = ['ignore', 'pipe', 'inherit'] as const;
     return JSON.parse(execFileSync(process.execPath, command, { env, encoding: 'utf8', stdio: [...stdio] })) as Row[];
   });
@@ -354,9 +356,7 @@ if (options.level === undefined) {
   if (!level) throw new Error(`this process runs at ${info().kernels}, not at ${options.level}`);
   setNumThreads(Number(options.threads));
   const workloads = Object.keys(decoders) as (keyof typeof decoders)[];
-  console.log(JSON.stringify(workloads.flatMap((each) => scopedRows(each, level))));
-}
-
-function scopedRows(workload: keyof typeof decoders, level: Level): Row[] {
-  return scope(() => casesOf(workload).map((each) => measure(each, level)));
+  const all = [...workloads.map((each) => () => casesOf(each)), () => deltaCases({ random, sum, product })];
+  const chosen = (cases: readonly Case[]): readonly Case[] => cases.filter(({ name }) => name.includes(options.only));
+  console.log(JSON.stringify(all.flatMap((cases) => scope(() => chosen(cases()).map((each) => measure(each, level))))));
 }

@@ -1,37 +1,32 @@
-"""Makes fixtures/configurations/smolvlm-*: small random SmolVLM2 checkpoints in every layout of files, and what the reference
-computes with each of them.
+"""Makes fixtures/configurations/smolvlm-* and idefics3-hub: small random SmolVLM2 checkpoints in every layout of files, one of
+Idefics3, and what the reference computes with each of them: all of them, or those that are named.
 
     oracle/run.sh smolvlm.py
+    oracle/python.sh oracle/smolvlm.py [NAME]...
 
 The files are those of configurations.py; tensors have the names that they have here in memory (`own`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import hashlib
 import json
 import pathlib
 import shutil
+import sys
 
 import tvshim  # noqa: F401  (before transformers)
 import images
-import reference
+import tiled
 import torch
-from configurations import OPTIMIZERS, SAMPLES, TOKENS, WITNESSES, bfloat16_distance, thin
 from safetensors.torch import save_file
-from PIL import Image
-from tiny_qwen2_5_vl import compact, image_part, text_part
+from tiled import FOLDER
+from tiny_qwen2_5_vl import image_part, text_part
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForImageTextToText, AutoProcessor, SmolVLMConfig, SmolVLMForConditionalGeneration
-from transformers.models.llama import modeling_llama as llama
+from transformers import Idefics3Config, Idefics3ForConditionalGeneration, SmolVLMConfig, SmolVLMForConditionalGeneration
 from transformers.models.smolvlm import processing_smolvlm
 
 # It spells numbers of frames, and no video is shown here.
 processing_smolvlm.num2words = processing_smolvlm.num2words or str
-
-FOLDER = pathlib.Path(__file__).parent / "fixtures" / "configurations"
 
 # The chat template of SmolVLM2-Instruct.
 CHAT_TEMPLATE = (
@@ -87,13 +82,25 @@ CONFIGURATIONS = {
     "smolvlm-odd": (tower(7, 13, **SMALL), decoder(3, 1, rms_norm_eps=1e-6, rope_theta=1e4), 3, 80, 160, True, "plain", "float32", 2),
     # What transformers 5 saves; 10 x 10 patches on a table of 12 x 12.
     "smolvlm-v5": (tower(12, 4, 24, 3, **SMALL, layer_norm_eps=1e-5), decoder(4, 4, 6, rope_theta=5e3), 2, 40, 120, False, "v5", "float32", 1),
+    # The same build, with other names in its files.
+    "idefics3-hub": (tower(6, 6, 24, 3, **SMALL), decoder(6, 3, rms_norm_eps=1e-5, rope_theta=2.73e5), 3, 36, 108, True, "hub", "bfloat16", 2),
     # An image is one tile; a file that says little.
     "smolvlm-whole": (tower(4, 8, **SMALL), decoder(2, 1, 12, head_dim=16), 2, 32, 32, True, "bare", "bfloat16", 1),
 }
 
+CLASSES = {
+    "smolvlm": ("SmolVLM", SmolVLMConfig, SmolVLMForConditionalGeneration),
+    "idefics3": ("Idefics3", Idefics3Config, Idefics3ForConditionalGeneration),
+}
+
+
+def classes(name: str):
+    """Of a configuration: the beginning of class names, config, model."""
+    return CLASSES.get(name.split("-")[0], CLASSES["smolvlm"])
+
 
 # Of the weights. How far a single number strays in bfloat16 is chance, theirs and ours.
-SEEDS = {"smolvlm-hub": 300, "smolvlm-odd": 301, "smolvlm-v5": 403, "smolvlm-whole": 403}
+SEEDS = {"smolvlm-hub": 300, "smolvlm-odd": 301, "smolvlm-v5": 403, "smolvlm-whole": 403, "idefics3-hub": 305}
 
 
 def cases() -> dict[str, list[dict]]:
@@ -139,10 +146,6 @@ def own(name: str) -> str:
     return next((ours + name[len(theirs) :] for theirs, ours in NAMES if name.startswith(theirs)), name)
 
 
-def named(model) -> dict[str, torch.nn.Parameter]:
-    return {own(name): each for name, each in model.named_parameters()}
-
-
 @torch.no_grad()
 def spread(model, seed: int, logit_std: float = 3.0) -> None:
     """As checkpoint.spread_weights: so that every part of the network moves the logits."""
@@ -162,9 +165,10 @@ def spread(model, seed: int, logit_std: float = 3.0) -> None:
         parameter.copy_(value)
 
 
-def build(vision: dict, text: dict, scale: int, tied: bool, ids: dict[str, int], seed: int):
+def build(name: str, vision: dict, text: dict, scale: int, tied: bool, ids: dict[str, int], seed: int):
     special = {"bos_token_id": ids["<|im_start|>"], "eos_token_id": ids["<end_of_utterance>"], "pad_token_id": ids["<|im_end|>"]}
-    config = SmolVLMConfig(
+    _, config_class, model_class = classes(name)
+    config = config_class(
         text_config={"model_type": "llama", "tie_word_embeddings": tied, **special, **text},
         vision_config=vision,
         image_token_id=ids["<image>"],
@@ -173,7 +177,7 @@ def build(vision: dict, text: dict, scale: int, tied: bool, ids: dict[str, int],
     )
     config.dtype = torch.float32
     torch.manual_seed(seed)
-    model = SmolVLMForConditionalGeneration(config).eval()
+    model = model_class(config).eval()
     spread(model, seed)
     return model
 
@@ -183,7 +187,7 @@ def config_file(saved: dict, vision: dict, text: dict, layout: str, tied: bool) 
     if layout == "v5":
         return saved
     theta = {"rope_theta": text["rope_theta"]} if "rope_theta" in text else {}
-    top = {"architectures": saved["architectures"], "model_type": "smolvlm", "image_token_id": saved["image_token_id"]}
+    top = {"architectures": saved["architectures"], "model_type": saved["model_type"], "image_token_id": saved["image_token_id"]}
     top |= {"scale_factor": saved["scale_factor"], "tie_word_embeddings": tied, "torch_dtype": "bfloat16"}
     ids = {key: saved["text_config"][key] for key in ("bos_token_id", "eos_token_id")}
     if layout == "bare":
@@ -194,18 +198,18 @@ def config_file(saved: dict, vision: dict, text: dict, layout: str, tied: bool) 
     junk |= {"qk_layer_norms": False, "rope_interleaved": False, "rope_scaling": None, "use_resampler": False, "pad_token_id": 2}
     nested = {"model_type": "llama", "head_dim": saved["text_config"]["head_dim"], "hidden_act": "silu", "mlp_bias": False}
     top |= {"pad_token_id": 128002, "text_config": junk | nested | {"attention_bias": False} | text | theta}
-    kind = "smolvlm_vision" if layout == "hub" else "idefics3_vision"
+    kind = f"{saved['model_type']}_vision" if layout == "hub" else "idefics3_vision"
     extra = {"max_image_size": {"longest_edge": vision["image_size"]}, "size": {"longest_edge": 2048}, "use_base_siglip": True}
     return top | {"vision_config": {"model_type": kind, "tie_word_embeddings": False} | extra | vision} | (ids if layout == "plain" else {})
 
 
-def processor_files(folder: pathlib.Path, layout: str, tile: int, longest: int, tokens: int) -> None:
+def processor_files(folder: pathlib.Path, kind: str, layout: str, tile: int, longest: int, tokens: int) -> None:
     write = lambda name, value: (folder / name).write_text(json.dumps(value, indent=1) + "\n")  # noqa: E731
     image = {"size": {"longest_edge": longest}, "max_image_size": {"longest_edge": tile}, "resample": 1, "rescale_factor": 1 / 255}
-    image |= {"do_convert_rgb": True, "do_image_splitting": True, "do_pad": True, "image_processor_type": "SmolVLMImageProcessor"}
+    image |= {"do_convert_rgb": True, "do_image_splitting": True, "do_pad": True, "image_processor_type": f"{kind}ImageProcessor"}
     image |= {"do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     sampling = {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": tile}}
-    whole = {"image_seq_len": tokens, "processor_class": "SmolVLMProcessor"}
+    whole = {"image_seq_len": tokens, "processor_class": f"{kind}Processor"}
     if layout == "v5":
         # Statistics of its own, by channel.
         image |= {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.5, 0.25, 0.3]}
@@ -215,12 +219,12 @@ def processor_files(folder: pathlib.Path, layout: str, tile: int, longest: int, 
         return
     if layout == "bare":
         image = {key: image[key] for key in ("size", "max_image_size", "image_processor_type")}
-    write("preprocessor_config.json", image | {"processor_class": "SmolVLMProcessor", "video_sampling": sampling})
+    write("preprocessor_config.json", image | {"processor_class": f"{kind}Processor"} | ({"video_sampling": sampling} if kind == "SmolVLM" else {}))
     write("processor_config.json", whole)
     write("chat_template.json", {"chat_template": CHAT_TEMPLATE})
 
 
-def tokenizer_files(folder: pathlib.Path, file: dict, layout: str) -> None:
+def tokenizer_files(folder: pathlib.Path, file: dict, kind: str, layout: str) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(file, ensure_ascii=False, indent=1) + "\n")
     config = {
         "bos_token": "<|im_start|>",
@@ -231,10 +235,10 @@ def tokenizer_files(folder: pathlib.Path, file: dict, layout: str) -> None:
         "image_token": "<image>",
         "end_of_utterance_token": "<end_of_utterance>",
         "clean_up_tokenization_spaces": False,
-        "processor_class": "SmolVLMProcessor",
+        "processor_class": f"{kind}Processor",
     }
-    kind = {"hub": "GPT2Tokenizer", "plain": "GPT2Tokenizer", "v5": "TokenizersBackend"}.get(layout)
-    config |= {"tokenizer_class": kind} if kind else {}
+    declared = {"hub": "GPT2Tokenizer", "plain": "GPT2Tokenizer", "v5": "TokenizersBackend"}.get(layout)
+    config |= {"tokenizer_class": declared} if declared else {}
     if layout == "hub":
         config["chat_template"] = "{{ 'an older one' }}"
         config["global_image_token"] = "<global-img>"
@@ -247,10 +251,11 @@ def write_checkpoint(folder: pathlib.Path, name: str, seed: int) -> None:
     folder.mkdir(parents=True)
     file = tokenizer_file(tiles=layout != "plain")
     ids = file["model"]["vocab"] | {token["content"]: token["id"] for token in file["added_tokens"]}
-    model = build(vision, text, scale, tied, ids, seed)
-    tokenizer_files(folder, file, layout)
+    model = build(name, vision, text, scale, tied, ids, seed)
+    kind = classes(name)[0]
+    tokenizer_files(folder, file, kind, layout)
     tokens = (tile // vision["patch_size"] // scale) ** 2
-    processor_files(folder, layout, tile, longest, tokens)
+    processor_files(folder, kind, layout, tile, longest, tokens)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     saved = json.loads((folder / "config.json").read_text())
@@ -280,178 +285,28 @@ def save(folder: pathlib.Path, tensors: dict, shards: int) -> None:
 # Numbers ----------------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def true_float64():
-    """Keeps float64 where the reference casts to float32 inside a float64 model: RMSNorm."""
-
-    def norm(self, hidden):
-        return self.weight * (hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
-
-    saved = llama.LlamaRMSNorm.forward
-    try:
-        llama.LlamaRMSNorm.forward = norm
-        yield
-    finally:
-        llama.LlamaRMSNorm.forward = saved
-
-
-def encode(processor, messages: list[dict]):
-    parts = [part for message in messages for part in message["content"]]
-    pictures = [Image.open(images.FOLDER / part["image"]) for part in parts if part["type"] == "image"]
-    rendered = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return rendered, processor(text=[rendered], images=[pictures] if pictures else None, return_tensors="pt")
-
-
-def forward(model, inputs, response: list[int]):
-    """One pass over prompt + response."""
-    ids = torch.cat([inputs["input_ids"], torch.tensor([response], dtype=torch.long)], dim=1)
-    vision = {key: inputs[key] for key in ("pixel_values", "pixel_attention_mask") if key in inputs}
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **vision)
-
-
-def digest(pixels: torch.Tensor, processor) -> str:
-    """sha256 of the bytes that tiles were before they were normalised, [tiles, 3, side, side]."""
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (processor.image_processor.image_mean, processor.image_processor.image_std))
-    values = pixels.double() * std + mean
-    return hashlib.sha256((values * 255).round().to(torch.uint8).numpy().tobytes()).hexdigest()
-
-
-def hidden_states(model, inputs, tokens: list[int]) -> dict[str, torch.Tensor]:
-    taken: dict[str, torch.Tensor] = {}
-    keep = lambda key: lambda _m, _a, out: taken.__setitem__(key, out[0] if isinstance(out, tuple) else out)  # noqa: E731
-    hooks = [layer.register_forward_hook(keep(f"layers.{i}")) for i, layer in enumerate(model.model.text_model.layers)]
-    with torch.no_grad():
-        forward(model, inputs, tokens)
-        for hook in hooks:
-            hook.remove()
-        if "pixel_values" in inputs:
-            given = inputs["pixel_values"], inputs["pixel_attention_mask"]
-            taken["imageFeatures"] = torch.cat(list(model.model.get_image_features(*given).pooler_output))
-    return {key: value.reshape(-1, value.shape[-1]).contiguous() for key, value in taken.items()}
-
-
-def record(name: str, messages: list[dict], models: dict, processor) -> tuple[dict, dict, dict]:
-    rendered, inputs = encode(processor, messages)
-    prompt = inputs["input_ids"][0].tolist()
-    entry: dict = {"messages": messages, "rendered": rendered, "inputIds": prompt, "imageGridThw": [], "videoGridThw": []}
-    entry["positionIds"] = [list(range(len(prompt)))] * 3
-    tensors: dict[str, torch.Tensor] = {}
-    if "pixel_values" in inputs:
-        tiles = inputs["pixel_values"][0]
-        side = tiles.shape[-1] // models["float32"].config.vision_config.patch_size
-        counts = list(tile_counts(processor, messages))
-        assert sum(counts) == tiles.shape[0]
-        entry["imageGridThw"] = [[count, side, side] for count in counts]
-        entry["imagePixelsSha256"] = digest(tiles, processor)
-        tensors["imagePixels"] = thin(tiles, 512)
-    members = responses(processor.tokenizer, name)
-    entry["responses"] = []
-    for index, member in enumerate(members):
-        tokens = member["tokens"]
-        with torch.no_grad():
-            out = forward(models["float32"], inputs, tokens)
-            half = forward(models["bfloat16"], inputs, tokens)
-            with true_float64():
-                exact = forward(models["float64"], inputs, tokens)
-        if index == 0:
-            tensors["logits"] = out.logits[0, -len(tokens) - 1 : -1].clone()
-        score = lambda result: reference.response_log_probs(result.logits.double(), tokens).tolist()  # noqa: E731
-        entry["responses"].append(
-            member | {"logProbs": score(out), "logProbs64": score(exact), "logProbsBfloat16": score(half)}
-        )
-    tensors |= hidden_states(models["float32"], inputs, members[0]["tokens"])
-    entry["greedy"] = {}
-    for penalty in (1.0, 1.3):
-        tokens, lead = reference.greedy(models["float32"], inputs, TOKENS, penalty)
-        entry["greedy"][str(penalty)] = {"tokens": tokens, "lead": lead}
-    print(f"  {name}: {len(prompt)} tokens, leads {[round(g['lead'], 3) for g in entry['greedy'].values()]}", flush=True)
-    return entry, {f"{name}.{key}": value.contiguous() for key, value in tensors.items()}, {"inputs": inputs, "members": members}
-
-
-def tile_counts(processor, messages: list[dict]):
-    """Tiles of every image, from one at a time."""
-    for message in messages:
-        for part in message["content"]:
-            if part["type"] == "image":
-                picture = Image.open(images.FOLDER / part["image"])
-                yield processor.image_processor([[picture]], return_tensors="pt")["pixel_values"].shape[1]
-
-
-def objective(model, batch: list[dict]) -> torch.Tensor:
-    """sum over cases and responses of weight * sum_t log pi(token_t)"""
-    terms = []
-    for each in batch:
-        for member in each["members"]:
-            out = forward(model, each["inputs"], member["tokens"])
-            terms.append(member["weight"] * reference.response_log_probs(out.logits, member["tokens"]).sum())
-    return torch.stack(terms).sum()
-
-
-def gradients(model, batch: list[dict]) -> tuple[dict, dict]:
-    model.zero_grad()
-    loss = objective(model, batch)
-    loss.backward()
-    grads = {key: torch.zeros_like(p) if p.grad is None else p.grad for key, p in named(model).items()}
-    summary = {
-        "loss": float(loss),
-        "norms": {key: float(grad.norm()) for key, grad in grads.items()},
-        "largest": {key: float(grad.abs().max()) for key, grad in grads.items()},
-    }
-    return summary, {f"gradient.{key}": thin(grad, SAMPLES) for key, grad in grads.items()}
-
-
-def steps(model, batch: list[dict], optimizer: torch.optim.Optimizer, count: int) -> dict:
-    before = {key: parameter.detach().clone() for key, parameter in named(model).items()}
-    losses = []
-    for _ in range(count):
-        optimizer.zero_grad()
-        loss = objective(model, batch)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss))
-    after = {
-        key: {"moved": float((p.detach() - before[key]).norm()), "samples": thin(p.detach(), WITNESSES).tolist()}
-        for key, p in named(model).items()
-    }
-    return {"losses": losses, "parameters": after}
+BUILD = tiled.Build(
+    own=own,
+    text=lambda model: model.model.text_model,
+    pictures=lambda pictures: [pictures],
+    tiles=lambda inputs: inputs["pixel_values"][0],
+    features=lambda model, inputs: model.model.get_image_features(inputs["pixel_values"], inputs["pixel_attention_mask"]).pooler_output,
+    given=("pixel_values", "pixel_attention_mask"),
+)
+encode, forward = BUILD.encode, BUILD.forward
 
 
 def make(name: str, seed: int) -> None:
     print(name, flush=True)
-    folder = FOLDER / name / "model"
-    write_checkpoint(folder, name, seed)
-    load = lambda kind: AutoModelForImageTextToText.from_pretrained(folder, dtype=kind).eval()  # noqa: E731
-    models = {"float32": load(torch.float32), "bfloat16": load(torch.bfloat16)}
-    models["float64"] = reference.to_float64(models["float32"])
-    processor = AutoProcessor.from_pretrained(folder)
-    entries, tensors, batch = {}, {}, []
-    for case, messages in cases().items():
-        entries[case], added, inputs = record(case, messages, models, processor)
-        tensors |= added
-        batch.append(inputs)
-    with true_float64():
-        summary, samples = gradients(models["float64"], batch)
-        updates = {}
-        for kind, (settings, count, optimizer) in OPTIMIZERS.items():
-            copied = copy.deepcopy(models["float64"])
-            updates[kind] = {"settings": settings} | steps(copied, batch, optimizer(copied.parameters(), **settings), count)
-    expected = {
-        "layout": CONFIGURATIONS[name][6],
-        "eosIds": models["float32"].generation_config.eos_token_id,
-        "cases": entries,
-        "gradient": summary,
-        "updates": updates,
-        "bfloat16": bfloat16_distance(entries),
-    }
-    (FOLDER / name / "expected.json").write_text(compact(expected) + "\n")
-    save_file(tensors | samples, FOLDER / name / "expected.safetensors")
-    (FOLDER / name / "expected.safetensors").chmod(0o644)
+    write_checkpoint(FOLDER / name / "model", name, seed)
+    tiled.make(BUILD, name, CONFIGURATIONS[name][6], cases(), responses)
 
 
 def main() -> None:
     torch.set_num_threads(1)
     for name, seed in SEEDS.items():
-        make(name, seed)
+        if name in (sys.argv[1:] or SEEDS):
+            make(name, seed)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def make(name: str) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     for name in CONFIGURATIONS:
-        make(name)
+        if name.startswith("smolvlm"):  # the mistakes are made in its own modules
+            make(name)
 
 
 if __name__ == "__main__":

@@ -114,12 +114,14 @@ ${configurationTable(measured)}
 The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities.
 
 Those of SmolVLM2 are \`hub\` (as published: what the classes know is left out), \`odd\` (tiles that patches do not fill; names of tiles
-without tokens of their own), \`v5\` and \`whole\` (one tile; a file that says little); four conversations each, without videos.
+without tokens of their own), \`v5\` and \`whole\` (one tile; a file that says little); four conversations each, without videos. So are
+those of InternVL: \`hub\` (InternVL3: Qwen2's decoder, names of tensors of older files), \`v5\` (3.5: Qwen3's) and \`whole\` (one tile,
+the norms of the largest tower).
 
 Of Qwen3-VL the reference also computes what it would with each of ${mistakesOf('qwen3_vl-hub')} mistakes (\`oracle/mutants.py\`): no positions or those of
 another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of SmolVLM2 with each of ${mistakesOf('smolvlm-hub')}
 (\`oracle/smolvlm_mutants.py\`): places of patches, the order of the pixel shuffle and of tiles, bicubic in place of Lanczos, line
-breaks, the thumbnail, the rotary base. Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
+breaks, the thumbnail, the rotary base; of InternVL with each of ${mistakesOf('internvl-hub')} (\`oracle/internvl_mutants.py\`). Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
 Of Qwen3.5 our own sources are
 changed by each of 30 mistakes (\`families/qwen3_5/mutants.test.ts\`): its norms, its gates, the order of heads, taps and decays, what is
 rounded, states and padding at the fork, gradients that are cut. With every one a fixture misses its tolerance.

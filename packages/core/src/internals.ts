@@ -10,7 +10,7 @@ export { textRotation } from './model/rope.ts';
 export { planVision } from './model/vision.ts';
 export { loadLocalPolicy } from './policy.ts';
 export { modelFiles } from './export/huggingface.ts';
-export { loadImageSettings, patchesOf, writePatches, type ImageSettings } from './prompt/image.ts';
+export { loadImageSettings, patchesOf, resizePixels, writePatches, type ImageSettings } from './prompt/image.ts';
 export { promptPositions } from './prompt/positions.ts';
 export { respond, type RespondOptions } from './rollout/respond.ts';
 export { greedy } from './rollout/sampler.ts';

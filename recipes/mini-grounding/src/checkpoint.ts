@@ -1,4 +1,7 @@
-/** The files of a miniature's checkpoint beside its weights, in Hugging Face layout: Qwen2.5-VL or Qwen2-VL at 1.5M parameters. */
+/**
+ * The files of a miniature's checkpoint beside its weights, in Hugging Face layout: Qwen2.5-VL, Qwen2-VL or Qwen3-VL at
+ * under two million parameters.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -6,21 +9,25 @@ import { SIDE } from './scenes.ts';
 import { VOCABULARY, type Vocabulary } from './vocabulary.ts';
 
 const PATCH = 14;
+/** Of Qwen3-VL, which sees a picture larger by 16 / 14, in as many patches. */
+const LATER_PATCH = 16;
+/** Patches along a side of a picture. */
+const PATCHES = SIDE / PATCH;
 const MERGE = 2;
 const HIDDEN = 128;
 
 /** Which architecture, and which words. */
 export interface Miniature {
-  readonly family: 'qwen2_5_vl' | 'qwen2_vl';
+  readonly family: 'qwen2_5_vl' | 'qwen2_vl' | 'qwen3_vl';
   readonly vocabulary: Vocabulary;
 }
 
 /** The demo's model. */
 export const MINIATURE: Miniature = { family: 'qwen2_5_vl', vocabulary: VOCABULARY };
 
-const NAMES = { qwen2_5_vl: 'Qwen2_5_VL', qwen2_vl: 'Qwen2VL' } as const;
+const NAMES = { qwen2_5_vl: 'Qwen2_5_VL', qwen2_vl: 'Qwen2VL', qwen3_vl: 'Qwen3VL' } as const;
 
-/** What both vision towers have, by the names of each. */
+/** What the vision towers have, by the names of each. */
 const VISION_CONFIGS = {
   qwen2_5_vl: {
     model_type: 'qwen2_5_vl_vision',
@@ -55,6 +62,42 @@ const VISION_CONFIGS = {
     initializer_range: 0.02,
     rope_parameters: { rope_type: 'axial', rope_theta: 10_000 },
   },
+  qwen3_vl: {
+    model_type: 'qwen3_vl_vision',
+    depth: 4,
+    deepstack_visual_indexes: [1, 2],
+    hidden_size: 96,
+    hidden_act: 'gelu_pytorch_tanh',
+    intermediate_size: 256,
+    num_heads: 3,
+    num_position_embeddings: 12 * 12,
+    in_channels: 3,
+    patch_size: LATER_PATCH,
+    spatial_merge_size: MERGE,
+    temporal_patch_size: 2,
+    out_hidden_size: HIDDEN,
+    initializer_range: 0.02,
+    rope_parameters: { rope_type: 'axial', rope_theta: 10_000 },
+  },
+} as const;
+
+const qwen2Text = {
+  use_sliding_window: false,
+  sliding_window: null,
+  layer_types: ['full_attention', 'full_attention', 'full_attention', 'full_attention'],
+  // Prompts are short, so are the wave lengths.
+  rope_parameters: { rope_type: 'default', rope_theta: 10, mrope_section: [4, 6, 6] },
+};
+
+/** What decoders have by the names of each. */
+const TEXT_CONFIGS = {
+  qwen2_5_vl: qwen2Text,
+  qwen2_vl: qwen2Text,
+  qwen3_vl: {
+    attention_bias: false,
+    head_dim: 32,
+    rope_parameters: { rope_type: 'default', rope_theta: 10, mrope_interleaved: true, mrope_section: [6, 5, 5] },
+  },
 } as const;
 
 /** `config.json`, as transformers 5 writes it. */
@@ -81,11 +124,7 @@ export const modelConfig = ({ family, vocabulary }: Miniature) => ({
     rms_norm_eps: 1e-6,
     attention_dropout: 0,
     use_cache: true,
-    use_sliding_window: false,
-    sliding_window: null,
-    layer_types: ['full_attention', 'full_attention', 'full_attention', 'full_attention'],
-    // Prompts are short, so are the wave lengths.
-    rope_parameters: { rope_type: 'default', rope_theta: 10, mrope_section: [4, 6, 6] },
+    ...TEXT_CONFIGS[family],
     tie_word_embeddings: true,
     bos_token_id: null,
     eos_token_id: vocabulary.idOf('<|im_end|>'),
@@ -94,21 +133,31 @@ export const modelConfig = ({ family, vocabulary }: Miniature) => ({
   vision_config: VISION_CONFIGS[family],
 });
 
-const imageProcessor = {
-  do_convert_rgb: true,
-  do_normalize: true,
-  do_rescale: true,
-  do_resize: true,
-  image_mean: [0.48145466, 0.4578275, 0.40821073],
-  image_std: [0.26862954, 0.26130258, 0.27577711],
-  image_processor_type: 'Qwen2VLImageProcessor',
-  merge_size: MERGE,
-  patch_size: PATCH,
-  resample: 3,
-  rescale_factor: 1 / 255,
-  size: { shortest_edge: (2 * PATCH * MERGE) ** 2, longest_edge: SIDE ** 2 },
-  temporal_patch_size: 2,
+/** Patch, and statistics of the values. */
+const PICTURES = {
+  clip: { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711], patch: PATCH },
+  halves: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], patch: LATER_PATCH },
 };
+
+/** Pictures are shown as `PATCHES` x `PATCHES` patches at most. */
+function imageProcessor(family: Miniature['family']) {
+  const { mean, std, patch } = family === 'qwen3_vl' ? PICTURES.halves : PICTURES.clip;
+  return {
+    do_convert_rgb: true,
+    do_normalize: true,
+    do_rescale: true,
+    do_resize: true,
+    image_mean: mean,
+    image_std: std,
+    image_processor_type: 'Qwen2VLImageProcessor',
+    merge_size: MERGE,
+    patch_size: patch,
+    resample: 3,
+    rescale_factor: 1 / 255,
+    size: { shortest_edge: (2 * patch * MERGE) ** 2, longest_edge: (PATCHES * patch) ** 2 },
+    temporal_patch_size: 2,
+  };
+}
 
 /** Turns without line breaks and without a system turn: every token of the miniature's prompt says something. */
 const chatTemplate =
@@ -144,7 +193,10 @@ export function writeCheckpointFiles(directory: string, miniature = MINIATURE): 
   const files: Readonly<Record<string, object>> = {
     'config.json': modelConfig(miniature),
     'generation_config.json': generationConfig(miniature),
-    'preprocessor_config.json': { ...imageProcessor, processor_class: `${NAMES[miniature.family]}Processor` },
+    'preprocessor_config.json': {
+      ...imageProcessor(miniature.family),
+      processor_class: `${NAMES[miniature.family]}Processor`,
+    },
     'tokenizer.json': miniature.vocabulary.tokenizerJson(),
     'tokenizer_config.json': tokenizerConfig(miniature),
   };

@@ -39,6 +39,6 @@ const makeVocabulary = (numbers: readonly number[]): Vocabulary =>
 
 const PIXELS = Array.from({ length: SIDE + 1 }, (_, pixel) => pixel);
 
-/** Qwen2.5-VL speaks of pixels, Qwen2-VL of thousandths of the picture. */
+/** Qwen2.5-VL speaks of pixels, the others of thousandths of the picture. */
 export const PIXEL_VOCABULARY = makeVocabulary(PIXELS);
 export const THOUSANDTHS_VOCABULARY = makeVocabulary(PIXELS.map((pixel) => Math.round((1000 * pixel) / SIDE)));

@@ -1,6 +1,8 @@
 /** The families by name. */
 import { UserError } from '../errors.ts';
 import type { Family } from '../model/family.ts';
+import { idefics3 } from './idefics3/index.ts';
+import { internVl } from './internvl/index.ts';
 import { qwen25Vl } from './qwen2_5_vl/index.ts';
 import { qwen2Vl } from './qwen2_vl/index.ts';
 import { qwen35 } from './qwen3_5/index.ts';
@@ -10,7 +12,15 @@ import { smolVlm } from './smolvlm/index.ts';
 export type { Family } from '../model/family.ts';
 
 /** All of them; the first one's coordinates are meant where no model is named. */
-export const families: readonly [Family, ...Family[]] = [qwen25Vl, qwen2Vl, qwen3Vl, qwen35, smolVlm];
+export const families: readonly [Family, ...Family[]] = [
+  qwen25Vl,
+  qwen2Vl,
+  qwen3Vl,
+  qwen35,
+  smolVlm,
+  idefics3,
+  internVl,
+];
 
 /**
  * The family of a `model_type`.

@@ -175,7 +175,7 @@ describe.each(families.map((family) => [family.title, smallModel(family)] as con
           addAdapters(model, { rank: 2, alpha: 4, dropout: 0, rsLora: false, vision: false }, 1);
           noGrad(() => adapterParameters(model).forEach((each, key) => key.includes('lora_B') && each.fill_(0.01)));
           scope(() => {
-            const pass = model.trained([{ prompt, responses: [[4, 6, 8]] }], recomputed);
+            const pass = model.trained([{ prompt, responses: [[4, 6, 8]] }], { recomputed });
             pass.backward(model.score(pass.hidden, pass.targets).pullback(Float64Array.from([1, 1, 1])));
           });
           return scope(() => [...adapterParameters(model).values()].map(({ grad }) => grad!.abs().sum().item()));

@@ -26,7 +26,8 @@ export const modelSchema = ({ tokens }: Family) =>
     vision_config: z
       .looseObject({
         tokens_per_second: z.number().positive().optional(),
-        patch_size: z.int().optional(),
+        // Of both sides, where images are shown in a way of the family's own.
+        patch_size: z.int().optional().catch(undefined),
         temporal_patch_size: z.int().optional(),
         spatial_merge_size: z.int().optional(),
       })

@@ -7,24 +7,22 @@
  */
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
+import { addedToken, addedTokens, roles, withOlderFiles } from './added-tokens.ts';
 import { readJson, readOptional, requireDirectory } from './files.ts';
 
-const addedToken = z.looseObject({ content: z.string(), special: z.boolean() });
-
 const tokenizerFile = z.looseObject({
-  added_tokens: z.array(addedToken.extend({ id: z.int() })).default([]),
+  added_tokens: z.array(addedToken).default([]),
   pre_tokenizer: z.unknown(),
   model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), z.int()) }),
 });
 export type TokenizerFile = z.output<typeof tokenizerFile>;
 
 const token = z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]);
-const tokenizerConfig = z.looseObject({
+const tokenizerConfig = roles.extend({
   eos_token: token.nullish(),
   pad_token: token.nullish(),
   tokenizer_class: z.string().nullish(),
   add_prefix_space: z.boolean().nullish(),
-  added_tokens_decoder: z.record(z.string(), addedToken).nullish(),
 });
 type TokenizerConfig = z.output<typeof tokenizerConfig>;
 
@@ -37,14 +35,16 @@ export function readTokenizerFiles(
   right?: 'file',
 ): { file: TokenizerFile; config: TokenizerConfig } {
   requireDirectory(directory);
-  const config = readJson(directory, 'tokenizer_config.json', tokenizerConfig) ?? {};
-  const file = readJson(directory, 'tokenizer.json', tokenizerFile) ?? fromVocabulary(directory, config);
-  if (file === undefined) {
+  const own = readJson(directory, 'tokenizer_config.json', tokenizerConfig) ?? {};
+  const config = withOlderFiles(directory, own, tokenizerConfig);
+  const read = readJson(directory, 'tokenizer.json', tokenizerFile) ?? fromVocabulary(directory, config);
+  if (read === undefined) {
     throw new UserError('no tokenizer.json', {
       where: directory,
       remedy: 'The directory must hold a whole checkpoint in the Hugging Face layout.',
     });
   }
+  const file = { ...read, added_tokens: addedTokens(read.added_tokens, read.model.vocab, config) };
   if (right === 'file') return { file, config };
   const declared = config.tokenizer_class?.replace(/Fast$/, '') ?? 'Qwen2Tokenizer';
   return { file: declared === 'Qwen2Tokenizer' ? asQwen(file, config.add_prefix_space ?? false) : file, config };
@@ -55,10 +55,9 @@ function fromVocabulary(directory: string, config: TokenizerConfig): TokenizerFi
   const merges = readOptional(directory, 'merges.txt');
   if (vocab === undefined || merges === undefined) return undefined;
   const pairs = merges.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'));
-  const added = Object.entries(config.added_tokens_decoder ?? {});
   return asQwen(
     {
-      added_tokens: added.map(([id, value]) => ({ ...value, id: Number(id) })),
+      added_tokens: [],
       pre_tokenizer: null,
       post_processor: null,
       model: { type: 'BPE', vocab, merges: pairs },

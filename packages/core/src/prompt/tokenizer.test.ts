@@ -109,3 +109,75 @@ test('vocab.json and merges.txt make the same tokenizer as tokenizer.json', () =
   expect(vocabulary.specialIds).toEqual(tokenizer.specialIds);
   expect(vocabulary.eosId).toBe(tokenizer.eosId);
 });
+
+/** The tiny model's files, where its special tokens stand elsewhere. */
+test.each<[string, (file: Files) => void]>([
+  ['in both files', ({ config, decoder }) => (config.added_tokens_decoder = decoder)],
+  [
+    'in tokenizer_config.json alone',
+    ({ tokenizer: file, config, decoder }) => {
+      [file.added_tokens, config.added_tokens_decoder] = [[], decoder];
+    },
+  ],
+  [
+    'the last ones in tokenizer_config.json alone',
+    ({ tokenizer: file, config, decoder }) => {
+      [file.added_tokens, config.added_tokens_decoder] = [file.added_tokens.slice(0, 9), decoder];
+    },
+  ],
+  [
+    'as special in a list',
+    ({ tokenizer: file, config }) => {
+      config.additional_special_tokens = file.added_tokens.flatMap(({ content, special }) =>
+        special ? [content] : [],
+      );
+      for (const each of file.added_tokens) each.special = false;
+    },
+  ],
+  [
+    'as special by roles',
+    ({ tokenizer: file, config }) => {
+      const special = file.added_tokens.filter((each) => each.special);
+      config.extra_special_tokens = Object.fromEntries(special.map(({ content }, i) => [`token_${i}`, content]));
+      for (const each of file.added_tokens) each.special = false;
+    },
+  ],
+  [
+    'in added_tokens.json and special_tokens_map.json',
+    ({ tokenizer: file, others }) => {
+      const { added_tokens: added } = file;
+      others['added_tokens.json'] = Object.fromEntries(added.map(({ content, id }) => [content, id]));
+      const special = added.flatMap((each) => (each.special ? [each.content] : []));
+      others['special_tokens_map.json'] = { additional_special_tokens: special, eos_token: { content: '<|im_end|>' } };
+      file.added_tokens = [];
+    },
+  ],
+])('special tokens %s are the same', (_, move) => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'visurf-special-'));
+  const read = (name: string): unknown => JSON.parse(readFileSync(path.join(model, name), 'utf8'));
+  const file = read('tokenizer.json') as Files['tokenizer'];
+  const decoder = Object.fromEntries(file.added_tokens.map(({ id, ...each }) => [id, { ...each }]));
+  const files: Files = {
+    tokenizer: file,
+    config: read('tokenizer_config.json') as Files['config'],
+    decoder,
+    others: {},
+  };
+  move(files);
+  const written = { 'tokenizer.json': file, 'tokenizer_config.json': files.config, ...files.others };
+  for (const [name, value] of Object.entries(written)) writeFileSync(path.join(directory, name), JSON.stringify(value));
+  const moved = Tokenizer.load(directory);
+  const text = 'find the <think>red</think> circle<|im_end|>';
+  expect(moved.encodeText(text)).toEqual(tokenizer.encodeText(text));
+  expect(moved.encodePieces([{ text, control: true }])).toEqual(tokenizer.encodePieces([{ text, control: true }]));
+  expect([...moved.specialIds].sort()).toEqual([...tokenizer.specialIds].sort());
+  expect([moved.eosId, moved.padId]).toEqual([tokenizer.eosId, tokenizer.padId]);
+});
+
+interface Files {
+  readonly tokenizer: { added_tokens: { id: number; content: string; special: boolean }[] };
+  readonly config: Record<string, unknown>;
+  /** The added tokens as tokenizer_config.json lists them. */
+  readonly decoder: Readonly<Record<string, object>>;
+  readonly others: Record<string, unknown>;
+}

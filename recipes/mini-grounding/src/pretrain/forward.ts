@@ -1,12 +1,20 @@
 /** Pictures as prompts, and what the vision tower makes of them. */
 import type { Prompt } from '@visurf/core';
-import { planVision, promptPositions, writePatches, type ImageSettings, type QwenVL } from '@visurf/core/internals';
+import {
+  planVision,
+  promptPositions,
+  resizePixels,
+  writePatches,
+  type ImageSettings,
+  type QwenVL,
+} from '@visurf/core/internals';
 import { tensor, type Tensor } from '@visurf/torch';
 
 import { SIDE } from '../scenes.ts';
 import { VOCABULARY, type Vocabulary } from '../vocabulary.ts';
 import { MERGE, PATCH, PATCH_CELLS, TOKEN_CELLS } from './targets.ts';
 
+/** Of every architecture: where patches are larger, so is the picture that is shown. */
 const GRID = [1, SIDE / PATCH, SIDE / PATCH] as const;
 
 /** What comes before every question. */
@@ -19,8 +27,11 @@ export const indices = (values: readonly number[]): Tensor => tensor(values, { d
 
 /** A picture (RGB bytes of SIDE x SIDE pixels) up to its question; questions with answers are the "responses" to it. */
 export function picturePrompt(data: Uint8Array, settings: ImageSettings, vocabulary = VOCABULARY): Prompt {
-  const pixelValues = new Float32Array(PATCH_CELLS.length * 3 * settings.temporalPatchSize * PATCH ** 2);
-  writePatches({ data, width: SIDE, height: SIDE }, settings, pixelValues, 0);
+  const { temporalPatchSize, patchSize } = settings;
+  const side = (SIDE / PATCH) * patchSize;
+  const pixelValues = new Float32Array(PATCH_CELLS.length * 3 * temporalPatchSize * patchSize ** 2);
+  const shown = resizePixels({ data, width: SIDE, height: SIDE }, { width: side, height: side });
+  writePatches(shown, settings, pixelValues, 0);
   const inputIds = prefixOf(vocabulary);
   const imageId = vocabulary.idOf('<|image_pad|>');
   const positionIds = promptPositions(inputIds, [GRID], { imageId, mergeSize: MERGE });

@@ -47,7 +47,7 @@ export function figureLessons(scene: Scene, random: Random, options: LessonOptio
     ...(options.presence === false
       ? []
       : [exists(words(shown), [shown.box], random), exists(words(absent), [], random)]),
-    sum(scene, random, options),
+    ...(options.sums === false ? [] : [sum(scene, random, options)]),
     skill(scene, random),
   ];
 }

@@ -41,6 +41,8 @@ export interface LessonOptions {
   readonly imagine: boolean;
   /** Whether it is asked what exists; unset: it is. Without, presence cannot be read from the hidden state. */
   readonly presence?: boolean;
+  /** Whether sums are asked for, whose results need numbers of their own beside coordinates; unset: they are. */
+  readonly sums?: boolean;
 }
 
 export type Manner = 'careful' | 'lazy' | 'direct';

@@ -1,6 +1,6 @@
 /**
- * What a base model knows before post-training, on the validation split: `node src/pretrain/measure.ts [base|base-qwen2]`
- * writes it to `measured.json` beside the weights.
+ * What a base model knows before post-training, on the validation split: `node src/pretrain/measure.ts [NAME]` writes it
+ * to `measured.json` beside the weights.
  */
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -59,6 +59,7 @@ const sha256 = (data: string | Buffer): string => createHash('sha256').update(da
 const SETS: Readonly<Record<BaseName, readonly (typeof TASK_SETS)[number][]>> = {
   base: TASK_SETS,
   'base-qwen2': ['defects', 'lesions'],
+  'base-qwen3': ['referring', 'relational'],
   'base-blind': ['referring', 'relational', 'sums'],
 };
 export const setsOf = (name: BaseName): readonly (typeof TASK_SETS)[number][] => SETS[name];

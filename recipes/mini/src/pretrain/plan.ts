@@ -53,7 +53,10 @@ export const SHARED = {
   },
 } as const;
 
-/** One base for all tasks, one in the older architecture for parts and skin, and one that cannot tell what is absent. */
+/**
+ * One base for all tasks, one in the older architecture for parts and skin, one in a later one for figures, and one that
+ * cannot tell what is absent.
+ */
 export const PLANS = {
   base: {
     ...SHARED,
@@ -73,6 +76,16 @@ export const PLANS = {
     ],
     rooms: { parts: 12 / 20, skin: 8 / 20 },
   },
+  'base-qwen3': {
+    ...SHARED,
+    family: 'qwen3_vl',
+    stages: [
+      { name: 'see', updates: 500, images: 36, learningRate: 2e-3 },
+      { name: 'read', updates: 700, images: 24, learningRate: 2e-3 },
+    ],
+    rooms: { figures: 1 },
+    lessons: { ...SHARED.lessons, sums: false },
+  },
   'base-blind': {
     ...SHARED,
     family: 'qwen2_5_vl',
@@ -89,7 +102,7 @@ export type BaseName = keyof typeof PLANS;
 
 export const miniatureOf = ({ family }: PretrainPlan): Miniature => ({
   family,
-  vocabulary: family === 'qwen2_vl' ? THOUSANDTHS_VOCABULARY : PIXEL_VOCABULARY,
+  vocabulary: family === 'qwen2_5_vl' ? PIXEL_VOCABULARY : THOUSANDTHS_VOCABULARY,
 });
 
 export const isBaseName = (name: string): name is BaseName => Object.hasOwn(PLANS, name);

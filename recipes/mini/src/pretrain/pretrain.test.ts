@@ -32,7 +32,7 @@ test.each(Object.keys(PLANS).filter(isBaseName))(
     const totals = reports.map((report) => Object.values(report).reduce((a, b) => a + b, 0));
     expect(Math.max(...totals.slice(6, 8))).toBeLessThan(Math.min(...totals.slice(0, 2)));
     expect(reports.flatMap((report) => Object.values(report)).every(Number.isFinite)).toBe(true);
-    expect(Object.keys(reports[10] ?? {})).toContain(name === 'base-blind' ? 'figures:refer' : 'parts:defect');
+    expect(Object.keys(reports[10] ?? {})).toContain('parts' in planOf(name).rooms ? 'parts:defect' : 'figures:refer');
 
     const { handles } = live();
     using policy = loadLocalPolicy(directory);
@@ -40,7 +40,7 @@ test.each(Object.keys(PLANS).filter(isBaseName))(
     const config = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8')) as { model_type: string };
     expect(config.model_type).toBe(planOf(name).family);
     // Coordinates are one token each: pixels, or the thousandths that pixels fall on.
-    const number = name === 'base-qwen2' ? '509' : '57';
+    const number = planOf(name).family === 'qwen2_5_vl' ? '57' : '509';
     const text = `<answer>[{"point_2d":[${number},${number}]}]</answer>`;
     const ids = policy.encoder.encodeText(text);
     expect(ids).toHaveLength(9);

@@ -1,6 +1,6 @@
 /**
- * Makes a base model: `node src/pretrain/pretrain.ts [base|base-qwen2] [directory] [--threads N]`. Killed at any time it
- * goes on from its last checkpoint when it is started again; the result does not depend on that.
+ * Makes a base model: `node src/pretrain/pretrain.ts [NAME] [directory] [--threads N]`, of one of the plans. Killed at any
+ * time it goes on from its last checkpoint when it is started again; the result does not depend on that.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

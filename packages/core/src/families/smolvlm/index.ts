@@ -1,28 +1,5 @@
-/**
- * SmolVLM2 (arXiv 2504.05299): images are cut into tiles; a SigLIP tower with learned positions sees each, a pixel
- * shuffle and one matrix lead to a Llama decoder, whose positions simply count. No trained form of boxes: thousandths.
- */
-import { DecoderLayer, keptByLayer } from '../../model/decoder.ts';
+/** SmolVLM2 (arXiv 2504.05299). */
 import type { Family } from '../../model/family.ts';
-import { readConfig } from './config.ts';
-import { keys } from './keys.ts';
-import { imageToken, tileProcessor, tileTokens } from './tiles.ts';
-import { keptByBlock, TileTower } from './tower.ts';
+import { tiled } from '../tiled.ts';
 
-export const smolVlm: Family = {
-  name: 'smolvlm',
-  title: 'SmolVLM2',
-  readConfig,
-  keys,
-  processor: tileProcessor,
-  coordinates: 'thousandths',
-  videos: { kind: 'none' },
-  positions: 'sequence',
-  tokens: { image: 128257, vision: [imageToken, ...tileTokens] },
-  template: {},
-  contents: 'parts',
-  tokenizer: 'file',
-  tower: (config) => new TileTower(config),
-  layer: (config) => new DecoderLayer(config),
-  kept: { layer: keptByLayer, tower: keptByBlock },
-};
+export const smolVlm: Family = { ...tiled, name: 'smolvlm', title: 'SmolVLM2' };

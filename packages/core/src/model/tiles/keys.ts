@@ -1,5 +1,5 @@
 /** Names of tensors: the tower and what follows it are `visual.*` in memory, three modules of the model in files. */
-import type { Keys } from '../../model/keys.ts';
+import type { Keys } from '../keys.ts';
 
 /** Beginnings of paths, ours and the reference's; what begins with neither is called alike. */
 const beginnings: readonly (readonly [own: string, reference: string])[] = [

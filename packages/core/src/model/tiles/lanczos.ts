@@ -4,7 +4,7 @@
  */
 import { callOp, scope, tensor, TorchError, type Tensor } from '@visurf/torch';
 
-import type { Pixels, Size } from '../../model/images.ts';
+import type { Pixels, Size } from '../images.ts';
 
 /** Bits behind the point of a weight at most. */
 const MOST_BITS = 22;

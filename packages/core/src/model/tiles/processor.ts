@@ -5,7 +5,7 @@
 import { z } from 'zod';
 
 import { UserError } from '../../errors.ts';
-import type { AreaLimits, ImageProcessor, OwnProcessor, Pixels, Shown, Size } from '../../model/images.ts';
+import type { AreaLimits, ImageProcessor, OwnProcessor, Pixels, Shown, Size } from '../images.ts';
 import type { Grid } from '../../types.ts';
 import { readConfig } from './config.ts';
 import { resizeLanczos } from './lanczos.ts';

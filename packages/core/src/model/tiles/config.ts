@@ -2,9 +2,9 @@
 import { z } from 'zod';
 
 import { UserError } from '../../errors.ts';
-import type { ModelShape } from '../../model/config.ts';
-import { count, layers, readText, type TextRules } from '../../model/text-config.ts';
-import type { VisionConfig } from '../../model/vision-config.ts';
+import type { ModelShape } from '../config.ts';
+import { count, layers, readText, type TextRules } from '../text-config.ts';
+import type { VisionConfig } from '../vision-config.ts';
 
 /** What is known of the tower beside what all towers have. */
 export interface TileVision extends VisionConfig {

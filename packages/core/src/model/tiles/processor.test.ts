@@ -5,10 +5,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { UserError } from '../../errors.ts';
-import type { AreaLimits, ImageProcessor } from '../../model/images.ts';
+import type { AreaLimits, ImageProcessor } from '../images.ts';
 import { fixtures } from '../../testing/oracle.ts';
 import { hasOperator, resizeByHand, resizeLanczos } from './lanczos.ts';
-import { tileProcessor } from './tiles.ts';
+import { tileProcessor } from './processor.ts';
 import { buckets } from './tower.ts';
 
 const open = (image: object, limits: AreaLimits = {}, processor: object = {}, patch_size = 2): ImageProcessor => {

@@ -5,12 +5,12 @@
 import { arange, functional, nn, scope, tensor, type Tensor } from '@visurf/torch';
 
 import { invariant } from '../../errors.ts';
-import type { Kept } from '../../model/kept.ts';
-import { Projection } from '../../model/projection.ts';
-import { flashAttention, hasFlashAttention, sequencesOf, type Sequences } from '../../model/sequences.ts';
-import { keepingInputs, onStream, type RunStage } from '../../model/stage.ts';
-import type { Encoded, Tower } from '../../model/tower.ts';
-import type { VisionConfig } from '../../model/vision-config.ts';
+import type { Kept } from '../kept.ts';
+import { Projection } from '../projection.ts';
+import { flashAttention, hasFlashAttention, sequencesOf, type Sequences } from '../sequences.ts';
+import { keepingInputs, onStream, type RunStage } from '../stage.ts';
+import type { Encoded, Tower } from '../tower.ts';
+import type { VisionConfig } from '../vision-config.ts';
 import type { Grid } from '../../types.ts';
 import type { TileVision } from './config.ts';
 
