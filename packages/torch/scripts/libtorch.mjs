@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { SetupError } from './steps.mjs';
 
@@ -14,7 +14,10 @@ export const OLDEST = /** @type {const} */ ([2, 9]);
 
 /** The private environment for what set-up fetches: it outlives `node_modules`. */
 export const privateVenv = () =>
-  resolve(process.env.VISURF_VENV ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'visurf', 'venv'));
+  resolve(
+    process.env.VISURF_VENV ??
+      join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), '.cache'), 'visurf', 'venv'),
+  );
 
 /**
  * Folder of packages of the private environment that hold a libtorch for the CPU alone.
