@@ -104,6 +104,11 @@ function packedManifest(manifest: Manifest): object {
   return {
     ...manifest,
     exports: Object.fromEntries(exports) as object,
+    // For compilers that do not look at exports, as TypeScript 5 has it in commonjs projects.
+    ...(manifest.exports['.'] && {
+      main: built(manifest.exports['.'], '.js'),
+      types: built(manifest.exports['.'], '.d.ts'),
+    }),
     ...(manifest.bin && { bin: Object.fromEntries(bin) as object }),
     ...(scripts && { scripts }),
     ...(manifest.name === '@visurf/torch' && { optionalDependencies: { [PREBUILT]: manifest.version } }),

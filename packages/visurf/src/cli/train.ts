@@ -73,7 +73,8 @@ export function defineTrain(program: Command): void {
       if (json) printJson(summary);
       else {
         const report = shown.report === undefined ? '' : `; open ${shown.report} in a browser`;
-        print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${report}`);
+        const metrics = Object.keys(result.metrics).length > 0 ? `${metricsTable(result.metrics)}\n\n` : '';
+        print(`${metrics}${result.steps} steps; the run is in ${result.run}${report}`);
       }
       if (!interrupted) return;
       console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
