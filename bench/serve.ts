@@ -62,10 +62,10 @@ async function ask(url: string, maxTokens: number, picture: string): Promise<Ans
 
 /** Milliseconds of requests to `/health`, one every 20 ms until the work is done: median, 99 of 100, longest. */
 async function healthDuring(url: string, work: Promise<unknown>): Promise<readonly number[]> {
-  let busy = true;
-  const ended = work.finally(() => (busy = false));
+  const done = new AbortController();
+  const ended = work.finally(() => done.abort());
   const times: number[] = [];
-  while (busy) {
+  while (!done.signal.aborted) {
     const started = performance.now();
     await (await fetch(`${url}/health`)).text();
     times.push(performance.now() - started);
@@ -117,11 +117,11 @@ async function served(picture: string) {
 async function trained(): Promise<readonly number[]> {
   const keys = [`model=${directory}`, `data.train=${folder}/data/train.jsonl`, `output=${folder}/run`];
   const shape = ['steps=3', 'promptsPerStep=4', 'rollout.group=4', 'rollout.maxNewTokens=32'];
-  let busy = true;
+  const done = new AbortController();
   const config = loadConfig(undefined, [...keys, ...shape]);
-  const work = train(config, { worker: true }).finally(() => (busy = false));
+  const work = train(config, { worker: true }).finally(() => done.abort());
   const late: number[] = [];
-  while (busy) {
+  while (!done.signal.aborted) {
     const started = performance.now();
     await setTimeout(10);
     late.push(performance.now() - started - 10);

@@ -9,7 +9,7 @@ import { findLibtorch, isCuda, libtorchVersion, privateVenv } from './libtorch.m
 
 /** Where addons are built, with a stamp that says from what. */
 export const buildFolder = () =>
-  resolve(process.env.VISURF_BUILD ?? fileURLToPath(new URL('../build', import.meta.url)));
+  resolve(process.env.VISURF_BUILD ?? join(dirname(fileURLToPath(import.meta.url)), '..', 'build'));
 
 /** The package of addons for machines like this one, a folder for every minor version of libtorch; undefined: not installed. */
 export function prebuiltFolder() {
