@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm gpu bench bench-data vllm-check cuda-dry-run oracle parity reliability sbom docs pack format clean
+.PHONY: help setup demo test types lint unit arm gpu bench bench-data vllm-check cuda-dry-run oracle parity reliability sbom docs pack pack-check format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -24,6 +24,8 @@ help:
 	@echo 'make sbom             what an installation consists of, with versions, hashes and licences, as dist/sbom.json'
 	@echo 'make docs             what of docs/ follows from code (keys, presets, examples), and its lines'
 	@echo 'make pack             the npm packages, as tarballs in dist/'
+	@echo 'make pack-check [ONLY=PART]  installs what `make pack` made: without a compiler, with every libtorch (downloads: 3 GB),'
+	@echo '                      TypeScript 5, 6 and 7, older Node.js, from source'
 	@echo 'make format           format every file'
 	@echo 'make clean            remove what was built, keep what was downloaded'
 
@@ -95,6 +97,9 @@ docs: setup
 
 pack: setup
 	@node scripts/pack.ts
+
+pack-check: setup
+	@node scripts/pack-check.ts $(ONLY)
 
 format: setup
 	@eslint --fix .

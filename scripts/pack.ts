@@ -1,7 +1,9 @@
 /**
  * Packs what is published: built JavaScript and declarations, because Node.js does not strip types under node_modules.
  *
- *   node scripts/pack.ts [FOLDER]    writes one tarball per package, `dist/` unless said
+ *   node scripts/pack.ts [FOLDER] [--own]    writes one tarball per package, `dist/` unless said
+ *
+ * Beside them, the addons that are compiled for machines like this one (prebuild.ts); `--own`: only that of this checkout.
  *
  * A packed manifest is the checkout's with `dist` for `src` in `exports` and `bin`, and with the `scripts` of its
  * `publishConfig`, which are for users of the package alone.
@@ -9,10 +11,13 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { buildPage } from '../packages/studio/src/page.ts';
+import { PREBUILT, prebuild } from './prebuild.ts';
 
 interface Manifest {
   readonly name: string;
+  readonly version: string;
   readonly exports: Readonly<Record<string, string>>;
   readonly bin?: Readonly<Record<string, string>>;
   readonly files: readonly string[];
@@ -27,7 +32,8 @@ interface Package {
 }
 
 const root = resolve(import.meta.dirname, '..');
-const output = resolve(process.argv[2] ?? join(root, 'dist'));
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { own: { type: 'boolean' } } });
+const output = resolve(positionals[0] ?? join(root, 'dist'));
 const work = join(output, 'work');
 const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
 const readJson = (file: string): unknown => JSON.parse(readFileSync(join(root, file), 'utf8'));
@@ -98,13 +104,35 @@ function packedManifest(manifest: Manifest): object {
   return {
     ...manifest,
     exports: Object.fromEntries(exports) as object,
+    // For compilers that do not look at exports, as TypeScript 5 has it in commonjs projects.
+    ...(manifest.exports['.'] && {
+      main: built(manifest.exports['.'], '.js'),
+      types: built(manifest.exports['.'], '.d.ts'),
+    }),
     ...(manifest.bin && { bin: Object.fromEntries(bin) as object }),
     ...(scripts && { scripts }),
+    ...(manifest.name === '@visurf/torch' && { optionalDependencies: { [PREBUILT]: manifest.version } }),
     // Declarations name its types.
     dependencies: { ...manifest.dependencies, '@types/node': nodeTypes },
     publishConfig,
     devDependencies: undefined,
   };
+}
+
+/** The package of prebuilt addons, which npm leaves out on machines of another kind. @returns the folder */
+async function stagePrebuilt({ name, version }: Manifest): Promise<string> {
+  const target = join(work, 'packages', 'prebuilt');
+  mkdirSync(target, { recursive: true });
+  const minors = await prebuild(target, values.own ?? false);
+  const manifest = {
+    ...{ name: PREBUILT, version, license: 'Apache-2.0', publishConfig: { access: 'public' } },
+    description: `The addon of ${name} for libtorch ${minors.join(', ')}`,
+    ...{ os: [process.platform], cpu: [process.arch], ...(process.platform === 'linux' && { libc: ['glibc'] }) },
+    files: ['*'],
+  };
+  writeFileSync(join(target, 'package.json'), json(manifest));
+  cpSync(join(root, 'LICENSE'), join(target, 'LICENSE'));
+  return target;
 }
 
 /** The compiler rewrites the extensions of imports in JavaScript, and leaves those in declarations. */
@@ -132,6 +160,8 @@ mkdirSync(work, { recursive: true });
 const packages = published();
 const page = await buildPage(join(work, 'page'));
 compile(packages);
-run('npm', 'pack', ...packages.map(stage), '--pack-destination', output);
+const torch = packages.find(({ manifest }) => manifest.name === '@visurf/torch')!;
+const folders = [...packages.map(stage), await stagePrebuilt(torch.manifest)];
+run('npm', 'pack', ...folders, '--pack-destination', output);
 rmSync(work, { recursive: true });
 for (const file of globSync('*.tgz', { cwd: output }).sort()) console.log(join(output, file));

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pinned } from '../packages/torch/scripts/libtorch.mjs';
+import { pinned } from '../packages/torch/scripts/fetch.mjs';
 
 const root = join(import.meta.dirname, '..');
 

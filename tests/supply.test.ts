@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { pinned, PINNED, TOOLS } from '../packages/torch/scripts/libtorch.mjs';
+import { pinned, PINNED, TOOLS } from '../packages/torch/scripts/fetch.mjs';
 import { root } from './sources.ts';
 
 const entries = [...pinned('torch'), ...pinned('cmake'), ...pinned('ninja')];

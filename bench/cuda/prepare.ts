@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { PINNED, pipInstall } from '../../packages/torch/scripts/libtorch.mjs';
+import { PINNED, pipInstall } from '../../packages/torch/scripts/fetch.mjs';
 import { requireDisk, run } from '../../packages/torch/scripts/steps.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -35,7 +35,7 @@ import { carriedSettings, promptSettings } from './question/settings.ts';
 import { loadData } from './question/training.ts';
 
 export interface InitOptions
-  extends Pick<ModelSource, 'revision'>, Pick<RowOptions, 'format' | 'boxes' | 'units' | 'split' | 'ask'> {
+  extends Pick<ModelSource, 'revision'>, Pick<RowOptions, 'format' | 'boxes' | 'units' | 'split' | 'ask' | 'classes'> {
   readonly model: string;
   /** Folder that gets config.yaml, train.jsonl, validation.jsonl and preview.html; unset: the working directory. */
   readonly folder?: string | undefined;
@@ -116,14 +116,14 @@ type Resolved = InitOptions & { readonly device: Device };
 
 async function prepare(source: string, folder: string, located: LocatedModel, options: Resolved): Promise<Initialised> {
   const { onRead, signal, device, seed = 0, validation = 0.2, keepsEmpty = false } = options;
-  const { format, boxes, units, split, ask, allowOutside } = options;
+  const { format, boxes, units, split, ask, classes, allowOutside } = options;
   // What is wrong with the model is said before anything is read.
   const directories = [located.adapter, located.base];
   const { images: shown, limits } = PromptEncoder.load(located.base, promptSettings(directories, {})).sight;
   const parameters = parametersOf(located.base);
   options.onStage?.('reading', 0, 0);
   const parts = await makeParts(path.resolve(source), folder, {
-    ...{ format, boxes, units, split, ask, allowOutside, validation, keepsEmpty, seed, signal },
+    ...{ format, boxes, units, split, ask, classes, allowOutside, validation, keepsEmpty, seed, signal },
   });
   const [train, held] = [partFile('train'), partFile('validation')].map((name) => path.join(folder, name));
   const carried = carriedSettings(directories)?.settings;

@@ -7,7 +7,11 @@
  *   node build.mjs               builds where the stamp says that something changed
  *   node build.mjs --check       exit code 1 when a build is needed; changes nothing
  *   node build.mjs --force       builds in any case
- *   node build.mjs --existing    builds with a libtorch that is there, or says how to get one (npm's install step)
+ *   node build.mjs --existing    with a libtorch that is there, or says how to get one (npm's install step)
+ *   node build.mjs --cpu         fetches a libtorch for the CPU alone where there is none; --cuda: one for CUDA
+ *   node build.mjs --portable    for any copy of this version, with or without CUDA: of LIBTORCH the headers are enough
+ *
+ * Where the package of prebuilt addons (prebuilt.mjs) has one for the libtorch that is found, nothing is built.
  *
  * Environment: LIBTORCH (a libtorch to use), PYTHON (the Python to look into), VISURF_VENV (the private environment),
  * VISURF_BUILD (the folder to build in; the library loads the addon from there where it is set).
@@ -19,18 +23,19 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { OLDEST, findLibtorch, installLibtorch, installPinned, libtorchVersion } from './libtorch.mjs';
+import { fetchLibtorch, installLibtorch, installPinned } from './fetch.mjs';
+import { OLDEST, findLibtorch, isCuda, libtorchVersion, privateVenv } from './libtorch.mjs';
+import { buildFolder, prebuiltFor, prebuiltFolder } from './prebuilt.mjs';
 import { SetupError, run, say } from './steps.mjs';
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 const native = join(packageRoot, 'native');
-const build = resolve(process.env.VISURF_BUILD ?? join(packageRoot, 'build'));
+const build = buildFolder();
 const stampFile = join(build, 'stamp.json');
 const addon = join(build, 'visurf_torch.node');
-const signalsSource = join(packageRoot, 'signals');
-const signals = join(build, 'visurf_signals.node');
-const signalsStamp = join(build, 'signals.sha256');
-const venv = resolve(process.env.VISURF_VENV ?? join(packageRoot, 'venv'));
+const venv = privateVenv();
+/** Addons without libtorch, of one file in a folder of their name. */
+const SMALL = /** @type {const} */ (['signals', 'preload']);
 
 /** @typedef {{ libtorch: string, version: string, sources: string }} Stamp what the addon was built from */
 
@@ -39,6 +44,7 @@ function isFresh() {
   if (!existsSync(addon) || !existsSync(stampFile)) return false;
   /** @type {Stamp} */
   const stamp = JSON.parse(readFileSync(stampFile, 'utf8'));
+  if (asks('--cuda') && !isCuda(stamp.libtorch)) return false;
   if (process.env.LIBTORCH && resolve(process.env.LIBTORCH) !== stamp.libtorch) return false;
   return stamp.sources === hashSources() && libtorchVersion(stamp.libtorch) === stamp.version;
 }
@@ -52,24 +58,28 @@ function hashSources(folder = native) {
   return hash.digest('hex');
 }
 
-/** Whether what ends a program that a signal does not reach is there. It needs no libtorch, and a second to compile. */
-function hasSignals() {
-  return existsSync(signals) && existsSync(signalsStamp) && readFileSync(signalsStamp, 'utf8') === hashSources(signalsSource); // prettier-ignore
+/** @param {string} name of a small addon, which takes a second to compile */
+function has(name) {
+  const stamp = join(build, `${name}.sha256`);
+  const isThere = existsSync(join(build, `visurf_${name}.node`)) && existsSync(stamp);
+  return isThere && readFileSync(stamp, 'utf8') === hashSources(join(packageRoot, name));
 }
 
-async function buildSignals() {
+/** @param {string} name */
+async function buildSmall(name) {
   const compiler = requireCompiler();
   mkdirSync(build, { recursive: true });
   const flags = ['-std=c++17', '-O2', '-Wall', '-Wextra', '-fPIC', '-shared', '-pthread'];
   if (process.platform === 'darwin') flags.push('-undefined', 'dynamic_lookup');
-  const defined = ['-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=visurf_signals'];
+  const defined = ['-DNAPI_VERSION=8', `-DNODE_GYP_MODULE_NAME=visurf_${name}`];
   const include = `-I${join(folderOf('node-api-headers'), 'include')}`;
   // Aside: programs may be running the one that is there.
-  const aside = `${signals}.${process.pid}`;
-  const source = join(signalsSource, 'signals.cc');
-  await run('compiling the watch over signals', compiler, [...flags, ...defined, include, source, '-o', aside]);
-  renameSync(aside, signals);
-  writeFileSync(signalsStamp, hashSources(signalsSource));
+  const file = join(build, `visurf_${name}.node`);
+  const aside = `${file}.${process.pid}`;
+  const source = join(packageRoot, name, `${name}.cc`);
+  await run(`compiling ${name}`, compiler, [...flags, ...defined, include, source, '-o', aside]);
+  renameSync(aside, file);
+  writeFileSync(join(build, `${name}.sha256`), hashSources(join(packageRoot, name)));
 }
 
 /**
@@ -81,7 +91,7 @@ function byPath(a, b) {
 }
 
 async function buildAddon() {
-  const libtorch = findLibtorch(venv) ?? (await missingLibtorch());
+  const libtorch = await libtorchHere();
   say(`libtorch ${libtorch.version} in ${libtorch.directory} (from ${libtorch.from})`);
   requireCompiler();
   const cmake = await tool('cmake');
@@ -94,6 +104,7 @@ async function buildAddon() {
     TORCH_DIR: libtorch.directory,
     NODE_API_HEADERS: join(folderOf('node-api-headers'), 'include'),
     NODE_ADDON_API: folderOf('node-addon-api'),
+    PORTABLE: asks('--portable') ? 'ON' : 'OFF',
   };
   const defines = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`);
   const sources = hashSources();
@@ -106,9 +117,17 @@ async function buildAddon() {
   writeFileSync(stampFile, `${JSON.stringify(stamp, null, 2)}\n`);
 }
 
-/** Installs libtorch, unless that was not asked for: its size would be a surprise. */
-async function missingLibtorch() {
-  if (!process.argv.includes('--existing')) return await installLibtorch(venv);
+/** The libtorch that is there, else one that is installed, unless that was not asked for: its size would be a surprise. */
+async function libtorchHere() {
+  const found = findLibtorch(venv, say);
+  if (found && !(asks('--cuda') && !isCuda(found.directory))) return found;
+  const named = ['LIBTORCH', 'PYTHON'].find((name) => found && process.env[name]);
+  if (named) {
+    const remedy = `unset ${named}: one with CUDA is fetched then`;
+    throw new SetupError('finding libtorch', `${named} names a libtorch without CUDA (${found?.directory})`, remedy);
+  }
+  if (asks('--cpu')) return await fetchLibtorch(venv);
+  if (!asks('--existing')) return await installLibtorch(venv);
   throw new SetupError(
     'finding libtorch',
     `LIBTORCH is not set, and no Python here can import torch ${OLDEST.join('.')} or newer`,
@@ -116,10 +135,12 @@ async function missingLibtorch() {
   );
 }
 
+const findCompiler = () =>
+  [process.env.CXX, 'c++', 'g++', 'clang++'].find((name) => name && spawnSync(name, ['--version']).status === 0);
+
 /** @returns {string} its name */
 function requireCompiler() {
-  const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'];
-  const found = compilers.find((name) => name && spawnSync(name, ['--version']).status === 0);
+  const found = findCompiler();
   if (found) return found;
   throw new SetupError(
     'finding a C++ compiler',
@@ -153,6 +174,34 @@ function packageJson(name) {
   return JSON.parse(readFileSync(join(folderOf(name), 'package.json'), 'utf8'));
 }
 
+/** @param {string} option */
+const asks = (option) => process.argv.includes(option);
+
+/**
+ * What came prebuilt and is as good as what would be built.
+ *
+ * @param {import('./libtorch.mjs').Libtorch} libtorch
+ */
+function usesPrebuilt({ directory, version }) {
+  if (asks('--force') || !prebuiltFor(version)) return false;
+  // Built here it records what a GPU does for every token. Nothing compiles unasked, as packages are installed.
+  return !isCuda(directory) || asks('--existing') || !findCompiler();
+}
+
+/** With the package of prebuilt addons. @returns whether nothing is left to do */
+async function settlePrebuilt() {
+  const found = asks('--existing') ? findLibtorch(venv, say) : await libtorchHere();
+  if (!found) {
+    say('no libtorch was found: `npx visurf setup` fetches one (it says how large it is), or set LIBTORCH');
+    return true;
+  }
+  if (!usesPrebuilt(found)) return false;
+  // What was built for another libtorch would be loaded first.
+  rmSync(addon, { force: true });
+  say(`libtorch ${found.version} in ${found.directory}, with the prebuilt addon`);
+  return true;
+}
+
 try {
   if (Number(process.versions.node.split('.')[0]) < 24) {
     throw new SetupError(
@@ -162,11 +211,11 @@ try {
     );
   }
   const fresh = isFresh();
-  const isForced = process.argv.includes('--force');
-  if (process.argv.includes('--check')) process.exitCode = fresh && hasSignals() ? 0 : 1;
-  else {
+  const isForced = asks('--force');
+  if (asks('--check')) process.exitCode = fresh && SMALL.every(has) ? 0 : 1;
+  else if (fresh || !prebuiltFolder() || !(await settlePrebuilt())) {
     if (!fresh || isForced) await buildAddon();
-    if (!hasSignals() || isForced) await buildSignals();
+    for (const name of SMALL) if (!has(name) || isForced) await buildSmall(name);
   }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

@@ -1,8 +1,6 @@
 /** The addon: loaded once per thread, typed, and with `TorchError` for whatever goes wrong inside libtorch. */
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { chooseAddon, librariesOf, minorOf, smallAddon, type Choice } from '../scripts/prebuilt.mjs';
 
 /** An error of libtorch or of the bridge, with the operator and the shapes of the tensors it was called with. */
 export class TorchError extends Error {
@@ -153,11 +151,35 @@ interface Native {
   info(): TorchInfo;
 }
 
+const AGAIN = `run \`${import.meta.url.includes('/node_modules/') ? 'npx visurf' : 'make'} setup\``;
+const require = createRequire(import.meta.url);
+
+/** Opens libtorch, whose names the addon finds then. */
+function openLibtorch(directory: string): void {
+  const file = smallAddon('preload');
+  if (file === undefined) throw new TorchError(`the native addon is half built (no visurf_preload.node): ${AGAIN}`);
+  const { open } = require(file) as { open: (library: string) => string | undefined };
+  for (const library of librariesOf(directory)) {
+    const reason = open(library);
+    if (reason !== undefined) throw new TorchError(`libtorch in ${directory} does not load: ${reason}\n  ${AGAIN}`);
+  }
+}
+
+/** @throws TorchError where there is no addon, or its libtorch is not the one that it was built for */
+function choose(): Choice {
+  let chosen: Choice | string;
+  try {
+    chosen = chooseAddon();
+  } catch (error) {
+    // LIBTORCH names a folder that is none.
+    throw new TorchError(error instanceof Error ? error.message : String(error));
+  }
+  if (typeof chosen === 'string') throw new TorchError(`${chosen}: ${AGAIN}`);
+  return chosen;
+}
+
 function load(): Native {
-  const folder = process.env['VISURF_BUILD'] ?? fileURLToPath(new URL('../build', import.meta.url));
-  const path = resolve(folder, 'visurf_torch.node');
-  const again = 'run `make setup` in a checkout, `npm rebuild @visurf/torch` where it is installed';
-  if (!existsSync(path)) throw new TorchError(`the native addon is not built (${path} is missing): ${again}`);
+  const { file, directory, version: found } = choose();
   let native: Native;
   // Threads of OpenMP that wait spin, by default for so long that they take the processor from others, and from the
   // thread they wait for. The runtime reads this once, as it is loaded.
@@ -166,16 +188,20 @@ function load(): Native {
   if (!isChosen) process.env['GOMP_SPINCOUNT'] = '100000';
   // cuBLAS computes the same twice with this alone, and reads it once, too.
   process.env['CUBLAS_WORKSPACE_CONFIG'] ??= ':4096:8';
+  openLibtorch(directory);
   try {
-    native = createRequire(import.meta.url)(path) as Native;
+    native = require(file) as Native;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new TorchError(`the native addon does not load (was its libtorch moved or changed?): ${reason}\n  ${again}`);
+    throw new TorchError(`the native addon does not load with libtorch ${found} (${directory}): ${reason}\n  ${AGAIN}`);
   }
   if (!isChosen) delete process.env['GOMP_SPINCOUNT'];
   native.setErrorClass(TorchError);
   const { version } = native.info();
   const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (minorOf(version) !== minorOf(found)) {
+    throw new TorchError(`the addon is for libtorch ${version}, and ${directory} holds ${found}: ${AGAIN}`);
+  }
   if (major < 2 || (major === 2 && minor < 9)) {
     throw new TorchError(
       `libtorch ${version} is too old, 2.9 or newer is needed: point LIBTORCH to one and set up again`,

@@ -3,11 +3,9 @@
  * moment after a signal, unless someone has `answered` it or holds the process. Everything here is of one process, and
  * does nothing before `watchSignals`. It needs no libtorch.
  */
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
+import { smallAddon } from '../scripts/prebuilt.mjs';
 
 /** The exit code of a program that was interrupted: 128 plus the number of SIGINT, by convention. */
 export const INTERRUPTED = 130;
@@ -31,9 +29,8 @@ let words: readonly [string, string] = ['', ''];
 
 /** Starts the watch; handlers of the three signals must be there already. Where it is not built, signals wait for the event loop. */
 export function watchSignals(): void {
-  const folder = process.env['VISURF_BUILD'] ?? fileURLToPath(new URL('../build', import.meta.url));
-  const path = resolve(folder, 'visurf_signals.node');
-  if (native || !isMainThread || !existsSync(path)) return;
+  const path = native || !isMainThread ? undefined : smallAddon('signals');
+  if (path === undefined) return;
   try {
     native = createRequire(import.meta.url)(path) as Native;
     shared = new Int32Array(native.start(GRACE));

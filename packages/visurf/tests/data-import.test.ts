@@ -542,3 +542,18 @@ test('outlines and run lengths of COCO come along as masks, scaled as their boxe
   expect(await masks(half(set([outline.map((value) => value / 2)])))).toEqual([[outline], undefined]);
   expect(await masks(half(set({ ...runs, size: [20, 20] })))).toEqual([undefined, undefined]);
 });
+
+test('classes that are asked for, and one that the set does not have', async () => {
+  const folder = temporaryFolder();
+  for (const name of ['a', 'b']) copyFileSync(join(fixtures, 'images/flat-90x60.png'), join(folder, `${name}.png`));
+  put(folder, 'data.yaml', 'train: .\nnames: [cat, dog, traffic light]\n');
+  put(folder, 'a.txt', '0 0.3 0.4 0.4 0.4\n2 0.5 0.5 0.2 0.2\n');
+  put(folder, 'b.txt', '');
+  const output = join(folder, 'out.jsonl');
+  await visurfJson('data', 'import', folder, '--output', output, '--classes', 'traffic light, cat');
+  const asked = rowsOf(output).map(({ problem, solution }) => [problem, solution.length]);
+  expect(asked).toEqual([['traffic light', 1], ['cat', 1], ['traffic light', 0], ['cat', 0]]); // prettier-ignore
+  const refused = await visurf('data', 'import', folder, '--output', join(folder, 'x.jsonl'), '--classes', 'cats');
+  expectRefusal(refused, 'the set has no class cats', 'Did you mean cat? It has: cat, dog, traffic light.');
+  expect(existsSync(join(folder, 'x.jsonl'))).toBe(false);
+});

@@ -127,3 +127,13 @@ test('data where a configuration belongs', async () => {
     `${folder} is data, no configuration: visurf plan data.train=${folder}`,
   );
 });
+
+test.each([
+  ['without folders of images', 'names: [cat]\n', [], 'it names no images: train, val and test are missing'],
+  ['without the split that is wanted', 'train: .\nnames: [cat]\n', ['--split', 'test'], 'no split test: it has train'],
+])('a data.yaml of YOLO %s', async (_, yaml, options, message) => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'data.yaml'), yaml);
+  const output = join(folder, 'out.jsonl');
+  expectRefusal(await visurf('data', 'import', folder, '--output', output, ...options), 'data.yaml', message);
+});

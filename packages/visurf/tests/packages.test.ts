@@ -1,14 +1,14 @@
 /**
- * The published packages, as a user has them: packed, installed in an empty project, where the addon is compiled, and
- * asked. About a minute on two cores, most of it the compiler's.
+ * The published packages, as a user has them: packed, installed in an empty project on a machine without a compiler, and
+ * asked. What needs downloads or minutes is in scripts/pack-check.ts.
  */
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { fixtures, root, tinyModel } from './cli.ts';
+import { fixtures, root, temporaryFolder, tinyModel } from './cli.ts';
 
 interface Case {
   readonly responses: { tokens: number[]; logProbs: number[] }[];
@@ -23,10 +23,16 @@ const stamp = JSON.parse(readFileSync(join(root, 'packages/torch/build/stamp.jso
 const project = mkdtempSync(join(tmpdir(), 'visurf-project-'));
 const node = process.execPath;
 const torch = join(project, 'node_modules/@visurf/torch');
+const prebuilt = join(project, `node_modules/@visurf/torch-${process.platform}-${process.arch}`);
+/** What npm links for the package. */
+const command = join(project, 'node_modules/.bin/visurf');
+/** Programs of a machine that compiles nothing. */
+const programs = join(project, 'programs');
+const bare = { HOME: project, PATH: programs, LIBTORCH: stamp.libtorch };
 afterAll(() => rmSync(project, { recursive: true }));
 
 /** Runs a program in the project. */
-function run(program: string, args: readonly string[], environment: NodeJS.ProcessEnv = process.env) {
+function run(program: string, args: readonly string[], environment: NodeJS.ProcessEnv = bare) {
   const { status, stdout, stderr } = spawnSync(program, args, { cwd: project, env: environment, encoding: 'utf8' });
   return { status, stdout, stderr };
 }
@@ -51,14 +57,15 @@ console.log(JSON.stringify(await generate(policy, question, { maxNewTokens: 12, 
 `;
 
 beforeAll(() => {
-  const packed = succeed(node, [join(root, 'scripts/pack.ts'), join(project, 'packed')])
-    .trim()
-    .split('\n');
+  const pack = [join(root, 'scripts/pack.ts'), join(project, 'packed'), '--own'];
+  const packed = succeed(node, pack, process.env).trim().split('\n');
   const names = packed.map((file) => basename(file).replace(/-[\d.]+\.tgz$/, ''));
   expect(names).toEqual(expect.arrayContaining(['visurf', 'visurf-core', 'visurf-torch']));
   writeFileSync(join(project, 'package.json'), '{ "name": "project", "private": true, "type": "module" }\n');
-  const environment = { ...process.env, LIBTORCH: stamp.libtorch };
-  succeed('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packed], environment);
+  succeed('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packed], process.env);
+  mkdirSync(programs);
+  for (const name of ['sh', 'env']) symlinkSync(`/usr/bin/${name}`, join(programs, name));
+  symlinkSync(node, join(programs, 'node'));
 }, 900_000);
 
 test('a program that imports visurf loads a model and answers', () => {
@@ -79,16 +86,29 @@ test('the program of the page for users runs, and its types are right', () => {
   // Nothing but what says that it is a program of today: declarations bring the rest.
   const compilerOptions = { strict: true, noEmit: true, module: 'nodenext', target: 'esnext' };
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['typed.ts'] }));
-  succeed(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.json']);
+  succeed(node, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
 });
 
 test('the command line answers', () => {
   const { tokens, logProbs } = reference.responses[0]!;
   const question = ['--model', tinyModel, '--image', image, '--prompt', 'find the red circle'];
   const args = ['score', ...question, '--response-ids', tokens.join(','), '--json'];
-  const scored = JSON.parse(succeed('npx', ['--no-install', 'visurf', ...args])) as { logProbs: number[] };
+  const scored = JSON.parse(succeed(command, args)) as { logProbs: number[] };
   for (const [t, value] of scored.logProbs.entries()) expect(Math.abs(value - logProbs[t]!)).toBeLessThan(1e-4);
-  expect(succeed('npx', ['--no-install', 'visurf', 'demo', '--help'])).toContain('--quick');
+  expect(succeed(command, ['demo', '--help'])).toContain('--quick');
+});
+
+test('doctor finds libtorch, and a step is trained', () => {
+  expect(succeed(command, ['doctor'])).toContain(stamp.libtorch);
+  writeFileSync(
+    join(project, 'scenes.mjs'),
+    `import { generateDataset } from '@visurf/mini-grounding';
+    await generateDataset('data', { seed: 1, images: { train: 2, validation: 0, test: 0 } });`,
+  );
+  succeed(node, ['scenes.mjs']);
+  const keys = [`model=${tinyModel}`, 'data.train=data/train.jsonl', 'steps=1', 'promptsPerStep=1', 'rollout.group=2'];
+  succeed(command, ['train', ...keys, 'rollout.maxNewTokens=4', 'output=run']);
+  expect(readFileSync(join(project, 'run/events.jsonl'), 'utf8')).toContain('"step":1');
 });
 
 test('commonjs projects have it, too', () => {
@@ -120,22 +140,50 @@ test('the library of the checkout is not what answered', () => {
   expect(found).toContain('/dist/index.js');
 });
 
-test('without a libtorch, the install step says what to do', () => {
+test('without a libtorch, installation says what to do, and so does the import', () => {
   // Neither a Python nor LIBTORCH.
-  const environment = { PATH: project, HOME: project };
-  const bare = join(project, 'bare');
-  cpSync(torch, bare, { recursive: true, filter: (source) => source !== join(torch, 'build') });
-  const { status, stderr } = run(node, [join(bare, 'scripts/build.mjs'), '--existing'], environment);
-  expect(status).toBe(1);
-  expect(stderr).toContain('LIBTORCH is not set, and no Python here can import torch 2.9 or newer');
-  expect(stderr).toMatch(/what to do: .*pip install torch.*set LIBTORCH/);
+  const environment = { PATH: programs, HOME: project };
+  const { status, stderr } = run(node, [join(torch, 'scripts/build.mjs'), '--existing'], environment);
+  expect([status, stderr]).toEqual([
+    0,
+    expect.stringContaining('no libtorch was found: `npx visurf setup` fetches one'),
+  ]);
+  expect(run(node, ['answer.js'], environment).stderr).toMatch(/no libtorch here: [^]*run `npx visurf setup`/);
 });
 
-test('without the addon, or with one that does not load, the import says what to do', () => {
-  const addon = join(torch, 'build/visurf_torch.node');
-  renameSync(addon, `${addon}.aside`);
-  expect(run(node, ['answer.js']).stderr).toMatch(/addon is not built .*`npm rebuild @visurf\/torch`/);
-  writeFileSync(addon, 'no library');
-  expect(run(node, ['answer.js']).stderr).toMatch(/addon does not load[^]*`npm rebuild @visurf\/torch`/);
-  renameSync(`${addon}.aside`, addon);
+/** A folder like a libtorch of another version. */
+function libtorchOf(version: string): string {
+  const folder = join(project, `libtorch-${version}`);
+  const [major, minor, patch] = version.split('.');
+  const lines = Object.entries({ MAJOR: major, MINOR: minor, PATCH: patch });
+  mkdirSync(join(folder, 'include/torch/headeronly'), { recursive: true });
+  const header = lines.map(([name, value]) => `#define TORCH_VERSION_${name} ${value}\n`).join('');
+  writeFileSync(join(folder, 'include/torch/headeronly/version.h'), header);
+  return folder;
+}
+
+test('a libtorch of another version is compared before it is loaded', () => {
+  const { stderr } = run(node, ['answer.js'], { ...bare, LIBTORCH: libtorchOf('2.99.1') });
+  expect(stderr).toMatch(/no prebuilt addon for libtorch 2\.99\.1 \(.*\), only for 2\.\d+: run `npx visurf setup`/);
+});
+
+test('a libtorch that is not what its headers say, and one that does not open', () => {
+  const [minor = ''] = readdirSync(prebuilt).filter((name) => /^2\.\d+$/.test(name));
+  const liar = libtorchOf(`${minor}.0`);
+  expect(run(node, ['answer.js'], { ...bare, LIBTORCH: liar }).stderr).toMatch(
+    /libtorch in .* does not load: .*libtorch_cpu/,
+  );
+  cpSync(join(prebuilt, minor), join(prebuilt, '2.99'), { recursive: true });
+  const real = libtorchOf('2.99.1');
+  symlinkSync(join(stamp.libtorch, 'lib'), join(real, 'lib'));
+  expect(run(node, ['answer.js'], { ...bare, LIBTORCH: real }).stderr).toContain(
+    'holds 2.99.1: run `npx visurf setup`',
+  );
+});
+
+test('without prebuilt addons it is built, for which there must be a compiler', () => {
+  const alone = temporaryFolder();
+  cpSync(torch, alone, { recursive: true });
+  const { status, stderr } = run(node, [join(alone, 'scripts/build.mjs'), '--existing']);
+  expect([status, stderr]).toEqual([1, expect.stringContaining('neither c++, g++ nor clang++')]);
 });

@@ -2,12 +2,11 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { ListFileEntry } from '@huggingface/hub';
 import { UserError } from '../errors.ts';
 import { hasWeights, readListing, shardsOf } from './files.ts';
 import { isHubId, parseHubName } from './id.ts';
 import type { RemoteFile } from './listing.ts';
-import { fromHub, type RepositoryOptions, type Session } from './repository.ts';
+import { fromHub, type ListedFile, type RepositoryOptions, type Session } from './repository.ts';
 
 export interface LocalModelOptions extends RepositoryOptions {
   /** False where config, tokenizer and image settings are enough. */
@@ -69,12 +68,7 @@ async function fetchModel(session: Session, weights: boolean): Promise<string> {
   return cache.snapshot(commit);
 }
 
-function checkFiles(
-  files: readonly RemoteFile[],
-  entries: readonly ListFileEntry[],
-  id: string,
-  weights: boolean,
-): void {
+function checkFiles(files: readonly RemoteFile[], entries: readonly ListedFile[], id: string, weights: boolean): void {
   if (!files.some(({ path: name }) => name === 'config.json' || name === 'adapter_config.json')) {
     throw new UserError('the repository is no model: it has no config.json', { where: id });
   }

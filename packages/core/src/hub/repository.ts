@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { datasetInfo, listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
+import { datasetInfo, listFiles, modelInfo } from '@huggingface/hub';
 import { lockDirectory } from '../disk/lock.ts';
 import { UserError } from '../errors.ts';
 import { defaultCacheDir, homeOf, isCommit, RepoCache } from './cache.ts';
@@ -39,6 +39,15 @@ export interface RepositoryOptions extends HubOptions {
   /** Milliseconds before a failed request is tried again. */
   readonly patience?: number;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A file or a folder, as the hub lists it. */
+export interface ListedFile {
+  readonly type: string;
+  readonly path: string;
+  readonly size: number;
+  readonly oid?: string | undefined;
+  readonly lfs?: { readonly oid: string; readonly size: number } | undefined;
 }
 
 /** What is wanted of a repository. */
@@ -156,10 +165,10 @@ export class Session {
   }
 
   /** All files; nothing about them is checked. */
-  async list(): Promise<ListFileEntry[]> {
+  async list(): Promise<ListedFile[]> {
     const { kind, id, commit, hubUrl, accessToken, patience } = this.#remote;
     return await repeated(async () => {
-      const found: ListFileEntry[] = [];
+      const found: ListedFile[] = [];
       const listing = listFiles({
         ...{ repo: { type: kind, name: id }, revision: commit, hubUrl, fetch: this.#describe },
         // A model is what lies in the folder itself.

@@ -11,7 +11,7 @@ import type { RowOptions } from '../data/formats/formats.ts';
 import { UserError } from '../errors.ts';
 import { kindOf } from './survey.ts';
 
-export interface PartsOptions extends Pick<RowOptions, 'format' | 'boxes' | 'units' | 'split' | 'ask'> {
+export interface PartsOptions extends Pick<RowOptions, 'format' | 'boxes' | 'units' | 'split' | 'ask' | 'classes'> {
   readonly allowOutside?: boolean | undefined;
   /** Whether questions with nothing to find stay, however many they are. */
   readonly keepsEmpty: boolean;
@@ -59,14 +59,14 @@ export async function makeParts(source: string, folder: string, options: PartsOp
 }
 
 async function partsOf(source: string, folder: string, options: PartsOptions): Promise<Parts> {
-  const { format, boxes, units, ask, allowOutside, signal } = options;
+  const { format, boxes, units, ask, classes, allowOutside, signal } = options;
   const own = options.split === undefined ? splitsOf(source) : [];
   const to = (part: Part): string => path.join(folder, partFile(part));
   if (!own.includes('train') || !own.includes('validation')) return await partAnew(source, folder, options, []);
   const parts = (['train', 'validation', 'test'] as const).filter((part) => own.includes(part));
   const made = [];
   for (const part of parts) {
-    const reading = { format, boxes, units, ask, allowOutside, signal };
+    const reading = { format, boxes, units, ask, classes, allowOutside, signal };
     made.push(await importData(source, { ...reading, split: part, output: to(part) }));
   }
   const leaks = await leaksBetween(to('train'), to('validation'), signal);
@@ -85,10 +85,10 @@ async function partAnew(
   options: PartsOptions,
   said: readonly string[],
 ): Promise<Parts> {
-  const { format, boxes, units, ask, split, allowOutside, signal, validation, seed } = options;
+  const { format, boxes, units, ask, classes, split, allowOutside, signal, validation, seed } = options;
   const between = path.join(folder, BETWEEN);
   try {
-    const reading = { format, boxes, units, ask, split, allowOutside, signal };
+    const reading = { format, boxes, units, ask, classes, split, allowOutside, signal };
     const imported = await importData(source, { ...reading, output: between });
     const asked = { task: 'grounding', allowOutside, signal };
     const n = await splitData(between, { ...asked, output: folder, validation, test: 0, seed });

@@ -17,7 +17,8 @@ export function defineCompare(program: Command): void {
     .argument('[key=value...]', 'changes to the configuration that all runs share, such as steps=100')
     .option('--dry-run', 'say what is to be done and how long it takes, and do nothing');
   withJson(command).action(async (file: string, changes: readonly string[], { dryRun, json }: CompareOptions) => {
-    const next = `To go on: ${PROGRAM} compare ${[file, ...changes].join(' ')}`;
+    const options = [dryRun && '--dry-run', json && '--json'].filter((each) => typeof each === 'string');
+    const next = `To go on: ${PROGRAM} compare ${[file, ...changes, ...options].join(' ')}`;
     whenStopped(next);
     const { compare, loadComparison, outlook } = await import('@visurf/core');
     const comparison = loadComparison(file, changes);

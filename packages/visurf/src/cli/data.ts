@@ -33,6 +33,7 @@ interface PluginOptions {
 interface ImportOptions extends JsonOption, ReadingOptions, PluginOptions {
   readonly output: string;
   readonly ask?: Ask[];
+  readonly classes?: string[];
 }
 
 interface SplitOptions extends JsonOption, ReadingOptions, PluginOptions {
@@ -148,16 +149,18 @@ function defineImport(data: Command): void {
       )
       .argument('<source>', 'a file, a folder, or a data set of the hub: owner/name, owner/name@revision')
       .requiredOption('--output <file.jsonl>', 'the file to write; images stay where they are'),
-  ).option(
-    '--ask <kinds>',
-    'questions about classes: find, count, exists, or several with commas (default: find)',
-    asks,
-  );
+  )
+    .option(
+      '--ask <kinds>',
+      'questions about classes: find, count, exists, or several with commas (default: find)',
+      asks,
+    )
+    .option('--classes <names>', 'classes that are asked for, with commas (default: all)', names);
   withJson(command).action(async (source: string, options: ImportOptions) => {
     const { importData } = await libraryWith(options);
-    const { output, ask, json } = options;
+    const { output, ask, classes, json } = options;
     const found = await stoppable((signal) =>
-      importData(source, { ...readingOf(options), output, ask, signal, onDownload: downloads() }),
+      importData(source, { ...readingOf(options), output, ask, classes, signal, onDownload: downloads() }),
     );
     if (!found) return;
     const { notes, ...imported } = found;
@@ -256,6 +259,13 @@ export function asks(text: string): Ask[] {
   const known = names.filter((name): name is Ask => (ASKS as readonly string[]).includes(name));
   if (known.length === names.length) return [...new Set(known)];
   throw new InvalidArgumentError(`Choose among ${ASKS.join(', ')}.`);
+}
+
+/** Reads `car,traffic light`. */
+export function names(text: string): string[] {
+  const given = text.split(',').map((name) => name.trim());
+  if (!given.includes('')) return [...new Set(given)];
+  throw new InvalidArgumentError('Name classes, with commas between them.');
 }
 
 /** Reads `20%` or `0.2`. */

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Ask, BoxForm, Initialised, Units } from '@visurf/core';
-import { asks, share, withReading } from './data.ts';
+import { asks, names, share, withReading } from './data.ts';
 import { stoppable } from './interrupt.ts';
 import { deviceOption, example, precisionOption, wholeNumber, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
@@ -17,6 +17,7 @@ interface InitOptions extends Partial<ComputeOptions>, JsonOption {
   readonly split?: string;
   readonly allowOutside?: true;
   readonly ask?: Ask[];
+  readonly classes?: string[];
   readonly validation: number;
   readonly seed: number;
   readonly prompt?: string;
@@ -45,6 +46,7 @@ export function defineInit(program: Command): void {
       'questions about classes: find, count, exists, or several with commas (default: find)',
       asks,
     )
+    .option('--classes <names>', 'classes that are asked for, with commas (default: all)', names)
     .option('--validation <share>', 'held out, where the set does not say what is', share, 0.2)
     .option('--keep-empty', 'keep questions whose answer is [], however many they are')
     .option('--seed <n>', 'of the order in which pictures are dealt and asked about', wholeNumber(0), 0)

@@ -123,7 +123,8 @@ export function defineTrain(program: Command): void {
       else {
         const [{ report } = { report: undefined }] = shown;
         const where = report === undefined ? '' : `; open ${report} in a browser`;
-        print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${where}`);
+        const metrics = Object.keys(result.metrics).length > 0 ? `${metricsTable(result.metrics)}\n\n` : '';
+        print(`${metrics}${result.steps} steps; the run is in ${result.run}${where}`);
       }
       if (interrupted) console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
     },

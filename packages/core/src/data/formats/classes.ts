@@ -1,6 +1,7 @@
 /** Detection sets as questions: for every class and every picture, whether it shows the class or not. */
 import path from 'node:path';
 import { MAX_OBJECTS } from '../../tasks/grounding/answer.ts';
+import { nearest, UserError } from '../../errors.ts';
 import { Numbers, Texts } from '../texts.ts';
 import type { AnnotatedImage, AskedQuestion, LabelledBox } from './record.ts';
 
@@ -40,14 +41,18 @@ export class ClassQuestions {
   /** How often an id was asked for, by its number. */
   readonly #uses = new Numbers();
   readonly #absent = new Map<string, number>();
+  readonly #wanted: readonly string[] | undefined;
   #classes: readonly string[] = [];
   #images = 0;
   #unsure = 0;
   #many = 0;
 
-  /** @param declared classes that the set names, with or without objects */
-  constructor(declared: ReadonlySet<string>, asks: readonly Ask[]) {
-    [this.#declared, this.#asks] = [declared, asks];
+  /**
+   * @param declared classes that the set names, with or without objects
+   * @param wanted those that are asked for, unless all are
+   */
+  constructor(declared: ReadonlySet<string>, asks: readonly Ask[], wanted?: readonly string[]) {
+    [this.#declared, this.#asks, this.#wanted] = [declared, asks, wanted];
   }
 
   observe({ objects, unsure }: AnnotatedImage): void {
@@ -56,7 +61,7 @@ export class ClassQuestions {
   }
 
   about(image: AnnotatedImage): AskedQuestion[] {
-    if (this.#images++ === 0) this.#classes = [...new Set([...this.#declared, ...this.#seen])];
+    if (this.#images++ === 0) this.#classes = this.#chosen();
     return this.#classes.flatMap((name) => {
       const boxes = image.objects.filter(({ label }) => label === name);
       const isUnsure = image.unsure.includes(name);
@@ -72,6 +77,18 @@ export class ClassQuestions {
         const { place, image: file } = image;
         return [{ kind: 'question', place, images: [file], fields, convention: {} }];
       });
+    });
+  }
+
+  /** @throws UserError for a class that the set does not have */
+  #chosen(): readonly string[] {
+    const all = [...new Set([...this.#declared, ...this.#seen])];
+    const unknown = this.#wanted?.find((name) => !all.includes(name));
+    if (unknown === undefined) return this.#wanted ?? all;
+    const likely = nearest(unknown, all);
+    const list = [...all.slice(0, LISTED), ...(all.length > LISTED ? [`${all.length - LISTED} more`] : [])].join(', ');
+    throw new UserError(`the set has no class ${unknown}`, {
+      remedy: `${likely === undefined ? '' : `Did you mean ${likely}? `}It has: ${list}.`,
     });
   }
 

@@ -30,6 +30,8 @@ export interface RowOptions extends DeclaredBoxes {
   readonly format?: string | undefined;
   readonly split?: string | undefined;
   readonly ask?: readonly Ask[] | undefined;
+  /** Names of the classes that are asked for; unset: all. */
+  readonly classes?: readonly string[] | undefined;
   /** Where images go that the set holds as bytes; unset: this user's cache. */
   readonly store?: ImageStore | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -88,7 +90,7 @@ export async function readRows(file: string, options: RowOptions, sink: RowSink)
   }
   await flush();
   using shown = new Spool<AnnotatedImage>();
-  const questions = new ClassQuestions(classes, options.ask ?? ['find']);
+  const questions = new ClassQuestions(classes, options.ask ?? ['find'], options.classes);
   const findings: Finding[] = [];
   const fail = ({ place, message, about }: Fault): void =>
     void findings.push({ kind: about ?? 'row', severity: 'error', file: place.file, line: place.record, message });

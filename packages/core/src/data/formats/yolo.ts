@@ -71,7 +71,12 @@ async function openSet(source: Source): Promise<YoloSet> {
   const named = ['train', 'val', 'valid', 'validation', 'test'].filter((part) => document[part] !== undefined);
   const { split } = source;
   const wanted = split === undefined ? named : named.filter((part) => isOfSplit(part, split));
-  if (wanted.length === 0) throw new UserError(`no split ${split ?? ''}: it has ${named.join(', ')}`, { where: yaml });
+  if (wanted.length === 0) {
+    const remedy = 'Name the folders of images in it, such as train: images/train and val: images/val.';
+    if (named.length === 0)
+      throw new UserError('it names no images: train, val and test are missing', { where: yaml, remedy });
+    throw new UserError(`no split ${split}: it has ${named.join(', ')}`, { where: yaml });
+  }
   const parts = wanted.flatMap((part) => partsOf(document[part], part, base, path.dirname(yaml)));
   if (parts.length === 0) {
     const entries = wanted.map((part) => String(document[part])).join(', ');
