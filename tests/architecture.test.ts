@@ -29,7 +29,7 @@ const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
  */
 const LAYERS: readonly (readonly string[])[] = [
   ['types.ts', 'errors.ts', 'budgets.ts', 'machine.ts', 'signals.ts'],
-  ['regular.ts'],
+  ['distributed', 'regular.ts'],
   ['disk', 'model', 'objective', 'tasks'],
   ['families', 'hub', 'reward', 'rollout', 'schedule'],
   ['label', 'prompt'],
