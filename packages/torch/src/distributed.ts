@@ -55,7 +55,7 @@ export class RankError extends Error {
 /** What is added up, or compared, over processes. */
 export type Reduction = 'sum' | 'max' | 'min';
 
-/** A collective on its way. */
+/** A collective on its way: it is waited for once, in one of two ways. */
 export interface Pending {
   /** Waits on this thread. @throws RankError */
   wait(): void;
