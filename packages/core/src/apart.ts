@@ -8,14 +8,14 @@ import { train as trainHere, type TrainOptions as Options } from './train.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
 
 export interface TrainOptions extends Options {
-  /** In a thread of its own. Rewards are then those of `plugins`: functions cannot go there. */
+  /** In a thread of its own, and alone. Rewards are then those of `plugins`: functions cannot go there. */
   readonly worker?: boolean | undefined;
 }
 
 /** What the thread is given. */
 export interface TrainingData {
   readonly config: Config;
-  readonly options: Omit<Options, 'onEvent' | 'signal' | 'rewards'>;
+  readonly options: Omit<Options, 'onEvent' | 'signal' | 'rewards' | 'processes'>;
 }
 
 /** What it says. */
@@ -36,8 +36,9 @@ export async function train(config: Config, { worker = false, ...options }: Trai
 
 async function trainApart(
   config: Config,
-  { onEvent, signal, rewards = [], ...options }: Options,
+  { onEvent, signal, rewards = [], processes, ...options }: Options,
 ): Promise<TrainResult> {
+  if (processes) throw new UserError('processes that train together do so in their own threads: leave worker out');
   if (rewards.length > 0) {
     throw new UserError('rewards that are functions cannot go to a thread', {
       remedy: 'Put them into a file: plugins.',

@@ -69,20 +69,23 @@ export interface TrainOptions {
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
   const { processes } = options;
   const signal = processes?.follow(options.signal) ?? options.signal;
+  let isPreparing = true;
+  const onBegin = (): void => void (isPreparing = false);
   try {
-    return await prepareAndTrain(config, { ...options, signal });
+    return await prepareAndTrain(config, { ...options, signal, onBegin });
   } catch (failure) {
     const error = explainProcesses(failure);
     processes?.abandon(error);
-    // Stopped before the first step; those that were already waiting for this process are left by it.
-    if (!signal?.aborted || (failure !== signal.reason && failure === error)) throw error;
+    // Stopped before the first step; a process that already waits for the one that is stopped is left by it.
+    const isLeft = isPreparing && failure !== error;
+    if (!signal?.aborted || (failure !== signal.reason && !isLeft)) throw error;
     return { run: config.output, steps: 0, metrics: {}, interrupted: true };
   }
 }
 
 async function prepareAndTrain(
   asked: Config,
-  options: Omit<TrainOptions, 'signal'> & { readonly signal: AbortSignal | undefined },
+  options: Omit<TrainOptions, 'signal'> & { readonly signal: AbortSignal | undefined; readonly onBegin: () => void },
 ): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, skipBad = false, rewards, from, changedData, warnings = [] } = options;
   checkParadigm(asked);
@@ -154,6 +157,7 @@ async function prepareAndTrain(
     await using sampler = early ?? (await servers());
     using profile = named ?? record();
     const { frames, prints } = data;
+    options.onBegin();
     return await trainPolicy({
       ...{ config: { ...config, model: base }, experiment, samples: taught, validation: held, frames, prints },
       ...{ modelPrint, policy, sampler, run, checkpoint, profile, onEvent, signal, processes },

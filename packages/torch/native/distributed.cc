@@ -6,7 +6,9 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <thread>
 
 #include "nccl.h"
@@ -101,36 +103,28 @@ std::shared_ptr<Group> makeGroup(const Meeting& at) {
   return made;
 }
 
-// Whether it is done, after so long at most. Throws what it failed with.
-bool isDone(c10d::Work& work, bool onCard, milliseconds most) {
-  if (onCard) {
-    const auto end = std::chrono::steady_clock::now() + most;
-    while (!work.isCompleted()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
-  } else if (!work.isCompleted()) {
-    try {
-      return work.wait(most);
-    } catch (const std::exception&) {
-      if (!work.isCompleted()) return false;
-    }
-  }
-  return work.wait();
-}
-
-// Comes back when the work is done by all. Throws what is known of who is missing.
-void finish(Group& group, c10d::Work& work, bool onCard) {
+// Comes back when the work is done by all, on a card, too. Throws what is known of who is missing.
+void finish(Group& group, c10d::Work& work, const std::function<void()>& after) {
+  using Clock = std::chrono::steady_clock;
   constexpr milliseconds kTurn(200), kLong(20000);
-  const auto begin = std::chrono::steady_clock::now();
+  constexpr std::chrono::microseconds kShortest(20), kLongest(1000);
+  const auto begin = Clock::now();
+  auto looked = begin;
   try {
-    while (!isDone(work, onCard, kTurn)) {
+    while (!work.isCompleted()) {
+      const auto now = Clock::now();
+      const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(now - begin);
+      // Longer the longer it takes: what is short is not made long by it, and who waits leaves the processor to others.
+      std::this_thread::sleep_for(std::clamp(waited / 8, kShortest, kLongest));
+      if (now - looked < kTurn) continue;
+      looked = now;
       if (const auto fault = group.watch->fault()) throw Missing(*fault);
-      const auto waited = std::chrono::steady_clock::now() - begin;
       if (waited > kLong) group.watch->suspect();
       if (waited > group.timeout + 2 * kTurn)
         throw std::runtime_error("nothing came within " + std::to_string(group.timeout.count() / 1000) + " s");
     }
+    work.wait();
+    if (after) after();
   } catch (const Missing& missing) {
     fail(missing.fault);
     throw;
@@ -216,11 +210,11 @@ Napi::Value join(const Napi::CallbackInfo& info) {
   });
 }
 
-// A collective on its way.
+// A collective on its way. It holds its tensors, until it is waited for.
 struct Begun {
   std::shared_ptr<Group> group;
   Work work;
-  bool onCard;
+  std::function<void()> after;  // what is left to do when it is done
 };
 
 template <class Body>
@@ -229,7 +223,7 @@ Napi::Value begin(const Napi::CallbackInfo& info, const char* name, const at::Te
   const auto& backend = joined->of(tensor);
   if (!backend) throw std::runtime_error("nothing here carries tensors of " + tensor.device().str());
   joined->watch->begin();
-  auto* begun = new Begun{joined, body(*backend), !tensor.is_cpu()};
+  auto* begun = new Begun{joined, body(*backend), {}};
   return Napi::External<Begun>::New(info.Env(), begun, [](Napi::Env, Begun* each) { delete each; });
 }
 
@@ -254,13 +248,26 @@ Napi::Value allReduce(const Napi::CallbackInfo& info) {
   });
 }
 
-// reduceScatter(out [n], in [size n]): sums
+// reduceScatter(out [n], in [size n]): sums. Gloo adds up all of it, and its own way to say so cannot be asked whether
+// it is done.
 Napi::Value reduceScatter(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "reduceScatter", [&] {
-    return begin(info, "reduceScatter", tensorAt(info, 0), [&](c10d::Backend& backend) {
-      at::Tensor out = tensorAt(info, 0), in = tensorAt(info, 1);
-      return backend._reduce_scatter_base(out, in);
-    });
+    at::Tensor out = tensorAt(info, 0), in = tensorAt(info, 1);
+    if (!out.is_cpu())
+      return begin(info, "reduceScatter", out,
+                   [&](c10d::Backend& backend) { return backend._reduce_scatter_base(out, in); });
+    std::vector<at::Tensor> whole{in.clone()};
+    int rank = 0;
+    const auto sum = [&](c10d::Backend& backend) {
+      rank = backend.getRank();
+      return backend.allreduce(whole);
+    };
+    const auto collective = begin(info, "reduceScatter", out, sum);
+    collective.As<Napi::External<Begun>>().Data()->after = [out, whole = whole[0], rank] {
+      const at::NoGradGuard guard;
+      out.copy_(whole.reshape(-1).narrow(0, rank * out.numel(), out.numel()).view(out.sizes()));
+    };
+    return collective;
   });
 }
 
@@ -286,19 +293,24 @@ Napi::Value broadcast(const Napi::CallbackInfo& info) {
   });
 }
 
+Begun taken(const Napi::Value& collective) {
+  Begun begun = std::exchange(*collective.As<Napi::External<Begun>>().Data(), {});
+  if (!begun.work) throw std::runtime_error("a collective is waited for once");
+  return begun;
+}
+
 // await(collective): on this thread
 void await(const Napi::CallbackInfo& info) {
   guarded(info.Env(), "", [&] {
-    const auto* begun = info[0].As<Napi::External<Begun>>().Data();
-    finish(*begun->group, *begun->work, begun->onCard);
+    const Begun begun = taken(info[0]);
+    finish(*begun.group, *begun.work, begun.after);
   });
 }
 
 // whenDone(collective): a promise
 Napi::Value whenDone(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "", [&] {
-    const Begun begun = *info[0].As<Napi::External<Begun>>().Data();
-    return Waiter::start(info.Env(), [begun] { finish(*begun.group, *begun.work, begun.onCard); });
+    return Waiter::start(info.Env(), [begun = taken(info[0])] { finish(*begun.group, *begun.work, begun.after); });
   });
 }
 

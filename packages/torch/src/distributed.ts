@@ -55,7 +55,7 @@ export class RankError extends Error {
 /** What is added up, or compared, over processes. */
 export type Reduction = 'sum' | 'max' | 'min';
 
-/** A collective on its way. */
+/** A collective on its way: it is waited for once, in one of two ways. */
 export interface Pending {
   /** Waits on this thread. @throws RankError */
   wait(): void;
@@ -113,21 +113,21 @@ export class ProcessGroup implements Disposable {
 
   /** All processes' `x` (of any shape; float32, bfloat16, float64, int64) together, in place in each. */
   allReduce(x: Tensor, how: Reduction = 'sum'): Pending {
-    return begin([x], [x], (each) => native.allReduce(each!, how));
+    return begin([x], [x], (each) => native.allReduce(each, how));
   }
   /** out [n] = this rank's part of the sum of all processes' input [size n]. */
   reduceScatter(out: Tensor, input: Tensor): Pending {
     requireParts(input, out, this.size);
-    return begin([out, input], [out], (to, from) => native.reduceScatter(to!, from!));
+    return begin([out, input], [out], (to, from) => native.reduceScatter(to, from));
   }
   /** out [size n] = all processes' input [n], in the order of ranks. */
   allGather(out: Tensor, input: Tensor): Pending {
     requireParts(out, input, this.size);
-    return begin([out, input], [out], (to, from) => native.allGather(to!, from!));
+    return begin([out, input], [out], (to, from) => native.allGather(to, from));
   }
   /** `x` of one process, in all. */
   broadcast(x: Tensor, from = 0): Pending {
-    return begin([x], [x], (each) => native.broadcast(each!, from));
+    return begin([x], [x], (each) => native.broadcast(each, from));
   }
 
   /** Numbers of all processes together; as many in each. */

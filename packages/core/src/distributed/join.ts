@@ -100,9 +100,9 @@ class JoinedProcesses implements Joined {
     const outcomes = await this.gather(outcome);
     if (outcomes.some(({ kind }) => kind === 'stopped')) {
       this.#stop();
-      throw signal.reason;
+      throw signal.reason as Error;
     }
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw failure as Error;
     for (const each of outcomes)
       if (each.kind === 'notFinite') throw new NotFinite(each.said, { where: each.where, remedy: each.remedy });
     return result as T;

@@ -63,14 +63,14 @@ test('of several processes each keeps its own of the groups that are the first t
       [empty('f'), full('h')],
     ],
   ];
-  const said: unknown[][] = [[], []];
+  const said: readonly unknown[][] = [[], []];
   const sampled = await Promise.all(
     shares.map((batches, rank) => {
       let round = 0;
       const gather = async <T>(value: T): Promise<T[]> => {
-        const own = (said[round++] ??= []);
+        const own = said[round++]!;
         own[rank] = value;
-        while (own.filter(() => true).length < 2) await new Promise((done) => setImmediate(done));
+        while (Object.keys(own).length < 2) await new Promise((done) => setImmediate(done));
         return own as T[];
       };
       return sampleDynamically(makerOf(...batches).make, 9, { rank, gather });
