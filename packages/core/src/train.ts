@@ -19,6 +19,8 @@ import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { Profile, type ProfileOptions } from './run/profile.ts';
 import { checkParadigm, joinsGroups } from './schedule/paradigm.ts';
 import { loadStart } from './start.ts';
+import { StoredRun } from './mirror/stored.ts';
+import { isStored } from './store/address.ts';
 import { trainPolicy } from './training/loop.ts';
 import { Opening } from './training/opening.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
@@ -54,12 +56,49 @@ export interface TrainOptions {
 }
 
 /**
- * Trains as the config says.
+ * Trains as the config says. Where the output is an address in an object store, the run is written to a directory of this
+ * machine and sent there; trouble with the store stops no training.
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  return isStored(config.output) ? await trainStored(config, options) : await trainHere(config, options);
+}
+
+async function trainStored(config: Config, options: TrainOptions): Promise<TrainResult> {
+  const { resume = false, from, onEvent = () => undefined, signal } = options;
+  const warnings: string[] = [];
+  let warn = (message: string): void => void warnings.push(message);
+  const stored = await StoredRun.open(config.output, {
+    ...{ resume: resume || from !== undefined, step: from, keep: config.checkpoint.keep },
+    onWarning: (message) => warn(message),
+    onFetch: (done, total) => onEvent({ kind: 'prepare', what: 'files', done, total }),
+    onSending: (left) => onEvent({ kind: 'sending', left }),
+  });
+  let result: TrainResult | undefined;
   try {
-    return await prepareAndTrain(config, options);
+    const own = { ...options, warnings: [...(options.warnings ?? []), ...warnings] };
+    result = await trainHere({ ...config, output: stored.directory }, own, (log) => {
+      warn = log;
+      stored.begin();
+    });
+  } finally {
+    // The log is closed.
+    warn = (message) => onEvent({ kind: 'warning', message });
+    const unsent = await stored.finish(result === undefined || result.interrupted, signal);
+    if (result) result = { ...result, run: config.output, ...(unsent && { unsent }) };
+    else if (unsent) warn(`${config.output} lacks ${unsent.files.length} files; they are in ${unsent.directory}`);
+  }
+  return result;
+}
+
+/** @param onOpen hears when there is a run, with what notes warnings in it */
+async function trainHere(
+  config: Config,
+  options: TrainOptions,
+  onOpen?: (warn: (message: string) => void) => void,
+): Promise<TrainResult> {
+  try {
+    return await prepareAndTrain(config, options, onOpen);
   } catch (error) {
     const { signal } = options;
     // Stopped before the first step.
@@ -68,7 +107,11 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   }
 }
 
-async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<TrainResult> {
+async function prepareAndTrain(
+  asked: Config,
+  options: TrainOptions,
+  onOpen: (warn: (message: string) => void) => void = () => undefined,
+): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, skipBad = false, rewards, from, changedData, warnings = [] } = options;
   const resumes = (options.resume ?? false) || from !== undefined;
   checkParadigm(asked);
@@ -120,6 +163,7 @@ async function prepareAndTrain(asked: Config, options: TrainOptions): Promise<Tr
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);
+    onOpen(warn);
     using profile = named ?? record();
     const { frames, prints } = data;
     return await trainPolicy({

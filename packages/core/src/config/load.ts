@@ -20,6 +20,7 @@ import { loadPlugin, type Plugin } from '../plugins/plugins.ts';
 import { taskDefinition } from '../tasks/registry.ts';
 import { dataHubName } from '../data/hub.ts';
 import { isHubId } from '../hub/id.ts';
+import { isStored } from '../store/address.ts';
 import { keysAt, type Effect, type KeyFacts } from './facts.ts';
 import { LEAVES, leafOf, paradigmKeyFault } from './keys.ts';
 import { onlyUsed, unusedKeys, withParadigmDefaults } from './paradigm.ts';
@@ -357,6 +358,7 @@ function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: str
   if (isEntry(value)) return { ...value, file: absolute(kind, value.file, base) };
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
   if (kind === 'data' && shareOf(value) !== undefined) return value;
+  if (kind === 'output' && isStored(value)) return value;
   const resolved = path.resolve(base, value);
   const isRemote =
     (kind === 'model' && isHubId(value, resolved)) || (kind === 'data' && dataHubName(value, resolved) !== undefined);

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, relative } from 'node:path';
 import type { Command } from 'commander';
-import type { Config, ProfileOptions, TrainEvent } from '@visurf/core';
+import type { Config, ProfileOptions, TrainEvent, TrainResult } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
 import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
@@ -75,6 +75,10 @@ export function defineTrain(program: Command): void {
         const report = shown.report === undefined ? '' : `; open ${shown.report} in a browser`;
         print(`${metricsTable(result.metrics)}\n\n${result.steps} steps; the run is in ${result.run}${report}`);
       }
+      if (result.unsent) {
+        console.error(unsentText(result.run, result.unsent, `${line} --resume`));
+        process.exitCode = UNSENT;
+      }
       if (!interrupted) return;
       console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
       process.exitCode = INTERRUPTED;
@@ -91,10 +95,19 @@ export function defineTrain(program: Command): void {
   );
 }
 
+/** The exit code of a training that is done, but whose run is not whole in its store. */
+const UNSENT = 3;
+
+function unsentText(run: string, { directory, files }: NonNullable<TrainResult['unsent']>, again: string): string {
+  const some = files.slice(0, 5).join(', ');
+  const others = files.length > 5 ? ` and ${files.length - 5} more` : '';
+  return `not sent to ${run}: ${some}${others}\n  All of it is in ${directory}. To send the rest: ${again}`;
+}
+
 /** The studio over a run, in a process of its own; its link is printed where messages are. */
 function openStudio(output: string): Disposable {
-  const parent = dirname(output);
-  mkdirSync(parent, { recursive: true });
+  const parent = /^s3:/i.test(output) ? output : dirname(output);
+  if (parent !== output) mkdirSync(parent, { recursive: true });
   const child = spawn(process.execPath, [process.argv[1]!, 'studio', parent, '--port', '0'], {
     stdio: ['ignore', process.stderr.fd, 'inherit'],
   });
@@ -129,6 +142,7 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
 class Shown {
   readonly #progress = new Progress();
   readonly #screen: TrainingScreen;
+  #toSend = 0;
   /** The file. */
   report: string | undefined;
 
@@ -143,6 +157,8 @@ class Shown {
         return this.#progress.update(`checking ${event.what}`, event.done, event.total);
       case 'download':
         return this.#progress.download(event.progress);
+      case 'sending':
+        return this.#send(event.left);
       case 'checkpoint':
         return say(`step ${event.step}: checkpoint in ${event.path}`);
       case 'report':
@@ -165,6 +181,13 @@ class Shown {
         this.#progress.finish();
         return this.#screen.take(event);
     }
+  }
+
+  /** The most is what there was first. */
+  #send(left: number): void {
+    if (this.#toSend === 0) this.#screen.finish();
+    this.#toSend = Math.max(this.#toSend, left);
+    this.#progress.update('sending files to the store', this.#toSend - left, this.#toSend);
   }
 
   finish(): void {
