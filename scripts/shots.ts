@@ -84,7 +84,7 @@ async function shotsOf(link: string): Promise<Shot[]> {
         await page.locator('input[type=file]').setInputFiles(picture);
         await page.getByLabel('what to ask').fill(QUESTION);
         await page.getByRole('button', { name: 'ask' }).click();
-        await page.getByText('answered in').nth(1).waitFor({ timeout: 120_000 });
+        await page.getByText('answered in').nth(1).waitFor();
       },
     },
   ];
@@ -101,6 +101,8 @@ async function take(browser: Browser, link: string, shot: Shot, look: Look): Pro
   const { width, height, colorScheme } = look;
   const context = await browser.newContext({ viewport: { width, height }, colorScheme });
   const page = await context.newPage();
+  // The machine may do other things as well.
+  page.setDefaultTimeout(180_000);
   await page.goto(`${link}${shot.path}`);
   await page.getByRole('heading').first().waitFor();
   await page.waitForTimeout(2_000);

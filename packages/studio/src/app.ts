@@ -1,5 +1,6 @@
 /** What the studio answers: data of runs as JSON, pictures by their hash, the page itself. */
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { Hono, type Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { stream, streamSSE } from 'hono/streaming';
@@ -130,7 +131,7 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
     const decisions = decisionsOf(run);
     const suspects = await run.suspects(SUSPECTS);
     return context.json({
-      file: correctionsFile(run),
+      file: fromHere(correctionsFile(run)),
       suspects: suspects.map((each) => ({ ...each, sample: run.sample(each.id), decision: decisions.get(each.id) })),
     } satisfies Court);
   });
@@ -203,6 +204,12 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
 }
 
 const query = (context: Context): string => new URL(context.req.url).search;
+
+/** Below the working directory from there: shorter, and no place of this machine. */
+function fromHere(file: string): string {
+  const relative = path.relative(process.cwd(), file);
+  return relative.startsWith('..') ? file : relative;
+}
 
 const startOf = (run: RunView): StartEvent | undefined =>
   run.events.find((event): event is StartEvent => event.type === 'start');

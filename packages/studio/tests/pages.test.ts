@@ -243,9 +243,9 @@ on(
   })()`);
     await page.getByRole('button', { name: 'ask' }).click();
     await page.getByText('answered in').nth(1).waitFor({ timeout: 120_000 });
-    const { seen, frozen } = (await page.evaluate(
+    const { seen, frozen } = await page.evaluate<{ seen: number[]; frozen: number }>(
       '({ seen: window.seen.map((each) => each.size), frozen: window.frozen })',
-    )) as { seen: number[]; frozen: number };
+    );
     expect(Math.min(...seen)).toBeGreaterThan(5);
     expect(frozen).toBeLessThan(2_000);
     // A random model says nothing that could be told apart: what it says stands there as it was said.
