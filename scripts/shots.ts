@@ -9,10 +9,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Browser, Page } from 'playwright-core';
 import sharp from 'sharp';
 import { startStudio } from '../packages/studio/src/index.ts';
-import { openBrowser } from '../packages/studio/tests/browser.ts';
+import { openBrowser, type Browser, type Page } from '../packages/studio/tests/browser.ts';
 import { generateDataset } from '../recipes/mini-grounding/src/dataset.ts';
 
 const root = join(import.meta.dirname, '..');

@@ -7,13 +7,8 @@ export type { Curve } from './curves.ts';
 export type { Outcome } from './counterfactual.ts';
 export type { GroupAnswer as GroupPage, GroupRow } from './group-index.ts';
 export type { Histogram } from './histograms.ts';
-export type { AnswerRecord as Answer, RunSummary } from './run-view.ts';
-export type {
-  GroupRecord as Group,
-  RolloutRecord,
-  ResponseRecord as Response,
-  SampleRecord as Sample,
-} from '@visurf/core/records';
+export type { RunSummary } from './run-view.ts';
+export type { ResponseRecord as Response, SampleRecord as Sample } from '@visurf/core/records';
 export type { Box as Corners, Point as Spot } from '@visurf/core/records';
 
 type Warning = Pick<Extract<RunEvent, { type: 'warning' }>, 'step' | 'message'>;
