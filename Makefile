@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm gpu bench bench-data vllm-check cuda-dry-run oracle parity reliability sbom docs pack pack-check format clean
+.PHONY: help setup demo test types lint unit arm gpu store shots bench bench-data vllm-check cuda-dry-run oracle parity reliability sbom docs pack pack-check format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -12,6 +12,8 @@ help:
 	@echo 'make lint             eslint, prettier, knip, clang-format'
 	@echo 'make arm              compile the kernels for ARM and test them under emulation (where a cross compiler and qemu are)'
 	@echo 'make gpu              on a machine with a CUDA card: every comparison with the reference and every kind of step, on it'
+	@echo 'make store            trainings into an object store, tried against moto (in a private environment)'
+	@echo 'make shots            the pictures of the studio in docs/images, of trainings that it makes (minutes)'
 	@echo 'make bench [ONLY=a] [LEVEL=avx2]   side-by-side measurements against peers (installs them in private environments),'
 	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
 	@echo '                      scaling 22, rival 10, kernels 1, processes 3; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
@@ -57,6 +59,14 @@ arm:
 
 gpu: setup
 	@node packages/core/scripts/gpu.ts
+
+STORE = packages/core/src/store packages/core/src/mirror packages/visurf/tests/store.test.ts
+
+store: setup
+	@oracle/s3.sh vitest run $(STORE)
+
+shots: setup
+	@node scripts/shots.ts
 
 # ONLY=load, ONLY=plan, ONLY=rival, ONLY=kernels, ONLY=studio, ONLY=processes, or workloads of bench.ts (a, b, c, scaling, vllm); everything unless said.
 # COMPARE=step,sft: some comparisons of a workload. LEVEL=avx2|avx512: the widest of this machine unless said.

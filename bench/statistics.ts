@@ -22,3 +22,17 @@ export function ratios(peer: readonly number[], ours: readonly number[]): Summar
   if (peer.length !== ours.length) throw new Error(`${peer.length} steps of the peer, ${ours.length} of ours`);
   return summary(peer.map((seconds, i) => seconds / ours[i]!));
 }
+
+/** An interval that holds the median with 95% at least, whatever the values are spread like: between two of them. */
+export function medianInterval(values: readonly number[]): readonly [low: number, high: number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  const count = sorted.length;
+  // How likely at most k of them are below the median: sums of binomials.
+  let [chance, sum, k] = [0.5 ** count, 0, 0];
+  for (; sum + chance <= 0.025; k++) {
+    sum += chance;
+    chance *= (count - k) / (k + 1);
+  }
+  if (k === 0) throw new Error(`${count} values say nothing with 95%`);
+  return [sorted[k - 1]!, sorted[count - k]!];
+}

@@ -1,6 +1,6 @@
 /**
  * The studio on two cores: a made-up run of 10,000 steps with 200,000 responses. How soon its pages open, how fast filters
- * answer once all is indexed, how soon a step that is written is seen, what it takes.
+ * answer once all is indexed, how soon a step that is written is seen, what it takes; and what it costs a training beside it.
  *
  *     node bench/studio.ts [--steps 10000] [--folder bench/out/studio]
  */
@@ -9,6 +9,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } fr
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { besideTraining } from './beside.ts';
 
 const { values } = parseArgs({
   options: { steps: { type: 'string', default: '10000' }, folder: { type: 'string', default: 'bench/out/studio' } },
@@ -135,6 +136,7 @@ for (const filter of ['active', 'zero', 'full', 'cut', 'solved', 'broken'])
   results[`filter.${filter}`] = (await ask(`runs/${id}/groups?filter=${filter}&limit=50`)).ms;
 results['sort.spread'] = (await ask(`runs/${id}/groups?sort=spread&limit=50`)).ms;
 results.court = (await ask(`runs/${id}/court`)).ms;
+results['histogram'] = (await ask(`runs/${id}/histogram?what=reward`)).ms;
 results.search = (await ask(`runs/${id}/groups?text=never%20said&limit=50`)).ms;
 
 const live = await fetch(`${link}api/live`);
@@ -157,6 +159,7 @@ await new Promise((resolve) => setTimeout(resolve, 10_000));
 results.idleCpuPercent = 10 * (used().cpu - idle);
 program.kill('SIGTERM');
 const rounded = Object.fromEntries(Object.entries(results).map(([name, value]) => [name, Math.round(10 * value) / 10]));
-const measured = { steps, responses: steps * PROMPTS * ROLLOUTS, cpu: cpus()[0]?.model, ...rounded };
+const beside = await besideTraining(cpus().length);
+const measured = { steps, responses: steps * PROMPTS * ROLLOUTS, cpu: cpus()[0]?.model, ...rounded, beside };
 writeFileSync('bench/results/studio.json', `${JSON.stringify(measured, undefined, 2)}\n`);
 console.log(measured);

@@ -30,7 +30,7 @@ const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
 const LAYERS: readonly (readonly string[])[] = [
   ['types.ts', 'errors.ts', 'budgets.ts', 'machine.ts', 'signals.ts'],
   ['distributed', 'regular.ts', 'world.ts'],
-  ['disk', 'model', 'objective', 'tasks'],
+  ['disk', 'model', 'objective', 'store', 'tasks'],
   ['families', 'hub', 'reward', 'rollout', 'schedule'],
   ['label', 'prompt'],
   ['constrain', 'data', 'masks', 'report'],
@@ -38,6 +38,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['config'],
   ['device.ts', 'plan', 'question', 'update'],
   ['eval', 'export', 'run', 'servers'],
+  ['mirror'],
   ['policy.ts'],
   ['answers'],
   ['about.ts', 'card.ts', 'check.ts', 'infer.ts', 'opened.ts', 'plan.ts', 'start.ts', 'step.ts'],
@@ -69,6 +70,8 @@ const PURE = [
   'run',
   'hub',
   'disk',
+  'store',
+  'mirror',
 ];
 
 const sources = repositoryFiles().filter((file) => file.endsWith('.ts') && !file.includes('/testing/'));

@@ -28,6 +28,8 @@ export { taggedTerms, termWeights } from './tasks/weights.ts';
 export { localModel } from './hub/model.ts';
 export { type DownloadProgress, type HubOptions } from './hub/repository.ts';
 export { explainMemory } from './memory.ts';
+export { fetchStored } from './mirror/copies.ts';
+export { isStored, runDirectory } from './store/address.ts';
 export { locateModel, Policy, type ModelSource, type PolicyOptions } from './policy.ts';
 export { PolicyThread } from './answers/policy-thread.ts';
 export {

@@ -25,7 +25,9 @@ import type { QwenVL } from './model/qwen.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { carriedSettings, promptSettings, type Settings } from './question/settings.ts';
 import { respond, type SamplingOptions } from './rollout/respond.ts';
+import { fetchModel } from './mirror/copies.ts';
 import { checkpointOf } from './run/best.ts';
+import { isStored } from './store/address.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 import { responseLogProbs } from './update/update.ts';
 
@@ -134,14 +136,14 @@ export interface LocatedModel {
 }
 
 /**
- * The directories that a model's name means: `model` is a directory, a run (its best checkpoint) or `owner/name` on the
- * hub, whole or an adapter, which names its base.
+ * The directories that a model's name means: `model` is a directory, a run (its best checkpoint), a run in an object store or
+ * `owner/name` on the hub, whole or an adapter, which names its base.
  * @throws UserError where one of them cannot be had
  */
 export async function locateModel(model: string, options: ModelSource & LocalModelOptions = {}): Promise<LocatedModel> {
   const { adapter, base, ...hub } = options;
-  const find = (name: string, revision?: string): Promise<string> =>
-    localModel(checkpointOf(name) ?? name, { ...hub, revision });
+  const find = async (name: string, revision?: string): Promise<string> =>
+    isStored(name) ? await fetchModel(name) : await localModel(checkpointOf(name) ?? name, { ...hub, revision });
   const directory = await find(model, options.revision);
   if (!isAdapterDirectory(directory)) {
     if (base !== undefined) {

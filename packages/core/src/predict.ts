@@ -25,6 +25,8 @@ export interface PredictOptions extends Partial<Sampling> {
   readonly signal?: AbortSignal | undefined;
   /** How questions are put and answers read; unset: as the model carries it. */
   readonly experiment?: Experiment | undefined;
+  /** Hears what is said while it is. */
+  readonly onText?: ((text: string) => void) | undefined;
 }
 
 /** Boxes and points are in pixels of the picture as a viewer shows it (EXIF applied). */
@@ -73,11 +75,12 @@ export async function predict(
   { problem, images, task, prompt }: PredictInput,
   options: PredictOptions = {},
 ): Promise<Predicted> {
-  const { experiment = experimentOf(policy), ...asked } = options;
+  const { experiment = experimentOf(policy), onText, ...asked } = options;
   const { system, maxNewTokens, maxPromptTokens } = experiment.settings;
   const turn = experiment.userTurn(problem, { ...(task !== undefined && { task }), ...(prompt !== undefined && { prompt }) }); // prettier-ignore
   const input = { problem: turn, images, system, places: true };
-  const { answers, frames } = await askPolicy(policy, input, { maxPromptTokens, maxNewTokens, ...asked });
+  const onPiece: OnPiece | undefined = onText && ((_, { text }) => onText(text));
+  const { answers, frames } = await askPolicy(policy, input, { maxPromptTokens, maxNewTokens, ...asked }, onPiece);
   const [said] = answers;
   invariant(said && said.stop !== 'stop', 'no stop strings were given');
   return { ...readAnswer(experiment, said.text, frames, task), text: said.text, stop: said.stop };

@@ -7,3 +7,5 @@ export { groupAdvantages, type Baseline, type Std } from './objective/advantage.
 export { controlLabel, type LabelSettings } from './label/control.ts';
 export type { Box, Point } from './types.ts';
 export { writeAside } from './disk/durable.ts';
+export { RecordCopies } from './mirror/copies.ts';
+export { isStored } from './store/address.ts';

@@ -24,6 +24,8 @@ import { Profile, type ProfileOptions } from './run/profile.ts';
 import { checkParadigm, joinsGroups } from './schedule/paradigm.ts';
 import { openServers, runAlready } from './servers/open.ts';
 import { loadStart } from './start.ts';
+import { StoredRun } from './mirror/stored.ts';
+import { isStored, runDirectory } from './store/address.ts';
 import { trainPolicy } from './training/loop.ts';
 import { Opening } from './training/opening.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
@@ -63,16 +65,72 @@ export interface TrainOptions {
 }
 
 /**
- * Trains as the config says.
+ * Trains as the config says. Where the output is an address in an object store, the run is written to a directory of this
+ * machine and sent there; trouble with the store stops no training.
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  return isStored(config.output) ? await trainStored(config, options) : await trainHere(config, options);
+}
+
+/** The first process sends the run; the others need the directory that it writes. */
+async function trainStored(config: Config, options: TrainOptions): Promise<TrainResult> {
+  const { resume = false, from, onEvent = () => undefined, signal, processes } = options;
+  if (processes && processes.rank > 0) {
+    await meet(processes);
+    const result = await trainHere({ ...config, output: runDirectory(config.output) }, options);
+    return { ...result, run: config.output };
+  }
+  const warnings: string[] = [];
+  let warn = (message: string): void => void warnings.push(message);
+  const stored = await StoredRun.open(config.output, {
+    ...{ resume: resume || from !== undefined, step: from, keep: config.checkpoint.keep },
+    onWarning: (message) => warn(message),
+    onFetch: (done, total) => onEvent({ kind: 'prepare', what: 'files', done, total }),
+    onSending: (left) => onEvent({ kind: 'sending', left }),
+  }).catch((error: unknown) => {
+    processes?.abandon(error);
+    throw error;
+  });
+  let result: TrainResult | undefined;
+  try {
+    if (processes) await meet(processes);
+    const own = { ...options, warnings: [...(options.warnings ?? []), ...warnings] };
+    result = await trainHere({ ...config, output: stored.directory }, own, (log) => {
+      warn = log;
+      stored.begin();
+    });
+  } finally {
+    // The log is closed.
+    warn = (message) => onEvent({ kind: 'warning', message });
+    const unsent = await stored.finish(result === undefined || result.interrupted, signal);
+    if (result) result = { ...result, run: config.output, ...(unsent && { unsent }) };
+    else if (unsent) warn(`${config.output} lacks ${unsent.files.length} files; they are in ${unsent.directory}`);
+  }
+  return result;
+}
+
+/** The first process has made the run's directory ready when it comes here. */
+async function meet(processes: Processes): Promise<void> {
+  try {
+    await processes.gather(undefined);
+  } catch (error) {
+    throw explainProcesses(error);
+  }
+}
+
+/** @param onOpen hears when there is a run, with what notes warnings in it */
+async function trainHere(
+  config: Config,
+  options: TrainOptions,
+  onOpen: (warn: (message: string) => void) => void = () => undefined,
+): Promise<TrainResult> {
   const { processes } = options;
   const signal = processes?.follow(options.signal) ?? options.signal;
   let isPreparing = true;
   const onBegin = (): void => void (isPreparing = false);
   try {
-    return await prepareAndTrain(config, { ...options, signal, onBegin });
+    return await prepareAndTrain(config, { ...options, signal, onBegin, onOpen });
   } catch (failure) {
     const error = explainProcesses(failure);
     processes?.abandon(error);
@@ -85,7 +143,13 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 
 async function prepareAndTrain(
   asked: Config,
-  options: Omit<TrainOptions, 'signal'> & { readonly signal: AbortSignal | undefined; readonly onBegin: () => void },
+  options: Omit<TrainOptions, 'signal'> & {
+    readonly signal: AbortSignal | undefined;
+    /** Hears when there is a run, with what notes warnings in it. */
+    readonly onOpen: (warn: (message: string) => void) => void;
+    /** Hears when the training begins. */
+    readonly onBegin: () => void;
+  },
 ): Promise<TrainResult> {
   const { onEvent = () => undefined, signal, skipBad = false, rewards, from, changedData, warnings = [] } = options;
   checkParadigm(asked);
@@ -154,6 +218,7 @@ async function prepareAndTrain(
     // A file that cannot be written is refused before there is a run.
     using named = options.profile?.file === undefined ? undefined : record();
     const run = opening.begin(facts);
+    options.onOpen(warn);
     await using sampler = early ?? (await servers());
     using profile = named ?? record();
     const { frames, prints } = data;

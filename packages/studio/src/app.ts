@@ -1,17 +1,21 @@
 /** What the studio answers: data of runs as JSON, pictures by their hash, the page itself. */
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { Hono, type Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { streamSSE } from 'hono/streaming';
-import { messageOf, UserError } from '@visurf/core/records';
+import { stream, streamSSE } from 'hono/streaming';
+import { messageOf, UserError, type StartEvent } from '@visurf/core/records';
 import { counterfactual, type Switches } from './counterfactual.ts';
 import { correctionsFile, decide, decisionsOf } from './court.ts';
 import { FILTERS, SORTS, type Filter, type Sort } from './group-index.ts';
 import { guard, type GuardOptions } from './guard.ts';
 import type { Elsewhere } from './elsewhere.ts';
+import { MEASURED } from './histograms.ts';
 import type { Page } from './page.ts';
 import type { AnswerRecord, RunView } from './run-view.ts';
+import type { ComparedAnswer, Court, GroupDetails, Run, TryWord } from './answers.ts';
 import type { Studio } from './studio.ts';
+import type { TryRequest } from './try.ts';
 
 export interface AppOptions extends GuardOptions {
   readonly studio: Studio;
@@ -19,19 +23,11 @@ export interface AppOptions extends GuardOptions {
   /** Where pictures are that runs have not kept. */
   readonly elsewhere?: Elsewhere | undefined;
   /** Answers a question about a picture with two models; unset: the page says that there is none. */
-  readonly onTry?: ((request: TryRequest) => Promise<unknown>) | undefined;
-}
-
-export interface TryRequest {
-  /** Its directory, and the model that it was started with. */
-  readonly run: string;
-  readonly base: string | undefined;
-  readonly problem: string;
-  /** A picture as its bytes. */
-  readonly image: Uint8Array;
+  readonly onTry?: ((request: TryRequest) => Promise<void>) | undefined;
 }
 
 const POINTS = { fallback: 400, most: 5_000 };
+const COLUMNS = { fallback: 100, most: 400 };
 const ROWS = { fallback: 50, most: 500 };
 const SUSPECTS = 200;
 /** Bytes of a request. */
@@ -77,17 +73,21 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
   api.get('/runs', (context) => context.json(studio.runs().map((run) => run.summary())));
   api.get('/runs/:id', (context) => {
     const run = runOf(context);
-    const start = run.events.find(({ type }) => type === 'start');
-    const warnings = run.events.filter(({ type }) => type === 'warning');
+    const start = startOf(run);
+    const warnings = run.events.filter((event) => event.type === 'warning');
     const resumes = run.events.filter(({ type }) => type === 'resume').map(({ step, time }) => ({ step, time }));
     const decided = decisionsOf(run).size;
     return context.json({
       ...run.summary(),
       ...{ version: run.version, config: run.config.text, damaged: run.damaged },
       ...{ hasElsewhere: elsewhere !== undefined, start, warnings, resumes, evaluations: run.evaluations(), decided },
-    });
+    } satisfies Run);
   });
   api.get('/runs/:id/curves', (context) => context.json(runOf(context).curves(number(context, 'points', POINTS))));
+  api.get('/runs/:id/histogram', async (context) => {
+    const what = oneOf(context, 'what', MEASURED, 'reward');
+    return context.json(await runOf(context).histogram(what, number(context, 'columns', COLUMNS)));
+  });
   api.get('/runs/:id/groups', async (context) => {
     const [id, text, step] = [context.req.query('sample'), context.req.query('text'), context.req.query('step')];
     return context.json(
@@ -107,7 +107,8 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
     const group = await run.group(Number(step), Number(place));
     if (!group) throw new Missing('there is no such group; the run may have gone back behind it');
     const weights = weightsOf(run);
-    return context.json({ group, sample: run.sample(group.id), history: await run.history(group.id), weights });
+    const details = { group, sample: run.sample(group.id), history: await run.history(group.id), weights };
+    return context.json(details satisfies GroupDetails);
   });
   api.post('/runs/:id/counterfactual/:step/:place', async (context) => {
     const run = runOf(context);
@@ -130,9 +131,9 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
     const decisions = decisionsOf(run);
     const suspects = await run.suspects(SUSPECTS);
     return context.json({
-      file: correctionsFile(run),
+      file: fromHere(correctionsFile(run)),
       suspects: suspects.map((each) => ({ ...each, sample: run.sample(each.id), decision: decisions.get(each.id) })),
-    });
+    } satisfies Court);
   });
   api.post('/runs/:id/court', async (context) => {
     const run = runOf(context);
@@ -144,9 +145,20 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
     const { problem, image } = (await body(context)) as { problem?: unknown; image?: unknown };
     if (typeof problem !== 'string' || typeof image !== 'string')
       throw new UserError('a question needs a problem and an image as base64');
-    return context.json(
-      await onTry({ run: run.directory, base: run.base, problem, image: Buffer.from(image, 'base64') }),
-    );
+    const asked = { run: run.directory, base: run.base, problem, image: Buffer.from(image, 'base64') };
+    // A line for every word: the page shows it while the rest is said.
+    context.header('content-type', 'application/x-ndjson');
+    return stream(context, async (lines) => {
+      const gone = new AbortController();
+      lines.onAbort(() => gone.abort());
+      const write = (word: TryWord | { readonly kind: 'failed'; readonly message: string }): void =>
+        void lines.write(`${JSON.stringify(word)}\n`);
+      try {
+        await onTry({ ...asked, signal: gone.signal, onWord: write });
+      } catch (error) {
+        write({ kind: 'failed', message: messageOf(error) });
+      }
+    });
   });
   api.get('/runs/:id/images/:name', async (context) => {
     const file = runOf(context).picture(context.req.param('name'));
@@ -193,10 +205,16 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
 
 const query = (context: Context): string => new URL(context.req.url).search;
 
-const weightsOf = (run: RunView): Readonly<Record<string, number>> => {
-  const start = run.events.find(({ type }) => type === 'start');
-  return start?.type === 'start' ? (start.weights ?? {}) : {};
-};
+/** Below the working directory from there: shorter, and no place of this machine. */
+function fromHere(file: string): string {
+  const relative = path.relative(process.cwd(), file);
+  return relative.startsWith('..') ? file : relative;
+}
+
+const startOf = (run: RunView): StartEvent | undefined =>
+  run.events.find((event): event is StartEvent => event.type === 'start');
+
+const weightsOf = (run: RunView): Readonly<Record<string, number>> => startOf(run)?.weights ?? {};
 
 async function body(context: Context): Promise<Record<string, unknown>> {
   try {
@@ -228,7 +246,7 @@ function switchesOf(asked: Record<string, unknown>): Switches {
 }
 
 /** Answers of an evaluation, beside those of another; what changed most comes first. */
-function compared(run: RunView, step: number, against: number | undefined) {
+function compared(run: RunView, step: number, against: number | undefined): ComparedAnswer[] {
   const before = new Map((against === undefined ? [] : run.answers(against)).map((answer) => [answer.id, answer]));
   const change = ({ id, reward = 0 }: AnswerRecord): number => {
     const other = before.get(id);

@@ -83,6 +83,10 @@ export async function exportRun(directory: string, { output, largest = LARGEST }
     }
 
     const all = await indexed(() => ask<GroupAnswer>(`${prefix}/groups?limit=${LISTED}`));
+    for (const what of ['reward', 'length']) {
+      const address = `${prefix}/histogram?what=${what}`;
+      hold(address, await ask(address));
+    }
     const kept: GroupRow[] = [];
     for (const row of spread(await listed(ask, prefix, all.total))) {
       const address = `${prefix}/groups/${row.step}/${row.place}`;

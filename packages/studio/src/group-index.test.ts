@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { GroupIndex, type GroupQuery } from './group-index.ts';
-import { group, sample, stepFile, writeRun } from './testkit.ts';
+import { group, response, sample, stepFile, writeRun } from './testkit.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'studio-index-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -93,5 +93,56 @@ test('groups of one voice against their label come first', async () => {
   const index = grown(new GroupIndex(run, ':memory:'));
   expect(index.suspects(10).map(({ id }) => id)).toEqual(['wrong', 'unsure']);
   expect(index.suspects(10)[0]?.suspicion).toBe(1);
+  index.close();
+});
+
+test('words are indexed where groups are large, and searches find what reading finds', async () => {
+  const run = path.join(folder, 'texts');
+  const said = (text: string) => ({ ...group(1, 'car', [3]), rollouts: [{ ...response(3, { text }), masked: false }] });
+  await writeRun(run, {
+    groups: { 1: [said('a red lorry, parked'), said('nothing')], 2: [said('Red Lorries!')], 3: [] },
+  });
+  const [read, indexed] = [new GroupIndex(run, ':memory:'), new GroupIndex(run, ':memory:', 1)];
+  for (const index of [read, indexed]) while (index.advance());
+  const search = (index: GroupIndex, text: string): string[] =>
+    index
+      .query({ filter: 'all', sort: 'newest', text, from: 0, limit: 9 })
+      .rows.map(({ step, place }) => `${step}.${place}`);
+  for (const [text, expected] of [
+    ['red lorr', ['2.0', '1.0']],
+    ['lorry, parked', ['1.0']],
+    ['parked red', []],
+    ['!', ['2.0']],
+  ] as const) {
+    expect([text, search(read, text)]).toEqual([text, expected]);
+    expect([text, search(indexed, text)]).toEqual([text, expected]);
+  }
+  // Words of a step that has changed are those that it has now.
+  writeFileSync(path.join(run, 'groups/000002.jsonl'), `${JSON.stringify(said('blue van'))}\n`);
+  indexed.recheck();
+  while (indexed.advance());
+  expect([search(indexed, 'lorries'), search(indexed, 'blue van')]).toEqual([[], ['2.0']]);
+  for (const index of [read, indexed]) index.close();
+});
+
+test('spreads count every rollout once, by step and bin', async () => {
+  const run = path.join(folder, 'spread');
+  await writeRun(run, {
+    groups: { 1: [group(1, 'car', [0, 0, 3])], 4: [group(4, 'car', [3, 3, 3]), group(4, 'owl', [0])] },
+  });
+  const index = new GroupIndex(run, ':memory:');
+  while (index.advance());
+  const { steps, bins, shares, members } = index.histogram('reward', 2);
+  expect([steps, bins[0], bins.at(-1), members]).toEqual([[1, 3], 2.5, 5.5, 7]);
+  expect(shares.map((column) => [column[0], column.at(-1)])).toEqual([
+    [2 / 3, 1 / 3],
+    [1 / 4, 3 / 4],
+  ]);
+  expect(
+    index
+      .histogram('length', 100)
+      .shares.flat()
+      .filter((share) => share > 0),
+  ).toEqual([1, 1]);
   index.close();
 });

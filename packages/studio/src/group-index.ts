@@ -6,10 +6,12 @@ import { closeSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, rm
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { GroupRecord, ResponseRecord, SampleRecord } from '@visurf/core/records';
+import { HISTOGRAM_TABLE, histogramOf, noteSpread, type Histogram, type Measured } from './histograms.ts';
 import { suspicionOf } from './suspicion.ts';
+import { TEXT_TABLES, TextIndex } from './text-index.ts';
 
 /** Of what the columns mean: an index of another version is made anew. */
-const VERSION = 2;
+const VERSION = 3;
 /** Bytes of a file of groups, beyond which it is not read. */
 const LARGEST = 256 << 20;
 /** Newest files that are looked at again for changes every time. */
@@ -104,11 +106,17 @@ export class GroupIndex {
   readonly #truths = new Map<string, SampleRecord>();
   #samplesSize = -1;
   #insert: StatementSync | undefined;
+  readonly #texts: TextIndex;
+  #areTextsDone = false;
 
-  /** @param file of the database; ':memory:' for none */
-  constructor(directory: string, file: string) {
+  /**
+   * @param file of the database; ':memory:' for none
+   * @param large bytes of groups, above which their words are indexed
+   */
+  constructor(directory: string, file: string, large?: number) {
     this.#folder = path.join(directory, 'groups');
     this.#database = openDatabase(file);
+    this.#texts = new TextIndex(this.#database, large);
     for (const { step, state } of this.#database.prepare('SELECT step, state FROM files').all() as {
       step: number;
       state: string;
@@ -127,10 +135,32 @@ export class GroupIndex {
   advance(): boolean {
     if (this.#waiting.length === 0) this.#look();
     const step = this.#waiting.pop();
-    if (step === undefined) return false;
+    if (step === undefined) return this.#addText();
     const state = this.#stateOf(step);
     if (state !== undefined && state !== this.#known.get(step)) this.#index(step, state);
     return true;
+  }
+
+  /** Indexes the words of one file, where that is worth it. @returns whether there is more to do */
+  #addText(): boolean {
+    const step = this.#areTextsDone ? undefined : this.#texts.next;
+    this.#areTextsDone = step === undefined;
+    if (step === undefined) return false;
+    const lines = readOrNothing(this.#fileOf(step)).toString('utf8').split('\n');
+    this.#texts.add(
+      step,
+      lines.flatMap((line, place) => {
+        const group = groupOf(line);
+        return group ? [[place, group] as const] : [];
+      }),
+    );
+    return true;
+  }
+
+  /** How rewards or lengths are spread over the training. */
+  histogram(what: Measured, columns: number): Histogram {
+    const [indexed, files] = [this.#known.size, this.#present.length];
+    return { ...histogramOf(this.#database, what, columns), indexed, files };
   }
 
   /** Lists the folder, and what of it is to be indexed. */
@@ -185,9 +215,10 @@ export class GroupIndex {
     limit: number,
   ): Omit<GroupAnswer, 'indexed'> {
     const wanted = JSON.stringify(text).slice(1, -1).toLowerCase();
+    const [condition, words] = this.#texts.condition(text);
     const candidates = this.#database
-      .prepare(`SELECT ${SHOWN}, start, bytes FROM ${source} WHERE ${where} ORDER BY step DESC, place`)
-      .iterate(values) as Iterable<unknown> as Iterable<GroupRow & { start: number; bytes: number }>;
+      .prepare(`SELECT ${SHOWN}, start, bytes FROM ${source} WHERE ${where} AND ${condition} ORDER BY step DESC, place`)
+      .iterate({ ...values, ...words }) as Iterable<unknown> as Iterable<GroupRow & { start: number; bytes: number }>;
     const rows: GroupRow[] = [];
     const until = performance.now() + SEARCH_TIME;
     let [step, content, searchedTo] = [-1, Buffer.alloc(0), undefined as number | undefined];
@@ -290,6 +321,8 @@ export class GroupIndex {
   #remove(step: number): void {
     this.#database.prepare('DELETE FROM groups WHERE step = ?').run(step);
     this.#database.prepare('DELETE FROM files WHERE step = ?').run(step);
+    this.#database.prepare('DELETE FROM spread WHERE step = ?').run(step);
+    this.#texts.remove(step);
     this.#known.delete(step);
   }
 
@@ -301,13 +334,18 @@ export class GroupIndex {
       const insert = (this.#insert ??= this.#database.prepare(
         `INSERT INTO groups VALUES (${Array(16).fill('?').join(', ')})`,
       ));
+      const groups: GroupRecord[] = [];
       let [start, place] = [0, 0];
       for (let end = content.indexOf(10); end >= 0; end = content.indexOf(10, start)) {
         const group = groupOf(content.toString('utf8', start, end));
-        if (group)
+        if (group) {
           insert.run(...columns(group, step, place), suspicionOf(group, this.#truthOf(group.id)), start, end - start);
+          groups.push(group);
+        }
         [start, place] = [end + 1, place + 1];
       }
+      noteSpread(this.#database, step, groups);
+      this.#areTextsDone = false;
       this.#database.prepare('INSERT INTO files VALUES (?, ?)').run(step, state);
       this.#database.exec('COMMIT');
       this.#known.set(step, state);
@@ -326,6 +364,8 @@ function openDatabase(file: string): DatabaseSync {
     const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
     if (version !== VERSION) {
       database.exec(`DROP TABLE IF EXISTS groups; DROP TABLE IF EXISTS files;
+        DROP TABLE IF EXISTS spread; DROP TABLE IF EXISTS texts; DROP TABLE IF EXISTS texted;
+        ${HISTOGRAM_TABLE}; ${TEXT_TABLES};
         CREATE TABLE files (step INTEGER PRIMARY KEY, state TEXT NOT NULL);
         CREATE TABLE groups (step INTEGER, place INTEGER, id TEXT, problem TEXT, active INTEGER, form TEXT, rollouts INTEGER,
           mean REAL, spread REAL, accuracyBest REAL, accuracyWorst REAL, spreadAccuracy REAL, cut INTEGER, suspicion REAL,

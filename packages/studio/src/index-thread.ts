@@ -1,12 +1,14 @@
 /** The thread of an index: it grows while nobody asks, and answers in between. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GroupIndex, type GroupQuery } from './group-index.ts';
+import type { Measured } from './histograms.ts';
 
 export type Ask =
   | { readonly kind: 'query'; readonly query: GroupQuery }
   | { readonly kind: 'read'; readonly step: number; readonly place: number }
   | { readonly kind: 'history'; readonly id: string }
   | { readonly kind: 'suspects'; readonly limit: number }
+  | { readonly kind: 'histogram'; readonly what: Measured; readonly columns: number }
   | { readonly kind: 'recheck' };
 
 /** Milliseconds between looks at a folder in which nothing is new. */
@@ -35,6 +37,8 @@ function answer(ask: Ask): unknown {
       return index.history(ask.id);
     case 'suspects':
       return index.suspects(ask.limit);
+    case 'histogram':
+      return index.histogram(ask.what, ask.columns);
     case 'recheck':
       index.recheck();
       return undefined;

@@ -2,11 +2,12 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { GroupRecord, RunEvent, SampleRecord } from '@visurf/core/records';
+import type { Box, GroupRecord, Point, RunEvent, SampleRecord } from '@visurf/core/records';
 import { parse } from 'yaml';
 import { columnsOf, decimate, type Curve } from './curves.ts';
 import { EventLog } from './event-log.ts';
 import type { GroupAnswer, GroupQuery, GroupRow, Suspect } from './group-index.ts';
+import type { Histogram, Measured } from './histograms.ts';
 import type { Ask } from './index-thread.ts';
 import type { RunFolder } from './runs.ts';
 import { summarize, type Summary } from './summary.ts';
@@ -26,8 +27,8 @@ export interface RunSummary extends Summary {
 export interface AnswerRecord {
   readonly id: string;
   readonly text: string;
-  readonly boxes?: readonly (readonly number[])[];
-  readonly points?: readonly (readonly number[])[];
+  readonly boxes: readonly Box[];
+  readonly points: readonly Point[];
   readonly reward?: number;
   readonly evaluation?: Readonly<Record<string, unknown>>;
 }
@@ -122,6 +123,10 @@ export class RunView {
     return this.#ask({ kind: 'history', id }) as Promise<readonly GroupRow[]>;
   }
 
+  histogram(what: Measured, columns: number): Promise<Histogram> {
+    return this.#ask({ kind: 'histogram', what, columns }) as Promise<Histogram>;
+  }
+
   suspects(limit: number): Promise<readonly Suspect[]> {
     return this.#ask({ kind: 'suspects', limit }) as Promise<readonly Suspect[]>;
   }
@@ -150,7 +155,8 @@ export class RunView {
   answers(step: number): AnswerRecord[] {
     const file = path.join(this.directory, 'evaluations', `${String(step).padStart(6, '0')}.jsonl`);
     if (stateOf(file) === '') return [];
-    return linesOf<AnswerRecord>(file, ({ id, text }) => typeof id === 'string' && typeof text === 'string');
+    const isAnswer = ({ id, text }: AnswerRecord): boolean => typeof id === 'string' && typeof text === 'string';
+    return linesOf<AnswerRecord>(file, isAnswer).map((answer) => ({ ...answer, ...marksOf(answer) }));
   }
 
   /** The file of a picture that the run has kept, wherever links lead, if that is in the run. */
@@ -203,6 +209,11 @@ export class RunView {
     return worker;
   }
 }
+
+/** Of answers that point at nothing they may be left out. */
+const marksOf = ({ boxes, points }: Partial<AnswerRecord>): Pick<AnswerRecord, 'boxes' | 'points'> => ({
+  ...{ boxes: boxes ?? [], points: points ?? [] },
+});
 
 /** Changes with the file; empty where there is none. */
 function stateOf(file: string): string {

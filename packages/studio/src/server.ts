@@ -6,13 +6,14 @@ import path from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { UserError } from '@visurf/core/records';
 import { createApp } from './app.ts';
+import { openCopies } from './copies.ts';
 import { Elsewhere } from './elsewhere.ts';
 import { loadPage } from './page.ts';
 import { Studio } from './studio.ts';
 import { Trier } from './try.ts';
 
 export interface StudioOptions {
-  /** Folders that hold runs. */
+  /** Folders that hold runs, or addresses of some in an object store. */
   readonly roots: readonly string[];
   /** 0: any that is free. */
   readonly port: number;
@@ -50,7 +51,8 @@ export async function startStudio({
   const prefix = base.replace(/\/+$/, '');
   if (prefix !== '' && !/^(\/[\w.~-]+)+$/.test(prefix))
     throw new UserError(`${base} is not a path`, { remedy: 'Name it as a browser sees it: --base /studio' });
-  const studio = new Studio(roots, cacheFolder());
+  const copies = await openCopies(roots);
+  const studio = new Studio(copies.folders, cacheFolder());
   const secret = host === undefined ? token : (token ?? randomBytes(18).toString('base64url'));
   const hosts = ['localhost', LOOPBACK, '[::1]'];
   const elsewhere = images === undefined ? undefined : new Elsewhere(images);
@@ -81,6 +83,7 @@ export async function startStudio({
   return {
     link: `http://${shown}:${bound}${prefix}/${secretPart}`,
     close: async () => {
+      copies.close();
       await Promise.all([studio.close(), trier.close()]);
       await new Promise<void>((resolve) => {
         server.close(() => resolve());

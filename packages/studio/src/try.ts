@@ -3,7 +3,19 @@ import path from 'node:path';
 import type * as Core from '@visurf/core';
 import { UserError, messageOf } from '@visurf/core/records';
 import sharp from 'sharp';
-import type { TryRequest } from './app.ts';
+import type { Model, TryWord } from './answers.ts';
+
+export interface TryRequest {
+  /** Its directory, and the model that it was started with. */
+  readonly run: string;
+  readonly base: string | undefined;
+  readonly problem: string;
+  /** A picture as its bytes. */
+  readonly image: Uint8Array;
+  readonly signal: AbortSignal;
+  /** Hears what comes of it, as it comes. */
+  readonly onWord: (word: TryWord) => void;
+}
 
 /** What the library is asked for; it is loaded with the first question, for it needs libtorch. */
 type Library = typeof Core;
@@ -24,35 +36,27 @@ const LARGEST = 64_000_000;
 export class Trier {
   #ready: Ready | undefined;
 
-  /** @param base of a run: the model that it was started with, as its configuration names it */
-  readonly ask = async ({ run, base, problem, image }: TryRequest): Promise<object> => {
+  /** @throws UserError for a picture that cannot be read, or a run without a model */
+  readonly ask = async (request: TryRequest): Promise<void> => {
+    const { run, base, image, onWord } = request;
+    onWord({ kind: 'picture', ...(await sizeOf(image)) });
     const library = await import('@visurf/core');
-    const { width, height } = await sizeOf(image);
     if (this.#ready?.run !== run) {
       await this.close();
       this.#ready = { run, trained: openThread(library, run), base: openBase(library, run, base) };
     }
     const { trained, base: first } = this.#ready;
     try {
-      const [policy, before] = [await trained, await first];
-      const experiment = library.experimentOf(policy);
-      const asked = { problem, images: [image] };
-      const [own, others] = await Promise.all([
-        library.predict(policy, asked),
-        typeof before === 'string'
-          ? { text: before, boxes: [], points: [] }
-          : library.predict(before, asked, { experiment }),
+      for (const model of ['base', 'trained'] as const) onWord({ kind: 'state', model, state: 'loading' });
+      // The base is asked as the run asks.
+      const experiment = trained.then((policy) => library.experimentOf(policy));
+      await Promise.all([
+        answer(library, 'trained', trained, experiment, request),
+        answer(library, 'base', first, experiment, request),
       ]);
-      return {
-        width,
-        height,
-        answers: [
-          { name: 'base', ...others },
-          { name: 'trained', ...own },
-        ],
-      };
     } catch (error) {
-      await this.close();
+      // Whoever asked has gone: the models stay.
+      if (!request.signal.aborted) await this.close();
       throw error;
     }
   };
@@ -65,6 +69,28 @@ export class Trier {
       if (thread !== undefined && typeof thread !== 'string') thread[Symbol.dispose]();
     }
   }
+}
+
+async function answer(
+  library: Library,
+  model: Model,
+  opened: Promise<Thread | string>,
+  asked: Promise<ReturnType<Library['experimentOf']>>,
+  { problem, image, signal, onWord }: TryRequest,
+): Promise<void> {
+  const [policy, experiment] = await Promise.all([opened, asked]);
+  if (typeof policy === 'string') {
+    onWord({ kind: 'none', model, reason: policy });
+    return;
+  }
+  onWord({ kind: 'state', model, state: 'answering' });
+  const begun = performance.now();
+  const onText = (text: string): void => {
+    if (text !== '') onWord({ kind: 'text', model, text });
+  };
+  const said = await library.predict(policy, { problem, images: [image] }, { experiment, signal, onText });
+  const { text, boxes, points } = said;
+  onWord({ kind: 'answer', model, text, boxes, points, seconds: (performance.now() - begun) / 1000 });
 }
 
 /** The base, or why it cannot be asked: a run that was copied from another machine may have come without it. */

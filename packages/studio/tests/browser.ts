@@ -4,6 +4,8 @@ import { chromium, type Browser, type Page } from 'playwright-core';
 
 const PLACES = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
+export type { Browser, Page };
+
 export const executable = PLACES.find((place) => place !== undefined && existsSync(place));
 
 if (executable === undefined)

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Browser, Page } from 'playwright-core';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startStudio, type StudioServer } from '../src/index.ts';
 import { eventLines, group, response, sample, startEvent, stepEvent, writeRun } from '../src/testkit.ts';
@@ -13,8 +14,6 @@ const folder = mkdtempSync(path.join(tmpdir(), 'studio-pages-'));
 process.env['XDG_CACHE_HOME'] = path.join(folder, 'cache');
 const root = path.join(folder, 'runs');
 const HOSTILE = '<script>document.title="owned"</script><img src=x onerror=alert(1)>';
-/** Where pictures of the pages go: `docs/images` where they are renewed. */
-const shots = process.env['STUDIO_SHOTS'];
 
 const now = Date.now();
 const events = (count: number) => [
@@ -111,37 +110,25 @@ async function idOf(name: string): Promise<string> {
   return runs.find((run) => run.name.includes(name))!.id;
 }
 
-async function shoot(page: Page, name: string): Promise<void> {
-  if (shots !== undefined) await page.screenshot({ path: path.join(shots, `studio-${name}.png`) });
-}
-
 on('every page is reached by a link whose text begins with its name', async () => {
   const { page, faults } = await visit('');
   await page.getByRole('link', { name: /^Runs/ }).waitFor();
-  await shoot(page, 'runs');
   await page.getByRole('link', { name: 'runs/cars/visurf' }).click();
   await page.getByText('5 of 5 steps').waitFor();
   await page.getByRole('heading', { name: 'Reward', exact: true }).waitFor();
   await page.getByText('labels may be taking the policy over').waitFor();
-  await shoot(page, 'run');
   await page.getByRole('link', { name: /^Groups/ }).click();
   await page.getByText('rollout 4').last().waitFor();
-  await shoot(page, 'groups');
   await page.getByRole('link', { name: /^Evaluation/ }).click();
   await page.getByText('reward 0.9 (0.2 at step 2)').waitFor();
-  await shoot(page, 'evaluation');
   await page.getByRole('link', { name: /^Counterfactual/ }).click();
   await page.getByText('share of the pull').waitFor();
-  await shoot(page, 'counterfactual');
   await page.getByRole('link', { name: /^Label court/ }).click();
   await page.getByText('drop the sample').first().waitFor();
-  await shoot(page, 'court');
   await page.getByRole('link', { name: /^Try it/ }).click();
   await page.getByText('side by side').waitFor();
-  await shoot(page, 'try');
   await page.getByRole('link', { name: /^Compare/ }).click();
   await page.getByText('The paper').waitFor();
-  await shoot(page, 'compare');
   expect(faults).toEqual([]);
   await page.close();
 });
@@ -221,6 +208,59 @@ on('a run that grows is shown within a second, and one that is cut back is read 
   await page.getByText('What is shown is no longer there').waitFor({ timeout: 10_000 });
   await page.close();
 });
+
+/** A random model of 244 thousand parameters. */
+const tinyModel = path.resolve(import.meta.dirname, '../../../oracle/fixtures/tiny-qwen2_5-vl/model');
+
+on(
+  'Try it shows what both models say while they say it, and the page goes on',
+  async () => {
+    const run = path.join(root, 'tried');
+    await writeRun(run, { config: `paradigm: visurf\nsteps: 1\nmodel: ${tinyModel}\n` });
+    cpSync(tinyModel, path.join(run, 'checkpoints/000001'), { recursive: true });
+    await expect.poll(() => idOf('tried').catch(() => undefined), { timeout: 10_000 }).toBeDefined();
+    const { page, faults } = await visit(`run/${await idOf('tried')}/try`);
+    await page.locator('input[type=file]').setInputFiles({
+      ...{ name: 'blue.png', mimeType: 'image/png' },
+      buffer: await sharp({ create: { width: 64, height: 48, channels: 3, background: '#336699' } })
+        .png()
+        .toBuffer(),
+    });
+    await page.getByLabel('what to ask').fill('the red circle');
+    // Lengths of what is said as the page shows them, and the longest time in which it drew nothing.
+    await page.evaluate(`(() => {
+    window.seen = [new Set(), new Set()];
+    window.frozen = 0;
+    let last = performance.now();
+    const draw = () => {
+      const now = performance.now();
+      window.frozen = Math.max(window.frozen, now - last);
+      last = now;
+      document.querySelectorAll('.answers .said').forEach((each, i) => window.seen[i].add(each.textContent.length));
+      requestAnimationFrame(draw);
+    };
+    draw();
+  })()`);
+    await page.getByRole('button', { name: 'ask' }).click();
+    await page.getByText('answered in').nth(1).waitFor({ timeout: 120_000 });
+    const { seen, frozen } = await page.evaluate<{ seen: number[]; frozen: number }>(
+      '({ seen: window.seen.map((each) => each.size), frozen: window.frozen })',
+    );
+    expect(Math.min(...seen)).toBeGreaterThan(5);
+    expect(frozen).toBeLessThan(2_000);
+    // A random model says nothing that could be told apart: what it says stands there as it was said.
+    expect(await page.locator('.answers .said').first().textContent()).toBe(
+      await page.locator('.answers .said').last().textContent(),
+    );
+    await page.getByLabel('what to ask').fill('another');
+    await page.getByRole('button', { name: 'ask' }).click();
+    await page.getByRole('button', { name: 'stop' }).click();
+    await page.getByRole('button', { name: 'ask' }).waitFor();
+    expect(faults).toEqual([]);
+    await page.close();
+  },
+  300_000,
+);
 
 /** Addresses of all pages. */
 const pagesOf = (id: string): string[] => [

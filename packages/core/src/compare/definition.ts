@@ -7,6 +7,7 @@ import { listOf, mistakesOf } from '../config/mistakes.ts';
 import { lineOf, readYaml } from '../config/yaml.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { isStored } from '../store/address.ts';
 import { checkName, impliedBy } from './names.ts';
 
 const schema = z.strictObject({
@@ -159,6 +160,10 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
   unknown('runs', names, sampled?.runs);
   unknown('data', Object.keys(data), sampled?.data);
   if (new Set(seeds).size < seeds.length) throw new UserError('a seed stands twice', { where: locate(['seeds']) });
+  if (isStored(output)) {
+    const remedy = 'Name a folder of this machine, and copy it when it is done.';
+    throw new UserError('a comparison is not written to an object store', { where: locate(['output']), remedy });
+  }
   const absolute = (each: string): string => path.resolve(path.dirname(path.resolve(file)), each);
   loadPluginsOf(absolute(config), changes);
   const comparison: Comparison = {

@@ -23,8 +23,9 @@ export interface KeyFacts {
   readonly defaults?: Readonly<Partial<Record<Paradigm, unknown>>>;
   /** Words for what holds where nothing is said, of a key without a default. */
   readonly unset?: string;
-  /** The value names a file or folder, a `model` or `data`, which may be one of the hub, or a file that holds a `template`. */
-  readonly path?: 'file' | 'model' | 'data' | 'template';
+  /** The value names a file or folder, a `model` or `data`, which may be one of the hub, a file that holds a `template`, or an
+   * `output`, which may be in an object store. */
+  readonly path?: 'file' | 'model' | 'data' | 'template' | 'output';
   /** Unset: that of the section, else `course`. */
   readonly effect?: Effect;
   /** The value counts steps, and keeps its share of a run that has more or fewer of them. */

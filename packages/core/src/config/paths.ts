@@ -3,6 +3,7 @@ import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, type Document } from 'yaml';
 import { dataHubName } from '../data/hub.ts';
 import { isHubId } from '../hub/id.ts';
+import { isStored } from '../store/address.ts';
 import type { KeyFacts } from './facts.ts';
 import { LEAVES } from './keys.ts';
 import { shareOf } from './share.ts';
@@ -16,6 +17,7 @@ export function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, ba
   if (isEntry(value)) return { ...value, file: absolute(kind, value.file, base) };
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
   if (kind === 'data' && shareOf(value) !== undefined) return value;
+  if (kind === 'output' && isStored(value)) return value;
   const resolved = path.resolve(base, value);
   const isRemote =
     (kind === 'model' && isHubId(value, resolved)) || (kind === 'data' && dataHubName(value, resolved) !== undefined);

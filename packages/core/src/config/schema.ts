@@ -418,7 +418,10 @@ const shape = z.strictObject({
     unset: 'main',
     effect: 'breaks',
   }),
-  output: key('the run directory', z.string(), { path: 'file', effect: 'harmless' }),
+  output: key('the run directory, or its place in an object store, `s3://bucket/prefix`', z.string(), {
+    path: 'output',
+    effect: 'harmless',
+  }),
   seed: key('of the order of the data and of sampling', whole.max(0xffffffff).default(0)),
   device: key(
     '`cpu`, `cuda`, `cuda:N` (the N-th GPU, from 0), or `auto`: a GPU where there is one',

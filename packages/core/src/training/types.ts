@@ -33,11 +33,13 @@ export type TrainEvent =
   | { readonly kind: 'warning'; readonly message: string }
   | {
       readonly kind: 'prepare';
-      readonly what: 'lines' | 'images' | 'labels' | 'samples';
+      readonly what: 'lines' | 'images' | 'labels' | 'samples' | 'files';
       readonly done: number;
       readonly total: number;
     }
-  | { readonly kind: 'download'; readonly progress: DownloadProgress };
+  | { readonly kind: 'download'; readonly progress: DownloadProgress }
+  /** The training is over, and so many files are still to be sent to the store. */
+  | { readonly kind: 'sending'; readonly left: number };
 
 /** What is being done. */
 export interface TrainProgress {
@@ -52,12 +54,14 @@ export interface TrainProgress {
 }
 
 export interface TrainResult {
-  /** The run directory. */
+  /** The run directory, or its address in an object store. */
   readonly run: string;
   readonly steps: number;
   /** Of the last evaluation; without one, of the last step. */
   readonly metrics: Metrics;
   readonly interrupted: boolean;
+  /** Where the run is in an object store: what that does not have, and the directory that has it. */
+  readonly unsent?: { readonly directory: string; readonly files: readonly string[] };
 }
 
 /** Everything that the steps of a training need. */

@@ -23,6 +23,30 @@ export async function ask<T>(path: string, body?: unknown): Promise<T> {
   return answer as T;
 }
 
+/** Asks for an answer that comes in lines, and hears each as it comes. */
+export async function listen(
+  path: string,
+  body: unknown,
+  signal: AbortSignal,
+  hear: (line: unknown) => void,
+): Promise<void> {
+  const response = await fetch(`api/${path}`, { method: 'POST', body: JSON.stringify(body), signal });
+  if (!response.ok || !response.body) {
+    const answer = (await response.json().catch(() => ({}))) as { error?: { message: string } };
+    throw new Error(answer.error?.message ?? `the studio answered ${response.status}`);
+  }
+  const decoder = new TextDecoder();
+  const reader = response.body.getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) hear(JSON.parse(line));
+  }
+}
+
 let hasElsewhere = false;
 /** Whether pictures that a run has not kept may be asked for. */
 export function knowElsewhere(may: boolean): void {

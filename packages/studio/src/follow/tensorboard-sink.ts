@@ -50,7 +50,7 @@ async function picturesOf(run: RunView, { step }: Point): Promise<[string, Pictu
     if (!sample || !image || file === undefined) continue;
     const shapes = [
       ...sample.boxes.map((box) => rectangle(box, 'stroke="#19c3e6" stroke-dasharray="6 3"')),
-      ...(answer.boxes ?? []).map((box) => rectangle(box, 'stroke="#f43f9e"')),
+      ...answer.boxes.map((box) => rectangle(box, 'stroke="#f43f9e"')),
     ];
     const { data: bytes, info } = await sharp(file).toBuffer({ resolveWithObject: true });
     const width = Math.max(image.width, image.height) / 200;

@@ -13,6 +13,7 @@ import { defineDoctor } from './doctor.ts';
 import { exitCodeOf, report } from './errors.ts';
 import { defineEval } from './eval.ts';
 import { defineExport } from './export.ts';
+import { defineFetch } from './fetch.ts';
 import { defineGenerate } from './generate.ts';
 import { defineInit } from './init.ts';
 import { defineInspect } from './inspect.ts';
@@ -82,5 +83,6 @@ export function createProgram(): Command {
   defineExport(program);
   defineStudio(program);
   definePublish(program);
+  defineFetch(program);
   return program;
 }

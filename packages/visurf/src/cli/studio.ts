@@ -24,7 +24,7 @@ export function defineStudio(program: Command): void {
   const studio = program
     .command('studio')
     .description('watch runs in a browser: curves, groups with their pictures, evaluations')
-    .argument('[dir...]', 'runs, or folders that hold some (default: runs)')
+    .argument('[dir...]', 'runs, or folders that hold some, also in an object store (default: runs)')
     .option('--port <n>', 'where it listens; 0: any that is free', wholeNumber(0), 7070)
     .option('--host <address>', 'let other machines in by this address, with a token')
     .option('--token <secret>', 'what others must show (default: a new one, in the link)')

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, relative } from 'node:path';
 import type { Command } from 'commander';
-import type { Config, ProfileOptions, TrainEvent } from '@visurf/core';
+import type { Config, ProfileOptions, TrainEvent, TrainResult } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
 import { launchRanks } from './launch.ts';
 import { endWithLauncher, isLaunched, isRank, RankLog, tellLauncher } from './rank.ts';
@@ -69,7 +69,7 @@ export function defineTrain(program: Command): void {
         if (isRank()) command.error('error: --processes starts ranks, and this is one: RANK is set');
         if (given.processes > 1) return await launchRanks(given.processes, next(goesOn || from !== undefined));
       }
-      const { deviceIn, isBegun, isRestarted, joinProcesses, launchedBy, train, worldOf } =
+      const { deviceIn, isBegun, isRestarted, joinProcesses, launchedBy, runDirectory, train, worldOf } =
         await import('@visurf/core');
       const world = worldOf();
       if (isLaunched()) endWithLauncher();
@@ -77,15 +77,16 @@ export function defineTrain(program: Command): void {
       const profile = isMain ? profileOf(given, command) : undefined;
       const warnings: string[] = [];
       const config = await configurationOf(asked, (message) => warnings.push(message));
+      const directory = runDirectory(config.output);
       const resume = goesOn || (from === undefined && (given.continue ?? isRestarted()) ? ('ifBegun' as const) : false);
-      const resumes = goesOn || from !== undefined || (resume === 'ifBegun' && isBegun(config.output));
+      const resumes = goesOn || from !== undefined || (resume === 'ifBegun' && isBegun(directory));
       const sayNext = (isBegun: boolean): void => {
         if (!isMain) return;
         whenStopped(next(isBegun));
         tellLauncher({ next: next(isBegun) });
       };
       sayNext(resumes);
-      const log = world && new RankLog(config.output, world.rank, world.size);
+      const log = world && new RankLog(directory, world.rank, world.size);
       const shown = [...(isMain ? [process.stderr] : []), ...(log ? [log] : [])].map((each) => new Shown(config, each));
       const onEvent = (event: TrainEvent) => {
         if (event.kind === 'step') sayNext(true);
@@ -126,6 +127,10 @@ export function defineTrain(program: Command): void {
         const metrics = Object.keys(result.metrics).length > 0 ? `${metricsTable(result.metrics)}\n\n` : '';
         print(`${metrics}${result.steps} steps; the run is in ${result.run}${where}`);
       }
+      if (result.unsent) {
+        console.error(unsentText(result.run, result.unsent, `${line} --resume`));
+        if (!interrupted) process.exitCode = UNSENT;
+      }
       if (interrupted) console.error(`stopped. ${next(result.steps > 0 || resumes)}`);
     },
   );
@@ -140,10 +145,19 @@ export function defineTrain(program: Command): void {
   );
 }
 
+/** The exit code of a training that is done, but whose run is not whole in its store. */
+const UNSENT = 3;
+
+function unsentText(run: string, { directory, files }: NonNullable<TrainResult['unsent']>, again: string): string {
+  const some = files.slice(0, 5).join(', ');
+  const others = files.length > 5 ? ` and ${files.length - 5} more` : '';
+  return `not sent to ${run}: ${some}${others}\n  All of it is in ${directory}. To send the rest: ${again}`;
+}
+
 /** The studio over a run, in a process of its own; its link is printed where messages are. */
 function openStudio(output: string): Disposable {
-  const parent = dirname(output);
-  mkdirSync(parent, { recursive: true });
+  const parent = /^s3:/i.test(output) ? output : dirname(output);
+  if (parent !== output) mkdirSync(parent, { recursive: true });
   const child = spawn(process.execPath, [process.argv[1]!, 'studio', parent, '--port', '0'], {
     stdio: ['ignore', process.stderr.fd, 'inherit'],
   });
@@ -178,6 +192,7 @@ function profileOf({ profile, profileSteps: steps }: TrainOptions, command: Comm
 class Shown {
   readonly #progress: Progress;
   readonly #screen: TrainingScreen;
+  #toSend = 0;
   /** The file. */
   report: string | undefined;
 
@@ -193,6 +208,8 @@ class Shown {
         return this.#progress.update(`checking ${event.what}`, event.done, event.total);
       case 'download':
         return this.#progress.download(event.progress);
+      case 'sending':
+        return this.#send(event.left);
       case 'checkpoint':
         return say(`step ${event.step}: checkpoint in ${event.path}`);
       case 'report':
@@ -215,6 +232,13 @@ class Shown {
         this.#progress.finish();
         return this.#screen.take(event);
     }
+  }
+
+  /** The most is what there was first. */
+  #send(left: number): void {
+    if (this.#toSend === 0) this.#screen.finish();
+    this.#toSend = Math.max(this.#toSend, left);
+    this.#progress.update('sending files to the store', this.#toSend - left, this.#toSend);
   }
 
   finish(): void {

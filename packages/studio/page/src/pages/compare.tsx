@@ -83,15 +83,15 @@ export function Compare() {
       <h1>Compare</h1>
       <div className="tools">
         <Smoothing value={smoothing} />
-        <label>
+        <label className="check">
           <input
             type="checkbox"
             checked={isJoined}
             onChange={(event) => {
               amend({ seeds: event.target.checked ? 'mean' : undefined });
             }}
-          />{' '}
-          mean and band over seeds
+          />
+          <span>mean and band over seeds</span>
         </label>
       </div>
       <p>The paper’s order: {PAPER}</p>

@@ -29,7 +29,11 @@ export function Court({ run, version }: { run: Run; version: string }) {
       <p>
         Groups whose rollouts agree with each other against the label, the most suspicious first. Decisions go to{' '}
         <code>{data.file}</code>; a training with <code>data.corrections</code> on that file takes them up from its next
-        step.
+        step. To fix a label, drag a box over its picture.
+      </p>
+      <p className="key">
+        <i className="truth" /> the label <i className="said-box" /> what the rollouts say <i className="drawn" /> the
+        box you draw
       </p>
       {fault !== undefined && <Notice title={fault} isFault />}
       {data.suspects.length === 0 && (
@@ -81,14 +85,14 @@ function Case({
         <bdi>{suspect.problem}</bdi>
       </h2>
       <p>
-        suspicion {number(suspect.suspicion)} in {suspect.seen} groups · label{' '}
-        <bdi className="said">{sample?.solution ?? 'unknown'}</bdi>
-      </p>
-      <p>
+        suspicion {number(suspect.suspicion)} in {suspect.seen} {suspect.seen === 1 ? 'group' : 'groups'} ·{' '}
         <Link to={href(['run', run.id, 'groups'], { sample: suspect.id })}>its groups</Link>
         {suspect.decision && <b> · {DECIDED[suspect.decision.action]}</b>}
       </p>
-      <div className="tools">
+      <p>
+        <small>label</small> <bdi className="said">{sample?.solution ?? 'unknown'}</bdi>
+      </p>
+      <div className="buttons">
         <button
           type="button"
           onClick={() => {
@@ -108,6 +112,7 @@ function Case({
         <button
           type="button"
           disabled={!box}
+          title={box ? undefined : 'drag a box over the picture first'}
           onClick={() => {
             if (box) onDecide(suspect.id, 'fix', [{ bbox_2d: box.map(Math.round) }]);
           }}

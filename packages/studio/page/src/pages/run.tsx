@@ -1,10 +1,12 @@
-import { useAsked } from '../api.ts';
+import { useEffect, useState } from 'react';
+import { useAsked, useTick } from '../api.ts';
 import { chaptersOf } from '../meanings.ts';
 import { Notice, number } from '../parts/basics.tsx';
 import { Chart } from '../parts/chart.tsx';
+import { Spread } from '../parts/spread.tsx';
 import { Smoothing, smoothingOf } from '../parts/smoothing.tsx';
 import { useRoute } from '../route.ts';
-import type { Curves, Run } from '../types.ts';
+import type { Curves, Histogram, Run } from '../types.ts';
 
 const POINTS = 800;
 
@@ -37,6 +39,7 @@ export function RunPage({ run, version }: { run: Run; version: string }) {
       <div className="tools">
         <Smoothing value={smoothing} />
       </div>
+      <Spreads run={run} version={version} />
       {chapters.map(({ title, curves: shown }) => (
         <section key={title}>
           <h2>{title}</h2>
@@ -78,5 +81,32 @@ export function RunPage({ run, version }: { run: Run; version: string }) {
         </p>
       )}
     </>
+  );
+}
+
+/** What the means of the curves hide. */
+function Spreads({ run, version }: { run: Run; version: string }) {
+  const [isGrowing, setGrowing] = useState(true);
+  const tick = useTick(isGrowing);
+  const { data: rewards } = useAsked<Histogram>(`runs/${run.id}/histogram?what=reward`, `${version} ${tick}`);
+  const { data: lengths } = useAsked<Histogram>(`runs/${run.id}/histogram?what=length`, `${version} ${tick}`);
+  const missing = rewards ? rewards.files - rewards.indexed : undefined;
+  useEffect(() => {
+    setGrowing(missing === undefined || missing > 0 || tick < 3);
+  }, [missing, tick]);
+  if (!rewards || !lengths || rewards.steps.length === 0) return null;
+  return (
+    <section>
+      <h2>Rollouts, all of them</h2>
+      <div className="charts">
+        <Spread title="Rewards" histogram={rewards}>
+          Darker: more of a step's rollouts earn that. Two bands that stay apart are prompts that are solved and prompts
+          that are not; one band that narrows leaves nothing to learn from.
+        </Spread>
+        <Spread title="Lengths, in tokens" histogram={lengths}>
+          Darker: more rollouts are that long. Worry when a band grows at the top: answers are cut off.
+        </Spread>
+      </div>
+    </section>
   );
 }

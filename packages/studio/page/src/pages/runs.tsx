@@ -73,7 +73,7 @@ export function Runs() {
         )}
       </div>
       <div className="scroller">
-        <table>
+        <table className="runs">
           <thead>
             <tr>
               <th scope="col">
@@ -106,22 +106,24 @@ export function Runs() {
                     <bdi>{run.name}</bdi>
                   </Link>
                 </td>
-                <td>{run.paradigm ?? '–'}</td>
+                <td data-name="paradigm">{run.paradigm ?? '–'}</td>
                 <td>
                   <span className={`state ${run.state}`}>{SAID[run.state]}</span>{' '}
                   {run.reason !== undefined && <bdi className="reason">{run.reason}</bdi>}
                   {run.timeLeft !== undefined && <span className="reason">{duration(run.timeLeft)} left</span>}
                 </td>
-                <td className="number">
+                <td className="number" data-name="steps">
                   {run.step} / {run.steps ?? '?'}
                 </td>
                 <td>
                   <Spark values={run.spark} label={`reward of ${run.name}, last ${number(run.spark.at(-1))}`} />
                 </td>
-                <td className="number">
+                <td className="number" data-name="best">
                   {run.best ? `${number(run.best.value)} ${run.best.metric} at ${run.best.step}` : '–'}
                 </td>
-                <td className="number">{run.warnings}</td>
+                <td className="number" data-name="warnings">
+                  {run.warnings}
+                </td>
               </tr>
             ))}
           </tbody>
