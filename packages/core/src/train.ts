@@ -127,15 +127,15 @@ async function trainHere(
 ): Promise<TrainResult> {
   const { processes } = options;
   const signal = processes?.follow(options.signal) ?? options.signal;
-  let isPreparing = true;
-  const onBegin = (): void => void (isPreparing = false);
+  const course = { hasBegun: false };
+  const onBegin = (): void => void (course.hasBegun = true);
   try {
     return await prepareAndTrain(config, { ...options, signal, onBegin, onOpen });
   } catch (failure) {
     const error = explainProcesses(failure);
     processes?.abandon(error);
     // Stopped before the first step; a process that already waits for the one that is stopped is left by it.
-    const isLeft = isPreparing && failure !== error;
+    const isLeft = !course.hasBegun && failure !== error;
     if (!signal?.aborted || (failure !== signal.reason && !isLeft)) throw error;
     return { run: config.output, steps: 0, metrics: {}, interrupted: true };
   }
