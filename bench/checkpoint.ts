@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { parseModelConfig, VisionLanguageModel } from '@visurf/core/internals';
 import { nn, scope } from '@visurf/torch';
 
 /** The settings of Qwen2.5-VL-3B-Instruct as its config.json on the hub has them. */
@@ -65,7 +65,7 @@ export type ConfigJson = Record<string, unknown>;
 /** Names and shapes of the tensors that a config asks for. */
 export function shapesFor(config: ConfigJson): [string, readonly number[]][] {
   return scope(() => {
-    const model = nn.outline(() => new QwenVL(parseModelConfig(config)));
+    const model = nn.outline(() => new VisionLanguageModel(parseModelConfig(config)));
     const shapes = [...model.namedParameters()].map(([name, { shape }]): [string, readonly number[]] => [name, shape]);
     model.dispose();
     return shapes;

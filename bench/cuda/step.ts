@@ -5,7 +5,7 @@
  */
 import { writeFileSync } from 'node:fs';
 
-import type { QwenVL } from '../../packages/core/src/model/qwen.ts';
+import type { VisionLanguageModel } from '../../packages/core/src/model/vlm.ts';
 import type { ObservePhase } from '../../packages/core/src/run/phases.ts';
 import { native } from '../../packages/torch/src/native.ts';
 import { wholeStep } from '../../packages/core/src/testing/whole-step.ts';
@@ -13,7 +13,7 @@ import type { Step } from './cases.ts';
 import { add, read, type Counts } from './counts.ts';
 
 /** What is counted from now on belongs to phases. */
-function watch(model: QwenVL, phases: Record<string, Counts>): ObservePhase {
+function watch(model: VisionLanguageModel, phases: Record<string, Counts>): ObservePhase {
   const end = (phase: string): void => void (phases[phase] = add(phases[phase], read()));
   end('loading');
   const prefill = model.prefill.bind(model);

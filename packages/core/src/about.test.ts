@@ -8,7 +8,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { aboutModel } from './about.ts';
 import { chosenModules } from './model/lora.ts';
 import { projections } from './model/projection.ts';
-import type { QwenVL } from './model/qwen.ts';
+import type { VisionLanguageModel } from './model/vlm.ts';
 import { layerCounts } from './model/recurrent-config.ts';
 import { loadLocalPolicy } from './policy.ts';
 import { configurationNames, openConfiguration } from './testing/configurations.ts';
@@ -46,7 +46,7 @@ test.each(configurationNames)('%s: family, size, what is trained', async (name) 
 });
 
 /** The rank of adapters on all projections of a decoder that have so many parameters. */
-function rankOf(parameters: number, model: QwenVL): number {
+function rankOf(parameters: number, model: VisionLanguageModel): number {
   const known = projections(model);
   const shapes = chosenModules(model, { vision: false }).map((path) => known.get(path)!.weight.shape);
   return parameters / shapes.reduce((sum, [outputs = 0, inputs = 0]) => sum + outputs + inputs, 0);

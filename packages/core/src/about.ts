@@ -8,7 +8,7 @@ import { statedDtype } from './export/config.ts';
 import { loadModelConfig } from './families/config.ts';
 import type { ModelConfig } from './model/config.ts';
 import { chosenModules } from './model/lora.ts';
-import { QwenVL } from './model/qwen.ts';
+import { VisionLanguageModel } from './model/vlm.ts';
 import { sizesOf } from './plan/sizes.ts';
 import { locateModel, type ModelSource } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
@@ -82,7 +82,7 @@ function shareOf(
     scope(
       () =>
         chosenModules(
-          nn.outline(() => new QwenVL(model)),
+          nn.outline(() => new VisionLanguageModel(model)),
           lora!,
         ).length,
     );

@@ -5,7 +5,7 @@ export { parseModelConfig } from './families/config.ts';
 export type { ModelConfig } from './model/config.ts';
 export { loadModel } from './families/load.ts';
 export { pack, nextPosition, type Packed, type PromptWithResponses } from './model/pack.ts';
-export { QwenVL, type Hidden, type States } from './model/qwen.ts';
+export { VisionLanguageModel, type Hidden, type States } from './model/vlm.ts';
 export { textRotation } from './model/rope.ts';
 export { planVision } from './model/vision.ts';
 export { loadLocalPolicy } from './policy.ts';

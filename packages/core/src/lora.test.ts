@@ -13,7 +13,7 @@ import { exportModel } from './export/export.ts';
 import { loadModel } from './families/load.ts';
 import { addAdapters, adapterParameters, adaptersOf } from './model/lora.ts';
 import { loadAdapter } from './model/peft.ts';
-import type { QwenVL } from './model/qwen.ts';
+import type { VisionLanguageModel } from './model/vlm.ts';
 import { loadLocalPolicy } from './policy.ts';
 import { readEvents } from './run/events.ts';
 import { groupOf } from './testing/groups.ts';
@@ -230,8 +230,8 @@ const group = (j: number): Group => {
 
 /** Loss and A, B after one update in float64. */
 async function update(
-  prepare: (model: QwenVL) => void,
-  options: { step?: number; kl?: number; reference?: QwenVL | 'self'; again?: boolean } = {},
+  prepare: (model: VisionLanguageModel) => void,
+  options: { step?: number; kl?: number; reference?: VisionLanguageModel | 'self'; again?: boolean } = {},
 ): Promise<{ loss: number; weights: number[][] }> {
   const { step = 1, kl = 0, reference, again = false } = options;
   const model = loadModel(tinyModel, { dtype: 'float64' });
@@ -257,7 +257,7 @@ async function update(
 }
 
 test('the reference policy is the model with its adapter off', async () => {
-  const trained = (model: QwenVL): void =>
+  const trained = (model: VisionLanguageModel): void =>
     void loadAdapter(model, path.join(fixtures, 'tiny-qwen2_5-vl/adapters/vision'));
   const base = loadModel(tinyModel, { dtype: 'float64' });
   const separate = await update(trained, { kl: 0.3, reference: base });
@@ -269,7 +269,7 @@ test('the reference policy is the model with its adapter off', async () => {
 });
 
 test('dropout: the same noise for the same step, also where activations are computed again; other noise for another', async () => {
-  const adapters = (dropout: number) => (model: QwenVL) => {
+  const adapters = (dropout: number) => (model: VisionLanguageModel) => {
     addAdapters(model, { rank: 2, alpha: 4, dropout, rsLora: false, vision: true }, 7);
     for (const { B } of adaptersOf(model).values()) scope(() => B.detach().fill_(0.05));
   };

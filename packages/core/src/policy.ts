@@ -21,7 +21,7 @@ import {
   type PeftConfig,
 } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
-import type { QwenVL } from './model/qwen.ts';
+import type { VisionLanguageModel } from './model/vlm.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { carriedSettings, promptSettings, type Settings } from './question/settings.ts';
 import { respond, type SamplingOptions } from './rollout/respond.ts';
@@ -49,7 +49,7 @@ export interface PolicyOptions extends EncoderOptions {
 export class Policy {
   /** Directory of the whole model; with an adapter, that of its base. */
   readonly directory: string;
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   readonly encoder: PromptEncoder;
   /** Description of the model's adapter, where it has one. */
   peft: PeftConfig | undefined;
@@ -57,7 +57,7 @@ export class Policy {
   settings: Settings | undefined;
   readonly #missingIds: readonly number[];
 
-  constructor(directory: string, model: QwenVL, encoder: PromptEncoder) {
+  constructor(directory: string, model: VisionLanguageModel, encoder: PromptEncoder) {
     this.directory = directory;
     this.model = model;
     this.encoder = encoder;

@@ -8,7 +8,7 @@ import { UserError } from './errors.ts';
 import { loadModel } from './families/load.ts';
 import { baseParameters, differences } from './model/lora.ts';
 import { adapterTensors, adapterWeightsFile, keepStart, settingsOf } from './model/peft.ts';
-import type { QwenVL } from './model/qwen.ts';
+import type { VisionLanguageModel } from './model/vlm.ts';
 import { loadLocalPolicy, type LocatedModel, type Policy } from './policy.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 
@@ -45,7 +45,10 @@ export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoin
 }
 
 /** The reference policy of a KL penalty: a second model, or the same as `asReference` has it. */
-export function referenceOf({ model, peft }: Policy, { objective, model: directory }: Config): QwenVL | undefined {
+export function referenceOf(
+  { model, peft }: Policy,
+  { objective, model: directory }: Config,
+): VisionLanguageModel | undefined {
   if (objective.kl.coefficient === 0) return undefined;
   if (peft) return model;
   return loadModel(directory, { device: model.device, dtype: model.dtype === 'float64' ? 'float64' : 'float32' });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { loadConfig, train } from '@visurf/core';
-import { parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { parseModelConfig, VisionLanguageModel } from '@visurf/core/internals';
 import { initialize, modelConfig, writeCheckpointFiles } from '@visurf/mini-grounding/kit';
 import { saveSafetensors } from '@visurf/torch';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -18,7 +18,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 beforeAll(async () => {
   const miniature = miniatureOf(planOf('base'));
   writeCheckpointFiles(join(folder, 'base'), miniature);
-  const model = new QwenVL(parseModelConfig(modelConfig(miniature)));
+  const model = new VisionLanguageModel(parseModelConfig(modelConfig(miniature)));
   initialize(model, 1, miniature.vocabulary.numberIds);
   saveSafetensors(join(folder, 'base/model.safetensors'), model.namedParameters());
   model.dispose();

@@ -6,7 +6,7 @@ import { openSafetensors, saveShardedSafetensors, scope, type FloatDType, type T
 import { UserError } from '../errors.ts';
 import { mergedParameters } from '../model/lora.ts';
 import { adapterFiles, type PeftConfig } from '../model/peft.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import type { Settings } from '../question/settings.ts';
 import { statedDtype } from './config.ts';
 import { writeDirectory } from './directory.ts';
@@ -42,7 +42,7 @@ export interface Exported {
 export interface Exportable {
   /** Where its configuration, tokenizer and processor are. */
   readonly directory: string;
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   readonly peft: PeftConfig | undefined;
   /** What it was trained by: what is exported is measured as it was. */
   readonly settings?: Settings | undefined;

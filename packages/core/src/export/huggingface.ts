@@ -6,7 +6,7 @@ import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
 
 import { baseParameters, hasAdapters } from '../model/lora.ts';
 import type { Keys } from '../model/keys.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import { readBytes } from '../regular.ts';
 import { describeWeights } from './config.ts';
 
@@ -47,7 +47,7 @@ export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDT
 }
 
 /** Writers of all files of a model directory, by name, as a checkpoint takes them. */
-export function modelFiles(model: QwenVL, origin: string): Writers {
+export function modelFiles(model: VisionLanguageModel, origin: string): Writers {
   if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
   return {
     'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model), model.config.family.keys)),

@@ -11,7 +11,7 @@ import { isVision } from '../model/keys.ts';
 import { addAdapters, adapterParameters, mergeAdapters } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import { projections } from '../model/projection.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import { loadLocalPolicy } from '../policy.ts';
 import { configurationNames, openConfiguration } from '../testing/configurations.ts';
 import { openSubject } from '../testing/parity.ts';
@@ -20,7 +20,11 @@ import { loadModel } from './load.ts';
 
 const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
-function gradients(model: QwenVL, items: readonly PromptWithResponses[], again: boolean): Map<string, number[]> {
+function gradients(
+  model: VisionLanguageModel,
+  items: readonly PromptWithResponses[],
+  again: boolean,
+): Map<string, number[]> {
   const named = model.namedParameters();
   for (const each of named.values()) each.grad = undefined;
   scope(() => {

@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from 'vitest';
 
 import { UserError } from '../errors.ts';
 import { parseModelConfig } from './config.ts';
-import { QwenVL } from '../model/qwen.ts';
+import { VisionLanguageModel } from '../model/vlm.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
 import { tinyModel } from '../testing/oracle.ts';
 import { families, familyOf } from './index.ts';
@@ -67,7 +67,7 @@ test('no object, no model', () => {
 test.each(families)('$title: keys come back from whatever name a file or the reference gives them', (family) => {
   const file = { model_type: family.name, text_config: small, vision_config: narrow };
   const config = parseModelConfig(file);
-  const model = nn.outline(() => new QwenVL(config));
+  const model = nn.outline(() => new VisionLanguageModel(config));
   for (const key of model.namedParameters().keys()) {
     const { inFile, own, reference } = family.keys;
     for (const name of [...inFile(key), reference(key)]) expect(own(name)).toBe(key);

@@ -21,7 +21,7 @@ import { UserError } from '../errors.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { parseModelConfig } from './config.ts';
 import { loadModel } from './load.ts';
-import { QwenVL } from '../model/qwen.ts';
+import { VisionLanguageModel } from '../model/vlm.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -55,7 +55,7 @@ type Shapes = Map<string, readonly number[]>;
 
 function shapesOf(json: Record<string, unknown>): Shapes {
   return scope(() => {
-    const model = nn.outline(() => new QwenVL(parseModelConfig(json)));
+    const model = nn.outline(() => new VisionLanguageModel(parseModelConfig(json)));
     const shapes = new Map([...model.namedParameters()].map(([name, { shape }]) => [name, shape]));
     model.dispose();
     return shapes;

@@ -23,7 +23,7 @@ import { loadModelConfig } from './config.ts';
 import { requirePlausible } from './plausible.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { projections, type Projection } from '../model/projection.ts';
-import { QwenVL } from '../model/qwen.ts';
+import { VisionLanguageModel } from '../model/vlm.ts';
 
 export interface LoadOptions {
   /**
@@ -89,7 +89,7 @@ const remedy = 'config.json and the weights must come from the same checkpoint';
 const printed = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
 /** The name in the file of every parameter's tensor; everything is checked before the first is read. */
-function namesInFile(model: QwenVL, weights: SafetensorsIndex, where: string): Map<string, string> {
+function namesInFile(model: VisionLanguageModel, weights: SafetensorsIndex, where: string): Map<string, string> {
   const { text, family } = model.config;
   const tied = text.tiedHead;
   const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.names.test(name)));
@@ -127,7 +127,7 @@ export const isMatrix = (key: string): boolean => !/norm|ln_q|patch_embed|pos_em
  * Layers whose weights are kept in four bits, by the key of the weight: all linear ones of the decoder's layers. The
  * tower, embeddings and the head stay as they are, as with `llm_int8_skip_modules: [model.visual, lm_head]` in transformers.
  */
-export function packedProjections(model: QwenVL): Map<string, Projection> {
+export function packedProjections(model: VisionLanguageModel): Map<string, Projection> {
   const own = [...projections(model)].filter(([path]) => path.startsWith('model.layers.'));
   return new Map(own.map(([path, projection]) => [`${path}.weight`, projection]));
 }
@@ -139,13 +139,13 @@ export function packedProjections(model: QwenVL): Map<string, Projection> {
 export function loadModel(
   directory: string,
   { dtype = 'float32', device = 'cpu', quantize }: LoadOptions = {},
-): QwenVL {
+): VisionLanguageModel {
   const described = loadModelConfig(directory);
   try {
     using weights = openSafetensors(directory);
     requirePlausible(described, weights, directory);
     const config = withHeadOf(weights, described);
-    const model = nn.outline(() => new QwenVL(config));
+    const model = nn.outline(() => new VisionLanguageModel(config));
     const dtypeOf = (key: string, name: string): FloatDType => {
       if (dtype !== 'auto') return dtype;
       return isMatrix(key) && weights.dtypeOf(name) === 'bfloat16' ? 'bfloat16' : 'float32';

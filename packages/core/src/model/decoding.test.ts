@@ -6,13 +6,13 @@ import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { DecoderLayer } from './decoder.ts';
 import { loadModel } from '../families/load.ts';
 import { addAdapters } from './lora.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 const prompts = oracleCases.map(oraclePrompt);
 const [responses, tokens] = [3, 4];
 
 /** Hidden states of some tokens, one after the other; `started`: as generation does it. */
-function decode(model: QwenVL, started: boolean): Float64Array {
+function decode(model: VisionLanguageModel, started: boolean): Float64Array {
   return scope(() =>
     noGrad(() => {
       using _decoding = started ? model.startDecoding(prompts.length * responses) : undefined;
@@ -28,7 +28,7 @@ function decode(model: QwenVL, started: boolean): Float64Array {
   );
 }
 
-const watchMlps = (model: QwenVL) =>
+const watchMlps = (model: VisionLanguageModel) =>
   model.model.layers.flatMap((layer) => (layer instanceof DecoderLayer ? [vi.spyOn(layer.mlp, 'forward')] : []));
 
 test.each([

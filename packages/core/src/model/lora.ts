@@ -11,7 +11,7 @@ import { nearest, UserError } from '../errors.ts';
 import { Adapter } from './adapter.ts';
 import { isVision } from './keys.ts';
 import { projections } from './projection.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 export interface LoraSettings {
   /** r */
@@ -36,7 +36,10 @@ export function isTarget(path: string, targets: string | readonly string[]): boo
  * Paths in the checkpoint of the projections that settings choose, in the order of the model.
  * @throws UserError where a name meets nothing.
  */
-export function chosenModules(model: QwenVL, { targets, vision }: Pick<LoraSettings, 'targets' | 'vision'>): string[] {
+export function chosenModules(
+  model: VisionLanguageModel,
+  { targets, vision }: Pick<LoraSettings, 'targets' | 'vision'>,
+): string[] {
   const { reference } = model.config.family.keys;
   const all = [...projections(model).keys()];
   const allowed = all.filter((path) => vision || !isVision(path));
@@ -79,7 +82,7 @@ export function attachAdapters(model: nn.Module, modules: readonly string[], set
 }
 
 /** New adapters on the modules that settings choose; the seed draws A. Returns the modules' paths. */
-export function addAdapters(model: QwenVL, settings: LoraSettings, seed: number): string[] {
+export function addAdapters(model: VisionLanguageModel, settings: LoraSettings, seed: number): string[] {
   const modules = chosenModules(model, settings);
   attachAdapters(model, modules, settings);
   const generator = new Generator(seed);
@@ -166,7 +169,7 @@ export function asReference<T>(model: nn.Module, body: () => T): T {
 }
 
 /** Settings that new adapters would have and the model's do not, by name; empty where they are alike. */
-export function differences(model: QwenVL, present: LoraSettings, wanted: LoraSettings): string[] {
+export function differences(model: VisionLanguageModel, present: LoraSettings, wanted: LoraSettings): string[] {
   const plain = (['rank', 'alpha', 'dropout', 'rsLora'] as const).filter((name) => present[name] !== wanted[name]);
   const [mine, theirs] = [[...adaptersOf(model).keys()], chosenModules(model, wanted)];
   return mine.sort().join() === theirs.sort().join() ? plain : [...plain, 'targets'];

@@ -15,7 +15,7 @@ import { makeOptimizer } from '../update/optimizer.ts';
 import { addAdapters, adapterParameters, mergeAdapters } from './lora.ts';
 import { loadAdapter } from './peft.ts';
 import { projections } from './projection.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 const adapter = join(fixtures, 'quantized', 'adapter');
 type Named = 'logProbs' | 'logProbsBfloat16' | 'logProbsFull';
@@ -24,7 +24,7 @@ const expected = JSON.parse(readFileSync(join(adapter, 'expected.json'), 'utf8')
   readonly cases: Record<string, Record<Named, number[]>[]>;
 };
 
-function withModel<T>(options: LoadOptions, body: (model: QwenVL) => T, directory = tinyModel): T {
+function withModel<T>(options: LoadOptions, body: (model: VisionLanguageModel) => T, directory = tinyModel): T {
   const model = loadModel(directory, options);
   try {
     return body(model);
@@ -33,7 +33,7 @@ function withModel<T>(options: LoadOptions, body: (model: QwenVL) => T, director
     model.dispose();
   }
 }
-const withAdapter = <T>(options: LoadOptions, body: (model: QwenVL) => T): T =>
+const withAdapter = <T>(options: LoadOptions, body: (model: VisionLanguageModel) => T): T =>
   withModel(options, (model) => {
     loadAdapter(model, adapter);
     return body(model);
@@ -42,7 +42,7 @@ const withAdapter = <T>(options: LoadOptions, body: (model: QwenVL) => T): T =>
 const largest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((most, each, i) => Math.max(most, Math.abs(each - (b[i] ?? NaN))), 0);
 
-function scored(model: QwenVL, each: OracleCase, pull: boolean): number[][] {
+function scored(model: VisionLanguageModel, each: OracleCase, pull: boolean): number[][] {
   const responses = each.responses.map(({ tokens }) => tokens);
   return scope(() => {
     const { hidden, targets } = model.hidden([{ prompt: oraclePrompt(each), responses }]);
@@ -53,7 +53,7 @@ function scored(model: QwenVL, each: OracleCase, pull: boolean): number[][] {
     return responses.map(({ length }) => flat.splice(0, length));
   });
 }
-const distances = (model: QwenVL, name: Named): number[] =>
+const distances = (model: VisionLanguageModel, name: Named): number[] =>
   noGrad(() =>
     oracleCases.flatMap((each) =>
       scored(model, each, false).map((mine, i) => largest(mine, expected.cases[each.name]![i]![name])),
@@ -132,7 +132,7 @@ const prompt: Prompt = {
 
 describe.each(families.map((family) => [family.title, smallModel(family)] as const))('%s', (_, directory) => {
   test('a model in four bits is the one whose weights are what comes back of them, also a token at a time', () => {
-    const logitsOf = (model: QwenVL): number[][] =>
+    const logitsOf = (model: VisionLanguageModel): number[][] =>
       noGrad(() =>
         scope(() => {
           const prefilled = model.prefill([prompt]);

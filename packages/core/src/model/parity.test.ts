@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 
 import { oracleCases, oraclePrompt, oracleTensors, tinyModel, type OracleCase } from '../testing/oracle.ts';
 import { loadModel } from '../families/load.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 const models = { float32: loadModel(tinyModel), float64: loadModel(tinyModel, { dtype: 'float64' }) };
 afterAll(() => {
@@ -14,7 +14,7 @@ afterAll(() => {
 const largest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((most, each, i) => Math.max(most, Math.abs(each - (b[i] ?? NaN))), 0);
 
-function logProbs(model: QwenVL, each: OracleCase): number[][] {
+function logProbs(model: VisionLanguageModel, each: OracleCase): number[][] {
   const responses = each.responses.map(({ tokens }) => tokens);
   return scope(() =>
     noGrad(() => {

@@ -18,7 +18,7 @@ import {
   missingBase,
   readPeftConfig,
 } from './peft.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 const adapterOf = (name: string): string => join(fixtures, 'tiny-qwen2_5-vl', 'adapters', name);
 
@@ -35,7 +35,7 @@ const expectedOf = (name: string): Expected =>
 const largest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((most, each, i) => Math.max(most, Math.abs(each - (b[i] ?? NaN))), 0);
 
-function logProbs(model: QwenVL, each: OracleCase): number[][] {
+function logProbs(model: VisionLanguageModel, each: OracleCase): number[][] {
   const responses = each.responses.map(({ tokens }) => tokens);
   return scope(() =>
     noGrad(() => {
@@ -47,10 +47,10 @@ function logProbs(model: QwenVL, each: OracleCase): number[][] {
 }
 
 /** Largest difference over all cases and responses. */
-const distance = (model: QwenVL, expected: (each: OracleCase, response: number) => number[]): number =>
+const distance = (model: VisionLanguageModel, expected: (each: OracleCase, response: number) => number[]): number =>
   Math.max(...oracleCases.flatMap((each) => logProbs(model, each).map((mine, j) => largest(mine, expected(each, j)))));
 
-function withAdapter<T>(name: string, dtype: FloatDType, body: (model: QwenVL) => T): T {
+function withAdapter<T>(name: string, dtype: FloatDType, body: (model: VisionLanguageModel) => T): T {
   const model = loadModel(tinyModel, { dtype });
   try {
     loadAdapter(model, adapterOf(name));

@@ -14,7 +14,7 @@ import { messageOf, UserError } from '../errors.ts';
 import { readText } from '../regular.ts';
 import { adapterParameters, adaptersOf, attachAdapters, isTarget, type LoraSettings } from './lora.ts';
 import { projections } from './projection.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 export const adapterConfigFile = 'adapter_config.json';
 export const adapterWeightsFile = 'adapter_model.safetensors';
@@ -112,7 +112,7 @@ export const settingsOf = (config: PeftConfig): LoraSettings => ({
  * Puts the adapter of a directory on a model and freezes all other weights.
  * @throws UserError naming tensors that are missing, extra or misshapen.
  */
-export function loadAdapter(model: QwenVL, directory: string): PeftConfig {
+export function loadAdapter(model: VisionLanguageModel, directory: string): PeftConfig {
   const { own, reference } = model.config.family.keys;
   const config = readPeftConfig(directory);
   const where = join(directory, adapterWeightsFile);
@@ -156,7 +156,7 @@ export function loadAdapter(model: QwenVL, directory: string): PeftConfig {
  * Keeps the weights of an adapter's directory beside those of the model's adapters, as what they started from.
  * @throws UserError where it is the adapter of other modules
  */
-export function keepStart(model: QwenVL, directory: string): void {
+export function keepStart(model: VisionLanguageModel, directory: string): void {
   const { own, reference } = model.config.family.keys;
   const where = join(directory, adapterWeightsFile);
   using file = new SafetensorsFile(where);
@@ -204,7 +204,7 @@ function requireListed(
  * What PEFT has to read to find the same modules again.
  * @param base directory of the model; an adapter's files name it relative to themselves
  */
-export function makePeftConfig(model: QwenVL, settings: LoraSettings, base: string): PeftConfig {
+export function makePeftConfig(model: VisionLanguageModel, settings: LoraSettings, base: string): PeftConfig {
   const { reference } = model.config.family.keys;
   const modules = [...projections(model)].flatMap(([path, { lora }]) => (lora ? [reference(path)] : []));
   return configSchema.parse({
@@ -226,7 +226,7 @@ export function makePeftConfig(model: QwenVL, settings: LoraSettings, base: stri
 }
 
 /** The shortest list that PEFT expands to these modules and no others: names where they suffice, else whole paths. */
-function shortNames(model: QwenVL, modules: string[], targets: LoraSettings['targets']): string[] {
+function shortNames(model: VisionLanguageModel, modules: string[], targets: LoraSettings['targets']): string[] {
   const { reference } = model.config.family.keys;
   const all = new Set([...model.namedParameters().keys()].map((key) => reference(key.replace(/\.(lora\.)?\w+$/, ''))));
   const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
@@ -246,13 +246,13 @@ function autoMapping(base: string): Record<string, string> | null {
 }
 
 /** Tensors of the adapter by their names in a file. */
-export function adapterTensors(model: QwenVL): (readonly [string, Tensor])[] {
+export function adapterTensors(model: VisionLanguageModel): (readonly [string, Tensor])[] {
   const { reference } = model.config.family.keys;
   return [...adapterParameters(model)].map(([key, each]) => [prefix + reference(key), each] as const);
 }
 
 /** Writers of the two files, by name, as a checkpoint takes them. */
-export function adapterFiles(model: QwenVL, config: PeftConfig): Record<string, (file: string) => void> {
+export function adapterFiles(model: VisionLanguageModel, config: PeftConfig): Record<string, (file: string) => void> {
   const { base_model_name_or_path: base } = config;
   // Looked up now: the base may be gone when the adapter is written.
   const place = base && isAbsolute(base) ? realpathSync(base) : undefined;

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { loadModel } from '../families/load.ts';
 import type { PromptWithResponses } from './pack.ts';
-import type { QwenVL } from './qwen.ts';
+import type { VisionLanguageModel } from './vlm.ts';
 
 /** Two images; a label, a rollout with its stop token, one that was cut off, one of a single token. */
 const groups: PromptWithResponses[] = ['two-images', 'one-image', 'text-only'].map((name, b) => {
@@ -31,7 +31,10 @@ const cuts: Record<string, Cut> = {
 };
 const plain: Cut = all.flatMap(({ prompt, responses }) => responses.map((k) => [{ prompt, responses: [k] }]));
 
-function run(model: QwenVL, cut: Cut): { logProbs: Map<string, number>; gradients: Map<string, Float64Array> } {
+function run(
+  model: VisionLanguageModel,
+  cut: Cut,
+): { logProbs: Map<string, number>; gradients: Map<string, Float64Array> } {
   const logProbs = new Map<string, number>();
   for (const batch of cut) {
     scope(() => {

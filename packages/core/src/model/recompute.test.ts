@@ -5,10 +5,10 @@ import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { FeatureCache } from './features.ts';
 import { loadModel } from '../families/load.ts';
 import type { PromptWithResponses } from './pack.ts';
-import type { QwenVL, TrainedPass } from './qwen.ts';
+import type { VisionLanguageModel, TrainedPass } from './vlm.ts';
 import { onStream, type Flow } from './stage.ts';
 
-let model: QwenVL;
+let model: VisionLanguageModel;
 beforeEach(() => {
   model = loadModel(tinyModel, { dtype: 'float64' });
 });

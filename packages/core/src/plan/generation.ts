@@ -1,6 +1,6 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
 import { cacheCapacity } from '../budgets.ts';
-import { packFrom } from '../model/qwen.ts';
+import { packFrom } from '../model/vlm.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
 import {
   cacheItem,

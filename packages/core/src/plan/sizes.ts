@@ -7,7 +7,7 @@ import { isVision } from '../model/keys.ts';
 import { isMatrix, packedProjections } from '../families/load.ts';
 import { chosenModules } from '../model/lora.ts';
 import { projections } from '../model/projection.ts';
-import { QwenVL } from '../model/qwen.ts';
+import { VisionLanguageModel } from '../model/vlm.ts';
 import type { Sizes } from './workload.ts';
 
 const count = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
@@ -24,7 +24,7 @@ export function sizesOf(
   { train, precision }: Pick<Config, 'train' | 'precision'>,
 ): Sizes {
   return scope(() => {
-    const model = nn.outline(() => new QwenVL(config));
+    const model = nn.outline(() => new VisionLanguageModel(config));
     const sum = (parameters: Iterable<readonly [string, Tensor]>, chosen: (key: string) => boolean): number =>
       [...parameters].reduce((total, [key, each]) => (chosen(key) ? total + count(each) : total), 0);
     const named = [...model.namedParameters()];

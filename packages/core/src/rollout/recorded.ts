@@ -16,14 +16,16 @@ import {
   type Recording,
 } from '@visurf/torch';
 
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import { belowOne, chooseTokens, requireProbabilities, seenTokens, type Chosen, type Sampling } from './sampler.ts';
 
 /** The rows of a batch and their caches, of which this decoding takes hold until it is disposed. */
 export interface Decoded {
   readonly responses: number;
-  readonly prefill: Parameters<QwenVL['decodeOnDevice']>[3] & { readonly nextPositions: readonly number[] };
-  readonly own: Parameters<QwenVL['decodeOnDevice']>[4];
+  readonly prefill: Parameters<VisionLanguageModel['decodeOnDevice']>[3] & {
+    readonly nextPositions: readonly number[];
+  };
+  readonly own: Parameters<VisionLanguageModel['decodeOnDevice']>[4];
 }
 
 export class RecordedDecoding implements Disposable {
@@ -43,7 +45,7 @@ export class RecordedDecoding implements Disposable {
    * @param seen tokens of prompt and response so far, a set per row
    */
   constructor(
-    model: QwenVL,
+    model: VisionLanguageModel,
     { responses, prefill, own }: Decoded,
     at: number,
     tokens: readonly number[],

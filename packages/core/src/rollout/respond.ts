@@ -8,7 +8,7 @@ import { droppable, keep, noGrad, scope, tensor, withDevice, type Tensor } from 
 
 import { keepState, mapState, tensorsOf, type LayerState } from '../model/layer-state.ts';
 import { requireVisible } from '../model/pack.ts';
-import type { Prefilled, QwenVL } from '../model/qwen.ts';
+import type { Prefilled, VisionLanguageModel } from '../model/vlm.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
 import { RecordedDecoding } from './recorded.ts';
@@ -141,7 +141,7 @@ class Decoding {
   }
 }
 
-function start(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Decoding {
+function start(model: VisionLanguageModel, prompts: readonly Prompt[], options: RespondOptions): Decoding {
   const { group, maxNewTokens, seed, step, promptIds, turns } = options;
   const rows = prompts.flatMap(({ inputIds }, b) =>
     Array.from({ length: group }, (_, member): Row => {
@@ -195,7 +195,7 @@ function take(
 
 /** Chooses the token at place `at` of every row: one from its hidden state, [B * K, D]. */
 function choose(
-  model: QwenVL,
+  model: VisionLanguageModel,
   hidden: Tensor,
   { rows }: Decoding,
   at: number,
@@ -222,7 +222,7 @@ interface Course extends Disposable {
 
 /** One token at a time, from those that were chosen last. */
 function decodeStepwise(
-  model: QwenVL,
+  model: VisionLanguageModel,
   decoding: Decoding,
   _at: number,
   tokens: readonly number[],
@@ -252,7 +252,7 @@ function decodeStepwise(
 
 /** Many tokens between two looks at what was chosen: with `onToken`, whoever watches sees each at once. */
 function decodeRecorded(
-  model: QwenVL,
+  model: VisionLanguageModel,
   decoding: Decoding,
   at: number,
   tokens: readonly number[],
@@ -282,7 +282,11 @@ function decodeRecorded(
  * @returns [B][G]
  * @throws the signal's reason when it is aborted.
  */
-export async function respond(model: QwenVL, prompts: readonly Prompt[], options: RespondOptions): Promise<Drawn[][]> {
+export async function respond(
+  model: VisionLanguageModel,
+  prompts: readonly Prompt[],
+  options: RespondOptions,
+): Promise<Drawn[][]> {
   const { group, maxNewTokens, forbiddenIds, signal } = options;
   using forbidden = forbid(forbiddenIds, model);
   using _decoding = model.startDecoding(prompts.length * group);
@@ -329,7 +333,7 @@ export async function respond(model: QwenVL, prompts: readonly Prompt[], options
 }
 
 /** [V]: -Infinity at tokens that must not be sampled. */
-function forbid(ids: readonly number[], model: QwenVL): Tensor {
+function forbid(ids: readonly number[], model: VisionLanguageModel): Tensor {
   const values = new Float32Array(model.config.text.vocabularySize);
   for (const id of ids) values[id] = -Infinity;
   return scope(() => tensor(values, { device: model.device }).to(model.dtype));

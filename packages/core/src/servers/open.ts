@@ -7,7 +7,7 @@ import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import { isVision } from '../model/keys.ts';
 import { adaptersOf } from '../model/lora.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import type { PromptEncoder } from '../prompt/encoder.ts';
 import { ServerPool } from './pool.ts';
 import { ServerProcess } from './process.ts';
@@ -22,7 +22,7 @@ export const protocols: Readonly<Record<Backend, ServerProtocol>> = { vllm, sgla
 
 /** The policy that servers sample for. */
 interface Learning {
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   readonly encoder: PromptEncoder;
   /** Whether an adapter is trained, rather than all weights. */
   readonly isAdapter: boolean;

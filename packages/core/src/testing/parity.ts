@@ -10,7 +10,7 @@ import { noGrad, optim, scope, type Device, type FloatDType, type Tensor } from 
 
 import { loadModel } from '../families/load.ts';
 import { visualGrids } from '../model/pack.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
 import { loadImageSettings, patchesOf, type ImageSettings } from '../prompt/image.ts';
 import { respond } from '../rollout/respond.ts';
@@ -48,7 +48,7 @@ export async function openSubject(configuration: Configuration): Promise<Subject
 /** Cuts rows that lie in the order of appearance into those of images and those of videos. */
 function byKind(
   prompt: Prompt,
-  model: QwenVL,
+  model: VisionLanguageModel,
   values: Numbers,
   perPatch: number,
 ): { image: number[]; video: number[] } {
@@ -67,7 +67,10 @@ function byKind(
 }
 
 /** By which values were normalised. */
-function statistics(directory: string, { config: { family } }: QwenVL): Pick<ImageSettings, 'mean' | 'std'> {
+function statistics(
+  directory: string,
+  { config: { family } }: VisionLanguageModel,
+): Pick<ImageSettings, 'mean' | 'std'> {
   if (!('open' in family.processor)) return loadImageSettings(directory, patchesOf(family));
   const read = (name: string): Record<string, unknown> => {
     const file = join(directory, name);
@@ -80,7 +83,7 @@ function statistics(directory: string, { config: { family } }: QwenVL): Pick<Ima
 }
 
 /** What the model sees: text, ids, positions, bytes of resized images, patches. */
-export function compareInputs({ configuration, prompts, expected }: Subject, model: QwenVL): Comparison[] {
+export function compareInputs({ configuration, prompts, expected }: Subject, model: VisionLanguageModel): Comparison[] {
   const count = (measure: (case_: ExpectedCase, prompt: Prompt) => number): number =>
     configuration.cases.reduce((sum, each, i) => sum + measure(each, prompts[i]!), 0);
   const settings = statistics(configuration.model, model);
@@ -142,7 +145,7 @@ interface Forward {
 }
 
 /** One prompt with one response: everything on the way. */
-function forward(model: QwenVL, prompt: Prompt, response: readonly number[]): Forward {
+function forward(model: VisionLanguageModel, prompt: Prompt, response: readonly number[]): Forward {
   return scope(() =>
     noGrad(() => {
       const layers: Float64Array[] = [];
@@ -155,7 +158,10 @@ function forward(model: QwenVL, prompt: Prompt, response: readonly number[]): Fo
 }
 
 /** Features, hidden states, logits and log-probabilities, one prompt at a time, float32. */
-export function compareForward({ configuration, prompts, expected }: Subject, model: QwenVL): Comparison[] {
+export function compareForward(
+  { configuration, prompts, expected }: Subject,
+  model: VisionLanguageModel,
+): Comparison[] {
   const found = { features: [0], layers: [0], logits: [0], logProbs: [0] };
   configuration.cases.forEach((each, i) => {
     const prompt = prompts[i]!;
@@ -198,7 +204,7 @@ function items({ configuration, prompts }: Subject) {
   }));
 }
 
-function batchLogProbs(subject: Subject, model: QwenVL): Float64Array {
+function batchLogProbs(subject: Subject, model: VisionLanguageModel): Float64Array {
   return scope(() =>
     noGrad(() => {
       const { hidden, targets } = model.hidden(items(subject));
@@ -210,14 +216,14 @@ function batchLogProbs(subject: Subject, model: QwenVL): Float64Array {
 const expectedLogProbs = ({ configuration }: Subject, kind: 'logProbs' | 'logProbs64'): number[] =>
   configuration.cases.flatMap(({ responses }) => responses.flatMap((each) => each[kind]));
 
-export function compareBatch(subject: Subject, model: QwenVL, dtype: FloatDType): Comparison[] {
+export function compareBatch(subject: Subject, model: VisionLanguageModel, dtype: FloatDType): Comparison[] {
   const [kind, tolerance] = dtype === 'float64' ? (['logProbs64', 1e-9] as const) : (['logProbs', 1e-4] as const);
   const distance = largest(batchLogProbs(subject, model), expectedLogProbs(subject, kind));
   return [{ subject: `log-probabilities, one padded batch, ${dtype}`, measure: 'absolute', tolerance, distance }];
 }
 
 /** Adds d (sum of weight * log pi) / d parameter to every `.grad`. @returns the sum */
-function objective(subject: Subject, model: QwenVL): number {
+function objective(subject: Subject, model: VisionLanguageModel): number {
   return scope(() => {
     const { hidden, targets } = model.hidden(items(subject));
     const scored = model.score(hidden, targets);
@@ -229,7 +235,7 @@ function objective(subject: Subject, model: QwenVL): number {
   });
 }
 
-export function compareGradients(subject: Subject, model: QwenVL, dtype: FloatDType): Comparison[] {
+export function compareGradients(subject: Subject, model: VisionLanguageModel, dtype: FloatDType): Comparison[] {
   const { gradient, tensors } = subject.configuration;
   const loss = objective(subject, model);
   const tolerance = dtype === 'float64' ? 1e-8 : 1e-4;
@@ -254,7 +260,7 @@ export function compareGradients(subject: Subject, model: QwenVL, dtype: FloatDT
 }
 
 /** Parameters after steps of gradient descent on the objective. Changes the model. */
-export function compareSteps(subject: Subject, model: QwenVL, name: 'sgd' | 'adamw'): Comparison {
+export function compareSteps(subject: Subject, model: VisionLanguageModel, name: 'sgd' | 'adamw'): Comparison {
   const { settings, losses, parameters } = subject.configuration.updates[name];
   const mine = model.namedParameters();
   const { lr: learningRate, betas = [0.9, 0.999], weight_decay: weightDecay = 0 } = settings;
@@ -285,7 +291,7 @@ export function compareSteps(subject: Subject, model: QwenVL, name: 'sgd' | 'ada
 }
 
 /** Greedy tokens that differ: alone and in one batch, by the cache and by whole passes. */
-export async function compareGreedy(subject: Subject, model: QwenVL): Promise<Comparison[]> {
+export async function compareGreedy(subject: Subject, model: VisionLanguageModel): Promise<Comparison[]> {
   const { configuration, prompts } = subject;
   const { eosIds } = PromptEncoder.load(configuration.model).tokenizer;
   const options = { group: 1, maxNewTokens: 10, stopIds: eosIds, forbiddenIds: [], temperature: 0, topP: 1, topK: 0, seed: 0, step: 0 }; // prettier-ignore
@@ -319,7 +325,7 @@ export async function compareGreedy(subject: Subject, model: QwenVL): Promise<Co
 }
 
 /** Our bfloat16 against the reference's float32; the reference's own bfloat16 sets the tolerance. */
-export function compareBfloat16(subject: Subject, model: QwenVL, weights: string): Comparison[] {
+export function compareBfloat16(subject: Subject, model: VisionLanguageModel, weights: string): Comparison[] {
   const expected = expectedLogProbs(subject, 'logProbs');
   const mine = batchLogProbs(subject, model);
   const { max, rms } = subject.configuration.bfloat16;
@@ -334,7 +340,7 @@ export function compareBfloat16(subject: Subject, model: QwenVL, weights: string
 /** Everything about one configuration, computed on a device. */
 export async function compareAll(configuration: Configuration, device: Device = 'cpu'): Promise<Comparison[]> {
   const subject = await openSubject(configuration);
-  const open = <T>(dtype: FloatDType | 'auto', use: (model: QwenVL) => T): T => {
+  const open = <T>(dtype: FloatDType | 'auto', use: (model: VisionLanguageModel) => T): T => {
     const model = loadModel(configuration.model, { dtype, device });
     const finish = (): void => {
       model.weightsChanged();

@@ -13,7 +13,7 @@ import { loadModelConfig } from '../families/config.ts';
 import { loadModel, type LoadOptions } from '../families/load.ts';
 import { FeatureCache } from '../model/features.ts';
 import { isVision } from '../model/keys.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import type { ObservePhase } from '../run/phases.ts';
 import { Policy } from '../policy.ts';
 import { PromptEncoder } from '../prompt/encoder.ts';
@@ -63,7 +63,7 @@ export interface StepOptions {
   /** Takes the names of all operators that the step asks of the stand-in. */
   readonly asked?: Set<string>;
   /** Sees the model before the step, and gives what sees its phases. */
-  readonly observe?: (model: QwenVL) => ObservePhase;
+  readonly observe?: (model: VisionLanguageModel) => ObservePhase;
   /** Whether every parameter is given back. */
   readonly parameters?: boolean;
 }

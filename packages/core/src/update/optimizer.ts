@@ -4,13 +4,16 @@ import { optim, type Tensor } from '@visurf/torch';
 import type { Config } from '../config/schema.ts';
 import { isVision } from '../model/keys.ts';
 import { adapterParameters } from '../model/lora.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 
 /**
  * Parameters by checkpoint key; with a frozen vision tower its parameters take no gradient and are left out. Of a model
  * with adapters only these are trained.
  */
-export function trainable(model: QwenVL, { freezeVision }: Pick<Config['train'], 'freezeVision'>): Map<string, Tensor> {
+export function trainable(
+  model: VisionLanguageModel,
+  { freezeVision }: Pick<Config['train'], 'freezeVision'>,
+): Map<string, Tensor> {
   const adapters = adapterParameters(model);
   if (adapters.size > 0) return adapters;
   const named = model.namedParameters();

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { parseConfig } from '../config/load.ts';
 import { loadModel } from '../families/load.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import { groupAdvantages } from '../objective/advantage.ts';
 import { plannedResponses } from '../objective/objective.ts';
 import { groupOf } from '../testing/groups.ts';
@@ -37,7 +37,7 @@ function group(name: string, rewards: readonly number[], label: boolean): Group 
   return groupOf(name, oraclePrompt(found), said, label ? 'member' : undefined);
 }
 
-let model: QwenVL;
+let model: VisionLanguageModel;
 let learner: Learner;
 beforeEach(() => {
   model = loadModel(tinyModel, { dtype: 'float64' });

@@ -12,7 +12,7 @@ import { alone, type Processes } from '../distributed/processes.ts';
 import { NotFinite } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
-import type { QwenVL } from '../model/qwen.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import {
   addTotals,
   batchTotals,
@@ -41,12 +41,12 @@ import { microBatches, type RowSize } from './microbatch.ts';
 import type { GradientShares } from './zero.ts';
 
 export interface Learner {
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   /**
    * Frozen reference policy; present where a KL penalty acts. With LoRA it is the model itself: its adapters are switched
    * off, or are as they were at the start.
    */
-  readonly reference: QwenVL | undefined;
+  readonly reference: VisionLanguageModel | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly optimizer: optim.Optimizer;
   /** Of gradients that processes share out, as they share out what the optimiser keeps; else each has all of them. */
@@ -118,7 +118,7 @@ function cut(flat: Float64Array, work: readonly Work[]): [Item, Float64Array][] 
 }
 
 /** Log-probabilities without a gradient, of prompts with all their responses. */
-export function logProbs(model: QwenVL, items: readonly PromptWithResponses[]): Float64Array {
+export function logProbs(model: VisionLanguageModel, items: readonly PromptWithResponses[]): Float64Array {
   return scope(() =>
     noGrad(() => {
       const { hidden, targets } = model.hidden(items);
@@ -128,7 +128,7 @@ export function logProbs(model: QwenVL, items: readonly PromptWithResponses[]): 
 }
 
 /** log pi of each response to one prompt. */
-export function responseLogProbs(model: QwenVL, prompt: Prompt, responses: readonly Response[]): number[] {
+export function responseLogProbs(model: VisionLanguageModel, prompt: Prompt, responses: readonly Response[]): number[] {
   const flat = Array.from(logProbs(model, [{ prompt, responses: responses.map(({ tokens }) => tokens) }]));
   return responses.map(({ tokens }) => flat.splice(0, tokens.length).reduce((a, b) => a + b, 0));
 }
@@ -138,7 +138,7 @@ export function responseLogProbs(model: QwenVL, prompt: Prompt, responses: reado
  * watching costs little. Of several processes the first labels of the whole batch are taken.
  */
 export async function inactiveLogProb(
-  model: QwenVL,
+  model: VisionLanguageModel,
   groups: readonly PlacedGroup[],
   atOnce: number,
   processes: Processes = alone,
@@ -153,7 +153,7 @@ export async function inactiveLogProb(
   return count === 0 ? NaN : sum! / count!;
 }
 
-const initialLogProbs = (reference: QwenVL, items: readonly PromptWithResponses[]): Float64Array =>
+const initialLogProbs = (reference: VisionLanguageModel, items: readonly PromptWithResponses[]): Float64Array =>
   asReference(reference, () => logProbs(reference, items));
 
 /** Which step's dropout (LoRA) it is. */
@@ -331,7 +331,7 @@ const rolloutsOf = (work: readonly Work[]): Compared[] =>
   work.flatMap(({ items }) => items.filter(({ sampled }) => sampled !== undefined));
 
 /** Rollouts of a few prompts, scored. */
-function watchRollouts(model: QwenVL, groups: readonly Group[], atOnce: number): Compared[] {
+function watchRollouts(model: VisionLanguageModel, groups: readonly Group[], atOnce: number): Compared[] {
   const watched = groups.filter(({ rollouts }) => rollouts.length > 0).slice(0, atOnce);
   if (watched.length === 0) return [];
   const said = watched.map(({ rollouts }) => rollouts.map(({ response }) => response));
@@ -406,7 +406,7 @@ interface Rounds {
 
 /** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters, or to their shares. */
 async function forwardBackward(
-  model: QwenVL,
+  model: VisionLanguageModel,
   micros: readonly (readonly Work[])[],
   keeping: Keeping,
   { dropout, signal, onMicro, together }: Rounds,
@@ -450,7 +450,7 @@ async function optimizerStep(
 
 /** Forward, objective, backward of one micro-batch. With a single update the current log-probabilities are the old ones. */
 function accumulateGradient(
-  model: QwenVL,
+  model: VisionLanguageModel,
   micro: readonly Work[],
   how: Keeping & { readonly watch: GradientShares | undefined },
 ): Pass {

@@ -6,7 +6,7 @@ import {
   resizePixels,
   writePatches,
   type ImageSettings,
-  type QwenVL,
+  type VisionLanguageModel,
 } from '@visurf/core/internals';
 import { tensor, type Tensor } from '@visurf/torch';
 
@@ -46,7 +46,7 @@ export interface Sight {
 }
 
 /** The vision tower alone. */
-export function see(model: QwenVL, prompts: readonly Prompt[]): Sight {
+export function see(model: VisionLanguageModel, prompts: readonly Prompt[]): Sight {
   const pixels = prompts.map(({ pixelValues = new Float32Array() }) => pixelValues);
   const width = (pixels[0]?.length ?? 0) / PATCH_CELLS.length;
   const all = new Float32Array(pixels.length * PATCH_CELLS.length * width);
@@ -61,7 +61,7 @@ export function see(model: QwenVL, prompts: readonly Prompt[]): Sight {
 }
 
 /** Undoes the window order of the tower's stream, [B * 64, D]. */
-export function inReadingOrder(model: QwenVL, stream: Tensor): Tensor {
+export function inReadingOrder(model: VisionLanguageModel, stream: Tensor): Tensor {
   const count = stream.size(0) / PATCH_CELLS.length;
   const { inverse } = planVision(Array<typeof GRID>(count).fill(GRID), model.config.vision, 'float32');
   const width = stream.size(1);

@@ -1,5 +1,5 @@
 /** The weights before pretraining, the same on every machine: each parameter has a generator keyed by its name. */
-import type { QwenVL } from '@visurf/core/internals';
+import type { VisionLanguageModel } from '@visurf/core/internals';
 import { noGrad, scope, tensor, type Tensor } from '@visurf/torch';
 
 import { Random } from '../random.ts';
@@ -17,7 +17,7 @@ const isOutput = (name: string): boolean => /\b(o_proj|down_proj|attn\.proj)\.we
  * initialisation, arXiv 2305.09828). Numbers begin as points of a smooth random curve.
  * @param numberIds by pixel: the token of its number
  */
-export function initialize(model: QwenVL, seed: number, numberIds: readonly number[]): void {
+export function initialize(model: VisionLanguageModel, seed: number, numberIds: readonly number[]): void {
   const { headSize, hiddenSize } = model.config.text;
   const named = model.namedParameters();
   scope(() =>

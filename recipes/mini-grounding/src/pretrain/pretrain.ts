@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { loadImageSettings, parseModelConfig, patchesOf, QwenVL } from '@visurf/core/internals';
+import { loadImageSettings, parseModelConfig, patchesOf, VisionLanguageModel } from '@visurf/core/internals';
 import { manualSeed, setNumThreads } from '@visurf/torch';
 
 import { MINIATURE, modelConfig, writeCheckpointFiles } from '../checkpoint.ts';
@@ -28,7 +28,7 @@ export interface PretrainOptions extends PretrainingOptions {
 export function pretrain(directory: string, { plan = PLAN, ...options }: PretrainOptions = {}): Promise<number> {
   writeCheckpointFiles(directory);
   manualSeed(plan.seed);
-  const model = new QwenVL(parseModelConfig(modelConfig(MINIATURE)));
+  const model = new VisionLanguageModel(parseModelConfig(modelConfig(MINIATURE)));
   const { vision, text } = model.config;
   const heads = new Heads(vision.hiddenSize, text.hiddenSize);
   initialize(model, plan.seed, NUMBER_IDS);

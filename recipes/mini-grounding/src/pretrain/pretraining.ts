@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { QwenVL } from '@visurf/core/internals';
+import type { VisionLanguageModel } from '@visurf/core/internals';
 import { noGrad, optim, SafetensorsFile, saveSafetensors, scope, type nn, type Tensor } from '@visurf/torch';
 
 /** Updates between checkpoints. */
@@ -33,7 +33,7 @@ export interface UpdateLoss {
 
 /** What is trained: a model, readers that are thrown away, and the loss of every update. */
 export interface Pupil<S extends Stage> {
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   readonly heads: nn.Module;
   readonly stages: readonly S[];
   readonly optimizer: OptimizerPlan;

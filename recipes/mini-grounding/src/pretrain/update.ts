@@ -1,6 +1,6 @@
 /** The loss of one update of each stage. */
 import type { Prompt } from '@visurf/core';
-import type { ImageSettings, QwenVL, States } from '@visurf/core/internals';
+import type { ImageSettings, VisionLanguageModel, States } from '@visurf/core/internals';
 import { keep, type Tensor } from '@visurf/torch';
 
 import { Random } from '../random.ts';
@@ -23,7 +23,7 @@ const POINTER_LAYERS = 2;
 const NOTHING = TOKEN_CELLS.map(() => 0);
 
 export interface Parts {
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   readonly heads: Heads;
   readonly settings: ImageSettings;
   readonly plan: PretrainPlan;

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseModelConfig, QwenVL } from '@visurf/core/internals';
+import { parseModelConfig, VisionLanguageModel } from '@visurf/core/internals';
 import { initialize, modelConfig, writeCheckpointFiles } from '@visurf/mini-grounding/kit';
 import { saveSafetensors } from '@visurf/torch';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 beforeAll(() => {
   const miniature = miniatureOf(planOf('base'));
   writeCheckpointFiles(base, miniature);
-  const model = new QwenVL(parseModelConfig(modelConfig(miniature)));
+  const model = new VisionLanguageModel(parseModelConfig(modelConfig(miniature)));
   initialize(model, 1, miniature.vocabulary.numberIds);
   saveSafetensors(path.join(base, 'model.safetensors'), model.namedParameters());
   model.dispose();

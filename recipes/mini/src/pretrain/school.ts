@@ -1,5 +1,5 @@
 /** A base model is pretrained on pictures of some rooms, whosever they are. */
-import { loadImageSettings, parseModelConfig, patchesOf, QwenVL } from '@visurf/core/internals';
+import { loadImageSettings, parseModelConfig, patchesOf, VisionLanguageModel } from '@visurf/core/internals';
 import {
   initialize,
   modelConfig,
@@ -35,7 +35,7 @@ export function pretrainOn(
   const { vocabulary } = miniature;
   writeCheckpointFiles(directory, miniature);
   manualSeed(plan.seed);
-  const model = new QwenVL(parseModelConfig(modelConfig(miniature)));
+  const model = new VisionLanguageModel(parseModelConfig(modelConfig(miniature)));
   const { vision, text } = model.config;
   const heads = new Heads(vision.hiddenSize, text.hiddenSize, vocabulary, words);
   initialize(model, plan.seed, vocabulary.numberIds);

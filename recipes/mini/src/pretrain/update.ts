@@ -13,7 +13,7 @@ import {
   type Vocabulary,
 } from '@visurf/mini-grounding/kit';
 import type { Spoken, UpdateLoss } from '@visurf/mini-grounding/kit';
-import type { ImageSettings, QwenVL, States } from '@visurf/core/internals';
+import type { ImageSettings, VisionLanguageModel, States } from '@visurf/core/internals';
 import type { Prompt } from '@visurf/core';
 import { keep, type Tensor } from '@visurf/torch';
 
@@ -32,7 +32,7 @@ const POINTER_LAYERS = 2;
 const MEASURED: readonly Group[] = ['refer', 'relate', 'click', 'lesion'];
 
 export interface Parts {
-  readonly model: QwenVL;
+  readonly model: VisionLanguageModel;
   readonly heads: Heads;
   readonly settings: ImageSettings;
   readonly vocabulary: Vocabulary;

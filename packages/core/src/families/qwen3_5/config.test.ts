@@ -2,7 +2,7 @@
 import { nn, scope } from '@visurf/torch';
 import { expect, test } from 'vitest';
 
-import { QwenVL } from '../../model/qwen.ts';
+import { VisionLanguageModel } from '../../model/vlm.ts';
 import { layerCounts } from '../../model/recurrent-config.ts';
 import { parseModelConfig } from '../config.ts';
 
@@ -62,7 +62,7 @@ test.each([
 ] as const)('%s has %s billion parameters', (size, billions) => {
   const config = parseModelConfig(published(size));
   const count = scope(() => {
-    const model = nn.outline(() => new QwenVL(config));
+    const model = nn.outline(() => new VisionLanguageModel(config));
     return [...model.namedParameters().values()].reduce((sum, { shape }) => sum + elements(shape), 0);
   });
   expect(count / 1e9).toBeCloseTo(billions, 2);

@@ -3,7 +3,7 @@ import { noGrad, scope } from '@visurf/torch';
 import { afterAll, describe, expect, test } from 'vitest';
 
 import type { PromptWithResponses } from '../../model/pack.ts';
-import type { QwenVL } from '../../model/qwen.ts';
+import type { VisionLanguageModel } from '../../model/vlm.ts';
 import { PromptEncoder } from '../../prompt/encoder.ts';
 import { respond } from '../../rollout/respond.ts';
 import { openConfiguration } from '../../testing/configurations.ts';
@@ -42,7 +42,11 @@ interface Numbers {
 }
 
 /** What groups give that are computed in such batches; coefficients do not depend on how they are cut. */
-function run(model: QwenVL, batches: readonly (readonly PromptWithResponses[])[], recomputed = false): Numbers {
+function run(
+  model: VisionLanguageModel,
+  batches: readonly (readonly PromptWithResponses[])[],
+  recomputed = false,
+): Numbers {
   const found: number[] = [];
   for (const items of batches) {
     scope(() => {

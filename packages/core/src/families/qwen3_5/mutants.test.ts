@@ -15,7 +15,7 @@ import type { ModelConfig, TextConfig } from '../../model/config.ts';
 import * as decoder from '../../model/decoder.ts';
 import * as layerState from '../../model/layer-state.ts';
 import * as projection from '../../model/projection.ts';
-import { QwenVL } from '../../model/qwen.ts';
+import { VisionLanguageModel } from '../../model/vlm.ts';
 import * as rope from '../../model/rope.ts';
 import * as sharedDecoding from '../../model/shared-decoding.ts';
 import { openConfiguration } from '../../testing/configurations.ts';
@@ -76,7 +76,7 @@ interface Mutant {
 }
 
 /** The model of a fixture with a mistake in it. */
-function mutated(model: QwenVL, { changes = [], text = (config) => config }: Mutant): QwenVL {
+function mutated(model: VisionLanguageModel, { changes = [], text = (config) => config }: Mutant): VisionLanguageModel {
   type Made = Record<'LinearLayer' | 'FullLayer', new (config: TextConfig) => decoder.DecoderBlock> & {
     OffsetNorm: new (width: number, eps: number) => torch.nn.RMSNorm;
   };
@@ -87,7 +87,7 @@ function mutated(model: QwenVL, { changes = [], text = (config) => config }: Mut
     norm: (width, eps) => new made.OffsetNorm(width, eps),
   };
   const config: ModelConfig = { ...model.config, family, text: text(model.config.text) };
-  const other = torch.nn.outline(() => new QwenVL(config));
+  const other = torch.nn.outline(() => new VisionLanguageModel(config));
   const weights = model.namedParameters();
   other.replaceParameters((key) => weights.get(key)!.detach().clone());
   return other;

@@ -2,7 +2,7 @@
 import { nn, scope } from '@visurf/torch';
 import { expect, test } from 'vitest';
 
-import { QwenVL } from '../../model/qwen.ts';
+import { VisionLanguageModel } from '../../model/vlm.ts';
 import { parseModelConfig } from '../config.ts';
 
 const small = { depth: 24, hidden_size: 1024, intermediate_size: 4096, deepstack_visual_indexes: [5, 11, 17] };
@@ -76,7 +76,7 @@ test.each([
   const count = scope(() => {
     const shapes = [
       ...nn
-        .outline(() => new QwenVL(model))
+        .outline(() => new VisionLanguageModel(model))
         .namedParameters()
         .values(),
     ].map(({ shape }) => shape);

@@ -1,7 +1,7 @@
 import { nn, scope } from '@visurf/torch';
 import { expect, test } from 'vitest';
 
-import { QwenVL } from '../../model/qwen.ts';
+import { VisionLanguageModel } from '../../model/vlm.ts';
 import { parseModelConfig } from '../config.ts';
 
 /** SmolVLM2-256M's, as far as its file says anything: its tower is what the class knows. */
@@ -27,7 +27,7 @@ test('the 256M has the parameters of its file of 1.03 GB', () => {
     videoTokenId: undefined,
   });
   const parameters = scope(() => {
-    const model = nn.outline(() => new QwenVL(parseModelConfig(published)));
+    const model = nn.outline(() => new VisionLanguageModel(parseModelConfig(published)));
     return model.parameters().reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   });
   expect(4 * parameters).toBe(1_025_939_712);

@@ -97,7 +97,7 @@ function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
   return [flat.indexAdd(0, places, first.to(flat.dtype)).view(...stream.shape), ...later];
 }
 
-export class QwenVL extends nn.Module {
+export class VisionLanguageModel extends nn.Module {
   readonly model: Decoder;
   readonly visual: Tower;
   /** Absent when the head is tied to the embeddings. */
