@@ -186,6 +186,9 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
     { args: ['studio', 'export', 'followed', '--output', 'page.html'], moments: [80, 300, 600, 1000], isWhole: true },
   ],
   follow: [{ args: ['follow', 'followed', '--to', 'tensorboard=boards'], moments: [...starts, 2000], goesOn: true }],
+  fetch: [
+    { args: ['fetch', 's3://bucket/runs/cars', '--output', 'fetched'], moments: [...starts, 2500], isWhole: true },
+  ],
   publish: [{ args: ['publish', tinyModel, '--to', 'me/cars'], moments: [...starts, 2500] }],
   setup: [
     {
@@ -204,7 +207,7 @@ const WORK: Readonly<Record<string, readonly Work[]>> = {
 };
 
 vi.setConfig({ testTimeout: 60_000 });
-/** A hub that never answers. */
+/** A hub, and a store, that never answers. */
 const silent = createServer();
 
 afterAll(() => {
@@ -215,6 +218,8 @@ afterAll(() => {
 beforeAll(async () => {
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   environment.HF_ENDPOINT = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  environment.AWS_ENDPOINT_URL = environment.HF_ENDPOINT;
+  Object.assign(environment, { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'c' });
   const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
   copyFileSync(join(fixtures, 'images/small-40x40.png'), join(folder, 'a.png'));
   const many = Array.from({ length: 150_000 }, (_, i) => ({ ...good, id: String(i), image: `${i % 20}.png` }));
