@@ -57,7 +57,8 @@ export class Endpoint {
   constructor(url: string, token: string | undefined = process.env['VISURF_SERVER_TOKEN']) {
     this.url = serverUrl(url);
     this.#token = token;
-    this.#agent = new (this.url.startsWith('https:') ? SecureAgent : Agent)({ keepAlive: true });
+    // Between steps a server closes what is open, and a request on it would be lost.
+    this.#agent = new (this.url.startsWith('https:') ? SecureAgent : Agent)({ keepAlive: false });
   }
 
   /** @throws ServerFault; the signal's reason when it is aborted */

@@ -12,6 +12,7 @@ import { readEvents, type StepEvent } from '../run/events.ts';
 import { ModelServer, type Draft } from '../testing/model-server.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { train } from '../train.ts';
+import { Endpoint } from './http.ts';
 import { WeightsFolder } from './weights.ts';
 
 let folder: string;
@@ -104,6 +105,24 @@ test('of two servers one may go: the other answers for it, with the same texts',
   rmSync(path.join(folder, 'run'), { recursive: true });
   await train(configOf([first.url], { steps: 1 }));
   expect(readFileSync(path.join(folder, 'run', 'groups', '000001.jsonl'), 'utf8')).toBe(whole);
+});
+
+test('a server that closes what it left open between steps is not taken for one that is away', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}');
+      socket.once('data', () => socket.destroy());
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const endpoint = new Endpoint(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  for (let i = 0; i < 2; i++) {
+    expect(await endpoint.call({ method: 'GET', path: '/', seconds: 5, most: 10 })).toEqual({});
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  endpoint.close();
+  server.close();
 });
 
 test('a busy server, and one that fails now and then, are asked again', async () => {
