@@ -19,6 +19,11 @@ const DATA: Readonly<Record<string, Drawn>> = {
     pictures: { train: 600, validation: 40, test: 200 },
     skills: { validation: 0, test: 0 },
   },
+  'qwen3/data': {
+    sets: ['referring', 'relational'],
+    pictures: { train: 600, validation: 40, test: 100 },
+    skills: { validation: 0, test: 0 },
+  },
   'takeover/data': {
     sets: ['referring'],
     pictures: { train: 600, validation: 40, test: 150 },
