@@ -4,7 +4,7 @@
  * counted. Counts are compared with counts.json: they may only fall, and what has fallen is written there.
  *
  *     node bench/cuda/dry-run.ts              all cases
- *     node bench/cuda/dry-run.ts --only LoRA  those whose name contains the word
+ *     node bench/cuda/dry-run.ts --only LoRA  those whose name contains it (of a whole name that one alone); can be repeated
  *     node bench/cuda/dry-run.ts --kernels    which kernels and products, too
  */
 import { spawn } from 'node:child_process';
@@ -44,7 +44,7 @@ interface Golden {
 }
 
 const { values: options } = parseArgs({
-  options: { only: { type: 'string', default: '' }, kernels: { type: 'boolean', default: false } },
+  options: { only: { type: 'string', multiple: true, default: [''] }, kernels: { type: 'boolean', default: false } },
 });
 const file = fileURLToPath(new URL('counts.json', import.meta.url));
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -197,8 +197,12 @@ const goldens = (): Record<string, Golden> =>
   existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Golden>) : {};
 const known = goldens();
 const found: Record<string, Golden> = {};
+const everything = cases();
+const chosen = Object.entries(everything).filter(([name]) =>
+  options.only.some((word) => (word in everything ? name === word : name.includes(word))),
+);
 let [passed, failed] = [0, 0];
-for (const [name, each] of Object.entries(cases()).filter(([name]) => name.includes(options.only))) {
+for (const [name, each] of chosen) {
   const start = performance.now();
   try {
     const outcome = await runCase(each);
@@ -226,7 +230,7 @@ else {
   // As they are now: another part of the cases may have been counted meanwhile.
   const asked = { ...goldens(), ...found };
   // In the order of cases, and of those alone.
-  const all = Object.fromEntries(Object.keys(cases()).flatMap((name) => (asked[name] ? [[name, asked[name]]] : [])));
+  const all = Object.fromEntries(Object.keys(everything).flatMap((name) => (asked[name] ? [[name, asked[name]]] : [])));
   writeFileSync(file, await format(JSON.stringify(all), { parser: 'json', printWidth: 120 }));
   writeInto('counted', countedTable(all));
   writeInto('fits', await fitsTable());
