@@ -1,7 +1,8 @@
 /**
- * How a server answers: `node bench/serve.ts [--json]`. A random checkpoint of 62 million parameters behind `visurf serve`:
- * how long `/health` takes while the model answers; tokens per second of 1, 4 and 8 clients; how long one waits who comes while
- * another is answered; and how long the event loop is held while such a model trains in a thread.
+ * How a server answers: `node bench/serve.ts [--json] [--tokens 32]`. A random checkpoint of 81 million parameters
+ * behind `visurf serve`: how long `/health` takes while the model answers; tokens per second of 1, 4 and 8 clients; how
+ * long one waits who comes while another is answered; and how long the event loop is held while such a model trains in
+ * a thread.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -15,7 +16,9 @@ import { loadConfig, train } from '@visurf/core';
 import { generateDataset } from '@visurf/mini-grounding';
 import { shapesFor, writeCheckpoint, type ConfigJson } from './checkpoint.ts';
 
-const { values: options } = parseArgs({ options: { json: { type: 'boolean', default: false } } });
+const { values: options } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, tokens: { type: 'string', default: '32' } },
+});
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tiny = JSON.parse(readFileSync(join(root, 'oracle/fixtures/tiny-qwen2_5-vl/model/config.json'), 'utf8')) as {
   text_config: ConfigJson;
@@ -37,7 +40,7 @@ const model: ConfigJson = {
 
 const folder = mkdtempSync(join(tmpdir(), 'visurf-bench-serve-'));
 const directory = join(folder, 'model');
-const LENGTH = 64;
+const LENGTH = Number(options.tokens);
 
 interface Answer {
   readonly seconds: number;
@@ -60,19 +63,29 @@ async function ask(url: string, maxTokens: number, picture: string): Promise<Ans
   return { seconds: (performance.now() - started) / 1000, tokens: usage.completion_tokens };
 }
 
+const said = (what: string, value: unknown): void => console.error(`${what}:`, value);
+
+interface Health {
+  readonly health: readonly number[];
+  /** By how much a timer of this idle program came late meanwhile: what the machine, not the server, is to blame for. */
+  readonly own: readonly number[];
+}
+
 /** Milliseconds of requests to `/health`, one every 20 ms until the work is done: median, 99 of 100, longest. */
-async function healthDuring(url: string, work: Promise<unknown>): Promise<readonly number[]> {
+async function healthDuring(url: string, work: Promise<unknown>): Promise<Health> {
   const done = new AbortController();
   const ended = work.finally(() => done.abort());
-  const times: number[] = [];
+  const [times, late]: [number[], number[]] = [[], []];
   while (!done.signal.aborted) {
     const started = performance.now();
     await (await fetch(`${url}/health`)).text();
-    times.push(performance.now() - started);
+    const answered = performance.now();
+    times.push(answered - started);
     await setTimeout(20);
+    late.push(performance.now() - answered - 20);
   }
   await ended;
-  return quantiles(times);
+  return { health: quantiles(times), own: quantiles(late) };
 }
 
 function quantiles(times: readonly number[]): readonly number[] {
@@ -85,29 +98,34 @@ async function served(picture: string) {
   const server = spawn(join(root, 'visurf'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
   try {
     const url = await new Promise<string>((resolve, reject) => {
-      let said = '';
+      let output = '';
       const hear = (chunk: Buffer): void => {
-        const found = /http:\/\/[\d.]+:\d+/.exec((said += chunk.toString()))?.[0];
+        const found = /http:\/\/[\d.]+:\d+/.exec((output += chunk.toString()))?.[0];
         if (found) resolve(found);
       };
       server.stdout.on('data', hear);
       server.stderr.on('data', hear);
-      server.once('close', () => reject(new Error(said)));
+      server.once('close', () => reject(new Error(output)));
     });
     await ask(url, 8, picture);
+    const { health, own } = await healthDuring(
+      url,
+      Promise.all(Array.from({ length: 8 }, () => ask(url, LENGTH, picture))),
+    );
+    said('milliseconds of /health, of a timer of this program', [health, own]);
     const rates: Record<string, number> = {};
     for (const clients of [1, 4, 8]) {
       const started = performance.now();
       const answers = await Promise.all(Array.from({ length: clients }, () => ask(url, LENGTH, picture)));
       const tokens = answers.reduce((sum, each) => sum + each.tokens, 0);
       rates[clients] = tokens / ((performance.now() - started) / 1000);
+      said(`tokens a second, ${clients} clients`, rates[clients]);
     }
-    const health = await healthDuring(url, Promise.all(Array.from({ length: 8 }, () => ask(url, LENGTH, picture))));
     const alone = (await ask(url, 16, picture)).seconds;
     const long = ask(url, 4 * LENGTH, picture);
     await setTimeout(200);
     const late = (await ask(url, 16, picture)).seconds;
-    return { rates, health, alone, late, long: (await long).seconds };
+    return { rates, health, own, alone, late, long: (await long).seconds };
   } finally {
     server.kill('SIGTERM');
   }
@@ -116,7 +134,7 @@ async function served(picture: string) {
 /** Milliseconds that a timer of 10 ms comes late while a model trains in a thread. */
 async function trained(): Promise<readonly number[]> {
   const keys = [`model=${directory}`, `data.train=${folder}/data/train.jsonl`, `output=${folder}/run`];
-  const shape = ['steps=3', 'promptsPerStep=4', 'rollout.group=4', 'rollout.maxNewTokens=32'];
+  const shape = ['steps=2', 'promptsPerStep=2', 'rollout.group=4', 'rollout.maxNewTokens=16'];
   const done = new AbortController();
   const config = loadConfig(undefined, [...keys, ...shape]);
   const work = train(config, { worker: true }).finally(() => done.abort());

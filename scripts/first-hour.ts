@@ -221,8 +221,6 @@ for (const set of SETS) {
   if (!existsSync(needed)) throw new Error(`${needed} is not there`);
   const made = await section(set);
   const pattern = new RegExp(`<!-- ${set.key} -->[^]*?<!-- end of ${set.key} -->`);
-  writeFileSync(
-    page,
-    readFileSync(page, 'utf8').replace(pattern, () => made),
-  );
+  const text = readFileSync(page, 'utf8');
+  writeFileSync(page, pattern.test(text) ? text.replace(pattern, () => made) : `${text}\n${made}\n`);
 }

@@ -79,6 +79,7 @@ test('half an environment, and one that makes no sense, are refused', async () =
   const whole = { RANK: '2', WORLD_SIZE: '2', MASTER_ADDR: 'localhost', MASTER_PORT: '1' };
   expectRefusal(refused(whole), 'RANK is "2": it is a whole number from 0 to 1');
   expectRefusal(await visurf(...args, '--processes', '2', 'data.train=gone.jsonl'), 'gone.jsonl');
+  expectRefusal(await visurf(...args, '--processes', '5000'), '--processes 5000: this machine has');
   expect(existsSync(join(folder, 'run'))).toBe(false);
 });
 

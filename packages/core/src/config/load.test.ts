@@ -127,6 +127,8 @@ test('broken YAML, missing keys, missing file, bad overrides', () => {
   expect(messageFor('')).toContain('missing key model');
   expect(() => loadConfig('/nowhere.yaml')).toThrow('/nowhere.yaml: no such file');
   expect(messageFor(minimal, ['steps'])).toContain('override steps: not of the form key=value');
+  expect(messageFor(minimal, ['output=gs://lab/x'])).toContain('gs://lab/x: is no address in an object store');
+  expect(messageFor(minimal, ['rollout.ahead=2'])).toContain('expected one of 0|1');
   expect(messageFor(minimal, ['steps.a=1'])).toContain('steps has no keys below it');
   expect(messageFor(`${minimal}  task: nothing\n`)).toContain('/a.yaml:6: there is no task named "nothing"');
 });

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, type Document } from 'yaml';
 import { dataHubName } from '../data/hub.ts';
 import { isHubId } from '../hub/id.ts';
-import { isStored } from '../store/address.ts';
+import { isStored, parseAddress } from '../store/address.ts';
 import type { KeyFacts } from './facts.ts';
 import { LEAVES } from './keys.ts';
 import { shareOf } from './share.ts';
@@ -11,12 +11,15 @@ import { shareOf } from './share.ts';
 /**
  * A path, or a list of them or of `{file}`, which is relative to `base`. A model or data set may be named as on the hub, a template
  * be a text.
+ * @throws UserError for an output in a store of another kind than S3
  */
 export function absolute(kind: NonNullable<KeyFacts['path']>, value: unknown, base: string): unknown {
   if (Array.isArray(value)) return value.map((each: unknown) => absolute(kind, each, base));
   if (isEntry(value)) return { ...value, file: absolute(kind, value.file, base) };
   if (typeof value !== 'string' || (kind === 'template' && isTemplate(value))) return value;
   if (kind === 'data' && shareOf(value) !== undefined) return value;
+  // No store but S3 is known: gs:// would become a folder here.
+  if (kind === 'output' && /^[\w+.-]+:\/\//.test(value)) parseAddress(value);
   if (kind === 'output' && isStored(value)) return value;
   const resolved = path.resolve(base, value);
   const isRemote =

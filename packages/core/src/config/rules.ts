@@ -67,7 +67,8 @@ function* serverConflicts({ backend, servers, serverCommand, serverFolder }: Wri
     const key = Object.entries(said).find(([, value]) => value)?.[0];
     if (key) yield { path: ['rollout', key], message: 'goes with rollout.backend: vllm or sglang' };
   } else if (servers.length === 0) {
-    yield { path, message: `rollout.backend: ${backend} needs addresses of servers` };
+    const message = `${backend} needs addresses: rollout.servers=[http://127.0.0.1:8000]`;
+    yield { path: ['rollout', 'backend'], message };
   }
   for (const [i, url] of servers.entries()) {
     const { protocol, username, password } = URL.parse(url) ?? {};

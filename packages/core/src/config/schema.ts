@@ -158,7 +158,7 @@ const rollout = section(
     ahead: key(
       'steps that rollouts are sampled ahead of the weights: with 1 those of the next step are sampled while this one is ' +
         'learned from',
-      z.union([z.literal(0), z.literal(1)]).default(0),
+      z.literal([0, 1]).default(0),
     ),
     correction: key(
       'of rollouts by servers, or ahead: their terms are weighted by pi / mu, at most the cap (`truncate`), or responses ' +

@@ -35,7 +35,10 @@ export async function joinProcesses(options: distributed.JoinOptions): Promise<J
     const explained = explainProcesses(error);
     if (explained instanceof UserError) throw explained;
     const { host, port } = options;
-    throw new UserError(`the processes cannot meet: ${messageOf(error)}`, { where: `${host}:${port}`, cause: error });
+    const remedy = 'Check MASTER_ADDR and MASTER_PORT: where rank 0 can be reached.';
+    throw new UserError(`the processes cannot meet: ${messageOf(error)}`, {
+      ...{ where: `${host}:${port}`, remedy, cause: error },
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { basename, dirname, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { Config, ProfileOptions, TrainEvent, TrainResult } from '@visurf/core';
@@ -14,6 +15,9 @@ import { PROGRAM, Progress, metricsTable, print, printJson } from './output.ts';
 import { coloured } from './status.ts';
 import type { Screen } from './status.ts';
 import { TrainingScreen } from './training.ts';
+
+/** Processes on a machine that are never too many: one for each of its GPUs. */
+const MOST_PROCESSES = 16;
 
 interface TrainOptions extends Partial<ComputeOptions>, JsonOption {
   readonly resume?: true;
@@ -66,7 +70,15 @@ export function defineTrain(program: Command): void {
       const line = [PROGRAM, 'train', typed(asked), ...flags].join(' ');
       const next = (isBegun: boolean): string => (isBegun ? `To go on: ${line} --resume` : `To start again: ${line}`);
       if (given.processes !== undefined && !isLaunched()) {
-        if (isRank()) command.error('error: --processes starts ranks, and this is one: RANK is set');
+        if (isRank())
+          command.error(
+            'error: --processes starts ranks, and this is one: RANK is set (unset RANK, or leave --processes out)',
+          );
+        const most = Math.max(MOST_PROCESSES, availableParallelism());
+        if (given.processes > most) {
+          const why = `this machine has ${availableParallelism()} processors, and takes ${most} processes at most`;
+          command.error(`error: --processes ${given.processes}: ${why}`);
+        }
         if (given.processes > 1) return await launchRanks(given.processes, next(goesOn || from !== undefined));
       }
       const { deviceIn, isBegun, isRestarted, joinProcesses, launchedBy, runDirectory, train, worldOf } =
