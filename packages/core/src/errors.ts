@@ -30,6 +30,9 @@ export class UserError extends Error {
 /** Numbers of a model that are not finite: `onNonFinite` says what follows. */
 export class NotFinite extends UserError {}
 
+/** Weights that are not finite: no update can be left out any more, and nothing of them is worth keeping. */
+export class Spoiled extends UserError {}
+
 /** Characters of a message: what was wrong may be quoted in it, at any length. */
 const MOST = 8_000;
 

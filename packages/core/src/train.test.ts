@@ -217,6 +217,29 @@ test('a step whose loss is not finite ends the run, is left out, or rolled back,
   await expect(run('hopeless', 'skip', [1, 2, 3, 4, 5], 9)).rejects.toThrow('nothing was finite in 5 steps');
 });
 
+test('weights that an update has made no numbers end the run, or are taken back, before a checkpoint holds them', async () => {
+  const optimizer = { learningRate: 1e300 };
+  const settings = { eval: { every: 0 }, steps: 1, optimizer, onNonFinite: 'skip' };
+  for (const [output, onNonFinite] of [
+    ['spoiled', 'stop'],
+    ['unskipped', 'skip'],
+  ] as const) {
+    const failed = train(config(output, { ...settings, onNonFinite }));
+    await expect(failed).rejects.toThrow(/step 1: the weights are not finite .*1e\+300[^]*optimizer.learningRate/);
+    expect(existsSync(path.join(folder, output, 'checkpoints'))).toBe(false);
+  }
+  const [warned, weights] = [[] as string[], new Set<string>()];
+  await train(config('takenBack', { ...settings, onNonFinite: 'rollback' }), {
+    onEvent: (event) => event.kind === 'warning' && warned.push(event.message),
+  });
+  expect(warned.join()).toMatch(/step 1: the weights are not finite[^]*are those of \S+000000 again/);
+  for (const step of ['000000', '000001'])
+    weights.add(readFileSync(path.join(folder, `takenBack/checkpoints/${step}/model.safetensors`), 'latin1'));
+  expect(weights.size).toBe(1);
+  const hopeless = train(config('hopelessly spoiled', { ...settings, steps: 9, onNonFinite: 'rollback' }));
+  await expect(hopeless).rejects.toThrow('nothing was finite in 5 steps');
+});
+
 test('what falls apart is said by the run: the signs are numbers that every step has', async () => {
   const silent = defineReward({ name: 'silent', weight: 1, score: () => 0 });
   const warned: string[] = [];

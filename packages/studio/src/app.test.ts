@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -104,6 +105,46 @@ describe('pictures', () => {
     const [{ id }] = await json('/api/runs');
     expect((await ask(appOf(), `/api/runs/${id}/images/aaaaaaaaaaaaaaaa.webp`)).status).toBe(404);
   });
+});
+
+test('a run whose files are pipes is shown without them, and nobody waits', async () => {
+  const piped = mkdtempSync(path.join(tmpdir(), 'studio-pipes-'));
+  const directory = path.join(piped, 'run');
+  await writeRun(directory, {
+    events: [startEvent(), stepEvent(1)],
+    samples: [sample('car')],
+    groups: { 1: [group(1, 'car', [0, 3])] },
+    answers: { 1: [{ id: 'car', text: '[]', reward: 1 }] },
+  });
+  const files = [
+    'config.yaml',
+    'samples.jsonl',
+    'groups/000001.jsonl',
+    'evaluations/000001.jsonl',
+    'corrections.jsonl',
+  ];
+  for (const name of files) {
+    rmSync(path.join(directory, name), { force: true });
+    execFileSync('mkfifo', [path.join(directory, name)]);
+  }
+  const watched = new Studio([piped]);
+  const app = createApp({ studio: watched, page, hosts: ['localhost'], base: '' });
+  const [found] = (await (await ask(app, '/api/runs')).json()) as { readonly id: string }[];
+  expect(found).toMatchObject({ step: 1 });
+  expect(found).not.toHaveProperty('seed');
+  const { id } = found!;
+  expect((await ask(app, `/api/runs/${id}/groups/1/0`)).status).toBe(404);
+  expect(await (await ask(app, `/api/runs/${id}/evaluations/1`)).json()).toEqual([]);
+  const decision = { method: 'POST', body: JSON.stringify({ id: 'car', action: 'drop' }) };
+  expect((await ask(app, `/api/runs/${id}/court`, {}, decision)).status).toBe(400);
+  // One whose log is a pipe has said nothing yet.
+  rmSync(path.join(directory, 'events.jsonl'));
+  execFileSync('mkfifo', [path.join(directory, 'events.jsonl')]);
+  const silent = new Studio([piped]);
+  const all = await ask(createApp({ studio: silent, page, hosts: ['localhost'], base: '' }), '/api/runs');
+  expect(await all.json()).toMatchObject([{ step: 0 }]);
+  for (const each of [watched, silent]) await each.close();
+  rmSync(piped, { recursive: true });
 });
 
 describe('who may ask', () => {

@@ -1,7 +1,7 @@
 /** Decisions about labels: a file of corrections, which a training applies from its next step on. */
-import { appendFileSync, existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { UserError } from '@visurf/core/records';
+import { readText, UserError } from '@visurf/core/records';
 import type { RunView } from './run-view.ts';
 
 export interface Decision {
@@ -39,7 +39,7 @@ export function decisionsOf(run: RunView): Map<string, Decision> {
   const file = correctionsFile(run);
   const decisions = new Map<string, Decision>();
   if (!existsSync(file)) return decisions;
-  for (const line of readFileSync(file, 'utf8').split('\n')) {
+  for (const line of readText(file).split('\n')) {
     const decision = decisionOf(line);
     if (decision) decisions.set(decision.id, decision);
   }
@@ -63,7 +63,7 @@ export function decide(run: RunView, text: string): string {
   const decision = text.length > LONGEST ? undefined : decisionOf(text);
   if (!decision) throw new UserError('a decision is {id, action: accept | drop} or {id, action: fix, solution}');
   const file = correctionsFile(run);
-  const first = existsSync(file) ? readFileSync(file, 'utf8').split('\n', 1)[0]! : '';
+  const first = existsSync(file) ? readText(file).split('\n', 1)[0]! : '';
   if (!file.endsWith('.jsonl') || (first !== '' && !decisionOf(first)))
     throw new UserError('this file does not hold corrections', {
       where: file,

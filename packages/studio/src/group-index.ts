@@ -2,10 +2,10 @@
  * An index over the groups of a run, in a database that may be deleted at any time: it is made again from the files. It runs
  * in a thread of its own (`index-thread.ts`) and grows from the newest step backward.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import type { GroupRecord, ResponseRecord, SampleRecord } from '@visurf/core/records';
+import { readBytes, type GroupRecord, type ResponseRecord, type SampleRecord } from '@visurf/core/records';
 import { HISTOGRAM_TABLE, histogramOf, noteSpread, type Histogram, type Measured } from './histograms.ts';
 import { suspicionOf } from './suspicion.ts';
 import { TEXT_TABLES, TextIndex } from './text-index.ts';
@@ -255,7 +255,7 @@ export class GroupIndex {
       );
     const content = Buffer.alloc(row.bytes);
     try {
-      const file = openSync(this.#fileOf(step), 'r');
+      const file = openSync(this.#fileOf(step), constants.O_RDONLY | constants.O_NONBLOCK);
       try {
         readSync(file, content, 0, row.bytes, row.start);
       } finally {
@@ -405,7 +405,7 @@ function sizeOf(file: string): number {
 
 function readOrNothing(file: string): Buffer<ArrayBuffer> {
   try {
-    return statSync(file).size > LARGEST ? Buffer.alloc(0) : Buffer.from(readFileSync(file));
+    return statSync(file).size > LARGEST ? Buffer.alloc(0) : Buffer.from(readBytes(file));
   } catch {
     return Buffer.alloc(0);
   }

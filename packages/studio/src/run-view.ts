@@ -1,8 +1,15 @@
 /** A run as the studio sees it: its events as they come, its groups through an index, its samples and evaluations. */
-import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { Box, GroupRecord, Point, RunEvent, SampleRecord } from '@visurf/core/records';
+import {
+  readText,
+  type Box,
+  type GroupRecord,
+  type Point,
+  type RunEvent,
+  type SampleRecord,
+} from '@visurf/core/records';
 import { parse } from 'yaml';
 import { columnsOf, decimate, type Curve } from './curves.ts';
 import { EventLog } from './event-log.ts';
@@ -78,7 +85,7 @@ export class RunView {
     const file = path.join(this.directory, 'config.yaml');
     const state = stateOf(file);
     if (this.#config?.state !== state) {
-      const text = state === '' ? '' : readFileSync(file, 'utf8');
+      const text = state === '' ? '' : readText(file);
       this.#config = { state, text, known: knownOf(text) };
     }
     return this.#config;
@@ -215,11 +222,12 @@ const marksOf = ({ boxes, points }: Partial<AnswerRecord>): Pick<AnswerRecord, '
   ...{ boxes: boxes ?? [], points: points ?? [] },
 });
 
-/** Changes with the file; empty where there is none. */
+/** Changes with the file; empty where there is none, or one that does not end. */
 function stateOf(file: string): string {
   try {
-    const { size, mtimeMs, ino } = statSync(file);
-    return size > LARGEST ? '' : `${size} ${mtimeMs} ${ino}`;
+    const stat = statSync(file);
+    const { size, mtimeMs, ino } = stat;
+    return !stat.isFile() || size > LARGEST ? '' : `${size} ${mtimeMs} ${ino}`;
   } catch {
     return '';
   }
@@ -236,7 +244,7 @@ function knownOf(text: string): Record<string, unknown> {
 
 /** The whole lines of a file that are records. */
 function linesOf<T>(file: string, isRecord: (record: T) => boolean): T[] {
-  return readFileSync(file, 'utf8')
+  return readText(file)
     .split('\n')
     .slice(0, -1)
     .flatMap((line): T[] => {

@@ -136,6 +136,15 @@ describe('clipGradNorm', () => {
   });
 });
 
+test('largest: the magnitude of any element, whatever it is', () => {
+  expect(optim.largest([])).toBe(0);
+  expect(optim.largest([leaf([1, -3]), leaf([2])])).toBe(3);
+  // A sum of squares would be no number that 32 bits can hold.
+  expect(optim.largest([leaf([1e30]), leaf([-2])])).toBeCloseTo(1e30, -24);
+  expect(optim.largest([leaf([1, -Infinity]), leaf([2])])).toBe(Infinity);
+  expect(optim.largest([leaf([1, NaN, 3]), leaf([2])])).toBeNaN();
+});
+
 describe('scheduleFactor', () => {
   const factors = (decay: optim.Schedule['decay'], warmupSteps: number, floor: number): number[] =>
     Array.from({ length: 6 }, (_, step) => optim.scheduleFactor(step, 6, { decay, warmupSteps, floor })).map(

@@ -327,6 +327,18 @@ export function clipGradNorm(parameters: Iterable<Tensor>, max: number): number 
   );
 }
 
+/** The largest magnitude in any of the tensors, NaN where one is in them, 0 without any: one copy from their device. */
+export function largest(tensors: Iterable<Tensor>): number {
+  return scope(() =>
+    noGrad(() => {
+      const all = handles([...tensors]);
+      if (all.length === 0) return 0;
+      const norms = (native.call(ids.foreachNorm, all, Infinity) as number[]).map((each) => new Tensor(each));
+      return Math.max(...stack(norms).toFloat64Array());
+    }),
+  );
+}
+
 export interface Schedule {
   readonly warmupSteps: number;
   readonly decay: 'constant' | 'linear' | 'cosine';

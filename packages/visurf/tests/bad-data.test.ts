@@ -1,5 +1,6 @@
 /** Training data that cannot be used: one message that lists all of it, before training starts. */
 
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -158,6 +159,15 @@ test.each([
   ],
 ])('a dataset that is %s', async (_, spoil, says) => {
   await expectNoTraining({ prepare: (folder) => spoil(join(folder, 'train.jsonl')) }, 'train.jsonl: ', ...says);
+});
+
+test.each([
+  ['a pipe', 'corrections.jsonl'],
+  ['a device', '/dev/zero'],
+])('corrections that are %s are refused before there is a run', async (kind, file) => {
+  const prepare = (folder: string): void => void execFileSync('mkfifo', [join(folder, 'corrections.jsonl')]);
+  const setting = { config: usual.replace('data:\n', `data:\n  corrections: ${file}\n`), prepare };
+  await expectNoTraining(setting, `is not a file but ${kind}`, file);
 });
 
 test('prompts longer than the limit, for training and for evaluation', async () => {

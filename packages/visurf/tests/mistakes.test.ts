@@ -1,8 +1,9 @@
 /** Mistakes that are common and were silent: each is named before training begins, or said while it does (docs/mistakes.md). */
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { expectRefusal, fixtures, temporaryFolder, visurf, visurfJson } from './cli.ts';
+import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
 import { bad, expectNoTraining, good, linesOf, makeFolder, usual } from './training.ts';
 
 const template = (text: string) => ({ config: usual.replace('data:\n', `data:\n  prompt: '${text}'\n`) });
@@ -119,6 +120,16 @@ test('more than 20 faults: all of them with the command that the message names',
   const { findings } = JSON.parse(listed.stdout) as { findings: { kind: string; line: number }[] };
   const lost = findings.filter(({ kind }) => kind === 'image');
   expect([listed.code, lost.length, lost[29]?.line]).toEqual([2, 30, 30]);
+});
+
+test('what the system says of a file is its user’s to mend, in whatever words it says that', async () => {
+  const folder = await makeFolder({});
+  const socket = join(folder, 'answers.sock');
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  const args = ['eval', '--model', tinyModel, '--data', join(folder, 'train.jsonl')];
+  expectRefusal(await visurf(...args, '--output', socket), /answers\.sock: no such device or address/);
+  server.close();
 });
 
 test('data where a configuration belongs', async () => {

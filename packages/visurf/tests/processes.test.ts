@@ -92,7 +92,11 @@ test('a rank that never comes is named when the time is over', async () => {
 
 test('a rank that cannot start ends the others', async () => {
   const folder = await makeRun('plugins: [plugin.ts]\n');
-  writeFileSync(join(folder, 'plugin.ts'), 'if (process.env.RANK === "1") throw new Error("no such luck");\n');
+  // The other one must be able to start: whichever fails first is what the command ends with.
+  const text =
+    'import { defineReward } from "visurf";\nif (process.env.RANK === "1") throw new Error("no such luck");\n' +
+    'export default defineReward({ name: "none", weight: 1, score: () => 0 });\n';
+  writeFileSync(join(folder, 'plugin.ts'), text);
   const { code, stderr } = await visurf(...train(folder));
   expect(code).toBeGreaterThan(0);
   expect(stderr).toMatch(/rank 1: error: .*no such luck/s);

@@ -482,7 +482,8 @@ const shape = z.strictObject({
   promptsPerStep: key('prompts of a batch', count.default(32)),
   onNonFinite: key(
     'where a loss or a gradient is not a finite number: the run ends (`stop`), leaves that update out (`skip`), or goes ' +
-      'on from the weights of its last checkpoint (`rollback`); it ends after 5 such steps in a row',
+      'on from the weights of its last checkpoint (`rollback`); it ends after 5 such steps in a row. Weights that an update ' +
+      'has made no finite numbers are rolled back, or end the run',
     z.enum(['stop', 'skip', 'rollback']).default('stop'),
   ),
   reward: section(

@@ -27,6 +27,7 @@ import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { gone, kept } from '@visurf/torch/signals';
 import { UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import { removeQuietly } from './durable.ts';
 
 interface Claim {
@@ -146,7 +147,7 @@ function rivalOf(own: string): Rival | undefined {
 
 function claimOf(file: string): Claim | undefined {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Claim;
+    return JSON.parse(readText(file)) as Claim;
   } catch {
     return undefined;
   }

@@ -177,6 +177,8 @@ export class Mirror {
   }
 
   async #removeStale(stale: readonly string[]): Promise<void> {
+    // A log that came before the first config.yaml would be of no run, where this machine dies between the two.
+    if (stale.length === 0) return;
     const { store, lease } = this.#options;
     const remove = async (keys: readonly string[]): Promise<void> => {
       await lease.check();

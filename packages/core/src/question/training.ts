@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Config } from '../config/schema.ts';
 import { trainingSets, type TrainingSet } from '../config/sets.ts';
 import { shareOf } from '../config/share.ts';
+import { Corrections } from '../data/corrections.ts';
 import { peekSamples, type DatasetOptions } from '../data/dataset.ts';
 import { dataHubName } from '../data/hub.ts';
 import type { Frames } from '../data/images.ts';
@@ -129,6 +130,7 @@ export async function loadData(
   }
   const share = shareOf(data.validation);
   const kept = held[0] && (await load(experiment, held[0]));
+  if (data.corrections !== undefined) requireCorrections(data.corrections, faults);
   if (faults.size > 0) throw new UserError([...faults].join('\n'));
   const loaded = await joined(sets, signal);
   if (share !== undefined) return await splitData(loaded, share, config, signal);
@@ -149,6 +151,16 @@ export async function loadData(
     frames: { get: (file) => frames.get(file) ?? kept.frames.get(file) },
     prints: { train: print, validation: kept.samples.length > 0 ? kept.print : undefined },
   };
+}
+
+/** Corrections may come later; what is there now must be a file. */
+function requireCorrections(file: string, faults: Set<string>): void {
+  try {
+    new Corrections(file).read();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    faults.add(error.message);
+  }
 }
 
 /** What is said where validation shows pictures that training shows, by what their files hold; undefined where it does not. */

@@ -12,7 +12,7 @@ import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import { removeQuietly, sha256, sync } from '../disk/durable.ts';
 import { isLock } from '../disk/lock.ts';
-import { readText } from '../regular.ts';
+import { readText, requireFile } from '../regular.ts';
 
 const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 
@@ -125,6 +125,7 @@ export async function readCheckpoint(folder: string, step: number): Promise<Chec
     if (manifest.step !== step) return { fault: `it is that of step ${manifest.step}` };
     for (const [name, { bytes, sha256: expected }] of Object.entries(manifest.files)) {
       const file = path.join(directory, name);
+      requireFile(statSync(file), name);
       if (statSync(file).size !== bytes) return { fault: `${name} has another size than its manifest says` };
       if ((await sha256(file)) !== expected) return { fault: `${name} has other bytes than its manifest says` };
     }

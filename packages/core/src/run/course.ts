@@ -7,7 +7,6 @@ import {
   lstatSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -26,6 +25,7 @@ import {
   type Checkpoint,
 } from './checkpoint.ts';
 import { assertCreatable, sync } from '../disk/durable.ts';
+import { readBytes, requireFile } from '../regular.ts';
 import { readEvents, type RunEvent } from './events.ts';
 import { isLock } from '../disk/lock.ts';
 
@@ -49,6 +49,12 @@ const recorded = (directory: string): number[] =>
 
 /** Whether there is a run in a directory, or the beginning of one. */
 export const isBegun = (directory: string): boolean => existsSync(path.join(directory, 'config.yaml'));
+
+/** Logs that are there are files, which end. @throws UserError */
+export function requireLogs(directory: string): void {
+  for (const file of LOGS.map((name) => path.join(directory, name)))
+    if (existsSync(file)) requireFile(statSync(file), file);
+}
 
 /** @throws UserError where a directory cannot be made, or holds anything but a run that has made no step */
 export function requireEmpty(directory: string): void {
@@ -168,7 +174,7 @@ export function keepCourse(directory: string, step: number): string | undefined 
 }
 
 function copy(from: string, to: string): void {
-  writeFileSync(to, readFileSync(from));
+  writeFileSync(to, readBytes(from));
   sync(to);
 }
 

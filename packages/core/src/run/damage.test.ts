@@ -1,4 +1,5 @@
 /** Whatever happens to a file of a checkpoint is noticed: the run goes on from the one before, and keeps the damaged one. */
+import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -51,6 +52,10 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   'made a folder': (file) => {
     rmSync(file);
     mkdirSync(file);
+  },
+  'made a pipe': (file) => {
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
   },
   emptied: (file) => truncateSync(file, 0),
   'cut off': (file, next) => truncateSync(file, Math.floor(next() * readFileSync(file).length)),

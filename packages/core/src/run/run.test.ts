@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
@@ -6,7 +6,9 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  rmSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -66,6 +68,37 @@ test('a damaged checkpoint is passed over with a warning', async () => {
   await train(again, STEPS);
   again.run.close();
   expect(contents(directory)).toEqual(await uninterrupted());
+});
+
+test.each(['config.yaml', 'events.jsonl', 'samples.jsonl', 'groups/000006.jsonl'])(
+  'a pipe in place of %s is refused, not waited for',
+  async (name) => {
+    const directory = fresh();
+    const course = start(directory);
+    await train(course, 6);
+    course.run.close();
+    rmSync(path.join(directory, name));
+    execFileSync('mkfifo', [path.join(directory, name)]);
+    const before = readdirSync(directory, { recursive: true });
+    await expect(Run.resume(directory, configOf(), {}, { from: 4 })).rejects.toThrow(/is not a file but a pipe/);
+    // What was begun of a branch is removed when the next is kept.
+    expect(readdirSync(directory, { recursive: true }).filter((each) => !String(each).startsWith('branches'))).toEqual(
+      before,
+    );
+  },
+);
+
+test('a claim that is a pipe is nobody', async () => {
+  const directory = fresh();
+  const course = start(directory);
+  await train(course, 4);
+  course.run.close();
+  const claim = path.join(directory, 'lock.pipe');
+  execFileSync('mkfifo', [claim]);
+  utimesSync(claim, 0, 0);
+  const again = await resume(directory);
+  again.run.close();
+  expect(again.step).toBe(4);
 });
 
 test('a damaged line of the log is named and left out', async () => {
@@ -168,7 +201,7 @@ test('a run is not started over another, nor beside files', async () => {
   await expect(resume(other)).rejects.toThrow('there is no run to resume');
 });
 
-test('killed again and again at any instant, it ends as if it had never been', { timeout: 60_000 }, async () => {
+test('killed again and again at any instant, it ends as if it had never been', { timeout: 300_000 }, async () => {
   const directory = fresh();
   const script = `
     const { startOrResume, train, STEPS } = await import(${JSON.stringify(new URL('./testkit.ts', import.meta.url).href)});

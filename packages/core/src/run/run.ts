@@ -34,6 +34,7 @@ import {
   latestCheckpoint,
   pointTo,
   requireEmpty,
+  requireLogs,
   requireNothingToLose,
   SAMPLES,
   setAside,
@@ -127,6 +128,7 @@ export class Run implements RunRecord {
     try {
       // Another process may have begun one just now.
       requireEmpty(directory);
+      requireLogs(directory);
       cutBack(directory, undefined);
       replaceFile(path.join(directory, 'config.yaml'), configToYaml(config, directory));
       const run = new Run({ directory, config, environment, lock });
@@ -153,6 +155,7 @@ export class Run implements RunRecord {
     if (!existsSync(written)) throw noRun(directory, folder);
     const before = loadConfig(written, [], { plugins: false });
     refuseChanges(before, config, { directory, mayTurn: from !== undefined });
+    requireLogs(directory);
     const lock = lockRun(directory);
     try {
       const { checkpoint, warnings } =

@@ -9,6 +9,7 @@ import sharp from 'sharp';
 import { someFrames } from '../data/videos.ts';
 import { decodeHeader } from '../prompt/decode.ts';
 import type { Box, Frame, Point, Sample } from '../types.ts';
+import { readText } from '../regular.ts';
 import { writeAside } from '../disk/durable.ts';
 
 /** Small pictures, pictures of their own size, or none. */
@@ -132,7 +133,7 @@ export class SampleLog {
 
 function knownIds(file: string): Set<string> {
   if (!existsSync(file)) return new Set();
-  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  const lines = readText(file).split('\n').slice(0, -1);
   return new Set(
     lines.flatMap((line): string[] => {
       try {

@@ -1,7 +1,7 @@
 /** Checkpoints of a training: their files, which of them is the last, and the way back to it. */
 import { saveSafetensors, type optim } from '@visurf/torch';
 
-import { fileError, messageOf, NotFinite, UserError } from '../errors.ts';
+import { fileError, messageOf, NotFinite, Spoiled, UserError } from '../errors.ts';
 import { withExperiment } from '../export/experiment.ts';
 import { modelFiles } from '../export/huggingface.ts';
 import { adapterFiles } from '../model/peft.ts';
@@ -89,8 +89,10 @@ export class Checkpoints {
   async rescue(step: number, kept: Kept, failure: unknown): Promise<void> {
     const isWhole = this.#isIntact && this.#source.config.objective.updatesPerBatch === 1;
     if (!(fileError(failure) instanceof UserError) || !isWhole || this.hasStep(step)) return;
+    const causes = failure instanceof UserError ? [failure, failure.cause] : [];
+    if (causes.some((each) => each instanceof Spoiled)) return;
     // The others are where this one is only in what befalls all.
-    const isOwn = !(failure instanceof UserError && [failure, failure.cause].some((each) => each instanceof NotFinite));
+    const isOwn = !causes.some((each) => each instanceof NotFinite);
     const { optimizer, processes } = this.#source;
     const needsOthers = optimizer instanceof ShardedOptimizer || (processes.size > 1 && kept.waiting !== undefined);
     if (isOwn && needsOthers) return;

@@ -212,12 +212,13 @@ class Loop {
   /** After a step whose numbers were not finite, and whose update was left out. */
   #goOn(what: string): void {
     const { onNonFinite } = this.#training.config;
+    // Before anything else: what is kept of the run in an error is not to hold weights that are not finite.
+    if (onNonFinite === 'rollback') this.#checkpoints.rollBack();
     if (++this.#spoiled === spoiledInARow) {
       throw new UserError(`nothing was finite in ${this.#spoiled} steps: ${what}`, {
         remedy: 'Go back to an earlier checkpoint (--from STEP) with a lower optimizer.learningRate.',
       });
     }
-    if (onNonFinite === 'rollback') this.#checkpoints.rollBack();
     const done =
       onNonFinite === 'skip'
         ? 'the update was left out'

@@ -9,7 +9,7 @@ import { deterministic, droppable, noGrad, optim, scope, type Tensor } from '@vi
 
 import type { Config } from '../config/schema.ts';
 import { alone, type Processes } from '../distributed/processes.ts';
-import { NotFinite } from '../errors.ts';
+import { NotFinite, Spoiled } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { VisionLanguageModel } from '../model/vlm.ts';
@@ -256,7 +256,9 @@ export async function updatePolicy(
     }
   } catch (error) {
     if (key.signal?.aborted && error === key.signal.reason) optimizer.zeroGrad();
-    if (!(error instanceof NotFinite) || config.onNonFinite === 'stop') throw error;
+    const isLeftOut = error instanceof NotFinite && config.onNonFinite !== 'stop';
+    const isUndone = error instanceof Spoiled && config.onNonFinite === 'rollback';
+    if (!isLeftOut && !isUndone) throw error;
     nonFinite = error.message;
     [gradientNorm, pass] = [NaN, { ...noPass, loss: NaN }];
   }
@@ -445,6 +447,12 @@ async function optimizerStep(
   optimizer.step();
   await shares?.spread();
   model.weightsChanged();
+  if (!Number.isFinite(optim.largest(parameters.values()))) {
+    throw new Spoiled(`the weights are not finite after an update with a learning rate of ${learningRate}`, {
+      remedy:
+        'Lower optimizer.learningRate; the last checkpoint is as it was, and onNonFinite: rollback goes back to it.',
+    });
+  }
   return norm;
 }
 

@@ -48,8 +48,11 @@ export async function run(argv: readonly string[]): Promise<number> {
 async function explained(error: unknown): Promise<unknown> {
   const { path: file } = Object(error) as { readonly path?: unknown };
   if (typeof file === 'string') {
-    const { fileError } = await import('@visurf/core/records');
-    return fileError(error, { where: file });
+    const { fileError, UserError } = await import('@visurf/core/records');
+    const known = fileError(error, { where: file });
+    // One that has no words of ours is said in those of the system: `ENXIO: no such device or address, open 'x'`.
+    const [, reason] = /^E[A-Z0-9]+: (.+), \w+/.exec(error instanceof Error ? error.message : '') ?? [];
+    return known === error && reason !== undefined ? new UserError(reason, { where: file, cause: error }) : known;
   }
   if (!(error instanceof Error && error.name === 'TorchError')) return error;
   const { explainMemory } = await import('@visurf/core');
