@@ -19,6 +19,7 @@ import { ModelServer } from '../packages/core/src/testing/model-server.ts';
 
 const root = join(import.meta.dirname, '..');
 const base = join(root, 'recipes/mini-grounding/base');
+const file = join(root, 'docs/results/wrong-server.json');
 
 const { values } = parseArgs({
   options: { steps: { type: 'string', default: '30' }, seeds: { type: 'string', default: '2' } },
@@ -77,17 +78,16 @@ async function measure(arm: (typeof arms)[number], seed: number, folder: string)
 const folder = mkdtempSync(join(tmpdir(), 'visurf-wrong-server-'));
 try {
   await generateDataset(folder, { seed: 0, images: { train: 400, validation: 40, test: 1 } });
-  const results = [];
-  for (const arm of arms) {
-    const runs = [];
-    for (let seed = 0; seed < Number(values.seeds); seed++) {
-      runs.push(await measure(arm, seed, folder));
-      console.log(arm.name, runs.at(-1));
+  const results = arms.map(({ name }) => ({ name, runs: [] as object[] }));
+  for (let seed = 0; seed < Number(values.seeds); seed++) {
+    for (const [i, arm] of arms.entries()) {
+      const run = await measure(arm, seed, folder);
+      results[i]!.runs.push(run);
+      console.log(arm.name, seed, run);
     }
-    results.push({ name: arm.name, runs });
+    // Seeds that are whole: all servers have had them.
+    writeFileSync(file, `${JSON.stringify({ steps, coarse, results }, null, 2)}\n`);
   }
-  const file = join(root, 'docs/results/wrong-server.json');
-  writeFileSync(file, `${JSON.stringify({ steps, coarse, results }, null, 2)}\n`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -116,7 +116,8 @@ function withServers(page: string): string {
     ([what, figures]) =>
       `| ${what} | ${Object.entries(figures).map(([name, value]) => `${name} ${shown(value)}`).join(', ')} |`, // prettier-ignore
   );
-  const { results = [] } = (read('wrong-server.json') ?? {}) as {
+  const { steps = 0, results = [] } = (read('wrong-server.json') ?? {}) as {
+    steps?: number;
     results?: { name: string; runs: Record<string, number>[] }[];
   };
   const wrong = results.map(({ name, runs }) => {
@@ -125,7 +126,7 @@ function withServers(page: string): string {
     return `| ${name} | ${columns.join(' | ')} |`;
   });
   const head = [
-    '| server | before | after | mismatch | tokens above the cap | responses outside |',
+    `| ${steps} steps, seeds: ${results[0]?.runs.length ?? 0} | before | after | mismatch | tokens above the cap | responses outside |`,
     `|${' --- |'.repeat(6)}`,
   ];
   return part(
