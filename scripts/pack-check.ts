@@ -2,9 +2,10 @@
  * What `make pack` has made, tried as users have it: without a compiler, with every minor version of libtorch, with a
  * libtorch that `visurf setup` fetches, built from source, in the languages of TypeScript 5, 6 and 7, under older Node.js.
  *
- *   node scripts/pack-check.ts [PART...]     bare, versions, source, types, node; all unless said
+ *   node scripts/pack-check.ts [PART...]     own, bare, versions, types, node, source; all unless said
  *
- * Downloads go to `.tools/pack-check` and stay there (about 3 GB): libtorch, TypeScript, Node.js.
+ * `own` and `types` fit what `pack.ts --own` makes, too. Downloads go to `.tools/pack-check` and stay there (about 3 GB):
+ * libtorch, TypeScript, Node.js.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -100,6 +101,12 @@ function works(environment: Environment): string {
   return `${/libtorch +(\S+)/.exec(doctor)?.[1] ?? doctor}: ${said.trim()}`;
 }
 
+/** With the libtorch that the checkout was built for, and no compiler. */
+function own(): void {
+  const started = performance.now();
+  say(`libtorch of the checkout, ${works({ ...bare, LIBTORCH: stamp().libtorch })}`, started);
+}
+
 /** Without anything, then with what set-up fetches. */
 function setUp(): void {
   expectText(
@@ -138,11 +145,10 @@ async function everyVersion(): Promise<void> {
 /** The addon is compiled where no prebuilt one is. */
 function fromSource(): void {
   const started = performance.now();
-  const { libtorch } = JSON.parse(readFileSync(join(root, 'packages/torch/build/stamp.json'), 'utf8')) as Stamp;
   rmSync(globSync('node_modules/@visurf/torch-*', { cwd: project }).map((name) => join(project, name))[0]!, {
     recursive: true,
   });
-  const environment = { ...process.env, HOME: home, LIBTORCH: libtorch };
+  const environment = { ...process.env, HOME: home, LIBTORCH: stamp().libtorch };
   run(project, environment, visurf, 'setup');
   say(`from source: ${works(environment)}`, started);
 }
@@ -151,7 +157,9 @@ interface Stamp {
   readonly libtorch: string;
 }
 
-const TYPESCRIPTS = ['5.4', '5.9', '6', '7'];
+const stamp = (): Stamp => JSON.parse(readFileSync(join(root, 'packages/torch/build/stamp.json'), 'utf8')) as Stamp;
+
+const TYPESCRIPTS = ['7', '6', '5.9', '5.4'];
 const MODULES = [
   ['nodenext, ESM', 'typed.mts', '--module', 'nodenext'],
   ['nodenext, commonjs', 'typed.cts', '--module', 'nodenext'],
@@ -162,11 +170,11 @@ const MODULES = [
 const UNKNOWN = new Set(['5.4 nodenext, commonjs']);
 
 const typed = `import { defineReward, generate, loadConfig, loadPolicy, predict, train, UserError } from 'visurf';
-import type { Policy, Prediction } from 'visurf';
+import type { Policy, Predicted } from 'visurf';
 import { BASE_MODEL } from '@visurf/mini-grounding';
 export async function ask(directory: string): Promise<readonly (readonly number[])[]> {
   const policy: Policy = await loadPolicy(directory);
-  const { boxes }: Prediction = await predict(policy, { problem: 'the red car', images: ['a.png'] });
+  const { boxes }: Predicted = await predict(policy, { problem: 'the red car', images: ['a.png'] });
   const { text } = await generate(policy, { problem: BASE_MODEL, images: [] });
   if (text === '') throw new UserError('nothing', { remedy: 'x' });
   return boxes;
@@ -225,7 +233,7 @@ function olderNode(): void {
   }
 }
 
-const PARTS = { bare: setUp, versions: everyVersion, types, node: olderNode, source: fromSource };
+const PARTS = { own, bare: setUp, versions: everyVersion, types, node: olderNode, source: fromSource };
 const { positionals } = parseArgs({ allowPositionals: true });
 try {
   install();
