@@ -175,11 +175,22 @@ napi_value keep(napi_env env, napi_callback_info info) {
 // stop(): ends the process as the thread does
 napi_value stop(napi_env, napi_callback_info) { end(); }
 
+// leave(code): ends the process with nothing more to do
+napi_value leave(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument;
+  int32_t code = interrupted;
+  napi_get_cb_info(env, info, &count, &argument, nullptr, nullptr);
+  napi_get_value_int32(env, argument, &code);
+  _exit(code);
+}
+
 napi_value init(napi_env env, napi_value exports) {
   const napi_property_descriptor properties[] = {
       {"start", nullptr, start, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"speak", nullptr, speak, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"leave", nullptr, leave, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"keep", nullptr, keep, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
   napi_define_properties(env, exports, std::size(properties), properties);

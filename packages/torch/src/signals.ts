@@ -21,6 +21,7 @@ interface Native {
   speak(lastWords: string, patience: string): void;
   keep(isThere: boolean, what: string | number): void;
   stop(): never;
+  leave(code: number): never;
 }
 
 let native: Native | undefined;
@@ -76,6 +77,16 @@ export function stopNow(): never {
   native?.stop();
   process.stderr.write(words[0]);
   process.exit(INTERRUPTED);
+}
+
+/**
+ * Ends a process that is done, once listeners of its exit have been heard: Node.js itself would first write down what it has
+ * compiled, which takes most of a second where nothing is known yet.
+ */
+export function leave(code: number): never {
+  process.emit('exit', code);
+  native?.leave(code);
+  process.exit(code);
 }
 
 /** A file or a folder that is removed, or a process that is killed, where this one is ended. */

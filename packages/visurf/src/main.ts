@@ -15,11 +15,13 @@ if (Number(version.split('.')[0]) < 24) {
   const cache = own ?? (home && join(home, '.cache'));
   if (cache && !module.getCompileCacheDir()) module.enableCompileCache(join(cache, 'visurf', 'compiled'));
   // Before the rest of the program is read.
-  const { endOnSignals } = await import('./cli/interrupt.ts');
+  const { endOnSignals, leaveWhereStopped } = await import('./cli/interrupt.ts');
   endOnSignals();
   // A reader that closes the pipe (`visurf ... | head`) has seen enough.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const { run } = await import('./cli/program.ts');
   // Not process.exit: what was printed to a pipe must arrive first.
-  process.exitCode = await run(process.argv.slice(2));
+  const code = await run(process.argv.slice(2));
+  process.exitCode = code;
+  await leaveWhereStopped(code);
 }

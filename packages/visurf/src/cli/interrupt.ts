@@ -3,17 +3,28 @@
  * the second stops at once; and where neither is heard, since the event loop is busy, a watch ends the process within a
  * second, unless it holds a step that is still to be saved (@visurf/core/signals).
  */
-import { answered, hold, INTERRUPTED, lastWords, stopNow, watchSignals } from '@visurf/core/signals';
+import { answered, hold, INTERRUPTED, lastWords, leave, stopNow, watchSignals } from '@visurf/core/signals';
 
 export { answered, hold, INTERRUPTED };
 
 export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+let isSignalled = false;
+
+/** Ends a command that a signal has stopped, when all that it prints has arrived; others end by themselves. */
+export async function leaveWhereStopped(code: number): Promise<void> {
+  if (!isSignalled) return;
+  for (const stream of [process.stdout, process.stderr])
+    await new Promise<void>((resolve) => stream.write('', () => resolve()));
+  leave(code);
+}
 
 /** Ends a command at once that does not say what else is to happen; from here on it ends within a second. */
 export function endOnSignals(): void {
   lastWords('stopped: repeat the command to start again');
   for (const name of SIGNALS) {
     process.on(name, () => {
+      isSignalled = true;
       if (process.listenerCount(name) === 1) stopNow();
     });
   }
