@@ -13,6 +13,7 @@ import {
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { removing } from '@visurf/torch/signals';
 import { UserError } from '../errors.ts';
 import { EVENTS } from '../run/course.ts';
 import { stepName, type Manifest } from '../run/checkpoint.ts';
@@ -62,9 +63,11 @@ export async function fetchRun(store: ObjectStore, directory: string, options: F
     rmSync(aside, { recursive: true, force: true });
     mkdirSync(aside, { recursive: true });
     try {
-      const steps = await fill(store, aside, options);
-      renameSync(aside, directory);
-      return steps;
+      return await removing(aside, async () => {
+        const steps = await fill(store, aside, options);
+        renameSync(aside, directory);
+        return steps;
+      });
     } catch (error) {
       rmSync(aside, { recursive: true, force: true });
       // Removed between the list and the request.
