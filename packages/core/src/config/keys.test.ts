@@ -45,12 +45,14 @@ function choices(schema: (typeof LEAVES)[number]['schema']): string[] {
 /** Keys whose change leaves the steps to come as they are. */
 const HARMLESS =
   'output threads plugins data.allowOutside data.maxImagePixels steps epochs reward.seconds ' +
-  'reward.retries reward.onFailure reward.processes train.offloadActivations eval.every eval.patience ' +
+  'reward.retries reward.onFailure reward.processes rollout.servers rollout.serverCommand ' +
+  'rollout.serverFolder rollout.timeout rollout.concurrent distributed.timeout ' +
+  'train.offloadActivations eval.every eval.patience ' +
   'eval.limit eval.maxNewTokens record.tokens record.images checkpoint.every checkpoint.keep';
 /** Keys that what was saved does not fit any more. */
 const BREAKING =
   'model base revision data.train data.split optimizer.name optimizer.states train.freezeVision ' +
-  'train.lora.rank train.lora.alpha train.lora.rsLora train.lora.targets train.lora.vision';
+  'train.lora.rank train.lora.alpha train.lora.rsLora train.lora.targets train.lora.vision train.lora.quantize';
 
 test('what a change does to a run that goes on: every key is of one of three kinds', () => {
   const of = (kind: string): string[] => LEAVES.filter(({ effect }) => effect === kind).map(({ key }) => key);

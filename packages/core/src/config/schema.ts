@@ -156,8 +156,8 @@ const rollout = section(
     ),
     concurrent: key('prompts that a server is sent at once', count.default(64), { effect: 'harmless' }),
     ahead: key(
-      'steps that rollouts are sampled ahead of the weights: with 1 those of the next step are sampled while this one is ' +
-        'learned from',
+      'steps that rollouts are sampled ahead of the weights: `0`, or `1`, where those of the next step are sampled while ' +
+        'this one is learned from',
       z.literal([0, 1]).default(0),
     ),
     correction: key(
