@@ -246,8 +246,8 @@ on(
     const { seen, frozen } = await page.evaluate<{ seen: number[]; frozen: number }>(
       '({ seen: window.seen.map((each) => each.size), frozen: window.frozen })',
     );
-    // More than the whole of it, and a beginning: how many depends on how fast the model is.
-    expect(Math.min(...seen)).toBeGreaterThan(2);
+    // Nothing, and the whole; how much between depends on how fast the model is.
+    expect(Math.min(...seen)).toBeGreaterThan(1);
     expect(frozen).toBeLessThan(2_000);
     // A random model says nothing that could be told apart: what it says stands there as it was said.
     expect(await page.locator('.answers .said').first().textContent()).toBe(
