@@ -241,8 +241,10 @@ on(
     };
     draw();
   })()`);
+    const words = page.waitForResponse(/\/try$/).then((response) => response.text());
     await page.getByRole('button', { name: 'ask' }).click();
     await page.getByText('answered in').nth(1).waitFor({ timeout: 120_000 });
+    expect((await words).trim().split('\n').length).toBeGreaterThan(5);
     const { seen, frozen } = await page.evaluate<{ seen: number[]; frozen: number }>(
       '({ seen: window.seen.map((each) => each.size), frozen: window.frozen })',
     );
@@ -253,6 +255,8 @@ on(
     expect(await page.locator('.answers .said').first().textContent()).toBe(
       await page.locator('.answers .said').last().textContent(),
     );
+    // Of a model that is not as fast.
+    await page.route(/\/try$/, () => undefined);
     await page.getByLabel('what to ask').fill('another');
     await page.getByRole('button', { name: 'ask' }).click();
     await page.getByRole('button', { name: 'stop' }).click();
