@@ -5,6 +5,7 @@ import { UserError } from '../../errors.ts';
 import type { ModelShape } from '../../model/config.ts';
 import { count, layers, readText, type TextRules } from '../../model/text-config.ts';
 import type { VisionConfig } from '../../model/vision-config.ts';
+import { side, square } from '../../model/tiles/config.ts';
 
 /** What is known of the tower beside what all towers have. */
 export interface InternVision extends VisionConfig {
@@ -29,8 +30,6 @@ const decoders: Readonly<Record<'qwen2' | 'qwen3', TextRules>> = {
   qwen2: qwen,
   qwen3: { ...qwen, headSize: 128, attentionBias: 'stated', queryKeyNorm: true },
 };
-
-const side = z.union([count, z.array(count).length(2)]);
 
 const visionSchema = z.looseObject({
   hidden_size: count.default(1024),
@@ -61,12 +60,6 @@ const rootSchema = z.looseObject({
   text_config: z.looseObject({ model_type: z.enum(['qwen2', 'qwen3']).default('qwen2') }).prefault({}),
   vision_config: visionSchema.prefault({}),
 });
-
-function square(value: number | readonly number[], name: string): number {
-  const [height, width] = typeof value === 'number' ? [value, value] : value;
-  if (height === width) return height!;
-  throw new UserError(`vision_config.${name} is ${height} x ${width}: only squares are known`);
-}
 
 /** @throws UserError or ZodError where the file describes no model of this build */
 export function readConfig(file: unknown): ModelShape {

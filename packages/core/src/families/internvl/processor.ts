@@ -9,6 +9,7 @@ import { UserError } from '../../errors.ts';
 import type { AreaLimits, ImageProcessor, OwnProcessor, Pixels, Shown, Size } from '../../model/images.ts';
 import type { Grid } from '../../types.ts';
 import { isInternVision, readConfig } from './config.ts';
+import { normalisation, writeTiles } from '../../model/tiles/values.ts';
 
 export const imageToken = '<IMG_CONTEXT>';
 const [start, end] = ['<img>', '</img>'];
@@ -140,25 +141,9 @@ class Tiles implements ImageProcessor {
     return [grids.reduce((sum, [t]) => sum + t, 0), 3, this.#tile, this.#tile];
   }
 
-  write({ data, width, height }: Pixels, out: Float32Array, offset: number): number {
-    const plane = width * width;
-    for (let i = 0; i < width * height; i++) {
-      const at = offset + trunc(i / plane) * 3 * plane + (i % plane);
-      for (const [channel, values] of this.#values.entries())
-        out[at + channel * plane] = values[data[3 * i + channel]!]!;
-    }
-    return offset + width * height * 3;
+  write(pixels: Pixels, out: Float32Array, offset: number): number {
+    return writeTiles(pixels, this.#values, out, offset);
   }
-}
-
-/** Of every byte: (x - mean / rescale) / (std / rescale), in float32 as the reference has it. */
-function normalisation({ image_mean: mean, image_std: std, rescale_factor: factor }: Settings): Float32Array[] {
-  const { fround } = Math;
-  const scale = fround(1 / factor);
-  return mean.map((each, channel) => {
-    const [centre, width] = [fround(fround(each) * scale), fround(fround(std[channel]!) * scale)];
-    return Float32Array.from({ length: 256 }, (_, byte) => fround(fround(byte - centre) / width));
-  });
 }
 
 /** How many tiles an image is cut into at most, within limits of area. */

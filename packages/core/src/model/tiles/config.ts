@@ -19,7 +19,8 @@ const llamaText: TextRules = {
   ...{ headSize: 'width', mropeInterleaved: false, attentionBias: 'stated', queryKeyNorm: false },
 };
 
-const side = z.union([count, z.array(count).length(2)]);
+/** One number, or height and width. */
+export const side = z.union([count, z.array(count).length(2)]);
 
 const visionSchema = z.looseObject({
   hidden_size: count.default(1152),
@@ -54,7 +55,8 @@ const rootSchema = z.looseObject({
   vision_config: visionSchema.default(() => visionSchema.parse({})),
 });
 
-function square(value: number | readonly number[], name: string): number {
+/** The side of a square. @throws UserError where it is none */
+export function square(value: number | readonly number[], name: string): number {
   const [height, width] = typeof value === 'number' ? [value, value] : value;
   if (height === width) return height!;
   throw new UserError(`vision_config.${name} is ${height} x ${width}: only squares are known`);
