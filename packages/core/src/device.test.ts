@@ -24,7 +24,7 @@ import { tinyModel } from './testing/oracle.ts';
 import { openSubject } from './testing/parity.ts';
 import { smallModel, variants, wholeStep } from './testing/whole-step.ts';
 import { makeOptimizer, trainable } from './update/optimizer.ts';
-import { logProbs } from './update/update.ts';
+import { logProbs } from './update/log-probs.ts';
 
 const device = standInDevice();
 const asked = new Set<string>();

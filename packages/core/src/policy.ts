@@ -29,7 +29,7 @@ import { fetchModel } from './mirror/copies.ts';
 import { checkpointOf } from './run/best.ts';
 import { isStored } from './store/address.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
-import { responseLogProbs } from './update/update.ts';
+import { responseLogProbs } from './update/log-probs.ts';
 
 export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;

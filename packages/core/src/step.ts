@@ -28,7 +28,8 @@ import type { StepResult } from './run/record.ts';
 import { tellGroups } from './run/told.ts';
 import { promptParts, type StepPart, type StepWork } from './schedule/paradigm.ts';
 import type { Group, Rollout, Sample } from './types.ts';
-import { inactiveLogProb, updatePolicy, type Learner } from './update/update.ts';
+import { inactiveLogProb } from './update/log-probs.ts';
+import { updatePolicy, type Learner } from './update/update.ts';
 
 /** Everything that a step reads. */
 export interface StepContext {

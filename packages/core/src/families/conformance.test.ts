@@ -15,7 +15,7 @@ import type { VisionLanguageModel } from '../model/vlm.ts';
 import { loadLocalPolicy } from '../policy.ts';
 import { configurationNames, openConfiguration } from '../testing/configurations.ts';
 import { openSubject } from '../testing/parity.ts';
-import { logProbs } from '../update/update.ts';
+import { logProbs } from '../update/log-probs.ts';
 import { loadModel } from './load.ts';
 
 const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);

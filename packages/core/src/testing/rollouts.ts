@@ -5,7 +5,7 @@ import type { Device } from '@visurf/torch';
 
 import type { Precision } from '../model/projection.ts';
 import { loadLocalPolicy } from '../policy.ts';
-import { logProbs } from '../update/update.ts';
+import { logProbs } from '../update/log-probs.ts';
 import { fixtures } from './oracle.ts';
 
 export interface RolloutDistance {

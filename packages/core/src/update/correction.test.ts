@@ -7,7 +7,8 @@ import type { Correction } from '../objective/mismatch.ts';
 import { groupOf } from '../testing/groups.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import type { Group, ScoredRollout } from '../types.ts';
-import { logProbs, updatePolicy, type UpdateResult } from './update.ts';
+import { logProbs } from './log-probs.ts';
+import { updatePolicy, type UpdateResult } from './update.ts';
 
 const found = oracleCases.find(({ responses }) => responses.length >= 3)!;
 const prompt = oraclePrompt(found);

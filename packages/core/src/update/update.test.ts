@@ -9,7 +9,8 @@ import { plannedResponses } from '../objective/objective.ts';
 import { groupOf } from '../testing/groups.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import type { Group, Label } from '../types.ts';
-import { inactiveLogProb, responseLogProbs, updatePolicy, type Learner } from './update.ts';
+import { inactiveLogProb, responseLogProbs } from './log-probs.ts';
+import { updatePolicy, type Learner } from './update.ts';
 
 const config = (overrides: Record<string, unknown> = {}): ReturnType<typeof parseConfig> =>
   parseConfig({

@@ -5,7 +5,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { deterministic, droppable, noGrad, optim, scope, type Tensor } from '@visurf/torch';
+import { deterministic, droppable, optim, scope, type Tensor } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
 import { alone, type Processes } from '../distributed/processes.ts';
@@ -13,31 +13,20 @@ import { NotFinite, Spoiled } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { VisionLanguageModel } from '../model/vlm.ts';
+import { addMismatch, noMismatch, type Correction, type Mismatch } from '../objective/mismatch.ts';
 import {
-  addTotals,
-  batchTotals,
   evaluateResponse,
   isLabel,
-  planGroup,
   plannedResponses,
-  type ResponsePlan,
-  type ResponseStats,
-  type BatchTotals,
   type LossWeights,
+  type ResponseStats,
 } from '../objective/objective.ts';
-import {
-  addMismatch,
-  isFarOff,
-  mismatchOf,
-  noMismatch,
-  truncatedWeights,
-  type Correction,
-  type Mismatch,
-} from '../objective/mismatch.ts';
-import type { PlacedGroup } from '../rollout/dynamic.ts';
 import { philox } from '../rollout/philox.ts';
-import type { Group, Prompt, Response } from '../types.ts';
-import { microBatches, type RowSize } from './microbatch.ts';
+import type { Group, Response } from '../types.ts';
+import { measured, rolloutsOf, watchRollouts, weightsOf, withoutFarOff } from './far-off.ts';
+import { logProbs } from './log-probs.ts';
+import { microBatches } from './microbatch.ts';
+import { cut, packable, planWork, rowOf, totalsOf, type Work } from './work.ts';
 import type { GradientShares } from './zero.ts';
 
 export interface Learner {
@@ -71,21 +60,6 @@ export interface UpdateResult {
   readonly nonFinite?: string | undefined;
 }
 
-/** A response together with its plan and what is known of its log-probabilities. */
-interface Item {
-  readonly response: Response;
-  /** log mu of a rollout. */
-  readonly sampled: readonly number[] | undefined;
-  readonly plan: ResponsePlan;
-  old: Float64Array | undefined;
-  reference: Float64Array | undefined;
-}
-
-interface Work {
-  readonly group: Group;
-  readonly items: readonly Item[];
-}
-
 const noStats: ResponseStats = { tokens: 0, clippedLow: 0, clippedHigh: 0, ratioSum: 0, klSum: 0, klClamped: 0 };
 const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
   tokens: a.tokens + b.tokens,
@@ -95,63 +69,6 @@ const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
   klSum: a.klSum + b.klSum,
   klClamped: a.klClamped + b.klClamped,
 });
-
-/** The row that a prompt and those of its responses that are scored become. */
-const rowOf = ({ group, items }: Work): RowSize => ({
-  prompt: group.prompt.inputIds.length,
-  responses: items.length,
-  tokens: items.reduce((most, { plan }) => Math.max(most, plan.tokens), 0),
-});
-
-const packable = (work: readonly Work[]): PromptWithResponses[] =>
-  work.map(({ group, items }) => ({
-    prompt: group.prompt,
-    responses: items.map(({ response }) => response.tokens),
-  }));
-
-/** Cuts flat log-probabilities [N] into those of each item, in order. */
-function cut(flat: Float64Array, work: readonly Work[]): [Item, Float64Array][] {
-  let at = 0;
-  return work.flatMap(({ items }) =>
-    items.map((item): [Item, Float64Array] => [item, flat.subarray(at, (at += item.plan.tokens))]),
-  );
-}
-
-/** Log-probabilities without a gradient, of prompts with all their responses. */
-export function logProbs(model: VisionLanguageModel, items: readonly PromptWithResponses[]): Float64Array {
-  return scope(() =>
-    noGrad(() => {
-      const { hidden, targets } = model.hidden(items);
-      return model.score(hidden, targets).logProbs;
-    }),
-  );
-}
-
-/** log pi of each response to one prompt. */
-export function responseLogProbs(model: VisionLanguageModel, prompt: Prompt, responses: readonly Response[]): number[] {
-  const flat = Array.from(logProbs(model, [{ prompt, responses: responses.map(({ tokens }) => tokens) }]));
-  return responses.map(({ tokens }) => flat.splice(0, tokens.length).reduce((a, b) => a + b, 0));
-}
-
-/**
- * Mean log pi of labels that control switched off, NaN without any: of some, as many as are in memory at once, so that
- * watching costs little. Of several processes the first labels of the whole batch are taken.
- */
-export async function inactiveLogProb(
-  model: VisionLanguageModel,
-  groups: readonly PlacedGroup[],
-  atOnce: number,
-  processes: Processes = alone,
-): Promise<number> {
-  const inactive = groups.flatMap(({ place, group: { prompt, label } }) =>
-    label?.place === 'member' && !label.active ? [{ place, prompt, responses: [label.response.tokens] }] : [],
-  );
-  const places = (await processes.gather(inactive.map(({ place }) => place))).flat().sort((a, b) => a - b);
-  const watched = inactive.filter(({ place }) => places.indexOf(place) < atOnce);
-  const own = watched.length === 0 ? 0 : logProbs(model, watched).reduce((a, b) => a + b, 0);
-  const [sum, count] = await processes.sum([own, watched.length]);
-  return count === 0 ? NaN : sum! / count!;
-}
 
 const initialLogProbs = (reference: VisionLanguageModel, items: readonly PromptWithResponses[]): Float64Array =>
   asReference(reference, () => logProbs(reference, items));
@@ -281,79 +198,6 @@ export async function updatePolicy(
     nonFinite,
   };
 }
-
-type LossConfig = Pick<Config, 'objective' | 'sft'>;
-type Planned = ReturnType<typeof plannedResponses>;
-
-/** Denominators of the whole batch. */
-async function totalsOf(planned: readonly Planned[], processes: Processes): Promise<BatchTotals> {
-  return (await processes.gather(batchTotals(planned))).reduce(addTotals);
-}
-
-/**
- * The responses that have a gradient, by group, with their parts of the loss of the whole batch.
- * @param known what was planned before: log-probabilities that are known stay so
- */
-function planWork(
-  groups: readonly Group[],
-  planned: readonly Planned[],
-  totals: BatchTotals,
-  weights: LossWeights,
-  { objective, sft }: LossConfig,
-  known: readonly Work[] = [],
-): Work[] {
-  const before = new Map(known.flatMap(({ items }) => items.map((item) => [item.response, item] as const)));
-  return groups.flatMap((group, i): Work[] => {
-    const responses = planned[i] ?? [];
-    const plans = planGroup(responses, totals, weights, objective, sft);
-    const items = plans.flatMap((plan, j): Item[] => {
-      const { response, sampled } = responses[j]!;
-      const { old, reference } = before.get(response) ?? {};
-      return plan.needsGradient ? [{ response, sampled, plan, old, reference }] : [];
-    });
-    return items.length > 0 ? [{ group, items }] : [];
-  });
-}
-
-/** Rollouts that are too far off are masked: their tokens leave the denominators, too. */
-function withoutFarOff(planned: readonly Planned[], work: readonly Work[], cap: number): Planned[] {
-  const known = new Map(work.flatMap(({ items }) => items.map(({ response, old }) => [response, old] as const)));
-  return planned.map((responses) =>
-    responses.map((each) => {
-      const old = known.get(each.response);
-      return old && each.sampled && isFarOff(old, each.sampled, cap) ? { ...each, masked: true } : each;
-    }),
-  );
-}
-
-/** A rollout with its log mu, and its log pi_old as soon as that is known. */
-type Compared = Pick<Item, 'sampled' | 'old'>;
-
-const rolloutsOf = (work: readonly Work[]): Compared[] =>
-  work.flatMap(({ items }) => items.filter(({ sampled }) => sampled !== undefined));
-
-/** Rollouts of a few prompts, scored. */
-function watchRollouts(model: VisionLanguageModel, groups: readonly Group[], atOnce: number): Compared[] {
-  const watched = groups.filter(({ rollouts }) => rollouts.length > 0).slice(0, atOnce);
-  if (watched.length === 0) return [];
-  const said = watched.map(({ rollouts }) => rollouts.map(({ response }) => response));
-  const items = watched.map(({ prompt }, i) => ({ prompt, responses: said[i]!.map(({ tokens }) => tokens) }));
-  const flat = logProbs(model, items);
-  let at = 0;
-  return said
-    .flat()
-    .map(({ logProbs: sampled, tokens }) => ({ sampled, old: flat.subarray(at, (at += tokens.length)) }));
-}
-
-/** w of the tokens of a response; undefined: 1. */
-const weightsOf = ({ sampled, plan }: Item, old: Float64Array, correction: Correction | undefined) =>
-  sampled && correction?.kind === 'truncate' ? truncatedWeights(old, sampled, plan.ratio, correction.cap) : undefined;
-
-const measured = (compared: readonly Compared[], { cap }: Correction): Mismatch =>
-  compared.reduce(
-    (sum, { old, sampled }) => (old && sampled ? addMismatch(sum, mismatchOf(old, sampled, cap)) : sum),
-    noMismatch,
-  );
 
 /** What processes have of an update, or all of them together. */
 interface Parts {
