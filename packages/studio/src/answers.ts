@@ -1,11 +1,11 @@
 /** What the server answers, as the page reads it: type imports alone. */
 import type { GroupRecord, RunEvent, SampleRecord, StartEvent } from '@visurf/core/records';
-import type { GroupRow, Suspect as Suspected } from './group-index.ts';
+import type { GroupRow, Suspect as Suspected } from './group-query.ts';
 import type { AnswerRecord, RunSummary } from './run-view.ts';
 
 export type { Curve } from './curves.ts';
 export type { Outcome } from './counterfactual.ts';
-export type { GroupAnswer as GroupPage, GroupRow } from './group-index.ts';
+export type { GroupAnswer as GroupPage, GroupRow } from './group-query.ts';
 export type { Histogram } from './histograms.ts';
 export type { RunSummary } from './run-view.ts';
 export type { ResponseRecord as Response, SampleRecord as Sample } from '@visurf/core/records';

@@ -7,7 +7,7 @@ import { stream, streamSSE } from 'hono/streaming';
 import { messageOf, UserError, type StartEvent } from '@visurf/core/records';
 import { counterfactual, type Switches } from './counterfactual.ts';
 import { correctionsFile, decide, decisionsOf } from './court.ts';
-import { FILTERS, SORTS, type Filter, type Sort } from './group-index.ts';
+import { FILTERS, SORTS, type Filter, type Sort } from './group-query.ts';
 import { guard, type GuardOptions } from './guard.ts';
 import type { Elsewhere } from './elsewhere.ts';
 import { MEASURED } from './histograms.ts';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { UserError, writeAside } from '@visurf/core/records';
 import { createApp } from './app.ts';
 import { loadPage } from './page.ts';
-import type { GroupAnswer, GroupRow } from './group-index.ts';
+import type { GroupAnswer, GroupRow } from './group-query.ts';
 import { Studio } from './studio.ts';
 
 export interface ExportOptions {

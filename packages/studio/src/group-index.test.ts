@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { GroupIndex, type GroupQuery } from './group-index.ts';
+import { GroupIndex } from './group-index.ts';
+import type { GroupQuery } from './group-query.ts';
 import { group, response, sample, stepFile, writeRun } from './testkit.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'studio-index-'));

@@ -2,18 +2,17 @@
  * An index over the groups of a run, in a database that may be deleted at any time: it is made again from the files. It runs
  * in a thread of its own (`index-thread.ts`) and grows from the newest step backward.
  */
-import { closeSync, constants, mkdirSync, openSync, readSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { readBytes, type GroupRecord, type ResponseRecord, type SampleRecord } from '@visurf/core/records';
-import { HISTOGRAM_TABLE, histogramOf, noteSpread, type Histogram, type Measured } from './histograms.ts';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { GroupRecord, SampleRecord } from '@visurf/core/records';
+import { groupOf, LARGEST, readOrNothing, sizeOf, stepsIn } from './group-files.ts';
+import { FILTERS, SORTS, type GroupAnswer, type GroupQuery, type GroupRow, type Suspect } from './group-query.ts';
+import { columns, openDatabase } from './group-table.ts';
+import { histogramOf, noteSpread, type Histogram, type Measured } from './histograms.ts';
 import { suspicionOf } from './suspicion.ts';
-import { TEXT_TABLES, TextIndex } from './text-index.ts';
+import { TextIndex } from './text-index.ts';
 
-/** Of what the columns mean: an index of another version is made anew. */
-const VERSION = 3;
-/** Bytes of a file of groups, beyond which it is not read. */
-const LARGEST = 256 << 20;
 /** Newest files that are looked at again for changes every time. */
 const FRESH = 8;
 /** Files between two looks at the folder. */
@@ -21,77 +20,8 @@ const BATCH = 200;
 /** Milliseconds that one text search may take. */
 const SEARCH_TIME = 2_000;
 
-export const FILTERS = {
-  all: '1',
-  active: 'active = 1',
-  inactive: 'active = 0',
-  zero: 'accuracyBest <= 0',
-  full: 'accuracyWorst > 0 AND spreadAccuracy = 0',
-  cut: 'cut > 0',
-  solved: 'accuracyBest > 0 AND before <= 0',
-  broken: 'accuracyBest <= 0 AND before > 0',
-} as const;
-export type Filter = keyof typeof FILTERS;
-
-export const SORTS = {
-  newest: 'step DESC, place',
-  oldest: 'step, place',
-  worst: 'mean, step DESC',
-  best: 'mean DESC, step DESC',
-  spread: 'spread DESC, step DESC',
-} as const;
-export type Sort = keyof typeof SORTS;
-
-export interface GroupQuery {
-  readonly filter: Filter;
-  readonly sort: Sort;
-  /** Groups of this sample alone. */
-  readonly id?: string | undefined;
-  readonly step?: number | undefined;
-  /** Text that the line of a group holds. */
-  readonly text?: string | undefined;
-  readonly from: number;
-  readonly limit: number;
-}
-
-export interface GroupRow {
-  readonly step: number;
-  /** Line in its file, from 0. */
-  readonly place: number;
-  readonly id: string;
-  readonly problem: string;
-  /** 1 where the label was; null without one. */
-  readonly active: number | null;
-  readonly form: string | null;
-  readonly rollouts: number;
-  readonly mean: number;
-  readonly spread: number;
-  readonly accuracyBest: number;
-  readonly cut: number;
-}
-
-/** A sample whose label may be wrong. */
-export interface Suspect {
-  readonly id: string;
-  readonly problem: string;
-  /** 0 to 1. */
-  readonly suspicion: number;
-  /** Groups that say so, and the last step among them. */
-  readonly seen: number;
-  readonly step: number;
-}
-
 /** Groups of a sample, the last ones, that count. */
 const SIGHTINGS = 3;
-
-export interface GroupAnswer {
-  readonly total: number;
-  readonly rows: readonly GroupRow[];
-  /** Files that are in the index, and files that there are. */
-  readonly indexed: { readonly done: number; readonly files: number };
-  /** A search by text stopped at this step for want of time. */
-  readonly searchedTo?: number | undefined;
-}
 
 const SHOWN = 'step, place, id, problem, active, form, rollouts, mean, spread, accuracyBest, cut';
 
@@ -354,103 +284,4 @@ export class GroupIndex {
       throw error;
     }
   }
-}
-
-function openDatabase(file: string): DatabaseSync {
-  if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true });
-  const open = (): DatabaseSync => {
-    const database = new DatabaseSync(file);
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF');
-    const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
-    if (version !== VERSION) {
-      database.exec(`DROP TABLE IF EXISTS groups; DROP TABLE IF EXISTS files;
-        DROP TABLE IF EXISTS spread; DROP TABLE IF EXISTS texts; DROP TABLE IF EXISTS texted;
-        ${HISTOGRAM_TABLE}; ${TEXT_TABLES};
-        CREATE TABLE files (step INTEGER PRIMARY KEY, state TEXT NOT NULL);
-        CREATE TABLE groups (step INTEGER, place INTEGER, id TEXT, problem TEXT, active INTEGER, form TEXT, rollouts INTEGER,
-          mean REAL, spread REAL, accuracyBest REAL, accuracyWorst REAL, spreadAccuracy REAL, cut INTEGER, suspicion REAL,
-          start INTEGER, bytes INTEGER, PRIMARY KEY (step, place)) WITHOUT ROWID;
-        CREATE INDEX byId ON groups (id, step);
-        PRAGMA user_version = ${VERSION}`);
-    }
-    return database;
-  };
-  try {
-    return open();
-  } catch {
-    // No database, or a damaged one: it holds nothing that the files do not.
-    for (const end of ['', '-wal', '-shm']) rmSync(`${file}${end}`, { force: true });
-    return open();
-  }
-}
-
-/** Steps that have a file, the newest first. */
-function stepsIn(folder: string): number[] {
-  try {
-    return readdirSync(folder)
-      .flatMap((name) => (/^\d{6,}\.jsonl$/.test(name) ? [Number.parseInt(name, 10)] : []))
-      .sort((a, b) => b - a);
-  } catch {
-    return [];
-  }
-}
-
-function sizeOf(file: string): number {
-  try {
-    return statSync(file).size;
-  } catch {
-    return -1;
-  }
-}
-
-function readOrNothing(file: string): Buffer<ArrayBuffer> {
-  try {
-    return statSync(file).size > LARGEST ? Buffer.alloc(0) : Buffer.from(readBytes(file));
-  } catch {
-    return Buffer.alloc(0);
-  }
-}
-
-const isNumbers = (terms: unknown): terms is Record<string, number> =>
-  typeof terms === 'object' && terms !== null && Object.values(terms).every((each) => typeof each === 'number');
-
-/** A line of the file, where it is a group. */
-function groupOf(line: string): GroupRecord | undefined {
-  try {
-    const group = JSON.parse(line) as Partial<GroupRecord> | null;
-    const isGroup =
-      typeof group?.id === 'string' &&
-      typeof group.problem === 'string' &&
-      Array.isArray(group.rollouts) &&
-      [...(group.rollouts as readonly ResponseRecord[]), ...(group.label ? [group.label] : [])].every(
-        (each) => typeof each.text === 'string' && typeof each.reward === 'number' && isNumbers(each.terms),
-      );
-    return isGroup ? (group as GroupRecord) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The mark for being right; of tasks that name it otherwise, the reward. */
-export const accuracyOf = ({ terms, reward }: { terms: Readonly<Record<string, number>>; reward: number }): number =>
-  terms['accuracy'] ?? reward;
-
-function columns({ id, problem, label, rollouts }: GroupRecord, step: number, place: number) {
-  const rewards = rollouts.map(({ reward }) => reward);
-  const accuracies = rollouts.map(accuracyOf);
-  const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
-  const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), -Infinity);
-  const some = rollouts.length > 0;
-  return [
-    ...([step, place, id, problem] as const),
-    label ? Number(label.active) : null,
-    label?.form ?? null,
-    rollouts.length,
-    some ? rewards.reduce((a, b) => a + b, 0) / rewards.length : 0,
-    some ? most(rewards) - least(rewards) : 0,
-    some ? most(accuracies) : 0,
-    some ? least(accuracies) : 0,
-    some ? most(accuracies) - least(accuracies) : 0,
-    rollouts.filter(({ stop }) => stop === 'length').length,
-  ] as const;
 }

@@ -1,6 +1,7 @@
 /** The thread of an index: it grows while nobody asks, and answers in between. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { GroupIndex, type GroupQuery } from './group-index.ts';
+import { GroupIndex } from './group-index.ts';
+import type { GroupQuery } from './group-query.ts';
 import type { Measured } from './histograms.ts';
 
 export type Ask =

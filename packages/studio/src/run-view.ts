@@ -13,7 +13,7 @@ import {
 import { parse } from 'yaml';
 import { columnsOf, decimate, type Curve } from './curves.ts';
 import { EventLog } from './event-log.ts';
-import type { GroupAnswer, GroupQuery, GroupRow, Suspect } from './group-index.ts';
+import type { GroupAnswer, GroupQuery, GroupRow, Suspect } from './group-query.ts';
 import type { Histogram, Measured } from './histograms.ts';
 import type { Ask } from './index-thread.ts';
 import type { RunFolder } from './runs.ts';
