@@ -9,6 +9,7 @@ import { readEvents, type EvalEvent, type StepEvent } from '../run/events.ts';
 import type { GroupRecord } from '../run/groups.ts';
 import { PARADIGMS, type Paradigm } from '../schedule/paradigm.ts';
 import { usesKey } from '../config/keys.ts';
+import { ModelServer } from '../testing/model-server.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { Ranks, type Job } from '../testing/ranks.ts';
 
@@ -157,6 +158,26 @@ describe('what several processes have to agree on', () => {
     expect(stopped!.result!.steps).toBeLessThan(4);
     await course({ size: 2, values, resume: true }, 'ahead-stopped');
     expectSame({ ...courseOf('ahead-stopped'), processes: [] }, { ...alone, processes: [] });
+  });
+
+  test('rollouts by a server, which has an adapter from each', async () => {
+    await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
+    const rollout = { backend: 'vllm', servers: [server.url], timeout: 60 };
+    const courses = [];
+    for (const size of [1, 2]) {
+      const values = valuesOf('visurf', `served-${size}`, { ...more, ...forms.lora, rollout });
+      courses.push(await course({ size, values }, `served-${size}`));
+    }
+    const [alone, together] = courses;
+    // The server computes in float32: what it says of a token differs by rounding.
+    expect(together!.groups.map(({ rollouts }) => rollouts.map(({ text }) => text))).toEqual(
+      alone!.groups.map(({ rollouts }) => rollouts.map(({ text }) => text)),
+    );
+    for (const [i, { loss, mismatch }] of together!.metrics.entries()) {
+      expect(loss).toBeCloseTo(alone!.metrics[i]!['loss']!, 6);
+      expect(mismatch).toBeLessThan(1e-5);
+    }
+    expect(server.asked.filter((each) => each.startsWith('/v1/load'))).toHaveLength(2 + 4);
   });
 
   test('evaluations, answered by share, and after which of them all stop', async () => {

@@ -56,8 +56,9 @@ export async function openServers(
   requireServable(policy, protocol);
   const { encoder, model } = policy;
   await using resources = new AsyncDisposableStack();
+  // Processes that train together have the same servers: the first starts them.
   const process =
-    serverCommand === undefined
+    serverCommand === undefined || rank > 0
       ? undefined
       : resources.use(new ServerProcess(serverCommand, join(output, 'server.log')));
   const pool = await ServerPool.open({ protocol, urls, seconds, concurrent, process, onWarning, signal });
