@@ -22,11 +22,11 @@ export interface Beside {
   readonly cpuShare: number;
 }
 
-/** Steps before the first pair. */
-const WARM = 3;
+/** Steps before the first pair: what a program costs while its code is compiled is over by then. */
+const WARM = 20;
 const DATA = 'runs/mini-grounding/data';
 
-export async function besideTraining(cores: number, pairs = 12, block = 4): Promise<Beside> {
+export async function besideTraining(cores: number, pairs = 24, block = 3): Promise<Beside> {
   const folder = 'bench/out/beside';
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -45,7 +45,6 @@ export async function besideTraining(cores: number, pairs = 12, block = 4): Prom
   const training = spawn(process.execPath, ['packages/visurf/src/main.ts', 'train', 'recipes/mini-grounding/config.yaml', ...keys], { stdio: 'ignore' }); // prettier-ignore
   let cpu: number;
   try {
-    // The first steps are slower, for the training and for the studio.
     await reached(run, WARM, training.pid!);
     const before = cpuOf(studio.pid!);
     for (let i = 0; i < 2 * pairs; i++) {

@@ -17,6 +17,11 @@ test('numbers by name, those of evaluations and phases apart', () => {
   expect(columns.has('kl')).toBe(false);
 });
 
+test('events that come later are added to the columns of those before', () => {
+  const events = [stepEvent(1), stepEvent(2, { kl: 1 }), stepEvent(3)];
+  expect(columnsOf(events.slice(1), columnsOf(events.slice(0, 1)))).toEqual(columnsOf(events));
+});
+
 test('thinned curves keep the least and the greatest value, and the order of steps', () => {
   fc.assert(
     fc.property(

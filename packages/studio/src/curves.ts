@@ -9,8 +9,10 @@ export interface Curve {
 }
 
 /** `reward`, `eval.gIoU`, `seconds.update`, `memory`, ... */
-export function columnsOf(events: readonly RunEvent[]): Map<string, { steps: number[]; values: number[] }> {
-  const columns = new Map<string, { steps: number[]; values: number[] }>();
+export type Columns = Map<string, { readonly steps: number[]; readonly values: number[] }>;
+
+/** The columns of some events, after those that are there. */
+export function columnsOf(events: readonly RunEvent[], columns: Columns = new Map()): Columns {
   const add = (name: string, step: number, value: unknown): void => {
     if (typeof value !== 'number' || !Number.isFinite(value)) return;
     let column = columns.get(name);

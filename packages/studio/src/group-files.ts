@@ -24,6 +24,15 @@ export function sizeOf(file: string): number {
   }
 }
 
+/** When a name in a folder came or went; NaN where there is no folder. */
+export function changedAt(folder: string): number {
+  try {
+    return statSync(folder).mtimeMs;
+  } catch {
+    return NaN;
+  }
+}
+
 export function readOrNothing(file: string): Buffer<ArrayBuffer> {
   try {
     return statSync(file).size > LARGEST ? Buffer.alloc(0) : Buffer.from(readBytes(file));

@@ -6,7 +6,7 @@ import { closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { GroupRecord, SampleRecord } from '@visurf/core/records';
-import { groupOf, LARGEST, readOrNothing, sizeOf, stepsIn } from './group-files.ts';
+import { changedAt, groupOf, LARGEST, readOrNothing, sizeOf, stepsIn } from './group-files.ts';
 import { FILTERS, SORTS, type GroupAnswer, type GroupQuery, type GroupRow, type Suspect } from './group-query.ts';
 import { columns, openDatabase } from './group-table.ts';
 import { histogramOf, noteSpread, type Histogram, type Measured } from './histograms.ts';
@@ -31,6 +31,8 @@ export class GroupIndex {
   /** Size and time of change by step. */
   readonly #known = new Map<number, string>();
   #present: readonly number[] = [];
+  /** When the folder was changed that `#present` is a list of. */
+  #listed = -1;
   /** Steps that are to be indexed, the newest at the end. */
   #waiting: number[] = [];
   readonly #truths = new Map<string, SampleRecord>();
@@ -95,13 +97,18 @@ export class GroupIndex {
 
   /** Lists the folder, and what of it is to be indexed. */
   #look(): void {
-    this.#present = stepsIn(this.#folder);
-    const present = new Set(this.#present);
-    for (const step of this.#known.keys()) if (!present.has(step)) this.#remove(step);
+    const changed = changedAt(this.#folder);
+    const isNew = changed !== this.#listed;
+    if (isNew) {
+      [this.#present, this.#listed] = [stepsIn(this.#folder), changed];
+      const present = new Set(this.#present);
+      for (const step of this.#known.keys()) if (!present.has(step)) this.#remove(step);
+    }
+    const looked = isNew || this.#known.size < this.#present.length ? this.#present : this.#present.slice(0, FRESH);
     const isDue = (step: number, place: number): boolean =>
       !this.#known.has(step) || (place < FRESH && this.#stateOf(step) !== this.#known.get(step));
     // The newest is taken first, from the end; a long list is made anew now and then, for what has come since.
-    this.#waiting = this.#present.filter(isDue).slice(0, BATCH).reverse();
+    this.#waiting = looked.filter(isDue).slice(0, BATCH).reverse();
   }
 
   /** Looks at all files again: the run went back, and may have written the same steps anew. */

@@ -11,7 +11,7 @@ import {
   type SampleRecord,
 } from '@visurf/core/records';
 import { parse } from 'yaml';
-import { columnsOf, decimate, type Curve } from './curves.ts';
+import { columnsOf, decimate, type Columns, type Curve } from './curves.ts';
 import { EventLog } from './event-log.ts';
 import type { GroupAnswer, GroupQuery, GroupRow, Suspect } from './group-query.ts';
 import type { Histogram, Measured } from './histograms.ts';
@@ -49,7 +49,7 @@ export class RunView {
   #worker: Worker | undefined;
   #asked = 0;
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
-  #columns: { readonly size: number; readonly of: ReturnType<typeof columnsOf> } | undefined;
+  #columns: { readonly generation: number; readonly events: number; readonly of: Columns } | undefined;
   #samples: { readonly state: string; readonly byId: ReadonlyMap<string, SampleRecord> } | undefined;
   #config: { readonly state: string; readonly text: string; readonly known: Record<string, unknown> } | undefined;
 
@@ -113,9 +113,11 @@ export class RunView {
   }
 
   curves(points: number): Record<string, Curve> {
-    const size = this.#log.size + this.#log.generation / 1e6;
-    if (this.#columns?.size !== size) this.#columns = { size, of: columnsOf(this.events) };
-    return Object.fromEntries([...this.#columns.of].map(([name, column]) => [name, decimate(column, points)]));
+    const { generation, events } = this.#log;
+    const known = this.#columns?.generation === generation ? this.#columns : { events: 0, of: undefined };
+    const of = columnsOf(events.slice(known.events), known.of);
+    this.#columns = { generation, events: events.length, of };
+    return Object.fromEntries([...of].map(([name, column]) => [name, decimate(column, points)]));
   }
 
   groups(query: GroupQuery): Promise<GroupAnswer> {
