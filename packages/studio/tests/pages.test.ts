@@ -295,7 +295,9 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
       await page.goto(`${server.link}${address}`);
       await page.getByRole('heading').first().waitFor();
       await page.waitForTimeout(500);
-      const { violations } = await new AxeBuilder({ page }).analyze();
+      const axe = new AxeBuilder({ page });
+      // Nothing else depends on the scheme.
+      const { violations } = await (colorScheme === 'dark' ? axe.withRules('color-contrast') : axe).analyze();
       expect(violations.map(({ id: rule, nodes }) => `${address}: ${rule}: ${nodes[0]?.html.slice(0, 120)}`)).toEqual(
         [],
       );
