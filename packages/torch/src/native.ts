@@ -1,5 +1,6 @@
-/** The addon: loaded once per thread, typed, and with `TorchError` for whatever goes wrong inside libtorch. */
+/** The addon: opened once per thread, typed, and with `TorchError` for whatever goes wrong inside libtorch. */
 import { createRequire } from 'node:module';
+import { types } from 'node:util';
 import { chooseAddon, librariesOf, minorOf, smallAddon, type Choice } from '../scripts/prebuilt.mjs';
 
 /** An error of libtorch or of the bridge, with the operator and the shapes of the tensors it was called with. */
@@ -210,20 +211,36 @@ function load(): Native {
   return native;
 }
 
-export const native = load();
+/** Opened with its first use: who computes nothing does not wait for libtorch, half a second of processor time. */
+export let native: Native = new Proxy({} as Native, {
+  get(_, name): unknown {
+    const opened = load();
+    operators.forEach((operator, id) => resolve(opened, operator, id));
+    native = opened;
+    return Reflect.get(opened, name);
+  },
+});
+const isOpen = (): boolean => !types.isProxy(native);
 
+/** By their ids, which the addon gives in the order in which it is asked. */
+const operators: string[] = [];
 const operatorIds = new Map<string, number>();
-const operatorNames = new Map<number, string>();
 
-/** The id of an ATen operator, e.g. `op('add.Tensor')`. */
+function resolve(from: Native, name: string, id: number): void {
+  const dot = name.indexOf('.');
+  const base = dot < 0 ? name : name.slice(0, dot);
+  const given = from.resolve(base.includes('::') ? base : `aten::${base}`, dot < 0 ? '' : name.slice(dot + 1));
+  if (given !== id) throw new TorchError(`operator ${id} has become ${given}`, name);
+}
+
+/** The id of an ATen operator, e.g. `op('add.Tensor')`. @throws TorchError, with the first use of libtorch where that has none */
 export function op(name: string): number {
   const known = operatorIds.get(name);
   if (known !== undefined) return known;
-  const dot = name.indexOf('.');
-  const base = dot < 0 ? name : name.slice(0, dot);
-  const id = native.resolve(base.includes('::') ? base : `aten::${base}`, dot < 0 ? '' : name.slice(dot + 1));
+  const id = operators.length;
+  if (isOpen()) resolve(native, name, id);
   operatorIds.set(name, id);
-  operatorNames.set(id, name);
+  operators.push(name);
   return id;
 }
 
@@ -244,7 +261,7 @@ export function observeCalls(observe: ObserveCall): () => void {
       observe(name, start, performance.now() - start);
     }
   };
-  native.call = (id, ...values) => timed(operatorNames.get(id) ?? `operator ${id}`, () => call(id, ...values));
+  native.call = (id, ...values) => timed(operators[id] ?? `operator ${id}`, () => call(id, ...values));
   native.backward = (...values) => timed('backward', () => backward(...values));
   native.grad = (...values) => timed('grad', () => grad(...values));
   return () => Object.assign(native, { call, backward, grad });
