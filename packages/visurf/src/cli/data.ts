@@ -187,13 +187,7 @@ function defineSplit(data: Command): void {
     if (validation + test >= 1) command.error('error: --validation and --test leave nothing to train on');
     const { splitData } = await libraryWith(options);
     const progress = new Progress();
-    const asked = {
-      ...readingOf(options),
-      task: 'grounding',
-      onNote: warn,
-      onProgress: reading(progress),
-      onDownload: downloads(),
-    };
+    const asked = askedOf(options, progress);
     const counts = await stoppable((signal) => splitData(file, { ...asked, output, validation, test, seed, signal }));
     progress.finish();
     if (!counts) return;
@@ -221,13 +215,7 @@ function definePreview(data: Command): void {
     const { output, limit, json } = options;
     const { previewData } = await libraryWith(options);
     const progress = new Progress();
-    const asked = {
-      ...readingOf(options),
-      task: 'grounding',
-      onNote: warn,
-      onProgress: reading(progress),
-      onDownload: downloads(),
-    };
+    const asked = askedOf(options, progress);
     const found = await stoppable((signal) => previewData(file, { ...asked, output, shown: limit, signal }));
     progress.finish();
     if (!found) return;
@@ -244,6 +232,12 @@ async function libraryWith({ plugin }: PluginOptions): Promise<typeof Library> {
   for (const file of plugin) library.loadPlugin(file);
   return library;
 }
+
+/** Samples of the grounding task, with what is said while they are read. */
+const askedOf = (options: ReadingOptions, progress: Progress) => ({
+  ...readingOf(options),
+  ...{ task: 'grounding', onNote: warn, onProgress: reading(progress), onDownload: downloads() },
+});
 
 const readingOf = ({ format, boxes, units, split, allowOutside }: ReadingOptions): ReadingOptions => ({
   ...(format !== undefined && { format }),
