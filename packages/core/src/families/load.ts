@@ -44,10 +44,12 @@ const embedding = 'model.embed_tokens.weight';
  * values is untied whatever its config says, and either of them alone serves for both.
  */
 function withHeadOf(weights: SafetensorsIndex, config: ModelConfig): ModelConfig {
-  const embedded = config.family.keys.inFile(embedding).find((each) => weights.has(each));
-  if (!config.text.tiedHead || embedded === undefined || !weights.has(head)) return config;
+  const [embedded, own] = [embedding, head].map((key) =>
+    config.family.keys.inFile(key).find((each) => weights.has(each)),
+  );
+  if (!config.text.tiedHead || embedded === undefined || own === undefined) return config;
   const equal = scope(() => {
-    const [a, b] = [weights.get(embedded), weights.get(head)];
+    const [a, b] = [weights.get(embedded), weights.get(own)];
     return a.shape.join() === b.shape.join() && a.dtype === b.dtype && (callOp('equal', a, b) as boolean);
   });
   return equal ? config : { ...config, text: { ...config.text, tiedHead: false } };
@@ -95,9 +97,10 @@ function namesInFile(model: VisionLanguageModel, weights: SafetensorsIndex, wher
   const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.names.test(name)));
   const names = new Map<string, string>();
   const missing: string[] = [];
+  const heads = family.keys.inFile(head);
   for (const [key, { shape }] of model.namedParameters()) {
     const inFile = family.keys.inFile(key);
-    const possible = key === embedding && tied ? [...inFile, head] : inFile;
+    const possible = key === embedding && tied ? [...inFile, ...heads] : inFile;
     const name = possible.find((each) => weights.has(each));
     if (name === undefined) {
       missing.push(key);
@@ -111,7 +114,7 @@ function namesInFile(model: VisionLanguageModel, weights: SafetensorsIndex, wher
     unused.delete(name);
     names.set(key, name);
   }
-  if (tied) unused.delete(head);
+  if (tied) for (const each of heads) unused.delete(each);
   if (missing.length > 0) throw new UserError(`the weights lack ${listed(missing)}`, { where, remedy });
   if (unused.size > 0) {
     const extra = listed([...unused]);
