@@ -143,6 +143,9 @@ def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
         overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
         run = train(base, scratch / f"lora-{name}", scratch, *overrides)
         check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run, dtype="float32").base_model.model.eval())
+        target = merged / f"trained-{name}"
+        visurf("merge", "--model", run, "--output", target)
+        check(f"trained adapter {name} merged", target, full(target))
 
     trained = train(base, scratch / "whole", scratch)
     check("trained weights", trained, full(trained))

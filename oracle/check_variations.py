@@ -61,7 +61,8 @@ def qwen(family: str, rng: random.Random, folder: pathlib.Path) -> dict:
     if family == "qwen3_vl":
         # The nested layout leaves out what equals the default, and this, too.
         text |= {"head_dim": size, "hidden_size": rng.choice([24, 40, 56]), "attention_bias": layout != "nested" and rng.random() < 0.3}
-        deepstack = rng.sample(range(depth), rng.randint(0, min(depth, layers)))
+        # Some may name blocks that are not there, or be more than there are layers.
+        deepstack = rng.sample(range(depth + rng.choice([0, 0, 3])), rng.randint(0, depth))
         vision = configurations.positioned(depth, deepstack, rng.choice([3, 5, 16]), width, own)
     elif family == "qwen2_5_vl":
         full = rng.sample(range(depth), rng.randint(0, depth))
@@ -236,6 +237,9 @@ def move_processor(folder: pathlib.Path, rng: random.Random) -> str:
             write(folder, "video_preprocessor_config.json", whole.pop("video_processor"))
         write(folder, "processor_config.json", whole)
         return "out of processor_config.json"
+    if image and video and rng.random() < 0.3:
+        (folder / "video_preprocessor_config.json").unlink()
+        return "nothing of videos"
     if image and rng.random() < 0.5:
         moving = video or image | {"video_processor_type": "SmolVLMVideoProcessor"}
         whole |= {"image_processor": image} | ({} if "Idefics3" in image["image_processor_type"] else {"video_processor": moving})

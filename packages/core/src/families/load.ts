@@ -19,6 +19,7 @@ import {
 } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import { loadModelConfig } from './config.ts';
 import { requirePlausible } from './plausible.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -74,6 +75,14 @@ function remedyFor(directory: string): string {
   return pointer
     ? `${pointer} is a Git LFS pointer: fetch the file itself (git lfs pull).`
     : 'Copy the checkpoint again.';
+}
+
+/** By which method `config.json` says that weights are packed in fewer bits. */
+function quantizationOf(directory: string): string | undefined {
+  const { quantization_config: packed } = JSON.parse(readText(join(directory, 'config.json'))) as {
+    quantization_config?: { quant_method?: unknown } | null;
+  };
+  return packed ? String(packed.quant_method ?? 'unknown') : undefined;
 }
 
 function readFirst(file: string, bytes: number): string {
@@ -178,8 +187,18 @@ export function loadModel(
     }
     return model;
   } catch (error) {
-    if (!(error instanceof TorchError) || isOutOfMemory(error)) throw error;
+    const isTorch = error instanceof TorchError;
+    if (!(isTorch || error instanceof UserError) || isOutOfMemory(error)) throw error;
     const { message } = error;
+    const method = quantizationOf(directory);
+    if (method !== undefined) {
+      throw new UserError(`weights that are quantized (${method}) cannot be read`, {
+        where: directory,
+        remedy: 'Take the checkpoint as it was before; train.lora.quantize packs its decoder in four bits.',
+        cause: error,
+      });
+    }
+    if (!isTorch) throw error;
     const where = message.includes(directory) ? undefined : directory;
     throw new UserError(message, { where, remedy: remedyFor(directory), cause: error });
   }
