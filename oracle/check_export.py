@@ -22,13 +22,17 @@ from peft import AutoPeftModel, PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import images
+import internvl
 import smolvlm
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "oracle" / "fixtures"
 FOLDER = FIXTURES / "tiny-qwen2_5-vl"
-NAMES = ["qwen3_vl-nested", "qwen3_vl-v5", "qwen3_5-hub", "smolvlm-odd", "smolvlm-v5"]
+NAMES = ["qwen3_vl-nested", "qwen3_vl-v5", "qwen3_5-hub", "smolvlm-odd", "smolvlm-v5", "idefics3-hub", "internvl-hub", "internvl-whole"]
 CHECKPOINTS = [FOLDER, *(FIXTURES / "configurations" / name for name in NAMES)]
+
+# Those whose images are cut into tiles.
+BUILDS = {"SmolVLMProcessor": smolvlm.BUILD, "Idefics3Processor": smolvlm.BUILD, "InternVLProcessor": internvl.BUILD}
 
 # float32 on both sides; products in bfloat16 are not compared.
 TOLERANCE = 1e-4
@@ -63,8 +67,9 @@ def ours(model: pathlib.Path, case: dict, tokens: list[int], scratch: pathlib.Pa
 
 @torch.no_grad()
 def theirs(model, processor, case: dict, tokens: list[int]) -> torch.Tensor:
-    if type(processor).__name__ == "SmolVLMProcessor":
-        out = smolvlm.forward(model, smolvlm.encode(processor, case["messages"])[1], tokens)
+    build = BUILDS.get(type(processor).__name__)
+    if build:
+        out = build.forward(model, build.encode(processor, case["messages"])[1], tokens)
         return reference.response_log_probs(out.logits, tokens)
     _, inputs = reference.encode_messages(processor, case["messages"])
     out, _ = reference.forward(model, inputs, tokens)
@@ -138,6 +143,9 @@ def compare(checkpoint: pathlib.Path, scratch: pathlib.Path) -> int:
         overrides = ["train.lora.rank=4", "train.lora.alpha=8", f"train.lora.vision={vision}"]
         run = train(base, scratch / f"lora-{name}", scratch, *overrides)
         check(f"trained adapter {name}", run, AutoPeftModel.from_pretrained(run, dtype="float32").base_model.model.eval())
+        target = merged / f"trained-{name}"
+        visurf("merge", "--model", run, "--output", target)
+        check(f"trained adapter {name} merged", target, full(target))
 
     trained = train(base, scratch / "whole", scratch)
     check("trained weights", trained, full(trained))

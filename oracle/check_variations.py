@@ -61,7 +61,8 @@ def qwen(family: str, rng: random.Random, folder: pathlib.Path) -> dict:
     if family == "qwen3_vl":
         # The nested layout leaves out what equals the default, and this, too.
         text |= {"head_dim": size, "hidden_size": rng.choice([24, 40, 56]), "attention_bias": layout != "nested" and rng.random() < 0.3}
-        deepstack = rng.sample(range(depth), rng.randint(0, min(depth, layers)))
+        # Some may name blocks that are not there, or be more than there are layers.
+        deepstack = rng.sample(range(depth + rng.choice([0, 0, 3])), rng.randint(0, depth))
         vision = configurations.positioned(depth, deepstack, rng.choice([3, 5, 16]), width, own)
     elif family == "qwen2_5_vl":
         full = rng.sample(range(depth), rng.randint(0, depth))
@@ -236,6 +237,9 @@ def move_processor(folder: pathlib.Path, rng: random.Random) -> str:
             write(folder, "video_preprocessor_config.json", whole.pop("video_processor"))
         write(folder, "processor_config.json", whole)
         return "out of processor_config.json"
+    if image and video and rng.random() < 0.3:
+        (folder / "video_preprocessor_config.json").unlink()
+        return "nothing of videos"
     if image and rng.random() < 0.5:
         moving = video or image | {"video_processor_type": "SmolVLMVideoProcessor"}
         whole |= {"image_processor": image} | ({} if "Idefics3" in image["image_processor_type"] else {"video_processor": moving})
@@ -246,8 +250,57 @@ def move_processor(folder: pathlib.Path, rng: random.Random) -> str:
     return "as it was"
 
 
+def scale_rope(folder: pathlib.Path, rng: random.Random) -> str:
+    """Rotary embeddings of an extended reach, in the form in which the file has them."""
+    file = read(folder, "config.json")
+    text = file.get("text_config", file)
+    kind = rng.choice(["as it was", "as it was", "linear", "dynamic", "yarn", "llama3"])
+    if kind == "as it was" or not ("rope_theta" in text or "rope_parameters" in text):
+        return "as it was"
+    numbers = {"factor": rng.choice([2.0, 3.5])}
+    if kind in ("yarn", "llama3"):
+        numbers["original_max_position_embeddings"] = rng.choice([64, 512])
+    if kind == "llama3":
+        numbers |= {"low_freq_factor": rng.choice([1.0, 1.5]), "high_freq_factor": 4.0}
+    name = "rope_parameters" if "rope_parameters" in text else "rope_scaling"
+    text[name] = (text.get(name) or {}) | {"rope_type": kind} | numbers
+    if name == "rope_scaling":
+        text[name]["type"] = kind
+    write(folder, "config.json", file)
+    return kind
+
+
+def forget_tie(folder: pathlib.Path, rng: random.Random) -> str:
+    """Published InternVL's say nothing of it, and their heads are not tied."""
+    file = read(folder, "config.json")
+    if file["model_type"] != "internvl" or rng.random() < 0.5:
+        return "as it was"
+    for part in (file, file["text_config"]):
+        part.pop("tie_word_embeddings", None)
+    write(folder, "config.json", file)
+    return "unsaid"
+
+
+def limit_area(folder: pathlib.Path, rng: random.Random) -> str:
+    """Settings that say the same in other words, or ask for something else."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        file = read(folder, name)
+        image = file.get("image_processor", file)
+        if "max_image_size" in image and rng.random() < 0.3:
+            image["do_image_splitting"] = False
+            write(folder, name, file)
+            return "not split"
+        if "shortest_edge" in image.get("size", {}) and rng.random() < 0.5:
+            size = image.pop("size")
+            image |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+            write(folder, name, file)
+            return "min_pixels and max_pixels"
+    return "as it was"
+
+
 def disguise(folder: pathlib.Path, rng: random.Random) -> dict:
     drawn = {"template": move_template(folder, rng), "tokens": move_tokens(folder, rng), "processor": move_processor(folder, rng)}
+    drawn |= {"rope": scale_rope(folder, rng), "tie": forget_tie(folder, rng), "area": limit_area(folder, rng)}
     if rng.random() < 0.3 and (folder / "generation_config.json").exists():
         (folder / "generation_config.json").unlink()
         drawn["generation_config"] = "none"
@@ -270,11 +323,14 @@ def conversations(family: str) -> dict[str, tuple[list[str], list[dict]]]:
         {"role": "assistant", "content": [text_part("the red circle")]},
         {"role": "user", "content": [image_part(tall), text_part("and here?")]},
     ]
+    spoken = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is 42?"}]
     found = {
         "several": (["--image", path(wide), "--image", path(tall), "--system", "Be brief.", "--prompt", "Where is it?\n"], several),
         "plain": (["--prompt", "Where is 42? 漢字"], plain),
         "turns": ([], turns),
     }
+    if BUILDS.get(family) is not smolvlm.BUILD:  # whose template sees nothing of plain strings
+        found["spoken"] = ([], spoken)
     if family not in BUILDS:
         moving = [{"role": "user", "content": [configurations.video_part(frames, 3.0), image_part(small), text_part("what moves?")]}]
         found["video"] = ([], moving)

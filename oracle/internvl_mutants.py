@@ -16,7 +16,10 @@ import torch
 from internvl import BUILD, CONFIGURATIONS, FOLDER, responses
 from tiny_qwen2_5_vl import compact
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.image_utils import SizeDict
 from transformers.models.got_ocr2 import image_processing_got_ocr2 as images
+from transformers.models.internvl import modeling_internvl as modeling
+from transformers.models.qwen3 import modeling_qwen3 as qwen3
 
 # Each takes copies of the model and of the processor and gives a context in which they are wrong. The copies may be changed.
 
@@ -66,6 +69,72 @@ def tanh(model, _):
         layer.mlp.activation_fn = torch.nn.GELU(approximate="tanh")
 
 
+def of_laid_out(_model, _processor):
+    """The thumbnail is the image as it was cut, once more resized."""
+    right = images.GotOcr2ImageProcessor.crop_image_to_patches
+
+    def wrong(self, pictures, least, most, *, patch_size, resample, **given):
+        found = right(self, pictures, least, most, patch_size=patch_size, resample=resample, **given)
+        tile = patch_size.height, patch_size.width
+        columns, rows = images.get_optimal_tiled_canvas(pictures.shape[-2:], tile, least, most)
+        laid = self.resize(pictures, SizeDict(height=rows * tile[0], width=columns * tile[1]), resample=resample)
+        if found.shape[1] > 1:
+            found[:, -1] = self.resize(laid, patch_size, resample=resample)
+        return found
+
+    return mock.patch.object(images.GotOcr2ImageProcessor, "crop_image_to_patches", wrong)
+
+
+def together(model, _):
+    """Patches of all tiles see each other."""
+    for layer in layers(model):
+        right = layer.attention.forward
+
+        def wrong(x, *args, right=right, **given):
+            out, weights = right(x.reshape(1, -1, x.shape[-1]), *args, **given)
+            return out.reshape(x.shape), weights
+
+        layer.attention.forward = wrong
+
+
+def normed_by_head(model, _):
+    for layer in layers(model):
+        attention = layer.attention
+        for norm in (attention.q_norm, attention.k_norm):
+            if isinstance(norm, modeling.InternVLVisionRMSNorm):
+
+                def wrong(x, norm=norm, size=attention.head_dim):
+                    heads = x.unflatten(-1, (-1, size))
+                    return (heads * torch.rsqrt(heads.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)).flatten(-2) * norm.weight
+
+                norm.forward = wrong
+
+
+def decoder(model):
+    """Attention that norms queries and keys; none in Qwen2."""
+    return [layer.self_attn for layer in model.model.language_model.layers if hasattr(layer.self_attn, "q_norm")]
+
+
+def not_normed(model, _):
+    for attention in decoder(model):
+        attention.q_norm = attention.k_norm = torch.nn.Identity()
+
+
+def normed_behind(model, _):
+    current = []
+    for attention in decoder(model):
+        norms, right = (attention.q_norm, attention.k_norm), attention.forward
+
+        def wrong(*args, norms=norms, right=right, **given):
+            current[:] = norms
+            return right(*args, **given)
+
+        attention.q_norm = attention.k_norm = torch.nn.Identity()
+        attention.forward = wrong
+    rotate = qwen3.apply_rotary_pos_emb
+    return mock.patch.object(qwen3, "apply_rotary_pos_emb", lambda *args: tuple(norm(x) for norm, x in zip(current, rotate(*args))))
+
+
 def no_class(model, _):
     embeddings = model.model.vision_tower.embeddings
     embeddings.position_embeddings[:, 1:] = embeddings.position_embeddings[:, :-1].clone()
@@ -77,6 +146,12 @@ MUTANTS = {
     "the class token not seen": changed(lambda model, _: model.model.vision_tower.embeddings.cls_token.zero_()),
     "positions without the class token's": changed(no_class),
     "tanh GELU in the tower": changed(tanh),
+    "tanh GELU in the projector": changed(lambda model, _: setattr(model.model.multi_modal_projector, "act", torch.nn.GELU("tanh"))),
+    "tiles that see each other": changed(together),
+    "queries and keys of the tower normed by head": changed(normed_by_head),
+    "no norm of the decoder's queries and keys": changed(not_normed),
+    "norm of queries and keys behind their rotation": normed_behind,
+    "the thumbnail from the image as it was cut": of_laid_out,
     "no norm before the projector": changed(lambda model, _: setattr(model.model.multi_modal_projector, "layer_norm", torch.nn.Identity())),
     "another rotary base": changed(rotary),
     "rows and columns the other way round": canvas(lambda right, size, *given: right(size[::-1], *given)),

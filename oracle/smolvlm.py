@@ -74,6 +74,8 @@ def decoder(heads: int, kv: int, size: int = 8, **others) -> dict:
     return {"hidden_size": heads * size, "max_position_embeddings": 2048, "vocab_size": VOCABULARY, **given, **others}
 
 
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}
+
 # tower, decoder, scale factor, tile, longest edge, tied head, layout of files, dtype of the file, shards
 CONFIGURATIONS = {
     # As published: the tower's depth, width inside, activation and eps are left to the class; 8 x 8 patches on a table of 8 x 8.
@@ -82,8 +84,11 @@ CONFIGURATIONS = {
     "smolvlm-odd": (tower(7, 13, **SMALL), decoder(3, 1, rms_norm_eps=1e-6, rope_theta=1e4), 3, 80, 160, True, "plain", "float32", 2),
     # What transformers 5 saves; 10 x 10 patches on a table of 12 x 12.
     "smolvlm-v5": (tower(12, 4, 24, 3, **SMALL, layer_norm_eps=1e-5), decoder(4, 4, 6, rope_theta=5e3), 2, 40, 120, False, "v5", "float32", 1),
-    # The same build, with other names in its files.
-    "idefics3-hub": (tower(6, 6, 24, 3, **SMALL), decoder(6, 3, rms_norm_eps=1e-5, rope_theta=2.73e5), 3, 36, 108, True, "hub", "bfloat16", 2),
+    # The same build, with other names in its files, and Llama 3.1's frequencies; 6 x 6 patches on a table of 8 x 8.
+    "idefics3-hub": (
+        tower(8, 6, 24, 3, **SMALL), decoder(6, 3, rms_norm_eps=1e-5, rope_theta=2.73e5, rope_scaling=LLAMA3),
+        3, 36, 108, True, "hub", "bfloat16", 2,
+    ),
     # An image is one tile; a file that says little.
     "smolvlm-whole": (tower(4, 8, **SMALL), decoder(2, 1, 12, head_dim=16), 2, 32, 32, True, "bare", "bfloat16", 1),
 }
@@ -169,7 +174,7 @@ def build(name: str, vision: dict, text: dict, scale: int, tied: bool, ids: dict
     special = {"bos_token_id": ids["<|im_start|>"], "eos_token_id": ids["<end_of_utterance>"], "pad_token_id": ids["<|im_end|>"]}
     _, config_class, model_class = classes(name)
     config = config_class(
-        text_config={"model_type": "llama", "tie_word_embeddings": tied, **special, **text},
+        text_config={"model_type": "llama", "tie_word_embeddings": tied, **special, **json.loads(json.dumps(text))},
         vision_config=vision,
         image_token_id=ids["<image>"],
         scale_factor=scale,

@@ -1,4 +1,4 @@
-"""Makes fixtures/configurations/smolvlm-*/mutants.json: what the reference would compute of a checkpoint if it made one of the
+"""Makes mutants.json of fixtures/configurations/smolvlm-* and idefics3-*: what the reference would compute of a checkpoint if it made one of the
 mistakes that an implementation may make. A test demands that ours is none of them.
 
     oracle/run.sh smolvlm_mutants.py
@@ -17,22 +17,19 @@ import torch
 from smolvlm import CONFIGURATIONS, FOLDER, cases, encode, responses
 from tiny_qwen2_5_vl import compact
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.models.smolvlm import image_processing_smolvlm as images
-from transformers.models.smolvlm import modeling_smolvlm as modeling
-from transformers.models.smolvlm import processing_smolvlm as processing
 
 # Each takes copies of the model and of the processor and gives a context in which they are wrong. The copies may be changed.
 
 
 def bucketize(change):
-    return lambda _model, _processor: mock.patch.object(modeling.torch, "bucketize", change(torch.bucketize))
+    return lambda _model, _processor: mock.patch.object(torch, "bucketize", change(torch.bucketize))
 
 
 def counted(model, _):
     """The n-th patch has the n-th row of the table, however many there are."""
     side = model.config.vision_config.image_size // model.config.vision_config.patch_size
     index = lambda x: torch.arange(x.shape[1]).clamp(max=side - 1).expand(x.shape[0], -1)  # noqa: E731
-    return mock.patch.object(modeling.torch, "bucketize", lambda x, _borders, right: index(x))
+    return mock.patch.object(torch, "bucketize", lambda x, _borders, right: index(x))
 
 
 def columns_first(model, _):
@@ -71,15 +68,16 @@ def bicubic(_, processor):
     return contextlib.nullcontext()
 
 
-def split(change):
+def split(processor, change):
     """Other tiles than split_images gives: `change` takes the tiles before the thumbnail [1, n, ...], and the thumbnail."""
-    right = images.SmolVLMImageProcessor.split_images
+    kind = type(processor.image_processor)
+    right = kind.split_images
 
     def wrong(self, *args, **given):
         frames, rows, columns = right(self, *args, **given)
         return (frames if rows[0] == 0 else change(frames[:, :-1], frames[:, -1:], rows[0], columns[0])), rows, columns
 
-    return mock.patch.object(images.SmolVLMImageProcessor, "split_images", wrong)
+    return mock.patch.object(kind, "split_images", wrong)
 
 
 def by_columns(tiles, thumbnail, rows, columns):
@@ -87,18 +85,35 @@ def by_columns(tiles, thumbnail, rows, columns):
     return torch.cat([other, thumbnail], dim=1)
 
 
+def spelled(change):
+    """Another text in place of a picture that is cut into tiles."""
+
+    def apply(_model, processor):
+        kind = type(processor)
+        right = kind.replace_image_token
+
+        def wrong(self, *given, **named):
+            text = right(self, *given, **named)
+            return change(text) if "row_" in text else text
+
+        return mock.patch.object(kind, "replace_image_token", wrong)
+
+    return apply
+
+
 @contextlib.contextmanager
-def without_thumbnail(_model, _processor):
-    right = processing._prompt_split_image
-    text = lambda *given: right(*given).rpartition("\n\n")[0] + "\n"  # noqa: E731
+def without_thumbnail(model, processor):
     # The last of a picture's runs of pads goes, and with it the last tile.
-    with split(lambda tiles, *_: tiles), mock.patch.object(processing, "_prompt_split_image", text):
+    text = spelled(lambda text: text.rpartition("\n\n")[0] + "\n")
+    with split(processor, lambda tiles, *_: tiles), text(model, processor):
         yield
 
 
-def spelled(change):
-    right = processing._prompt_split_image
-    return lambda _model, _processor: mock.patch.object(processing, "_prompt_split_image", lambda *given: change(right(*given)))
+def not_scaled(model, _):
+    rope = model.model.text_model.rotary_emb
+    size = 2 * rope.inv_freq.numel()
+    rope.inv_freq.copy_(rope.config.rope_parameters["rope_theta"] ** -(torch.arange(0, size, 2).float() / size))
+    return contextlib.nullcontext()
 
 
 MUTANTS = {
@@ -109,14 +124,18 @@ MUTANTS = {
     "no norm behind the tower": no_final_norm,
     "another rotary base": other_theta,
     "bicubic in place of Lanczos": bicubic,
-    "tiles by columns": lambda _model, _processor: split(by_columns),
+    "tiles by columns": lambda _model, processor: split(processor, by_columns),
     "no thumbnail": without_thumbnail,
-    "the thumbnail before the tiles": lambda _model, _processor: split(lambda tiles, thumbnail, *_: torch.cat([thumbnail, tiles], 1)),
+    "the thumbnail before the tiles": lambda _model, processor: split(processor, lambda tiles, thumbnail, *_: torch.cat([thumbnail, tiles], 1)),
     "no line break behind a row": spelled(lambda text: "\n\n".join(part.replace("\n", "") for part in text.rsplit("\n\n", 1))),
     "one line break before the thumbnail": spelled(lambda text: text.replace("\n\n", "\n")),
     "two tokens for the line breaks before the thumbnail": "apart",
     "rows and columns named the other way round": spelled(lambda text: re.sub(r"row_(\d)_col_(\d)", r"row_\2_col_\1", text)),
 }
+
+
+# Its decoder is Llama 3.1's.
+OF_IDEFICS3 = {"frequencies as they were before Llama 3.1": not_scaled}
 
 
 def apart(inputs, tokenizer):
@@ -146,7 +165,7 @@ def make(name: str) -> None:
     model = AutoModelForImageTextToText.from_pretrained(folder / "model", dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder / "model")
     right, entries = scores(model, processor), {}
-    for mutant, apply in MUTANTS.items():
+    for mutant, apply in (MUTANTS | (OF_IDEFICS3 if name.startswith("idefics3") else {})).items():
         others = copy.deepcopy(model), copy.deepcopy(processor)
         with torch.no_grad(), contextlib.nullcontext() if apply == "apart" else apply(*others):
             wrong = scores(*others, apart if apply == "apart" else None)
@@ -160,8 +179,7 @@ def make(name: str) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     for name in CONFIGURATIONS:
-        if name.startswith("smolvlm"):  # the mistakes are made in its own modules
-            make(name)
+        make(name)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Build:
         return {self.own(name): each for name, each in model.named_parameters()}
 
     def encode(self, processor, messages: list[dict]):
-        parts = [part for message in messages for part in message["content"]]
+        parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
         pictures = [Image.open(images.FOLDER / part["image"]) for part in parts if part["type"] == "image"]
         rendered = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return rendered, processor(text=[rendered], images=self.pictures(pictures) if pictures else None, return_tensors="pt")

@@ -116,12 +116,18 @@ The tolerance of bfloat16 is how far the reference's own bfloat16 is from its fl
 Those of SmolVLM2 are \`hub\` (as published: what the classes know is left out), \`odd\` (tiles that patches do not fill; names of tiles
 without tokens of their own), \`v5\` and \`whole\` (one tile; a file that says little); four conversations each, without videos. So are
 those of InternVL: \`hub\` (InternVL3: Qwen2's decoder, names of tensors of older files), \`v5\` (3.5: Qwen3's) and \`whole\` (one tile,
-the norms of the largest tower).
+the norms of the largest tower); and the one of Idefics3, with Llama 3.1's frequencies.
+
+\`oracle/check_variations.py\` (part of \`make oracle\`) draws random checkpoints of every family in other layouts, where chat templates,
+settings of the processor, special tokens, limits of area and scalings of rotary embeddings stand elsewhere or are others, and compares what \`inspect\`, \`score\` and
+\`generate\` print with transformers.
 
 Of Qwen3-VL the reference also computes what it would with each of ${mistakesOf('qwen3_vl-hub')} mistakes (\`oracle/mutants.py\`): no positions or those of
 another order, DeepStack absent or elsewhere, norms left out or misplaced, sections of M-RoPE in a row, and others. Of SmolVLM2 with each of ${mistakesOf('smolvlm-hub')}
 (\`oracle/smolvlm_mutants.py\`): places of patches, the order of the pixel shuffle and of tiles, bicubic in place of Lanczos, line
-breaks, the thumbnail, the rotary base; of InternVL with each of ${mistakesOf('internvl-hub')} (\`oracle/internvl_mutants.py\`). Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
+breaks, the thumbnail, the rotary base; of Idefics3 with these and its frequencies (${mistakesOf('idefics3-hub')}); of InternVL with each of
+${mistakesOf('internvl-hub')} (\`oracle/internvl_mutants.py\`): the tower's norms, scales and class token, tiles that see each other, grids, where the thumbnail comes
+from, norms of queries and keys. Of every one a fixture shows log-probabilities farther from ours than five times the tolerance.
 Of Qwen3.5 our own sources are
 changed by each of 30 mistakes (\`families/qwen3_5/mutants.test.ts\`): its norms, its gates, the order of heads, taps and decays, what is
 rounded, states and padding at the fork, gradients that are cut. With every one a fixture misses its tolerance.
@@ -147,8 +153,8 @@ ${plainTable(training)}
 - Sampling never draws vision or padding tokens; greedy decoding may.
 - A video is given as its frames, with \`fps\` (24 if unsaid, as in the reference); a response continues behind the last token of the
   prompt, as in transformers 5 (4.x: behind the largest position, which a long video may hold).
-- Rotary embeddings may be scaled by \`linear\` and \`yarn\`; kinds that depend on the length of the prompt are refused, and so are
-  sequences longer than the decoder's sliding window, where \`config.json\` switches one on.
+- Rotary embeddings may be scaled by \`linear\`, \`yarn\` and \`llama3\`; by \`dynamic\` up to the length from which on it depends on the
+  prompt. \`longrope\` is refused, and so are sequences longer than the decoder's sliding window, where \`config.json\` switches one on.
 - A processor with other patches than the model's, images with a side of one pixel, and kinds of resizing other than bicubic are
   refused.
 `;

@@ -86,7 +86,9 @@ test('Qwen2-VL names its widths differently', () => {
 test('what would compute other numbers is refused', () => {
   const wrong = (change: object) => () => parseModelConfig({ ...hub, ...change });
   expect(wrong({ model_type: 'llama' })).toThrow('model_type: "llama" is not supported');
-  expect(wrong({ rope_scaling: { type: 'dynamic', factor: 4, mrope_section: [16, 24, 24] } })).toThrow('type dynamic');
+  expect(wrong({ rope_scaling: { type: 'longrope', factor: 4, mrope_section: [16, 24, 24] } })).toThrow(
+    'type longrope',
+  );
   expect(wrong({ rope_scaling: { type: 'mrope', mrope_section: [16, 24, 16] } })).toThrow('half of the head size 128');
   expect(wrong({ head_dim: 64 })).toThrow('head_dim is 64');
   expect(wrong({ vision_config: { ...hub.vision_config, window_size: 27 } })).toThrow('windows of 27 pixels');
@@ -105,11 +107,12 @@ test('sections of rotary frequencies may be empty, or more than three', () => {
 test('rotary embeddings of an extended reach', () => {
   const scaled = (rope_scaling: object) =>
     parseModelConfig({ ...hub, rope_scaling: { mrope_section: [16, 24, 24], ...rope_scaling } }).text.ropeScaling;
-  expect(scaled({ type: 'linear', factor: 2 })).toEqual({ factor: 2, attentionFactor: 1, ramp: undefined });
+  expect(scaled({ type: 'linear', factor: 2 })).toEqual({ factor: 2, attentionFactor: 1 });
   // As Qwen2.5-VL's model card has it.
   const yarn = scaled({ type: 'yarn', factor: 4, original_max_position_embeddings: 32768 });
   expect(yarn).toMatchObject({ factor: 4, ramp: [23, 40] });
   expect(yarn?.attentionFactor).toBeCloseTo(0.1 * Math.log(4) + 1, 14);
+  expect(scaled({ type: 'dynamic', factor: 2 })).toBeUndefined();
 });
 
 test.each([
@@ -119,7 +122,7 @@ test.each([
   [{ use_sliding_window: false, sliding_window: 64, max_window_layers: 0 }, undefined],
   [{ use_sliding_window: true, sliding_window: 64, max_window_layers: 0, layer_types: ['full_attention'] }, undefined],
 ])('%j slides over %s', (change, window) => {
-  expect(parseModelConfig({ ...hub, ...change }).text.slidingWindow).toBe(window);
+  expect(parseModelConfig({ ...hub, ...change }).text.reach?.tokens).toBe(window);
 });
 
 test('the vision tower has its own rotary base', () => {

@@ -116,6 +116,12 @@ describe('with the shapes of the 3B, before anything is read', () => {
     expect(refusal()).toContain('no place for: model.layers.36.mlp.up_proj.weight');
   });
 
+  test('quantized weights are named as such', () => {
+    const scale: [string, readonly number[]] = [`${up}_scale_inv`, [86, 16]];
+    sparse({ ...json, quantization_config: { quant_method: 'fp8' } }, new Map([...shapes, scale]));
+    expect(refusal()).toContain('weights that are quantized (fp8) cannot be read');
+  });
+
   test('a misshapen tensor is named, with both shapes', () => {
     sparse(json, new Map([...shapes, [up, [2048, 11008]]]));
     expect(refusal()).toContain(`tensor ${up} has shape [2048, 11008], config.json asks for [11008, 2048]`);

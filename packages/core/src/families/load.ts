@@ -19,6 +19,7 @@ import {
 } from '@visurf/torch';
 
 import { UserError } from '../errors.ts';
+import { readText } from '../regular.ts';
 import { loadModelConfig } from './config.ts';
 import { requirePlausible } from './plausible.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -44,10 +45,12 @@ const embedding = 'model.embed_tokens.weight';
  * values is untied whatever its config says, and either of them alone serves for both.
  */
 function withHeadOf(weights: SafetensorsIndex, config: ModelConfig): ModelConfig {
-  const embedded = config.family.keys.inFile(embedding).find((each) => weights.has(each));
-  if (!config.text.tiedHead || embedded === undefined || !weights.has(head)) return config;
+  const [embedded, own] = [embedding, head].map((key) =>
+    config.family.keys.inFile(key).find((each) => weights.has(each)),
+  );
+  if (!config.text.tiedHead || embedded === undefined || own === undefined) return config;
   const equal = scope(() => {
-    const [a, b] = [weights.get(embedded), weights.get(head)];
+    const [a, b] = [weights.get(embedded), weights.get(own)];
     return a.shape.join() === b.shape.join() && a.dtype === b.dtype && (callOp('equal', a, b) as boolean);
   });
   return equal ? config : { ...config, text: { ...config.text, tiedHead: false } };
@@ -74,6 +77,14 @@ function remedyFor(directory: string): string {
     : 'Copy the checkpoint again.';
 }
 
+/** By which method `config.json` says that weights are packed in fewer bits. */
+function quantizationOf(directory: string): string | undefined {
+  const { quantization_config: packed } = JSON.parse(readText(join(directory, 'config.json'))) as {
+    quantization_config?: { quant_method?: unknown } | null;
+  };
+  return packed ? String(packed.quant_method ?? 'unknown') : undefined;
+}
+
 function readFirst(file: string, bytes: number): string {
   if (!statSync(file).isFile()) return '';
   const handle = openSync(file, 'r');
@@ -95,9 +106,10 @@ function namesInFile(model: VisionLanguageModel, weights: SafetensorsIndex, wher
   const unused = new Set(weights.names.filter((name) => !isBuffer(name) && !family.ignored?.names.test(name)));
   const names = new Map<string, string>();
   const missing: string[] = [];
+  const heads = family.keys.inFile(head);
   for (const [key, { shape }] of model.namedParameters()) {
     const inFile = family.keys.inFile(key);
-    const possible = key === embedding && tied ? [...inFile, head] : inFile;
+    const possible = key === embedding && tied ? [...inFile, ...heads] : inFile;
     const name = possible.find((each) => weights.has(each));
     if (name === undefined) {
       missing.push(key);
@@ -111,7 +123,7 @@ function namesInFile(model: VisionLanguageModel, weights: SafetensorsIndex, wher
     unused.delete(name);
     names.set(key, name);
   }
-  if (tied) unused.delete(head);
+  if (tied) for (const each of heads) unused.delete(each);
   if (missing.length > 0) throw new UserError(`the weights lack ${listed(missing)}`, { where, remedy });
   if (unused.size > 0) {
     const extra = listed([...unused]);
@@ -175,8 +187,18 @@ export function loadModel(
     }
     return model;
   } catch (error) {
-    if (!(error instanceof TorchError) || isOutOfMemory(error)) throw error;
+    const isTorch = error instanceof TorchError;
+    if (!(isTorch || error instanceof UserError) || isOutOfMemory(error)) throw error;
     const { message } = error;
+    const method = quantizationOf(directory);
+    if (method !== undefined) {
+      throw new UserError(`weights that are quantized (${method}) cannot be read`, {
+        where: directory,
+        remedy: 'Take the checkpoint as it was before; train.lora.quantize packs its decoder in four bits.',
+        cause: error,
+      });
+    }
+    if (!isTorch) throw error;
     const where = message.includes(directory) ? undefined : directory;
     throw new UserError(message, { where, remedy: remedyFor(directory), cause: error });
   }

@@ -18,15 +18,14 @@ export const deepVisionFields = {
 };
 type Fields = z.output<z.ZodObject<typeof deepVisionFields>>;
 
-/** @param deepstack blocks whose output is merged for the decoder's first layers */
+/** @param deepstack blocks whose output is merged for the decoder's first layers; as in the reference some may not be there */
 export function readDeepVision(file: Fields, deepstack: readonly number[]): VisionConfig {
   const side = Math.floor(Math.sqrt(file.num_position_embeddings));
   if (side * side !== file.num_position_embeddings) {
     throw new UserError(`num_position_embeddings is ${file.num_position_embeddings}: no square table`);
   }
-  if (new Set(deepstack).size < deepstack.length || deepstack.some((block) => block < 0 || block >= file.depth)) {
-    const blocks = `blocks 0 to ${file.depth - 1}, each once`;
-    throw new UserError(`deepstack_visual_indexes [${deepstack.join(', ')}] are not ${blocks}`);
+  if (new Set(deepstack).size < deepstack.length || deepstack.some((block) => block < 0)) {
+    throw new UserError(`deepstack_visual_indexes [${deepstack.join(', ')}] are not numbers of blocks, each once`);
   }
   return {
     ...readCommon(file, file.hidden_size),

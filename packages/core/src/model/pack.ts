@@ -86,11 +86,12 @@ export function visualGrids(prompt: Prompt, { imageTokenId, videoTokenId, vision
   return grids;
 }
 
-/** Sliding attention is attention within its window: the same numbers. */
-export function requireVisible(length: number, { text: { slidingWindow } }: Pick<ModelConfig, 'text'>): void {
-  if (slidingWindow === undefined || length <= slidingWindow) return;
-  throw new UserError(`${length} tokens do not fit into the sliding window of ${slidingWindow} tokens`, {
-    remedy: 'Shorten the prompt or the response: attention beyond the window of config.json is not supported.',
+/** Sliding attention is attention within its window, dynamic scaling none up to its length: the same numbers. */
+export function requireVisible(length: number, { text: { reach } }: Pick<ModelConfig, 'text'>): void {
+  if (reach === undefined || length <= reach.tokens) return;
+  const what = { window: 'the sliding window', dynamic: 'the trained length, behind which rotary embeddings change,' };
+  throw new UserError(`${length} tokens do not fit into ${what[reach.of]} of ${reach.tokens} tokens`, {
+    remedy: 'Shorten the prompt or the response: what config.json says of longer ones is not supported.',
   });
 }
 

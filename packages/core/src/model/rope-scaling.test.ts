@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 
 import { inverseFrequencies } from './rope.ts';
-import { linearScaling, scaleFrequencies, scalingFields, yarnScaling } from './rope-scaling.ts';
+import { linearScaling, llama3Scaling, scaleFrequencies, scalingFields, yarnScaling } from './rope-scaling.ts';
 import { z } from 'zod';
 
 const fields = (value: object) => z.object(scalingFields).parse(value);
@@ -52,4 +52,29 @@ test('what yarn leaves out follows from the length', () => {
   });
   expect(factor).toBe(2);
   expect(ramp).toEqual([0, 3]);
+});
+
+test.each([
+  {
+    // As Llama 3.1 has it.
+    file: { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
+    theta: 5e5,
+    expected: [
+      1, 0.193922758, 0.0376060307, 0.00729266508, 0.000524846022, 3.42810235e-5, 6.64786967e-6, 1.28917316e-6,
+    ],
+  },
+  {
+    file: { factor: 4, low_freq_factor: 2, high_freq_factor: 5, original_max_position_embeddings: 64 },
+    theta: 1e4,
+    expected: [
+      1, 0.175590962, 0.0250000004, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-5,
+    ],
+  },
+])('llama3 divides long waves: factor $file.factor', ({ file, theta, expected }) => {
+  const scaled = scaleFrequencies(inverseFrequencies(16, theta), llama3Scaling(fields(file)));
+  scaled.forEach((each, i) => expect(Math.abs(each / expected[i]! - 1)).toBeLessThan(2e-7));
+});
+
+test('llama3 without a number it needs is refused', () => {
+  expect(() => llama3Scaling(fields({ factor: 8, low_freq_factor: 1, high_freq_factor: 4 }))).toThrow('original_max');
 });

@@ -1,9 +1,11 @@
 /**
  * Rotary frequencies for prompts longer than a model was trained on: `linear` divides all of them by a factor; `yarn`
- * (arXiv 2309.00071) only the slow ones, with a ramp between, and scales the rotated vectors. Numbers are float32 where
- * the reference's are.
+ * (arXiv 2309.00071) only the slow ones, with a ramp between, and scales the rotated vectors; `llama3` (Llama 3.1) those
+ * of long waves, with a ramp over the lengths. Numbers are float32 where the reference's are.
  */
 import { z } from 'zod';
+
+import { UserError } from '../errors.ts';
 
 /** What both kinds may say, by the names of `config.json`. */
 export const scalingFields = {
@@ -15,6 +17,8 @@ export const scalingFields = {
   mscale: z.number().nullish(),
   mscale_all_dim: z.number().nullish(),
   truncate: z.boolean().default(true),
+  low_freq_factor: z.number().positive().nullish(),
+  high_freq_factor: z.number().positive().nullish(),
 };
 export type ScalingFields = z.output<z.ZodObject<typeof scalingFields>>;
 
@@ -23,11 +27,23 @@ export interface RopeScaling {
   readonly factor: number;
   /** Multiplies cosine and sine; 1 for `linear`. */
   readonly attentionFactor: number;
-  /** Indices of frequencies: before the first nothing is divided, behind the second everything; `linear` has none. */
-  readonly ramp: readonly [number, number] | undefined;
+  /** Indices of frequencies: before the first nothing is divided, behind the second everything; `yarn` alone has them. */
+  readonly ramp?: readonly [number, number];
+  /** How often waves turn over the trained length: those of fewer turns are divided, those of more are not; `llama3`. */
+  readonly turns?: { readonly length: number; readonly fewest: number; readonly most: number };
 }
 
-export const linearScaling = (factor: number): RopeScaling => ({ factor, attentionFactor: 1, ramp: undefined });
+export const linearScaling = (factor: number): RopeScaling => ({ factor, attentionFactor: 1 });
+
+/** @throws UserError where the file lacks a number */
+export function llama3Scaling(file: ScalingFields): RopeScaling {
+  const { factor, low_freq_factor: fewest, high_freq_factor: most, original_max_position_embeddings: length } = file;
+  if (factor && fewest && most && length && most > fewest)
+    return { factor, attentionFactor: 1, turns: { length, fewest, most } };
+  throw new UserError(
+    'rotary embeddings of type llama3 need factor, low_freq_factor, a larger high_freq_factor and original_max_position_embeddings',
+  );
+}
 
 /** 0.1 m ln(s) + 1 */
 const magnitude = (scale: number, m = 1): number => (scale <= 1 ? 1 : 0.1 * m * Math.log(scale) + 1);
@@ -51,8 +67,18 @@ export function yarnScaling(
 }
 
 /** The frequencies theta^(-2 i / size), scaled. */
-export function scaleFrequencies(frequencies: Float32Array, { factor, ramp }: RopeScaling): Float32Array {
+export function scaleFrequencies(frequencies: Float32Array, { factor, ramp, turns }: RopeScaling): Float32Array {
   const { fround } = Math;
+  if (turns) {
+    const { length, fewest, most } = turns;
+    return frequencies.map((each) => {
+      const wave = fround(fround(2 * Math.PI) / each);
+      if (wave > length / fewest) return each / factor;
+      if (wave < length / most) return each;
+      const kept = fround(fround(fround(length / wave) - fewest) / fround(most - fewest));
+      return fround(fround(fround(1 - kept) * each) / factor) + fround(kept * each);
+    });
+  }
   if (!ramp) return frequencies.map((each) => each / factor);
   const [first, last] = ramp;
   const width = first === last ? 0.001 : last - first;

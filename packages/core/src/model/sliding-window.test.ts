@@ -1,4 +1,7 @@
-/** Sliding attention is what full attention is while a sequence fits into the window; a longer one is refused. */
+/**
+ * Sliding attention is what full attention is while a sequence fits into the window; a longer one is refused. Likewise
+ * rotary embeddings that change behind the trained length.
+ */
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -15,13 +18,20 @@ const found = oracleCases.find(({ name }) => name === 'text-only')!;
 const prompt = oraclePrompt(found);
 const response = found.responses[0]!.tokens;
 
-function withWindow(tokens: number) {
+interface Text {
+  readonly rope_parameters: object;
+}
+
+const withWindow = (tokens: number) =>
+  withText(() => ({ use_sliding_window: true, sliding_window: tokens, max_window_layers: 1, layer_types: null }));
+
+function withText(change: (text: Text) => object) {
   const directory = mkdtempSync(path.join(tmpdir(), 'visurf-window-'));
   cpSync(tinyModel, directory, { recursive: true });
   const file = path.join(directory, 'config.json');
-  const config = JSON.parse(readFileSync(file, 'utf8')) as { text_config: object };
-  const window = { use_sliding_window: true, sliding_window: tokens, max_window_layers: 1, layer_types: null };
-  writeFileSync(file, JSON.stringify({ ...config, text_config: { ...config.text_config, ...window } }));
+  const config = JSON.parse(readFileSync(file, 'utf8')) as { text_config: Text };
+  const { text_config: text } = config;
+  writeFileSync(file, JSON.stringify({ ...config, text_config: { ...text, ...change(text) } }));
   return loadModel(directory);
 }
 
@@ -50,4 +60,17 @@ test('generation', async () => {
   expect((await say(3))[0]?.[0]?.tokens).toHaveLength(3);
   await expect(say(4)).rejects.toThrow('do not fit into the sliding window');
   model.dispose();
+});
+
+test('dynamic scaling changes nothing up to the trained length', () => {
+  const read = prompt.inputIds.length + response.length - 1;
+  const scaled = (length: number) =>
+    withText(({ rope_parameters }) => ({
+      max_position_embeddings: length,
+      rope_parameters: { ...rope_parameters, rope_type: 'dynamic', factor: 2 },
+    }));
+  const [whole, dynamic, short] = [loadModel(tinyModel), scaled(read), scaled(read - 1)];
+  expect(score(dynamic)).toEqual(score(whole));
+  expect(() => score(short)).toThrow(`${read} tokens do not fit into the trained length`);
+  for (const model of [whole, dynamic, short]) model.dispose();
 });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 import { UserError } from '../errors.ts';
 import { readRecurrent, recurrentFields, type RecurrentConfig, type RecurrentRules } from './recurrent-config.ts';
-import { linearScaling, scalingFields, yarnScaling, type RopeScaling } from './rope-scaling.ts';
+import { linearScaling, llama3Scaling, scalingFields, yarnScaling, type RopeScaling } from './rope-scaling.ts';
 
 export interface TextConfig {
   readonly layers: number;
@@ -31,8 +31,8 @@ export interface TextConfig {
   readonly outputBias: boolean;
   /** Whether each head of queries and keys is normed before it is rotated. */
   readonly queryKeyNorm: boolean;
-  /** Tokens that some layers see; longer sequences are refused. */
-  readonly slidingWindow?: number;
+  /** Longer sequences are refused: some layers see no further, or frequencies would follow from the length. */
+  readonly reach?: { readonly tokens: number; readonly of: 'window' | 'dynamic' };
   /** Where some layers are no attention. */
   readonly recurrent?: RecurrentConfig;
 }
@@ -120,7 +120,10 @@ interface Root {
   readonly tie_word_embeddings?: boolean | null | undefined;
 }
 
-type RopeConfig = Pick<TextConfig, 'ropeTheta' | 'rotarySize' | 'mropeSection' | 'mropeInterleaved' | 'ropeScaling'>;
+type RopeConfig = Pick<
+  TextConfig,
+  'ropeTheta' | 'rotarySize' | 'mropeSection' | 'mropeInterleaved' | 'ropeScaling' | 'reach'
+>;
 
 /** Which rotary frequencies turn with what. Kinds whose frequencies depend on the prompt are refused, never ignored. */
 function readRope(text: TextFile, headSize: number, rules: TextRules): RopeConfig {
@@ -142,7 +145,10 @@ function readRope(text: TextFile, headSize: number, rules: TextRules): RopeConfi
   const read = { ropeTheta: theta, mropeSection, mropeInterleaved, ...(rotarySize !== undefined && { rotarySize }) };
   const kind = parameters?.rope_type ?? parameters?.type ?? 'default';
   if (kind === 'default' || kind === 'mrope') return read;
+  // What it changes begins behind the trained length.
+  if (kind === 'dynamic') return { ...read, reach: { tokens: text.max_position_embeddings, of: 'dynamic' } };
   if (kind === 'linear' && parameters?.factor) return { ...read, ropeScaling: linearScaling(parameters.factor) };
+  if (kind === 'llama3' && parameters) return { ...read, ropeScaling: llama3Scaling(parameters) };
   if (kind === 'yarn' && parameters) {
     const length = text.max_position_embeddings;
     return { ...read, ropeScaling: yarnScaling(parameters, { headSize: rotarySize ?? headSize, theta, length }) };
@@ -163,14 +169,14 @@ function readRotarySize(text: TextFile, headSize: number, { rotaryShare }: TextR
   throw new UserError(`partial_rotary_factor is ${part}: ${size} of ${headSize} channels do not rotate in pairs`);
 }
 
-/** How far some layers see; undefined where all of them see everything. */
-function readSlidingWindow(text: TextFile): number | undefined {
+/** How far some layers see; infinity where all of them see everything. */
+function readSlidingWindow(text: TextFile): number {
   const { use_sliding_window, sliding_window, max_window_layers, num_hidden_layers, layer_types } = text;
-  if (!use_sliding_window || sliding_window === null) return undefined;
+  if (!use_sliding_window || sliding_window === null) return Infinity;
   const slides = layer_types
     ? layer_types.includes('sliding_attention')
     : (max_window_layers ?? 80) < num_hidden_layers;
-  return slides ? (sliding_window ?? 4096) : undefined;
+  return slides ? (sliding_window ?? 4096) : Infinity;
 }
 
 /** @param root the whole file, which may hold the decoder's settings itself */
@@ -195,6 +201,7 @@ export function readText(root: Root, rules: TextRules): TextConfig {
       remedy: 'These families have heads of hidden_size / num_attention_heads channels: remove head_dim.',
     });
   }
+  const rotary = readRope(text, headSize, rules);
   return {
     layers: text.num_hidden_layers,
     hiddenSize: text.hidden_size,
@@ -204,8 +211,8 @@ export function readText(root: Root, rules: TextRules): TextConfig {
     intermediateSize: text.intermediate_size,
     vocabularySize: text.vocab_size,
     rmsNormEps: text.rms_norm_eps,
-    ...readRope(text, headSize, rules),
-    ...(slidingWindow !== undefined && { slidingWindow }),
+    ...rotary,
+    ...(slidingWindow < (rotary.reach?.tokens ?? Infinity) && { reach: { tokens: slidingWindow, of: 'window' } }),
     attentionBias: isAlways || (text.attention_bias ?? false),
     outputBias: !isAlways && (text.attention_bias ?? false),
     queryKeyNorm: rules.queryKeyNorm,

@@ -14,14 +14,14 @@ const embedding = 'model.language_model.embed_tokens.weight';
 const head = 'lm_head.weight';
 
 /** A copy of an untied checkpoint whose config says that it is tied, with other tensors. */
-function saidToBeTied(change: (tensors: Map<string, Tensor>) => void): string {
+function saidToBeTied(change: (tensors: Map<string, Tensor>) => void, checkpoint = model): string {
   const directory = mkdtempSync(path.join(tmpdir(), 'visurf-tied-'));
   const config = path.join(directory, 'config.json');
-  cpSync(path.join(model, 'config.json'), config);
+  cpSync(path.join(checkpoint, 'config.json'), config);
   const value = JSON.parse(readFileSync(config, 'utf8')) as object;
   writeFileSync(config, JSON.stringify({ ...value, tie_word_embeddings: true }));
   scope(() => {
-    using weights = openSafetensors(model);
+    using weights = openSafetensors(checkpoint);
     const tensors = new Map(weights.names.map((each) => [each, weights.get(each)]));
     change(tensors);
     saveSafetensors(path.join(directory, 'model.safetensors'), tensors);
@@ -53,6 +53,17 @@ test('either matrix alone serves for both', () => {
     expect(loaded.model.embed_tokens.weight.toFloat32Array()).toEqual(expected);
     loaded.dispose();
   }
+});
+
+test('a head of another name in older files is a head', () => {
+  const { model: older } = openConfiguration('internvl-hub');
+  const own = 'language_model.lm_head.weight';
+  const embedded = (tensors: Map<string, Tensor>): Tensor => tensors.get('language_model.model.embed_tokens.weight')!;
+  const untied = loadModel(saidToBeTied((tensors) => tensors.set(own, embedded(tensors).mul(2)), older));
+  const tied = loadModel(saidToBeTied((tensors) => tensors.set(own, embedded(tensors).clone()), older));
+  expect([untied.lm_head, tied.lm_head]).toEqual([expect.anything(), undefined]);
+  untied.dispose();
+  tied.dispose();
 });
 
 test('saved rotary buffers are no weights', () => {

@@ -265,8 +265,8 @@ function decodeRecorded(
   );
   const seen = rows.map((row) => row.seen);
   const recorded = new RecordedDecoding(model, decoding, at, tokens, noise, options, forbidden, seen);
-  // Where a window ends no row may be asked for a token that it does not need.
-  const together = options.onToken || model.config.text.slidingWindow !== undefined ? 1 : readEvery;
+  // Where a reach ends no row may be asked for a token that it does not need.
+  const together = options.onToken || model.config.text.reach !== undefined ? 1 : readEvery;
   return {
     advance: (from, most) => {
       const count = Math.min(together, most);

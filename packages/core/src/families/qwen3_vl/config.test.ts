@@ -123,7 +123,7 @@ test.each([
   ['heads that do not rotate', changed({ head_dim: 127 }), '127 channels'],
   ['key heads that do not divide', changed({ num_key_value_heads: 3 }), '16 attention heads'],
   ['a table that is no square', changed({}, { num_position_embeddings: 2300 }), 'no square'],
-  ['a block that is not there', changed({}, { deepstack_visual_indexes: [5, 24] }), 'blocks 0 to 23'],
+  ['a block before the first', changed({}, { deepstack_visual_indexes: [5, -1] }), 'numbers of blocks'],
   ['a block named twice', changed({}, { deepstack_visual_indexes: [5, 5] }), 'each once'],
   ['a tower of another width', changed({}, { out_hidden_size: 1024 }), '1024 channels into a decoder of 2048'],
   ['another activation', changed({}, { hidden_act: 'gelu' }), 'hidden_act'],

@@ -51,7 +51,7 @@ test.each([
   [{ vision_config: { ...published.vision_config, image_size: [512, 256] } }, 'only squares are known'],
   [{ text_config: { ...published.text_config, model_type: 'mistral' } }, 'model_type'],
   [{ text_config: { ...published.text_config, mlp_bias: true } }, 'mlp_bias'],
-  [{ text_config: { ...published.text_config, rope_scaling: { rope_type: 'llama3', factor: 8 } } }, 'type llama3'],
+  [{ text_config: { ...published.text_config, rope_scaling: { rope_type: 'longrope', factor: 8 } } }, 'type longrope'],
 ])('%j: refused', (change, message) => {
   expect(() => parseModelConfig({ ...published, ...change })).toThrow(message);
 });
