@@ -1,8 +1,8 @@
 /**
  * How a server answers: `node bench/serve.ts [--json] [--tokens 32]`. A random checkpoint of 81 million parameters
  * behind `visurf serve`: how long `/health` takes while the model answers; tokens per second of 1, 4 and 8 clients; how
- * long one waits who comes while another is answered; and how long the event loop is held while such a model trains in
- * a thread.
+ * long one waits who comes while a long answer is given (`late`; `alone`: with nobody else there); and how long the event
+ * loop is held while such a model trains in a thread.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -41,6 +41,8 @@ const model: ConfigJson = {
 const folder = mkdtempSync(join(tmpdir(), 'visurf-bench-serve-'));
 const directory = join(folder, 'model');
 const LENGTH = Number(options.tokens);
+/** Times that everything is measured. */
+const ROUNDS = 5;
 
 interface Answer {
   readonly seconds: number;
@@ -88,9 +90,17 @@ async function healthDuring(url: string, work: Promise<unknown>): Promise<Health
   return { health: quantiles(times), own: quantiles(late) };
 }
 
-function quantiles(times: readonly number[]): readonly number[] {
+/** Tokens of all clients, who ask at once, by the time until the last is answered. */
+async function rateOf(url: string, clients: number, picture: string): Promise<number> {
+  const started = performance.now();
+  const answers = await Promise.all(Array.from({ length: clients }, () => ask(url, LENGTH, picture)));
+  const tokens = answers.reduce((sum, each) => sum + each.tokens, 0);
+  return tokens / ((performance.now() - started) / 1000);
+}
+
+function quantiles(times: readonly number[], shares: readonly number[] = [0.5, 0.99, 1]): readonly number[] {
   const sorted = times.toSorted((a, b) => a - b);
-  return [0.5, 0.99, 1].map((share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN);
+  return shares.map((share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN);
 }
 
 async function served(picture: string) {
@@ -107,25 +117,30 @@ async function served(picture: string) {
       server.stderr.on('data', hear);
       server.once('close', () => reject(new Error(output)));
     });
-    await ask(url, 8, picture);
+    // The first answers of a program take longer than all that follow.
+    for (const clients of [1, 8]) await rateOf(url, clients, picture);
     const { health, own } = await healthDuring(
       url,
       Promise.all(Array.from({ length: 8 }, () => ask(url, LENGTH, picture))),
     );
     said('milliseconds of /health, of a timer of this program', [health, own]);
-    const rates: Record<string, number> = {};
+    const rates: Record<string, readonly number[]> = {};
     for (const clients of [1, 4, 8]) {
-      const started = performance.now();
-      const answers = await Promise.all(Array.from({ length: clients }, () => ask(url, LENGTH, picture)));
-      const tokens = answers.reduce((sum, each) => sum + each.tokens, 0);
-      rates[clients] = tokens / ((performance.now() - started) / 1000);
-      said(`tokens a second, ${clients} clients`, rates[clients]);
+      const rounds: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) rounds.push(await rateOf(url, clients, picture));
+      rates[clients] = quantiles(rounds, [0.5, 0, 1]);
+      said(`tokens a second, ${clients} clients: median, least, most`, rates[clients]);
     }
-    const alone = (await ask(url, 16, picture)).seconds;
-    const long = ask(url, 4 * LENGTH, picture);
-    await setTimeout(200);
-    const late = (await ask(url, 16, picture)).seconds;
-    return { rates, health, own, alone, late, long: (await long).seconds };
+    const waits = { alone: [] as number[], late: [] as number[], long: [] as number[] };
+    for (let round = 0; round < ROUNDS; round++) {
+      waits.alone.push((await ask(url, 16, picture)).seconds);
+      const long = ask(url, 4 * LENGTH, picture);
+      await setTimeout(200);
+      waits.late.push((await ask(url, 16, picture)).seconds);
+      waits.long.push((await long).seconds);
+    }
+    const medians = Object.entries(waits).map(([name, seconds]) => [name, quantiles(seconds, [0.5])[0]] as const);
+    return { rates, health, own, ...(Object.fromEntries(medians) as Record<keyof typeof waits, number>) };
   } finally {
     server.kill('SIGTERM');
   }

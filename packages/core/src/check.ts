@@ -90,7 +90,10 @@ export async function checkData(
     images: images.size,
     tasks,
     findings: [
-      ...found.map((each) => [...each.findings, ...each.shown.duplicates(each.file), ...each.shown.singles()]),
+      ...found.map(({ file, shown, findings }) => [
+        ...[...findings, ...shown.duplicates(file), ...shown.singles()],
+        ...[...shown.dark(file), ...shown.absent(file)],
+      ]),
       ...(held ? [held.findings, ...found.map((each) => leakFindings(each.shown, held.shown))] : []),
       orphans,
     ].flat(),

@@ -1,10 +1,12 @@
+import { setTimeout } from 'node:timers/promises';
+
 import { live } from '@visurf/torch';
 import { afterAll, expect, test } from 'vitest';
 import { generate } from '../infer.ts';
 import { loadPolicy } from '../opened.ts';
 import { loadLocalPolicy } from '../policy.ts';
 import { tinyModel } from '../testing/oracle.ts';
-import { AnswerQueue, type AskOptions } from './queue.ts';
+import { AnswerQueue, type AskOptions, type Said } from './queue.ts';
 
 const policy = loadLocalPolicy(tinyModel);
 afterAll(() => policy[Symbol.dispose]());
@@ -31,6 +33,15 @@ test('questions that are asked at once are answered in one forward, each as it w
   }
 });
 
+/** What does something the first time only. */
+function once(body: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) body();
+    isDone = true;
+  };
+}
+
 test('several answers to a question have noise of their own, and other likely tokens are told', async () => {
   const queue = new AnswerQueue(policy);
   const { answers } = await queue.ask(questions[0]!, { n: 3, temperature: 1, others: 4, maxNewTokens: 8 });
@@ -45,12 +56,56 @@ test('several answers to a question have noise of their own, and other likely to
   }
 });
 
+test('whoever comes later is answered beside a long answer, not after it, and all as they would be alone', async () => {
+  const queue = new AnswerQueue(policy);
+  const before = live().handles;
+  const long: AskOptions = { maxNewTokens: 120, temperature: 1, seed: 2 };
+  // The group has rows enough for packed weights: those of the long answer change in its middle.
+  const later: AskOptions = { maxNewTokens: 6, temperature: 1, seed: 5, n: 4 };
+  const ended: string[] = [];
+  const begun = Promise.withResolvers<unknown>();
+  const first = queue.ask(questions[0]!, long, () => begun.resolve(undefined)).finally(() => ended.push('long'));
+  await begun.promise;
+  const second = queue.ask(questions[1]!, later).finally(() => ended.push('later'));
+  const [{ answers: whole }, { answers: short }] = await Promise.all([first, second]);
+  expect(ended).toEqual(['later', 'long']);
+  expect(queue.counts).toEqual({ batches: 2, questions: 2 });
+  expect(live().handles).toBe(before);
+  const tokensOf = (said: readonly Said[]): number[][] => said.map(({ tokens }) => tokens.map(({ token }) => token));
+  const apart = new AnswerQueue(policy);
+  expect(tokensOf(whole)).toEqual(tokensOf((await apart.ask(questions[0]!, long)).answers));
+  expect(tokensOf(short)).toEqual(tokensOf((await apart.ask(questions[1]!, later)).answers));
+  expect(whole[0]!.tokens).toHaveLength(120);
+});
+
+test('no more answers at once than are allowed, and what needs the model for itself has it', async () => {
+  const queue = new AnswerQueue(policy, 3);
+  let [speaking, most] = [0, 0];
+  const ask = (n: number, maxNewTokens: number): { begun: Promise<unknown>; ended: Promise<unknown> } => {
+    const begun = Promise.withResolvers<unknown>();
+    const hear = once(() => {
+      most = Math.max(most, (speaking += n));
+      begun.resolve(undefined);
+    });
+    const ended = queue.ask(questions[0]!, { n, maxNewTokens, temperature: 1, seed: 2 }, hear);
+    return { begun: begun.promise, ended: ended.finally(() => (speaking -= n)) };
+  };
+  const first = ask(1, 60);
+  await first.begun;
+  const others = [ask(2, 12), ask(2, 12)];
+  await others[0]!.begun;
+  const alone = queue.alone(() => Promise.resolve(speaking));
+  const late = ask(1, 3);
+  await Promise.all([first, ...others, late].map(({ ended }) => ended));
+  expect([most, await alone]).toEqual([3, 0]);
+});
+
 test('whoever goes away waits no more, and the others are answered', async () => {
   const queue = new AnswerQueue(policy);
   const gone = new AbortController();
   const late = queue.ask(questions[1]!, { maxNewTokens: 400, temperature: 1, signal: gone.signal });
   const kept = queue.ask(questions[0]!, { maxNewTokens: 20 });
-  setTimeout(() => gone.abort(new Error('gone')), 5);
+  void setTimeout(5).then(() => gone.abort(new Error('gone')));
   await expect(late).rejects.toThrow('gone');
   expect((await kept).answers).toHaveLength(1);
 });

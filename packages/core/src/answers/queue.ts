@@ -1,6 +1,7 @@
 /**
  * Questions that wait for a model: those that wait together are answered together, in one forward, each in its own way.
- * One batch at a time has the model.
+ * Whoever comes later begins a batch of its own beside it: batches take turns, a token each, so that a short answer does
+ * not wait for the end of a long one.
  */
 import { setImmediate } from 'node:timers/promises';
 
@@ -59,6 +60,8 @@ interface Waiting {
 }
 
 const LONGEST = 512;
+/** Batches that take turns, at most: each reads all weights for its token, so those who come beyond wait, to share one. */
+const MOST_BATCHES = 4;
 
 /** Members of a question in the model's hands. */
 class Members implements Turn {
@@ -134,13 +137,16 @@ export class AnswerQueue {
   readonly #arriving = new Set<Promise<Prompt>>();
   #waiting: Waiting[] = [];
   #works = false;
+  /** Batches that are being answered, by what they wait for, with how many answers each gives. */
+  readonly #live = new Map<Promise<void>, number>();
+  /** Who waits for the model to be idle, or has it for itself. */
+  #loners = 0;
   #alone: Promise<unknown> = Promise.resolve();
-  #idle: Promise<void> = Promise.resolve();
   #vocabulary: Vocabulary | undefined;
   /** How many batches were answered, and how many questions in them. */
   readonly counts = { batches: 0, questions: 0 };
 
-  /** @param most answers at once */
+  /** @param most answers at once, of all batches: what bounds the memory of their caches */
   constructor(policy: Policy, most = evaluatedTogether) {
     [this.#policy, this.#most] = [policy, most];
   }
@@ -171,12 +177,15 @@ export class AnswerQueue {
     return await promise.finally(() => signal?.removeEventListener('abort', forget));
   }
 
-  /** Does what needs the model for itself, between two batches. */
+  /** Does what needs the model for itself, once what is being answered is done. */
   async alone<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#alone.then(async () => {
-      await this.#idle;
-      return await work();
-    });
+    this.#loners += 1;
+    const done = this.#alone
+      .then(async () => {
+        await Promise.all(this.#live.keys());
+        return await work();
+      })
+      .finally(() => (this.#loners -= 1));
     this.#alone = done.catch(() => undefined);
     return await done;
   }
@@ -196,28 +205,38 @@ export class AnswerQueue {
       // Those that are asked in the same breath come along.
       await setImmediate();
       await Promise.allSettled(this.#arriving);
-      await this.#alone;
-      const batch = this.#take();
-      // All were given up meanwhile.
-      if (batch.length === 0) continue;
-      this.#idle = this.#answer(batch).catch((error: unknown) => {
-        for (const { reject } of batch) reject(error);
-      });
-      await this.#idle;
+      const batch = this.#loners > 0 ? [] : this.#take();
+      if (batch.length > 0) this.#begin(batch);
+      else if (this.#loners > 0) await this.#alone;
+      else if (this.#live.size > 0) await Promise.race(this.#live.keys());
     }
     this.#works = false;
   }
 
-  /** The longest waiting, and those that go with it: a group has one size. */
+  /**
+   * The longest waiting, and those that go with it: a group has one size. Whoever finds no room waits for it before those
+   * that came later, so that many small questions keep no large one out.
+   */
   #take(): Waiting[] {
-    const sizeOf = ({ options: { n = 1 } }: Waiting): number => n;
     const [first] = this.#waiting;
     if (!first) return [];
     const size = sizeOf(first);
-    const fitting = this.#waiting.filter((each) => sizeOf(each) === size);
-    const taken = new Set(fitting.slice(0, Math.max(1, Math.floor(this.#most / size))));
-    this.#waiting = this.#waiting.filter((each) => !taken.has(each));
-    return [...taken];
+    const taken = this.#live.values().reduce((sum, each) => sum + each, 0);
+    const places = Math.floor((this.#most - taken) / size);
+    const isFull = this.#live.size >= MOST_BATCHES || places < 1;
+    if (this.#live.size > 0 && isFull) return [];
+    const fitting = this.#waiting.filter((each) => sizeOf(each) === size).slice(0, Math.max(1, places));
+    this.#waiting = this.#waiting.filter((each) => !fitting.includes(each));
+    return fitting;
+  }
+
+  #begin(batch: readonly Waiting[]): void {
+    const answering = this.#answer(batch)
+      .catch((error: unknown) => {
+        for (const { reject } of batch) reject(error);
+      })
+      .finally(() => this.#live.delete(answering));
+    this.#live.set(answering, batch.length * sizeOf(batch[0]!));
   }
 
   async #answer(batch: readonly Waiting[]): Promise<void> {
@@ -238,6 +257,8 @@ export class AnswerQueue {
     for (const turn of turns) turn.finish();
   }
 }
+
+const sizeOf = ({ options: { n = 1 } }: Waiting): number => n;
 
 const queues = new WeakMap<Policy, AnswerQueue>();
 

@@ -6,7 +6,8 @@ import { UserError } from '../errors.ts';
  * image; `units`: coordinates that look like shares or thousandths; `xywh`: boxes that look like corner, width and
  * height; `axes`: boxes with x and y exchanged; `rounding`: a label that vanishes or blurs in the model's coordinates;
  * `duplicate`, `alike`: pictures or questions that are there twice, or nearly; `leak`: what training and validation share;
- * `orphan`: image files that no line names; `single`: a class of one example; `empty`: no samples.
+ * `orphan`: image files that no line names; `single`: a class of one example; `dark`: pictures with next to nothing in them;
+ * `absent`: every answer is `[]`; `empty`: no samples.
  */
 export type FindingKind =
   | 'row'
@@ -24,6 +25,8 @@ export type FindingKind =
   | 'leak'
   | 'orphan'
   | 'single'
+  | 'dark'
+  | 'absent'
   | 'empty';
 
 export interface Finding {

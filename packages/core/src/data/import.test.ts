@@ -87,12 +87,12 @@ test('whatever differs in at most six bits is found among many, and nothing else
   let state = 1;
   const random = (below: number): number => ((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 8) % below;
   const drawn = (): Uint16Array => Uint16Array.from({ length: 16 }, () => random(2 ** 16));
-  const looks = new Map(Array.from({ length: 20_000 }, (_, i) => [`${i}`, { hash: `${i}`, bits: drawn() }]));
+  const looks = new Map(Array.from({ length: 20_000 }, (_, i) => [`${i}`, { hash: `${i}`, bits: drawn(), peak: 255 }]));
   const near = new Map<string, string>();
   for (let i = 0; i < 500; i++) {
     const bits = Uint16Array.from(looks.get(`${i}`)!.bits);
     for (let flips = 0; flips < 1 + (i % 6); flips++) bits[random(16)]! ^= 1 << random(16);
-    looks.set(`near ${i}`, { hash: `near ${i}`, bits });
+    looks.set(`near ${i}`, { hash: `near ${i}`, bits, peak: 255 });
     near.set(`near ${i}`, `${i}`);
   }
   const began = performance.now();
@@ -103,6 +103,8 @@ test('whatever differs in at most six bits is found among many, and nothing else
   expect(new Map(alikePairs(asked, held).map(([a, b]) => [b, a]))).toEqual(near);
   // Twenty thousand pictures that are all alike are so many pairs, not their square.
   const [first] = looks.values();
-  const same = new Map(Array.from({ length: 20_000 }, (_, i) => [`${i}`, { hash: `${i}`, bits: first!.bits }]));
+  const same = new Map(
+    Array.from({ length: 20_000 }, (_, i) => [`${i}`, { hash: `${i}`, bits: first!.bits, peak: 255 }]),
+  );
   expect(alikePairs(same)).toHaveLength(19_999);
 });

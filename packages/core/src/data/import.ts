@@ -167,7 +167,9 @@ async function writeUsable(
   const named = some + (lost.size > NAMED ? `; and ${lost.size - NAMED} more` : '');
   if (n === 0) {
     const reason = lost.size > 0 ? `no image can be read: ${named}` : 'it holds nothing to learn from';
-    throw new UserError(reason, { where: source });
+    const remedy =
+      lost.size > 0 ? 'PNG, JPEG, WebP, GIF, TIFF and AVIF are read, by the names that the set has.' : undefined;
+    throw new UserError(reason, { where: source, remedy });
   }
   const notes = lost.size > 0 ? [`${leftOut} records without their image are left out: ${named}`] : [];
   const real = new Set([...folders].map((each) => realOf(each) ?? each));

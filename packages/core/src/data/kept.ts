@@ -34,7 +34,7 @@ import type { LineParser } from './samples.ts';
 import { Texts } from './texts.ts';
 
 /** Changes when what readers make of a source does. */
-const VERSION = 1;
+const VERSION = 2;
 /** Faults beyond which a source is read again every time. */
 const MOST = 10_000;
 const MAX_LINE_BYTES = 256 * 2 ** 20;

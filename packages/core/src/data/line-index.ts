@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UserError } from '../errors.ts';
 import { openFile } from '../regular.ts';
-import { NEWLINE, readError, textOf, tooLong, type Line } from './lines.ts';
+import { NEWLINE, readError, requireUtf8, textOf, tooLong, type Line } from './lines.ts';
 import { breathe } from './paced.ts';
 import { Numbers } from './texts.ts';
 
@@ -64,6 +64,7 @@ export class LineIndex {
         signal?.throwIfAborted();
         if (bytesRead === 0) break;
         const bytes = block.subarray(0, bytesRead);
+        if (at === 0) requireUtf8(bytes, file);
         hash.update(bytes);
         let from = 0;
         for (;;) {

@@ -10,6 +10,8 @@ export interface Look {
   readonly hash: string;
   /** A bit for each of 16 x 16 places: lighter than the place to the right? Undefined where there is little to see. */
   readonly bits: Uint16Array | undefined;
+  /** The highest value of any channel, of 255. */
+  readonly peak: number;
 }
 
 const SIDE = 16;
@@ -34,7 +36,8 @@ export function lookOf({ data, width, height }: Pixels): Look {
     for (let x = 0; x < SIDE; x++) if (light(x, y) > light(x + 1, y) + 1) bits[y]! |= 1 << x;
   }
   const set = bits.reduce((sum, row) => sum + ones(row), 0);
-  return { hash, bits: set < LEAST || set > SIDE * SIDE - LEAST ? undefined : bits };
+  const peak = data.reduce((most, each) => Math.max(most, each), 0);
+  return { hash, bits: set < LEAST || set > SIDE * SIDE - LEAST ? undefined : bits, peak };
 }
 
 function ones(row: number): number {
@@ -45,7 +48,7 @@ function ones(row: number): number {
 
 const ENTRY = 'looks.jsonl';
 
-const line = z.tuple([z.string(), z.string(), z.array(z.int().min(0).max(0xffff)).length(SIDE).nullable()]);
+const line = z.tuple([z.string(), z.string(), z.array(z.int().min(0).max(0xffff)).length(SIDE).nullable(), z.int()]);
 
 /** How pictures look, remembered by what their files hold. */
 export class Looks {
@@ -63,10 +66,10 @@ export class Looks {
       this.#cache.lines(ENTRY),
       (text) => {
         try {
-          const [file, hash, bits] = line.parse(JSON.parse(text));
-          this.#looks.set(file, { hash, bits: bits ? Uint16Array.from(bits) : undefined });
+          const [file, hash, bits, peak] = line.parse(JSON.parse(text));
+          this.#looks.set(file, { hash, bits: bits ? Uint16Array.from(bits) : undefined, peak });
         } catch {
-          return; // A line that a full disk cut off: its picture is looked at again.
+          return; // A line of an older version, or that a full disk cut off: its picture is looked at again.
         }
       },
       options,
@@ -78,7 +81,8 @@ export class Looks {
     const lines: string[] = [];
     await paced(
       this.#looks,
-      ([file, { hash, bits }]) => void lines.push(`${JSON.stringify([file, hash, bits ? [...bits] : null])}\n`),
+      ([file, { hash, bits, peak }]) =>
+        void lines.push(`${JSON.stringify([file, hash, bits ? [...bits] : null, peak])}\n`),
       options,
     );
     this.#cache.write(ENTRY, lines.join(''));

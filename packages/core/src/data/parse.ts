@@ -1,6 +1,7 @@
 /** A line of our own JSONL, or a record in its fields, as a sample. */
 import path from 'node:path';
 import { editDistance, messageOf } from '../errors.ts';
+import { LISTED } from './lines.ts';
 import { placeFault, withoutLeadingPlaces } from '../prompt/places.ts';
 import { thinkingFault } from '../tasks/thinking.ts';
 import type { Sample } from '../types.ts';
@@ -11,6 +12,7 @@ export function parseSample(text: string, source: Sample['source'], defaultTask:
   try {
     return sampleOf(JSON.parse(text), source, defaultTask);
   } catch (error) {
+    if (source.line === 1 && text.startsWith('[')) return LISTED;
     return `malformed JSON: ${messageOf(error)}`;
   }
 }

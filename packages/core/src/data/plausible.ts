@@ -47,7 +47,12 @@ export function labelKind(boxed: Boxed): { readonly kind: Finding['kind']; reado
   if (isInverted(boxed) && holdsAsSize(boxed)) {
     return { kind: 'xywh', hint: 'as [x, y, width, height] it would lie in the image: write [x0, y0, x1, y1]' };
   }
-  return { kind: isOutside(boxed) ? 'outside' : 'label' };
+  if (!isOutside(boxed)) return { kind: 'label' };
+  const { width, height } = boxed.frame;
+  if (width === height || isOutside({ ...boxed, frame: { ...boxed.frame, width: height, height: width } }))
+    return { kind: 'outside' };
+  const hint = `it would lie in one of ${height} x ${width}: where EXIF turns the picture, data import turns its boxes, too`;
+  return { kind: 'outside', hint };
 }
 
 /** What the boxes of a whole file have in common that pixels of images of that size would not. */

@@ -14,7 +14,7 @@ import type { Numbers } from './texts.ts';
 import type { Samples } from '../types.ts';
 
 /** Changes when what is found in a file does. */
-const VERSION = 2;
+const VERSION = 3;
 /** Faults, and samples that tasks want to see, beyond which nothing is remembered. */
 const MOST = 10_000;
 

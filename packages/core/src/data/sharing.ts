@@ -49,6 +49,7 @@ export class Shown {
   readonly #examples = new Numbers();
   readonly #firstOfClass: Placed[] = [];
   #objects = 0;
+  #grounded = 0;
 
   /** @param lookOf how pictures look that can be read */
   constructor(lookOf: (file: string) => Look | undefined) {
@@ -82,6 +83,7 @@ export class Shown {
   }
 
   #addExample({ extra, problem, task, solution }: Sample, placed: Placed): void {
+    if (task === 'grounding') this.#grounded += 1;
     if (task !== 'grounding' || solution === '[]') return;
     this.#objects += 1;
     const known = this.#classes.size;
@@ -158,6 +160,31 @@ export class Shown {
     ];
   }
 
+  /** Pictures in which there is next to nothing to see: 16 bits of which few are used come out nearly black. */
+  dark(file: string): Finding[] {
+    const dark = [...this.looks(this.stills)].filter(([, { peak }]) => peak < DARK);
+    if (dark.length === 0) return [];
+    const some = dark.slice(0, 3).map(([each, { peak }]) => `${nameOf(each)} (${peak} of 255 at most)`);
+    const list = `${some.join(', ')}${dark.length > 3 ? ', ...' : ''}`;
+    const message = `${dark.length} pictures are nearly black: ${list}. Where they have 16 bits, spread their values over all`;
+    return [
+      {
+        kind: 'dark',
+        severity: 'warning',
+        file,
+        lines: dark.map(([each]) => this.firstWith(each).source.line),
+        message,
+      },
+    ];
+  }
+
+  /** Whether there is nothing to find anywhere. */
+  absent(file: string): Finding[] {
+    if (this.#grounded < FEW || this.#objects > 0) return [];
+    const message = `every answer is [], of ${this.#grounded}: a model learns to say that, whatever it is shown`;
+    return [{ kind: 'absent', severity: 'warning', file, lines: [], message }];
+  }
+
   /** Classes with one example, where samples name a class or most problems come up again. */
   singles(): Finding[] {
     if (this.#classes.size > this.#objects / 3) return [];
@@ -168,6 +195,11 @@ export class Shown {
     });
   }
 }
+
+/** A picture whose values all lie below this is nearly black. */
+const DARK = 24;
+/** Fewer questions than this say nothing about a set. */
+const FEW = 4;
 
 const nameOf = (file: string): string => path.basename(file);
 
@@ -203,7 +235,7 @@ export function orphanFindings(shown: readonly Shown[], file: string): Finding[]
   const folders = new Set([...named].map((each) => path.dirname(each)).filter((folder) => existsSync(folder)));
   const left = [...folders].flatMap((folder) =>
     readdirSync(folder)
-      .filter((name) => IMAGE_NAME.test(name) && !named.has(path.join(folder, name)))
+      .filter((name) => IMAGE_NAME.test(name) && !name.startsWith('.') && !named.has(path.join(folder, name)))
       .sort(),
   );
   if (left.length === 0) return [];

@@ -45,16 +45,30 @@ export const PART_FILES: readonly string[] = [...(['train', 'validation', 'test'
 export async function makeParts(source: string, folder: string, options: PartsOptions): Promise<Parts> {
   const made = await partsOf(source, folder, options);
   if (options.keepsEmpty) return made;
+  return await thinned(folder, made, options).catch((error: unknown) => {
+    if (!(error instanceof Unmarked)) throw error;
+    for (const part of Object.keys(made.n) as Part[]) rmSync(path.join(folder, partFile(part)), { force: true });
+    throw new UserError('nothing is marked in it: [] would be the answer to every question', {
+      where: source,
+      remedy: `How it was read: ${made.notes.join('; ')}.`,
+    });
+  });
+}
+
+/** No question of training has anything to find. */
+class Unmarked extends Error {}
+
+async function thinned(folder: string, made: Parts, options: PartsOptions): Promise<Parts> {
   const n = { ...made.n };
-  const thinned: string[] = [];
+  const thinner: string[] = [];
   for (const part of Object.keys(n) as Part[]) {
     const left = await thinEmpty(path.join(folder, partFile(part)), options.seed);
     if (left === 0) continue;
     n[part] = n[part]! - left;
-    thinned.push(`${left} of ${part}`);
+    thinner.push(`${left} of ${part}`);
   }
-  if (thinned.length === 0) return made;
-  const note = `questions whose answer is [] are left out until they are half of all: ${thinned.join(', ')} (--keep-empty keeps them)`;
+  if (thinner.length === 0) return made;
+  const note = `questions whose answer is [] are left out until they are half of all: ${thinner.join(', ')} (--keep-empty keeps them)`;
   return { ...made, n, notes: [...made.notes, note] };
 }
 
@@ -107,6 +121,7 @@ async function thinEmpty(file: string, seed: number): Promise<number> {
   const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '');
   const empty = lines.flatMap((line, i) => (isEmpty(line) ? [i] : []));
   const kept = lines.length - empty.length;
+  if (kept === 0 && path.basename(file) === partFile('train')) throw new Unmarked();
   if (kept === 0 || empty.length <= MOST_EMPTY * lines.length) return 0;
   const order = permutation(empty.length, seed, 0);
   const left = new Set([...order].slice(kept).map((place) => empty[place]!));

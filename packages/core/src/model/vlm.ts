@@ -87,8 +87,8 @@ export interface States {
   readonly packed: Packed;
 }
 
-/** Rows from which packed weights are worth a copy of them. */
-export const packFrom = 4;
+/** Whether weights are packed for decoding so many rows: a copy of so many bytes, which is small, or shared by many rows. */
+export const packsWeights = (rows: number, bytes: number): boolean => rows >= 4 || bytes <= 1 << 30;
 
 /** Adds the first of what travels beside the stream [B, S, D] to the places of images. */
 function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
@@ -105,6 +105,9 @@ export class VisionLanguageModel extends nn.Module {
   readonly _config: ModelConfig;
   #projections: readonly Projection[] | undefined;
   #head: FixedProduct | undefined;
+  /** Batches that are decoded in turn. */
+  #decoded = 0;
+  #packs = false;
   _precision: Precision = 'float32';
   /** Image tokens by image, for a vision tower that does not change; undefined: computed whenever they are needed. */
   _features: FeatureCache | undefined;
@@ -404,12 +407,30 @@ export class VisionLanguageModel extends nn.Module {
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 
-  /** Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. */
+  /**
+   * Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. Batches
+   * that are decoded in turn share what is made; it is packed from the first of them on that has rows enough.
+   */
   startDecoding(rows: number): Disposable {
-    const pack = rows >= packFrom;
+    const pack = packsWeights(rows, this.#packedBytes);
+    if (this.#decoded > 0 && pack && !this.#packs) this.#endDecoding();
+    if (this.#decoded === 0 || !this.#head) this.#readyWeights(pack);
+    this.#decoded += 1;
+    const end = (): void => {
+      this.#decoded -= 1;
+      if (this.#decoded === 0) this.#endDecoding();
+    };
+    return { [Symbol.dispose]: end };
+  }
+  get #packedBytes(): number {
+    const all = [this.headWeight, ...[...projections(this.model).values()].map(({ weight }) => weight)];
+    const item = this._precision === 'bfloat16' ? 2 : this.dtype === 'float64' ? 8 : 4;
+    return item * all.reduce((sum, { numel }) => sum + numel, 0);
+  }
+  #readyWeights(pack: boolean): void {
+    this.#packs = pack;
     for (const layer of this.model.layers) layer.startDecoding(pack);
     this.#head = new FixedProduct({ weight: this.headWeight, bias: undefined }, this._precision, pack);
-    return { [Symbol.dispose]: () => this.#endDecoding() };
   }
   #endDecoding(): void {
     for (const layer of this.model.layers) layer.endDecoding();

@@ -1,6 +1,6 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
 import { cacheCapacity } from '../budgets.ts';
-import { packFrom } from '../model/vlm.ts';
+import { packsWeights } from '../model/vlm.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
 import {
   cacheItem,
@@ -60,7 +60,7 @@ export function generation(subject: Subject, answers: Answers): Parts {
     pixels: images,
     'keys and values': cached,
     'recurrent states': states,
-    'weights packed for decoding': onCard(subject) ? headCopy(subject) : rows >= packFrom ? packed(subject) : 0,
+    'weights packed for decoding': onCard(subject) ? headCopy(subject) : packed(subject, rows),
     'activations of the vision tower': tower === largest ? tower : 0,
     'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
     logits: largest === decode + logits ? logits : 0,
@@ -73,10 +73,11 @@ const headCopy = ({ sizes, model: { text } }: Subject): number =>
   sizes.copied > 0 ? half * text.vocabularySize * text.hiddenSize : 0;
 
 /** Copies in another order, of the decoder and the head; those in bfloat16 take the place of other copies. */
-function packed(subject: Subject): number {
+function packed(subject: Subject, rows: number): number {
   const { sizes, model } = subject;
   const head = model.text.vocabularySize * model.text.hiddenSize;
   const decoder = sizes.all - sizes.vision - sizes.tables;
+  if (!packsWeights(rows, itemOf(subject) * (head + decoder))) return 0;
   return itemOf(subject) * (head + (sizes.copied > 0 ? 0 : decoder));
 }
 

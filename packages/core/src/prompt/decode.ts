@@ -69,11 +69,9 @@ export async function decodeBytes(bytes: Buffer, file: string, limits: ImageLimi
     return { ...(isLarge ? await upright(pixels, orientation) : pixels), full };
   } catch (error) {
     if (error instanceof UserError) throw new UserError(error.reason, { where: file, remedy: error.remedy });
-    const reason = messageOf(error).trim().replaceAll('\n', '; ');
-    throw new UserError(`damaged or unreadable image: ${reason}`, {
-      where: file,
-      remedy: 'It may have been cut off: copy or make it again.',
-    });
+    // What libvips says of it depends on what else is decoded at the same time.
+    const remedy = 'It may have been cut off: copy or make it again.';
+    throw new UserError('damaged or unreadable image', { where: file, remedy, cause: error });
   }
 }
 
@@ -234,11 +232,16 @@ function requireSmall(size: number, where: string, { maxBytes }: ImageLimits): v
   throw new UserError(`image file of ${size} bytes is too large (limit ${maxBytes})`, { where });
 }
 
+export const HEIC_REMEDY = 'Convert it: heif-convert a.heic a.jpg; on a Mac: sips -s format jpeg a.heic --out a.jpg.';
+
 /** @throws UserError where bytes are not those of an image of a known format */
 export function requireImage(bytes: Buffer, where: string, limits: ImageLimits): void {
   requireSmall(bytes.length, where, limits);
   if (bytes.length === 0) throw new UserError('image file is empty', { where });
   if (isRaster(bytes)) return;
+  if (/^ftyp(?:hei|hev)/.test(bytes.toString('latin1', 4, 12))) {
+    throw new UserError('is HEIC, as phones store photographs, which is not read', { where, remedy: HEIC_REMEDY });
+  }
   throw new UserError('not an image in a supported format', {
     where,
     remedy: 'Convert it to PNG, JPEG, WebP, GIF, TIFF or AVIF.',

@@ -103,7 +103,7 @@ export async function prepareQuestions(preparing: Preparing): Promise<Prepared> 
   const { config, samples, validation, key, experiment } = preparing;
   const cache = DataCache.of(trainingSets(config.data.train)[0].file);
   const name =
-    key && entryName('prepared', 2, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
+    key && entryName('prepared', 3, ...key, experiment.settings, config.label, preparing.joins, preparing.skips);
   const found = (name === undefined ? undefined : remembered(cache, name)) ?? (await look(preparing));
   if (name && found.lost.length <= MOST_LOST) cache.write(name, JSON.stringify(found));
   if (found.lost.length === samples.length) {
@@ -143,6 +143,7 @@ async function look({ samples, validation, config, joins, skips, onProgress, ...
   const lostHeld: number[] = [];
   const skipped: string[] = [];
   const losing = new LosingLabels();
+  const told = { isAbsent: true };
   const visit = async (subjects: readonly Subject[], at: readonly number[]): Promise<void> => {
     const taught = subjects.filter((subject, i) => {
       if (at[i]! >= samples.length) return false;
@@ -152,6 +153,7 @@ async function look({ samples, validation, config, joins, skips, onProgress, ...
       lostAt.push(at[i]!);
       return false;
     });
+    told.isAbsent &&= taught.every(({ sample: { task, solution } }) => task === 'grounding' && solution === '[]');
     if (judgesAll(scorer, joins)) losing.add(await labelsThatCannotWin(scorer, taught, config.label));
   };
   const skip = (bad: Numbers, message: string): void => {
@@ -165,9 +167,15 @@ async function look({ samples, validation, config, joins, skips, onProgress, ...
   await weighAll(joinSamples(samples, validation), pace, visit, skips ? skip : undefined);
   const message = lost.describe(samples.length);
   const warnings = losing.warnings(samples.length - lostAt.length, config.label);
-  const first = message === undefined ? skipped : [...skipped, message];
+  const first = [
+    ...skipped,
+    ...(message === undefined ? [] : [message]),
+    ...(told.isAbsent && samples.length > lostAt.length ? [ABSENT] : []),
+  ];
   return { lost: lostAt, lostHeld, warnings: [...first, ...warnings] };
 }
+
+const ABSENT = 'every label is []: the model learns to say that there is nothing, whatever it is shown';
 
 /** What rewards of the user's own make of the first labels. */
 async function judgeFirst(

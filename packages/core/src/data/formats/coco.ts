@@ -46,20 +46,27 @@ const panopticParts = (annotation: Json): Json[] =>
 function* imagesOf(file: string, document: Json, annotations: readonly Json[], context: ReadContext): Generator<Item> {
   const classes = classesOf(objectsOf(document['categories']), annotations);
   context.declare(...classes.values());
-  const byImage = Map.groupBy(annotations, ({ image_id }) => image_id);
-  const known = new Set<unknown>();
+  // Some programs write the same id as a number here and as a text there.
+  const byImage = Map.groupBy(annotations, ({ image_id }) => String(image_id));
+  const known = new Map<string, string>();
   for (const [i, image] of (document['images'] as unknown[]).entries()) {
     const place = { file, record: i + 1 };
     if (!isObject(image) || !isText(image['file_name'])) {
       yield fault(place, 'an image without file_name');
       continue;
     }
-    known.add(image['id']);
+    const [id, name] = [String(image['id']), image['file_name']];
+    const other = known.get(id);
+    if (other !== undefined && other !== name) {
+      yield fault(place, `the image ${name} has the id of ${other} (${id}): whose the annotations are cannot be told`);
+      continue;
+    }
+    known.set(id, name);
     const objects: LabelledBox[] = [];
     const unsure: string[] = [];
     const faults: string[] = [];
-    for (const annotation of byImage.get(image['id']) ?? []) {
-      const label = classes.get(annotation['category_id']);
+    for (const annotation of byImage.get(id) ?? []) {
+      const label = classes.get(String(annotation['category_id']));
       const found = boxOf(annotation);
       if (label === undefined) faults.push(`annotation ${String(annotation['id'])}: there is no such category_id`);
       else if (annotation['iscrowd'] === 1 || annotation['iscrowd'] === true || !found) unsure.push(label);
@@ -68,7 +75,7 @@ function* imagesOf(file: string, document: Json, annotations: readonly Json[], c
     if (faults.length > 0) yield fault(place, faults[0]!);
     else {
       const frame = sizeOf(image['width'], image['height']);
-      yield { kind: 'image', place, image: context.images.find(image['file_name'], file), frame, objects, unsure };
+      yield { kind: 'image', place, image: context.images.find(name, file), frame, objects, unsure };
     }
   }
   const lost = [...byImage].filter(([id]) => !known.has(id)).reduce((sum, [, all]) => sum + all.length, 0);
@@ -76,13 +83,13 @@ function* imagesOf(file: string, document: Json, annotations: readonly Json[], c
 }
 
 /** Names by id, without a category that only stands above others and marks nothing (Roboflow's first one). */
-function classesOf(categories: readonly Json[], annotations: readonly Json[]): Map<unknown, string> {
-  const used = new Set(annotations.map(({ category_id }) => category_id));
+function classesOf(categories: readonly Json[], annotations: readonly Json[]): Map<string, string> {
+  const used = new Set(annotations.map(({ category_id }) => String(category_id)));
   const above = new Set(
     categories.map(({ supercategory, name }) => (supercategory === name ? undefined : supercategory)),
   );
-  const kept = categories.filter(({ id, name }) => isText(name) && (used.has(id) || !above.has(name)));
-  return new Map(kept.map(({ id, name }) => [id, String(name)]));
+  const kept = categories.filter(({ id, name }) => isText(name) && (used.has(String(id)) || !above.has(name)));
+  return new Map(kept.map(({ id, name }) => [String(id), String(name)]));
 }
 
 /** The box of an annotation, or that around its outline or mask. */

@@ -14,7 +14,9 @@ import { FORMATS, formatNames, readers, readsAll, readsWhole } from './registry.
 import { Settling, type DeclaredBoxes, type Looked } from './settle.ts';
 import {
   ANNOTATIONS,
+  filesUnder,
   headOf,
+  IMAGE_NAME,
   ImageFinder,
   isOneDocument,
   ofSplit,
@@ -115,6 +117,10 @@ export async function readRows(file: string, options: RowOptions, sink: RowSink)
     }
     questions.finish(note);
   }
+  if (images.renamed > 0)
+    note(
+      `${images.renamed} images are called a little differently (case, accents, %20) than the set has it: taken all the same`,
+    );
   const folders = [...images.folders, ...(store.folder === undefined ? [] : [store.folder])];
   return { format: reader.name, findings, folders, notes: [...notes] };
 }
@@ -146,11 +152,7 @@ async function detect(source: Source, format: string): Promise<{ reader: Reader;
   }
   const [first, ...others] = readers().filter((reader) => claimed.has(reader));
   if (!first) {
-    const remedy = `Name it with --format (data.format): ${formatNames().join(', ')}.`;
-    throw new UserError(source.isFolder ? 'is a directory without annotations of a known format' : 'no known format', {
-      where,
-      remedy,
-    });
+    throw unknownSource(source);
   }
   if (others.length > 0 && !readsWhole(first)) {
     const names = [first, ...others].map(({ name }) => name).join(', ');
@@ -159,6 +161,33 @@ async function detect(source: Source, format: string): Promise<{ reader: Reader;
   const files = source.isFolder ? await filesOf(source, first) : source.files;
   return { reader: first, source: { ...source, files } };
 }
+
+/** What is there in place of a set of a known format. */
+function unknownSource({ path: where, isFolder, files, root }: Source): UserError {
+  const archives = files.filter((file) => /\.(?:zip|tar|t?gz|7z|rar)$/i.test(file));
+  const [pictures, tables] = [isFolder ? picturesIn(root) : 0, files.filter((file) => ANNOTATIONS.test(file))];
+  const naming = `Name it with --format (data.format): ${formatNames().join(', ')}.`;
+  if (archives.length > 0) {
+    const name = path.relative(path.dirname(where), archives[0]!);
+    return new UserError(`${isFolder ? 'holds an archive' : 'is an archive'}, which is not looked into`, {
+      where: archives[0]!,
+      remedy: `Unpack it first (unzip ${name} -d NEW), and name the folder that comes of it.`,
+    });
+  }
+  if (!isFolder) return new UserError('no known format', { where, remedy: naming });
+  if (pictures === 0 && files.length === 0) return new UserError('is an empty directory', { where });
+  if (pictures > 0 && tables.length === 0) {
+    return new UserError(`holds ${pictures} pictures and no annotations`, {
+      where,
+      remedy: 'What is to be learned must be marked first: docs/data.md has the formats that are read.',
+    });
+  }
+  const named = tables.slice(0, 3).map((file) => path.relative(root, file));
+  const what = tables.length > 0 ? `: not known are ${named.join(', ')}${tables.length > 3 ? ', ...' : ''}` : '';
+  return new UserError(`is a directory without annotations of a known format${what}`, { where, remedy: naming });
+}
+
+const picturesIn = (folder: string): number => filesUnder(folder).filter((file) => IMAGE_NAME.test(file)).length;
 
 const ENOUGH = 50;
 

@@ -47,6 +47,14 @@ export interface Looked {
   readonly reason?: string | undefined;
 }
 
+interface Counts {
+  boxes: number;
+  /** That reach out of their pictures; without area; the same as another of their picture. */
+  strays: number;
+  empty: number;
+  twice: number;
+}
+
 /**
  * Brings boxes to pixels of the upright picture, in two passes over the items of a source: all are looked at, then each is
  * settled. Nothing is kept of an item.
@@ -55,7 +63,7 @@ export class Settling {
   readonly #declared: DeclaredBoxes;
   readonly #note: (message: string) => void;
   readonly #seen = new Conventions();
-  readonly #counts = { boxes: 0, strays: 0, empty: 0 };
+  readonly #counts: Counts = { boxes: 0, strays: 0, empty: 0, twice: 0 };
   /** Headers of the items that were looked at last: neighbours often show one picture. */
   #headers = new Map<string, ImageHeader | string>();
   #found: Found | undefined;
@@ -90,12 +98,13 @@ export class Settling {
 
   /** Says what was done; a fault where the boxes are not what they were taken for. */
   finish(): Fault | undefined {
-    const { boxes, strays, empty } = this.#counts;
+    const { boxes, strays, empty, twice } = this.#counts;
     if (strays > STRAYS * boxes) {
       return fault(this.#first!, `${strays} of ${boxes} boxes reach out of their pictures: ${SAY}`);
     }
     if (strays > 0) this.#note(`${strays} boxes that reach out of their pictures are cut at the edge`);
     if (empty > 0) this.#note(`${empty} boxes without area are left out; their classes are not called absent there`);
+    if (twice > 0) this.#note(`${twice} boxes that are there twice, with the same class, are left out`);
     return undefined;
   }
 
@@ -197,7 +206,7 @@ function vote(frame: Size | undefined, header: ImageHeader | undefined): 'stored
   return isSame(frame, sizeUp(header)) ? 'upright' : undefined;
 }
 
-function settle(given: Given, found: Found, counts: { boxes: number; strays: number; empty: number }): Item {
+function settle(given: Given, found: Found, counts: Counts): Item {
   const { item, header, boxes } = given;
   const target = header ? sizeUp(header) : item.frame;
   const settled: (Numbers | undefined)[] = [];
@@ -219,7 +228,10 @@ function settle(given: Given, found: Found, counts: { boxes: number; strays: num
     if (!has) counts.empty += 1;
     settled.push(has ? (cut.map(rounded) as unknown as Numbers) : undefined);
   }
-  return item.kind === 'image' ? withObjects(item, settled, ways) : withSolution(item, settled, ways);
+  if (item.kind === 'question') return withSolution(item, settled, ways);
+  const once = withObjects(item, settled, ways);
+  counts.twice += item.objects.length - settled.filter((box) => !box).length - once.objects.length;
+  return once;
 }
 
 /** Hundredths of a pixel. */
@@ -298,7 +310,8 @@ function withObjects(
   const objects = item.objects.flatMap((object, i) =>
     boxes[i] ? [{ ...object, numbers: boxes[i], mask: object.mask && maskBy(ways[i]!, object.mask) }] : [],
   );
-  return { ...item, objects, unsure: [...item.unsure, ...empty] };
+  const once = new Map(objects.map((object) => [JSON.stringify([object.label, object.numbers]), object]));
+  return { ...item, objects: [...once.values()], unsure: [...item.unsure, ...empty] };
 }
 
 /** Polygons go as boxes do; run lengths stay where nothing is scaled or turned, and are lost elsewhere. */

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileError, hasCode, messageOf, missingFile, UserError } from '../../errors.ts';
 import { openFile, readWhole, requireFile } from '../../regular.ts';
-import { readLines } from '../lines.ts';
+import { LISTED, readLines, TO_UTF8, wholeText } from '../lines.ts';
 import { fault, isObject, type Fault, type Place } from './record.ts';
 import { parseXml, type Element } from './xml.ts';
 
@@ -51,6 +51,8 @@ export function filesUnder(folder: string): string[] {
     const entries = readdirSync(at, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
     for (const entry of entries) {
       if (entry.name.startsWith('.') && entry.isDirectory()) continue;
+      // What macOS puts beside every file, and into every archive.
+      if (entry.name.startsWith('._') || entry.name === '__MACOSX') continue;
       const full = path.join(at, entry.name);
       const isFolder = entry.isSymbolicLink() ? leadsToFolder(full) : undefined;
       if (entry.isDirectory() || isFolder) {
@@ -71,9 +73,9 @@ export async function readText(file: string): Promise<string> {
     if (size > LIMITS.textBytes) {
       throw new UserError(`file of ${size} bytes is too large (limit ${LIMITS.textBytes})`, { where: file });
     }
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readWhole(handle, size));
+    return wholeText(await readWhole(handle, size));
   } catch (error) {
-    if (error instanceof TypeError) throw new UserError('not UTF-8', { where: file });
+    if (error instanceof TypeError) throw new UserError('not UTF-8', { where: file, remedy: TO_UTF8 });
     throw fileError(error, { where: file });
   }
 }
@@ -83,7 +85,7 @@ export async function headOf(file: string): Promise<string> {
   try {
     await using handle = await openFile(file);
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(LIMITS.headBytes), 0, LIMITS.headBytes, 0);
-    return buffer.toString('utf8', 0, bytesRead).replace(/^\uFEFF/, '');
+    return wholeText(buffer.subarray(0, bytesRead), false);
   } catch (error) {
     throw fileError(error, { where: file });
   }
@@ -131,7 +133,8 @@ export async function* records(
       const value: unknown = JSON.parse(text ?? '');
       yield isObject(value) ? { place, value } : fault(place, 'not a JSON object');
     } catch (error) {
-      yield fault(place, reason ?? `malformed JSON: ${messageOf(error)}`);
+      const isList = number === 1 && text?.startsWith('[');
+      yield fault(place, reason ?? (isList ? LISTED : `malformed JSON: ${messageOf(error)}`));
     }
   }
 }
@@ -185,6 +188,8 @@ const PARTS = ['train', 'val', 'valid', 'test', 'train2017', 'val2017', 'train20
 export class ImageFinder {
   readonly #root: string;
   readonly #near = new Map<string, readonly string[]>();
+  /** Names that lead to a file that is called a little differently. */
+  readonly #renamed = new Set<string>();
   #index: Map<string, string[]> | undefined;
   readonly #folders: Set<string>;
 
@@ -196,6 +201,11 @@ export class ImageFinder {
   /** The folder of the source, and those near it in which images were found by names that do not lead out of a folder. */
   get folders(): readonly string[] {
     return [...this.#folders];
+  }
+
+  /** How many names were found to be written differently from those of their files. */
+  get renamed(): number {
+    return this.#renamed.size;
   }
 
   /** Images may lie in this folder. */
@@ -266,10 +276,14 @@ export class ImageFinder {
   #byName(name: string): string | undefined {
     this.#index ??= Map.groupBy(
       filesUnder(this.#root).filter((file) => IMAGE_NAME.test(file)),
-      (file) => path.basename(file),
+      (file) => alike(path.basename(file)),
     );
     const base = path.posix.basename(name);
-    const known = this.#index.get(base) ?? this.#index.get(base.replace(/^[\da-f]{8}-/, '')) ?? [];
+    const written = [base, base.replace(/^[\da-f]{8}-/, '')];
+    const near = written.map((each) => this.#index!.get(alike(each)) ?? []).find(({ length }) => length > 0) ?? [];
+    const same = near.filter((file) => written.includes(path.basename(file)));
+    const known = same.length > 0 ? same : near;
+    if (same.length === 0 && known.length === 1) this.#renamed.add(name);
     if (known.length < 2) return known[0];
     const parts = name.split('/');
     for (let from = 0; from < parts.length - 1; from++) {
@@ -278,6 +292,17 @@ export class ImageFinder {
     }
     return undefined;
   }
+}
+
+/** A name without what programs write in different ways: case, accents as one character or two, spaces as `%20`. */
+function alike(name: string): string {
+  let plain = name;
+  try {
+    plain = decodeURIComponent(name);
+  } catch {
+    // A per cent sign of its own.
+  }
+  return plain.normalize('NFC').toLowerCase();
 }
 
 /** Undefined where a link leads nowhere, or to itself. */

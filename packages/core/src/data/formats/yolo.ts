@@ -6,6 +6,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { messageOf, UserError } from '../../errors.ts';
+import { HEIC_REMEDY } from '../../prompt/decode.ts';
 import { readBytes } from '../../regular.ts';
 import { hull, outlineOf, pointsOf } from './geometry.ts';
 import { fault, fourNumbers, isObject, isText, type Item, type LabelledBox } from './record.ts';
@@ -22,13 +23,19 @@ export const yolo: Reader = {
   async *read(source, context) {
     const set = await openSet(source);
     context.declare(...set.classes.values());
+    for (const [name, numbers] of Map.groupBy(set.classes.keys(), (number) => set.classes.get(number)!)) {
+      if (numbers.length > 1) context.note(`classes ${numbers.join(' and ')} are one: both are called ${name}`);
+    }
     for (const { folder, isNear } of set.parts) if (isNear) context.images.allow(folder);
     const images = new Map(set.parts.flatMap((part) => imagesIn(part).map((image) => [image, part] as const)));
+    if (images.size === 0) throw noPictures(source, set.parts);
     const seen = new Set<string>();
+    let bare = 0;
     for (const [image, part] of images) {
       const labels = labelFiles(image, part).find((file) => existsSync(file));
       if (labels === undefined && set.skipsMissing) continue;
-      if (labels !== undefined) seen.add(labels);
+      if (labels === undefined) bare += 1;
+      else seen.add(labels);
       yield labels === undefined
         ? { kind: 'image', place: { file: image, record: 1 }, image, objects: [], unsure: [] }
         : await imageOf(image, labels, set.classes);
@@ -38,6 +45,12 @@ export const yolo: Reader = {
         where: source.path,
         remedy: 'They belong into a folder labels beside images, as a text file for every image.',
       });
+    }
+    if (bare > 0) {
+      context.note(
+        `${bare} of ${images.size} pictures have no file of labels: they are taken to show nothing ` +
+          '(skip_if_label_file_missing: true in data.yaml leaves them out)',
+      );
     }
     orphans(source, seen, set, context);
   },
@@ -67,6 +80,8 @@ async function openSet(source: Source): Promise<YoloSet> {
   const pairs = Array.isArray(names) ? [...names.entries()] : isObject(names) ? Object.entries(names) : [];
   const classes = new Map(pairs.map(([number, name]): [number, string] => [Number(number), String(name)]));
   if (classes.size === 0) throw new UserError('it names no classes under names', { where: yaml });
+  const nameless = [...classes].find(([, name]) => name.trim() === '')?.[0];
+  if (nameless !== undefined) throw new UserError(`class ${nameless} has no name under names`, { where: yaml });
   const base = path.resolve(path.dirname(yaml), isText(document['path']) ? document['path'] : '.');
   const named = ['train', 'val', 'valid', 'validation', 'test'].filter((part) => document[part] !== undefined);
   const { split } = source;
@@ -80,7 +95,11 @@ async function openSet(source: Source): Promise<YoloSet> {
   const parts = wanted.flatMap((part) => partsOf(document[part], part, base, path.dirname(yaml)));
   if (parts.length === 0) {
     const entries = wanted.map((part) => String(document[part])).join(', ');
-    throw new UserError(`the folders of images are not there: ${entries}`, { where: yaml });
+    const near = source.files.map((file) => path.relative(source.root, path.dirname(file)));
+    const other = [...new Set(near)].find((each) => /^labels(?=\/|$)/i.test(each) && !each.startsWith('labels'));
+    const remedy =
+      other && `Upper and lower case count here: there is ${other}; rename the folders to images and labels.`;
+    throw new UserError(`the folders of images are not there: ${entries}`, { where: yaml, remedy });
   }
   return { classes, parts, skipsMissing: document['skip_if_label_file_missing'] === true };
 }
@@ -131,7 +150,7 @@ function labelFiles(image: string, { folder, labels }: Part): string[] {
   const at = parts.findLastIndex((part) => /^images$/i.test(part));
   const others = ['labels', 'labelTxt', 'Annotations'].map((name) => parts.with(Math.max(at, 0), name).join(path.sep));
   const own = labels === undefined ? [] : [path.join(labels, path.relative(folder, stem))];
-  return [...own, ...(at < 0 ? [] : others), stem].map((each) => `${each}.txt`);
+  return [...own, ...(at < 0 ? [] : others), stem].flatMap((each) => ['.txt', '.TXT', '.Txt'].map((end) => each + end));
 }
 
 async function imageOf(image: string, file: string, classes: ReadonlyMap<number, string>): Promise<Item> {
@@ -167,11 +186,21 @@ function turnedBox(line: string): (LabelledBox & { readonly isDifficult: boolean
   return { label, numbers, convention: { form: 'xyxy' }, isDifficult: difficult === '1' };
 }
 
+/** Why nothing is found where images should be. */
+function noPictures(source: Source, parts: readonly Part[]): UserError {
+  const others = parts.flatMap(({ folder }) => filesUnder(folder));
+  const isPhone = others.some((file) => /\.hei[cf]$/i.test(file));
+  const remedy = isPhone ? HEIC_REMEDY : 'PNG, JPEG, WebP, GIF, TIFF, BMP and AVIF are looked for.';
+  const folders = parts.map(({ folder }) => path.relative(source.root, folder)).join(', ');
+  const found = isPhone ? 'HEIC, which is not read' : `${others.length} other files`;
+  return new UserError(`no pictures in ${folders}: ${found}`, { where: source.path, remedy });
+}
+
 /** Says which label files belong to no image. */
 function orphans(source: Source, seen: ReadonlySet<string>, set: YoloSet, context: ReadContext): void {
   const tops = new Set(set.parts.map((part) => path.dirname(labelFiles(path.join(part.folder, 'x.jpg'), part)[0]!)));
   const files = [...tops].flatMap((top) => (isFolder(top) ? filesUnder(top) : []));
-  const lost = files.filter((file) => file.endsWith('.txt') && !seen.has(file) && isLabels(file));
+  const lost = files.filter((file) => /\.txt$/i.test(file) && !seen.has(file) && isLabels(file));
   const first = lost.slice(0, 3).map((file) => path.relative(source.root, file));
   if (lost.length > 0) context.note(`${lost.length} label files have no image: ${first.join(', ')}`);
 }
