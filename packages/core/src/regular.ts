@@ -1,7 +1,13 @@
-/** Files that end: what waits for a writer, never ends or is a device is not read. */
+/** Files that end, where they are looked for: what waits for a writer, never ends or is a device is not read. */
 import { constants, readFileSync, statSync } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { UserError } from './errors.ts';
+
+/** Whether a path stays below the folder that it is relative to, on any system. */
+export const isPath = (path: string): boolean =>
+  Buffer.byteLength(path) <= 1000 &&
+  // eslint-disable-next-line no-control-regex
+  path.split('/').every((part) => /^(?!\.{1,2}$)[^\x00-\x1f\\:]+$/.test(part) && Buffer.byteLength(part) <= 250);
 
 interface Kind {
   isFile(): boolean;

@@ -14,6 +14,10 @@ import { loadModelConfig } from './families/config.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { ChatTemplate, messagesSchema, type Message } from './prompt/template.ts';
 import { readEvents } from './run/events.ts';
+import { ServerFault, type Endpoint } from './servers/http.ts';
+import { protocols } from './servers/open.ts';
+import type { Asked } from './servers/protocol.ts';
+import { requirePrompt, requireResponses } from './servers/said.ts';
 import { taskDefinition, taskNames } from './tasks/registry.ts';
 import { fuzz, pick, spoiledBytes, spoiledText, spoiledValue } from './testing/fuzz.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
@@ -278,6 +282,69 @@ test('listings of a hub', long, async () => {
         expect(Number.isSafeInteger(size) && size >= 0).toBe(true);
       }
     },
+  });
+});
+
+/** What servers say where all is well, by path. */
+const SAID = {
+  vllm: {
+    '/v1/models': { data: [{ id: 'm', max_model_len: 100 }, { id: 'a', parent: 'm' }] }, // prettier-ignore
+    '/v1/chat/completions': {
+      prompt_token_ids: [5, 6],
+      choices: [0, 1].map((index) => ({
+        ...{
+          index,
+          finish_reason: 'stop',
+          token_ids: [7, 1],
+          logprobs: { content: [{ logprob: -1 }, { logprob: -2 }] },
+        },
+      })),
+    },
+    '/v1/load_lora_adapter': 'Success',
+  },
+  sglang: {
+    '/get_model_info': { model_path: 'm' },
+    '/get_server_info': { context_length: 100 },
+    '/v1/models': { data: [{ id: 'm' }, { id: 'a', parent: 'm' }] },
+    '/generate': [0, 1].map(() => ({
+      meta_info: {
+        ...{ prompt_tokens: 2, finish_reason: { type: 'stop' }, weight_version: 'w' },
+        output_token_logprobs: [[-1, 7, 'a'], [-2, 1, 'b']], // prettier-ignore
+        input_token_logprobs: [[null, 5, 'c'], [-3, 6, 'd']], // prettier-ignore
+      },
+    })),
+    '/load_lora_adapter': { success: true },
+    '/update_weights_from_disk': { success: false, message: 'no' },
+  },
+} as const;
+
+test.each(['vllm', 'sglang'] as const)('answers of %s', long, async (backend) => {
+  const protocol = protocols[backend];
+  const asked = {
+    ...{ prompt: { inputIds: [5, 6], rendered: '' }, conversation: { messages: [], variables: {} }, pictures: [] },
+    ...{ group: 2, maxNewTokens: 2, vocabulary: 10, stopIds: [1], forbiddenIds: [3], visionIds: [4], seed: 0 },
+    sampling: { temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1 },
+  } as unknown as Asked;
+  const weights = { kind: 'adapter', name: 'w', directory: '/w' } as const;
+  const conversation = async (answers: Readonly<Record<string, unknown>>): Promise<void> => {
+    const endpoint = { url: 'http://server', call: ({ path: at }: { path: string }) => Promise.resolve(answers[at]) };
+    const there = endpoint as unknown as Endpoint;
+    const { model } = await protocol.served(there);
+    for (const kind of ['adapter', 'whole'] as const) await protocol.load(there, { ...weights, kind }, 1).catch(served);
+    const said = await protocol.answer(there, asked, { model, weights, seconds: 1 });
+    requirePrompt(said, asked, endpoint.url);
+    requireResponses(said, asked);
+  };
+  const served = (error: unknown): void => {
+    // What the pool asks again, or says in words of its own.
+    if (error instanceof ServerFault) throw new UserError(error.message);
+    throw error;
+  };
+  if (backend === 'vllm') await conversation(SAID.vllm);
+  await fuzz({
+    ...{ parser: `answer of a server (${protocol.title})`, test: here, count: budget(1000, 200_000) },
+    make: (next) => ({ ...(spoiledValue(SAID[backend], next, 0.3) as Readonly<Record<string, unknown>> | null) }),
+    read: (answers) => conversation(answers).catch(served),
   });
 });
 

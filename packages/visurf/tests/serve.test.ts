@@ -183,10 +183,11 @@ test('what cannot be served is refused in words, and never reaches the file syst
     [{ ...asked(), max_tokens: 1e9 }, 400],
     [{ ...asked(), tools: [{ type: 'function', function: { name: 'f' } }] }, 400],
     [{ ...asked(), top_logprobs: 3 }, 400],
+    [JSON.stringify(asked()).replace(/}$/, `,"modalities":${'['.repeat(100_000)}${']'.repeat(100_000)}}`), 400],
     [{ ...asked(), messages: [{ role: 'assistant', content: 'x' }] }, 400],
     [{ ...asked(), messages: [{ role: 'user', content: Array.from({ length: 9 }, () => asked().messages[0]!.content[0]) }] }, 400],
     [showing(`data:image/png;base64,${Buffer.from('<svg/>').toString('base64')}`), 400],
-    [{ ...asked(), messages: [{ role: 'user', content: 'word '.repeat(20_000) }] }, 400],
+    [{ ...asked(), messages: [{ role: 'user', content: 'word '.repeat(200_000) }] }, 400],
     [{ ...asked(), model: 'other' }, 404],
     [`"${'x'.repeat(33 * 2 ** 20)}"`, 413],
   ]; // prettier-ignore

@@ -66,8 +66,9 @@ test.runIf(process.platform === 'linux')(`${STEPS} steps`, { timeout: 14_400_000
       .filter(({ type }) => type === 'step');
   const child = spawn(join(root, 'visurf'), ['train', join(folder, 'config.yaml')], {
     stdio: 'ignore',
-    // Where there is room V8 leaves garbage for thousands of steps, which looks like growth; what leaks fills this.
-    env: { ...process.env, NODE_OPTIONS: '--max-old-space-size=96' },
+    // Where there is room V8 leaves garbage for thousands of steps, and gives new objects more of it every now and then,
+    // which looks like growth; what leaks fills this.
+    env: { ...process.env, NODE_OPTIONS: '--max-old-space-size=96 --max-semi-space-size=4' },
   });
   const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;

@@ -2,7 +2,7 @@
  * How a region that was answered compares with the true one: pixels of masks where the answer has one, else what its
  * boxes cover together against what the true boxes cover.
  */
-import { clip, coveredArea, iou } from '../tasks/grounding/geometry.ts';
+import { clip, coveredArea, hull, iou } from '../tasks/grounding/geometry.ts';
 import type { Box } from '../types.ts';
 import { readPointing, type Pointing } from './answers.ts';
 import { percent, ratio, unparsable, type Marks, type MirrorRow, type Protocol, type Said } from './benchmark.ts';
@@ -94,14 +94,6 @@ export async function mirroredRegion({ box, mask: read }: MirrorRow): Promise<Re
   const around = maskBox(mask);
   return { width: mask.width, height: mask.height, boxes: around ? [box ?? around] : [], mask: () => mask };
 }
-
-/** The box around boxes. */
-export const hull = (boxes: readonly Box[]): Box => [
-  Math.min(...boxes.map(([x0]) => x0)),
-  Math.min(...boxes.map(([, y0]) => y0)),
-  Math.max(...boxes.map(([, , x1]) => x1)),
-  Math.max(...boxes.map(([, , , y1]) => y1)),
-];
 
 const HIT = 0.5;
 

@@ -27,7 +27,7 @@ export function documentAnls(said: string, references: readonly string[]): numbe
     const length = Math.max(lengthOf(said), lengthOf(reference));
     return length === 0 ? 0 : levenshtein(cleaned(said), cleaned(reference)) / length;
   });
-  const similarity = 1 - Math.min(...distances);
+  const similarity = 1 - distances.reduce((a, b) => Math.min(a, b), Infinity);
   return similarity < 0.5 ? 0 : similarity;
 }
 

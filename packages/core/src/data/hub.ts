@@ -10,7 +10,8 @@ import { replaceFile } from '../disk/durable.ts';
 import { UserError } from '../errors.ts';
 import type { RepoCache } from '../hub/cache.ts';
 import { isHubId, parseHubName, type HubName } from '../hub/id.ts';
-import { checkListing, isPath, type RemoteFile } from '../hub/listing.ts';
+import { checkListing, type RemoteFile } from '../hub/listing.ts';
+import { isPath } from '../regular.ts';
 import { fromHub, type RepositoryOptions, type Session } from '../hub/repository.ts';
 import { ANNOTATIONS, IMAGE_NAME, isOfSplit, splitOf } from './formats/source.ts';
 

@@ -1,6 +1,7 @@
 /** What a hub says of the files of a repository, of which nothing is believed: paths and hashes become names of files here. */
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
+import { isPath } from '../regular.ts';
 
 export interface RemoteFile {
   readonly path: string;
@@ -63,12 +64,6 @@ export function checkListing(value: unknown, id: string, { noun, choose, needsSt
   if (weak) fail(`${weak.path} has no SHA-256`);
   return files;
 }
-
-/** Whether a path stays below the folder that it is relative to, on any system. */
-export const isPath = (path: string): boolean =>
-  Buffer.byteLength(path) <= 1000 &&
-  // eslint-disable-next-line no-control-regex
-  path.split('/').every((part) => /^(?!\.{1,2}$)[^\x00-\x1f\\:]+$/.test(part) && Buffer.byteLength(part) <= 250);
 
 const foldersAbove = (path: string): string[] => {
   const parts = path.split('/');

@@ -103,6 +103,8 @@ export class TakeoverGuard {
       const value = signs[sign];
       const history = this.#history[sign];
       if (value === undefined || Number.isNaN(value)) continue;
+      // Those between the start and now say nothing.
+      if (history.length === 2 * window) history.splice(window, 1);
       history.push(value);
       if (history.length < 2 * window || this.#warned.has(sign)) continue;
       const what = SIGNS[sign](mean(history.slice(0, window)), mean(history.slice(-window)));

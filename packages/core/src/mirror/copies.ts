@@ -95,7 +95,7 @@ export class RecordCopies {
     const places = objects.flatMap(({ key }) => /^(?:(.*)\/)?events\.jsonl$/.exec(key)?.slice(1) ?? []);
     const isRun = (place: string): boolean => objects.some(({ key }) => key === join(place, CONFIG));
     for (const place of places.map((each: string | undefined) => each ?? '')) {
-      if (!isRun(place) || place.split('/').includes('..') || /(^|\/)branches\//.test(`${place}/`)) continue;
+      if (!isRun(place) || /(^|\/)branches\//.test(`${place}/`)) continue;
       const { bucket, prefix } = this.#store.address;
       const store = this.#runs.get(place) ?? (await ObjectStore.open({ bucket, prefix: join(prefix, place) }));
       this.#runs.set(place, store);

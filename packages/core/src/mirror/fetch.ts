@@ -16,7 +16,7 @@ import { pipeline } from 'node:stream/promises';
 import { removing } from '@visurf/torch/signals';
 import { UserError } from '../errors.ts';
 import { EVENTS } from '../run/course.ts';
-import { stepName, type Manifest } from '../run/checkpoint.ts';
+import { manifestIn, stepName, type Manifest } from '../run/checkpoint.ts';
 import { addressOf } from '../store/address.ts';
 import { isMissing } from '../store/failure.ts';
 import { LEASE } from '../store/lease.ts';
@@ -89,8 +89,7 @@ async function fill(store: ObjectStore, directory: string, options: FetchOptions
 const isRecord = ({ key }: StoredObject): boolean =>
   ![LEASE, 'best', 'last', ...LOGS].includes(key) &&
   !/^(branches\/\d+\/)?checkpoints\//.test(key) &&
-  pieceOf(key) === undefined &&
-  !key.split('/').includes('..');
+  pieceOf(key) === undefined;
 
 /** Makes a directory hold the records of a run as they are now, whatever of them it held. @returns whether anything changed */
 export async function pullRecords(
@@ -214,14 +213,9 @@ async function fetchCheckpoint(store: ObjectStore, folder: string, step: number)
     return fault;
   };
   await store.download(checkpointKey(step, MANIFEST), path.join(directory, MANIFEST));
-  let files: Manifest['files'];
-  try {
-    ({ files } = JSON.parse(readFileSync(path.join(directory, MANIFEST), 'utf8')) as Manifest);
-    if (Object.keys(files).some((name) => path.isAbsolute(name) || name.split('/').includes('..'))) throw new Error();
-  } catch {
-    return damaged('its manifest is none');
-  }
-  for (const [name, { sha256 }] of Object.entries(files)) {
+  const manifest = manifestIn(directory);
+  if (!manifest) return damaged('its manifest is none');
+  for (const [name, { sha256 }] of Object.entries(manifest.files)) {
     try {
       const { sha256: digest } = await store.download(checkpointKey(step, name), path.join(directory, name));
       if (digest !== sha256) return damaged(`${name} has other bytes than its manifest says`);

@@ -8,7 +8,7 @@ import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, sta
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { hasCode } from '../errors.ts';
-import { checkpointSteps, stepName, type Manifest } from '../run/checkpoint.ts';
+import { checkpointSteps, manifestIn, stepName, type Manifest } from '../run/checkpoint.ts';
 import type { Lease } from '../store/lease.ts';
 import { LEASE } from '../store/lease.ts';
 import { inParallel, type ObjectStore, type StoredObject } from '../store/store.ts';
@@ -206,10 +206,10 @@ export class Mirror {
   #unsentCheckpoints(): number[] {
     const steps = checkpointSteps(path.join(this.#options.directory, CHECKPOINTS));
     const latest = steps.at(-1);
-    const best = latest === undefined ? undefined : manifestOf(this.#folder(latest))?.best?.step;
+    const best = latest === undefined ? undefined : manifestIn(this.#folder(latest))?.best?.step;
     return [...new Set([latest, best])].filter(
       (step): step is number =>
-        step !== undefined && !this.#whole.has(step) && manifestOf(this.#folder(step)) !== undefined,
+        step !== undefined && !this.#whole.has(step) && manifestIn(this.#folder(step)) !== undefined,
     );
   }
 
@@ -218,7 +218,7 @@ export class Mirror {
     // The run may remove it before it is sent.
     using kept = keep(this.#folder(step));
     const { folder } = kept;
-    const manifest = manifestOf(folder);
+    const manifest = manifestIn(folder);
     if (manifest === undefined) return;
     // What it stands on, which is there by now.
     await this.sendRecords(true);
@@ -243,7 +243,7 @@ export class Mirror {
     const { store, lease, keep: count } = this.#options;
     const steps = [...this.#whole].sort((a, b) => a - b);
     const latest = steps.at(-1);
-    const best = latest === undefined ? undefined : manifestOf(this.#folder(latest))?.best?.step;
+    const best = latest === undefined ? undefined : manifestIn(this.#folder(latest))?.best?.step;
     for (const step of steps.slice(0, -count)) {
       if (step === best) continue;
       await lease.check();
@@ -298,14 +298,5 @@ function keep(folder: string): Disposable & { readonly folder: string } {
   } catch {
     remove();
     return { folder, [Symbol.dispose]: () => undefined };
-  }
-}
-
-/** Undefined where there is none that can be read. */
-function manifestOf(folder: string): Manifest | undefined {
-  try {
-    return JSON.parse(readFileSync(path.join(folder, MANIFEST), 'utf8')) as Manifest;
-  } catch {
-    return undefined;
   }
 }

@@ -30,6 +30,11 @@ test('a special token in text is spelled out, even where the vocabulary has it a
   expect(words.encodePieces([{ text: 'd<end>', control: true }])).toEqual([3, 5]);
 });
 
+test('a text may be of any length', () => {
+  const text = 'e'.repeat(200_000);
+  expect(words.encodePieces([{ text, control: false }, { text: '<end>', control: true }])).toHaveLength(200_001); // prettier-ignore
+});
+
 test('other added tokens match in text', () => {
   expect(words.encodeText('d<think>e')).toEqual([3, 6, 1]);
 });

@@ -160,21 +160,21 @@ export class Tokenizer {
    * is encoded as a whole, so that words merge over the borders of pieces as they do in the reference.
    */
   encodePieces(pieces: readonly Piece[]): number[] {
-    const result: number[] = [];
+    const parts: number[][] = [];
     let text = '';
     for (const piece of pieces) {
-      const parts = piece.control ? piece.text.split(this.#controlPattern) : [piece.text];
-      parts.forEach((part, index) => {
+      const texts = piece.control ? piece.text.split(this.#controlPattern) : [piece.text];
+      texts.forEach((part, index) => {
         if (index % 2 === 0) {
           text += part;
           return;
         }
-        result.push(...this.encodeText(text), this.idOf(part)!);
+        parts.push(this.encodeText(text), [this.idOf(part)!]);
         text = '';
       });
     }
-    result.push(...this.encodeText(text));
-    return result;
+    parts.push(this.encodeText(text));
+    return parts.flat();
   }
 
   /** Text of ids. Special tokens are left out unless `special` is set; ids without a token give nothing. */

@@ -12,7 +12,7 @@ import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import { removeQuietly, sha256, sync } from '../disk/durable.ts';
 import { isLock } from '../disk/lock.ts';
-import { readText, requireFile } from '../regular.ts';
+import { isPath, readText, requireFile } from '../regular.ts';
 
 const best = z.object({ step: z.int(), metric: z.string(), value: z.number() });
 
@@ -27,7 +27,7 @@ const manifestSchema = z.object({
   /** Bytes of each log that belong to steps up to this one, by path in the run directory. */
   logs: z.record(z.string(), z.int().min(0)),
   best: best.optional(),
-  files: z.record(z.string(), z.object({ bytes: z.int().min(0), sha256: z.string() })),
+  files: z.record(z.string().refine(isPath), z.object({ bytes: z.int().min(0), sha256: z.string() })),
   /** Of the manifest without this. */
   sha256: z.string(),
 });
@@ -112,6 +112,15 @@ export function checkpointSteps(folder: string): number[] {
   if (!existsSync(folder)) return [];
   const names = readdirSync(folder).filter((name) => /^\d{6,}$/.test(name));
   return names.map(Number).sort((a, b) => a - b);
+}
+
+/** What the manifest in a checkpoint's directory says, whether or not that is so; undefined where it is none. */
+export function manifestIn(directory: string): Manifest | undefined {
+  try {
+    return manifestSchema.parse(JSON.parse(readText(path.join(directory, 'manifest.json'))));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Reads and verifies a checkpoint: every file, every byte. Gives the reason where it is not whole. */

@@ -100,6 +100,11 @@ export class Endpoint {
         },
       });
       sent.on('error', reject);
+      // Left alone it ends the request without an error.
+      sent.on('upgrade', ({ statusCode }, socket) => {
+        socket.destroy();
+        reject(new ServerFault('wrong', `${statusCode}: another protocol`));
+      });
       sent.on('response', (response) => {
         const after = Number(response.headers['retry-after']);
         read(response, most).then((said) => {

@@ -82,7 +82,7 @@ export class ServerPool implements Disposable {
         if (!waits && (!isPassing(error) || ++failures === tries)) throw explained(error, server);
         failed.add(server);
         if (error.kind === 'away') this.#lose(server, error);
-        else await sleep(1000 * (error.after ?? 0.1 * 2 ** failures), undefined, { signal });
+        else await sleep(this.#pause(error, failures, began), undefined, { signal });
       } finally {
         server.active--;
         this.#wake();
@@ -111,6 +111,12 @@ export class ServerPool implements Disposable {
       if (this.#members.every(({ state }) => state === 'gone')) throw this.#allGone();
       await this.#change(signal);
     }
+  }
+
+  /** Milliseconds until it is asked again: as it says itself, but not for longer than it may take altogether. */
+  #pause({ after }: ServerFault, failures: number, began: number): number {
+    const left = 1000 * this.#options.seconds - (performance.now() - began);
+    return Math.min(1000 * (after ?? 0.1 * 2 ** failures), Math.max(left, pauses[0]));
   }
 
   /** Until a server has room, is back, or is given up. */

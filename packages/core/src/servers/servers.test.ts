@@ -163,6 +163,7 @@ test.each([
   ['is no JSON', 'something else', /another form/],
   ['has no ids', '{"choices": [{"index": 0}], "prompt_token_ids": []}', /vLLM 0.10.2 or later/],
   ['never ends', 'x'.repeat(1 << 20), /more than \d+ bytes/],
+  ['has nothing for a response', '{"choices": [null], "prompt_token_ids": []}', /vLLM 0.10.2 or later/],
 ])('an answer that %s is refused', async (_, body, message) => {
   await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
   server.faults.body = body;
@@ -192,6 +193,17 @@ test('a server that hangs is given up after a few times of its time', async () =
   await expect(train(configOf([server.url], { steps: 1 }, { timeout: 0.4 }))).rejects.toThrow(
     /failed 5 times: no answer within 0.4 s/,
   );
+});
+
+test('a server that changes the protocol has not answered', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end('HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n'));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const endpoint = new Endpoint(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await expect(endpoint.call({ method: 'GET', path: '/health', seconds: 5, most: 10 })).rejects.toThrow(/101/);
+  server.close();
 });
 
 test('what is wrong with servers is said before there is a run', async () => {

@@ -83,9 +83,9 @@ export const vllm: ServerProtocol = {
 
 /** An older server leaves out ids that it does not know how to return. */
 function withIds(said: unknown): unknown {
-  const choices = (said as { choices?: readonly { token_ids?: unknown }[] } | undefined)?.choices;
-  if (!Array.isArray(choices) || choices.every(({ token_ids: ids }: { token_ids?: unknown }) => Array.isArray(ids)))
-    return said;
+  const choices = (said as { choices?: readonly ({ token_ids?: unknown } | null)[] } | null | undefined)?.choices;
+  const hasIds = (choice: { token_ids?: unknown } | null): boolean => Array.isArray(choice?.token_ids);
+  if (!Array.isArray(choices) || choices.every(hasIds)) return said;
   throw new ServerFault('wrong', 'the ids of what was said are missing: vLLM 0.10.2 or later is needed');
 }
 

@@ -1,5 +1,5 @@
 /** What went wrong between here and an object store, in words that say what to do; never what proves who we are. */
-import { messageOf, UserError } from '../errors.ts';
+import { fileError, messageOf, UserError } from '../errors.ts';
 
 interface ServiceError extends Error {
   readonly $metadata?: { readonly httpStatusCode?: number };
@@ -24,12 +24,16 @@ export const isUnknown = (error: unknown): boolean => statusOf(error) === 501;
 
 /** Whether the same request may succeed a moment later, or when somebody has mended the network. */
 export function isTemporary(error: unknown): boolean {
-  if (error instanceof UserError) return false;
+  if (error instanceof UserError || fileOf(error) !== undefined) return false;
   const status = statusOf(error);
   if (status === undefined) return nameOf(error) !== 'CredentialsProviderError';
   if (nameOf(error) === 'NoSuchUpload') return true;
   return status === 408 || status === 409 || status === 429 || status >= 500 || /Throttl|SlowDown/.test(nameOf(error));
 }
+
+/** The file of this machine that could not be read or written. */
+const fileOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : undefined;
 
 /** A word or two for a warning. */
 export function reasonOf(error: unknown): string {
@@ -43,6 +47,8 @@ export function reasonOf(error: unknown): string {
 /** A UserError for what a store refused; a failure of ours as it is. */
 export function explained(error: unknown, where: string, host: string): unknown {
   if (error instanceof UserError) return error;
+  const file = fileOf(error);
+  if (file !== undefined) return fileError(error, { where: file });
   const status = statusOf(error);
   const say = (reason: string, remedy: string): UserError => new UserError(reason, { where, remedy, cause: error });
   if (nameOf(error) === 'CredentialsProviderError') {

@@ -1,8 +1,11 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { UserError } from '../errors.ts';
 import { FaultyWay, openTestStore, type Fault } from '../testing/s3.ts';
 import { localFolder, parseAddress } from './address.ts';
 import { isTemporary, reasonOf } from './failure.ts';
@@ -71,6 +74,16 @@ test('objects: written, listed over pages, read, removed', async () => {
   expect(read!.age).toBeLessThan(5_000);
   await store.remove('log');
   expect(await store.read('log')).toBeUndefined();
+});
+
+test.runIf(process.env['VISURF_S3'] === undefined)('keys that can be no files are passed over', async () => {
+  const { objects } = behind.memory!;
+  await store.write('config.yaml', 'x');
+  const { prefix } = store.address;
+  const one = objects.get(`${prefix}/config.yaml`)!;
+  for (const key of ['', 'groups/', '../other', 'a//b', '/etc/passwd', 'a/./b', 'x'.repeat(300)])
+    objects.set(`${prefix}/${key}`, one);
+  expect((await store.list()).map(({ key }) => key)).toEqual(['config.yaml']);
 });
 
 test('a write that has a condition', async () => {
@@ -148,6 +161,46 @@ test('a download that is cut goes on where it was', async () => {
   expect(sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
   first(2, 'GET', 'half an answer');
   expect((await store.read('cut'))?.body.equals(bytes)).toBe(true);
+});
+
+test('a store that sends another part, or no length, is refused, and asked no more', async () => {
+  const answers: { status: number; headers: Record<string, string>; body: string }[] = [];
+  let asked = 0;
+  const server = createServer((_, response) => {
+    const { status, headers, body } = answers[Math.min(asked++, answers.length - 1)]!;
+    response.writeHead(status, headers);
+    response.write(body);
+    // What is written is on its way by then; a part of what was promised.
+    setTimeout(() => (body === 'a' ? response.destroy() : response.end()), 50);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  vi.stubEnv('AWS_ENDPOINT_URL', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    server.close();
+  });
+  const liar = await ObjectStore.open(store.address);
+  const refused = async (work: Promise<unknown>, message: RegExp): Promise<void> => {
+    const error = liar.explain(await work.catch((each: unknown) => each));
+    expect(error).toBeInstanceOf(UserError);
+    expect(String(error)).toMatch(message);
+  };
+  const file = path.join(folder, 'lies');
+  const etag = { etag: '"a"' };
+  answers.push({ status: 200, headers: { ...etag, 'content-length': '3' }, body: 'a' });
+  answers.push({
+    status: 206,
+    headers: { ...etag, 'content-length': '3', 'content-range': 'bytes 0-2/3' },
+    body: 'abc',
+  });
+  await refused(liar.download('key', file), /sends another part/);
+  expect(asked).toBe(2);
+  answers.splice(0, 2, { status: 200, headers: etag, body: 'abc' });
+  await refused(liar.download('key', file), /does not say how long/);
+  await refused(liar.read('key'), /does not say how long/);
+  expect(asked).toBe(4);
+  await refused(liar.download('key', path.join(file, 'below')), /lies.*: a part of the path is not a directory/);
+  liar.close();
 });
 
 test('what a store refuses is said in words, without secrets', async () => {

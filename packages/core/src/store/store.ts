@@ -12,6 +12,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Readable } from 'node:stream';
 import type * as Sdk from '@aws-sdk/client-s3';
 import { hasCode, UserError } from '../errors.ts';
+import { isPath } from '../regular.ts';
 import { addressOf, endpoint, endpointHost, type StoreAddress } from './address.ts';
 import { explained, isConflict, isMissing, isTemporary, isUnknown, statusOf } from './failure.ts';
 
@@ -29,6 +30,8 @@ const MOST_PARTS = 9_000;
 const PARALLEL = 4;
 /** Bytes of an object that is read into memory. */
 const LARGEST = 64 << 20;
+/** Of a listing, with 1,000 objects each. */
+const MOST_PAGES = 5_000;
 
 export interface StoredObject {
   /** From the address. */
@@ -122,22 +125,29 @@ export class ObjectStore {
     return this.#answers;
   }
 
-  /** Objects whose keys begin so. */
+  /**
+   * Objects whose keys begin so, and that can be files: a console makes objects for folders, `runs/`, and a key may be any
+   * text.
+   */
   async list(prefix = ''): Promise<StoredObject[]> {
     const own = `${this.address.prefix}/`;
     const found: StoredObject[] = [];
     let from: string | undefined;
-    do {
+    for (let pages = 0; pages < MOST_PAGES; pages++) {
       const page = await this.#client.send(
         new this.#sdk.ListObjectsV2Command({
           ...{ Bucket: this.address.bucket, Prefix: own + prefix },
           ...(from !== undefined && { ContinuationToken: from }),
         }),
       );
-      for (const { Key = '', Size = 0 } of page.Contents ?? []) found.push({ key: Key.slice(own.length), bytes: Size });
+      for (const { Key = '', Size = 0 } of page.Contents ?? []) {
+        const key = Key.slice(own.length);
+        if (Key.startsWith(own) && isPath(key)) found.push({ key, bytes: Size });
+      }
       from = page.IsTruncated ? page.NextContinuationToken : undefined;
-    } while (from !== undefined);
-    return found;
+      if (from === undefined) return found;
+    }
+    throw new UserError('the store lists objects without end', { where: addressOf(this.address) });
   }
 
   /** @returns undefined where there is none */
@@ -145,11 +155,10 @@ export class ObjectStore {
     for (let attempt = 1; ; attempt++) {
       try {
         const answer = await this.#client.send(new this.#sdk.GetObjectCommand(this.#at(key)));
-        if ((answer.ContentLength ?? 0) > LARGEST)
-          throw new UserError('is larger than it may be', { where: this.#name(key) });
+        const length = this.#lengthOf(key, answer);
+        if (length > LARGEST) throw new UserError('is larger than it may be', { where: this.#name(key) });
         const body = Buffer.from(await answer.Body!.transformToByteArray());
-        if (answer.ContentLength !== undefined && body.length !== answer.ContentLength)
-          throw new Error('the answer ended early');
+        if (body.length !== length) throw new Error('the answer ended early');
         return {
           ...{ body, etag: answer.ETag ?? '', metadata: answer.Metadata ?? {} },
           age: Math.max(0, this.#now - (answer.LastModified?.getTime() ?? 0)),
@@ -275,7 +284,7 @@ export class ObjectStore {
     let etag: string | undefined;
     let metadata: Content['metadata'];
     for (let attempt = 1; ; attempt++) {
-      const have = etag === undefined ? 0 : (await stat(file)).size;
+      const have = etag === undefined ? 0 : await sizeOf(file);
       try {
         const answer = await this.#client.send(
           new this.#sdk.GetObjectCommand({
@@ -285,12 +294,14 @@ export class ObjectStore {
         );
         [etag, metadata] = [answer.ETag, answer.Metadata ?? {}];
         const isRest = have > 0 && statusOf(answer) === 206;
+        if (isRest && !answer.ContentRange?.startsWith(`bytes ${have}-`))
+          throw new UserError('the store sends another part than it is asked for', { where: this.#name(key) });
+        const expected = this.#lengthOf(key, answer) + (isRest ? have : 0);
         await pipeline(answer.Body as Readable, createWriteStream(file, { flags: isRest ? 'a' : 'w' }));
-        const expected = (answer.ContentLength ?? NaN) + (isRest ? have : 0);
-        if ((await stat(file)).size !== expected) throw Object.assign(new Error('cut off'), { code: 'ECONNRESET' });
+        if ((await sizeOf(file)) !== expected) throw Object.assign(new Error('cut off'), { code: 'ECONNRESET' });
         break;
       } catch (error) {
-        const moved = etag !== undefined && (await stat(file)).size > have;
+        const moved = etag !== undefined && (await sizeOf(file)) > have;
         // Of an object that was replaced the rest fits no longer.
         if (isConflict(error) || statusOf(error) === 416) etag = undefined;
         else if (!isTemporary(error) || (attempt >= ATTEMPTS && !moved)) throw error;
@@ -315,6 +326,12 @@ export class ObjectStore {
     return explained(error, addressOf(this.address), endpointHost());
   }
 
+  /** Bytes of an answer: of one that does not say so nobody knows where it ends. @throws UserError */
+  #lengthOf(key: string, { ContentLength: length }: { readonly ContentLength?: number | undefined }): number {
+    if (length !== undefined) return length;
+    throw new UserError('the store does not say how long it is', { where: this.#name(key) });
+  }
+
   #at(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.address.bucket, Key: `${this.address.prefix}/${key}` };
   }
@@ -323,6 +340,9 @@ export class ObjectStore {
     return `${addressOf(this.address)}/${key}`;
   }
 }
+
+/** 0 where there is no file. */
+const sizeOf = async (file: string): Promise<number> => (await stat(file).catch(() => undefined))?.size ?? 0;
 
 async function readAt(handle: FileHandle, from: number, bytes: number): Promise<Buffer> {
   const buffer = Buffer.alloc(bytes);

@@ -128,7 +128,11 @@ export class MemoryS3 {
     const [, from] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? [];
     if (from === undefined) return send(200, stored.body, headers);
     if (Number(from) >= stored.body.length) return refuse(416, 'InvalidRange');
-    return send(206, stored.body.subarray(Number(from)), headers);
+    const length = stored.body.length;
+    return send(206, stored.body.subarray(Number(from)), {
+      ...headers,
+      'content-range': `bytes ${from}-${length - 1}/${length}`,
+    });
   }
 
   /** 100 a page, so that there are several. */

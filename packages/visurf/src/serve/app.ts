@@ -98,7 +98,8 @@ export function makeApp(options: AppOptions): App {
 
   function refused(c: Context, error: unknown): Response {
     const refusal = named(error);
-    if (refusal.status === 500) onError(error);
+    // A client that goes while it sends its request is no failure of anybody's.
+    if (refusal.status === 500 && !c.req.raw.signal.aborted) onError(error);
     return c.json(errorBody(refusal), refusal.status);
   }
 

@@ -31,7 +31,7 @@ const NEUTRAL: Readonly<Record<string, (value: unknown) => boolean>> = {
   logit_bias: (value) => typeof value === 'object' && Object.keys(value ?? {}).length === 0,
   presence_penalty: (value) => value === 0,
   frequency_penalty: (value) => value === 0,
-  modalities: (value) => JSON.stringify(value) === '["text"]',
+  modalities: (value) => Array.isArray(value) && value.every((each) => each === 'text'),
   audio: () => false,
   prediction: () => false,
   web_search_options: () => false,

@@ -48,7 +48,7 @@ interface AnswerEvaluation extends Evaluation {
 
 function makeAnswer({ weights, match }: Parameters): Task<AnswerTruth> {
   const best = (said: string, { answers }: AnswerTruth): number =>
-    Math.max(...answers.map((truth) => MATCHES[match](said, truth)));
+    answers.reduce((most, truth) => Math.max(most, MATCHES[match](said, truth)), -Infinity);
   /** Similarity to the best true answer; 0 where nothing is said. */
   const matchOf = ({ text }: Answer, truth: AnswerTruth): number => {
     const said = answerText(text);

@@ -3,9 +3,9 @@
  * answer counts if the IoU of any of its boxes with the true one is above 0.5, or that of the hull of them all (published
  * rule).
  */
-import type { Box, Sample } from '../../types.ts';
+import type { Sample } from '../../types.ts';
 import { solutionFault } from '../fault.ts';
-import { clip, iou } from '../grounding/geometry.ts';
+import { clip, hull, iou } from '../grounding/geometry.ts';
 import { grounding } from '../grounding/grounding.ts';
 import { groundingParameters, unsaidOfGrounding } from '../grounding/parameters.ts';
 import type { GroundingTruth } from '../grounding/truth.ts';
@@ -70,10 +70,3 @@ function onlyOne(sample: Sample, truth: GroundingTruth): GroundingTruth {
     'write [{"bbox_2d": [x0, y0, x1, y1]}], or use the grounding task',
   );
 }
-
-const hull = (boxes: readonly Box[]): Box => [
-  Math.min(...boxes.map(([x0]) => x0)),
-  Math.min(...boxes.map(([, y0]) => y0)),
-  Math.max(...boxes.map(([, , x1]) => x1)),
-  Math.max(...boxes.map(([, , , y1]) => y1)),
-];

@@ -76,3 +76,15 @@ export function toModel([x, y]: Point, frame: Frame): [number, number] {
 export function toOriginal([x, y]: Point, frame: Frame): [number, number] {
   return [(x * frame.width) / frame.modelWidth, (y * frame.height) / frame.modelHeight];
 }
+
+/** The box around boxes, of which there may be any number. */
+export const hull = (boxes: readonly Box[]): Box =>
+  boxes.reduce<Box>(
+    ([ax0, ay0, ax1, ay1], [bx0, by0, bx1, by1]) => [
+      Math.min(ax0, bx0),
+      Math.min(ay0, by0),
+      Math.max(ax1, bx1),
+      Math.max(ay1, by1),
+    ],
+    [Infinity, Infinity, -Infinity, -Infinity],
+  );

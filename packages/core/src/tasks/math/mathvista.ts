@@ -38,5 +38,5 @@ function nearestChoice(extraction: string, choices: readonly string[]): string {
   const named = /^[A-Z]$/.test(said) ? choices[said.charCodeAt(0) - 'A'.charCodeAt(0)] : undefined;
   if (named !== undefined) return named;
   const distances = choices.map((choice) => levenshtein(composed(choice), said));
-  return choices[distances.indexOf(Math.min(...distances))] ?? '';
+  return choices[distances.indexOf(distances.reduce((a, b) => Math.min(a, b), Infinity))] ?? '';
 }
