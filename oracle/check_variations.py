@@ -290,7 +290,9 @@ def limit_area(folder: pathlib.Path, rng: random.Random) -> str:
             image["do_image_splitting"] = False
             write(folder, name, file)
             return "not split"
-        if "shortest_edge" in image.get("size", {}) and rng.random() < 0.5:
+        # Where images' settings stand for those of videos the reference would fall back on a class's.
+        apart = (folder / "video_preprocessor_config.json").exists() or "video_processor" in file
+        if apart and "shortest_edge" in image.get("size", {}) and rng.random() < 0.5:
             size = image.pop("size")
             image |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
             write(folder, name, file)
