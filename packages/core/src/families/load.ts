@@ -82,7 +82,7 @@ function quantizationOf(directory: string): string | undefined {
   const { quantization_config: packed } = JSON.parse(readText(join(directory, 'config.json'))) as {
     quantization_config?: { quant_method?: string } | null;
   };
-  return packed ? `${packed.quant_method ?? 'by an unknown method'}` : undefined;
+  return packed ? (packed.quant_method ?? 'an unknown method') : undefined;
 }
 
 function readFirst(file: string, bytes: number): string {
