@@ -216,7 +216,8 @@ def move_tokens(folder: pathlib.Path, rng: random.Random) -> str:
         config["additional_special_tokens"] = special
     elif place == "extra":
         config["extra_special_tokens"] = special
-    elif place == "old files" and "image_token" not in config:  # of Qwen's tokenizer
+    # Of Qwen's first tokenizers: the reference's of Qwen3.5 then gives other ids to its own tokens.
+    elif place == "old files" and "image_token" not in config and read(folder, "config.json")["model_type"] != "qwen3_5":
         write(folder, "vocab.json", file["model"]["vocab"])
         merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in file["model"]["merges"]]
         (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{pair}\n" for pair in merges))
@@ -290,7 +291,9 @@ def limit_area(folder: pathlib.Path, rng: random.Random) -> str:
             image["do_image_splitting"] = False
             write(folder, name, file)
             return "not split"
-        if "shortest_edge" in image.get("size", {}) and rng.random() < 0.5:
+        # Where images' settings stand for those of videos the reference would fall back on a class's.
+        apart = (folder / "video_preprocessor_config.json").exists() or "video_processor" in file
+        if apart and "shortest_edge" in image.get("size", {}) and rng.random() < 0.5:
             size = image.pop("size")
             image |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
             write(folder, name, file)

@@ -80,9 +80,9 @@ function remedyFor(directory: string): string {
 /** By which method `config.json` says that weights are packed in fewer bits. */
 function quantizationOf(directory: string): string | undefined {
   const { quantization_config: packed } = JSON.parse(readText(join(directory, 'config.json'))) as {
-    quantization_config?: { quant_method?: unknown } | null;
+    quantization_config?: { quant_method?: string } | null;
   };
-  return packed ? String(packed.quant_method ?? 'unknown') : undefined;
+  return packed ? (packed.quant_method ?? 'an unknown method') : undefined;
 }
 
 function readFirst(file: string, bytes: number): string {
