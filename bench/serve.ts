@@ -1,5 +1,5 @@
 /**
- * How a server answers: `node bench/serve.ts [--json] [--tokens 32]`. A random checkpoint of 81 million parameters
+ * How a server answers: `node bench/serve.ts [--json] [--tokens 32] [--rounds 5]`. A random checkpoint of 81 million parameters
  * behind `visurf serve`: how long `/health` takes while the model answers; tokens per second of 1, 4 and 8 clients; how
  * long one waits who comes while a long answer is given (`late`; `alone`: with nobody else there); and how long the event
  * loop is held while such a model trains in a thread.
@@ -17,7 +17,12 @@ import { generateDataset } from '@visurf/mini-grounding';
 import { shapesFor, writeCheckpoint, type ConfigJson } from './checkpoint.ts';
 
 const { values: options } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, tokens: { type: 'string', default: '32' } },
+  options: {
+    json: { type: 'boolean', default: false },
+    tokens: { type: 'string', default: '32' },
+    // Times that everything is measured.
+    rounds: { type: 'string', default: '5' },
+  },
 });
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tiny = JSON.parse(readFileSync(join(root, 'oracle/fixtures/tiny-qwen2_5-vl/model/config.json'), 'utf8')) as {
@@ -41,8 +46,7 @@ const model: ConfigJson = {
 const folder = mkdtempSync(join(tmpdir(), 'visurf-bench-serve-'));
 const directory = join(folder, 'model');
 const LENGTH = Number(options.tokens);
-/** Times that everything is measured. */
-const ROUNDS = 5;
+const ROUNDS = Number(options.rounds);
 
 interface Answer {
   readonly seconds: number;

@@ -59,7 +59,7 @@ const SETS: readonly DataSet[] = [
     key: 'yolo',
     title: 'YOLO: 1,786 windows, half of them empty',
     about:
-      'Windows of 160 pixels of the same photographs ([cells](../recipes/cells/README.md)), in the layout of YOLO: a platelet, or none.',
+      'Windows of 160 pixels of the same photographs ([cells](../recipes/cells/README.md)), in the layout of YOLO: a\nplatelet, or none.',
     folder: 'platelets',
     classes: [],
     make: yoloOf,

@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfJson } from './cli.ts';
+import { expectRefusal, fixtures, temporaryFolder, tinyModel, visurf, visurfIn, visurfJson } from './cli.ts';
 import { bad, expectNoTraining, good, linesOf, makeFolder, usual } from './training.ts';
 
 const template = (text: string) => ({ config: usual.replace('data:\n', `data:\n  prompt: '${text}'\n`) });
@@ -88,6 +88,13 @@ test.each([
 test('what the plan refuses is begun with --unplanned', async () => {
   const config = join(await makeFolder({}), 'config.yaml');
   expect((await visurf('train', config, 'checkpoint.keep=900000000', '--unplanned')).code).toBe(0);
+});
+
+test('the name of a run with a slip in it', async () => {
+  const folder = temporaryFolder();
+  mkdirSync(join(folder, 'runs/cars'), { recursive: true });
+  const said = await visurfIn(folder, 'predict', '--model', 'runs/car', '--image', 'a.png', '--problem', 'x');
+  expectRefusal(said, 'runs/car: ', 'Did you mean runs/cars?');
 });
 
 test('validation data that training has, by name or by content, and rates of another kind are said', async () => {

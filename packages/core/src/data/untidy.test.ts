@@ -165,3 +165,9 @@ test('a set in which nothing is marked: check says so, and init refuses it', asy
   const making = makeParts(folder, folderOf({}), { keepsEmpty: false, validation: 0.5, seed: 1 });
   await expect(making).rejects.toThrow(/nothing is marked.*\n.*1 annotations of images that are not listed/);
 });
+
+test('init names the lines of the user, not those of a file between', async () => {
+  const file = path.join(folderOf({ ...pictures, 'a.jsonl': line({ id: 'x' }) + line({ id: 'x' }) }), 'a.jsonl');
+  const making = makeParts(file, folderOf({}), { keepsEmpty: false, validation: 0.5, seed: 1 });
+  await expect(making).rejects.toThrow(/a\.jsonl:2 \(id x\): same id as line 1/);
+});

@@ -1,8 +1,8 @@
 /** A model by its directory or by its name on the hub, as a directory on this machine. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { UserError } from '../errors.ts';
+import { nearest, UserError } from '../errors.ts';
 import { hasWeights, readListing, shardsOf } from './files.ts';
 import { isHubId, parseHubName } from './id.ts';
 import type { RemoteFile } from './listing.ts';
@@ -38,7 +38,20 @@ export async function localModel(nameOrDirectory: string, options: LocalModelOpt
       fetch: (session) => fetchModel(session, weights),
     },
     options,
-  );
+  ).catch((error: unknown) => {
+    const likely = error instanceof UserError ? neighbour(nameOrDirectory) : undefined;
+    if (likely === undefined) throw error;
+    const { reason, where, remedy } = error as UserError;
+    throw new UserError(reason, { where, remedy: `Did you mean ${likely}? ${remedy ?? ''}`.trim(), cause: error });
+  });
+}
+
+/** The folder here that a name is a slip of. */
+function neighbour(name: string): string | undefined {
+  const folder = path.dirname(name);
+  if (!existsSync(folder)) return undefined;
+  const likely = nearest(path.basename(name), readdirSync(folder));
+  return likely === undefined ? undefined : path.join(folder, likely);
 }
 
 async function isComplete(directory: string, weights: boolean): Promise<boolean> {

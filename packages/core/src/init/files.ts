@@ -105,7 +105,14 @@ async function partAnew(
     const reading = { format, boxes, units, ask, classes, split, allowOutside, signal };
     const imported = await importData(source, { ...reading, output: between });
     const asked = { task: 'grounding', allowOutside, signal };
-    const n = await splitData(between, { ...asked, output: folder, validation, test: 0, seed });
+    const n = await splitData(between, { ...asked, output: folder, validation, test: 0, seed }).catch(
+      (error: unknown) => {
+        // Lines of our own are those of the set, which stays.
+        if (!(error instanceof UserError) || imported.format !== 'visurf' || imported.leftOut > 0) throw error;
+        const named = (text = ''): string => text.replaceAll(between, source);
+        throw new UserError(named(error.reason), { where: error.where && named(error.where), remedy: error.remedy });
+      },
+    );
     const how = `${Math.round(100 * validation)}% of the samples are held out, whole pictures at a time`;
     return { format: imported.format, n, notes: [...imported.notes, ...said, how] };
   } finally {
