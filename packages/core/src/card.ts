@@ -1,7 +1,8 @@
 /** The page of a published model: what it is made of, what it was taught, and how well it does. No path of this machine. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
+import { parseValue } from './config/yaml.ts';
 import { stepName } from './run/checkpoint.ts';
 import { readEvents, type EvalEvent } from './run/events.ts';
 import type { Exported } from './export/export.ts';
@@ -47,7 +48,8 @@ function namesOf(data: unknown): string[] {
 }
 
 function training(directory: string, step: number): string {
-  const config = parse(readText(path.join(directory, 'config.yaml'))) as Trained;
+  const file = path.join(directory, 'config.yaml');
+  const config = (parseValue(readText(file), file) ?? {}) as Trained;
   const { paradigm, seed, promptsPerStep, data, rollout, train } = config;
   const rank = train?.lora?.rank;
   const rows: [string, unknown][] = [

@@ -39,9 +39,13 @@ const MOST = 8_000;
 const shortened = (text: string): string =>
   text.length <= MOST ? text : `${text.slice(0, MOST)} ... (${text.length - MOST} more characters)`;
 
-/** The text of whatever was thrown. */
+/** The text of whatever was thrown, which in code of users may be anything. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'what was thrown has no text';
+  }
 }
 
 /** True for a Node.js system error with that code, such as `ENOENT`. */

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gone, kept } from '@visurf/torch/signals';
-import { parse } from 'yaml';
+import { parseValue } from './config/yaml.ts';
 
 import { UserError } from './errors.ts';
 import { modelCard } from './card.ts';
@@ -90,7 +90,7 @@ export async function publish(model: string, options: PublishOptions): Promise<P
 function baseOfRun(checkpoint: string): string | undefined {
   const file = path.join(checkpoint, '../../config.yaml');
   if (!existsSync(file)) return undefined;
-  const { model } = parse(readText(file)) as { model?: unknown };
+  const model = (parseValue(readText(file), file) as { model?: unknown } | null)?.model;
   if (typeof model !== 'string') return undefined;
   return isHubId(model) ? model : hubName(model)?.id;
 }
@@ -99,6 +99,12 @@ function baseOfRun(checkpoint: string): string | undefined {
 function licenseOf(base: string): string | undefined {
   const file = path.join(base, 'README.md');
   const [, front] = existsSync(file) ? (/^---\n([^]*?)\n---/.exec(readText(file)) ?? []) : [];
-  const license = front === undefined ? undefined : (parse(front) as { license?: unknown } | null)?.license;
-  return typeof license === 'string' ? license : undefined;
+  try {
+    const license =
+      front === undefined ? undefined : (parseValue(front, file) as { license?: unknown } | null)?.license;
+    return typeof license === 'string' ? license : undefined;
+  } catch {
+    // A page that cannot be read says nothing of it.
+    return undefined;
+  }
 }

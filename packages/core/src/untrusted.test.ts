@@ -13,7 +13,7 @@ import { parseModelConfig } from './families/config.ts';
 import { loadModelConfig } from './families/config.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { ChatTemplate, messagesSchema, type Message } from './prompt/template.ts';
-import { readEvents } from './run/events.ts';
+import { readEvents, type StepEvent } from './run/events.ts';
 import { ServerFault, type Endpoint } from './servers/http.ts';
 import { protocols } from './servers/open.ts';
 import type { Asked } from './servers/protocol.ts';
@@ -365,7 +365,12 @@ test('logs of runs', long, async () => {
     },
     read: (text) => {
       writeFileSync(file, text);
-      for (const { type, step } of readEvents(file)) expect([typeof type, typeof step]).toEqual(['string', 'number']);
+      for (const event of readEvents(file)) {
+        expect([typeof event.type, Number.isSafeInteger(event.step)]).toEqual(['string', true]);
+        const { metrics = {}, seconds = {} } = event as Partial<StepEvent>;
+        if (event.type === 'step')
+          expect([...Object.values(metrics), ...Object.values(seconds)].every(Number.isFinite)).toBe(true);
+      }
     },
   });
 });

@@ -66,7 +66,10 @@ export function createApp({ studio, page, onTry, elsewhere, ...guarding }: AppOp
   );
   app.onError((error, context) => {
     const status = error instanceof Missing ? 404 : error instanceof UserError ? 400 : 500;
-    return context.json({ error: { message: messageOf(error) } }, status);
+    // A record that is nested so deep is read, and cannot be written.
+    const isDeep = messageOf(error).includes('Maximum call stack');
+    const message = isDeep ? 'what was recorded is nested too deep to be shown' : messageOf(error);
+    return context.json({ error: { message } }, isDeep ? 400 : status);
   });
 
   const api = new Hono();

@@ -1,5 +1,12 @@
 /** What a group's advantages would have been under other switches: the functions of training, on what it recorded. */
-import { controlLabel, groupAdvantages, type GroupRecord, type LabelSettings, type Std } from '@visurf/core/records';
+import {
+  controlLabel,
+  groupAdvantages,
+  UserError,
+  type GroupRecord,
+  type LabelSettings,
+  type Std,
+} from '@visurf/core/records';
 
 export interface Switches extends Pick<LabelSettings, 'eliminate' | 'smooth' | 'inject' | 'thinking'> {
   /** Whether the label joins the group: ViSurf; else it is RLVR. */
@@ -24,6 +31,7 @@ const ACCURACY = 'accuracy';
 /**
  * @param weights of the reward's terms
  * @returns undefined where the group was judged by terms that these switches do not know
+ * @throws UserError where what was recorded makes no number
  */
 export function counterfactual(
   group: GroupRecord,
@@ -44,6 +52,8 @@ export function counterfactual(
     rollouts.map(({ terms }) => terms),
     switches,
   );
+  if (!Number.isFinite(reward))
+    throw new UserError('the reward of this label is no number: what was recorded is damaged');
   const { label: own = 0, rollouts: advantages } = groupAdvantages(
     joins ? { reward, active } : undefined,
     rewards,

@@ -61,7 +61,9 @@ export function decisionOf(line: string): Decision | undefined {
 /** @throws UserError for what is no decision, and where the file is something else than corrections */
 export function decide(run: RunView, text: string): string {
   const decision = text.length > LONGEST ? undefined : decisionOf(text);
-  if (!decision) throw new UserError('a decision is {id, action: accept | drop} or {id, action: fix, solution}');
+  const line = decision && lineOf(decision);
+  if (line === undefined)
+    throw new UserError('a decision is {id, action: accept | drop} or {id, action: fix, solution}');
   const file = correctionsFile(run);
   const first = existsSync(file) ? readText(file).split('\n', 1)[0]! : '';
   if (!file.endsWith('.jsonl') || (first !== '' && !decisionOf(first)))
@@ -69,6 +71,15 @@ export function decide(run: RunView, text: string): string {
       where: file,
       remedy: 'Name another as data.corrections.',
     });
-  appendFileSync(file, `${JSON.stringify(decision)}\n`);
+  appendFileSync(file, line);
   return file;
+}
+
+/** Undefined where a solution is nested deeper than it can be written. */
+function lineOf(decision: Decision): string | undefined {
+  try {
+    return `${JSON.stringify(decision)}\n`;
+  } catch {
+    return undefined;
+  }
 }

@@ -54,6 +54,20 @@ test('damaged lines are named and left out, a half-written last one is waited fo
   expect(log.damaged).toEqual(['events.jsonl:2 is damaged, and left out', 'events.jsonl:3 is damaged, and left out']);
 });
 
+test('a step without times or with metrics that are no numbers does no harm', () => {
+  const lines = [
+    '{"type":"step","step":1,"time":1,"metrics":{"reward":1}}',
+    '{"type":"step","step":2,"time":1,"metrics":{"reward":"x","loss":1e999,"kl":2},"seconds":{"update":null}}',
+    '{"type":"warning","step":2,"time":1,"message":{"a":1}}',
+    '{"type":"step","step":1.5,"time":1,"metrics":{},"seconds":{}}',
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const log = new EventLog(folder);
+  log.poll();
+  expect(log.events).toEqual([{ type: 'step', step: 2, time: 1, metrics: { kl: 2 }, seconds: {} }]);
+  expect(log.damaged).toHaveLength(3);
+});
+
 test('any bytes are read without a fault', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {

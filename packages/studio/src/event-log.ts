@@ -4,7 +4,7 @@
  */
 import { constants, closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
-import type { RunEvent } from '@visurf/core/records';
+import { eventOf, type RunEvent } from '@visurf/core/records';
 import { EVENTS } from './runs.ts';
 
 const NEWLINE = 10;
@@ -102,20 +102,5 @@ export class EventLog {
     const event = eventOf(bytes.toString('utf8'));
     if (event) this.#events.push(event);
     else this.#damaged.push(`${EVENTS}:${this.#lines} is damaged, and left out`);
-  }
-}
-
-function eventOf(line: string): RunEvent | undefined {
-  try {
-    const event = JSON.parse(line) as Partial<RunEvent> | null;
-    const isEvent =
-      typeof event?.type === 'string' && Number.isSafeInteger(event.step) && typeof event.time === 'number';
-    if (!isEvent) return undefined;
-    const hasMetrics = event.type === 'step' || event.type === 'eval';
-    return !hasMetrics || (typeof event.metrics === 'object' && (event.metrics as unknown) !== null)
-      ? (event as RunEvent)
-      : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -42,7 +42,7 @@ export function readOrNothing(file: string): Buffer<ArrayBuffer> {
 }
 
 const isNumbers = (terms: unknown): terms is Record<string, number> =>
-  typeof terms === 'object' && terms !== null && Object.values(terms).every((each) => typeof each === 'number');
+  typeof terms === 'object' && terms !== null && Object.values(terms).every(Number.isFinite);
 
 /** A line of the file, where it is a group. */
 export function groupOf(line: string): GroupRecord | undefined {
@@ -53,7 +53,7 @@ export function groupOf(line: string): GroupRecord | undefined {
       typeof group.problem === 'string' &&
       Array.isArray(group.rollouts) &&
       [...(group.rollouts as readonly ResponseRecord[]), ...(group.label ? [group.label] : [])].every(
-        (each) => typeof each.text === 'string' && typeof each.reward === 'number' && isNumbers(each.terms),
+        (each) => typeof each.text === 'string' && Number.isFinite(each.reward) && isNumbers(each.terms),
       );
     return isGroup ? (group as GroupRecord) : undefined;
   } catch {

@@ -237,7 +237,7 @@ function stateOf(file: string): string {
 
 function knownOf(text: string): Record<string, unknown> {
   try {
-    const known = parse(text, { maxAliasCount: 0 }) as unknown;
+    const known = parse(text, { maxAliasCount: 0, logLevel: 'error' }) as unknown;
     return typeof known === 'object' && known !== null ? (known as Record<string, unknown>) : {};
   } catch {
     return {};

@@ -1,8 +1,8 @@
 /** The experiment that a model is measured by: as it was trained, or as a configuration says, with what the user changes. */
-import { parse } from 'yaml';
 
 import type { Config } from '../config/schema.ts';
-import { messageOf, UserError } from '../errors.ts';
+import { parseValue } from '../config/yaml.ts';
+import { UserError } from '../errors.ts';
 import { loadPlugin } from '../plugins/plugins.ts';
 import type { RewardFunction } from '../reward/reward.ts';
 import { taskDefinition, taskNames } from '../tasks/registry.ts';
@@ -90,12 +90,7 @@ function parametersOf(changes: readonly string[], task: string): Settings['param
     }
     const [first = '', ...others] = keys;
     const [name, path] = others.length > 0 && taskNames().includes(first) ? [first, others] : [task, keys];
-    let value: unknown;
-    try {
-      value = parse(change.slice(split + 1));
-    } catch (error) {
-      throw new UserError(messageOf(error).split('\n')[0]!, { where: `--task ${change}` });
-    }
+    const value = parseValue(change.slice(split + 1), `--task ${change}`);
     const nested = path.reduceRight((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>;
     return { from: '', settings: { parameters: { [name]: nested } } };
   });

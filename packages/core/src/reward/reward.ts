@@ -262,9 +262,12 @@ function attempt<T>(name: string, sample: Sample, compute: () => T): T {
   }
 }
 
+/** The squares of larger ones are not finite. */
+const LARGEST = 1e100;
+
 function checkValue(name: string, value: unknown, sample: Sample): void {
-  if (Number.isFinite(value)) return;
-  throw termError(sample, `the reward term "${name}" is ${String(value)}, not a finite number`);
+  if (typeof value === 'number' && Math.abs(value) <= LARGEST) return;
+  throw termError(sample, `the reward term "${name}" is ${messageOf(value)}, not a finite number`);
 }
 
 /** The terms of the task, without the mark of a thought that led to a wrong answer where that earns none. */

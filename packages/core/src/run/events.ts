@@ -90,11 +90,28 @@ export function readEvents(file: string, onDamage: (message: string) => void = (
   });
 }
 
-function eventOf(line: string): RunEvent | undefined {
+/** The event that a line of the log is; undefined where it is none. What is no number is left out of its numbers. */
+export function eventOf(line: string): RunEvent | undefined {
+  let event: Record<string, unknown> | null;
   try {
-    const event = JSON.parse(line) as Partial<RunEvent> | null;
-    return typeof event?.type === 'string' && typeof event.step === 'number' ? (event as RunEvent) : undefined;
+    event = JSON.parse(line) as Record<string, unknown> | null;
   } catch {
     return undefined;
   }
+  if (typeof event?.['type'] !== 'string' || !Number.isSafeInteger(event['step']) || !Number.isFinite(event['time']))
+    return undefined;
+  const { type, message = '', weights } = event;
+  const needed = type === 'step' ? ['metrics', 'seconds'] : type === 'eval' ? ['metrics'] : [];
+  const numbers = needed.map((name) => [name, numbersOf(event[name])] as const);
+  const isWhole =
+    numbers.every(([, all]) => all !== undefined) &&
+    typeof message === 'string' &&
+    (type !== 'warning' || 'message' in event);
+  const told = { ...(weights !== undefined && { weights: numbersOf(weights) }), ...Object.fromEntries(numbers) };
+  return isWhole ? ({ ...event, ...told } as unknown as RunEvent) : undefined;
+}
+
+function numbersOf(value: unknown): Readonly<Record<string, number>> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => Number.isFinite(each)));
 }

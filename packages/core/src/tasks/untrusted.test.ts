@@ -1,14 +1,14 @@
 /** Responses are untrusted: whatever a model writes is read without a throw, gives finite numbers, and takes linear time. */
 import { describe, expect, test } from 'vitest';
 import { sample } from './grounding/testkit.ts';
+import { growth } from '../testing/growth.ts';
 import { budget, held, random } from '../testing/reliability.ts';
 import { taskDefinition, taskNames } from './registry.ts';
 
 const GENERATED = budget(100_000, 6_000_000);
-/** Characters of a long response. */
-const LONG = 32_000;
-/** Milliseconds of the processor for one; quadratic time is minutes. */
-const LONG_LIMIT = 1_000;
+/** Characters of a long response, and how many times longer one of twice as many may take. */
+const LONG = 8_000;
+const MOST_GROWTH = 3;
 
 const MATH_VISTA = { question_type: 'free_form', answer_type: 'float', precision: 2 };
 const INTEGER = { question_type: 'free_form', answer_type: 'integer' };
@@ -287,14 +287,18 @@ describe.each(subjects.map((subject, i) => [`${subject.name} ${i}`, subject] as 
   test('long responses take time in proportion to their length', () => {
     const slow: unknown[] = [];
     for (const piece of REPEATED) {
-      const long = piece.repeat(Math.ceil(LONG / piece.length));
-      for (const text of [long, `\\boxed{${long}}`, `\\boxed{${long}x}`, `<answer>${long}x</answer>`]) {
-        const start = process.cpuUsage();
-        const numbers = numbersOf(subject, text);
-        const { user, system } = process.cpuUsage(start);
-        const milliseconds = (user + system) / 1000;
-        expect(numbers.filter(([, value]) => !Number.isFinite(value))).toEqual([]);
-        if (milliseconds > LONG_LIMIT) slow.push([text.slice(0, 24), Math.round(milliseconds)]);
+      for (const [before, after] of [
+        ['', ''],
+        ['\\boxed{', '}'],
+        ['\\boxed{', 'x}'],
+        ['<answer>', 'x</answer>'],
+      ] as const) {
+        const read = (size: number): void => {
+          const numbers = numbersOf(subject, before + piece.repeat(Math.ceil(size / piece.length)) + after);
+          expect(numbers.filter(([, value]) => !Number.isFinite(value))).toEqual([]);
+        };
+        const times = growth(read, LONG, MOST_GROWTH);
+        if (times > MOST_GROWTH) slow.push([before + piece, times]);
       }
     }
     expect(slow).toEqual([]);
