@@ -6,6 +6,7 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  readFileSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -154,4 +155,19 @@ function writeShard(
   else for (let left = offset; left > 0;) left -= writeSync(handle, block, 0, Math.min(left, block.length));
   closeSync(handle);
   return offset;
+}
+
+/** Of the tests' tiny model. */
+export const tinyShapes = JSON.parse(
+  readFileSync(new URL('../oracle/fixtures/tiny-qwen2_5-vl/model/config.json', import.meta.url), 'utf8'),
+) as { text_config: ConfigJson; vision_config: ConfigJson };
+
+/** A model of the family with these widths; everything else as in the tiny one. */
+export function sizedModel(text: ConfigJson, vision: ConfigJson): ConfigJson {
+  const rope_parameters = { rope_type: 'default', rope_theta: 1e6, mrope_section: [8, 12, 12] };
+  return {
+    ...tinyShapes,
+    text_config: { ...tinyShapes.text_config, layer_types: undefined, rope_parameters, ...text },
+    vision_config: { ...tinyShapes.vision_config, out_hidden_size: text.hidden_size, ...vision },
+  };
 }

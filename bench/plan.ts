@@ -13,26 +13,12 @@ import { parseArgs } from 'node:util';
 
 import type { Plan } from '@visurf/core';
 
-import { writeCheckpoint, type ConfigJson } from './checkpoint.ts';
+import { sizedModel as model, tinyShapes as tiny, writeCheckpoint, type ConfigJson } from './checkpoint.ts';
 import { describeMachine } from './machine.ts';
 import { watch } from './resident.ts';
 
 const { values: options } = parseArgs({ options: { only: { type: 'string', default: '' } } });
 const root = fileURLToPath(new URL('..', import.meta.url));
-const tiny = JSON.parse(readFileSync(join(root, 'oracle/fixtures/tiny-qwen2_5-vl/model/config.json'), 'utf8')) as {
-  text_config: ConfigJson;
-  vision_config: ConfigJson;
-};
-
-/** A model of the family with these widths; everything else as in the tests' tiny one. */
-function model(text: ConfigJson, vision: ConfigJson): ConfigJson {
-  const rope_parameters = { rope_type: 'default', rope_theta: 1e6, mrope_section: [8, 12, 12] };
-  return {
-    ...tiny,
-    text_config: { ...tiny.text_config, layer_types: undefined, rope_parameters, ...text },
-    vision_config: { ...tiny.vision_config, out_hidden_size: text.hidden_size, ...vision },
-  };
-}
 
 const medium = model(
   {

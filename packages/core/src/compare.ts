@@ -17,7 +17,7 @@ import { mergeModels } from './export/merge.ts';
 import { localModel } from './hub/model.ts';
 import { knownPace, measuredPace, predictedPace } from './compare/pace.ts';
 import { plan } from './plan.ts';
-import { loadPolicy } from './opened.ts';
+import { openEither } from './opened.ts';
 import type { Experiment } from './question/experiment.ts';
 import { openMeasure, type MeasureOptions } from './question/measure.ts';
 import { loadData } from './question/training.ts';
@@ -166,8 +166,11 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   const { run, seed, config } = job;
   const { onEvent = () => undefined, signal } = options;
   const model = await modelOf(job, comparison, options);
-  using policy = await loadPolicy(model, { ...config.data, device: config.device, precision: config.precision });
-  const { experiment: opened } = await openMeasure([], measureOf(config, comparison));
+  const { policy: loaded, experiment: opened } = await openEither(model, comparison.by, {
+    ...{ device: config.device, precision: config.precision, signal },
+    ...measureOf(config, comparison),
+  });
+  await using policy = loaded;
   const questions: SampledResult['questions'] = {};
   for (const name of comparison.sampled!.data) {
     const { samples, experiment } = await opened.load(comparison.data.get(name)!, {
@@ -196,7 +199,7 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
   const metrics: Record<string, StoredResult['metrics'][string]> = {};
   for (const [name, data] of comparison.data) {
     const evaluated = await evaluate({
-      ...{ model, data, device: config.device, precision: config.precision, signal },
+      ...{ model, data, by: comparison.by, device: config.device, precision: config.precision, signal },
       ...measureOf(config, comparison),
       output: path.join(comparison.output, 'answers', `${run}-seed-${seed}`, `${name}.jsonl`),
       onProgress: (done, total) => onEvent({ stage: `${title}: answering ${name}`, done, total }),

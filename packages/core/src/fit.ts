@@ -12,6 +12,8 @@ import { requireJson } from './prompt/files.ts';
 import type { TrainingData } from './question/training.ts';
 
 export interface FitOptions {
+  /** Processes that train together, and those of them on this machine. */
+  readonly world: { readonly size: number; readonly here: number };
   readonly onWarning: (message: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -28,10 +30,10 @@ export async function requireFit(
   config: Config,
   data: TrainingData,
   located: LocatedModel,
-  { onWarning, signal }: FitOptions,
+  { world, onWarning, signal }: FitOptions,
 ): Promise<void> {
   requirePositions(config, located.base);
-  const planned = await planFor(config, data, located, signal);
+  const planned = await planFor(config, data, located, { world, signal });
   if (!planned) return;
   const warning = rateWarning(config, planned.parameters.all);
   if (warning !== undefined) onWarning(warning);
@@ -44,10 +46,10 @@ async function planFor(
   config: Config,
   data: TrainingData,
   located: LocatedModel,
-  signal: AbortSignal | undefined,
+  options: Pick<FitOptions, 'world' | 'signal'>,
 ): Promise<Plan | undefined> {
   try {
-    return await planData(config, data, located, { gflops: 1, sampled: SAMPLED, signal });
+    return await planData(config, data, located, { gflops: 1, sampled: SAMPLED, ...options });
   } catch (error) {
     // Samples that cannot be asked are listed all together, where all are looked at.
     if (error instanceof UserError) return undefined;
@@ -57,15 +59,19 @@ async function planFor(
 
 const ANYWAY = 'or start it all the same with --unplanned';
 
-function requireMemory({ memory, available, advice, dominant }: Plan): void {
+function requireMemory({ memory, available, advice, dominant, processes }: Plan): void {
   if (memory.peak <= MARGIN * available) return;
   const fitting = advice.filter(({ peak }) => peak <= available);
   const changes = (fitting.length > 0 ? fitting : advice)
     .slice(0, 3)
     .map(({ change, peak }) => `${change} (${gigabytes(peak)})`);
+  const [who, each, fewer] =
+    processes > 1
+      ? [`each of the ${processes} processes here`, ' for each', 'start fewer processes, ']
+      : ['the run', '', ''];
   throw new UserError(
-    `the run needs ${gigabytes(memory.peak)} of memory, and ${gigabytes(available)} are available; most goes to: ${dominant}`,
-    { remedy: `Change ${changes.join(', ')}: visurf plan says more; ${ANYWAY}.` },
+    `${who} needs ${gigabytes(memory.peak)} of memory, and ${gigabytes(available)} are available${each}; most goes to: ${dominant}`,
+    { remedy: `Change ${changes.join(', ')}: visurf plan says more; ${fewer}${ANYWAY}.` },
   );
 }
 

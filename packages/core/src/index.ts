@@ -54,6 +54,7 @@ export { loadPolicy, openModel, type LoadOptions, type OpenedModel, type OpenOpt
 export type { MeasureOptions } from './question/measure.ts';
 export { predictAll, type PredictionLine, type Predictions, type PredictionsOptions } from './predictions.ts';
 export { evaluate, type EvaluateOptions, type Evaluated } from './evaluate.ts';
+export type { AnsweredBy } from './servers/open.ts';
 export {
   runBenchmark,
   scorePredictions,

@@ -84,6 +84,29 @@ export function productRate(dtype: FloatDType, rows: number): number {
   );
 }
 
+/** Seconds of a small operator, of the fastest hundred. */
+export function callSeconds(): number {
+  return scope(() => {
+    const x = ones([64, 64], { device: 'cpu' });
+    const [rounds, calls] = [50, 100];
+    let best = Infinity;
+    for (let round = 0; round < rounds; round++) {
+      const start = performance.now();
+      for (let i = 0; i < calls; i++) x.add(x).dispose();
+      best = Math.min(best, performance.now() - start);
+    }
+    return best / calls / 1000;
+  });
+}
+
+/** The best `productRate` of so many milliseconds: what is done in one is often interrupted where others are at work. */
+export function bestProductRate(dtype: FloatDType, rows: number, milliseconds: number): number {
+  let best = 0;
+  for (const until = performance.now() + milliseconds; best === 0 || performance.now() < until;)
+    best = Math.max(best, productRate(dtype, rows));
+  return best;
+}
+
 /** Path of a shared library of this process. */
 function loadedLibrary(name: RegExp): string | undefined {
   const { sharedObjects } = process.report.getReport() as { sharedObjects: string[] };

@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { freemem } from 'node:os';
 import path from 'node:path';
 
-import { cards, deviceMemory, info, ones, scope, setNumThreads } from '@visurf/torch';
+import { cards, deviceMemory, info, setNumThreads } from '@visurf/torch';
 
+import { calibrate, roundedRows } from './calibrate/calibrate.ts';
 import { resolveSteps, type Config } from './config/schema.ts';
 import type { DatasetOptions } from './data/dataset.ts';
 import { breathe } from './data/paced.ts';
@@ -13,7 +14,7 @@ import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
-import { precisionWarning, productRate } from './machine.ts';
+import { bestProductRate, callSeconds, precisionWarning } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
 import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
@@ -26,6 +27,8 @@ import { efficiencies, parseNetwork, planCardsTime, reachedLinks, shareOf, type 
 import { findMachine, machineNames, machineOfCard, type CardMachine } from './plan/machines.ts';
 import { planMemory, type MemoryPlan } from './plan/memory.ts';
 import type { Part } from './plan/parts.ts';
+import { withExchange, type Together } from './plan/processes.ts';
+import { planServers, samplesElsewhere, type ServersPlan } from './plan/servers.ts';
 import { sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
@@ -54,11 +57,25 @@ export interface PlanOptions extends HubOptions {
   readonly nodes?: number | undefined;
   /** Bits per second between nodes, such as 400G. */
   readonly network?: string | undefined;
+  /** That train together on the processors of this machine; 1 unless said. */
+  readonly processes?: number | undefined;
+}
+
+/** What `planData` is told by a training that is about to begin. */
+interface Beginning {
+  /** Samples of a set that stand for it. */
+  readonly sampled?: number;
+  /** Processes that train together, and those of them on this machine, which are there already. */
+  readonly world?: { readonly size: number; readonly here: number };
 }
 
 export interface Plan {
-  /** Of the host, or of every card. */
+  /** Of the host, of every card, or of every process. */
   readonly memory: MemoryPlan;
+  /** Processes of this machine that share its memory and its processors. */
+  readonly processes: number;
+  /** Where servers sample for cards. */
+  readonly servers?: ServersPlan;
   /** With a card also by phase, and what binds it. */
   readonly time: TimePlan & Partial<CardTime>;
   /** With a card: memory of the machine around it, in bytes. */
@@ -68,6 +85,7 @@ export interface Plan {
   readonly steps: number;
   readonly parameters: Pick<Sizes, 'all' | 'trainable'>;
   readonly workload: Workload;
+  /** For what `memory` is of. */
   readonly available: number;
   readonly fits: boolean;
   readonly dominant: Part;
@@ -102,7 +120,7 @@ export async function planData(
   asked: Config,
   data: TrainingData,
   located: LocatedModel,
-  options: PlanOptions & { /** Samples of a set that stand for it. */ readonly sampled?: number } = {},
+  options: PlanOptions & Beginning = {},
 ): Promise<Plan> {
   const { base: directory, adapter } = located;
   const counted = resolveSteps(asked, data.samples.length);
@@ -116,21 +134,28 @@ export async function planData(
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision, card: options.memory ?? machine?.memory };
   const fleet = fleetOf(options, machine);
+  const { processes = 1, world = { size: processes, here: processes } } = options;
+  const shares = machine && !options.world ? fleet.cards : world.size;
+  const local = shareOf(subject, shares);
   const program = programBytes();
-  const memory = planMemory(shareOf(subject, fleet.cards), program);
+  const memory = planMemory(local, program);
   const warning = options.gflops === undefined ? precisionWarning(config.precision, config.device) : undefined;
-  const available = options.memory ?? machine?.memory ?? availableMemory() + program;
+  const started = options.world ? world.here : 1;
+  const free = options.memory ?? machine?.memory ?? availableMemory() + started * program;
+  const available = machine ? free : free / world.here;
   const kept = decoderLayers(subject).kept / model.text.layers / packedTokens(workload);
-  const time = machine
-    ? planCardsTime(subject, machine, fleet, kept)
-    : planTime(subject, options.gflops === undefined ? measuredRates(config.precision) : givenRates(options.gflops));
+  const learned = machine && planCardsTime(subject, machine, fleet, kept);
+  const served = learned && samplesElsewhere(subject) ? planServers(subject, machine, kept, learned) : undefined;
+  const time = served?.time ?? learned ?? (await hostTime(local, world.size, options, config));
   return {
     memory,
     time,
+    processes: machine ? 1 : world.here,
     ...(machine && {
-      ...aroundCards(shareOf(subject, fleet.cards), machine, fleet, time),
+      ...aroundCards(local, machine, fleet, { time, servers: served?.servers.count ?? 0 }),
       efficiency: efficiencies(subject, machine, fleet, kept),
     }),
+    ...(served && { servers: served.servers }),
     total: time.step * config.steps,
     steps: config.steps,
     parameters: { all: sizes.all, trainable: sizes.trainable },
@@ -138,8 +163,14 @@ export async function planData(
     available,
     fits: memory.peak <= available,
     dominant: dominant(memory),
-    advice: advise(subject, program, machine && fleet),
-    warnings: [warning, idle(workload, fleet)].flatMap((each) => each ?? []),
+    advice: advise(subject, program, shares, machine && more(fleet)),
+    warnings: [
+      warning,
+      idle(workload, shares, machine ? 'cards' : 'processes'),
+      machine || !samplesElsewhere(subject)
+        ? undefined
+        : 'rollouts are sampled by servers, whose time is not planned here',
+    ].flatMap((each) => each ?? []),
   };
 }
 
@@ -160,7 +191,13 @@ function machineFor(device: string, { machine }: PlanOptions): CardMachine | und
 }
 
 /** @throws UserError for cards of no machine, and a network that is none */
-function fleetOf({ cards = 1, nodes = 1, network }: PlanOptions, machine: CardMachine | undefined): Fleet {
+function fleetOf({ cards = 1, nodes = 1, network, processes }: PlanOptions, machine: CardMachine | undefined): Fleet {
+  if (machine && processes !== undefined) {
+    throw new UserError('processes share the processors of this machine, and the plan is for cards', {
+      where: '--processes',
+      remedy: 'Say how many cards: --cards N.',
+    });
+  }
   if (!machine && (cards > 1 || nodes > 1 || network !== undefined))
     throw new UserError('cards, nodes and their network are those of a machine', {
       where: '--cards, --nodes, --network',
@@ -169,13 +206,15 @@ function fleetOf({ cards = 1, nodes = 1, network }: PlanOptions, machine: CardMa
   return { cards: cards * nodes, nodes, network: parseNetwork(network ?? usualNetwork) };
 }
 
+const more = ({ cards, nodes }: Fleet): string => (nodes > 1 ? `--nodes ${2 * nodes}` : `--cards ${2 * cards}`);
+
 /** Between nodes, where nobody says. */
 const usualNetwork = '100G';
 
 /** A group is never split. */
-function idle({ prompts }: Workload, { cards }: Fleet): string | undefined {
-  if (cards <= prompts) return undefined;
-  return `${cards - prompts} of ${cards} cards have no prompt of a step: raise promptsPerStep to ${cards} or more`;
+function idle({ prompts }: Workload, shares: number, what: string): string | undefined {
+  if (shares <= prompts) return undefined;
+  return `${shares - prompts} of ${shares} ${what} have no prompt of a step: raise promptsPerStep to ${shares} or more`;
 }
 
 /** Of a plan for cards: the machine around each, what they cost, and what all of it rests on. */
@@ -183,7 +222,7 @@ function aroundCards(
   subject: Subject,
   { name, hostMemory, price, link }: CardMachine,
   { cards, nodes, network }: Fleet,
-  time: Plan['time'],
+  { time, servers }: { readonly time: Plan['time']; readonly servers: number },
 ): Pick<Plan, 'host' | 'hint' | 'assumptions' | 'costPer1000Steps'> {
   const { prompts, patches, images } = subject.workload;
   const { model, config } = subject;
@@ -199,14 +238,17 @@ function aroundCards(
     assumptions: [
       `machine ${name}: ${shares.bandwidth * 100}% of its bandwidth and ${shares.operations * 100}% of its rate of products are reached`,
       `${cards} cards on ${nodes} nodes share the prompts of a step, a group on one card; memory, also the host’s, is that of each`,
-      'full training shares float32 weights, moments and gradients among cards; adapters are whole on each',
+      'weights are whole on each card; full training shares moments and gradients among cards',
       `links within a node carry ${(reachedLinks * link) / 1e9} GB/s, the network of a node ${(reachedLinks * network) / 1e9} GB/s (70% of what is stated, assumed); half of what the layers take is backward, which hides them`,
-      'efficiency is that of this step, with its number of prompts, on so many cards',
+      `efficiency is that of this step, with its number of prompts, on so many cards${servers > 0 ? ', without its rollouts' : ''}`,
+      ...(servers > 0
+        ? [`${servers} servers have a card each, like those that learn, and launch nothing for a token`]
+        : []),
       ...(price === undefined ? [] : [`a card costs ${price} per hour; a machine’s file may say another price`]),
       'launches are counted, not timed: their cost is the machine’s `launch`',
       'prompts are as long as the longest of the first samples, answers as long as they may become',
     ],
-    ...(price !== undefined && { costPer1000Steps: (price * cards * time.step * 1000) / 3600 }),
+    ...(price !== undefined && { costPer1000Steps: (price * (cards + servers) * time.step * 1000) / 3600 }),
   };
 }
 
@@ -229,7 +271,7 @@ async function workloadOf(
   config: Config,
   { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  { responseTokens, signal, sampled = SAMPLED }: PlanOptions & { readonly sampled?: number },
+  { responseTokens, signal, sampled = SAMPLED }: PlanOptions & Beginning,
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, {
     ...config.data,
@@ -290,26 +332,41 @@ export function availableMemory(): number {
 
 const call = 4e-6;
 const givenRates = (gflops: number): Rates => ({ product: (rows) => gflops * 1e9 * Math.min(1, rows / 64), call });
+/** Where a rate is given, so are exchanges: 0.5 GB/s, as gloo between the processes of two cores. */
+const givenExchange: Omit<Together, 'rates'> = { gradients: 2e-9, weights: 2e-9, hop: 1e-3 };
+
+/** Of what one of several processes has of a step. */
+async function hostTime(
+  local: Subject,
+  size: number,
+  { gflops, signal }: PlanOptions,
+  { precision, threads }: Pick<Config, 'precision' | 'threads'>,
+): Promise<TimePlan> {
+  const given = gflops === undefined ? undefined : givenRates(gflops / size);
+  if (size === 1) return planTime(local, given ?? measuredRates(precision));
+  if (given) return withExchange(planTime(local, given), local, { rates: given, ...givenExchange });
+  const rows: number[] = [];
+  planTime(local, { product: (each) => rows.push(each), call });
+  const isSharded = local.config.train.lora === undefined;
+  const elements = Math.min(local.sizes.trainable, mostExchanged);
+  const together = await calibrate({ size, precision, isSharded, elements, threads }, rows, signal);
+  return withExchange(planTime(local, together.rates), local, together);
+}
+
+/** Elements that are exchanged to see how long that takes. */
+const mostExchanged = 1 << 22;
+
+/** Milliseconds for a rate. */
+const measured = 100;
 
 /** Rates of products with 2^k rows are measured when they are asked for. */
 function measuredRates(precision: Precision): Rates {
   const known = new Map<number, number>();
   const product = (rows: number): number => {
-    const size = 2 ** Math.min(10, Math.max(0, Math.round(Math.log2(rows))));
-    const rate = known.get(size) ?? productRate(precision, size) * 1e9;
+    const size = roundedRows(rows);
+    const rate = known.get(size) ?? bestProductRate(precision, size, measured) * 1e9;
     known.set(size, rate);
     return rate;
   };
   return { product, call: callSeconds() };
-}
-
-/** Seconds of a small operator. */
-function callSeconds(): number {
-  return scope(() => {
-    const x = ones([64, 64], { device: 'cpu' });
-    const calls = 2000;
-    const start = performance.now();
-    for (let i = 0; i < calls; i++) x.add(x).dispose();
-    return (performance.now() - start) / calls / 1000;
-  });
 }

@@ -1,1 +1,2 @@
+export * from '@visurf/torch/ports';
 export * from '@visurf/torch/signals';

@@ -1,4 +1,6 @@
 /** A run from config to trained policy: data checked, model found, run opened, steps (training/). */
+import { hostname } from 'node:os';
+
 import { info, observeCalls, setNumThreads, type Device } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
@@ -176,7 +178,11 @@ async function prepareAndTrain(
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: warn,
   });
-  if (!options.unplanned) await requireFit({ ...asked, device }, data, { base, adapter }, { onWarning: warn, signal });
+  if (!options.unplanned) {
+    const hosts = await processes.gather(hostname());
+    const world = { size: processes.size, here: hosts.filter((each) => each === hostname()).length };
+    await requireFit({ ...asked, device }, data, { base, adapter }, { world, onWarning: warn, signal });
+  }
   const limits = promptSettings([adapter, base], asked.data);
   const experiment = data.experiment.withPrompts(limits).withTemplates(data.samples);
   const config = experiment.resolve(asked, data.samples.length);

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 
+import { freePort } from './ports.ts';
+
 // They have to start, on machines that are busy.
 vi.setConfig({ testTimeout: 240_000 });
 
@@ -11,15 +13,6 @@ const children: ChildProcess[] = [];
 afterEach(() => {
   for (const each of children.splice(0)) each.kill('SIGKILL');
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 interface Failure {
   readonly name: string;

@@ -78,6 +78,33 @@ test('what training would refuse is refused', async () => {
   expectRefusal(await visurf('plan', config, '--memory', '0'), 'a number above 0');
 });
 
+test('processes of this machine: what each needs, and what they exchange, as measured here', async () => {
+  const config = join(await makeFolder({}), 'config.yaml');
+  const args = ['plan', config, ...long, '--processes', '2'];
+  const { processes, workload, available, time } = await visurfJson<ProcessPlan>(...args, '--memory', '8');
+  expect([processes, workload['prompts'], available]).toEqual([2, 16, 4e9]);
+  expect(time.communication).toBeGreaterThan(0);
+  expect(time.step).toBeCloseTo(time.generation + time.update + time.communication, 9);
+  const { stdout } = await visurf(...args, '--gflops', '100');
+  expect(stdout).toMatch(/a step: .*exchange [\d.]+ s\)/);
+  expect(stdout).toMatch(/are available for each of 2 processes/);
+  expectRefusal(await visurf(...args, '--machine', 'h100'), '--cards N');
+});
+
+interface ProcessPlan extends Plan {
+  readonly processes: number;
+  readonly time: Plan['time'] & { readonly communication: number };
+}
+
+test('servers beside cards: how many, and how many would do', async () => {
+  const config = join(await makeFolder({}), 'config.yaml');
+  const servers = ['train.lora.rank=4', 'rollout.backend=vllm', 'rollout.servers=[http://127.0.0.1:1]'];
+  const { stdout } = await visurf('plan', config, ...long, ...servers, '--machine', 'h100');
+  expect(stdout).toMatch(/^rollouts by 1 server: [\d.]+ s a step; (with \d+ servers? they|no number)/m);
+  const here = await visurf('plan', config, ...long, ...servers, '--gflops', '100');
+  expect(here.stdout).toContain('Warning: rollouts are sampled by servers, whose time is not planned here.');
+});
+
 test('epochs are counted with the data', async () => {
   const config = join(await makeFolder({ lines: [good, { ...good, id: 'other' }] }), 'config.yaml');
   const changes = ['steps=', 'epochs=3', 'promptsPerStep=4', '--gflops', '100'];

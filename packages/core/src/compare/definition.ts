@@ -7,6 +7,7 @@ import { listOf, mistakesOf } from '../config/mistakes.ts';
 import { lineOf, readYaml } from '../config/yaml.ts';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import type { AnsweredBy } from '../servers/open.ts';
 import { isStored } from '../store/address.ts';
 import { checkName, impliedBy } from './names.ts';
 
@@ -98,14 +99,17 @@ export interface Comparison {
   readonly sampled: z.output<typeof schema>['sampled'];
   /** Changes that all runs share. */
   readonly changes: readonly string[];
+  /** Servers of the base that answer for all policies; unset: each answers itself. */
+  readonly by?: AnsweredBy | undefined;
 }
 
 /**
  * Reads a comparison file; relative paths in it are relative to it.
  * @param changes to the configuration that all runs share, as `key=value`
+ * @param by servers that answer for all policies
  * @throws UserError with every mistake found
  */
-export function loadComparison(file: string, changes: readonly string[] = []): Comparison {
+export function loadComparison(file: string, changes: readonly string[] = [], by?: AnsweredBy): Comparison {
   const { document, lines } = readYaml(file);
   const locate = (keys: readonly PropertyKey[]): string => `${file}:${lineOf(document, lines, keys)}`;
   const parsed = schema.safeParse(document.toJS());
@@ -180,6 +184,7 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
     maxNewTokens,
     sampled,
     changes,
+    by,
   };
   for (const run of comparison.runs) {
     const where = locate(['runs', run.name]);
@@ -197,7 +202,24 @@ export function loadComparison(file: string, changes: readonly string[] = []): C
       throw new UserError(`run ${run.name}: ${error.message}`, { where, cause: error });
     }
   }
+  if (by) requireServable(comparison, locate);
   return comparison;
+}
+
+/** @throws UserError for a policy that a server of the base cannot be given as an adapter */
+function requireServable(comparison: Comparison, locate: (keys: readonly PropertyKey[]) => string): void {
+  const { runs, merged, seeds } = comparison;
+  const whole = runs.find((run) => !configOf(comparison, run, seeds[0]!).train.lora);
+  const [both] = merged.keys();
+  if (whole === undefined && both === undefined) return;
+  const [name, keys, remedy] =
+    whole === undefined
+      ? [both!, ['merged', both!], 'Leave out what is merged']
+      : [whole.name, ['runs', whole.name], 'Train adapters (train.lora: {})'];
+  throw new UserError(`${name} is a whole model, and a server answers for its own and for adapters of it`, {
+    where: locate(keys),
+    remedy: `${remedy}, or compare without --backend.`,
+  });
 }
 
 /** Columns of a list are followed by their mean, where there are several. */

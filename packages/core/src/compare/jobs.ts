@@ -25,7 +25,7 @@ export interface Job {
 
 /** The baseline, then all runs and what is merged of them with the first seed, all with the next. */
 export async function jobsOf(comparison: Comparison): Promise<Job[]> {
-  const { runs, merged, seeds, results, data, maxNewTokens } = comparison;
+  const { runs, merged, seeds, results, data, maxNewTokens, by } = comparison;
   const print = fingerprints();
   const held = Object.fromEntries(
     await Promise.all([...data].map(async ([name, file]) => [name, await print(file)] as const)),
@@ -34,7 +34,8 @@ export async function jobsOf(comparison: Comparison): Promise<Job[]> {
   const job = async (run: string, seed: number, config: Config): Promise<Job> => {
     const own = await (run === BASELINE ? decisiveOfBaseline : decisive)(config, print);
     const answers = maxNewTokens ?? config.eval.maxNewTokens ?? config.rollout.maxNewTokens;
-    const hash = hashOf([own, held, answers]);
+    // A server computes with other kernels: answers by one are not set against those by a policy itself.
+    const hash = hashOf([own, held, answers, ...(by ? [by.backend] : [])]);
     return { run, seed, config, hash, file: fileOf(run, seed) };
   };
   const first = configOf(comparison, runs[0]!, seeds[0]!);

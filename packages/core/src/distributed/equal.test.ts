@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { freePort } from '@visurf/torch/ports';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { readEvents, type EvalEvent, type StepEvent } from '../run/events.ts';
@@ -178,6 +179,22 @@ describe('what several processes have to agree on', () => {
       expect(mismatch).toBeLessThan(1e-5);
     }
     expect(server.asked.filter((each) => each.startsWith('/v1/load'))).toHaveLength(2 + 4);
+  });
+
+  test('a server that the run starts: the first starts it, all sample from it, and it ends with the run', async () => {
+    const port = await freePort();
+    const starts = path.join(folder, 'starts');
+    const script = path.join(import.meta.dirname, '../testing/model-server.ts');
+    const serverCommand = `echo >> '${starts}'; exec '${process.execPath}' '${script}' vllm '${tinyModel}' ${port}`;
+    const url = `http://127.0.0.1:${port}`;
+    const rollout = { backend: 'vllm', servers: [url], serverCommand, timeout: 120 };
+    const { groups } = await course(
+      { size: 2, values: valuesOf('visurf', 'starts-one', { ...more, ...forms.lora, rollout }) },
+      'starts-one',
+    );
+    expect(groups.every(({ rollouts }) => rollouts.length === 2)).toBe(true);
+    expect(readFileSync(starts, 'utf8')).toBe('\n');
+    await expect(fetch(`${url}/health`)).rejects.toThrow();
   });
 
   test('evaluations, answered by share, and after which of them all stop', async () => {

@@ -1,6 +1,6 @@
 /** What to change when a plan does not fit, most effective first. */
 import { onCard } from './activations.ts';
-import { shareOf, type Fleet } from './cards.ts';
+import { shareOf } from './cards.ts';
 import { planMemory, type MemoryPlan } from './memory.ts';
 import type { Part } from './parts.ts';
 import { inFourBits } from './sizes.ts';
@@ -17,9 +17,10 @@ type Train = Subject['config']['train'];
 
 /**
  * Changes of the configuration that lower the peak, each alone.
- * @param fleet cards that share the step, where a machine with cards is planned for; more of them are advised, too
+ * @param shares cards or processes that share the step
+ * @param more how to say that it is twice as many of them, where that may be advised
  */
-export function advise(subject: Subject, program: number, fleet?: Fleet): Advice[] {
+export function advise(subject: Subject, program: number, shares = 1, more?: string): Advice[] {
   const { config, workload, sizes } = subject;
   const { train, optimizer } = config;
   const withTrain = (changed: Partial<Train>): Subject => ({
@@ -77,18 +78,14 @@ export function advise(subject: Subject, program: number, fleet?: Fleet): Advice
     const microBatch = Math.min(workload.microBatch, prompts);
     candidates.push([`promptsPerStep=${prompts}`, { ...subject, workload: { ...workload, prompts, microBatch } }]);
   }
-  const peakOf = (changed: Subject, cards = fleet?.cards ?? 1): number =>
-    planMemory(shareOf(changed, cards), program).peak;
+  const peakOf = (changed: Subject, among = shares): number => planMemory(shareOf(changed, among), program).peak;
   const before = peakOf(subject);
   return candidates
     .map(([change, changed]): Advice => ({ change, peak: peakOf(changed) }))
-    .concat(fleet ? [{ change: more(fleet), peak: peakOf(subject, 2 * fleet.cards) }] : [])
-
+    .concat(more === undefined ? [] : [{ change: more, peak: peakOf(subject, 2 * shares) }])
     .filter(({ peak }) => peak < 0.98 * before)
     .sort((a, b) => a.peak - b.peak);
 }
-
-const more = ({ cards, nodes }: Fleet): string => (nodes > 1 ? `--nodes ${2 * nodes}` : `--cards ${2 * cards}`);
 
 /** The part that takes most, beside the program itself. */
 export function dominant({ parts }: MemoryPlan): Part {

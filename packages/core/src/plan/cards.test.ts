@@ -8,6 +8,8 @@ import { efficiencies, parseNetwork, planCardsTime, shareOf, type Fleet } from '
 import { findMachine, machineNames, type CardMachine } from './machines.ts';
 import { planMemory } from './memory.ts';
 import type { Part } from './parts.ts';
+import { planServers } from './servers.ts';
+import type { Subject } from './workload.ts';
 
 /** Modes that differ in what cards share or send. */
 const modes: Readonly<Record<string, object>> = {
@@ -95,18 +97,45 @@ test('where backward passes take long, only the last gradients are waited for', 
   expect(of(10)).toBeCloseTo(of(1e-12) / 3, 3);
 });
 
-test('full training in bfloat16: the working copy whole, a fourth of float32 weights, moments and gradients', () => {
+test('full training in bfloat16: all weights and their copies, a fourth of moments and gradients', () => {
   const subject = subjectIn({ precision: 'bfloat16' }, { prompts: 16 });
-  const { all, trainable } = subject.sizes;
+  const { all, trainable, copied } = subject.sizes;
   const { parts } = planMemory(shareOf(subject, 4), 0);
   const of = (part: Part): number => parts.find((each) => each.part === part)?.bytes ?? 0;
-  expect(of('weights')).toBe(2 * all + trainable);
+  expect(of('weights')).toBe(4 * all);
   expect(of('optimiser')).toBe(2 * trainable);
   // And the table's gradient, until it has left.
   expect(of('gradients')).toBe(
     trainable + 4 * Math.max(352 * 64, (2 * (all - subject.sizes.vision - subject.sizes.tables)) / 3),
   );
-  expect(of('bfloat16 copies of weights')).toBe(0);
+  expect(of('bfloat16 copies of weights')).toBeGreaterThanOrEqual(2 * copied);
+});
+
+test('servers sample instead: as many as asked for, and how many are enough', () => {
+  const config = {
+    ...{ precision: 'bfloat16', train: { lora: { rank: 4 } } },
+    rollout: { backend: 'vllm', servers: ['http://127.0.0.1:8000'] },
+  };
+  const subject = subjectIn(config, { group: 8, responses: 9, responseTokens: 256 });
+  const learned = planCardsTime(subject, h100, fleetOf(1), 1000);
+  expect(learned).toMatchObject({ generation: 0, step: learned.update });
+  const of = (given: Subject): ReturnType<typeof planServers> => planServers(given, h100, 1000, learned);
+  const { servers, time } = of(subject);
+  expect(servers).toMatchObject({ count: 1, seconds: time.generation });
+  expect(time.step).toBeCloseTo(learned.step + servers.seconds, 12);
+  expect(time.phases.reduce((sum, { seconds }) => sum + seconds, 0)).toBeCloseTo(time.step, 12);
+  // One step ahead only what takes longer than learning is waited for.
+  const rollout = { ...subject.config.rollout, ahead: 1 as const };
+  const ahead = of({ ...subject, config: { ...subject.config, rollout } });
+  expect(ahead.time.step).toBeCloseTo(Math.max(learned.step, servers.seconds), 12);
+  const secondsOf = (count: number): number =>
+    of({
+      ...subject,
+      config: { ...subject.config, rollout: { ...rollout, servers: Array.from({ length: count }, () => 'x') } },
+    }).servers.seconds;
+  const enough = servers.enough!;
+  expect(secondsOf(enough)).toBeLessThanOrEqual(learned.step);
+  if (enough > 1) expect(secondsOf(enough - 1)).toBeGreaterThan(learned.step);
 });
 
 test('with LoRA nothing is shared but prompts, of which the card with most is planned', () => {

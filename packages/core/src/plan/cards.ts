@@ -1,13 +1,14 @@
 /**
  * A step on several cards: parallel over prompts, whose groups are never split. Adapters are whole on every card, and their
- * gradients are added up while the last backward pass goes on. Where all weights are trained, every card has the working
- * copy whole, and a share of the float32 weights, moments and gradients (ZeRO-2, arXiv 1910.02054): gradients leave with
- * every micro-batch, weights come back after the step. Time of rings: NCCL's own reckoning of bytes by bandwidth.
+ * gradients are added up while the last backward pass goes on. Where all weights are trained, every card has them whole, and a
+ * share of moments and gradients (ZeRO-2, arXiv 1910.02054): gradients leave with every micro-batch, weights come back after
+ * the step. Time of rings: NCCL's own reckoning of bytes by bandwidth.
  */
 import { UserError } from '../errors.ts';
-import { float, itemOf } from './activations.ts';
+import { float } from './activations.ts';
 import { planCardTime, type CardTime, type PhaseTime } from './card.ts';
 import type { CardMachine } from './machines.ts';
+import { learning } from './servers.ts';
 import type { Subject } from './workload.ts';
 
 export interface Fleet {
@@ -39,24 +40,19 @@ export function parseNetwork(text: string): number {
   });
 }
 
-/** What the card with most to do has of a step. */
+/** What the card, or the process, with most to do has of a step. */
 export function shareOf(subject: Subject, cards: number): Subject {
   if (cards === 1) return subject;
-  const { sizes, workload, config } = subject;
+  const { workload, config } = subject;
   const prompts = Math.ceil(workload.prompts / cards);
   const local = { ...subject, workload: { ...workload, prompts, microBatch: Math.min(workload.microBatch, prompts) } };
-  if (config.train.lora) return local;
-  const item = itemOf(subject);
-  const own = item < float ? (float * sizes.trainable) / cards : 0;
-  // Products read the working copy as it is.
-  const shared = { ...sizes, weights: item * sizes.all + own, copied: 0, trainedProjections: 0 };
-  return { ...local, sizes: shared, shards: cards };
+  return config.train.lora ? local : { ...local, shards: cards };
 }
 
-/** @param keptPerToken as of planCardTime */
+/** Of cards that sample, or learn from what servers do. @param keptPerToken as of planCardTime */
 export function planCardsTime(subject: Subject, machine: CardMachine, fleet: Fleet, keptPerToken: number): CardTime {
   const { cards } = fleet;
-  const local = shareOf(subject, cards);
+  const local = learning(shareOf(subject, cards));
   const time = planCardTime(local, machine, keptPerToken);
   if (cards === 1) return time;
   const phase = communication(local, machine, fleet, time);
@@ -85,7 +81,7 @@ function communication(subject: Subject, machine: CardMachine, fleet: Fleet, { p
   const times = sharded ? micro : 1;
   const passes = sharded ? 1 : 2;
   const [bytes, hops] = [passes * float * pass, passes * layers * latency];
-  const weights = sharded ? itemOf(subject) * pass + layers * latency : 0;
+  const weights = sharded ? float * pass + layers * latency : 0;
   return {
     name: 'communication',
     seconds: updates * (times * exposed(bytes + hops) + weights),

@@ -16,6 +16,8 @@ export interface TimePlan {
   /** Seconds of one step, by phase. */
   readonly generation: number;
   readonly update: number;
+  /** Between processes (plan/processes.ts). */
+  readonly communication: number;
   readonly step: number;
 }
 
@@ -40,7 +42,7 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
   const oneToken = 2 * (decoder + head) * rows + attended * (promptTokens + responseTokens / 2) * rows;
   const decodeCalls = rates.call * (text.layers * callsPerLayer + callsPerToken);
   const generation =
-    group === 0
+    group === 0 || config.rollout.backend !== 'local'
       ? 0
       : seconds(tower, patches * prompts) +
         seconds(prefill, promptTokens * prompts) +
@@ -63,5 +65,5 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
     micro * passes * rates.call * text.layers * callsPerLayer * 1.5;
   const others = extra * seconds(forward + 2 * head * own, packedTokens(workload));
   const update = config.objective.updatesPerBatch * once + others;
-  return { generation, update, step: generation + update };
+  return { generation, update, communication: 0, step: generation + update };
 }

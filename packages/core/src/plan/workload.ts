@@ -54,7 +54,7 @@ export interface Subject {
   readonly config: Pick<Config, 'precision' | 'device' | 'optimizer' | 'objective' | 'train' | 'rollout'>;
   /** Whether the vision tower stays as it is. */
   readonly frozenVision: boolean;
-  /** Cards that share float32 weights, moments and gradients; one unless said. */
+  /** Cards, or processes, that share moments and gradients; one unless said. */
   readonly shards?: number;
   /** Memory of the card that it runs on, in bytes. */
   readonly card?: number | undefined;

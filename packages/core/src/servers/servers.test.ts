@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { freePort } from '@visurf/torch/ports';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { evaluate } from '../evaluate.ts';
@@ -255,14 +256,6 @@ test('a server that the run starts is started again where it dies, and ends with
     train(configOf([url], { output: path.join(folder, 'other') }, { serverCommand: 'false' })),
   ).rejects.toThrow(/server.log/);
 });
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 
 test.each(['vllm', 'sglang'] as const)(
   '%s evaluates a model, or an adapter that it is given, as it is here',

@@ -1,7 +1,8 @@
 /** Processes that train together, for tests: started once, they join as often as asked, as many as asked. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+
+import { freePort } from '@visurf/torch/ports';
 
 /** What the first processes are to do together. */
 export interface Job {
@@ -23,16 +24,6 @@ export interface Done {
 
 /** What is said to a process. */
 export type Order = Job & { readonly rank: number; readonly port: number };
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 export class Ranks implements Disposable {
   readonly #children: ChildProcess[];

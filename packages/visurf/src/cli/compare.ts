@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import type { Compared } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
-import { example, withJson } from './options.ts';
-import type { JsonOption } from './options.ts';
+import { answeredBy, example, withJson, withServers } from './options.ts';
+import type { JsonOption, ServerOptions } from './options.ts';
 import { PROGRAM, Progress, formatDuration, print, printJson } from './output.ts';
 
-interface CompareOptions extends JsonOption {
+interface CompareOptions extends JsonOption, ServerOptions {
   readonly dryRun?: true;
 }
 
@@ -16,12 +16,15 @@ export function defineCompare(program: Command): void {
     .argument('<comparison.yaml>', 'what is compared')
     .argument('[key=value...]', 'changes to the configuration that all runs share, such as steps=100')
     .option('--dry-run', 'say what is to be done and how long it takes, and do nothing');
-  withJson(command).action(async (file: string, changes: readonly string[], { dryRun, json }: CompareOptions) => {
-    const options = [dryRun && '--dry-run', json && '--json'].filter((each) => typeof each === 'string');
+  withJson(withServers(command)).action(async (file: string, changes: readonly string[], given: CompareOptions) => {
+    const { dryRun, json, backend, server = [] } = given;
+    const by = answeredBy(given, command);
+    const servers = by ? [`--backend ${backend}`, ...server.map((url) => `--server ${url}`)] : [];
+    const options = [dryRun && '--dry-run', json && '--json', ...servers].filter((each) => typeof each === 'string');
     const next = `To go on: ${PROGRAM} compare ${[file, ...changes, ...options].join(' ')}`;
     whenStopped(next);
     const { compare, loadComparison, outlook } = await import('@visurf/core');
-    const comparison = loadComparison(file, changes);
+    const comparison = loadComparison(file, changes, by);
     const { jobs, done, seconds, updates } = await outlook(comparison);
     const left = jobs - done;
     const time = seconds > 0 ? `; training takes about ${formatDuration(seconds)}` : '';
@@ -52,7 +55,12 @@ export function defineCompare(program: Command): void {
     if (json) printJson(asJson(compared));
     else print(`${compared.text}\n\nwritten: ${[...compared.files, ...compared.figures].join(', ')}`);
   });
-  example(command, 'visurf compare comparison.yaml', 'visurf compare comparison.yaml steps=20 --dry-run');
+  example(
+    command,
+    'visurf compare comparison.yaml',
+    'visurf compare comparison.yaml steps=20 --dry-run',
+    'visurf compare comparison.yaml train.lora.rank=16 --backend vllm --server http://127.0.0.1:8000',
+  );
 }
 
 /** Maps as objects. */

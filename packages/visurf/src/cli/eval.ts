@@ -1,14 +1,14 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import type { BenchmarkResult, Protocol } from '@visurf/core';
+import type { AnsweredBy, BenchmarkResult, Protocol } from '@visurf/core';
 import { INTERRUPTED, interruptible, stoppable, whenStopped } from './interrupt.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
-import { append, example, wholeNumber, withCompute, withJson, withSource } from './options.ts';
-import type { ComputeOptions, JsonOption, ModelOptions } from './options.ts';
+import { answeredBy, example, wholeNumber, withCompute, withJson, withServers, withSource } from './options.ts';
+import type { ComputeOptions, JsonOption, ModelOptions, ServerOptions } from './options.ts';
 import { Progress, metricsTable, print, printJson, reading } from './output.ts';
 
-interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, ComputeOptions, JsonOption {
+interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, ComputeOptions, ServerOptions, JsonOption {
   readonly model?: string;
   readonly data: string;
   readonly limit?: number;
@@ -20,8 +20,6 @@ interface EvalOptions extends Omit<ModelOptions, 'model'>, MeasuredOptions, Comp
   readonly questions?: string;
   readonly predictions?: string;
   readonly resume?: true;
-  readonly backend?: 'vllm' | 'sglang';
-  readonly server?: readonly string[];
 }
 
 export function defineEval(program: Command): void {
@@ -36,10 +34,6 @@ export function defineEval(program: Command): void {
       '--data <file.jsonl>',
       'one sample per line: image, problem, solution; or the folder of the benchmark',
     )
-    .addOption(
-      new Option('--backend <program>', 'servers answer, and the model is not loaded here').choices(['vllm', 'sglang']),
-    )
-    .option('--server <url>', 'their address; may be repeated', append)
     .option('--limit <n>', 'only the first samples', wholeNumber(1))
     .option('--allow-outside', 'images may lie outside of the folder of the data')
     .option('--output <file.jsonl>', 'where the answer to every sample goes')
@@ -51,10 +45,11 @@ export function defineEval(program: Command): void {
     .option('--questions <file.jsonl>', 'only write what the benchmark asks: id, images, problem, task; needs no model')
     .option('--predictions <file.jsonl>', 'score these answers: id, text, mask, probability; needs no model')
     .option('--resume', 'go on with the answers that the output holds already');
-  withJson(withCompute(withMeasure(command), true)).action(async (given: EvalOptions) => {
+  withJson(withServers(withCompute(withMeasure(command), true))).action(async (given: EvalOptions) => {
+    const by = answeredBy(given, command);
     requireOneWay(given, command);
-    if (given.benchmark === undefined) await evaluateFile(given);
-    else await evaluateBenchmark(given, given.benchmark);
+    if (given.benchmark === undefined) await evaluateFile(given, by);
+    else await evaluateBenchmark(given, given.benchmark, by);
   });
   example(
     command,
@@ -80,8 +75,7 @@ const OF_MODELS = [
 /** Ends the command where options exclude each other, or one is missing. */
 function requireOneWay(given: EvalOptions, command: Command): void {
   const fail = (message: string): never => command.error(`error: ${message}`);
-  const { benchmark, model, questions, predictions, backend, server } = given;
-  if ((backend === undefined) !== (server === undefined)) fail('--backend and --server go together');
+  const { benchmark, model, questions, predictions } = given;
   if (benchmark === undefined) {
     const other = OF_BENCHMARKS.find((key) => given[key] !== undefined);
     if (other) fail(`--${other} goes with --benchmark`);
@@ -95,18 +89,14 @@ function requireOneWay(given: EvalOptions, command: Command): void {
   }
 }
 
-/** Servers that are to answer. */
-const answeredBy = ({ backend, server }: EvalOptions) => backend && server && { backend, servers: server };
-
-async function evaluateFile(given: EvalOptions): Promise<void> {
+async function evaluateFile(given: EvalOptions, by: AnsweredBy | undefined): Promise<void> {
   const { evaluate } = await import('@visurf/core');
   const { json, model = '', revision, adapter, base, data, limit, output, device, precision, allowOutside } = given;
   const progress = new Progress();
   const evaluated = await stoppable(async (signal) =>
     evaluate({
       ...(await measureOf(given)),
-      ...{ model, revision, adapter, base, data, limit, output, device, precision, allowOutside, signal },
-      by: answeredBy(given),
+      ...{ model, revision, adapter, base, data, limit, output, device, precision, allowOutside, signal, by },
       onProgress: (done, total) => progress.update('evaluating', done, total),
       onDownload: (each) => progress.download(each),
       onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
@@ -120,7 +110,7 @@ async function evaluateFile(given: EvalOptions): Promise<void> {
   else print(`${metricsTable(metrics)}\n\n${n} samples; the answers are in ${perSample}`);
 }
 
-async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise<void> {
+async function evaluateBenchmark(given: EvalOptions, benchmark: string, by: AnsweredBy | undefined): Promise<void> {
   const { runBenchmark, scorePredictions, writeQuestions } = await import('@visurf/core');
   const { json, data, split, protocol, limit, output, questions, predictions, model = '' } = given;
   const asked = { benchmark, data, split, protocol, limit };
@@ -146,8 +136,7 @@ async function evaluateBenchmark(given: EvalOptions, benchmark: string): Promise
     try {
       return await runBenchmark({
         ...(await measureOf(given)),
-        ...{ ...asked, model, revision, adapter, base, output, device, precision, resume, signal, onProgress },
-        by: answeredBy(given),
+        ...{ ...asked, model, revision, adapter, base, output, device, precision, resume, signal, onProgress, by },
         onDownload: (each) => progress.download(each),
         onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
       });

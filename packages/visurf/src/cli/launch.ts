@@ -4,9 +4,8 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { answered, gone, kept } from '@visurf/core/signals';
+import { answered, freePort, gone, kept } from '@visurf/core/signals';
 import { INTERRUPTED, SIGNALS, whenStopped } from './interrupt.ts';
 import { LAUNCHER, type Told } from './rank.ts';
 
@@ -136,14 +135,4 @@ async function ended(rank: Rank): Promise<void> {
 
 function send(ranks: readonly Rank[], name: NodeJS.Signals): void {
   for (const { child, end } of ranks) if (!end) child.kill(name);
-}
-
-/** A port of this machine that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { Config, PromptInput } from '@visurf/core';
+import type { AnsweredBy, Config, PromptInput } from '@visurf/core';
 
 export interface JsonOption {
   readonly json?: true;
@@ -73,6 +73,26 @@ export function withSource(command: Command): Command {
   return command
     .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
     .option('--adapter <dir>', 'a LoRA adapter to put on the model');
+}
+
+/** Servers that answer in place of a model that is loaded here. */
+export interface ServerOptions {
+  readonly backend?: 'vllm' | 'sglang';
+  readonly server?: readonly string[];
+}
+
+/** `--backend` and `--server`. */
+export function withServers(command: Command): Command {
+  const backend = new Option('--backend <program>', 'servers answer, and no model is loaded here to be asked');
+  return command
+    .addOption(backend.choices(['vllm', 'sglang']))
+    .option('--server <url>', 'their address; may be repeated', append);
+}
+
+/** What `withServers` read, for the library. Ends the command where one of the two is missing. */
+export function answeredBy({ backend, server }: ServerOptions, command: Command): AnsweredBy | undefined {
+  if ((backend === undefined) !== (server === undefined)) command.error('error: --backend and --server go together');
+  return backend && server && { backend, servers: server };
 }
 
 /** `--image`, any number of times. */

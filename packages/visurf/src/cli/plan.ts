@@ -15,6 +15,7 @@ interface PlanOptions extends Partial<ComputeOptions>, JsonOption {
   readonly cards?: number;
   readonly nodes?: number;
   readonly network?: string;
+  readonly processes?: number;
 }
 
 export function definePlan(program: Command): void {
@@ -37,6 +38,7 @@ export function definePlan(program: Command): void {
     .option('--cards <n>', 'of every node, which share the prompts of a step (default: 1)', wholeNumber(1))
     .option('--nodes <n>', 'machines with so many cards (default: 1)', wholeNumber(1))
     .option('--network <rate>', 'of a node, in bits per second (default: 100G)')
+    .option('--processes <n>', 'that share the processors of this machine (default: 1)', wholeNumber(1))
     .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], options: PlanOptions) => {
@@ -59,6 +61,7 @@ export function definePlan(program: Command): void {
     command,
     'visurf plan config.yaml',
     'visurf plan config.yaml train.microBatch.prompts=1 --memory 80',
+    'visurf plan config.yaml --processes 4',
     'visurf plan config.yaml train.lora.rank=16 --machine rtx4090',
     'visurf plan config.yaml --machine h100 --cards 8 --nodes 4 --network 400G',
   );
@@ -81,6 +84,8 @@ function describe({
   warnings,
   host,
   costPer1000Steps,
+  processes,
+  servers,
   hint,
   efficiency,
   assumptions,
@@ -95,7 +100,8 @@ function describe({
     '',
     table([`peak memory, in the phase of ${memory.phase}`, gigabytes(memory.peak), 'share'], rows),
     '',
-    `a step: ${formatSeconds(time.step)} (generation ${formatSeconds(time.generation)}, update ${formatSeconds(time.update)}); ` +
+    `a step: ${formatSeconds(time.step)} (generation ${formatSeconds(time.generation)}, update ${formatSeconds(time.update)}` +
+      `${time.communication > 0 ? `, exchange ${formatSeconds(time.communication)}` : ''}); ` +
       `${steps} steps: ${formatDuration(total)}, without evaluation, if answers are that long`,
     '',
   ];
@@ -103,6 +109,7 @@ function describe({
     const shown = time.phases.map(({ name, seconds, binds }) => [name, formatSeconds(seconds), binds]);
     lines.push(table(['phase', 'time', 'bound by'], shown), '', hint ?? '', '');
   }
+  if (servers) lines.push(describeServers(servers), '');
   if (host) lines.push(`memory of the host: ${gigabytes(host.peak)} of ${gigabytes(host.available)}`, '');
   if (efficiency) {
     const shown = Object.entries(efficiency).map(([cards, each]) => `${(100 * each).toFixed(0)}% on ${cards}`);
@@ -111,8 +118,9 @@ function describe({
   if (costPer1000Steps !== undefined) lines.push(`1000 steps cost ${costPer1000Steps.toFixed(2)}`, '');
   if (assumptions) lines.push('Assumed:', ...assumptions.map((each) => `- ${each}`), '');
   for (const warning of warnings) lines.push(`Warning: ${warning}.`, '');
-  if (fits) lines.push(`It fits: ${gigabytes(available)} are available.`);
-  else lines.push(`It does not fit: ${gigabytes(available)} are available. Most goes to: ${rest.dominant}.`);
+  const there = `${gigabytes(available)} are available${processes > 1 ? ` for each of ${processes} processes` : ''}`;
+  if (fits) lines.push(`It fits: ${there}.`);
+  else lines.push(`It does not fit: ${there}. Most goes to: ${rest.dominant}.`);
   if (advice.length > 0 && !fits) {
     lines.push(
       '',
@@ -123,6 +131,15 @@ function describe({
     );
   }
   return lines.join('\n');
+}
+
+function describeServers({ count, seconds, enough }: NonNullable<Plan['servers']>): string {
+  const many = (n: number): string => (n === 1 ? '1 server' : `${n} servers`);
+  const needed =
+    enough === undefined
+      ? 'no number of them samples as fast as the cards learn'
+      : `with ${many(enough)} they take no longer than the cards take to learn`;
+  return `rollouts by ${many(count)}: ${formatSeconds(seconds)} a step; ${needed}`;
 }
 
 const formatSeconds = (seconds: number): string => (seconds < 10 ? `${seconds.toFixed(2)} s` : formatDuration(seconds));

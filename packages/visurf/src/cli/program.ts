@@ -28,7 +28,10 @@ import { defineSetup } from './setup.ts';
 import { defineStudio } from './studio.ts';
 import { defineTrain } from './train.ts';
 
-/** Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input. */
+/**
+ * Runs one command line and gives its exit code: 0 done, 1 a failure of ours, 2 bad usage or bad input, 3 done but not whole
+ * in its store, 130 stopped.
+ */
 export async function run(argv: readonly string[]): Promise<number> {
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
