@@ -155,8 +155,8 @@ ${plainTable(training)}
   prompt, as in transformers 5 (4.x: behind the largest position, which a long video may hold).
 - Rotary embeddings may be scaled by \`linear\`, \`yarn\` and \`llama3\`; by \`dynamic\` up to the length from which on it depends on the
   prompt. \`longrope\` is refused, and so are sequences longer than the decoder's sliding window, where \`config.json\` switches one on.
-- Where a file of Qwen3-VL's or Qwen3.5's videos says no \`size\`, limits are \`min_pixels\` and \`max_pixels\`, and then those of published
-  files; the reference takes its class's.
+- Videos of Qwen3-VL and Qwen3.5 whose settings are missing, or say no \`size\`: limits are those of images, then \`min_pixels\` and
+  \`max_pixels\`, then those of published files; the reference takes its class's, or resizes frames one by one as Qwen2-VL does.
 - A processor with other patches than the model's, images with a side of one pixel, and kinds of resizing other than bicubic are
   refused.
 `;
