@@ -166,6 +166,9 @@ const MODULES = [
   ['bundler', 'typed.ts', '--module', 'esnext', '--moduleResolution', 'bundler'],
   ['commonjs', 'typed.ts', '--module', 'commonjs'],
 ] as const;
+/** What zod's declarations ask of commonjs projects, and newer versions have without being told; `tsc --init` writes it. */
+const interop = (version: string, name: string): readonly string[] =>
+  version.startsWith('5.') && name === 'commonjs' ? ['--esModuleInterop'] : [];
 /** Before 5.8 TypeScript does not know that Node.js requires ES modules. */
 const UNKNOWN = new Set(['5.4 nodenext, commonjs']);
 
@@ -198,7 +201,8 @@ function types(): void {
       if (UNKNOWN.has(`${version} ${name}`)) continue;
       const started = performance.now();
       const tsc = join(folder, `node_modules/typescript-${version}/bin/tsc`);
-      run(project, process.env, node, tsc, '--noEmit', '--strict', '--target', 'es2022', ...options, file);
+      const strict = ['--noEmit', '--strict', '--target', 'es2022', ...interop(version, name)];
+      run(project, process.env, node, tsc, ...strict, ...options, file);
       say(`TypeScript ${version}, ${name}`, started);
     }
   }

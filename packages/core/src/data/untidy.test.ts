@@ -111,7 +111,7 @@ const refused: readonly [string, Files, RegExp][] = [
   ],
   ['an archive', { 'cats.zip': 'PK' }, /archive[^]*Unpack it first/],
   ['pictures alone', { 'a.jpg': picture }, /1 pictures and no annotations/],
-  ['nothing', {}, /empty directory/],
+  ['nothing', {}, /directory with nothing in it/],
   ['lists of something', { 'a.jpg': picture, 'a.json': '[1, 2]' }, /not known are a\.json/],
   [
     'the code page of Windows',

@@ -175,7 +175,7 @@ function unknownSource({ path: where, isFolder, files, root }: Source): UserErro
     });
   }
   if (!isFolder) return new UserError('no known format', { where, remedy: naming });
-  if (pictures === 0 && files.length === 0) return new UserError('is an empty directory', { where });
+  if (pictures === 0 && files.length === 0) return new UserError('is a directory with nothing in it', { where });
   if (pictures > 0 && tables.length === 0) {
     return new UserError(`holds ${pictures} pictures and no annotations`, {
       where,
