@@ -21,6 +21,9 @@ export interface World {
 const NEEDED = ['RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'] as const;
 const remedy = `Set all of ${NEEDED.join(', ')} (docs/distributed.md), or none for one process.`;
 
+/** More processes have never trained together; c10d counts them in 32 bits. */
+const MOST = 65_536;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -37,9 +40,9 @@ export function worldOf(environment: Environment = process.env): World | undefin
       remedy,
     });
   }
-  const size = wholeOf(environment, 'WORLD_SIZE', 1);
+  const size = wholeOf(environment, 'WORLD_SIZE', 1, MOST);
   const rank = wholeOf(environment, 'RANK', 0, size - 1, `WORLD_SIZE is ${size}`);
-  const local = (name: string, ...range: [number, number?, string?]): number | undefined =>
+  const local = (name: string, ...range: [number, number, string]): number | undefined =>
     isSet(environment, name) ? wholeOf(environment, name, ...range) : undefined;
   const localSize = local('LOCAL_WORLD_SIZE', 1, size, `WORLD_SIZE is ${size}`);
   const localRank = local('LOCAL_RANK', 0, (localSize ?? size) - 1, `of ${localSize ?? size} processes`);
@@ -53,15 +56,17 @@ const isSet = (environment: Environment, name: string): boolean => (environment[
 
 const listed = (names: readonly string[]): string => names.join(', ').replace(/, ([^,]*)$/, ' and $1');
 
-function wholeOf(environment: Environment, name: string, least: number, most = Infinity, why = ''): number {
+function wholeOf(environment: Environment, name: string, least: number, most: number, why = ''): number {
   const text = environment[name]!.trim();
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  const range = most === Infinity ? `, at least ${least}` : ` from ${least} to ${most}`;
-  throw new UserError(`${name} is ${JSON.stringify(text)}: it is a whole number${range}${why && ` (${why})`}`, {
-    where: 'environment',
-    remedy,
-  });
+  throw new UserError(
+    `${name} is ${JSON.stringify(text)}: it is a whole number from ${least} to ${most}${why && ` (${why})`}`,
+    {
+      where: 'environment',
+      remedy,
+    },
+  );
 }
 
 /** Whether what started this process starts it again after a failure, and has: the run then goes on. */

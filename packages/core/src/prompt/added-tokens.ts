@@ -7,7 +7,10 @@ import { z } from 'zod';
 import { readJson } from './files.ts';
 
 const declared = z.looseObject({ content: z.string(), special: z.boolean().default(false) });
-export const addedToken = declared.extend({ id: z.int() });
+const id = z.int().nonnegative();
+export const addedToken = declared.extend({ id });
+/** Ids by text. */
+export const ids = z.record(z.string(), id);
 type AddedToken = z.output<typeof addedToken>;
 
 const named = z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]);
@@ -38,12 +41,12 @@ export function withOlderFiles<Config extends Roles>(
 ): Config {
   if (config.added_tokens_decoder) return config;
   const merged: Config = { ...config, ...readJson(directory, 'special_tokens_map.json', schema) };
-  const added = readJson(directory, 'added_tokens.json', z.record(z.string(), z.int()));
+  const added = readJson(directory, 'added_tokens.json', ids);
   if (!added) return merged;
   const special = new Set(withRole(merged));
-  const decoder = Object.entries(added).map(([content, id]) => {
+  const decoder = Object.entries(added).map(([content, own]) => {
     const isSpecial = special.has(content);
-    return [String(id), { content, special: isSpecial, normalized: !isSpecial }] as const;
+    return [String(own), { content, special: isSpecial, normalized: !isSpecial }] as const;
   });
   return { ...merged, added_tokens_decoder: Object.fromEntries(decoder) };
 }
@@ -58,7 +61,7 @@ export function addedTokens(
   config: Roles,
 ): AddedToken[] {
   const all = new Map(tokens.map((each) => [each.content, each]));
-  let next = all.values().reduce((largest, { id }) => Math.max(largest, id + 1), Object.keys(vocabulary).length);
+  let next = all.values().reduce((largest, each) => Math.max(largest, each.id + 1), Object.keys(vocabulary).length);
   const idOf = (content: string): number =>
     all.get(content)?.id ?? (Object.hasOwn(vocabulary, content) ? vocabulary[content]! : next++);
   const later = Object.entries(config.added_tokens_decoder ?? {}).sort(([a], [b]) => Number(a) - Number(b));

@@ -7,13 +7,13 @@
  */
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
-import { addedToken, addedTokens, roles, withOlderFiles } from './added-tokens.ts';
+import { addedToken, addedTokens, ids, roles, withOlderFiles } from './added-tokens.ts';
 import { readJson, readOptional, requireDirectory } from './files.ts';
 
 const tokenizerFile = z.looseObject({
   added_tokens: z.array(addedToken).default([]),
   pre_tokenizer: z.unknown(),
-  model: z.looseObject({ type: z.literal('BPE'), vocab: z.record(z.string(), z.int()) }),
+  model: z.looseObject({ type: z.literal('BPE'), vocab: ids }),
 });
 export type TokenizerFile = z.output<typeof tokenizerFile>;
 
@@ -51,7 +51,7 @@ export function readTokenizerFiles(
 }
 
 function fromVocabulary(directory: string, config: TokenizerConfig): TokenizerFile | undefined {
-  const vocab = readJson(directory, 'vocab.json', z.record(z.string(), z.int()));
+  const vocab = readJson(directory, 'vocab.json', ids);
   const merges = readOptional(directory, 'merges.txt');
   if (vocab === undefined || merges === undefined) return undefined;
   const pairs = merges.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'));

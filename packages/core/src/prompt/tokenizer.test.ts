@@ -1,9 +1,9 @@
-import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { Tokenizer } from './tokenizer.ts';
 
 const model = fileURLToPath(new URL('../../../../oracle/fixtures/tiny-qwen2_5-vl/model', import.meta.url));
@@ -33,6 +33,17 @@ test('a special token in text is spelled out, even where the vocabulary has it a
 test('a text may be of any length', () => {
   const text = 'e'.repeat(200_000);
   expect(words.encodePieces([{ text, control: false }, { text: '<end>', control: true }])).toHaveLength(200_001); // prettier-ignore
+});
+
+test('ids below 0 are refused', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'visurf-ids-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  cpSync(model, folder, { recursive: true });
+  const file = path.join(folder, 'tokenizer.json');
+  const read = JSON.parse(readFileSync(file, 'utf8')) as { model: { vocab: Record<string, number> } };
+  read.model.vocab['a'] = -1;
+  writeFileSync(file, JSON.stringify(read));
+  expect(() => Tokenizer.load(folder)).toThrow(/tokenizer.json: model.vocab.a/);
 });
 
 test('other added tokens match in text', () => {
