@@ -9,7 +9,7 @@ program=$venv/bin/clang-format
 
 if [ "$("$program" --version 2>/dev/null | grep -o "$version")" != "$version" ]; then
   echo "clang-format $version (download: about 2 MB)" >&2
-  if ! { python3 -m venv "$venv" && "$venv/bin/python" -m pip install --quiet "clang-format==$version"; }; then
+  if ! { python3 -m venv --clear "$venv" && "$venv/bin/python" -m pip install --quiet "clang-format==$version"; }; then
     echo 'clang-format could not be installed (see above): the native sources are not checked' >&2
     exit 0
   fi
