@@ -244,8 +244,8 @@ def move_processor(folder: pathlib.Path, rng: random.Random) -> str:
         (folder / "video_preprocessor_config.json").unlink()
         return "nothing of videos"
     if image and rng.random() < 0.5:
-        kind = image["image_processor_type"]
-        moving = video or (image | {"video_processor_type": "SmolVLMVideoProcessor"} if "SmolVLM" in kind else {})
+        kind = next((name for name in ("SmolVLM", "Qwen2VL") if name in image["image_processor_type"]), None)
+        moving = video or (image | {"video_processor_type": f"{kind}VideoProcessor"} if kind else {})
         whole |= {"image_processor": image} | ({"video_processor": moving} if moving else {})
         for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
             (folder / name).unlink(missing_ok=True)
