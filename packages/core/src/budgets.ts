@@ -17,6 +17,11 @@ export function chunkElements(free?: number): number {
 }
 /** Per element: logits in bfloat16 and float32, their softmax, its derivative in both. */
 const chunkBytes = 16;
+/**
+ * Bytes for weights in four bits as numbers while tokens are decoded: half of what is free beside the room that caches
+ * need once more, when rows have ended.
+ */
+export const unpackedRoom = (free: number, caches: number): number => Math.max(0, free - caches) / 2;
 /** Bytes of image tokens that a frozen vision tower is asked for again in every phase and epoch. */
 export const featureBytes = 1 << 30;
 /** Bytes of resized images that are kept. */

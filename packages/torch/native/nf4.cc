@@ -112,8 +112,9 @@ void unpackHere(const at::Tensor& packed, const at::Tensor& magnitudes, const at
   });
 }
 
-// Indices on another device take four bytes for every two numbers: so many numbers are unpacked at a time there.
-constexpr int64_t kTogether = 1 << 24;
+// On another device an index takes four bytes for every two numbers, and both numbers four each before they are scaled:
+// so many are unpacked at a time there, of which that lies in the cache of a card.
+constexpr int64_t kTogether = 1 << 22;
 
 void unpackThere(const at::Tensor& packed, const at::Tensor& magnitudes, const at::Tensor& table,
                  const at::Tensor& out) {
@@ -122,9 +123,11 @@ void unpackThere(const at::Tensor& packed, const at::Tensor& magnitudes, const a
     const int64_t length = from < whole ? std::min(kTogether, whole - from) : count - from;
     const int64_t blocks = (length + kBlock - 1) / kBlock, bytes = (length + 1) / 2;
     const auto codes = packed.narrow(0, from / 2, bytes).to(at::kInt);
-    auto numbers = table.index_select(0, codes).view(-1).narrow(0, 0, length);
-    numbers.view({blocks, length / blocks}).mul_(magnitudes.narrow(0, from / kBlock, blocks).unsqueeze(1));
-    out.narrow(0, from, length).copy_(numbers);
+    const auto numbers = table.index_select(0, codes).view(-1).narrow(0, 0, length);
+    // Scaled in float32 and rounded once, as they are written.
+    auto scaled = out.narrow(0, from, length).view({blocks, length / blocks});
+    at::mul_out(scaled, numbers.view({blocks, length / blocks}),
+                magnitudes.narrow(0, from / kBlock, blocks).unsqueeze(1));
     from += length;
   }
 }

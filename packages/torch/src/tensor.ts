@@ -324,7 +324,9 @@ export class Tensor {
   /** A tensor of this dtype or on this device; a new handle to self where nothing changes. */
   to(target: DType | { device: Device; dtype?: DType }): Tensor {
     if (typeof target === 'string') return one(ids.toDtype, this.handle, dtypeCode(target));
-    return one(ids.toDevice, this.handle, target.device, dtypeCode(target.dtype ?? this.dtype));
+    // What goes to a GPU is not waited for: its driver has taken the numbers when this returns.
+    const isSent = target.device !== 'cpu';
+    return one(ids.toDevice, this.handle, target.device, dtypeCode(target.dtype ?? this.dtype), isSent);
   }
 
   /**

@@ -1,6 +1,6 @@
 /** Log-probabilities in chunks. */
-import { allocated, live, resetPeakAllocated, scope, tensor, type Tensor } from '@visurf/torch';
-import { expect, test } from 'vitest';
+import { allocated, live, resetPeakAllocated, scope, tensor, Tensor } from '@visurf/torch';
+import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { scoreTokens } from './head.ts';
 
@@ -36,6 +36,26 @@ test.each([1, 3, 13, 100])(
     expect(live()).toEqual(before);
   },
 );
+
+test('the weight is cast once for scores and their pullback, which frees the copy', () => {
+  const [rows, width, vocabulary] = [13, 4, 30];
+  const cast = vi.spyOn(Tensor.prototype, 'to');
+  onTestFinished(() => cast.mockRestore());
+  scope(() => {
+    const [hidden, weight] = [waves([rows, width], 0.37).to('float32'), waves([vocabulary, width], 0.11).to('float32')];
+    const casts = (): number =>
+      cast.mock.contexts.filter((each, i) => each === weight && cast.mock.calls[i]![0] === 'bfloat16').length;
+    const targets = Array.from({ length: rows }, (_, i) => i);
+    const scored = scoreTokens(hidden, weight, targets, 'bfloat16', 3 * vocabulary);
+    const before = live();
+    const first = scored.pullback(new Float64Array(rows).fill(1));
+    expect(casts()).toBe(1);
+    expect(live().bytes - before.bytes).toBe(4 * rows * width - 2 * vocabulary * width);
+    // Asked for once more it gives the same.
+    expect(scored.pullback(new Float64Array(rows).fill(1)).toArray()).toEqual(first.toArray());
+    expect(casts()).toBe(2);
+  });
+});
 
 test('[tokens, vocabulary] is never in memory, backward included', () => {
   const [rows, width, vocabulary, elements] = [2048, 4, 1 << 15, 1 << 20];

@@ -18,8 +18,8 @@ import {
 import { chunkElements } from '../budgets.ts';
 import type { Precision } from './projection.ts';
 
-/** What tensors can have; undefined where that is the host's. */
-function freeMemory(device: Device): number | undefined {
+/** Bytes that tensors can have; undefined where they are the host's. */
+export function freeMemory(device: Device): number | undefined {
   const own = deviceMemory(device);
   return own && (own.free ?? 0) + own.reserved - own.allocated;
 }
@@ -68,8 +68,8 @@ export function scoreTokens(
     return { states, index: index.narrow(0, start, length), logProbs };
   };
 
-  // One chunk is kept for the pullback; several are computed again.
-  const { logProbs, only } = noGrad(() =>
+  // One chunk is kept for the pullback; several are computed again, with the same cast of the weight.
+  const scored = noGrad(() =>
     scope(() => {
       const matrix = cast(weight);
       const chunks = starts.map((start) =>
@@ -80,9 +80,11 @@ export function scoreTokens(
         }),
       );
       const all = chunks.length > 0 ? cat(chunks.map(({ chosen }) => chosen)).toFloat64Array() : new Float64Array();
-      return { logProbs: all, only: chunks[0]?.kept };
+      return { logProbs: all, only: chunks[0]?.kept, copy: matrix === weight ? undefined : matrix };
     }),
   );
+  const { logProbs, only } = scored;
+  let { copy } = scored;
 
   const pullback = (coefficients: Float64Array): Tensor =>
     scope(() =>
@@ -91,7 +93,7 @@ export function scoreTokens(
         const gradient = empty(hidden.shape, { dtype: hidden.dtype, device });
         if (weight.requiresGrad) weight.grad ??= zeros(weight.shape, { dtype: weight.dtype, device: weight.device });
         const { grad } = weight;
-        const matrix = cast(weight);
+        const matrix = copy ?? cast(weight);
         const dtype = precision === 'bfloat16' ? 'float32' : hidden.dtype;
         const all = tensor(coefficients, { device }).to(dtype).unsqueeze(1);
         for (const start of starts) {
@@ -103,6 +105,9 @@ export function scoreTokens(
             gradient.narrow(0, start, states.size(0)).copy_(functional.linear(gradLogits, matrix.t()));
           });
         }
+        // The backward pass of the layers, which comes next, has no use for it.
+        copy?.dispose();
+        copy = undefined;
         return gradient;
       }),
     );

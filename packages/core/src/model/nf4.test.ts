@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { live, noGrad, SafetensorsFile, scope, type Tensor } from '@visurf/torch';
+import { standInDevice } from '@visurf/torch/testing';
 import { describe, expect, test } from 'vitest';
 
 import { families } from '../families/index.ts';
@@ -14,7 +15,8 @@ import type { Prompt } from '../types.ts';
 import { makeOptimizer } from '../update/optimizer.ts';
 import { addAdapters, adapterParameters, mergeAdapters } from './lora.ts';
 import { loadAdapter } from './peft.ts';
-import { projections } from './projection.ts';
+import { projections, type Projection } from './projection.ts';
+import { unpackForDecoding } from './unpacked.ts';
 import type { VisionLanguageModel } from './vlm.ts';
 
 const adapter = join(fixtures, 'quantized', 'adapter');
@@ -129,6 +131,51 @@ const prompt: Prompt = {
   positionIds: [0, 1, 2].map(() => [0, 1, 2, 3]),
   imageGridThw: [],
 } as never;
+
+const numberOf = (layer: object, of: (each: Projection) => boolean): number =>
+  [...projections(layer as never).values()].filter(of).length;
+
+describe.each(['cpu', standInDevice()])('on %s', (device) => {
+  test.each(['float32', 'bfloat16'] as const)(
+    'weights that are numbers while tokens are decoded give the same, in %s; as many layers as there is room for',
+    (precision) =>
+      withModel({ quantize: 'nf4', device }, (model) => {
+        addAdapters(model, { rank: 2, alpha: 4, dropout: 0, rsLora: false, vision: false }, 1);
+        noGrad(() => adapterParameters(model).forEach((each, key) => key.includes('lora_B') && each.fill_(0.01)));
+        model.precision = precision;
+        const { layers } = model.model;
+        const ofLayer = [...projections(layers[0]!).values()].reduce((sum, { weight }) => sum + weight.numel, 0);
+        const item = precision === 'bfloat16' ? 2 : 4;
+        const logits = (free?: number): number[][] =>
+          noGrad(() =>
+            scope(() => {
+              using _decoding = model.startDecoding(2);
+              const prefilled = model.prefill([prompt]);
+              const own = model.fork(prefilled, 2, 4);
+              unpackForDecoding(model, [], free);
+              const said = [0, 1].map((at) => {
+                const positions = prefilled.nextPositions.map((next) => next + at);
+                return model.logits(model.decode([4, 6], positions, 2, prefilled, own, at)).toArray();
+              });
+              const unpacked = layers.filter((each) => numberOf(each, ({ _unpacks }) => _unpacks) === 7).length;
+              expect(unpacked).toBe(free === undefined ? 0 : Math.floor(free / 2 / ofLayer / item));
+              return said;
+            }),
+          );
+        const packed = logits();
+        model.weightsChanged();
+        const before = live().handles;
+        for (const free of [4 * ofLayer * item - 2, 4 * ofLayer * item, 2 * layers.length * ofLayer * item])
+          // Joined products of a card may add up in another order.
+          logits(free).forEach((each, i) =>
+            device === 'cpu' ? expect(each).toEqual(packed[i]) : expect(largest(each, packed[i]!)).toBeLessThan(1e-5),
+          );
+        expect(numberOf(model.model, ({ _unpacks, _fixed, _joint }) => _unpacks || Boolean(_fixed ?? _joint))).toBe(0);
+        model.weightsChanged();
+        expect(live().handles).toBe(before);
+      }),
+  );
+});
 
 describe.each(families.map((family) => [family.title, smallModel(family)] as const))('%s', (_, directory) => {
   test('a model in four bits is the one whose weights are what comes back of them, also a token at a time', () => {

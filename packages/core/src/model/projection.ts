@@ -45,6 +45,9 @@ export class FixedProduct {
   }
 }
 
+const fixed = (weights: () => Weights, { _precision, _pack }: Projection): FixedProduct =>
+  scope(() => noGrad(() => new FixedProduct(weights(), _precision, _pack)));
+
 const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'bfloat16' ? x.to(precision) : x);
 
 export class Projection extends nn.Linear {
@@ -52,6 +55,8 @@ export class Projection extends nn.Linear {
   lora: Adapter | undefined;
   /** The weights in four bits; `weight` then tells their shape alone, and its numbers are none. */
   _nf4: Nf4 | undefined;
+  /** Whether passes without a graph keep what four bits stand for: for many passes, where there is room. */
+  _unpacks = false;
   _precision: Precision = 'float32';
   /** Whether passes without a graph pack the weights: for many passes with few rows. */
   _pack = false;
@@ -72,17 +77,27 @@ export class Projection extends nn.Linear {
 
   /** Without what LoRA adds. */
   _base(x: Tensor): Tensor {
-    if (this._nf4) return this.#multiplyNf4(x, this._nf4);
+    if (this._nf4 && this._isPacked) return this.#multiplyNf4(x, this._nf4);
     if (this.#trains()) return this.#multiply(x, this);
-    if (this._precision !== 'bfloat16' && !this._pack) return functional.linear(x, this.weight, this.bias);
-    return (this._fixed ??= new FixedProduct(this, this._precision, this._pack)).multiply(x);
+    if (!this._nf4 && this._precision !== 'bfloat16' && !this._pack)
+      return functional.linear(x, this.weight, this.bias);
+    return (this._fixed ??= fixed(() => this._weights, this)).multiply(x);
+  }
+
+  /** Whether products make the weights anew, of four bits. */
+  get _isPacked(): boolean {
+    return this._nf4 !== undefined && !(this._unpacks && !isGradEnabled());
+  }
+  /** As numbers, which the scope that is open frees where they had to be made. */
+  get _weights(): Weights {
+    const weight = this._nf4?.weight(this._precision === 'bfloat16' ? 'bfloat16' : 'float32') ?? this.weight;
+    return { weight, bias: this.bias };
   }
 
   /** The product with wider weights that `join` makes of this layer and others. */
   forwardJoint(x: Tensor, join: () => Weights): Tensor {
     if (this.#trains()) return this.#multiply(x, join());
-    this._joint ??= scope(() => noGrad(() => new FixedProduct(join(), this._precision, this._pack)));
-    return this._joint.multiply(x);
+    return (this._joint ??= fixed(join, this)).multiply(x);
   }
 
   /** To be called whenever the weights changed, and when generation ends. */
@@ -143,7 +158,7 @@ const productOfAll = (projections: readonly Projection[], x: Tensor): Tensor =>
   projections[0]!.forwardJoint(x, () => {
     const biases = projections.flatMap(({ bias }) => bias ?? []);
     return {
-      weight: cat(projections.map(({ weight }) => weight)),
+      weight: cat(projections.map(({ _weights }) => _weights.weight)),
       bias: biases.length > 0 ? cat(biases) : undefined,
     };
   });
@@ -202,7 +217,7 @@ function adaptedTogether(projections: readonly Projection[], x: Tensor): Tensor[
  */
 export function projectJoined(projections: readonly Projection[], x: Tensor): Tensor {
   const isPlain = projections.every(({ lora }) => !lora?._enabled);
-  const isPacked = projections.some(({ _nf4 }) => _nf4);
+  const isPacked = projections.some(({ _isPacked }) => _isPacked);
   if (isPacked || (!isPlain && !areAdapted(projections))) return cat(projectTogether(projections, x), -1);
   const [first] = projections as [Projection];
   const input = inPrecision(x, first._precision);

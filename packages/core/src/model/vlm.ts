@@ -435,8 +435,8 @@ export class VisionLanguageModel extends nn.Module {
   #endDecoding(): void {
     for (const layer of this.model.layers) layer.endDecoding();
     for (const each of this.projections) {
-      if (each._pack || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
-      each._pack = false;
+      if (each._pack || each._unpacks || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
+      each._pack = each._unpacks = false;
     }
     this.#head?.dispose();
     this.#head = undefined;

@@ -13,6 +13,9 @@ import { packedTokens, type Subject } from './workload.ts';
 export const float = 4;
 export const half = 2;
 
+/** What CUDA takes of a card before the first tensor. */
+export const context = 500e6;
+
 /** Bytes of an element that a product reads or writes. */
 export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
 
@@ -86,7 +89,7 @@ function recurrentLayer(subject: Subject): Layer {
 }
 
 /** Numbers that a card unpacks at a time (native/nf4.cc). */
-const together = 1 << 24;
+export const together = 1 << 22;
 
 /** Bytes of a matrix that is unpacked for its product, and on a card of indices and numbers in float32 on the way. */
 export function unpackedMatrix(subject: Subject): number {
@@ -147,8 +150,9 @@ export function headPass({ model, sizes, workload, config }: Subject, free?: num
   const scored = workload.microBatch * workload.responses * workload.responseTokens;
   const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements(free) / vocabulary)));
   const chunk = rows * vocabulary * float;
-  // The weight for each of two products unless it is in bfloat16, and what is added to its gradient.
-  const copies = (sizes.copied > 0 ? 2 : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
+  // The weight unless it is in bfloat16, on the CPU for each of two products; and what is added to its gradient.
+  const casts = free === undefined ? 2 : 1;
+  const copies = (sizes.copied > 0 ? casts : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
   // A card's chunk is large: its logits in bfloat16 count beside those in float32.
   const halves = free !== undefined && config.precision === 'bfloat16' ? chunk / 2 : 0;
   return 2 * chunk + halves + copies * vocabulary * width * half + 3 * scored * width * float;

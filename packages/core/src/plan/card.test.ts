@@ -71,3 +71,14 @@ test('a token of the 3B with LoRA launches the 1,381 kernels that are counted', 
   const decoding = phases.filter(({ name }) => name.startsWith('decoding'));
   expect(decoding.reduce((sum, { seconds }) => sum + seconds, 0)).toBeCloseTo(5 * 1381, 4);
 });
+
+test('where there is room, weights in four bits are unpacked once for a rollout, and not for every token', () => {
+  const config = { device: 'cuda', train: { lora: { rank: 2, quantize: 'nf4' } } };
+  const [short, roomy] = [0, 80e9].map((card) => planCardTime({ ...subjectOf({ config }), card }, machine, 1000));
+  expect(short!.generation).toBeGreaterThan(roomy!.generation);
+  expect(short!.update).toBe(roomy!.update);
+  const plain = planCardTime(subjectOf({ config: { device: 'cuda', train: { lora: { rank: 2 } } } }), machine, 1000);
+  const tokens = (phases: typeof plain.phases): number =>
+    phases.filter(({ name }) => name === 'decoding: products').reduce((sum, { seconds }) => sum + seconds, 0);
+  expect(tokens(roomy!.phases)).toBeLessThan((tokens(short!.phases) + 5 * tokens(plain.phases)) / 2);
+});

@@ -3,8 +3,10 @@
  * its products, or the launches of its kernels. Counted from shapes; launches as the dry run counts them (bench/cuda).
  */
 import { layerCounts } from '../model/recurrent-config.ts';
-import { cacheItem, float, half, itemOf } from './activations.ts';
+import { cacheItem, float, half, itemOf, together } from './activations.ts';
+import { unpackedWeights } from './generation.ts';
 import type { CardMachine } from './machines.ts';
+import { residentParts } from './memory.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
 export interface PhaseTime {
@@ -51,8 +53,8 @@ export const perPixel = 29e-9;
 const launches = {
   /** Of a layer, for one token of all rows, and more with LoRA; of a layer's, products with its weights. */
   decoded: { layer: 21, lora: 16, token: 49, products: 5 },
-  /** Of so many numbers in four bits that are unpacked at a time (native/nf4.cc). */
-  unpacked: { together: 1 << 24, kernels: 4 },
+  /** Of numbers in four bits that are unpacked together. */
+  unpacked: 3,
   /** Of a layer, forward; a backward pass has twice as many. */
   layer: { layer: 40, lora: 45 },
   block: 40,
@@ -100,18 +102,25 @@ const waiting = 'streams to the host and back';
 const patching = 'images on the host';
 
 /**
- * Bytes that a card moves for a number in four bits before its product reads it: a quarter of a byte's index is written and
- * read, the number is written, scaled where it is, and cast.
+ * Bytes that a card moves for a number in four bits before its product reads it: half of a byte's index and the number in
+ * float32 are written and read, and what it becomes is written.
  */
-const unpackedBytes = (item: number): number => 1 / 2 + 2 * 2 + 4 * float + item;
+const unpackedBytes = (item: number): number => 1 / 2 + 2 * 2 + 2 * float + item;
 
 /** Of every reading of the decoder's weights; nothing where they are read as they are. */
 function unpacking({ sizes, model: { text }, config }: Subject, item: number): { bytes: number; launches: number } {
   if (!config.train.lora?.quantize) return { bytes: 0, launches: 0 };
-  const { together, kernels } = launches.unpacked;
-  // Seven matrices to a layer, of which small ones are unpacked by themselves.
-  const pieces = Math.max(7 * text.layers, sizes.packable / together);
-  return { bytes: sizes.packable * unpackedBytes(item), launches: kernels * pieces };
+  // Seven matrices to a layer, each with a rest of its own.
+  const pieces = 7 * text.layers + sizes.packable / together;
+  return { bytes: sizes.packable * unpackedBytes(item), launches: launches.unpacked * pieces };
+}
+
+/** The share of the weights in four bits that every token unpacks anew. */
+function packedShare(subject: Subject): number {
+  const { workload, sizes } = subject;
+  const answers = { prompts: workload.prompts, group: workload.group, tokens: workload.responseTokens, greedy: false };
+  const resident = Object.values(residentParts(subject)).reduce((sum, bytes) => sum + bytes, 0);
+  return 1 - unpackedWeights(subject, answers, resident) / (sizes.packable * itemOf(subject));
 }
 
 const none: Demand = { bytes: 0, operations: 0, launches: 0 };
@@ -143,8 +152,9 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
   // Read and written with every token.
   const states = 2 * layers.recurrent * (family.kept.recurrent?.(text, item === half).state ?? 0) * float;
   const unpacked = unpacking(subject, item);
+  const anew = responseTokens * packedShare(subject) + 1;
   const large = text.layers * launches.decoded.products + 1;
-  const small = text.layers * (launches.decoded.layer + lora) + launches.decoded.token - large + unpacked.launches;
+  const small = text.layers * (launches.decoded.layer + lora) + launches.decoded.token - large;
   const width = (2 * text.hiddenSize + text.intermediateSize) * item * 8;
   return {
     images: {
@@ -161,7 +171,7 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
     },
     // Kernels follow each other: what large ones move and what small ones cost to launch adds up.
     'decoding: products': {
-      bytes: responseTokens * ((decoder + head) * item + unpacked.bytes),
+      bytes: responseTokens * (decoder + head) * item + anew * unpacked.bytes,
       operations: responseTokens * rows * 2 * (decoder + head),
       launches: responseTokens * large,
     },
@@ -171,7 +181,11 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
       operations: responseTokens * rows * attended * (promptTokens + responseTokens / 2),
       launches: 0,
     },
-    'decoding: between products': { bytes: 0, operations: 0, launches: responseTokens * small },
+    'decoding: between products': {
+      bytes: 0,
+      operations: 0,
+      launches: responseTokens * small + anew * unpacked.launches,
+    },
   };
 }
 

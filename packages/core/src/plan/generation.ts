@@ -1,9 +1,10 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
-import { cacheCapacity } from '../budgets.ts';
+import { cacheCapacity, unpackedRoom } from '../budgets.ts';
 import { packsWeights } from '../model/vlm.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
 import {
   cacheItem,
+  context,
   float,
   half,
   hasFlash,
@@ -25,8 +26,31 @@ export interface Answers {
   readonly greedy: boolean;
 }
 
-/** All prompts at once: prefill, then one token after the other for R rows. */
-export function generation(subject: Subject, answers: Answers): Parts {
+/** Bytes of keys and values, of prompts and answers. */
+function cachedBytes(subject: Subject, { prompts, group, tokens }: Answers): number {
+  const { text } = subject.model;
+  const ofToken = layerCounts(text).attention * 2 * text.keyValueHeads * text.headSize * cacheItem(subject);
+  return ofToken * (prompts * subject.workload.promptTokens + prompts * group * cacheCapacity(tokens));
+}
+
+/**
+ * Bytes of weights in four bits that are numbers while tokens are decoded on a card (model/unpacked.ts).
+ * @param held bytes that are always there
+ */
+export function unpackedWeights(subject: Subject, answers: Answers, held: number): number {
+  const { sizes, model, config, card = 0 } = subject;
+  if (!config.train.lora?.quantize || !onCard(subject)) return 0;
+  const { layers } = model.text;
+  const layer = (sizes.packable / layers) * itemOf(subject);
+  const cached = cachedBytes(subject, answers);
+  return layer * Math.min(layers, Math.floor(unpackedRoom(card - context - held - cached, cached) / layer));
+}
+
+/**
+ * All prompts at once: prefill, then one token after the other for R rows.
+ * @param resident bytes that are always there
+ */
+export function generation(subject: Subject, answers: Answers, resident: number): Parts {
   const { family, text, vision } = subject.model;
   const { prompts, group, tokens } = answers;
   const { promptTokens, patches } = subject.workload;
@@ -48,22 +72,25 @@ export function generation(subject: Subject, answers: Answers): Parts {
     !onCard(subject) || hasFlash(subject, text.headSize) ? 0 : 3 * rows * text.heads * (promptTokens + tokens);
   const decode = rows * (perToken + (3 * queries + 2 * keys - mixing) * float) + scores * float;
   const logits = logitsOf(subject, answers);
-  const largest = Math.max(prefill, decode + logits, tower);
-  const cached =
-    layers.attention * 2 * keys * cacheItem(subject) * (prompts * promptTokens + rows * cacheCapacity(tokens));
+  const weights = unpackedWeights(subject, answers, resident);
+  const decoding = decode + logits + weights;
+  const largest = Math.max(prefill, decoding, tower);
+  const cached = cachedBytes(subject, answers);
   const states = layers.recurrent * (held?.state ?? 0) * float * (prompts + rows);
   // The tower is done before there are any.
-  if (onCard(subject) && tower > cached + states + Math.max(prefill, decode + logits))
+  if (onCard(subject) && tower > cached + states + Math.max(prefill, decoding))
     return { pixels: images, 'activations of the vision tower': tower };
   const unpacked = largest === tower ? 0 : unpackedMatrix(subject);
   return {
     pixels: images,
     'keys and values': cached,
     'recurrent states': states,
-    'weights packed for decoding': onCard(subject) ? headCopy(subject) : packed(subject, rows),
+    'weights packed for decoding': onCard(subject)
+      ? headCopy(subject) + (largest === decoding ? weights : 0)
+      : packed(subject, rows),
     'activations of the vision tower': tower === largest ? tower : 0,
-    'activations of the decoder': largest === prefill ? prefill : largest === decode + logits ? decode : 0,
-    logits: largest === decode + logits ? logits : 0,
+    'activations of the decoder': largest === prefill ? prefill : largest === decoding ? decode : 0,
+    logits: largest === decoding ? logits : 0,
     'working memory': unpacked,
   };
 }

@@ -1,6 +1,7 @@
 /** Bytes of the tiny model (D 64, A 64, C 32, I 112, V 352, 3 layers; vision D 32, I 72, 3 blocks), worked out by hand. */
 import { expect, test } from 'vitest';
 
+import { unpackedWeights } from './generation.ts';
 import { planMemory } from './memory.ts';
 import type { Part } from './parts.ts';
 import { subjectOf, type Changes } from '../testing/plan.ts';
@@ -158,4 +159,18 @@ test('a card in bfloat16 decodes with flash attention: keys and values in bfloat
     planned({ config: { device: 'cuda', precision }, workload }).of('keys and values');
   expect(cached('float32')).toBe(3 * 2 * 32 * 4 * (100 * 20 + 60_000 * 16));
   expect(cached('bfloat16')).toBe(cached('float32') / 2);
+});
+
+test('weights in four bits are numbers while a card decodes, layer by layer as far as there is room', () => {
+  const config = { device: 'cuda', train: { lora: { rank: 2, quantize: 'nf4' } } };
+  const answers = { prompts: 2, group: 2, tokens: 5, greedy: false };
+  // Queries, keys, values, output; gate, up, down.
+  const layer = 4 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 112);
+  // Of prompts of 20 tokens, and 4 answers with room for 16.
+  const cached = 3 * 2 * 32 * 4 * (2 * 20 + 4 * 16);
+  const held = 1000;
+  const of = (room: number): number =>
+    unpackedWeights({ ...subjectOf({ config }), card: 500e6 + held + 2 * cached + 2 * room }, answers, held);
+  expect([layer - 1, layer, 2 * layer, 99 * layer].map((room) => of(room) / layer)).toEqual([0, 1, 2, 3]);
+  expect(unpackedWeights(subjectOf({ config }), answers, held)).toBe(0);
 });

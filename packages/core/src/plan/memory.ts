@@ -2,15 +2,23 @@
  * Peak memory of a run, in bytes, as the sum of what lives together in its most demanding phase.
  */
 import { evaluatedTogether, featureBytes, imageBytes } from '../budgets.ts';
-import { decoderLayers, float, half, headGradient, headPass, onCard, pixelBytes, visionBlock } from './activations.ts';
+import {
+  context,
+  decoderLayers,
+  float,
+  half,
+  headGradient,
+  headPass,
+  onCard,
+  pixelBytes,
+  visionBlock,
+} from './activations.ts';
 import { generation } from './generation.ts';
 import type { Part, Parts } from './parts.ts';
 import { packedTokens, type Sizes, type Subject } from './workload.ts';
 
 /** What the allocator holds beside what is in use; on a card, workspaces of its libraries. */
 const allocator = 64 << 20;
-/** What CUDA takes of a card before the first tensor. */
-const context = 500e6;
 
 export type Phase = 'loading' | 'generation' | 'update' | 'evaluation';
 
@@ -41,7 +49,7 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
   // Servers have their own memory.
   if (group > 0 && subject.config.rollout.backend === 'local') {
     const answers = { prompts, group, tokens: responseTokens, greedy: false };
-    phases.generation = { ...resident, ...generation(subject, answers) };
+    phases.generation = { ...resident, ...generation(subject, answers, total(resident)) };
   }
   if (evaluated > 0) {
     const answers = {
@@ -50,13 +58,13 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
       tokens: evaluationTokens,
       greedy: true,
     };
-    phases.evaluation = { ...resident, ...generation(subject, answers) };
+    phases.evaluation = { ...resident, ...generation(subject, answers, total(resident)) };
   }
   if (subject.config.precision === 'float64')
     for (const phase of Object.keys(phases) as Phase[]) phases[phase] = inFloat64(phases[phase]!);
   const own = (card ? context : program) + allocator;
   const totals = Object.entries(phases).map(([phase, parts]) => {
-    return [phase as Phase, Object.values(parts).reduce((sum, bytes) => sum + bytes, own)] as const;
+    return [phase as Phase, own + total(parts)] as const;
   });
   const [phase, peak] = totals.reduce((a, b) => (b[1] > a[1] ? b : a));
   const parts = Object.entries({ program: own, ...phases[phase] })
@@ -65,6 +73,8 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
     .sort((a, b) => b.bytes - a.bytes);
   return { peak, phase, parts, phases: Object.fromEntries(totals) };
 }
+
+const total = (parts: Parts): number => Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
 
 /** What is counted in float32 takes twice as much, but for what is no tensor of the model. */
 const inFloat64 = (parts: Parts): Parts =>
@@ -83,7 +93,7 @@ function moments({ trainable, small }: Sizes, { name, states }: Subject['config'
 }
 
 /** What is there from the first step to the last. */
-function residentParts({ model, sizes, workload, config, frozenVision, shards = 1 }: Subject): Parts {
+export function residentParts({ model, sizes, workload, config, frozenVision, shards = 1 }: Subject): Parts {
   const card = onCard({ config });
   const { prompts, patches, images } = workload;
   const copies = half * sizes.copied;
@@ -126,7 +136,9 @@ function update(subject: Subject, resident: Parts): Parts {
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
   const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;
   const cast = again ? casts / (text.layers + vision.depth) : casts;
-  const frozen = config.train.lora ? sizes.copied : sizes.copied - sizes.trainedProjections;
+  // A card forgets the copies of rollouts, and a frozen tower is asked for nothing that is not remembered.
+  const idle = onCard(subject) && frozenVision ? sizes.vision : 0;
+  const frozen = (config.train.lora ? sizes.copied : sizes.copied - sizes.trainedProjections) - idle;
   // Of shared gradients two blocks are whole at a time, or the table.
   const block = (sizes.all - sizes.vision - sizes.tables) / text.layers;
   const whole = float * Math.max(2 * block, text.vocabularySize * text.hiddenSize);
@@ -142,8 +154,10 @@ function update(subject: Subject, resident: Parts): Parts {
     'activations of the vision tower': tower + (patches > 0 ? 2 * pixelBytes(model, patches) : 0),
   };
   if (!onCard(subject)) return { ...before, logits: headPass(subject), 'working memory': layers.working };
-  const held = Object.values({ ...resident, ...before }).reduce((sum, bytes) => sum + bytes, 0);
+  // One after the other: logits are gone when the turn of layers comes, of which one at a time is computed again.
+  const kept = { ...before, 'activations of the decoder': again ? streams : decoder };
+  const working = layers.working + (again ? layers.one : 0);
+  const held = total({ ...resident, ...kept });
   const logits = headPass(subject, Math.max(0, (subject.card ?? 0) - context - held));
-  // One after the other: logits are gone when the layers' turn comes.
-  return { ...before, logits, 'working memory': Math.max(0, layers.working - logits) };
+  return { ...kept, logits, 'working memory': Math.max(0, working - logits) };
 }

@@ -8,6 +8,7 @@ import { droppable, keep, noGrad, scope, tensor, withDevice, type Tensor } from 
 
 import { keepState, mapState, tensorsOf, type LayerState } from '../model/layer-state.ts';
 import { requireVisible } from '../model/pack.ts';
+import { unpackForDecoding } from '../model/unpacked.ts';
 import type { Prefilled, VisionLanguageModel } from '../model/vlm.ts';
 import type { Prompt, StopReason } from '../types.ts';
 import { uniform, type NoiseKey } from './philox.ts';
@@ -293,6 +294,7 @@ export async function respond(
   // Turns are decided on the host, token by token.
   const begin = model.device === 'cpu' || options.turns ? decodeStepwise : decodeRecorded;
   let decoding = await droppable(signal, () => start(model, prompts, options));
+  unpackForDecoding(model, [...decoding.prefill.caches, ...decoding.own]);
   const all = decoding.rows;
   let course: Course | undefined;
   try {
