@@ -166,10 +166,8 @@ describe.each(['cpu', standInDevice()])('on %s', (device) => {
         model.weightsChanged();
         const before = live().handles;
         for (const free of [4 * ofLayer * item - 2, 4 * ofLayer * item, 2 * layers.length * ofLayer * item])
-          // Joined products of a card may add up in another order.
-          logits(free).forEach((each, i) =>
-            device === 'cpu' ? expect(each).toEqual(packed[i]) : expect(largest(each, packed[i]!)).toBeLessThan(1e-5),
-          );
+          // Products of packed and of joined weights may add up in another order.
+          logits(free).forEach((each, i) => expect(largest(each, packed[i]!)).toBeLessThan(1e-5));
         expect(numberOf(model.model, ({ _unpacks, _fixed, _joint }) => _unpacks || Boolean(_fixed ?? _joint))).toBe(0);
         model.weightsChanged();
         expect(live().handles).toBe(before);
