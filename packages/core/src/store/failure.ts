@@ -24,7 +24,7 @@ export const isUnknown = (error: unknown): boolean => statusOf(error) === 501;
 
 /** Whether the same request may succeed a moment later, or when somebody has mended the network. */
 export function isTemporary(error: unknown): boolean {
-  if (error instanceof UserError || fileOf(error) !== undefined) return false;
+  if (error instanceof UserError) return false;
   const status = statusOf(error);
   if (status === undefined) return nameOf(error) !== 'CredentialsProviderError';
   if (nameOf(error) === 'NoSuchUpload') return true;
@@ -32,7 +32,7 @@ export function isTemporary(error: unknown): boolean {
 }
 
 /** The file of this machine that could not be read or written. */
-const fileOf = (error: unknown): string | undefined =>
+export const fileOf = (error: unknown): string | undefined =>
   error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : undefined;
 
 /** A word or two for a warning. */

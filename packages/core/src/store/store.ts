@@ -14,7 +14,7 @@ import type * as Sdk from '@aws-sdk/client-s3';
 import { hasCode, UserError } from '../errors.ts';
 import { isPath } from '../regular.ts';
 import { addressOf, endpoint, endpointHost, type StoreAddress } from './address.ts';
-import { explained, isConflict, isMissing, isTemporary, isUnknown, statusOf } from './failure.ts';
+import { explained, fileOf, isConflict, isMissing, isTemporary, isUnknown, statusOf } from './failure.ts';
 
 /** What goes wrong is thrown, and said by whoever asked: the client's own log may hold more than anybody should see. */
 const unsaid = (): void => undefined;
@@ -304,7 +304,7 @@ export class ObjectStore {
         const moved = etag !== undefined && (await sizeOf(file)) > have;
         // Of an object that was replaced the rest fits no longer.
         if (isConflict(error) || statusOf(error) === 416) etag = undefined;
-        else if (!isTemporary(error) || (attempt >= ATTEMPTS && !moved)) throw error;
+        else if (fileOf(error) !== undefined || !isTemporary(error) || (attempt >= ATTEMPTS && !moved)) throw error;
         if (attempt > 100) throw error;
       }
     }

@@ -35,7 +35,7 @@ export const rollout = section(
     }),
     serverCommand: key(
       'a command that starts them, which ends with the run; what it says is in `server.log` of the run',
-      z.string().optional(),
+      z.string().min(1).optional(),
       { effect: 'harmless', unset: 'they run already' },
     ),
     serverFolder: key(
