@@ -39,6 +39,13 @@ test('images are cut as the reference cuts them', () => {
   }
 });
 
+test('sizes that cut every image into thousands of tiles are a mistake', () => {
+  expect(() => open(settings(1e9, 8))).toThrow('images of 1000000000 pixels are cut into tiles of 8: over 32');
+  expect(() => open({ max_image_size: { longest_edge: 8 } })).toThrow(UserError);
+  expect(() => open(settings(16, 8), { maxPixels: 1e12 })).toThrow(UserError);
+  expect(open({ ...settings(1e9, 8), do_image_splitting: false }).shown({ width: 20, height: 11 }).grid[0]).toBe(1);
+});
+
 test('what stands in place of an image: rows of tiles, a line break behind each, then the whole', () => {
   const pads = '<image>'.repeat(4);
   const [around, whole] = ['<fake_token_around_image>', `<global-img>${pads}`];

@@ -29,6 +29,9 @@ export const tileTokens: readonly string[] = [
 /** Longest side of any image that the reference lays out. */
 const MOST = 4096;
 
+/** Tiles along a side, beyond which sizes are a mistake: published ones have up to 6, of which vocabularies have names. */
+const MOST_TILES = 32;
+
 /** One number per channel, or one for all. */
 const perChannel = (value: z.ZodNumber) =>
   z.union([z.array(value).length(3), value.transform((each) => [each, each, each])]).default([0.5, 0.5, 0.5]);
@@ -196,7 +199,16 @@ export const tileProcessor: OwnProcessor = {
     const settings = settingsSchema.parse(image);
     const { image_seq_len: expected } = processorSchema.parse(processor) ?? {};
     const { vision } = readConfig(config);
-    const longest = longestSide(settings.max_image_size.longest_edge, settings.size.longest_edge, limits);
+    const tile = settings.max_image_size.longest_edge;
+    const longest = longestSide(tile, settings.size.longest_edge, limits);
+    if (settings.do_image_splitting && Math.min(longest, MOST) > MOST_TILES * tile) {
+      throw new UserError(
+        `images of ${longest} pixels are cut into tiles of ${tile}: over ${MOST_TILES} along a side`,
+        {
+          remedy: 'Look at size and max_image_size of the processor, or set data.maxPixels.',
+        },
+      );
+    }
     const tiles = new Tiles(settings, longest, vision.patchSize, vision.spatialMergeSize);
     if (expected !== undefined && expected !== tiles.tokens) {
       throw new UserError(`image_seq_len is ${expected}, but the tower makes ${tiles.tokens} tokens of a tile`, {
