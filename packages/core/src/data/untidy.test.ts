@@ -95,9 +95,10 @@ const yaml = (names = '[cat]', train = 'images'): string => `train: ${train}\nna
 const box = `0 ${45 / width} ${30 / height} ${50 / width} ${40 / height}\n`;
 const shown: Files = { 'images/a.jpg': picture, 'images/b.jpg': picture };
 
-test('YOLO: .TXT, UTF-16, what macOS adds, pictures without labels, one name for two classes', async () => {
+test('YOLO: .TXT, UTF-16, what macOS adds, pictures without labels, one name for two classes, one folder for two parts', async () => {
   const labels = { 'labels/a.TXT': utf16(box), 'images/._a.jpg': 'x', 'labels/._a.txt': 'x', '__MACOSX/x.txt': 'x' };
-  const notes = await expectCats({ ...shown, ...labels, 'data.yaml': yaml('[cat, cat]') });
+  const notes = await expectCats({ ...shown, ...labels, 'data.yaml': `${yaml('[cat, cat]')}val: images\n` });
+  expect(notes.join()).toContain('parts of data.yaml are one folder (images)');
   expect(notes.join()).toMatch(/classes 0 and 1 are one.*cat.*1 of 2 pictures have no file of labels/);
 });
 

@@ -28,6 +28,12 @@ export const yolo: Reader = {
     }
     for (const { folder, isNear } of set.parts) if (isNear) context.images.allow(folder);
     const images = new Map(set.parts.flatMap((part) => imagesIn(part).map((image) => [image, part] as const)));
+    const shared = set.parts.map(({ folder }) => folder).find((folder, i, all) => all.indexOf(folder) < i);
+    if (shared !== undefined) {
+      context.note(
+        `parts of data.yaml are one folder (${path.relative(source.root, shared)}): nothing is held out by it`,
+      );
+    }
     if (images.size === 0) throw noPictures(source, set.parts);
     const seen = new Set<string>();
     let bare = 0;
