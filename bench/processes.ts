@@ -148,7 +148,7 @@ try {
   }
   const { cpu, cores } = describeMachine();
   const text = [
-    `${cpu}, ${cores} processors; the fastest of ${options.steps} steps of ${PROMPTS} prompts each; load of the machine ${loadavg()[1]!.toFixed(0)}.`,
+    `${cpu}, ${cores} processors; the fastest of ${options.steps} steps of ${PROMPTS} prompts each;\nload of the machine ${loadavg()[1]!.toFixed(0)}.`,
     table(
       ['trained', 'processes', 'step, planned', 'of it exchange', 'processor time of a step', 'off', 'step, measured'],
       planned,
