@@ -22,9 +22,18 @@ export interface Step {
 /** Arguments of the command line, one command after the other; the last is counted. */
 export type Commands = readonly (readonly string[])[];
 
-/** `refused`: what the last command says as it ends with exit code 2, on a card of so many gigabytes. */
+/**
+ * `refused`: what the last command says as it ends with exit code 2, on a card of so many gigabytes; `cards`: of the
+ * machine, one unless said. Of several processes the first is counted.
+ */
 export type Case =
-  { readonly step: Step } | { readonly commands: Commands; readonly refused?: string; readonly gigabytes?: number };
+  | { readonly step: Step }
+  | {
+      readonly commands: Commands;
+      readonly refused?: string;
+      readonly gigabytes?: number;
+      readonly cards?: number;
+    };
 
 /** What is trained on. */
 export const sample = {
@@ -87,8 +96,22 @@ export function realStep(size: keyof typeof shapes, train: object, others: objec
   return { model, changes, dtype: 'lora' in train ? 'auto' : 'float32', gigabytes: 400 };
 }
 
+/** Answers of steps that were timed on a card (docs/gpu.md); labels beside them, since rollouts are all alike here. */
+const timed = { rollout: { group: 8, maxNewTokens: 128 } };
+
 const large = (): Record<string, Step> => ({
   '3B LoRA': realStep('3B', { lora: { rank: 16 } }),
+  '3B LoRA, 4 prompts at once, answers of 128': realStep(
+    '3B',
+    { lora: { rank: 16 }, microBatch: { prompts: 4 } },
+    timed,
+  ),
+  '7B LoRA, 2 prompts at once, answers of 128': realStep(
+    '7B',
+    { lora: { rank: 16 }, microBatch: { prompts: 2 } },
+    timed,
+  ),
+  '3B LoRA, recomputed': realStep('3B', { lora: { rank: 16 }, checkpointActivations: true }),
   '3B LoRA, four bits': realStep('3B', { lora: { rank: 16, quantize: 'nf4' } }),
   '3B LoRA, four bits, recomputed': realStep('3B', {
     lora: { rank: 16, quantize: 'nf4' },
@@ -101,9 +124,23 @@ const large = (): Record<string, Step> => ({
     { checkpointActivations: true },
     { optimizer: { states: '8bit' } },
   ),
+  '3B full, tower frozen, recomputed and offloaded, 8-bit moments': realStep(
+    '3B',
+    { freezeVision: true, checkpointActivations: true, offloadActivations: true },
+    { optimizer: { states: '8bit' } },
+  ),
   '7B LoRA': realStep('7B', { lora: { rank: 16 } }),
   '7B LoRA, four bits': realStep('7B', { lora: { rank: 16, quantize: 'nf4' } }),
+  '7B LoRA, four bits, recomputed': realStep('7B', {
+    lora: { rank: 16, quantize: 'nf4' },
+    checkpointActivations: true,
+  }),
   '7B full, recomputed': realStep('7B', { checkpointActivations: true }),
+  '7B full, recomputed, 8-bit moments': realStep(
+    '7B',
+    { checkpointActivations: true },
+    { optimizer: { states: '8bit' } },
+  ),
 });
 
 /** By name. */
@@ -120,5 +157,14 @@ export function cases(): Record<string, Case> {
     ]);
   });
   const steps = Object.entries(large()).map(([name, step]): [string, Case] => [name, { step }]);
-  return Object.fromEntries([...all, ...steps]);
+  return Object.fromEntries([...all, ...together(), ...steps]);
+}
+
+/** Two processes, each on a card of its own. */
+function together(): [string, Case][] {
+  const train = ['train', 'config.yaml', `model=${tinyModel}`, ...device, '--processes', '2'];
+  return Object.entries({ '': [], ' with LoRA': ['train.lora.rank=2'] }).map(([how, changes]) => [
+    `Qwen2.5-VL train${how}, two processes`,
+    { commands: [[...train, ...changes]], cards: 2 },
+  ]);
 }

@@ -6,6 +6,7 @@
  *     node bench/cuda/dry-run.ts              all cases
  *     node bench/cuda/dry-run.ts --only LoRA  those whose name contains it (of a whole name that one alone); can be repeated
  *     node bench/cuda/dry-run.ts --kernels    which kernels and products, too
+ *     node bench/cuda/dry-run.ts --tables     nothing: those of docs/gpu.md again, of what was counted and of the plan
  */
 import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -44,7 +45,11 @@ interface Golden {
 }
 
 const { values: options } = parseArgs({
-  options: { only: { type: 'string', multiple: true, default: [''] }, kernels: { type: 'boolean', default: false } },
+  options: {
+    only: { type: 'string', multiple: true, default: [''] },
+    kernels: { type: 'boolean', default: false },
+    tables: { type: 'boolean', default: false },
+  },
 });
 const file = fileURLToPath(new URL('counts.json', import.meta.url));
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -55,15 +60,17 @@ steps: 1
 promptsPerStep: 2
 rollout: { group: 2, maxNewTokens: 6 }
 `;
+type Commanded = Extract<Case, { readonly commands: unknown }>;
 /** @throws Error with the end of what it said, where it failed; as it should, where it is to be `refused` */
 function run(
   args: readonly string[],
   cwd: string,
   counts: string,
-  { gigabytes = 80, refused }: { readonly gigabytes?: number | undefined; readonly refused?: string | undefined } = {},
+  { gigabytes = 80, refused, cards = 1 }: Partial<Pick<Commanded, 'gigabytes' | 'refused' | 'cards'>> = {},
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, ...environment, COUNTS: counts, DRY_RUN_GB: String(gigabytes) };
+    const card = { DRY_RUN_GB: String(gigabytes), DRY_RUN_CARDS: String(cards) };
+    const env = { ...process.env, ...environment, COUNTS: counts, ...card };
     const child = spawn(process.execPath, args, { env, cwd, stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     child.stderr.on('data', (text: Buffer) => (said += text.toString()));
@@ -104,7 +111,8 @@ async function runCase(each: Case): Promise<Outcome> {
     });
     writeFileSync(join(folder, 'train.jsonl'), lines.join('\n'));
     if ('step' in each) {
-      await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, each.step);
+      const { gigabytes } = each.step;
+      await run([here('step.ts'), JSON.stringify(each.step)], folder, counts, gigabytes ? { gigabytes } : {});
       const phases = read() as Phases;
       return each.step.gigabytes === undefined ? { phases } : { phases, planned: await plannedPeak(each.step) };
     }
@@ -192,16 +200,26 @@ function writeInto(mark: string, table: string): void {
   writeFileSync(page, `${front}${begin}\n${table}\n\n${rest.slice(rest.indexOf(end))}`);
 }
 
-await prepare();
+if (!options.tables) await prepare();
 const goldens = (): Record<string, Golden> =>
   existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Golden>) : {};
 const known = goldens();
 const found: Record<string, Golden> = {};
 const everything = cases();
-const chosen = Object.entries(everything).filter(([name]) =>
-  options.only.some((word) => (word in everything ? name === word : name.includes(word))),
-);
+const isAll = options.only.includes('');
+const isChosen = (name: string): boolean =>
+  options.only.some((word) => (word in everything ? name === word : name.includes(word)));
+const chosen = options.tables ? [] : Object.entries(everything).filter(([name]) => isChosen(name));
 let [passed, failed] = [0, 0];
+for (const [name, each] of options.tables ? Object.entries(everything) : []) {
+  if (!('step' in each) || each.step.gigabytes === undefined || !known[name]) continue;
+  const planned = { ...known[name], planned: await plannedPeak(each.step) };
+  found[name] = planned;
+  for (const problem of misplanned(planned)) {
+    failed++;
+    console.log(`FAILED  ${name}: ${problem}`);
+  }
+}
 for (const [name, each] of chosen) {
   const start = performance.now();
   try {
@@ -233,5 +251,5 @@ else {
   const all = Object.fromEntries(Object.keys(everything).flatMap((name) => (asked[name] ? [[name, asked[name]]] : [])));
   writeFileSync(file, await format(JSON.stringify(all), { parser: 'json', printWidth: 120 }));
   writeInto('counted', countedTable(all));
-  writeInto('fits', await fitsTable());
+  if (isAll) writeInto('fits', await fitsTable());
 }

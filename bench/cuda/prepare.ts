@@ -3,7 +3,16 @@
  * in their place (runtime.cc, and for what nobody calls a function that returns 0), and the addon against both.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -102,7 +111,8 @@ function addon(): void {
   const env = {
     ...process.env,
     VISURF_BUILD: environment.VISURF_BUILD,
-    LIBTORCH: join(torchLibraries(), '..'),
+    // Its own place: checkouts may share tools by links.
+    LIBTORCH: realpathSync(join(torchLibraries(), '..')),
     VISURF_VENV: join(tools, 'venv'),
   };
   const { status } = spawnSync(process.execPath, [build], { env, stdio: 'inherit' });
