@@ -4,13 +4,13 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { evaluate, exportModel, loadPolicy, parseConfig, train, type Prompt, type Rollout } from '@visurf/core';
 import { logProbs, openServed, ServerProcess } from '@visurf/core/internals';
 import { readEvents } from '@visurf/core/records';
+import { freePort } from '@visurf/core/signals';
 import { generateDataset } from '@visurf/mini-grounding';
 
 const root = join(import.meta.dirname, '..');
@@ -31,14 +31,6 @@ function check(what: string, holds: boolean, figures: Record<string, unknown>): 
   // Only what holds is in the table.
   writeFileSync(results, `${JSON.stringify({ vllm: version, checked }, null, 2)}\n`);
 }
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 
 /** A command that serves a model on this machine. */
 const commandFor = (model: string, port: number, ...more: string[]): string =>
