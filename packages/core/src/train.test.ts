@@ -192,12 +192,12 @@ test('epochs are steps once the data are known, also where a run goes on', async
 
 test('a step whose loss is not finite ends the run, is left out, or rolled back, as is asked', async () => {
   const settings = { eval: { every: 0 }, checkpoint: { every: 2, keep: 9 }, objective: { std: 'none' } };
-  /** With marks in some steps that are finite and whose mean is not. */
+  /** With marks in some steps that are finite, and whose advantages are more than float32 holds. */
   const run = async (output: string, onNonFinite: string, bad: readonly number[] = [3], steps = 4): Promise<void> => {
     let done = 0;
     const onEvent = (event: TrainEvent): void => void (done = event.kind === 'step' ? event.step : done);
     let sign = 1;
-    const score = (): number => (bad.includes(done + 1) ? 1.7e308 * (sign = -sign) : 0);
+    const score = (): number => (bad.includes(done + 1) ? 1e99 * (sign = -sign) : 0);
     const rewards = [defineReward({ name: 'huge', weight: 1, score })];
     await train(config(output, { ...settings, onNonFinite, steps }), { rewards, onEvent });
   };
