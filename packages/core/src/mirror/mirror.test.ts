@@ -1,6 +1,6 @@
 /** A machine that trains into a store dies at every request; it, or another one, goes on to the same end. */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { readCheckpoint } from '../run/checkpoint.ts';
@@ -92,6 +92,27 @@ test('a run in a store is what it is on the disk, and no more', async () => {
   await life(directory);
   const again = way.asked.filter(({ method }) => method === 'PUT').slice(before);
   expect(again.filter(({ key }) => /groups|checkpoints|images/.test(key))).toEqual([]);
+});
+
+test('what another machine sent beyond its checkpoint is removed before anything is sent, and never after', async () => {
+  const directory = machine();
+  await life(directory, 6);
+  const beyond = 'groups/000007.jsonl';
+  await store.write(beyond, 'of a machine that died');
+  const { lease, session } = await prepare(store, directory, { ...quiet, resume: true });
+  const mirror = new Mirror({ store, lease, directory, session, keep: 1 });
+  // The run writes it anew while the store is compared.
+  let removals = 0;
+  way.fault = ({ method, key }) => {
+    if (method !== 'DELETE' || !key.endsWith(beyond)) return undefined;
+    if (removals === 0) writeFileSync(path.join(directory, beyond), 'of this machine');
+    return { milliseconds: 300 * removals++ };
+  };
+  await Promise.all([mirror.sendRecords(), mirror.sendCheckpoints()]);
+  way.fault = undefined;
+  expect((await store.read(beyond))?.body.toString()).toBe('of this machine');
+  expect(removals).toBe(1);
+  await lease.release();
 });
 
 test('a machine that dies at any request leaves a run that goes on', { timeout: 900_000 }, async () => {

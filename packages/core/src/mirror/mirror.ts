@@ -54,7 +54,8 @@ export class Mirror {
   readonly #logs = new Map<Log, LogState>();
   /** Steps whose checkpoints are whole in the store. */
   readonly #whole = new Set<number>();
-  #isCompared = false;
+  /** Once for both who send: what one has sent the other would take for what was there before, and remove it. */
+  #compared: Promise<void> | undefined;
   #records: Promise<unknown> = Promise.resolve();
 
   constructor(options: MirrorOptions) {
@@ -141,9 +142,16 @@ export class Mirror {
     await inParallel(PARALLEL, known?.pieces ?? [], (key) => store.remove(key));
   }
 
-  /** Once: what the store has already of what is here, and what it has that is no more. */
-  async #compare(): Promise<void> {
-    if (this.#isCompared) return;
+  #compare(): Promise<void> {
+    this.#compared ??= this.#makeComparison().catch((error: unknown) => {
+      this.#compared = undefined;
+      throw error;
+    });
+    return this.#compared;
+  }
+
+  /** What the store has already of what is here; removes what it has that is no more. */
+  async #makeComparison(): Promise<void> {
     const { store, directory, lease } = this.#options;
     await lease.check();
     const objects = await store.list();
@@ -160,7 +168,6 @@ export class Mirror {
     }
     await this.#removeStale(this.#staleOf(objects, latest));
     await store.abortOthers().catch(() => undefined);
-    this.#isCompared = true;
   }
 
   /** Objects of a course that was left, or of a checkpoint that is not whole. */
