@@ -318,8 +318,11 @@ function fileBytes(directory: string, parameters: number): number {
   return parameters * (statedDtype(path.join(directory, 'config.json'))?.endsWith('16') ? 2 : 4);
 }
 
-/** Resident memory of this process, in which the library is loaded and has nothing to do. */
-const programBytes = (): number => process.memoryUsage.rss();
+/** Resident memory of this process, in which libtorch is open and has nothing to do. */
+function programBytes(): number {
+  info();
+  return process.memoryUsage.rss();
+}
 
 /** What can be had without swapping. */
 export function availableMemory(): number {

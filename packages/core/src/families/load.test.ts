@@ -140,7 +140,10 @@ function footprint(dtype: 'auto' | 'float32'): { weights: number; peak: number }
   const program = `
     import { readFileSync } from 'node:fs';
     import { Worker } from 'node:worker_threads';
+    import { info } from '@visurf/torch';
     const { loadModel } = await import(${JSON.stringify(load)});
+    // What libtorch itself takes is no weights.
+    info();
     const shared = new Int32Array(new SharedArrayBuffer(8));
     const watcher = new Worker(\`
       import { workerData as shared } from 'node:worker_threads';
