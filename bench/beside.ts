@@ -74,7 +74,7 @@ export async function besideTraining(cores: number, pairs = 24, block = 3): Prom
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-/** Does what a page does that shows the run: with every event it asks for the run, its curves and its newest groups. */
+/** Does what the page of groups does, which asks for most: at any news for the run, and for its newest groups. */
 function watch(link: string): () => void {
   const stop = new AbortController();
   const listen = async (): Promise<void> => {
@@ -83,7 +83,7 @@ function watch(link: string): () => void {
       for (const [, id] of Buffer.from(chunk)
         .toString()
         .matchAll(/"id":"([0-9a-f]+)"/g)) {
-        for (const path of ['', '/curves?points=800', '/groups?limit=500'])
+        for (const path of ['', '/groups?limit=500'])
           await (await fetch(`${link}api/runs/${id}${path}`, { signal: stop.signal })).arrayBuffer();
       }
     }

@@ -21,7 +21,7 @@ const page = join(root, 'docs/reliability.md');
 
 /** Files whose tests have a long budget. */
 const PARTS = [
-  ...['disk/lock', 'run/damage', 'run/crash', 'mirror/mirror', 'untrusted', 'tasks/untrusted'].map(
+  ...['disk/lock', 'run/damage', 'run/crash', 'mirror/mirror', 'distributed/equal', 'untrusted', 'tasks/untrusted'].map(
     (name) => `packages/core/src/${name}`,
   ),
   ...['interrupt', 'kill', 'processes', 'soak'].map((name) => `packages/visurf/tests/${name}`),

@@ -99,12 +99,12 @@ export function callSeconds(): number {
   });
 }
 
-/** The best `productRate` of so many milliseconds: what is done in one is often interrupted where others are at work. */
-export function bestProductRate(dtype: FloatDType, rows: number, milliseconds: number): number {
-  let best = 0;
-  for (const until = performance.now() + milliseconds; best === 0 || performance.now() < until;)
-    best = Math.max(best, productRate(dtype, rows));
-  return best;
+/** What something measures again and again for so many milliseconds: once is often interrupted where others are at work. */
+export function repeated(milliseconds: number, measure: () => number): number[] {
+  const found: number[] = [];
+  for (const until = performance.now() + milliseconds; found.length === 0 || performance.now() < until;)
+    found.push(measure());
+  return found;
 }
 
 /** Path of a shared library of this process. */

@@ -14,7 +14,7 @@ import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
-import { bestProductRate, callSeconds, precisionWarning } from './machine.ts';
+import { callSeconds, precisionWarning, productRate, repeated } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
 import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
@@ -367,7 +367,7 @@ function measuredRates(precision: Precision): Rates {
   const known = new Map<number, number>();
   const product = (rows: number): number => {
     const size = roundedRows(rows);
-    const rate = known.get(size) ?? bestProductRate(precision, size, measured) * 1e9;
+    const rate = known.get(size) ?? 1e9 * Math.max(...repeated(measured, () => productRate(precision, size)));
     known.set(size, rate);
     return rate;
   };

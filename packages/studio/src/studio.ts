@@ -5,6 +5,8 @@ import { RunView } from './run-view.ts';
 /** Milliseconds between looks at what is written, and at which runs there are. */
 const POLL = 250;
 const RESCAN = 3_000;
+/** Milliseconds between two news of a run: pages need not ask again for every step of a fast one. */
+const PAUSE = 750;
 
 /** A run and its version, where there is news. */
 export type Changed = readonly { readonly id: string; readonly version: string }[];
@@ -14,6 +16,9 @@ export class Studio {
   readonly #cache: string | undefined;
   readonly #runs = new Map<string, RunView>();
   readonly #watchers = new Set<(changed: Changed) => void>();
+  /** When each run was last told of, and those of which there is news to tell. */
+  readonly #told = new Map<string, number>();
+  readonly #due = new Set<string>();
   #scanned = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -62,9 +67,15 @@ export class Studio {
         // A root that is gone for a while: its runs are no longer there either.
       }
     }
-    const changed = this.runs().flatMap((run) =>
-      this.#poll(run) || !before.has(run.id) ? [{ id: run.id, version: run.version }] : [],
-    );
+    const now = performance.now();
+    for (const run of this.runs()) if (this.#poll(run) || !before.has(run.id)) this.#due.add(run.id);
+    const changed = this.runs()
+      .filter(({ id }) => this.#due.has(id) && now - (this.#told.get(id) ?? -PAUSE) >= PAUSE)
+      .map(({ id, version }) => ({ id, version }));
+    for (const { id } of changed) {
+      this.#due.delete(id);
+      this.#told.set(id, now);
+    }
     const gone = [...before].filter((id) => !this.#runs.has(id)).map((id) => ({ id, version: '' }));
     const news = [...changed, ...gone];
     if (news.length > 0) for (const watcher of this.#watchers) watcher(news);

@@ -60,7 +60,7 @@ test.each<readonly [string, (model: string) => void, readonly (string | RegExp)[
     (m) =>
       writeFileSync(
         `${m}/chat_template.jinja`,
-        '{% for i in range(999999) %}{% for j in range(999999) %}{% endfor %}{% endfor %}',
+        '{% for i in range(60000) %}{% for j in range(60000) %}{% endfor %}{% endfor %}',
       ),
     ['the chat template refuses the messages: it takes more than'],
   ],

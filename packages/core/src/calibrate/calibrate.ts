@@ -62,11 +62,13 @@ export async function calibrate(
       Math.max(...said.map(of), said.reduce((sum, each) => sum + of(each), 0) / availableParallelism());
     // More threads than processors take turns.
     const turn = Math.min(1, availableParallelism() / (size * Number(threads)));
-    const rates = new Map(sizes.map((each, i) => [each, turn * Math.min(...said.map(({ products }) => products[i]!))]));
+    // One of them may have been kept waiting all the time.
+    const middle = (of: (each: Probed) => number): number => said.map(of).sort((a, b) => a - b)[said.length >> 1]!;
+    const rates = new Map(sizes.map((each, i) => [each, turn * middle(({ products }) => products[i]!)]));
     return {
       rates: {
         product: (each) => rates.get(roundedRows(each))!,
-        call: Math.max(...said.map(({ call }) => call)) / turn,
+        call: middle(({ call }) => call) / turn,
       },
       ...{ gradients: slowest((each) => each.gradients), weights: slowest((each) => each.weights) },
       hop: slowest(({ hop }) => hop),

@@ -2,11 +2,11 @@
 import { keep, noGrad, nn, ones, type Tensor } from '@visurf/torch';
 
 import { joinProcesses, type Joined } from '../distributed/join.ts';
-import { bestProductRate, callSeconds } from '../machine.ts';
+import { callSeconds, productRate, repeated } from '../machine.ts';
 import { GradientShares } from '../update/zero.ts';
 import type { Probe, Probed } from './calibrate.ts';
 
-/** Milliseconds in which all compute the same product. */
+/** Milliseconds in which all compute the same. */
 const TOGETHER = 300;
 /** Exchanges, of which the fastest counts. */
 const TRIES = 5;
@@ -18,9 +18,9 @@ async function measure({ rank, size, port, precision, isSharded, elements, rows 
   const products: number[] = [];
   for (const each of rows) {
     await processes.group!.barrier();
-    products.push(1e9 * bestProductRate(precision, each, TOGETHER));
+    products.push(1e9 * Math.max(...repeated(TOGETHER, () => productRate(precision, each))));
   }
-  const call = callSeconds();
+  const call = Math.min(...repeated(TOGETHER, callSeconds));
   const hop = await fastest(processes, () => processes.gather({ rank }));
   return { products, call, hop, ...(await exchange(processes, isSharded, elements, precision)) };
 }

@@ -13,12 +13,14 @@ import { usesKey } from '../config/keys.ts';
 import { ModelServer } from '../testing/model-server.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { Ranks, type Job } from '../testing/ranks.ts';
+import { held, inTrials } from '../testing/reliability.ts';
 
 // They have to start, on machines that are busy.
 vi.setConfig({ testTimeout: 300_000 });
 
 let folder: string;
 let ranks: Ranks;
+let compared = 0;
 beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'visurf-processes-'));
   const lines = Array.from({ length: 7 }, (_, i) => ({
@@ -32,6 +34,11 @@ beforeAll(() => {
   ranks = new Ranks(4);
 });
 afterAll(() => {
+  held({
+    promise: 'Trainings of several processes have the losses and texts of one, to 1e-12 in float64',
+    test: 'packages/core/src/distributed/equal.test.ts',
+    ...{ count: compared, of: 'trainings' },
+  });
   ranks[Symbol.dispose]();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -115,6 +122,7 @@ async function expectEqual(
     const together = await course({ size, values: valuesOf(paradigm, output, changes) }, output);
     expectSame({ ...together, processes: [] }, { ...alone, processes: [] }, output);
     expect(together.processes).toEqual([size]);
+    compared++;
   }
   return alone;
 }
@@ -125,7 +133,8 @@ describe.each(PARADIGMS)('%s', (paradigm) => {
     // The forms that the base speaks take it long to say, and are asked for by SFT alone: once is enough.
     const isQuick = usesKey(paradigm, 'rollout.group') || (paradigm === 'sft' && form === 'full');
     const changes = { ...forms[form], ...(!isQuick && { label: { align: 'off' } }) };
-    const alone = await expectEqual(`${paradigm}-${form}`, paradigm, [2, 4], changes);
+    const sizes = inTrials([PARADIGMS.indexOf(paradigm) % 2 === Number(form === 'lora') ? 2 : 4], [2, 4]);
+    const alone = await expectEqual(`${paradigm}-${form}`, paradigm, sizes, changes);
     expect(alone.groups).toHaveLength(6);
     expect(alone.metrics.every(({ gradientNorm }) => gradientNorm! > 0)).toBe(true);
   });

@@ -1,3 +1,4 @@
+import { constants, setPriority } from 'node:os';
 import type { Command } from 'commander';
 import { stoppable, untilStopped } from './interrupt.ts';
 import { example, wholeNumber, withJson } from './options.ts';
@@ -31,6 +32,8 @@ export function defineStudio(program: Command): void {
     .option('--base <path>', 'the path that a proxy puts before it')
     .option('--images <dir>', 'pictures of runs that have not kept theirs, named as their samples')
     .action(async (folders: string[], { port, host, token, base, images }: StudioOptions) => {
+      // Beside a training it takes what that leaves.
+      setPriority(constants.priority.PRIORITY_LOW);
       const { startStudio } = await import('@visurf/studio');
       const roots = folders.length > 0 ? folders : ['runs'];
       const server = await startStudio({ roots, port, host, token, base, images });
