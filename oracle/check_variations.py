@@ -394,7 +394,7 @@ def compare(family: str, folder: pathlib.Path, rng: random.Random, scratch: path
         given = ["--model", folder, *options]
         ours = visurf("inspect", *given)
         failures += [f"{name}: {each}" for each in differing(ours, inspected(family, rendered, inputs))]
-        tokens = [rng.randrange(3, 300) for _ in range(TOKENS)]  # no placeholders
+        tokens = [rng.randrange(3, 300) for _ in range(TOKENS)]  # none that stands for a part of an image
         ids = ",".join(map(str, tokens))
         distance = (torch.tensor(visurf("score", *given, "--response-ids", ids)["logProbs"]) - scored(family, model, inputs, tokens)).abs().max()
         failures += [f"{name}: log-probabilities by {float(distance):.1e}"] if not distance < TOLERANCE else []

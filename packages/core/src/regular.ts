@@ -6,8 +6,7 @@ import { UserError } from './errors.ts';
 /** Whether a path stays below the folder that it is relative to, on any system. */
 export const isPath = (path: string): boolean =>
   Buffer.byteLength(path) <= 1000 &&
-  // eslint-disable-next-line no-control-regex
-  path.split('/').every((part) => /^(?!\.{1,2}$)[^\x00-\x1f\\:]+$/.test(part) && Buffer.byteLength(part) <= 250);
+  path.split('/').every((part) => /^(?!\.{1,2}$)[^\p{Cc}\\:]+$/u.test(part) && Buffer.byteLength(part) <= 250);
 
 interface Kind {
   isFile(): boolean;

@@ -5,7 +5,7 @@ import type { AnswerRecord, RunSummary } from './run-view.ts';
 
 export type { Curve } from './curves.ts';
 export type { Outcome } from './counterfactual.ts';
-export type { GroupAnswer as GroupPage, GroupRow } from './group-query.ts';
+export type { Filter, GroupAnswer as GroupPage, GroupRow, Sort } from './group-query.ts';
 export type { Histogram } from './histograms.ts';
 export type { RunSummary } from './run-view.ts';
 export type { ResponseRecord as Response, SampleRecord as Sample } from '@visurf/core/records';

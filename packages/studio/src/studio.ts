@@ -77,6 +77,7 @@ export class Studio {
       this.#told.set(id, now);
     }
     const gone = [...before].filter((id) => !this.#runs.has(id)).map((id) => ({ id, version: '' }));
+    for (const { id } of gone) this.#due.delete(id);
     const news = [...changed, ...gone];
     if (news.length > 0) for (const watcher of this.#watchers) watcher(news);
   }

@@ -267,7 +267,8 @@ const LARGEST = 1e100;
 
 function checkValue(name: string, value: unknown, sample: Sample): void {
   if (typeof value === 'number' && Math.abs(value) <= LARGEST) return;
-  throw termError(sample, `the reward term "${name}" is ${messageOf(value)}, not a finite number`);
+  const reason = Number.isFinite(value) ? `beyond ${LARGEST}` : 'not a finite number';
+  throw termError(sample, `the reward term "${name}" is ${messageOf(value)}, ${reason}`);
 }
 
 /** The terms of the task, without the mark of a thought that led to a wrong answer where that earns none. */

@@ -169,9 +169,10 @@ function unknownSource({ path: where, isFolder, files, root }: Source): UserErro
   const naming = `Name it with --format (data.format): ${formatNames().join(', ')}.`;
   if (archives.length > 0) {
     const name = path.relative(path.dirname(where), archives[0]!);
+    const how = /\.zip$/i.test(name) ? ` (unzip ${name} -d NEW)` : '';
     return new UserError(`${isFolder ? 'holds an archive' : 'is an archive'}, which is not looked into`, {
       where: archives[0]!,
-      remedy: `Unpack it first (unzip ${name} -d NEW), and name the folder that comes of it.`,
+      remedy: `Unpack it first${how}, and name the folder that comes of it.`,
     });
   }
   if (!isFolder) return new UserError('no known format', { where, remedy: naming });

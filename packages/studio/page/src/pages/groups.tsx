@@ -4,9 +4,9 @@ import { useAsked, useTick } from '../api.ts';
 import { Choice, Link, Notice, number } from '../parts/basics.tsx';
 import { GroupView } from '../parts/group.tsx';
 import { amend, href, useRoute } from '../route.ts';
-import type { GroupDetails, GroupPage, GroupRow, Run } from '../types.ts';
+import type { Filter, GroupDetails, GroupPage, GroupRow, Run, Sort } from '../types.ts';
 
-export const FILTERS = {
+export const FILTERS: Readonly<Record<Filter, string>> = {
   all: 'all groups',
   active: 'label active',
   inactive: 'label switched off',
@@ -15,17 +15,15 @@ export const FILTERS = {
   cut: 'some cut off',
   solved: 'newly solved',
   broken: 'newly broken',
-} as const;
-export type Filter = keyof typeof FILTERS;
+};
 
-export const SORTS = {
+export const SORTS: Readonly<Record<Sort, string>> = {
   newest: 'newest',
   oldest: 'oldest',
   worst: 'worst',
   best: 'best',
   spread: 'largest spread',
-} as const;
-type Sort = keyof typeof SORTS;
+};
 
 const SHOWN = 500;
 
