@@ -11,6 +11,8 @@ import { adapterTensors, adapterWeightsFile, keepStart, settingsOf } from './mod
 import type { VisionLanguageModel } from './model/vlm.ts';
 import { loadLocalPolicy, type LocatedModel, type Policy } from './policy.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
+import { halveProducts } from './update/masters.ts';
+import { ShardedOptimizer } from './update/sharded-optimizer.ts';
 
 /** What a run begins with, or goes on with: a whole model, or one with an adapter, new or trained before. */
 export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | undefined, config: Config): Policy {
@@ -51,18 +53,25 @@ export function referenceOf(
 ): VisionLanguageModel | undefined {
   if (objective.kl.coefficient === 0) return undefined;
   if (peft) return model;
-  return loadModel(directory, { device: model.device, dtype: model.dtype === 'float64' ? 'float64' : 'float32' });
+  const dtypes = { float32: 'float32', bfloat16: 'auto', float64: 'float64' } as const;
+  const reference = loadModel(directory, { device: model.device, dtype: dtypes[model.precision] });
+  reference.precision = model.precision;
+  halveProducts(reference);
+  return reference;
 }
 
 /** Gives the weights that are trained, and the optimiser, what a checkpoint holds. */
 export function restore({ model, peft }: Policy, optimizer: optim.Optimizer, directory: string): void {
-  const named = peft ? adapterTensors(model) : baseParameters(model);
   using saved = new SafetensorsFile(join(directory, peft ? adapterWeightsFile : 'model.safetensors'));
+  const { keys } = model.config.family;
+  const inFile = (key: string): Tensor => saved.get(keys.inFile(key)[0] ?? key);
   scope(() =>
     noGrad(() => {
-      for (const [name, tensor] of named) tensor.copy_(saved.get(name));
+      if (peft) for (const [name, tensor] of adapterTensors(model)) tensor.copy_(saved.get(name));
+      else for (const [key, tensor] of baseParameters(model)) tensor.copy_(inFile(key));
     }),
   );
+  if (optimizer instanceof ShardedOptimizer) optimizer.loadMasters(inFile);
   model.weightsChanged();
   loadOptimizer(optimizer, directory);
 }

@@ -240,6 +240,14 @@ test('weights that an update has made no numbers end the run, or are taken back,
   await expect(hopeless).rejects.toThrow('nothing was finite in 5 steps');
 });
 
+test.each(['float32', 'bfloat16', 'float64'])(
+  'a reference in %s is the policy that a run begins with',
+  async (precision) => {
+    await train(config('run', { precision, steps: 1, objective: { kl: { coefficient: 0.1 } } }));
+    expect(steps('run')[0]!.metrics['kl']).toBe(0);
+  },
+);
+
 test('what falls apart is said by the run: the signs are numbers that every step has', async () => {
   const silent = defineReward({ name: 'silent', weight: 1, score: () => 0 });
   const warned: string[] = [];

@@ -51,7 +51,10 @@ export abstract class Module {
     }
     return found;
   }
-  /** Puts others in the place of the parameters, which are freed; whether they are trained stays as it was. */
+  /**
+   * Puts others in the place of the parameters, which are freed, but for those that `make` gives back; whether they are
+   * trained stays as it was.
+   */
   replaceParameters(make: (path: string, parameter: Tensor) => Tensor): void {
     const replaced = new Map<Tensor, Tensor>();
     const other = (path: string, each: Tensor): Tensor => {
@@ -59,7 +62,7 @@ export abstract class Module {
       if (known) return known;
       const made = keep(scope(() => noGrad(() => make(path, each)))).requiresGrad_(each.requiresGrad);
       replaced.set(each, made);
-      each.dispose();
+      if (made !== each) each.dispose();
       return made;
     };
     const visit = (owner: object, prefix: string): void => {

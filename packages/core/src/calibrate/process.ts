@@ -46,7 +46,7 @@ async function exchange(
     const added = await fastest(processes, () => processes.addGradients(parameters.values()), give);
     return { gradients: added / bytes, weights: 0 };
   }
-  const shares = new GradientShares(parameters, processes.group!);
+  const shares = new GradientShares(parameters, processes.group!, new Map());
   const left = await fastest(
     processes,
     async () => {

@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { saveSafetensors, type FloatDType, type Tensor } from '@visurf/torch';
+import { saveSafetensors, type FloatDType, type LazyTensor, type Tensor } from '@visurf/torch';
 
 import { baseParameters, hasAdapters } from '../model/lora.ts';
 import type { Keys } from '../model/keys.ts';
@@ -30,7 +30,10 @@ const companions = [
 export type Writers = Record<string, (file: string) => void>;
 
 /** Tensors by the names that files of the family have, in the order in which `save_pretrained` writes. */
-export const byName = (tensors: Iterable<readonly [string, Tensor]>, { inFile }: Keys): Map<string, Tensor> =>
+export const byName = <T extends Tensor | LazyTensor>(
+  tensors: Iterable<readonly [string, T]>,
+  { inFile }: Keys,
+): Map<string, T> =>
   new Map(
     [...tensors].map(([key, each]) => [inFile(key)[0] ?? key, each] as const).sort(([a], [b]) => (a < b ? -1 : 1)),
   );
@@ -46,11 +49,21 @@ export function companionFiles(tiedHead: boolean, origin: string, dtype: FloatDT
   return Object.fromEntries(contents.map(([name, text]) => [name, (file: string) => writeFileSync(file, text)]));
 }
 
-/** Writers of all files of a model directory, by name, as a checkpoint takes them. */
-export function modelFiles(model: VisionLanguageModel, origin: string): Writers {
+/**
+ * Writers of all files of a model directory, by name, as a checkpoint takes them.
+ * @param masters weights that the model has in fewer bits than the file shall have, by key
+ */
+export function modelFiles(
+  model: VisionLanguageModel,
+  origin: string,
+  masters: ReadonlyMap<string, LazyTensor> = new Map(),
+): Writers {
   if (hasAdapters(model)) throw new Error('a model with adapters is saved merged, or as its adapters');
   return {
-    'model.safetensors': (file) => saveSafetensors(file, byName(baseParameters(model), model.config.family.keys)),
+    'model.safetensors': (file) => {
+      const weights = [...baseParameters(model)].map(([key, each]) => [key, masters.get(key) ?? each] as const);
+      saveSafetensors(file, byName(weights, model.config.family.keys));
+    },
     ...companionFiles(model.config.text.tiedHead, origin, model.dtype as FloatDType),
   };
 }

@@ -152,7 +152,8 @@ export function headPass({ model, sizes, workload, config }: Subject, free?: num
   const chunk = rows * vocabulary * float;
   // The weight unless it is in bfloat16, on the CPU for each of two products; and what is added to its gradient.
   const casts = free === undefined ? 2 : 1;
-  const copies = (sizes.copied > 0 ? casts : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
+  const copies =
+    (sizes.copied + sizes.masters > 0 ? casts : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
   // A card's chunk is large: its logits in bfloat16 count beside those in float32.
   const halves = free !== undefined && config.precision === 'bfloat16' ? chunk / 2 : 0;
   return 2 * chunk + halves + copies * vocabulary * width * half + 3 * scored * width * float;

@@ -219,7 +219,8 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
   const tower = frozenVision ? 0 : passes;
   const towerPatches = frozenVision ? 0 : patches;
   const reads = checkpointActivations ? 2 : 1;
-  const perMicro = lora ? 0 : updates * (reads * perWeight.read + perWeight.gradient);
+  const read = sizes.masters > 0 ? 0 : reads * perWeight.read;
+  const perMicro = lora ? 0 : updates * (read + perWeight.gradient);
   const streams = tokens * text.layers * text.hiddenSize + prompts * towerPatches * vision.depth * vision.hiddenSize;
   const perPatch = (2 * vision.hiddenSize + vision.intermediateSize) * item * traffic;
   return {

@@ -1,11 +1,11 @@
 /**
  * A step on several cards: parallel over prompts, whose groups are never split. Adapters are whole on every card, and their
- * gradients are added up while the last backward pass goes on. Where all weights are trained, every card has them whole, and a
- * share of moments and gradients (ZeRO-2, arXiv 1910.02054): gradients leave with every micro-batch, weights come back after
- * the step. Time of rings: NCCL's own reckoning of bytes by bandwidth.
+ * gradients are added up while the last backward pass goes on. Where all weights are trained, every card has them whole, in
+ * the dtype of products, and a share of masters, moments and gradients (ZeRO-2, arXiv 1910.02054): gradients leave with every
+ * micro-batch, weights come back after the step. Time of rings: NCCL's own reckoning of bytes by bandwidth.
  */
 import { UserError } from '../errors.ts';
-import { float } from './activations.ts';
+import { float, half } from './activations.ts';
 import { planCardTime, type CardTime, type PhaseTime } from './card.ts';
 import type { CardMachine } from './machines.ts';
 import { learning } from './servers.ts';
@@ -46,7 +46,13 @@ export function shareOf(subject: Subject, cards: number): Subject {
   const { workload, config } = subject;
   const prompts = Math.ceil(workload.prompts / cards);
   const local = { ...subject, workload: { ...workload, prompts, microBatch: Math.min(workload.microBatch, prompts) } };
-  return config.train.lora ? local : { ...local, shards: cards };
+  if (config.train.lora) return local;
+  const { weights, copied: masters } = subject.sizes;
+  return {
+    ...local,
+    shards: cards,
+    sizes: { ...subject.sizes, weights: weights - half * masters, copied: 0, masters },
+  };
 }
 
 /** Of cards that sample, or learn from what servers do. @param keptPerToken as of planCardTime */
@@ -81,7 +87,7 @@ function communication(subject: Subject, machine: CardMachine, fleet: Fleet, { p
   const times = sharded ? micro : 1;
   const passes = sharded ? 1 : 2;
   const [bytes, hops] = [passes * float * pass, passes * layers * latency];
-  const weights = sharded ? float * pass + layers * latency : 0;
+  const weights = sharded ? (sizes.masters > 0 ? half : float) * pass + layers * latency : 0;
   return {
     name: 'communication',
     seconds: updates * (times * exposed(bytes + hops) + weights),

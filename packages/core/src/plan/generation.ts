@@ -97,7 +97,7 @@ export function generation(subject: Subject, answers: Answers, resident: number)
 
 /** Of the head in bfloat16, where its weights are in float32. */
 const headCopy = ({ sizes, model: { text } }: Subject): number =>
-  sizes.copied > 0 ? half * text.vocabularySize * text.hiddenSize : 0;
+  sizes.copied + sizes.masters > 0 ? half * text.vocabularySize * text.hiddenSize : 0;
 
 /** Copies in another order, of the decoder and the head; those in bfloat16 take the place of other copies. */
 function packed(subject: Subject, rows: number): number {

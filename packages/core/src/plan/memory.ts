@@ -43,7 +43,11 @@ export function planMemory(subject: Subject, program: number): MemoryPlan {
   const { prompts, group, responseTokens, evaluated, evaluationTokens } = subject.workload;
   const phases: Partial<Record<Phase, Parts>> = {
     // The pages of the file count while they are copied, tensor by tensor.
-    loading: { ...(reference > 0 ? resident : { weights }), 'checkpoint file': card ? 0 : subject.sizes.file },
+    // Masters are cut off weights that are whole.
+    loading: {
+      ...(reference > 0 ? resident : { weights: weights + half * subject.sizes.masters }),
+      'checkpoint file': card ? 0 : subject.sizes.file,
+    },
     update: { ...resident, ...update(subject, resident) },
   };
   // Servers have their own memory.
@@ -104,7 +108,8 @@ export function residentParts({ model, sizes, workload, config, frozenVision, sh
   const features = (kinds * images * patches * model.text.hiddenSize * float) / merged;
   return {
     weights: sizes.weights,
-    'reference model': reference ? sizes.weights + copies : 0,
+    'master weights': (float * sizes.masters) / shards,
+    'reference model': reference ? sizes.reference : 0,
     optimiser: moments(sizes, config.optimizer) / shards,
     'bfloat16 copies of weights': copies,
     pixels: card ? 0 : prompts * pixelBytes(model, patches),
@@ -134,7 +139,7 @@ function update(subject: Subject, resident: Parts): Parts {
     : vision.depth * visionBlock(subject, patches);
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.
-  const casts = config.precision === 'bfloat16' ? half * sizes.trainedProjections : 0;
+  const casts = config.precision === 'bfloat16' && sizes.masters === 0 ? half * sizes.trainedProjections : 0;
   const cast = again ? casts / (text.layers + vision.depth) : casts;
   // A card forgets the copies of rollouts, and a frozen tower is asked for nothing that is not remembered.
   const idle = onCard(subject) && frozenVision ? sizes.vision : 0;

@@ -2,6 +2,7 @@
 export type Part =
   | 'program'
   | 'weights'
+  | 'master weights'
   | 'reference model'
   | 'optimiser'
   | 'gradients'

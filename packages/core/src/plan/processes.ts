@@ -27,7 +27,8 @@ export function withExchange(time: TimePlan, subject: Subject, { gradients, weig
   const bytes = sizes.trainable * (config.precision === 'float64' ? 2 : 1) * float;
   // Shared gradients leave after every micro-batch, those of adapters after the last.
   const passes = shards > 1 ? Math.ceil(workload.prompts / workload.microBatch) : 1;
-  const moved = bytes * (passes * gradients + (shards > 1 ? weights : 0));
+  const back = sizes.masters > 0 ? weights / 2 : weights;
+  const moved = bytes * (passes * gradients + (shards > 1 ? back : 0));
   const communication = config.objective.updatesPerBatch * moved + agreed * hop;
   return { ...time, communication, step: time.step + communication };
 }

@@ -21,6 +21,10 @@ export interface Sizes {
   readonly weights: number;
   /** Elements of linear layers whose weights are copied to bfloat16 for products. */
   readonly copied: number;
+  /** Elements of those that are in bfloat16 alone, of whose float32 numbers cards or processes have shares. */
+  readonly masters: number;
+  /** Bytes of a reference model's weights. */
+  readonly reference: number;
   /** Elements of linear layers that four bits may hold, and of the largest of them. */
   readonly packable: number;
   readonly widest: number;

@@ -32,18 +32,21 @@ export class Checkpoints {
 
   constructor(source: CheckpointSource) {
     const { policy, config, experiment, optimizer, checkpoint } = source;
+    const isSharded = optimizer instanceof ShardedOptimizer;
     this.#source = source;
     this.#step = checkpoint?.step ?? 0;
     this.#directory = checkpoint?.directory ?? '';
     this.#files = {
       // From the first model: the checkpoint that a resumed run was loaded from is removed in time.
       ...withExperiment(
-        policy.peft ? adapterFiles(policy.model, policy.peft) : modelFiles(policy.model, config.model),
+        policy.peft
+          ? adapterFiles(policy.model, policy.peft)
+          : modelFiles(policy.model, config.model, isSharded ? optimizer.wholeMasters() : undefined),
         policy.model.config.family,
         experiment.settings,
       ),
       [optimizerFile]: (file: string) => {
-        if (optimizer instanceof ShardedOptimizer) optimizer.save(file);
+        if (isSharded) optimizer.save(file);
         else saveSafetensors(file, optimizer.state());
       },
     };

@@ -9,6 +9,7 @@ import { isVision } from '../model/keys.ts';
 import type { Policy } from '../policy.ts';
 import type { Checkpoint } from '../run/checkpoint.ts';
 import { loadOptimizer, referenceOf } from '../start.ts';
+import { shareMasters } from '../update/masters.ts';
 import { makeOptimizer, trainable } from '../update/optimizer.ts';
 import { ShardedOptimizer } from '../update/sharded-optimizer.ts';
 import type { Learner } from '../update/update.ts';
@@ -20,10 +21,11 @@ export function openLearner(
   processes: Processes,
 ): Learner & { readonly optimizer: optim.Optimizer } & Disposable {
   const { model } = policy;
-  const parameters = trainable(model, config.train);
   // Adapters are small: each process has all of their state.
-  const sharded =
-    processes.group && !policy.peft ? new ShardedOptimizer(parameters, processes.group, config.optimizer) : undefined;
+  const group = policy.peft ? undefined : processes.group;
+  const masters = group && shareMasters(model, group);
+  const parameters = trainable(model, config.train);
+  const sharded = group && new ShardedOptimizer(parameters, group, config.optimizer, masters);
   const optimizer = sharded ?? makeOptimizer(parameters, config.optimizer);
   if (checkpoint) loadOptimizer(optimizer, checkpoint.directory);
   const reference = referenceOf(policy, config);

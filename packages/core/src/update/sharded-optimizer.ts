@@ -1,4 +1,7 @@
-/** An optimiser whose state is shared out over processes as gradients are (zero.ts); in files it is whole. */
+/**
+ * An optimiser whose state, and whose masters of weights in bfloat16, are shared out over processes as gradients are
+ * (zero.ts); in files they are whole.
+ */
 import {
   empty,
   keep,
@@ -14,14 +17,15 @@ import {
 } from '@visurf/torch';
 
 import type { Config } from '../config/schema.ts';
+import type { Master } from './masters.ts';
 import { makeOptimizer } from './optimizer.ts';
 import { sliceLength, sliceOf } from './slices.ts';
 import { GradientShares } from './zero.ts';
 
-/** The first process asks for tensors of the state by place; by this one for none any more. */
+/** The first process asks for tensors by place; by this one for none any more. */
 const DISMISSED = -1;
 
-/** How a tensor of the state is shared out. */
+/** How a tensor is shared out. */
 interface Shared {
   readonly shape: readonly number[];
   readonly numel: number;
@@ -32,17 +36,20 @@ interface Shared {
 export class ShardedOptimizer implements optim.Optimizer {
   readonly shares: GradientShares;
   readonly #parameters: ReadonlyMap<string, Tensor>;
+  readonly #masters: ReadonlyMap<string, Master>;
   readonly #group: distributed.ProcessGroup;
   readonly #inner: optim.Optimizer;
 
+  /** @param masters of weights in bfloat16, also of those that are not trained; they are freed with the optimiser */
   constructor(
     parameters: ReadonlyMap<string, Tensor>,
     group: distributed.ProcessGroup,
     config: Config['optimizer'],
+    masters: ReadonlyMap<string, Master> = new Map(),
     enough?: number,
   ) {
-    [this.#parameters, this.#group] = [parameters, group];
-    this.shares = new GradientShares(parameters, group, enough);
+    [this.#parameters, this.#masters, this.#group] = [parameters, masters, group];
+    this.shares = new GradientShares(parameters, group, masters, enough);
     this.#inner = makeOptimizer(this.shares.slices, config, (name) => parameters.get(name)!.numel);
   }
 
@@ -68,6 +75,7 @@ export class ShardedOptimizer implements optim.Optimizer {
   dispose(): void {
     this.#inner.dispose();
     this.shares.dispose();
+    for (const { slice } of this.#masters.values()) slice.dispose();
   }
 
   /** Takes its slices of a whole state, of however many processes. */
@@ -83,30 +91,53 @@ export class ShardedOptimizer implements optim.Optimizer {
     });
   }
 
+  /** Takes its slices of masters, of which `whole` has all numbers. */
+  loadMasters(whole: (key: string) => Tensor): void {
+    scope(() =>
+      noGrad(() => {
+        for (const [key, master] of this.#masters)
+          master.slice.copy_(this.#cut(whole(key), this.#sharedMaster(master)));
+      }),
+    );
+  }
+
   /** In the first process: writes the whole state, which the others help with by `serve`. */
   save(file: string): void {
-    const whole = [...this.state()].map(([key, mine], i): [string, LazyTensor] => {
-      const shared = this.#sharedAs(key, mine);
+    const shared = [...this.state()].map(([key, mine]) => [key, mine, this.#sharedAs(key, mine)] as const);
+    saveSafetensors(file, this.#gathered(shared, 0));
+  }
+
+  /** In the first process: weights in bfloat16 with the numbers of their masters, likewise. */
+  wholeMasters(): Map<string, LazyTensor> {
+    const shared = [...this.#masters].map(([key, master]) => [key, master.slice, this.#sharedMaster(master)] as const);
+    return this.#gathered(shared, this.state().size);
+  }
+
+  /** @param first place of the first of them among all that may be asked for */
+  #gathered(tensors: readonly (readonly [string, Tensor, Shared])[], first: number): Map<string, LazyTensor> {
+    const lazy = tensors.map(([key, mine, shared], i): [string, LazyTensor] => {
       const make = (): Tensor => {
-        this.#announce(i).pending.wait();
+        this.#announce(first + i).pending.wait();
         return this.#gather(mine, shared);
       };
       return [key, { dtype: mine.dtype, shape: shared.shape, make }];
     });
-    saveSafetensors(file, new Map(whole));
+    return new Map(lazy);
   }
 
   /** In the others: gives what the first one asks for, until that dismisses them. */
   async serve(): Promise<void> {
-    const state = [...this.state()];
+    const all = [
+      ...[...this.state()].map(([key, mine]) => [mine, this.#sharedAs(key, mine)] as const),
+      ...[...this.#masters.values()].map((master) => [master.slice, this.#sharedMaster(master)] as const),
+    ];
     for (;;) {
       const { asked, pending } = this.#announce(DISMISSED);
       await pending.done;
       const place = asked.item();
       asked.dispose();
       if (place === DISMISSED) return;
-      const [key, mine] = state[place]!;
-      scope(() => void this.#gather(mine, this.#sharedAs(key, mine)));
+      scope(() => void this.#gather(...all[place]!));
     }
   }
 
@@ -121,11 +152,15 @@ export class ShardedOptimizer implements optim.Optimizer {
   }
 
   #sliceIn(key: string, whole: Tensor): Tensor {
-    const { shape, numel, length } = this.#sharedAs(key, this.state().get(key)!);
+    const shared = this.#sharedAs(key, this.state().get(key)!);
+    const { shape, length } = shared;
     if (whole.shape.join() !== shape.join()) {
       throw new Error(`${key} of the optimiser has shape [${shape.join(', ')}], not [${whole.shape.join(', ')}]`);
     }
-    if (length === 0) return whole;
+    return length === 0 ? whole : this.#cut(whole, shared);
+  }
+
+  #cut(whole: Tensor, { numel, length }: Shared): Tensor {
     const { from, own } = sliceOf(numel, length, this.#group.rank);
     return whole.reshape(-1).narrow(0, from, own);
   }
@@ -138,6 +173,11 @@ export class ShardedOptimizer implements optim.Optimizer {
     if (!kind.endsWith('_absmax')) return { shape, numel, length };
     const blocks = Math.ceil(numel / optim.block8bit);
     return { shape: [blocks], numel: blocks, length: length / optim.block8bit };
+  }
+
+  #sharedMaster({ shape }: Master): Shared {
+    const numel = shape.reduce((product, each) => product * each, 1);
+    return { shape, numel, length: sliceLength(numel, this.#group.size) };
   }
 
   #gather(mine: Tensor, { shape, numel, length }: Shared): Tensor {

@@ -10,6 +10,7 @@ import type { Config } from '../config/schema.ts';
 import { loadModel } from '../families/load.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { Ranks } from '../testing/ranks.ts';
+import { shareMasters } from './masters.ts';
 import { trainable } from './optimizer.ts';
 import { ShardedOptimizer } from './sharded-optimizer.ts';
 
@@ -69,6 +70,8 @@ function distance(name: string, one: string, other: string, step: number): numbe
   );
 }
 
+/** Of every kind of tower and decoder. */
+const halves = ['qwen2-v5', 'qwen2_5-v5', 'qwen3_vl-v5', 'qwen3_5-v5', 'internvl-v5', 'smolvlm-v5'];
 const FILES = ['model.safetensors', 'optimizer.safetensors'];
 
 test.each<[string, number[], object, number]>([
@@ -103,6 +106,66 @@ test.each<[string, number[], object, number]>([
   },
   120_000,
 );
+
+/**
+ * A micro-batch gives a weight one gradient, so that its rounding is that of one process, and SGD moves a weight by what it
+ * differs. What is rounded otherwise after a step is a bfloat16 that lies at the edge.
+ */
+test.each(halves)(
+  'weights in bfloat16 with float32 masters in slices learn as one process does with float32 weights: %s',
+  async (name) => {
+    const model = path.join(fixtures, 'configurations', name, 'model');
+    const changes = {
+      ...{ model, precision: 'bfloat16', steps: 1, promptsPerStep: 4, optimizer: { name: 'sgd', learningRate: 1e-3 } },
+      objective: { kl: { coefficient: 0.1 } },
+    };
+    const loss = await made(`${name}-1`, 1, changes);
+    for (const size of [2, 3]) {
+      expect(Math.abs((await made(`${name}-${size}`, size, changes)) - loss)).toBeLessThan(1e-6);
+      expect(distance('model.safetensors', `${name}-1`, `${name}-${size}`, 1)).toBeLessThan(1e-6);
+    }
+  },
+  120_000,
+);
+
+test('a run in bfloat16 goes on with any number of processes, from the masters', async () => {
+  const changes = { precision: 'bfloat16', promptsPerStep: 4, train: { freezeVision: true } };
+  await made('half', 1, { ...changes, steps: 3 });
+  await made('halves', 2, { ...changes, steps: 1 });
+  await made('halves', 3, { ...changes, steps: 2 }, true);
+  await made('halves', 1, { ...changes, steps: 3 }, true);
+  // AdamW moves a weight whose gradient is near zero by its sign.
+  expect(distance('model.safetensors', 'half', 'halves', 3)).toBeLessThan(0.02);
+  await made('same', 2, { ...changes, steps: 3 });
+  await made('again', 2, { ...changes, steps: 1 });
+  await made('again', 2, { ...changes, steps: 3 }, true);
+  for (const file of FILES) expect(distance(file, 'same', 'again', 3)).toBe(0);
+}, 120_000);
+
+test.each(halves)('what an update has made no numbers is taken back, by the names of the files: %s', async (output) => {
+  const model = path.join(fixtures, 'configurations', output, 'model');
+  const values = {
+    model,
+    precision: 'bfloat16',
+    steps: 1,
+    optimizer: { learningRate: 1e300 },
+    onNonFinite: 'rollback',
+  };
+  for (const size of [1, 2]) {
+    await made(`${output}-back${size}`, size, values);
+    for (const file of FILES) expect(distance(file, `${output}-back${size}`, `${output}-back1`, 1)).toBe(0);
+  }
+  const [before, after] = [model, path.join(folder, `${output}-back2/checkpoints/000001`)].map((each) =>
+    loadModel(each),
+  );
+  const weights = after!.namedParameters();
+  scope(() => {
+    for (const [key, each] of before!.namedParameters())
+      expect([key, each.sub(weights.get(key)!).abs().max().item()]).toEqual([key, 0]);
+  });
+  before!.dispose();
+  after!.dispose();
+});
 
 test('a run goes on with any number of processes', async () => {
   const whole = await made('whole', 1, { steps: 5 });
@@ -155,7 +218,7 @@ test('each of four has a quarter of gradients and moments, and they add up to th
   let [squares, moments] = [0, 0];
   for (let rank = 0; rank < 4; rank++) {
     // Buckets that are small beside the model, so that most leave before the pass has come to its end.
-    const optimizer = new ShardedOptimizer(parameters, aloneAmong(rank, 4), config, 1 << 12);
+    const optimizer = new ShardedOptimizer(parameters, aloneAmong(rank, 4), config, new Map(), 1 << 12);
     backward(optimizer.shares);
     await optimizer.shares.collect();
     expect([...parameters.values()].filter(({ grad }) => grad)).toEqual([]);
@@ -168,4 +231,30 @@ test('each of four has a quarter of gradients and moments, and they add up to th
   }
   expect(moments).toBe(2 * elements);
   expect(Math.abs(Math.sqrt(squares) / norm - 1)).toBeLessThan(1e-12);
+});
+
+test('in bfloat16 each of four has linear layers in two bytes, and a quarter of their numbers in four', () => {
+  const whole = loadModel(tinyModel);
+  onTestFinished(() => whole.dispose());
+  const numbers = whole.namedParameters();
+  const parts = new Map<string, number[]>();
+  let halves = 0;
+  for (let rank = 0; rank < 4; rank++) {
+    const model = loadModel(tinyModel);
+    onTestFinished(() => model.dispose());
+    model.precision = 'bfloat16';
+    const masters = shareMasters(model, { rank, size: 4 });
+    halves = 0;
+    for (const [key, { dtype, numel }] of model.namedParameters()) {
+      expect([key, dtype]).toEqual([key, masters.has(key) ? 'bfloat16' : 'float32']);
+      if (masters.has(key)) halves += numel;
+    }
+    for (const [key, { slice, shape }] of masters) {
+      expect(shape).toEqual(numbers.get(key)!.shape);
+      parts.set(key, [...(parts.get(key) ?? []), ...slice.toFloat32Array()]);
+      slice.dispose();
+    }
+  }
+  expect(halves).toBeGreaterThan(0.4 * [...numbers.values()].reduce((sum, { numel }) => sum + numel, 0));
+  for (const [key, each] of parts) expect(each).toEqual([...numbers.get(key)!.toFloat32Array()]);
 });

@@ -2,15 +2,17 @@
  * Gradients in shares (ZeRO stage 2, arXiv 1910.02054): every process has all weights, and of the gradients, and of what
  * an optimiser keeps, one slice of every parameter (slices.ts). As soon as a block's backward pass is done its gradients go
  * to those that have their slices (reduce-scatter) and are freed; after the step every process collects all weights again
- * (all-gather).
+ * (all-gather). Gradients of weights in bfloat16 are added up in float32, and steps move slices of their masters (masters.ts);
+ * what travels back is bfloat16.
  *
  * All processes exchange the same buckets of parameters in the same order, whatever their own passes touch: a bucket leaves
  * when no stage of the pass is left that adds to it, and all before it have left.
  */
-import { empty, keep, noGrad, scope, zeros, type distributed, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, zeros, type distributed, type DType, type Tensor } from '@visurf/torch';
 
 import { isVision } from '../model/keys.ts';
 import type { GradientWatch } from '../model/stage.ts';
+import type { Master } from './masters.ts';
 import { fill, read, sliceLength, sliceOf, type Columns } from './slices.ts';
 
 /** Elements that are worth a message of their own. */
@@ -25,10 +27,16 @@ interface Piece extends Columns {
   readonly own: number;
 }
 
-interface Bucket {
+/** What is exchanged at once. */
+interface Matrix {
   readonly pieces: readonly Piece[];
   /** Columns in all. */
   readonly width: number;
+}
+
+interface Bucket extends Matrix {
+  /** Its weights as they come back, by dtype. */
+  readonly weights: readonly Matrix[];
   /** Of this process's slices; undefined before the first. */
   sum: Tensor | undefined;
 }
@@ -48,11 +56,21 @@ function inOrder(parameters: ReadonlyMap<string, Tensor>): [string, Tensor][] {
   return [...last.filter(([key]) => !isVision(key)), ...last.filter(([key]) => isVision(key))];
 }
 
+/** Parameters side by side. */
+function matrixOf(parameters: readonly Piece[]): Matrix {
+  let width = 0;
+  const pieces = parameters.map((each) => ({ ...each, at: (width += each.length) - each.length }));
+  return { pieces, width };
+}
+
+/** In which gradients of a parameter are added up. */
+const wide = ({ dtype }: Tensor): DType => (dtype === 'bfloat16' ? 'float32' : dtype);
+
 /** What belongs together: a block of the tower or the decoder. */
 const blockOf = (key: string): string => /^.*?\.\d+\./.exec(key)?.[0] ?? key.replace(/\.[^.]*$/, '');
 
 export class GradientShares implements GradientWatch {
-  /** This process's slice of every parameter, [elements], by name: they lie in the parameter's own memory. */
+  /** This process's slice of every parameter, [elements], by name: in the parameter's own memory, or its master's. */
   readonly slices: ReadonlyMap<string, Tensor>;
   readonly #group: distributed.ProcessGroup;
   readonly #buckets: readonly Bucket[];
@@ -67,23 +85,31 @@ export class GradientShares implements GradientWatch {
   #stages: (readonly number[])[] = [];
   #next = 0;
 
-  constructor(parameters: ReadonlyMap<string, Tensor>, group: distributed.ProcessGroup, enough = ENOUGH) {
+  /** @param masters of parameters in bfloat16 */
+  constructor(
+    parameters: ReadonlyMap<string, Tensor>,
+    group: distributed.ProcessGroup,
+    masters: ReadonlyMap<string, Master>,
+    enough = ENOUGH,
+  ) {
     this.#group = group;
     const slices = new Map<string, Tensor>();
     const buckets: Bucket[] = [];
     let [pieces, width, block]: [Piece[], number, string] = [[], 0, ''];
     const close = (): void => {
-      if (pieces.length > 0) buckets.push({ pieces, width, sum: undefined });
+      const weights = [...Map.groupBy(pieces, ({ parameter }) => parameter.dtype).values()].map(matrixOf);
+      if (pieces.length > 0) buckets.push({ pieces, width, weights, sum: undefined });
       [pieces, width] = [[], 0];
     };
     for (const [name, parameter] of inOrder(parameters)) {
       const [before] = pieces;
       const isFull = width * group.size >= enough && blockOf(name) !== block;
-      if (isFull || (before && before.parameter.dtype !== parameter.dtype)) close();
+      if (isFull || (before && wide(before.parameter) !== wide(parameter))) close();
       block = blockOf(name);
       const length = sliceLength(parameter.numel, group.size);
       const { from, own } = sliceOf(parameter.numel, length, group.rank);
-      slices.set(name, keep(scope(() => parameter.detach().view(-1).narrow(0, from, own))));
+      const view = (): Tensor => keep(scope(() => parameter.detach().view(-1).narrow(0, from, own)));
+      slices.set(name, masters.get(name)?.slice ?? view());
       pieces.push({ name, parameter, at: width, length, own });
       this.#bucketOf.set(parameter, buckets.length);
       width += length;
@@ -95,8 +121,7 @@ export class GradientShares implements GradientWatch {
 
   /** Bytes of gradients that are kept here. */
   get bytes(): number {
-    const sizes = { float32: 4, float64: 8, bfloat16: 2 } as Readonly<Record<string, number>>;
-    return this.#buckets.reduce((all, { sum }) => all + (sum ? sum.numel * sizes[sum.dtype]! : 0), 0);
+    return this.#buckets.reduce((all, { sum }) => all + (sum ? sum.numel * (sum.dtype === 'float64' ? 8 : 4) : 0), 0);
   }
 
   begin(stages: readonly (readonly Tensor[])[]): void {
@@ -121,7 +146,8 @@ export class GradientShares implements GradientWatch {
   /** Starts the exchange of a bucket, of which this process may have no gradient at all. */
   #send(bucket: Bucket): void {
     const { pieces, width } = bucket;
-    const { dtype, device } = pieces[0]!.parameter;
+    const [{ parameter }] = pieces as [Piece];
+    const [dtype, { device }] = [wide(parameter), parameter];
     const { size } = this.#group;
     const [whole, part] = scope(() =>
       noGrad(() => {
@@ -193,16 +219,17 @@ export class GradientShares implements GradientWatch {
   /** After a step: every process gets all weights that were moved. */
   async spread(): Promise<void> {
     let before: (() => Promise<void>) | undefined;
+    const moved = ({ pieces }: Matrix): boolean => pieces.some(({ name }) => this.#moved.has(name));
     // One is under way while the one before it is put in its place.
-    for (const bucket of this.#buckets.filter(({ pieces }) => pieces.some(({ name }) => this.#moved.has(name)))) {
-      const next = this.#gather(bucket);
+    for (const matrix of this.#buckets.flatMap(({ weights }) => weights.filter(moved))) {
+      const next = this.#gather(matrix);
       await before?.();
       before = next;
     }
     await before?.();
   }
 
-  #gather({ pieces, width }: Bucket): () => Promise<void> {
+  #gather({ pieces, width }: Matrix): () => Promise<void> {
     const { dtype, device } = pieces[0]!.parameter;
     const { size } = this.#group;
     const [part, whole] = scope(() =>
