@@ -17,6 +17,8 @@ export interface Step {
   readonly dtype?: LoadOptions['dtype'];
   /** Memory of the card, where a usual one is not enough. */
   readonly gigabytes?: number;
+  /** So many cards share it, of which the first is counted; what they exchange is copied. */
+  readonly among?: number;
 }
 
 /** Arguments of the command line, one command after the other; the last is counted. */
@@ -141,6 +143,12 @@ const large = (): Record<string, Step> => ({
     { checkpointActivations: true },
     { optimizer: { states: '8bit' } },
   ),
+  '3B full, recomputed, on two cards': { ...realStep('3B', { checkpointActivations: true }), among: 2 },
+  '7B full, recomputed, on four cards': { ...realStep('7B', { checkpointActivations: true }), among: 4 },
+  '7B full, recomputed, with a reference, on eight cards': {
+    ...realStep('7B', { checkpointActivations: true }, { objective: { kl: { coefficient: 0.1 } } }),
+    among: 8,
+  },
 });
 
 /** By name. */

@@ -87,7 +87,8 @@ const context = 500e6;
 
 /** Bytes of tensors that the plan expects of a step with real shapes. */
 async function plannedPeak(step: Step): Promise<number> {
-  const { memory } = await planStep(step, { machine: 'h100', memory: (step.gigabytes ?? 80) * 1e9 });
+  const { gigabytes = 80, among: cards = 1 } = step;
+  const { memory } = await planStep(step, { machine: 'h100', memory: gigabytes * 1e9, cards });
   return memory.peak - context;
 }
 

@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import type { VisionLanguageModel } from '../../packages/core/src/model/vlm.ts';
 import type { ObservePhase } from '../../packages/core/src/run/phases.ts';
 import { native } from '../../packages/torch/src/native.ts';
+import { firstOf } from '../../packages/core/src/testing/one-of-many.ts';
 import { wholeStep } from '../../packages/core/src/testing/whole-step.ts';
 import type { Step } from './cases.ts';
 import { add, read, type Counts } from './counts.ts';
@@ -41,7 +42,10 @@ function watch(model: VisionLanguageModel, phases: Record<string, Counts>): Obse
   };
 }
 
-const { model, changes, dtype } = JSON.parse(process.argv[2] ?? '') as Step;
+const { model, changes, dtype, among = 1 } = JSON.parse(process.argv[2] ?? '') as Step;
 const phases: Record<string, Counts> = {};
-await wholeStep(model, 'cuda', changes, { dtype, observe: (each) => watch(each, phases), parameters: false });
+await wholeStep(model, 'cuda', changes, {
+  ...{ dtype, observe: (each) => watch(each, phases), parameters: false },
+  ...(among > 1 && { processes: firstOf(among) }),
+});
 writeFileSync(process.env['COUNTS'] ?? '', JSON.stringify(phases));

@@ -1,7 +1,7 @@
 /** The models that a run begins with: the policy, and the reference of a KL penalty. */
 import { join } from 'node:path';
 
-import { noGrad, SafetensorsFile, scope, type optim, type Tensor } from '@visurf/torch';
+import { noGrad, SafetensorsFile, scope, type FloatDType, type optim, type Tensor } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
@@ -53,8 +53,8 @@ export function referenceOf(
 ): VisionLanguageModel | undefined {
   if (objective.kl.coefficient === 0) return undefined;
   if (peft) return model;
-  const dtypes = { float32: 'float32', bfloat16: 'auto', float64: 'float64' } as const;
-  const reference = loadModel(directory, { device: model.device, dtype: dtypes[model.precision] });
+  const dtype = model.precision === 'bfloat16' ? 'auto' : (model.dtype as FloatDType);
+  const reference = loadModel(directory, { device: model.device, dtype });
   reference.precision = model.precision;
   halveProducts(reference);
   return reference;

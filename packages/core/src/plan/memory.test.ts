@@ -103,7 +103,7 @@ test('a frozen tower has no gradients and no activations, and its image tokens a
 test('bfloat16 halves what products read, and copies weights; a KL penalty needs a second model', () => {
   const { sizes } = subjectOf();
   const { of } = planned({ config: { precision: 'bfloat16', objective: { kl: { coefficient: 0.1 } } } });
-  expect(of('reference model')).toBe(4 * parameters + 2 * sizes.projections);
+  expect(of('reference model')).toBe(4 * parameters - 2 * sizes.projections);
   expect(of('bfloat16 copies of weights')).toBe(2 * sizes.projections);
   const onTokens = 35 * (4 * (2 * 64 + 64) + 2 * (5 * 64 + 64 + 3 * 112));
   const attended = 35 * 4 * (2 * 32 + 4 + 64);

@@ -6,13 +6,11 @@ import path from 'node:path';
 import { observeCalls, type Device } from '@visurf/torch';
 import { standInKernels } from '@visurf/torch/testing';
 
-import { featureBytes } from '../budgets.ts';
 import { parseConfig } from '../config/load.ts';
+import { alone, type Processes } from '../distributed/processes.ts';
 import type { Family } from '../families/index.ts';
 import { loadModelConfig } from '../families/config.ts';
 import { loadModel, type LoadOptions } from '../families/load.ts';
-import { FeatureCache } from '../model/features.ts';
-import { isVision } from '../model/keys.ts';
 import type { VisionLanguageModel } from '../model/vlm.ts';
 import type { ObservePhase } from '../run/phases.ts';
 import { Policy } from '../policy.ts';
@@ -21,7 +19,7 @@ import { loadData } from '../question/training.ts';
 import { stepWork } from '../schedule/paradigm.ts';
 import type { StepResult } from '../run/record.ts';
 import { trainStep } from '../step.ts';
-import { makeOptimizer, trainable } from '../update/optimizer.ts';
+import { openLearner } from '../training/learner.ts';
 import { configurationNames, openConfiguration } from './configurations.ts';
 import { fixtures, tinyModel } from './oracle.ts';
 
@@ -66,6 +64,7 @@ export interface StepOptions {
   readonly observe?: (model: VisionLanguageModel) => ObservePhase;
   /** Whether every parameter is given back. */
   readonly parameters?: boolean;
+  readonly processes?: Processes;
 }
 
 /** @returns what the step found, and every parameter afterwards */
@@ -73,7 +72,7 @@ export async function wholeStep(
   model: string,
   device: Device,
   variant: Record<string, unknown>,
-  { dtype, asked, observe, parameters: wanted = true }: StepOptions = {},
+  { dtype, asked, observe, parameters: wanted = true, processes = alone }: StepOptions = {},
 ): Promise<StepResult & { readonly parameters: Record<string, number[]> }> {
   const folder = mkdtempSync(path.join(tmpdir(), 'visurf-step-'));
   try {
@@ -89,22 +88,17 @@ export async function wholeStep(
     });
     const { samples, experiment } = await loadData({ ...config, data: { ...config.data, allowOutside: true } });
     const { quantize } = config.train.lora ?? {};
-    const load = () => loadModel(model, { device, dtype, quantize });
-    using policy = new Policy(model, load(), PromptEncoder.load(model, config.data));
+    const loaded = loadModel(model, { device, dtype, quantize });
+    using policy = new Policy(model, loaded, PromptEncoder.load(model, config.data));
     policy.model.precision = config.precision;
     if (config.train.lora) policy.addAdapter(config.train.lora, 1);
-    const parameters = trainable(policy.model, config.train);
-    const optimizer = makeOptimizer(parameters, config.optimizer);
-    if (![...parameters.keys()].some(isVision)) policy.model._features = new FeatureCache(featureBytes);
-    using reference = config.objective.kl.coefficient > 0 ? new Policy(model, load(), policy.encoder) : undefined;
-    const learner = { model: policy.model, reference: reference?.model, parameters, optimizer };
+    using learner = openLearner(policy, config, undefined, processes);
     const onPhase = observe?.(policy.model);
-    const context = { config, policy, learner, scorer: experiment.scorer, onPhase };
+    const context = { config, policy, learner, scorer: experiment.scorer, onPhase, processes };
     const draw = () => ({ samples: samples.slice(), indices: [...Array(samples.length).keys()] });
     const step = () => trainStep(context, draw, 1, stepWork(config, 1), 1e-3, []);
     const result = asked ? await observed(asked, step) : await step();
-    const after = (wanted ? [...parameters] : []).map(([key, each]) => [key, each.toArray()] as const);
-    optimizer.dispose();
+    const after = (wanted ? [...learner.parameters] : []).map(([key, each]) => [key, each.toArray()] as const);
     return { ...result, parameters: Object.fromEntries(after) };
   } finally {
     rmSync(folder, { recursive: true });

@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { SafetensorsFile, scope, type distributed, type Tensor } from '@visurf/torch';
+import { SafetensorsFile, scope } from '@visurf/torch';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 
 import type { Config } from '../config/schema.ts';
 import { loadModel } from '../families/load.ts';
+import { groupOf } from '../testing/one-of-many.ts';
 import { fixtures, oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { Ranks } from '../testing/ranks.ts';
 import { shareMasters } from './masters.ts';
@@ -176,19 +177,6 @@ test('a run goes on with any number of processes', async () => {
   for (const file of FILES) expect(distance(file, 'whole', 'parts', 5)).toBeLessThan(1e-12);
 }, 120_000);
 
-/** One of several processes whose others have no gradient. */
-function aloneAmong(rank: number, size: number): distributed.ProcessGroup {
-  const done = { wait: () => undefined, done: Promise.resolve() };
-  return {
-    ...{ rank, size },
-    reduceScatter: (out: Tensor, input: Tensor) => {
-      out.copy_(input.view(size, -1).select(0, rank));
-      return done;
-    },
-    agree: (numbers: readonly number[]) => Promise.resolve([...numbers]),
-  } as unknown as distributed.ProcessGroup;
-}
-
 test('each of four has a quarter of gradients and moments, and they add up to the whole', async () => {
   const config = {
     name: 'adamw',
@@ -218,7 +206,7 @@ test('each of four has a quarter of gradients and moments, and they add up to th
   let [squares, moments] = [0, 0];
   for (let rank = 0; rank < 4; rank++) {
     // Buckets that are small beside the model, so that most leave before the pass has come to its end.
-    const optimizer = new ShardedOptimizer(parameters, aloneAmong(rank, 4), config, new Map(), 1 << 12);
+    const optimizer = new ShardedOptimizer(parameters, groupOf(rank, 4), config, new Map(), 1 << 12);
     backward(optimizer.shares);
     await optimizer.shares.collect();
     expect([...parameters.values()].filter(({ grad }) => grad)).toEqual([]);

@@ -8,7 +8,7 @@
  * All processes exchange the same buckets of parameters in the same order, whatever their own passes touch: a bucket leaves
  * when no stage of the pass is left that adds to it, and all before it have left.
  */
-import { empty, keep, noGrad, scope, zeros, type distributed, type DType, type Tensor } from '@visurf/torch';
+import { empty, keep, noGrad, scope, stack, zeros, type distributed, type DType, type Tensor } from '@visurf/torch';
 
 import { isVision } from '../model/keys.ts';
 import type { GradientWatch } from '../model/stage.ts';
@@ -17,8 +17,8 @@ import { fill, read, sliceLength, sliceOf, type Columns } from './slices.ts';
 
 /** Elements that are worth a message of their own. */
 const ENOUGH = 1 << 20;
-/** Messages under way at most: each is as large as its bucket. */
-const UNDER_WAY = 4;
+/** Elements of messages that are under way at most, but for a single one. */
+const UNDER_WAY = 1 << 28;
 
 interface Piece extends Columns {
   readonly name: string;
@@ -149,6 +149,12 @@ export class GradientShares implements GradientWatch {
     const [{ parameter }] = pieces as [Piece];
     const [dtype, { device }] = [wide(parameter), parameter];
     const { size } = this.#group;
+    const all = (): number => this.#messages.reduce((sum, { whole: { numel } }) => sum + numel, size * width);
+    while (this.#messages.length > 0 && all() > UNDER_WAY) {
+      const first = this.#messages.shift()!;
+      first.pending.wait();
+      this.#take(first);
+    }
     const [whole, part] = scope(() =>
       noGrad(() => {
         const flat = keep(zeros([size * width], { dtype, device }));
@@ -164,11 +170,6 @@ export class GradientShares implements GradientWatch {
       }),
     );
     this.#messages.push({ pending: this.#group.reduceScatter(part, whole), bucket, part, whole });
-    if (this.#messages.length > UNDER_WAY) {
-      const first = this.#messages.shift()!;
-      first.pending.wait();
-      this.#take(first);
-    }
   }
 
   #take({ bucket, part, whole }: Message): void {
@@ -193,7 +194,11 @@ export class GradientShares implements GradientWatch {
    * @returns the norm before
    */
   async clip(max: number): Promise<number> {
-    const squares = scope(() => this.#buckets.reduce((all, { sum }) => all + (sum ? sum.norm().item() ** 2 : 0), 0));
+    const norms = scope(() => {
+      const own = this.#buckets.flatMap(({ sum }) => (sum ? [sum.norm().to('float64')] : []));
+      return own.length > 0 ? [...stack(own).toFloat64Array()] : [];
+    });
+    const squares = norms.reduce((all, each) => all + each ** 2, 0);
     const names = [...this.slices.keys()];
     const [square = 0, ...touched] = await this.#group.agree([
       squares,
