@@ -3,6 +3,7 @@ import { keep, noGrad, nn, ones, type Tensor } from '@visurf/torch';
 
 import { joinProcesses, type Joined } from '../distributed/join.ts';
 import { callSeconds, productRate, repeated } from '../machine.ts';
+import { GradientSums } from '../update/sums.ts';
 import { GradientShares } from '../update/zero.ts';
 import type { Probe, Probed } from './calibrate.ts';
 
@@ -43,16 +44,14 @@ async function exchange(
     for (const parameter of parameters.values()) parameter.grad = keep(ones([each], { dtype, device: 'cpu' }));
   };
   if (!isSharded) {
-    const added = await fastest(processes, () => processes.addGradients(parameters.values()), give);
+    const sums = new GradientSums(parameters, processes.group!);
+    const added = await fastest(processes, () => givenTo(sums), give);
     return { gradients: added / bytes, weights: 0 };
   }
   const shares = new GradientShares(parameters, processes.group!, new Map());
   const left = await fastest(
     processes,
-    async () => {
-      shares.begin([]);
-      await shares.collect();
-    },
+    () => givenTo(shares),
     () => {
       shares.clear();
       give();
@@ -62,6 +61,12 @@ async function exchange(
   const back = await fastest(processes, () => shares.spread());
   shares.dispose();
   return { gradients: left / bytes, weights: back / bytes };
+}
+
+/** As after a backward pass that has nothing left to add. */
+async function givenTo(exchange: GradientShares | GradientSums): Promise<void> {
+  exchange.begin([]);
+  await exchange.collect();
 }
 
 /** Processor seconds that this process takes, from a moment at which all are there: what waits for it is others' time. */

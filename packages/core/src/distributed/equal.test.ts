@@ -150,6 +150,12 @@ describe('what several processes have to agree on', () => {
     expect(alone.metrics.map(({ sampledPrompts }) => sampledPrompts! > 1)).toContain(true);
   });
 
+  test.each(['full', 'lora'] as const)('one prompt at a time, of which some have more: %s', async (form) => {
+    const { train } = { train: {}, ...forms[form] };
+    const changes = { ...more, train: { ...train, microBatch: { prompts: 1 } } };
+    await expectEqual(`one-${form}`, 'visurf', [2, 3], changes);
+  });
+
   test.each(['full', 'lora'] as const)(
     'a reference, and the policy before the first of two updates: %s',
     async (form) => {

@@ -1,5 +1,5 @@
 /** Processes that have joined on c10d (`distributed` of @visurf/torch). */
-import { cat, distributed, keep, noGrad, scope, zeros, type Tensor } from '@visurf/torch';
+import { distributed } from '@visurf/torch';
 import { hold } from '@visurf/torch/signals';
 
 import { messageOf, NotFinite, UserError } from '../errors.ts';
@@ -54,8 +54,6 @@ type Outcome =
 
 /** Milliseconds between two looks for a process that wants all to stop. */
 const LOOK = 250;
-/** Elements of gradients that travel at once. */
-const BUCKET = 1 << 22;
 
 class JoinedProcesses implements Joined {
   readonly group: distributed.ProcessGroup;
@@ -133,37 +131,6 @@ class JoinedProcesses implements Joined {
     if (!this.#stopping.signal.aborted) this.#stopping.abort(reason);
   }
 
-  async addGradients(parameters: Iterable<Tensor>): Promise<void> {
-    const all = [...parameters];
-    const anywhere = await this.group.agree(
-      all.map((each) => (hasGradient(each) ? 1 : 0)),
-      'max',
-    );
-    let travelling: Bucket | undefined;
-    for (const members of buckets(all.filter((_, i) => anywhere[i]! > 0))) {
-      const next = this.#send(members);
-      if (travelling) await unpack(travelling);
-      travelling = next;
-    }
-    if (travelling) await unpack(travelling);
-  }
-
-  #send(members: readonly Tensor[]): Bucket {
-    const flat = keep(
-      scope(() =>
-        noGrad(() =>
-          cat(
-            members.map((each) => {
-              const { shape, dtype, device } = each;
-              return (each.grad ?? zeros(shape, { dtype, device })).reshape(-1);
-            }),
-          ),
-        ),
-      ),
-    );
-    return { members, flat, pending: this.group.allReduce(flat) };
-  }
-
   abandon(reason: unknown): void {
     if (!this.#isIn) return;
     this.#end();
@@ -185,48 +152,4 @@ class JoinedProcesses implements Joined {
     clearInterval(this.#timer);
     this.#held?.[Symbol.dispose]();
   }
-}
-
-interface Bucket {
-  readonly members: readonly Tensor[];
-  readonly flat: Tensor;
-  readonly pending: distributed.Pending;
-}
-
-function hasGradient(parameter: Tensor): boolean {
-  using gradient = parameter.grad;
-  return gradient !== undefined;
-}
-
-/** In order, so many elements at a time, of one dtype and device. */
-function buckets(parameters: readonly Tensor[]): Tensor[][] {
-  const all: Tensor[][] = [];
-  let [elements, kind] = [0, ''];
-  for (const each of parameters) {
-    const own = `${each.dtype} ${each.device}`;
-    if (own !== kind || elements >= BUCKET) {
-      all.push([]);
-      [elements, kind] = [0, own];
-    }
-    all.at(-1)!.push(each);
-    elements += each.numel;
-  }
-  return all;
-}
-
-async function unpack({ members, flat, pending }: Bucket): Promise<void> {
-  await pending.done;
-  scope(() =>
-    noGrad(() => {
-      let at = 0;
-      for (const each of members) {
-        const sum = flat.narrow(0, at, each.numel).view(...each.shape);
-        const { grad } = each;
-        if (grad) grad.copy_(sum);
-        else each.grad = sum.clone();
-        at += each.numel;
-      }
-    }),
-  );
-  flat.dispose();
 }

@@ -2,7 +2,7 @@
  * Processes that train together, as the stages of a step see them. Each takes its share of the prompts, all know the same of
  * the whole, and all come to every exchange, in the same order. A process that is `alone` has all of it, and exchanges nothing.
  */
-import type { distributed, Tensor } from '@visurf/torch';
+import type { distributed } from '@visurf/torch';
 
 export interface Processes {
   /** From 0; the first writes the run. */
@@ -22,8 +22,6 @@ export interface Processes {
   together<T>(part: () => T | Promise<T>): Promise<T>;
   /** Whether the signal of any is aborted. Then that of all is. */
   stops(signal: AbortSignal | undefined): Promise<boolean>;
-  /** Makes the `.grad` of every parameter the sum over all; what has none anywhere has none after. */
-  addGradients(parameters: Iterable<Tensor>): Promise<void>;
 }
 
 export const alone: Processes = {
@@ -35,7 +33,6 @@ export const alone: Processes = {
   max: (number) => Promise.resolve(number),
   together: async (part) => await part(),
   stops: (signal) => Promise.resolve(signal?.aborted ?? false),
-  addGradients: () => Promise.resolve(),
 };
 
 /** What belongs to this process: dealt like cards, so that prompts of one kind, which stand together, are spread. */

@@ -12,6 +12,7 @@ import { loadOptimizer, referenceOf } from '../start.ts';
 import { shareMasters } from '../update/masters.ts';
 import { makeOptimizer, trainable } from '../update/optimizer.ts';
 import { ShardedOptimizer } from '../update/sharded-optimizer.ts';
+import { GradientSums } from '../update/sums.ts';
 import type { Learner } from '../update/update.ts';
 
 export function openLearner(
@@ -22,10 +23,11 @@ export function openLearner(
 ): Learner & { readonly optimizer: optim.Optimizer } & Disposable {
   const { model } = policy;
   // Adapters are small: each process has all of their state.
-  const group = policy.peft ? undefined : processes.group;
-  const masters = group && shareMasters(model, group);
+  const { group } = processes;
+  const sharing = policy.peft ? undefined : group;
+  const masters = sharing && shareMasters(model, sharing);
   const parameters = trainable(model, config.train);
-  const sharded = group && new ShardedOptimizer(parameters, group, config.optimizer, masters);
+  const sharded = sharing && new ShardedOptimizer(parameters, sharing, config.optimizer, masters);
   const optimizer = sharded ?? makeOptimizer(parameters, config.optimizer);
   if (checkpoint) loadOptimizer(optimizer, checkpoint.directory);
   const reference = referenceOf(policy, config);
@@ -35,6 +37,7 @@ export function openLearner(
   }
   return {
     ...{ model, reference, parameters, optimizer, shares: sharded?.shares },
+    sums: group && !sharded ? new GradientSums(parameters, group) : undefined,
     [Symbol.dispose]: () => {
       optimizer.dispose();
       if (reference !== model) reference?.dispose();

@@ -12,6 +12,7 @@ import { alone, type Processes } from '../distributed/processes.ts';
 import { NotFinite, Spoiled } from '../errors.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
+import type { GradientWatch } from '../model/stage.ts';
 import type { VisionLanguageModel } from '../model/vlm.ts';
 import { addMismatch, noMismatch, type Correction, type Mismatch } from '../objective/mismatch.ts';
 import {
@@ -27,6 +28,7 @@ import { measured, rolloutsOf, watchRollouts, weightsOf, withoutFarOff } from '.
 import { logProbs } from './log-probs.ts';
 import { microBatches } from './microbatch.ts';
 import { cut, packable, planWork, rowOf, totalsOf, type Work } from './work.ts';
+import type { GradientSums } from './sums.ts';
 import type { GradientShares } from './zero.ts';
 
 export interface Learner {
@@ -38,8 +40,10 @@ export interface Learner {
   readonly reference: VisionLanguageModel | undefined;
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly optimizer: optim.Optimizer;
-  /** Of gradients that processes share out, as they share out what the optimiser keeps; else each has all of them. */
+  /** Of gradients that processes share out, as they share out what the optimiser keeps. */
   readonly shares?: GradientShares | undefined;
+  /** Of gradients that each of several processes has whole. */
+  readonly sums?: GradientSums | undefined;
 }
 
 export interface UpdateResult {
@@ -110,7 +114,8 @@ export async function updatePolicy(
   learningRate: number,
   key: UpdateKey = { seed: 0, step: 0 },
 ): Promise<UpdateResult> {
-  const { model, reference, parameters, optimizer, shares } = learner;
+  const { model, reference, optimizer, shares, sums } = learner;
+  const exchange = shares ?? sums;
   const { updatesPerBatch } = config.objective;
   const { correction, processes = alone } = key;
   const planned = groups.map(plannedResponses);
@@ -163,12 +168,11 @@ export async function updatePolicy(
             // Once the weights have moved the step is made to its end.
             signal: update === 0 ? key.signal : undefined,
             onMicro: (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
-            together: shares && { shares, rounds, processes },
+            together: exchange && { exchange, everyRound: exchange === shares, rounds, processes },
           },
         ),
       );
       if (rounds === 0) break;
-      if (!shares) await processes.addGradients(parameters.values());
       gradientNorm = await optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
     }
   } catch (error) {
@@ -245,36 +249,48 @@ interface Rounds {
   readonly dropout: (micro: number) => number;
   readonly signal: AbortSignal | undefined;
   readonly onMicro: (done: number) => void;
-  /** Of processes that share gradients out: all make as many rounds, with a micro-batch or without. */
-  readonly together:
-    { readonly shares: GradientShares; readonly rounds: number; readonly processes: Processes } | undefined;
+  readonly together: Together | undefined;
 }
 
-/** Adds the gradient of the loss of all micro-batches to the `.grad` of the parameters, or to their shares. */
+/** Of processes that exchange gradients: all make as many rounds, with a micro-batch or without. */
+interface Together {
+  readonly exchange: GradientShares | GradientSums;
+  /** Whether gradients leave in every round; else in the last, to which those before have added. */
+  readonly everyRound: boolean;
+  readonly rounds: number;
+  readonly processes: Processes;
+}
+
+/** Adds the gradient of the loss of all micro-batches, of all processes, to the `.grad` of the parameters, or to their shares. */
 async function forwardBackward(
   model: VisionLanguageModel,
   micros: readonly (readonly Work[])[],
   keeping: Keeping,
   { dropout, signal, onMicro, together }: Rounds,
 ): Promise<Pass> {
-  const { shares, rounds = micros.length, processes = alone } = together ?? {};
-  const how = { ...keeping, watch: shares };
+  const { exchange, everyRound, rounds = micros.length, processes = alone } = together ?? {};
   let sum = noPass;
   for (let i = 0; i < rounds; i++) {
     const micro = micros[i];
+    const watch = everyRound || i === rounds - 1 ? exchange : undefined;
+    const how = { ...keeping, watch, isAlone: exchange === undefined };
     if (micro) {
-      // What has begun to leave for other processes is not dropped.
-      const pass = await droppable(shares ? undefined : signal, () =>
+      // What has begun to leave for other processes is not dropped; what is, all stop for below.
+      const dropped = (error: unknown): Pass => {
+        if (exchange && signal?.aborted && error === signal.reason) return noPass;
+        throw error;
+      };
+      const pass = await droppable(watch ? undefined : signal, () =>
         withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
-      );
+      ).catch(dropped);
       sum = addPass(sum, pass);
       onMicro(i + 1);
-    } else shares?.begin([]);
-    await shares?.collect();
+    } else watch?.begin([]);
+    await watch?.collect();
     await setImmediate();
     if (signal && (await processes.stops(signal))) throw signal.reason;
   }
-  if (shares) assertFinite(sum.loss, 'the loss', micros.flat());
+  if (exchange) assertFinite(sum.loss, 'the loss', micros.flat());
   return sum;
 }
 
@@ -304,7 +320,7 @@ async function optimizerStep(
 function accumulateGradient(
   model: VisionLanguageModel,
   micro: readonly Work[],
-  how: Keeping & { readonly watch: GradientShares | undefined },
+  how: Keeping & { readonly watch: GradientWatch | undefined; readonly isAlone: boolean },
 ): Pass {
   return scope(() => {
     const pass = model.trained(packable(micro), how);
@@ -326,7 +342,7 @@ function accumulateGradient(
       stats = addStats(stats, response.stats);
     }
     // Other processes wait for a gradient, whatever it is.
-    if (!how.watch) assertFinite(loss, 'the loss', micro);
+    if (how.isAlone) assertFinite(loss, 'the loss', micro);
     pass.backward(scored.pullback(coefficients));
     return { loss, stats, pull };
   });

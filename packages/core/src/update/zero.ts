@@ -4,19 +4,14 @@
  * to those that have their slices (reduce-scatter) and are freed; after the step every process collects all weights again
  * (all-gather). Gradients of weights in bfloat16 are added up in float32, and steps move slices of their masters (masters.ts);
  * what travels back is bfloat16.
- *
- * All processes exchange the same buckets of parameters in the same order, whatever their own passes touch: a bucket leaves
- * when no stage of the pass is left that adds to it, and all before it have left.
  */
 import { empty, keep, noGrad, scope, stack, zeros, type distributed, type DType, type Tensor } from '@visurf/torch';
 
-import { isVision } from '../model/keys.ts';
 import type { GradientWatch } from '../model/stage.ts';
+import { bucketsOf, Departures } from './departures.ts';
 import type { Master } from './masters.ts';
 import { fill, read, sliceLength, sliceOf, type Columns } from './slices.ts';
 
-/** Elements that are worth a message of their own. */
-const ENOUGH = 1 << 20;
 /** Elements of messages that are under way at most, but for a single one. */
 const UNDER_WAY = 1 << 28;
 
@@ -50,14 +45,7 @@ interface Message {
   readonly whole: Tensor;
 }
 
-/** In the order in which a backward pass completes their gradients: a head of its own is done before it begins. */
-function inOrder(parameters: ReadonlyMap<string, Tensor>): [string, Tensor][] {
-  const last = [...parameters].reverse();
-  return [...last.filter(([key]) => !isVision(key)), ...last.filter(([key]) => isVision(key))];
-}
-
-/** Parameters side by side. */
-function matrixOf(parameters: readonly Piece[]): Matrix {
+function sideBySide(parameters: readonly Omit<Piece, 'at'>[]): Matrix {
   let width = 0;
   const pieces = parameters.map((each) => ({ ...each, at: (width += each.length) - each.length }));
   return { pieces, width };
@@ -66,57 +54,43 @@ function matrixOf(parameters: readonly Piece[]): Matrix {
 /** In which gradients of a parameter are added up. */
 const wide = ({ dtype }: Tensor): DType => (dtype === 'bfloat16' ? 'float32' : dtype);
 
-/** What belongs together: a block of the tower or the decoder. */
-const blockOf = (key: string): string => /^.*?\.\d+\./.exec(key)?.[0] ?? key.replace(/\.[^.]*$/, '');
-
 export class GradientShares implements GradientWatch {
   /** This process's slice of every parameter, [elements], by name: in the parameter's own memory, or its master's. */
   readonly slices: ReadonlyMap<string, Tensor>;
   readonly #group: distributed.ProcessGroup;
   readonly #buckets: readonly Bucket[];
-  readonly #bucketOf = new Map<Tensor, number>();
+  readonly #departures: Departures;
   /** Parameters that had a gradient here, since `clear`. */
   readonly #touched = new Set<string>();
   /** Those that had one anywhere, once `norm` has been asked for. */
   #moved = new Set<string>();
   #messages: Message[] = [];
-  /** By bucket: stages of the pass that are left and add to it. */
-  #left: number[] = [];
-  #stages: (readonly number[])[] = [];
-  #next = 0;
 
   /** @param masters of parameters in bfloat16 */
   constructor(
     parameters: ReadonlyMap<string, Tensor>,
     group: distributed.ProcessGroup,
     masters: ReadonlyMap<string, Master>,
-    enough = ENOUGH,
+    enough?: number,
   ) {
     this.#group = group;
     const slices = new Map<string, Tensor>();
-    const buckets: Bucket[] = [];
-    let [pieces, width, block]: [Piece[], number, string] = [[], 0, ''];
-    const close = (): void => {
-      const weights = [...Map.groupBy(pieces, ({ parameter }) => parameter.dtype).values()].map(matrixOf);
-      if (pieces.length > 0) buckets.push({ pieces, width, weights, sum: undefined });
-      [pieces, width] = [[], 0];
-    };
-    for (const [name, parameter] of inOrder(parameters)) {
-      const [before] = pieces;
-      const isFull = width * group.size >= enough && blockOf(name) !== block;
-      if (isFull || (before && wide(before.parameter) !== wide(parameter))) close();
-      block = blockOf(name);
-      const length = sliceLength(parameter.numel, group.size);
-      const { from, own } = sliceOf(parameter.numel, length, group.rank);
-      const view = (): Tensor => keep(scope(() => parameter.detach().view(-1).narrow(0, from, own)));
-      slices.set(name, masters.get(name)?.slice ?? view());
-      pieces.push({ name, parameter, at: width, length, own });
-      this.#bucketOf.set(parameter, buckets.length);
-      width += length;
-    }
-    close();
+    const buckets = bucketsOf(parameters, wide, enough);
+    this.#buckets = buckets.map((bucket): Bucket => {
+      const pieces = bucket.map(([name, parameter]) => {
+        const length = sliceLength(parameter.numel, group.size);
+        const { from, own } = sliceOf(parameter.numel, length, group.rank);
+        const view = (): Tensor => keep(scope(() => parameter.detach().view(-1).narrow(0, from, own)));
+        slices.set(name, masters.get(name)?.slice ?? view());
+        return { name, parameter, length, own };
+      });
+      const weights = [...Map.groupBy(pieces, ({ parameter }) => parameter.dtype).values()].map(sideBySide);
+      return { ...sideBySide(pieces), weights, sum: undefined };
+    });
+    this.#departures = new Departures(buckets, (i) => {
+      this.#send(this.#buckets[i]!);
+    });
     this.slices = slices;
-    this.#buckets = buckets;
   }
 
   /** Bytes of gradients that are kept here. */
@@ -125,22 +99,10 @@ export class GradientShares implements GradientWatch {
   }
 
   begin(stages: readonly (readonly Tensor[])[]): void {
-    this.#stages = stages.map((parameters) => [
-      ...new Set(parameters.flatMap((each) => this.#bucketOf.get(each) ?? [])),
-    ]);
-    this.#left = this.#buckets.map(() => 0);
-    for (const each of this.#stages.flat()) this.#left[each]!++;
-    this.#next = 0;
-    this.#sendComplete();
+    this.#departures.begin(stages);
   }
-
   stageDone(): void {
-    for (const each of this.#stages.shift() ?? []) this.#left[each]!--;
-    this.#sendComplete();
-  }
-
-  #sendComplete(): void {
-    while (this.#next < this.#buckets.length && this.#left[this.#next] === 0) this.#send(this.#buckets[this.#next++]!);
+    this.#departures.stageDone();
   }
 
   /** Starts the exchange of a bucket, of which this process may have no gradient at all. */
@@ -182,7 +144,7 @@ export class GradientShares implements GradientWatch {
 
   /** To be called by all after every backward pass: by those that had none, after `begin([])`. */
   async collect(): Promise<void> {
-    if (this.#next < this.#buckets.length) throw new Error('the backward pass has not come to its end');
+    this.#departures.requireOver();
     for (let message = this.#messages.shift(); message; message = this.#messages.shift()) {
       await message.pending.done;
       this.#take(message);
