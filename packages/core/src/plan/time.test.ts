@@ -33,9 +33,13 @@ test('update: forward and twice as much backward, over prompts once and response
   expect(again - update).toBeCloseTo(seconds(forward + tower), 9);
   const frozen = planned({ config: { train: { freezeVision: true } } }).update;
   expect(update - frozen).toBeCloseTo(seconds(3 * tower), 9);
-  // Frozen weights need no gradient: one product less for each.
-  const lora = planned({ config: { train: { lora: { rank: 2 } } } }).update;
-  expect(frozen - lora).toBeCloseTo(seconds(forward), 9);
+  // Frozen weights need no gradient: one product less for each. Adapters take two, and as many again for each of both gradients.
+  const lora = { config: { train: { lora: { rank: 2 } } } };
+  const adapters = subjectOf(lora).sizes.trainable;
+  expect(frozen - planned(lora).update).toBeCloseTo(seconds(forward - 3 * 2 * adapters * 2 * 35), 9);
+  const narrow = { ...rates, product: (rows: number) => (rows <= 2 ? 1e8 : 1e9) };
+  const slower = planned(lora, narrow).update - planned(lora).update;
+  expect(slower).toBeCloseTo(9 * seconds(3 * 2 * adapters * 2 * 35), 9);
   const penalised = planned({ config: { objective: { kl: { coefficient: 0.1 } } } }).update;
   expect(penalised - update).toBeCloseTo(seconds(forward + 2 * head * 30), 9);
 });

@@ -35,6 +35,10 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
   const seconds = (operations: number, rows: number): number =>
     operations / (rates.product(rows) * efficiency[config.precision]);
   const attended = layerCounts(text).attention * text.heads * text.headSize * 4;
+  // A and B of adapters: products that are as narrow as their rank.
+  const { lora } = config.train;
+  const adapted = (tokens: number): number =>
+    lora ? seconds(2 * sizes.trainable * tokens, Math.min(lora.rank, tokens)) : 0;
 
   const tower = 2 * sizes.vision * patches * prompts;
   const prefill = 2 * decoder * promptTokens * prompts + (attended / 2) * promptTokens ** 2 * prompts;
@@ -46,7 +50,8 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
       ? 0
       : seconds(tower, patches * prompts) +
         seconds(prefill, promptTokens * prompts) +
-        responseTokens * (seconds(oneToken, rows) + decodeCalls);
+        adapted(promptTokens * prompts) +
+        responseTokens * (seconds(oneToken, rows) + adapted(rows) + decodeCalls);
 
   const tokens = (packedTokens(workload) / microBatch) * prompts;
   const own = prompts * responses * responseTokens;
@@ -55,13 +60,14 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
   const recomputed = config.train.checkpointActivations ? 1 : 0;
   const chunks = own * text.vocabularySize > 1 << 24 ? 4 : 3;
   // Without gradients of frozen weights a backward pass is one product per layer, not two.
-  const backward = config.train.lora ? 1 : 2;
+  const backward = lora ? 1 : 2;
   const passes = 1 + recomputed + backward;
   const extra = (config.objective.updatesPerBatch > 1 ? 1 : 0) + (config.objective.kl.coefficient > 0 ? 1 : 0);
   const towerPasses = frozenVision ? 0 : passes;
   const micro = Math.ceil(prompts / microBatch);
   const once =
     seconds(passes * forward + towerPasses * tower + chunks * 2 * head * own, packedTokens(workload)) +
+    (3 + recomputed) * adapted(tokens) +
     micro * passes * rates.call * text.layers * callsPerLayer * 1.5;
   const others = extra * seconds(forward + 2 * head * own, packedTokens(workload));
   const update = config.objective.updatesPerBatch * once + others;
