@@ -170,6 +170,13 @@ describe('what several processes have to agree on', () => {
     expectSame({ ...courseOf('ahead-stopped'), processes: [] }, { ...alone, processes: [] });
   });
 
+  test('which rollouts are watched where none takes part in an update', async () => {
+    // Answers that are cut off leave the loss; labels move the weights.
+    const changes = { ...more, objective: { truncated: 'mask' }, rollout: { ahead: 1 }, label: { align: 'off' } };
+    const alone = await expectEqual('watched', 'chord', [2, 3], { ...changes, train: { microBatch: { prompts: 1 } } });
+    expect(alone.metrics[1]!['mismatch']).toBeGreaterThan(1e-3);
+  });
+
   test('rollouts by a server, which has an adapter from each', async () => {
     await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
     const rollout = { backend: 'vllm', servers: [server.url], timeout: 60 };
