@@ -39,9 +39,9 @@ async function remedyFor(config: Config, device: Device): Promise<string> {
   const general = 'See what takes it, and what would lower it: visurf plan CONFIG.yaml';
   try {
     // Time is not asked for: nothing is measured on a machine that is full, and any card will do.
-    const machine = device === 'cpu' ? undefined : 'h100';
+    const rates = device === 'cpu' ? { gflops: 1 } : { machine: 'h100' };
     const memory = deviceMemory(device)?.total ?? 1;
-    const { memory: planned, advice } = await plan({ ...config, device }, { gflops: 1, machine, memory });
+    const { memory: planned, advice } = await plan({ ...config, device }, { ...rates, memory });
     const changes = advice.slice(0, 4).map(({ change, peak }) => `${change} (${gigabytes(peak)})`);
     if (changes.length === 0) return general;
     return `Planned are ${gigabytes(planned.peak)}; change one of these: ${changes.join(', ')}. visurf plan says more.`;

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { cards, deviceMemory, info, setNumThreads } from '@visurf/torch';
 
 import { calibrate, roundedRows } from './calibrate/calibrate.ts';
+import { mayChange } from './config/load.ts';
 import { resolveSteps, type Config } from './config/schema.ts';
 import type { DatasetOptions } from './data/dataset.ts';
 import { breathe } from './data/paced.ts';
@@ -21,7 +22,7 @@ import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
 import { decoderLayers, pixelBytes } from './plan/activations.ts';
-import { advise, dominant, type Advice } from './plan/advice.ts';
+import { advise, dominant, NEW_ADAPTER, type Advice } from './plan/advice.ts';
 import { hasten, reached as shares, type CardTime } from './plan/card.ts';
 import { efficiencies, parseNetwork, planCardsTime, reachedLinks, shareOf, type Fleet } from './plan/cards.ts';
 import { findMachine, machineNames, machineOfCard, type CardMachine } from './plan/machines.ts';
@@ -163,7 +164,9 @@ export async function planData(
     available,
     fits: memory.peak <= available,
     dominant: dominant(memory),
-    advice: advise(subject, program, shares, machine && more(fleet)),
+    advice: advise(subject, program, shares, machine && more(fleet)).filter(({ change }) =>
+      isPossible(change, counted),
+    ),
     warnings: [
       warning,
       idle(workload, shares, machine ? 'cards' : 'processes'),
@@ -190,8 +193,15 @@ function machineFor(device: string, { machine }: PlanOptions): CardMachine | und
   });
 }
 
-/** @throws UserError for cards of no machine, and a network that is none */
-function fleetOf({ cards = 1, nodes = 1, network, processes }: PlanOptions, machine: CardMachine | undefined): Fleet {
+/** @throws UserError for cards of no machine, rates beside one, and a network that is none */
+function fleetOf(options: PlanOptions, machine: CardMachine | undefined): Fleet {
+  const { cards = 1, nodes = 1, network, processes } = options;
+  if (options.machine !== undefined && options.gflops !== undefined) {
+    throw new UserError('a machine with a card has rates of its own', {
+      where: '--gflops',
+      remedy: 'Leave it out, or describe the machine in a file: --machine FILE.yaml.',
+    });
+  }
   if (machine && processes !== undefined) {
     throw new UserError('processes share the processors of this machine, and the plan is for cards', {
       where: '--processes',
@@ -210,6 +220,13 @@ const more = ({ cards, nodes }: Fleet): string => (nodes > 1 ? `--nodes ${2 * no
 
 /** Between nodes, where nobody says. */
 const usualNetwork = '100G';
+
+/** Whether a change that is advised is one that training accepts. An adapter that is gone on with keeps its settings. */
+function isPossible(change: string, config: Config): boolean {
+  if (change.startsWith('--')) return true;
+  if (change.startsWith('train.lora.') && change !== NEW_ADAPTER && !config.train.lora) return false;
+  return mayChange(config, change.split(' '));
+}
 
 /** A group is never split. */
 function idle({ prompts }: Workload, shares: number, what: string): string | undefined {

@@ -161,6 +161,7 @@ export async function trainStep(
   const own = groups.map(({ group }) => group);
   const update = await updatePolicy(learner, own, work, config, learningRate, {
     ...{ seed: config.seed, step, signal, processes, correction: correctionOf(config) },
+    places: groups.map(({ place }) => place),
     onMicro: (done, all) => context.onPart?.('update', done, all),
   });
   const told = await tellGroups(processes, groups, update.oldLogProbs);

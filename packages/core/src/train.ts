@@ -28,6 +28,7 @@ import { openServers, runAlready } from './servers/open.ts';
 import { loadStart } from './start.ts';
 import { StoredRun } from './mirror/stored.ts';
 import { isStored, runDirectory } from './store/address.ts';
+import { requireSameFiles, requireSameStart } from './training/alike.ts';
 import { trainPolicy } from './training/loop.ts';
 import { Opening } from './training/opening.ts';
 import type { TrainEvent, TrainResult } from './training/types.ts';
@@ -72,6 +73,14 @@ export interface TrainOptions {
  * @throws UserError for bad input, before the first step wherever it can be known before.
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  const { processes, from, skipBad = false, unplanned = false } = options;
+  if (processes) {
+    const flags = { from, 'skip-bad': skipBad, unplanned };
+    await requireSameStart(processes, { config, flags }).catch((error: unknown) => {
+      processes.abandon(error);
+      throw error;
+    });
+  }
   return isStored(config.output) ? await trainStored(config, options) : await trainHere(config, options);
 }
 
@@ -198,6 +207,9 @@ async function prepareAndTrain(
 
   try {
     const modelPrint = printOfModel([base, adapter].filter((each) => each !== undefined));
+    const { settings } = experiment;
+    const read = { data: data.prints, model: modelPrint, settings, environment: facts.environment };
+    (await requireSameFiles(processes, read)).forEach(warn);
     const continued = { from, changedData, experiment, adapter, modelPrint, data, model: asked.model };
     const checkpoint = resumes ? await opening.resume(facts, continued) : undefined;
     const slow = precisionWarning(config.precision, device);

@@ -89,6 +89,8 @@ test('processes of this machine: what each needs, and what they exchange, as mea
   expect(stdout).toMatch(/a step: .*exchange [\d.]+ s\)/);
   expect(stdout).toMatch(/are available for each of 2 processes/);
   expectRefusal(await visurf(...args, '--machine', 'h100'), '--cards N');
+  expectRefusal(await visurf('plan', config, '--machine', 'h100', '--gflops', '9'), 'has rates of its own');
+  expectRefusal(await visurf('plan', config, '--processes', '100000'), /100000 processes are more than .*\d+ at most/);
 });
 
 interface ProcessPlan extends Plan {

@@ -30,6 +30,9 @@ export interface Probe {
 /** What each of them says: processor seconds, and operations per second. */
 export type Probed = Omit<Together, 'rates'> & { readonly call: number; readonly products: readonly number[] };
 
+/** More processes than these, for which a machine may have cards, never share its processors. */
+const most = (): number => Math.max(16, availableParallelism());
+
 /** Processor threads that one of several processes gets, unless somebody says. */
 const threadsOf = (processes: number): number => Math.max(1, Math.floor(availableParallelism() / processes));
 
@@ -39,7 +42,7 @@ export const roundedRows = (rows: number): number =>
 
 /**
  * @param rows of the products that will be asked for
- * @throws UserError where a process cannot be started, or is gone
+ * @throws UserError for too many processes, and where one cannot be started, or is gone
  */
 export async function calibrate(
   asked: Omit<Probe, 'rank' | 'port' | 'rows'> & { readonly threads: number | undefined },
@@ -47,6 +50,12 @@ export async function calibrate(
   signal?: AbortSignal,
 ): Promise<Together> {
   const { size, threads: wanted = process.env.OMP_NUM_THREADS ?? threadsOf(size) } = asked;
+  if (size > most()) {
+    throw new UserError(`${size} processes are more than are started here to measure: ${most()} at most`, {
+      where: '--processes',
+      remedy: 'Plan for fewer, or say a rate with --gflops.',
+    });
+  }
   const sizes = [...new Set(rows.map(roundedRows))];
   const threads = String(wanted);
   const port = await freePort();

@@ -8,7 +8,7 @@ import { UserError } from '../errors.ts';
 import { PARADIGMS } from '../schedule/paradigm.ts';
 import { resolveSteps } from './schema.ts';
 import { changedKeys, configHash } from './changed.ts';
-import { configToYaml, loadConfig, parseConfig } from './load.ts';
+import { configToYaml, loadConfig, mayChange, parseConfig } from './load.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'visurf-config-'));
 const minimal = 'model: base\noutput: runs/a\nsteps: 10\ndata:\n  train: train.jsonl\n';
@@ -35,6 +35,15 @@ test('an alias whose anchor was replaced is a mistake of the file', () => {
   expect(messageFor(`${minimal}rollout: &b { group: 3 }\ntask: *b\n`, ['rollout={group: 4}'])).toContain(
     'Unresolved alias',
   );
+});
+
+test('which changes a configuration admits', () => {
+  const config = parseConfig({ ...parse(minimal), paradigm: 'data-mixing', promptsPerStep: 2, optimizer: { states: '8bit' } }); // prettier-ignore
+  const admitted = (...overrides: string[]): boolean => mayChange(config, overrides);
+  expect(admitted('train.lora.rank=16', 'steps=3')).toBe(true);
+  expect(admitted('optimizer.name=sgd', 'optimizer.states=full')).toBe(true);
+  expect(admitted('optimizer.name=sgd')).toBe(false);
+  expect(admitted('promptsPerStep=1')).toBe(false);
 });
 
 test('a minimal file gets every default, and absolute paths', () => {

@@ -89,6 +89,19 @@ export function parseConfig(value: unknown): Config {
   return check(values, locate);
 }
 
+/** Whether a checked configuration, whose plugins are loaded, may be changed by such overrides. */
+export function mayChange(config: Config, overrides: readonly string[]): boolean {
+  const document = parseDocument(configToYaml(config));
+  for (const each of overrides) applyOverride(document, each, process.cwd());
+  try {
+    check(document.toJS(), (keys) => keys.join('.'));
+    return true;
+  } catch (error) {
+    if (error instanceof UserError) return false;
+    throw error;
+  }
+}
+
 /** Loads the plugins that a file and overrides name, whatever else stands there. @throws UserError where one fails */
 export function loadPluginsOf(file: string, overrides: readonly string[]): void {
   const { document, lines } = readYaml(file);

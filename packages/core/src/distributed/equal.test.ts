@@ -1,5 +1,5 @@
 /** What trains on several processes trains as on one: the same losses to 1e-12 in float64, the same texts. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -176,6 +176,13 @@ describe('what several processes have to agree on', () => {
     expectSame({ ...courseOf('ahead-stopped'), processes: [] }, { ...alone, processes: [] });
   });
 
+  test('which rollouts are watched where none takes part in an update', async () => {
+    // Answers that are cut off leave the loss; labels move the weights.
+    const changes = { ...more, objective: { truncated: 'mask' }, rollout: { ahead: 1 }, label: { align: 'off' } };
+    const alone = await expectEqual('watched', 'chord', [2, 3], { ...changes, train: { microBatch: { prompts: 1 } } });
+    expect(alone.metrics[1]!['mismatch']).toBeGreaterThan(1e-3);
+  });
+
   test('rollouts by a server, which has an adapter from each', async () => {
     await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
     const rollout = { backend: 'vllm', servers: [server.url], timeout: 60 };
@@ -248,6 +255,25 @@ describe('what several processes have to agree on', () => {
     const resumed = courseOf(output);
     expectSame({ ...resumed, processes: [] }, { ...whole, processes: [] });
     expect(resumed.processes).toEqual([2, 3, 1]);
+  });
+
+  test('processes that were not started for the same run are refused by all of them, before there is one', async () => {
+    const values = valuesOf('visurf', 'unlike', { steps: 1 });
+    const lines = readFileSync(path.join(folder, 'train.jsonl'), 'utf8');
+    writeFileSync(path.join(folder, 'moved.jsonl'), lines);
+    writeFileSync(path.join(folder, 'changed.jsonl'), lines.replace('green', 'grey'));
+    const train = (file: string): object => ({ data: { train: path.join(folder, file) } });
+    const saysOf = async (changes: Partial<Record<string, unknown>>, output = 'unlike'): Promise<unknown[]> => {
+      const done = await ranks.run({ size: 2, values, others: valuesOf('visurf', output, { steps: 1, ...changes }) });
+      return done.map(({ error }) => error?.message.split('\n')[0]);
+    };
+    const unlike = (what: string): unknown[] => [what, what].map((each) => expect.stringContaining(each) as unknown);
+    expect(await saysOf({ seed: 5 })).toEqual(unlike('rank 1 was not started as rank 0 was: seed is 5, and not 0'));
+    expect(await saysOf({ eval: { limit: 3 } })).toEqual(unlike('eval.limit is 3, and not left out'));
+    expect(await saysOf({}, 'elsewhere')).toEqual(unlike('elsewhere, and not'));
+    expect(await saysOf(train('changed.jsonl'))).toEqual(unlike('rank 1 has not the same training data as rank 0'));
+    expect(existsSync(path.join(folder, 'unlike'))).toBe(false);
+    expect(await saysOf({ ...train('moved.jsonl'), threads: 2 })).toEqual([undefined, undefined]);
   });
 
   test('what is wrong with the input of one is said by all', async () => {

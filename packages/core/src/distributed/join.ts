@@ -141,6 +141,8 @@ class JoinedProcesses implements Joined {
     if (!this.#isIn) return;
     try {
       await this.group.barrier();
+    } catch (error) {
+      throw explainProcesses(error);
     } finally {
       this.#end();
       this.group.leave();

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 
 import { advise, dominant } from './advice.ts';
 import { shareOf } from './cards.ts';
@@ -19,6 +20,45 @@ test('what lowers the peak comes first, with the peak that it leads to', () => {
   expect(advice).toContainEqual({ change: 'train.microBatch.prompts=1', peak: planMemory(changed, 0).peak });
   const again = subjectOf({ workload: long, config: { train: { checkpointActivations: true } } });
   expect(advice).toContainEqual({ change: 'train.checkpointActivations=true', peak: planMemory(again, 0).peak });
+});
+
+/** What such a change makes of a configuration. */
+function changed(config: object, change: string): object {
+  const result = structuredClone(config) as Record<string, unknown>;
+  for (const each of change.split(' ')) {
+    const [path, value] = each.split('=') as [string, string];
+    const keys = path.split('.');
+    let at = result;
+    for (const key of keys.slice(0, -1)) at = (at[key] ??= {}) as Record<string, unknown>;
+    at[keys.at(-1)!] = parse(value);
+  }
+  return result;
+}
+
+const modes: Readonly<Record<string, object>> = {
+  float32: {},
+  float64: { precision: 'float64' },
+  bfloat16: { precision: 'bfloat16', train: { freezeVision: true } },
+  '8 bits': { optimizer: { states: '8bit' } },
+  adapters: { precision: 'bfloat16', train: { lora: { rank: 4, vision: true } } },
+  penalised: { objective: { kl: { coefficient: 0.1 } }, train: { checkpointActivations: true } },
+};
+const everywhere = Object.keys(modes).flatMap((mode) => ['cpu', 'cuda'].map((device) => [mode, device] as const));
+
+test.each(everywhere)('%s on %s: every change that is advised is a configuration, with that peak', (mode, device) => {
+  const config = { ...modes[mode], device };
+  for (const item of [2, 4]) {
+    const subject = subjectOf({ workload: long, config, item });
+    const advice = advise(subject, 0);
+    expect(advice.length).toBeGreaterThan(1);
+    for (const { change, peak } of advice) {
+      const own = changed(config, change) as { promptsPerStep?: number; train?: { microBatch?: { prompts: number } } };
+      const prompts = own.promptsPerStep ?? long.prompts;
+      const microBatch = own.train?.microBatch?.prompts ?? long.microBatch;
+      const then = subjectOf({ workload: { ...long, prompts, microBatch }, config: own, item });
+      expect([change, planMemory(then, 0).peak]).toEqual([change, expect.closeTo(peak, -4)]);
+    }
+  }
 });
 
 test('what a configuration has already, or what would not help, is not advised', () => {

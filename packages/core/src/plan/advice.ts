@@ -3,7 +3,7 @@ import { onCard } from './activations.ts';
 import { shareOf } from './cards.ts';
 import { planMemory, type MemoryPlan } from './memory.ts';
 import type { Part } from './parts.ts';
-import { inFourBits } from './sizes.ts';
+import { inFourBits, sizesOf } from './sizes.ts';
 import type { Subject } from './workload.ts';
 
 export interface Advice {
@@ -14,6 +14,9 @@ export interface Advice {
 }
 
 type Train = Subject['config']['train'];
+
+/** In place of training all weights. */
+export const NEW_ADAPTER = 'train.lora.rank=16';
 
 /**
  * Changes of the configuration that lower the peak, each alone.
@@ -41,19 +44,15 @@ export function advise(subject: Subject, program: number, shares = 1, more?: str
     candidates.push(['train.microBatch.prompts=1', { ...changed, workload: { ...workload, microBatch: 1 } }]);
   }
   if (!train.freezeVision && !train.lora) {
-    const trainable = sizes.trainable - sizes.vision;
     const changed = withTrain({ freezeVision: true });
-    candidates.push(['train.freezeVision=true', { ...changed, frozenVision: true, sizes: { ...sizes, trainable } }]);
+    const fewer = sizesOf(subject.model, () => sizes.file, changed.config);
+    candidates.push(['train.freezeVision=true', { ...changed, frozenVision: true, sizes: fewer }]);
   }
   if (!train.lora) {
-    // Rank 16 on every linear layer is below one part in a hundred of the weights.
-    const share = Math.round(sizes.all / 100);
-    // What the file has in bfloat16 stays so.
-    const { file, copied } = sizes;
-    const stays = { weights: Math.min(sizes.weights, file), copied: file < sizes.weights ? 0 : copied };
-    const small = { ...sizes, ...stays, trainable: share, trainedProjections: share };
     const lora = { rank: 16, alpha: 32, dropout: 0, rsLora: false, vision: false } as NonNullable<Train['lora']>;
-    candidates.push(['train.lora.rank=16', { ...withTrain({ lora }), sizes: small, frozenVision: true }]);
+    const changed = withTrain({ lora });
+    const adapted = sizesOf(subject.model, () => sizes.file, changed.config);
+    candidates.push([NEW_ADAPTER, { ...changed, sizes: adapted, frozenVision: true }]);
   } else if (!train.lora.quantize && config.precision !== 'float64') {
     const lora = { ...train.lora, quantize: 'nf4' as const };
     candidates.push(['train.lora.quantize=nf4', { ...withTrain({ lora }), sizes: inFourBits(sizes) }]);
@@ -71,7 +70,8 @@ export function advise(subject: Subject, program: number, shares = 1, more?: str
     });
     if (config.precision !== 'float64' && optimizer.states === 'full')
       candidates.push(['optimizer.states=8bit', withOptimizer({ states: '8bit' })]);
-    candidates.push(['optimizer.name=sgd', withOptimizer({ name: 'sgd' })]);
+    const stateless = optimizer.states === 'full' ? '' : ' optimizer.states=full';
+    candidates.push([`optimizer.name=sgd${stateless}`, withOptimizer({ name: 'sgd', states: 'full' })]);
   }
   if (workload.prompts > 1 && workload.group > 0) {
     const prompts = Math.ceil(workload.prompts / 2);

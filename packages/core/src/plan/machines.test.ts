@@ -35,7 +35,8 @@ test('a file describes another: GB, GB/s, TFLOP/s, microseconds', () => {
 
 test.each([
   ['H100', 'Did you mean h100?'],
-  ['a100', 'a100-80'],
+  ['A100', 'Did you mean a100-80 or a100-40?'],
+  ['constructor', 'Known are'],
   ['missing.yaml', 'missing.yaml'],
 ])('%s is refused with what to do', (name, message) => {
   expect(() => findMachine(name)).toThrow(UserError);
@@ -46,6 +47,8 @@ test.each([
   ['memory: 32\n', 'bandwidth'],
   ['memory: -1\nbandwidth: 1\nbfloat16: 1\nfloat32: 1\n', 'memory'],
   ['memory: 1\nbandwidth: 1\nbfloat16: 1\nfloat32: 1\nflops: 3\n', 'flops'],
+  ['memory: 1\nbandwidth: 1e300\nbfloat16: 1\nfloat32: 1\n', 'bandwidth'],
+  ['memory: 1\nbandwidth: 1\nbfloat16: 1\nfloat32: 1\nprice: 1e-300\n', 'price'],
   ['a: [', 'no YAML'],
   ['', 'the file'],
 ])('a file that says %j is refused', (text, message) => {

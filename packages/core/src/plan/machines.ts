@@ -6,7 +6,8 @@ import type { Precision } from '../model/projection.ts';
 import { fileError, messageOf, nearest, UserError } from '../errors.ts';
 import { readText } from '../regular.ts';
 
-const positive = z.number().positive();
+/** No machine is beyond; what it would make of a plan is no number. */
+const positive = z.number().min(1e-6).max(1e9);
 
 const schema = z.strictObject({
   /** Of the card, in GB. */
@@ -68,10 +69,10 @@ function machineOf(name: string, values: z.output<typeof schema>): CardMachine {
  * @throws UserError for neither, and for a file that does not say what is needed
  */
 export function findMachine(name: string): CardMachine {
-  const found = known[name];
-  if (found) return machineOf(name, schema.parse(found));
+  if (Object.hasOwn(known, name)) return machineOf(name, schema.parse(known[name]));
   if (!/\.(ya?ml|json)$/.test(name)) {
-    const close = nearest(name, machineNames);
+    const sizes = machineNames.filter((each) => each.startsWith(`${name.trim().toLowerCase()}-`));
+    const close = sizes.length > 0 ? sizes.join(' or ') : nearest(name, machineNames);
     throw new UserError(`${JSON.stringify(name)} is no machine that is known here`, {
       where: '--machine',
       remedy: `${close ? `Did you mean ${close}? ` : ''}Known are ${machineNames.join(', ')}; others are described in a file: --machine FILE.yaml`,

@@ -65,10 +65,14 @@ const workOf = (weights: LossWeights, parts: readonly StepPart[]): StepWork => (
   parts: parts.filter(({ prompts }) => prompts > 0),
 });
 
-/** SFT weighs mu, RL 1 - mu; a share of the prompts carries a label. Nothing is done for a loss that weighs nothing. */
-function mixed({ rollout, promptsPerStep }: ParadigmConfig, mu: number, labelRate = 1): StepWork {
+/**
+ * SFT weighs mu, RL 1 - mu; a share of the prompts carries a label. Nothing is done for a loss that weighs nothing, and a
+ * step whose share rounds to no prompt is one of RL.
+ */
+function mixed({ rollout, promptsPerStep }: ParadigmConfig, asked: number, labelRate = 1): StepWork {
+  const labelled = asked === 0 ? 0 : asked === 1 ? promptsPerStep : Math.round(labelRate * promptsPerStep);
+  const mu = labelled === 0 ? 0 : asked;
   const rollouts = mu < 1 ? rollout.group : 0;
-  const labelled = mu === 0 ? 0 : mu === 1 ? promptsPerStep : Math.round(labelRate * promptsPerStep);
   return workOf({ rl: 1 - mu, sft: mu }, [
     { prompts: labelled, rollouts, label: 'target' },
     { prompts: promptsPerStep - labelled, rollouts, label: 'none' },

@@ -93,6 +93,22 @@ test('data mixing: every prompt weighs the same, whatever it is for', () => {
   expect(promptParts(work).map(({ rollouts }) => rollouts)).toEqual([0, 0, 4, 4, 4, 4, 4, 4]);
 });
 
+test('progressive: a step whose share of labels rounds to no prompt is one of RL', () => {
+  const long = config('progressive', { steps: 1000 });
+  expect(stepWork(long, 937).parts.map(({ prompts }) => prompts)).toEqual([1, 7]);
+  expect(stepWork(long, 999)).toEqual({ rl: 1, sft: 0, parts: [sampled] });
+});
+
+test('every step of every paradigm has work that can be done, however few the prompts and long the schedule', () => {
+  for (const paradigm of PARADIGMS)
+    for (const promptsPerStep of [1, 2, 3, 8, 32]) {
+      const long = config(paradigm, { steps: 500, promptsPerStep, sftSteps: 200, mix: { ...mix, warmupSteps: 30 } });
+      if ([...paradigmFaults(long)].length > 0) continue;
+      const works = Array.from({ length: long.steps }, (_, i) => stepWork(long, i + 1));
+      expect(new Set(works.map((work) => promptParts(work).length))).toEqual(new Set([promptsPerStep]));
+    }
+});
+
 test('weights add up to 1, and every prompt has a part, in every step of every paradigm', () => {
   for (const paradigm of PARADIGMS) {
     for (let step = 1; step <= 10; step++) {

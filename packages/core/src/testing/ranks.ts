@@ -9,6 +9,8 @@ export interface Job {
   readonly size: number;
   /** Of a configuration, as a file has them. */
   readonly values: object;
+  /** Of the others, where those are started otherwise than the first. */
+  readonly others?: object;
   readonly resume?: boolean;
   /** Seconds that the others may take; 600 unless said. */
   readonly timeout?: number;
@@ -51,7 +53,8 @@ export class Ranks implements Disposable {
     const port = await freePort();
     return await Promise.all(
       this.#children.slice(0, job.size).map(async (child, rank) => {
-        child.send({ ...job, rank, port } satisfies Order);
+        const values = (rank > 0 ? job.others : undefined) ?? job.values;
+        child.send({ ...job, values, rank, port } satisfies Order);
         const [said] = (await once(child, 'message')) as [Done];
         return said;
       }),

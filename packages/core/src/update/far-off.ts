@@ -1,4 +1,5 @@
 /** How far rollouts are from who sampled them, and what the correction does about it in an update. */
+import type { Processes } from '../distributed/processes.ts';
 import {
   addMismatch,
   isFarOff,
@@ -30,9 +31,20 @@ type Compared = Pick<Item, 'sampled' | 'old'>;
 export const rolloutsOf = (work: readonly Work[]): Compared[] =>
   work.flatMap(({ items }) => items.filter(({ sampled }) => sampled !== undefined));
 
-/** Rollouts of a few prompts, scored. */
-export function watchRollouts(model: VisionLanguageModel, groups: readonly Group[], atOnce: number): Compared[] {
-  const watched = groups.filter(({ rollouts }) => rollouts.length > 0).slice(0, atOnce);
+/**
+ * Rollouts of a few prompts, scored: of several processes those of the first prompts of the whole batch.
+ * @param places of the groups among those of all processes
+ */
+export async function watchRollouts(
+  model: VisionLanguageModel,
+  groups: readonly Group[],
+  atOnce: number,
+  places: readonly number[],
+  processes: Processes,
+): Promise<Compared[]> {
+  const sampled = groups.flatMap((group, i) => (group.rollouts.length > 0 ? [{ group, place: places[i]! }] : []));
+  const all = (await processes.gather(sampled.map(({ place }) => place))).flat().sort((a, b) => a - b);
+  const watched = sampled.flatMap(({ group, place }) => (all.indexOf(place) < atOnce ? [group] : []));
   if (watched.length === 0) return [];
   const said = watched.map(({ rollouts }) => rollouts.map(({ response }) => response));
   const items = watched.map(({ prompt }, i) => ({ prompt, responses: said[i]!.map(({ tokens }) => tokens) }));

@@ -92,6 +92,8 @@ export interface UpdateKey extends DropoutKey {
   readonly onMicro?: ((done: number, all: number) => void) | undefined;
   /** That learn together, each from groups of its own. */
   readonly processes?: Processes;
+  /** Of the groups among those of all processes; unset: there are no others. */
+  readonly places?: readonly number[];
 }
 
 /** 32 bits for each micro-batch, of all processes. */
@@ -117,7 +119,7 @@ export async function updatePolicy(
   const { model, reference, optimizer, shares, sums } = learner;
   const exchange = shares ?? sums;
   const { updatesPerBatch } = config.objective;
-  const { correction, processes = alone } = key;
+  const { correction, processes = alone, places = [...groups.keys()] } = key;
   const planned = groups.map(plannedResponses);
   let work = planWork(groups, planned, await totalsOf(planned, processes), weights, config);
   let micros = microBatches(work, rowOf, config.train.microBatch);
@@ -139,7 +141,7 @@ export async function updatePolicy(
   let compared = correction ? rolloutsOf(work) : [];
   // Where no rollout takes part in the update some are scored all the same: a wrong server must not go unseen.
   if (correction && (await processes.max(compared.length)) === 0)
-    compared = watchRollouts(model, groups, config.train.microBatch.prompts);
+    compared = await watchRollouts(model, groups, config.train.microBatch.prompts, places, processes);
   if (correction?.kind === 'mask' && (await processes.max(measured(compared, correction).farOff)) > 0) {
     const left = withoutFarOff(planned, work, correction.cap);
     work = planWork(groups, left, await totalsOf(left, processes), weights, config, work);
