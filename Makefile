@@ -18,7 +18,7 @@ help:
 	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
 	@echo '                      scaling 22, rival 10, kernels 1, processes 3; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
 	@echo 'make vllm-check       vLLM itself samples for the miniature and is compared with ours, into docs/servers.md (installs it: 3 GB)'
-	@echo 'make cuda-dry-run [ONLY=word]  what steps and commands ask of a GPU, counted without one (download: 0.6 GB; 14 minutes)'
+	@echo 'make cuda-dry-run [ONLY=word]  what steps and commands ask of a GPU, counted without one (download: 0.8 GB; 15 minutes)'
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
 	@echo 'make parity           measure every comparison with the reference, into docs/parity.md'

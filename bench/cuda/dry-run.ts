@@ -31,6 +31,8 @@ interface Asked {
   readonly synchronisations: number;
   readonly copiesToDevice: number;
   readonly copiesToHost: number;
+  /** Of NCCL, where there are several cards. */
+  readonly collectives?: number;
 }
 
 interface Golden {
@@ -136,6 +138,7 @@ const summarise = (counts: Counts): Asked => ({
   synchronisations: counts['synchronisations'] ?? 0,
   copiesToDevice: counts['copies to device'] ?? 0,
   copiesToHost: counts['copies to host'] ?? 0,
+  ...(counts['collectives'] !== undefined && { collectives: counts['collectives'] }),
 });
 
 function goldenOf({ phases: { token, loading: _, ...phases }, planned }: Outcome): Golden {
@@ -229,13 +232,14 @@ for (const [name, each] of chosen) {
     // What a card is asked until its memory is full says nothing.
     const lowest = Math.min(golden.peak, known[name]?.peak ?? Infinity);
     if (!('commands' in each && each.refused)) found[name] = { ...golden, peak: lowest };
-    passed++;
     const { token, whole, peak } = golden;
     if (options.kernels) console.log(describeKernels(outcome.phases));
     const problems = [...(known[name] ? risen(known[name], golden) : []), ...misplanned(golden)];
     if (problems.length > 0) throw new Error(problems.join('\n'));
+    passed++;
     const perToken = token ? `${token.launches} launches a token, ` : '';
-    const text = `${perToken}${whole.launches} in all, ${whole.synchronisations} synchronisations`;
+    const exchanged = whole.collectives === undefined ? '' : `, ${whole.collectives} collectives`;
+    const text = `${perToken}${whole.launches} in all, ${whole.synchronisations} synchronisations${exchanged}`;
     const seconds = Math.round((performance.now() - start) / 1000);
     console.log(`ok      ${name}: ${text}, ${(peak / 1e9).toFixed(2)} GB (${seconds} s)`);
   } catch (error) {

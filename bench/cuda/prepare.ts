@@ -23,7 +23,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 const tools = join(root, '.tools');
 const venv = join(tools, 'cuda-venv');
 const folder = join(tools, 'cuda-runtime');
-const headersOf = ['nvidia-cuda-runtime==13.0.*', 'nvidia-cuda-crt==13.0.*'];
+const headersOf = ['runtime', 'crt', 'cccl'].map((each) => `nvidia-cuda-${each}==13.0.*`).concat('nvidia-nccl-cu13==2.29.7');
 const source = fileURLToPath(new URL('runtime.cc', import.meta.url));
 
 /** Loaded by Node.js it tells what it counted; loaded before libtorch it is the runtime. */
@@ -44,16 +44,29 @@ function sitePackages(): string | undefined {
   return python && join(lib, python, 'site-packages');
 }
 
+/** What collectives of cards need of libraries whose packages are large: names of types. */
+const handles = {
+  'cusparse.h': 'typedef struct cusparseContext* cusparseHandle_t; typedef int cusparseStatus_t;',
+  'cublas_v2.h': 'typedef struct cublasContext* cublasHandle_t; typedef int cublasStatus_t;',
+  'cublasLt.h': 'typedef struct cublasLtContext* cublasLtHandle_t;',
+  'cusolverDn.h': 'typedef struct cusolverDnContext* cusolverDnHandle_t;',
+  'cusolver_common.h': 'typedef int cusolverStatus_t;',
+};
+
 const torchLibraries = (): string => join(sitePackages() ?? venv, 'torch', 'lib');
 const headers = (): string => join(sitePackages() ?? venv, 'nvidia', 'cu13', 'include');
 
 async function libtorch(): Promise<void> {
-  if (existsSync(join(torchLibraries(), 'libtorch_cuda.so')) && existsSync(headers())) return;
-  const step = `installing torch ${PINNED} with CUDA (download: 0.6 GB)`;
+  const last = Object.keys(handles).at(-1)!;
+  if (existsSync(join(torchLibraries(), 'libtorch_cuda.so')) && existsSync(join(headers(), last))) return;
+  const step = `installing torch ${PINNED} with CUDA (download: 0.8 GB)`;
   mkdirSync(venv, { recursive: true });
   requireDisk(step, tools, 3);
   // `===`: not the CPU build of the same version that another index may have.
   await pipInstall(step, venv, '--no-deps', `torch===${PINNED}`, ...headersOf);
+  // What was built without these headers is built again.
+  rmSync(environment.VISURF_BUILD, { recursive: true, force: true });
+  for (const [name, text] of Object.entries(handles)) writeFileSync(join(headers(), name), `${text}\n`);
 }
 
 function output(command: string, args: readonly string[]): string {

@@ -168,6 +168,11 @@ napi_value counts(napi_env env, napi_callback_info) {
   return result;
 }
 
+int collective() {
+  count("collectives");
+  return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -518,6 +523,15 @@ int cublasLtMatmul(void*, Product* description, const void*, const void*, Matrix
   return product(c->rows, c->columns, inner, std::max(1, a->batch), a->type);
 }
 size_t cublasLtGetVersion() { return 130101; }
+
+// ---- NCCL: what goes to other cards arrives, and what comes from them is whatever lies there
+int ncclCommInitRankConfig(void** communicator, ...) { return cublasCreate_v2(communicator); }
+int ncclAllReduce(const void*, void*, ...) { return collective(); }
+int ncclReduceScatter(const void*, void*, ...) { return collective(); }
+int ncclAllGather(const void*, void*, ...) { return collective(); }
+int ncclBroadcast(const void*, void*, ...) { return collective(); }
+int ncclCommGetAsyncError(void*, int* error) { return *error = 0; }
+const char* ncclGetErrorString(int) { return "no error"; }
 
 // ---- cuDNN
 size_t cudnnGetVersion() { return 92000; }
