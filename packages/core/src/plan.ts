@@ -255,7 +255,7 @@ function aroundCards(
     assumptions: [
       `machine ${name}: ${shares.bandwidth * 100}% of its bandwidth and ${shares.operations * 100}% of its rate of products are reached`,
       `${cards} cards on ${nodes} nodes share the prompts of a step, a group on one card; memory, also the host’s, is that of each`,
-      'weights are whole on each card; full training shares moments and gradients among cards',
+      'weights are whole on each card; full training shares masters of bfloat16 weights, moments and gradients among cards',
       `links within a node carry ${(reachedLinks * link) / 1e9} GB/s, the network of a node ${(reachedLinks * network) / 1e9} GB/s (70% of what is stated, assumed); half of what the layers take is backward, which hides them`,
       `efficiency is that of this step, with its number of prompts, on so many cards${servers > 0 ? ', without its rollouts' : ''}`,
       ...(servers > 0
