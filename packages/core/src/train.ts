@@ -6,7 +6,7 @@ import { info, observeCalls, setNumThreads, type Device } from '@visurf/torch';
 import type { Config } from './config/schema.ts';
 import { resolveDevice } from './device.ts';
 import { explainProcesses, type Joined } from './distributed/join.ts';
-import { alone, byFirst, type Processes } from './distributed/processes.ts';
+import { alone, byFirst, keepOthers, waitForFirst, type Processes } from './distributed/processes.ts';
 import { fileError } from './errors.ts';
 import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
@@ -74,60 +74,52 @@ export interface TrainOptions {
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
   const { processes, from, skipBad = false, unplanned = false } = options;
-  if (processes) {
-    const flags = { from, 'skip-bad': skipBad, unplanned };
-    await requireSameStart(processes, { config, flags }).catch((error: unknown) => {
-      processes.abandon(error);
-      throw error;
-    });
+  try {
+    if (processes) await requireSameStart(processes, { config, flags: { from, 'skip-bad': skipBad, unplanned } });
+    return isStored(config.output) ? await trainStored(config, options) : await trainHere(config, options);
+  } catch (failure) {
+    const error = explainProcesses(failure);
+    processes?.abandon(error);
+    throw error;
   }
-  return isStored(config.output) ? await trainStored(config, options) : await trainHere(config, options);
 }
 
 /** The first process sends the run; the others need the directory that it writes. */
 async function trainStored(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { resume = false, from, onEvent = () => undefined, signal, processes } = options;
   if (processes && processes.rank > 0) {
-    await meet(processes);
+    await waitForFirst(processes);
     const result = await trainHere({ ...config, output: runDirectory(config.output) }, options);
     return { ...result, run: config.output };
   }
   const warnings: string[] = [];
   let warn = (message: string): void => void warnings.push(message);
-  const stored = await StoredRun.open(config.output, {
+  const opening = StoredRun.open(config.output, {
     ...{ resume: resume || from !== undefined, step: from, keep: config.checkpoint.keep },
     onWarning: (message) => warn(message),
     onFetch: (done, total) => onEvent({ kind: 'prepare', what: 'files', done, total }),
     onSending: (left) => onEvent({ kind: 'sending', left }),
-  }).catch((error: unknown) => {
-    processes?.abandon(error);
-    throw error;
   });
   let result: TrainResult | undefined;
   try {
-    if (processes) await meet(processes);
+    if (processes) await keepOthers(processes, opening);
+    const stored = await opening;
     const own = { ...options, warnings: [...(options.warnings ?? []), ...warnings] };
     result = await trainHere({ ...config, output: stored.directory }, own, (log) => {
       warn = log;
       stored.begin();
     });
+    // Nobody is to wait for what is sent now.
+    await processes?.[Symbol.asyncDispose]();
   } finally {
     // The log is closed.
     warn = (message) => onEvent({ kind: 'warning', message });
+    const stored = await opening;
     const unsent = await stored.finish(result === undefined || result.interrupted, signal);
     if (result) result = { ...result, run: config.output, ...(unsent && { unsent }) };
     else if (unsent) warn(`${config.output} lacks ${unsent.files.length} files; they are in ${unsent.directory}`);
   }
   return result;
-}
-
-/** The first process has made the run's directory ready when it comes here. */
-async function meet(processes: Processes): Promise<void> {
-  try {
-    await processes.gather(undefined);
-  } catch (error) {
-    throw explainProcesses(error);
-  }
 }
 
 /** @param onOpen hears when there is a run, with what notes warnings in it */

@@ -8,7 +8,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <functional>
+#include <future>
+#include <memory>
+#include <string>
 #include <thread>
 
 #include "nccl.h"
@@ -66,19 +70,36 @@ Store connect(const Meeting& at, bool isServer) {
   return c10::make_intrusive<c10d::PrefixStore>(at.prefix, c10::make_intrusive<c10d::TCPStore>(at.host, options));
 }
 
+// What listens there may be no store, and never answer: whoever waits for that hears of no timeout. The thread that does
+// is left behind.
+Store connectInTime(const Meeting& at) {
+  constexpr milliseconds kPatience(2000);
+  const auto connected = std::make_shared<std::promise<Store>>();
+  auto store = connected->get_future();
+  std::thread([connected, at] {
+    try {
+      connected->set_value(connect(at, false));
+    } catch (...) {
+      connected->set_exception(std::current_exception());
+    }
+  }).detach();
+  if (store.wait_for(at.timeout + kPatience) == std::future_status::ready) return store.get();
+  throw std::runtime_error("nothing that listens at " + at.host + ":" + std::to_string(at.port) + " answers");
+}
+
 std::shared_ptr<Group> makeGroup(const Meeting& at) {
   auto made = std::make_shared<Group>();
   made->timeout = at.timeout;
   const bool hosts = at.hosted && at.rank == 0;
   try {
-    made->store = connect(at, hosts);
+    made->store = hosts ? connect(at, true) : connectInTime(at);
   } catch (const std::exception& error) {
     if (hosts || !at.hosted) throw;
     throw Missing({{0}, "rank 0 is not at " + at.host + ":" + std::to_string(at.port)});
   }
   try {
     // A connection of its own: one that waits for an answer holds up whoever else would ask.
-    made->watch = std::make_shared<Watch>(connect(at, false), at.rank, at.size, at.hosted);
+    made->watch = std::make_shared<Watch>(connectInTime(at), at.rank, at.size, at.hosted);
     meet(*made->store, at.rank, at.size, at.timeout);
   } catch (const Missing&) {
     throw;

@@ -122,6 +122,17 @@ test('a port that is taken is no rank that is gone', async () => {
   server.close();
 });
 
+test('what listens where the first should be, and never answers, is not waited for without end', async () => {
+  const server = createServer().listen(0);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { join } = (await import('./index.ts')).distributed;
+  await expect(join({ rank: 1, size: 2, host: '127.0.0.1', port, timeout: 0.5 })).rejects.toMatchObject({
+    ...{ name: 'RankError', ranks: [0], message: expect.stringContaining('rank 0 is not at') as unknown },
+  });
+  server.close();
+});
+
 test('what one asks of all is heard by all', async () => {
   const { said } = await start(2, 'stops');
   expect(await Promise.all(said)).toEqual([true, true]);

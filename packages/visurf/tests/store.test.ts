@@ -133,3 +133,24 @@ test('what cannot be begun says why before the first step, and makes no run', as
   process.env.AWS_ENDPOINT_URL = before;
   expect(existsSync(join(folder, 'run'))).toBe(false);
 });
+
+test('several processes: who does not send waits for the store, however slow, and not for what is sent last', async () => {
+  machine();
+  const short = 'distributed: { timeout: 3 }\n';
+  const file = join(await makeFolder({ config: usual + short, lines }), 'config.yaml');
+  const args = ['train', file, `output=s3://${BUCKET}/runs/${randomUUID()}`, '--processes', '2'];
+  // The first look, and what is sent last.
+  way.fault = ({ method, key }) =>
+    (method === 'PUT' && key.endsWith('lease.json')) || key.includes('000001/model')
+      ? { milliseconds: 5000 }
+      : undefined;
+  const { code, stderr } = await visurf(...args);
+  way.fault = undefined;
+  expect([code, stderr]).toEqual([0, expect.not.stringContaining('error:')]);
+  expect(way.asked.filter(({ method, key }) => method === 'PUT' && key.endsWith('000001/manifest.json'))).not.toEqual(
+    [],
+  );
+  // The first process is refused, and the others say nothing else.
+  const again = await visurf(...args, '--json');
+  expectRefusal(again, 'there already is a run here');
+});

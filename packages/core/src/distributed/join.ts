@@ -32,10 +32,11 @@ export async function joinProcesses(options: distributed.JoinOptions): Promise<J
   try {
     return new JoinedProcesses(await distributed.join(options));
   } catch (error) {
-    const explained = explainProcesses(error);
-    if (explained instanceof UserError) throw explained;
     const { host, port } = options;
-    const remedy = 'Check MASTER_ADDR and MASTER_PORT: where rank 0 can be reached.';
+    const remedy = 'Check MASTER_ADDR and MASTER_PORT: where rank 0 can be reached, with a port for each training.';
+    if (error instanceof distributed.RankError) {
+      throw new UserError(error.message, { remedy: `${remedy} ${REMEDY}`, cause: error });
+    }
     throw new UserError(`the processes cannot meet: ${messageOf(error)}`, {
       ...{ where: `${host}:${port}`, remedy, cause: error },
     });

@@ -2,6 +2,8 @@
  * Processes that train together, as the stages of a step see them. Each takes its share of the prompts, all know the same of
  * the whole, and all come to every exchange, in the same order. A process that is `alone` has all of it, and exchanges nothing.
  */
+import { setTimeout } from 'node:timers/promises';
+
 import type { distributed } from '@visurf/torch';
 
 export interface Processes {
@@ -49,4 +51,21 @@ export function whole<T>(shares: readonly (readonly T[])[]): T[] {
 export async function byFirst<T>(processes: Processes, work: () => T | Promise<T>): Promise<T> {
   const said = await processes.gather(processes.rank === 0 ? { value: await work() } : undefined);
   return said[0]!.value;
+}
+
+/** Milliseconds after which those that wait for the first process hear that it is still there. */
+const TURN = 1000;
+
+/** Of the first process: the others wait for its work (`waitForFirst`), however long that takes. */
+export async function keepOthers(processes: Processes, work: Promise<unknown>): Promise<void> {
+  let isDone = false;
+  while (!isDone) {
+    isDone = await Promise.race([work.then(() => true), setTimeout(TURN, false, { ref: false })]);
+    await processes.gather(isDone);
+  }
+}
+
+/** Comes back when the work of the first process is done. */
+export async function waitForFirst(processes: Processes): Promise<void> {
+  while (!(await processes.gather(true))[0]);
 }

@@ -78,7 +78,9 @@ function conclude(
     return INTERRUPTED;
   }
   // Where all fail alike, or over the same rank, rank 0 has said it.
-  const own = ranks.filter(({ rank, error }) => rank > 0 && error !== undefined && !isSaidIn(error, main.error));
+  const own = ranks.filter(
+    ({ rank, error }) => rank > 0 && error !== undefined && !isSaidIn(error, main.error) && !misses(error, main),
+  );
   const unsaid = own.filter(({ error }, i) => own.findIndex((other) => other.error === error) === i);
   for (const { rank, error } of unsaid) console.error(`rank ${rank}: ${error}`);
   const isAlike = first.error !== undefined && main.error !== undefined && unsaid.length === 0;
@@ -96,6 +98,9 @@ function isSaidIn(error: string, other: string | undefined): boolean {
   const [own = '', said = ''] = [error, other].map((each) => each?.replace(/^error: /, '').split('\n')[0]);
   return other !== undefined && (said.includes(own) || own.includes(said));
 }
+
+/** Whether an error is that rank 0 is missed, which has said itself why it has ended. */
+const misses = (error: string, main: Rank): boolean => main.error !== undefined && error.startsWith('error: rank 0 ');
 
 const isWell = ({ end }: Rank): boolean => end?.code === 0;
 
