@@ -9,6 +9,9 @@ import type { Adapter } from './adapter.ts';
 /** `float64` for tests of equality: weights are in it, and products take them as they are, as in `float32`. */
 export type Precision = 'float32' | 'bfloat16' | 'float64';
 
+/** Of what layers hand to each other; `float32` stands for the weights' own dtype. */
+export type Stream = 'float32' | 'bfloat16';
+
 interface Weights {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
