@@ -59,6 +59,11 @@ describe.each(families)('$title', async (family) => {
     );
   });
 
+  test('prompts of different lengths have together the bits that each has alone', () => {
+    const items = prompts.map((prompt) => ({ prompt, responses: [[40, 41, 42], [43]] }));
+    expect(Array.from(logProbs(model, items))).toEqual(items.flatMap((each) => Array.from(logProbs(model, [each]))));
+  });
+
   test.each(['plain', 'LoRA', 'frozen tower', 'four bits', 'several updates'])(
     'a step, %s: activations that are computed again give the same bits',
     async (name) => {
