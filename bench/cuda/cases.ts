@@ -113,6 +113,7 @@ const large = (): Record<string, Step> => ({
     { lora: { rank: 16 }, microBatch: { prompts: 2 } },
     timed,
   ),
+  '3B LoRA, bfloat16 stream': realStep('3B', { lora: { rank: 16 } }, { stream: 'bfloat16' }),
   '3B LoRA, recomputed': realStep('3B', { lora: { rank: 16 }, checkpointActivations: true }),
   '3B LoRA, four bits': realStep('3B', { lora: { rank: 16, quantize: 'nf4' } }),
   '3B LoRA, four bits, recomputed': realStep('3B', {
@@ -121,6 +122,7 @@ const large = (): Record<string, Step> => ({
   }),
   '3B full': realStep('3B', {}),
   '3B full, recomputed': realStep('3B', { checkpointActivations: true }),
+  '3B full, recomputed, bfloat16 stream': realStep('3B', { checkpointActivations: true }, { stream: 'bfloat16' }),
   '3B full, recomputed, 8-bit moments': realStep(
     '3B',
     { checkpointActivations: true },

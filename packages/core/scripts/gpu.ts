@@ -79,9 +79,13 @@ for (const family of families) {
     const same = said(here) === said(there);
     return { passed: same && distance < 1e-7, distance, ...(!same && { said: 'rollouts differ' }) };
   });
-  for (const precision of ['float32', 'bfloat16'] as const) {
-    await check(`${family.title}: tokens are sampled as they are scored, ${precision}`, async () => {
-      const { distance, rounding, tokens } = await rolloutDistance(model, device, precision);
+  for (const [precision, stream] of [
+    ['float32', 'float32'],
+    ['bfloat16', 'float32'],
+    ['bfloat16', 'bfloat16'],
+  ] as const) {
+    await check(`${family.title}: tokens are sampled as they are scored, ${precision}, stream ${stream}`, async () => {
+      const { distance, rounding, tokens } = await rolloutDistance(model, device, precision, stream);
       const said = `mean of ${tokens} tokens; the CPU rounds by ${rounding.toExponential(1)}`;
       return { passed: tokens > 2000 && distance <= 2 * rounding, distance, said };
     });

@@ -167,7 +167,7 @@ async function sampleAnswers(job: Job, comparison: Comparison, options: CompareO
   const { onEvent = () => undefined, signal } = options;
   const model = await modelOf(job, comparison, options);
   const { policy: loaded, experiment: opened } = await openEither(model, comparison.by, {
-    ...{ device: config.device, precision: config.precision, signal },
+    ...{ device: config.device, precision: config.precision, stream: config.stream, signal },
     ...measureOf(config, comparison),
   });
   await using policy = loaded;
@@ -199,7 +199,15 @@ async function measure(job: Job, comparison: Comparison, options: CompareOptions
   const metrics: Record<string, StoredResult['metrics'][string]> = {};
   for (const [name, data] of comparison.data) {
     const evaluated = await evaluate({
-      ...{ model, data, by: comparison.by, device: config.device, precision: config.precision, signal },
+      ...{
+        model,
+        data,
+        by: comparison.by,
+        device: config.device,
+        precision: config.precision,
+        stream: config.stream,
+        signal,
+      },
       ...measureOf(config, comparison),
       output: path.join(comparison.output, 'answers', `${run}-seed-${seed}`, `${name}.jsonl`),
       onProgress: (done, total) => onEvent({ stage: `${title}: answering ${name}`, done, total }),

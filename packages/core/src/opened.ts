@@ -3,7 +3,7 @@ import type { Device } from '@visurf/torch';
 
 import { PolicyThread } from './answers/policy-thread.ts';
 import { resolveDevice } from './device.ts';
-import type { Precision } from './model/projection.ts';
+import type { Precision, Stream } from './model/projection.ts';
 import { loadLocalPolicy, locateModel, type ModelSource, type Policy, type PolicyOptions } from './policy.ts';
 import { loadModelConfig } from './families/config.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
@@ -44,6 +44,7 @@ export async function loadPolicy(model: string, options: LoadOptions = {}): Prom
 export interface OpenOptions extends ModelSource, MeasureOptions {
   readonly device?: Device | undefined;
   readonly precision?: Precision | undefined;
+  readonly stream?: Stream | undefined;
 }
 
 /** To be disposed of together with its policy. */
@@ -62,13 +63,13 @@ interface Located extends Measure {
 }
 
 async function locate(model: string, options: OpenOptions): Promise<Located> {
-  const { precision } = options;
+  const { precision, stream } = options;
   const device = resolveDevice(options.device ?? 'cpu');
   const { base, adapter } = await locateModel(model, options);
   const measure = await openMeasure([adapter, base], options);
   const { minPixels, maxPixels, maxPromptTokens } = measure.experiment.settings;
   const seen = { minPixels, maxPixels, maxPromptTokens };
-  return { ...measure, base, options: { ...seen, adapter, device, precision, dtype: 'auto' } };
+  return { ...measure, base, options: { ...seen, adapter, device, precision, stream, dtype: 'auto' } };
 }
 
 /**

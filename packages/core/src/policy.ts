@@ -20,7 +20,7 @@ import {
   readPeftConfig,
   type PeftConfig,
 } from './model/peft.ts';
-import type { Precision } from './model/projection.ts';
+import type { Precision, Stream } from './model/projection.ts';
 import type { VisionLanguageModel } from './model/vlm.ts';
 import { PromptEncoder, type EncoderOptions } from './prompt/encoder.ts';
 import { carriedSettings, promptSettings, type Settings } from './question/settings.ts';
@@ -35,6 +35,8 @@ export interface PolicyOptions extends EncoderOptions {
   readonly device?: Device | undefined;
   /** `bfloat16`: products in bfloat16, weights in float32; `float64`: everything in float64. */
   readonly precision?: Precision | undefined;
+  /** What layers hand to each other, where products are in bfloat16: `float32` unless said. */
+  readonly stream?: Stream | undefined;
   /**
    * Of the weights: `auto` leaves matrices of a bfloat16 checkpoint as they are where products are in bfloat16, which
    * takes half the memory and gives the same numbers; not for training. Unset: float32.
@@ -173,9 +175,13 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
  * @throws UserError when a file or a tensor is missing or does not fit.
  */
 export function loadLocalPolicy(directory: string, options: PolicyOptions = {}): Policy {
-  const { precision = 'float32', quantize } = options;
+  const { precision = 'float32', stream = 'float32', quantize } = options;
   if (quantize && precision === 'float64')
     throw new UserError('weights in four bits are multiplied in float32 or bfloat16', { where: 'quantize' });
+  if (stream === 'bfloat16' && precision !== stream)
+    throw new UserError(`a stream in bfloat16 goes with products in bfloat16, and precision is ${precision}`, {
+      where: 'stream',
+    });
   const device = resolveDevice(options.device ?? 'cpu');
   const isAdapter = options.adapter === undefined && isAdapterDirectory(directory);
   const adapter = isAdapter ? directory : options.adapter;
@@ -185,6 +191,7 @@ export function loadLocalPolicy(directory: string, options: PolicyOptions = {}):
   const dtype = precision === 'bfloat16' ? options.dtype : precision;
   const model = loadModel(base, { device, dtype, quantize });
   model.precision = precision;
+  model._stream = stream;
   const policy = new Policy(base, model, encoder);
   policy.settings = carriedSettings([adapter, base])?.settings;
   if (adapter !== undefined) policy.peft = { ...loadAdapter(model, adapter), ...nameOf(base) };

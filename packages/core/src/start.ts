@@ -16,11 +16,11 @@ import { ShardedOptimizer } from './update/sharded-optimizer.ts';
 
 /** What a run begins with, or goes on with: a whole model, or one with an adapter, new or trained before. */
 export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoint | undefined, config: Config): Policy {
-  const { device, precision } = config;
+  const { device, precision, stream } = config;
   const { lora } = config.train;
   const usesAdapter = lora !== undefined || adapter !== undefined;
   // With LoRA the weights do not change: those that are saved in bfloat16 need no float32 beside it.
-  const options = { ...config.data, device, precision, dtype: usesAdapter ? 'auto' : 'float32' } as const;
+  const options = { ...config.data, device, precision, stream, dtype: usesAdapter ? 'auto' : 'float32' } as const;
   const saved = checkpoint?.directory;
   const policy = usesAdapter
     ? loadLocalPolicy(base, { ...options, adapter: saved ?? adapter, quantize: lora?.quantize })
@@ -56,6 +56,7 @@ export function referenceOf(
   const dtype = model.precision === 'bfloat16' ? 'auto' : (model.dtype as FloatDType);
   const reference = loadModel(directory, { device: model.device, dtype });
   reference.precision = model.precision;
+  reference._stream = model._stream;
   halveProducts(reference);
   return reference;
 }

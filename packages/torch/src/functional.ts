@@ -61,11 +61,14 @@ export const linearPacked = (x: Tensor, packed: Tensor, bias: Tensor | undefined
   one(op('mkldnn::_linear_pointwise'), x.handle, packed.handle, bias?.handle ?? null, 'none', [], '');
 /** Rows of `weight` [V, D] at `indices` (int64). */
 export const embedding = (weight: Tensor, indices: Tensor): Tensor => one(ids.embedding, weight.handle, indices.handle);
+/** A norm's weights in the dtype of its rows: libtorch's kernels take no others, and compute in float32 all the same. */
+const as = (weight: Tensor, { dtype }: Tensor): Tensor => (weight.dtype === dtype ? weight : weight.to(dtype));
+/** (x - mean) / sqrt(var + eps) * weight + bias over the last dimension, in the dtype of x. */
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor | undefined, eps: number): Tensor =>
-  one(ids.layerNorm, x.handle, [x.size(-1)], weight.handle, bias?.handle ?? null, eps);
-/** x / sqrt(mean(x^2) + eps) * weight over the last dimension; one pass on the CPU. */
+  one(ids.layerNorm, x.handle, [x.size(-1)], as(weight, x).handle, bias ? as(bias, x).handle : null, eps);
+/** x / sqrt(mean(x^2) + eps) * weight over the last dimension, in the dtype of x; one pass on the CPU. */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
-  one(ids.rmsNorm, x.handle, weight.handle, eps);
+  one(ids.rmsNorm, x.handle, as(weight, x).handle, eps);
 /**
  * Rotary positions: x [..., heads, size] with cos and sin [..., 1, size], the sine negated in its first half; each head
  * becomes x cos + roll(x, size / 2) sin, in the dtype of cos.

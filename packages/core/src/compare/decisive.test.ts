@@ -55,11 +55,13 @@ test('of a question, what is asked and how it is scored', () => {
     data: { train: 't', maxPixels: 3136 },
     seed: 4,
     precision: 'bfloat16',
+    stream: 'bfloat16',
   };
   expect(Object.fromEntries(saidOfQuestions(parseConfig(config)))).toEqual({
     thinking: 'whenCorrect',
     'data.maxPixels': 3136,
     precision: 'bfloat16',
+    stream: 'bfloat16',
   });
 });
 

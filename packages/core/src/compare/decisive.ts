@@ -16,6 +16,7 @@ const UNSAID: Readonly<Record<string, unknown>> = {
   seed: 0,
   device: 'cpu',
   precision: 'float32',
+  stream: 'float32',
   'data.task': 'grounding',
   'data.format': 'auto',
   'data.maxPromptTokens': 4096,
@@ -146,4 +147,6 @@ export function said(config: Config): (readonly [string, unknown])[] {
 
 /** Those among them that decide what is asked and how answers are scored, but for the length of answers. */
 export const saidOfQuestions = (config: Config): (readonly [string, unknown])[] =>
-  said(config).filter(([key]) => key !== 'data.train' && /^(data|tasks)\.|^(thinking|device|precision)$/.test(key));
+  said(config).filter(
+    ([key]) => key !== 'data.train' && /^(data|tasks)\.|^(thinking|device|precision|stream)$/.test(key),
+  );

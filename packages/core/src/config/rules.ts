@@ -31,6 +31,9 @@ export function* conflicts(config: Written): Generator<Fault> {
       yield { path: [...path, 'normalizer'], message: 'only tokens: sum has a normalizer' };
     }
   }
+  if (config.stream === 'bfloat16' && config.precision !== 'bfloat16') {
+    yield { path: ['stream'], message: 'bfloat16 goes with precision: bfloat16' };
+  }
   yield* loraConflicts(config);
   if (config.train.offloadActivations && !config.train.checkpointActivations) {
     yield { path: ['train', 'offloadActivations'], message: 'goes with checkpointActivations: true' };

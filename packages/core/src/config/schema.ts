@@ -63,6 +63,11 @@ const shape = z.strictObject({
       'checkpoints, too, for tests of equality',
     z.enum(['float32', 'bfloat16', 'float64']).default('float32'),
   ),
+  stream: key(
+    'what layers hand to each other: `float32`, or with `precision: bfloat16` also `bfloat16`, which moves and keeps half ' +
+      'as much; for GPUs ([gpu.md](gpu.md#the-stream-in-bfloat16))',
+    z.enum(['float32', 'bfloat16']).default('float32'),
+  ),
   threads: key('of the tensor library, at most 1024', count.max(1024).optional(), {
     unset: 'its own choice',
     effect: 'harmless',

@@ -182,14 +182,14 @@ export interface DecoderBlock extends nn.Module {
 
 /**
  * What a layer keeps beside its attention, per token: the stream before both norms and rotated queries; what products read
- * (normed streams, cast for each of q, k, v, gate, up where they are in bfloat16; the output of attention; gate and up
+ * (normed streams, cast for each of q, k, v, gate, up where they alone are in bfloat16; the output of attention; gate and up
  * together), gate and up; queries and keys before their norms.
  */
-export function keptByLayer(config: TextConfig, isHalf: boolean): Kept {
+export function keptByLayer(config: TextConfig, casts: boolean): Kept {
   const { hiddenSize: width, intermediateSize: inner, heads, keyValueHeads, headSize, queryKeyNorm } = config;
   const queries = heads * headSize;
   const normed = queryKeyNorm ? queries + keyValueHeads * headSize : 0;
-  return { stream: 2 * width + queries + normed, products: (isHalf ? 5 : 2) * width + queries + 3 * inner };
+  return { stream: 2 * width, attention: queries + normed, products: (casts ? 5 : 2) * width + queries + 3 * inner };
 }
 
 export class DecoderLayer extends nn.Module implements DecoderBlock {

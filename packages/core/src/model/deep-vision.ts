@@ -85,10 +85,11 @@ export class DeepVisionTower extends nn.Module implements Tower {
   }
 
   /** Patches stay in the order in which they come. */
-  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs): Encoded {
+  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs, stream = pixels.dtype): Encoded {
     const { rotation, frames } = planVision(grids, this._config, pixels.dtype);
     const taps = interpolated(grids, this._side, this._config.spatialMergeSize);
-    const embed = (patches: Tensor): Tensor => this.patch_embed.forward(patches).add(this.#positions(taps, patches));
+    const embed = (patches: Tensor): Tensor =>
+      this.patch_embed.forward(patches).add(this.#positions(taps, patches)).to(stream);
     let flow = run(onStream(embed), [pixels], [this.patch_embed, this.pos_embed]);
     this.blocks.forEach((block, i) => {
       const merger = this.deepstack_merger_list[this._deepstack.indexOf(i)];

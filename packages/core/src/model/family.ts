@@ -76,10 +76,10 @@ export interface Family {
   readonly norm?: (width: number, eps: number) => nn.RMSNorm;
   /** What one block leaves behind for its gradient, per row. */
   readonly kept: {
-    /** What a decoder layer keeps, beside its attention. */
-    readonly layer: (config: TextConfig, isHalf: boolean) => Kept;
+    /** What a decoder layer keeps, beside its attention. @param casts whether each product casts the stream that it reads */
+    readonly layer: (config: TextConfig, casts: boolean) => Kept;
     /** Likewise a layer with a recurrent state, where there are some. */
-    readonly recurrent?: (config: TextConfig, isHalf: boolean) => KeptByState;
+    readonly recurrent?: (config: TextConfig, casts: boolean) => KeptByState;
     readonly tower: (config: VisionConfig) => Kept;
   };
 }

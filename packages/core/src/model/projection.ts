@@ -9,6 +9,9 @@ import type { Adapter } from './adapter.ts';
 /** `float64` for tests of equality: weights are in it, and products take them as they are, as in `float32`. */
 export type Precision = 'float32' | 'bfloat16' | 'float64';
 
+/** Of what layers hand to each other; `float32` stands for the weights' own dtype. */
+export type Stream = 'float32' | 'bfloat16';
+
 interface Weights {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
@@ -35,7 +38,7 @@ export class FixedProduct {
 
   /** x [..., in] to [..., out], in the precision of the weights. */
   multiply(x: Tensor): Tensor {
-    const input = this.#weight.dtype === 'bfloat16' ? x.to('bfloat16') : x;
+    const input = this.#weight.dtype === 'bfloat16' ? inHalf(x) : x;
     return (this.#packed ? functional.linearPacked : functional.linear)(input, this.#weight, this.#bias);
   }
 
@@ -48,7 +51,10 @@ export class FixedProduct {
 const fixed = (weights: () => Weights, { _precision, _pack }: Projection): FixedProduct =>
   scope(() => noGrad(() => new FixedProduct(weights(), _precision, _pack)));
 
-const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'bfloat16' ? x.to(precision) : x);
+/** In rows that lie one behind the other: of others libtorch adds the bias to a product that is rounded already. */
+const inHalf = (x: Tensor): Tensor => x.to('bfloat16').contiguous();
+
+const inPrecision = (x: Tensor, precision: Precision): Tensor => (precision === 'bfloat16' ? inHalf(x) : x);
 
 export class Projection extends nn.Linear {
   /** What LoRA adds to the layer. */

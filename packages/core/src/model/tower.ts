@@ -1,5 +1,5 @@
 /** What a model asks of its vision tower, whatever it is made of. */
-import type { nn, Tensor } from '@visurf/torch';
+import type { DType, nn, Tensor } from '@visurf/torch';
 
 import type { Grid } from '../types.ts';
 import type { Flow, RunStage } from './stage.ts';
@@ -15,6 +15,9 @@ export interface Encoded {
 }
 
 export interface Tower extends nn.Module {
-  /** @param pixels the values of images and videos [t, h, w] in patches, in the order in which a processor writes them */
-  encode(pixels: Tensor, grids: readonly Grid[], run?: RunStage): Encoded;
+  /**
+   * @param pixels the values of images and videos [t, h, w] in patches, in the order in which a processor writes them
+   * @param stream what patches are in from their embedding on; unset: as the pixels
+   */
+  encode(pixels: Tensor, grids: readonly Grid[], run?: RunStage, stream?: DType): Encoded;
 }

@@ -24,7 +24,8 @@ export interface TowerParts {
 
 /** What a block keeps, per patch: the stream before both norms, q, k, v; what products read; the feed-forward layer. */
 export const keptByBlock = ({ hiddenSize: width, intermediateSize: inner }: VisionConfig): Kept => ({
-  stream: 6 * width,
+  stream: 2 * width,
+  attention: 4 * width,
   products: 4 * width + 3 * inner,
 });
 
@@ -200,13 +201,13 @@ export class VisionTower extends nn.Module implements Tower {
   }
 
   /** The stream after the last block is in window order. */
-  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs): Encoded {
+  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs, stream = pixels.dtype): Encoded {
     const plan = planVision(grids, this._config, pixels.dtype);
     const embed = (patches: Tensor): Tensor => {
       const unit = this._config.spatialMergeSize ** 2;
       const embedded = this.patch_embed.forward(patches);
       const width = embedded.size(1);
-      return embedded.view(-1, unit, width).indexSelect(0, plan.order).view(-1, width);
+      return embedded.view(-1, unit, width).indexSelect(0, plan.order).view(-1, width).to(stream);
     };
     let flow = run(onStream(embed), [pixels], [this.patch_embed]);
     this.blocks.forEach((block, i) => {

@@ -25,7 +25,7 @@ import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { isKeyed, roomIn, type LayerState } from './layer-state.ts';
-import { FixedProduct, projections, type Precision, type Projection } from './projection.ts';
+import { FixedProduct, projections, type Precision, type Projection, type Stream } from './projection.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
 import {
@@ -109,6 +109,8 @@ export class VisionLanguageModel extends nn.Module {
   #decoded = 0;
   #packs = false;
   _precision: Precision = 'float32';
+  /** Of what layers hand to each other, where products are in bfloat16. */
+  _stream: Stream = 'float32';
   /** Image tokens by image, for a vision tower that does not change; undefined: computed whenever they are needed. */
   _features: FeatureCache | undefined;
 
@@ -133,9 +135,13 @@ export class VisionLanguageModel extends nn.Module {
   get headWeight(): Tensor {
     return this.lm_head?.weight ?? this.model.embed_tokens.weight;
   }
-  /** Of the stream between the layers; matrices may be in bfloat16. */
+  /** Of attention and logits, and of what is trained; matrices that are not may be in bfloat16. */
   get dtype(): DType {
     return this.model.norm.weight.dtype;
+  }
+  /** Of the stream between the layers of tower and decoder. */
+  get stream(): DType {
+    return this._stream === 'bfloat16' ? this._stream : this.dtype;
   }
   get device(): Device {
     return this.headWeight.device;
@@ -361,7 +367,7 @@ export class VisionLanguageModel extends nn.Module {
     const rows = tokens.size(0);
     const embedded = this.model.embed_tokens
       .forward(tokens)
-      .to(this.dtype)
+      .to(this.stream)
       .view(rows / responses, responses, -1);
     const x = this.model.decode(embedded, rotation, prefix.caches, own, at, prefix.padding);
     return this.model.norm.forward(x.view(rows, -1));
@@ -472,7 +478,7 @@ export class VisionLanguageModel extends nn.Module {
   /** @param pixels of prompts or of images, one after the other: they are joined where the model is. */
   #encode(pixels: readonly Float32Array[], grids: readonly Grid[], run: RunStage): Encoded {
     const values = pixels.map((each) => tensor(each));
-    return this.visual.encode(this.#inDtype(values.length === 1 ? values[0]! : cat(values)), grids, run);
+    return this.visual.encode(this.#inDtype(values.length === 1 ? values[0]! : cat(values)), grids, run, this.stream);
   }
 
   /** The stream that enters the decoder, [B, S, D], and what travels beside the features. */
@@ -485,7 +491,7 @@ export class VisionLanguageModel extends nn.Module {
   ): Flow {
     const { embed_tokens: table } = this.model;
     const words = this.#indices(Array.from(ids));
-    const embed = (tokens: Tensor): Tensor => table.forward(tokens).to(this.dtype);
+    const embed = (tokens: Tensor): Tensor => table.forward(tokens).to(this.stream);
     if (!features)
       return run(
         onStream((tokens) => embed(tokens).view(...shape, -1)),

@@ -19,6 +19,12 @@ export const context = 500e6;
 /** Bytes of an element that a product reads or writes. */
 export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
 
+/** Bytes of an element of the stream between layers. */
+export const streamItem = ({ config }: Subject): number => (config.stream === 'bfloat16' ? half : float);
+
+/** Whether products read casts of the stream, each its own. */
+export const casts = (subject: Subject): boolean => itemOf(subject) !== streamItem(subject);
+
 /** Bytes of the patches of a prompt's images. */
 export function pixelBytes({ vision }: Subject['model'], patches: number): number {
   return patches * vision.inChannels * vision.temporalPatchSize * vision.patchSize ** 2 * float;
@@ -46,11 +52,11 @@ function attentionLayer(subject: Subject): Layer {
   const { family, text } = subject.model;
   const { microBatch, promptTokens, responses, responseTokens } = subject.workload;
   const tokens = packedTokens(subject.workload);
-  const [width, inner, item] = [text.hiddenSize, text.intermediateSize, itemOf(subject)];
+  const [width, inner, item, stream] = [text.hiddenSize, text.intermediateSize, itemOf(subject), streamItem(subject)];
   const [queries, keys] = [text.heads * text.headSize, text.keyValueHeads * text.headSize];
-  const held = family.kept.layer(text, item === half);
-  const onTokens = tokens * (float * held.stream + item * held.products);
-  const feedForward = tokens * (3 * inner * item + 2 * width * float);
+  const held = family.kept.layer(text, casts(subject));
+  const onTokens = tokens * (stream * held.stream + float * held.attention + item * held.products);
+  const feedForward = tokens * (3 * inner * item + 2 * width * stream);
   // Where SwiGLU is a chain, the gate is kept before and after its activation.
   const chained = tokens * inner * item;
   if (hasFlash(subject, text.headSize)) {
@@ -81,10 +87,10 @@ function recurrentLayer(subject: Subject): Layer {
   const { microBatch, responses } = subject.workload;
   const item = itemOf(subject);
   const tokens = packedTokens(subject.workload);
-  const held = family.kept.recurrent?.(text, item === half);
+  const held = family.kept.recurrent?.(text, casts(subject));
   if (!held) return { kept: 0, working: 0 };
   const states = microBatch * (1 + responses) * float * held.state;
-  const kept = tokens * (float * held.stream + item * held.products) + states;
+  const kept = tokens * (streamItem(subject) * held.stream + float * held.attention + item * held.products) + states;
   return { kept, working: tokens * float * held.working };
 }
 
@@ -116,25 +122,26 @@ export function decoderLayers(subject: Subject): Layer & { readonly one: number 
 /** What a block of the vision tower keeps of `patches`. */
 export function visionBlock(subject: Subject, patches: number): number {
   const { family, vision } = subject.model;
-  const { stream, products } = family.kept.tower(vision);
+  const { stream, attention, products } = family.kept.tower(vision);
   const [width, inner, item] = [vision.hiddenSize, vision.intermediateSize, itemOf(subject)];
-  if (!onCard(subject)) return patches * (float * stream + item * products);
+  const beside = streamItem(subject) * stream + float * attention;
+  if (!onCard(subject)) return patches * (beside + item * products);
   // Flash attention keeps queries, keys and values in bfloat16, and nothing else but its output, which the product reads.
   const others = hasFlash(subject, width / vision.heads) ? 3 * half * width - 4 * float * width : 0;
-  return patches * (float * stream + item * (products + inner) + others);
+  return patches * (beside + item * (products + inner) + others);
 }
 
 /**
  * Bytes of a patch while a block of the tower works without a graph on a card: what the block makes is freed when it is done.
- * In float32 the stream, both norms, rotated queries and keys, and both sums; for products the norms, queries, keys and
+ * The stream, both norms and both sums; in float32 rotated queries and keys; for products the norms, queries, keys and
  * values, and what each gives; what flash attention reads; the gate, before and after its activation, times the rest.
  */
 export function towerWork(subject: Subject): number {
   const { hiddenSize: width, intermediateSize: inner, heads } = subject.model.vision;
   const item = itemOf(subject);
-  const casts = item === half ? 2 : 0;
+  const copies = casts(subject) ? 2 : 0;
   const flash = hasFlash(subject, width / heads) ? 3 * half * width : 0;
-  return 7 * float * width + item * ((6 + casts) * width + 4 * inner) + flash;
+  return (5 * streamItem(subject) + 2 * float) * width + item * ((6 + copies) * width + 4 * inner) + flash;
 }
 
 /** Bytes of the gradient of the head's matrix, where it is trained. */
@@ -145,16 +152,17 @@ export const headGradient = ({ model: { text }, config }: Subject): number =>
  * Scoring and its gradient, chunk by chunk: two chunks of logits at a time, copies in bfloat16, and the rows that are scored.
  * @param free bytes of the card that chunks are cut by; undefined on the CPU
  */
-export function headPass({ model, sizes, workload, config }: Subject, free?: number): number {
+export function headPass(subject: Subject, free?: number): number {
+  const { model, sizes, workload, config } = subject;
   const { vocabularySize: vocabulary, hiddenSize: width } = model.text;
   const scored = workload.microBatch * workload.responses * workload.responseTokens;
   const rows = Math.min(scored, Math.max(1, Math.floor(chunkElements(free) / vocabulary)));
   const chunk = rows * vocabulary * float;
   // The weight unless it is in bfloat16, on the CPU for each of two products; and what is added to its gradient.
-  const casts = free === undefined ? 2 : 1;
+  const products = free === undefined ? 2 : 1;
   const copies =
-    (sizes.copied + sizes.masters > 0 ? casts : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
+    (sizes.copied + sizes.masters > 0 ? products : 0) + (config.precision === 'bfloat16' && !config.train.lora ? 1 : 0);
   // A card's chunk is large: its logits in bfloat16 count beside those in float32.
   const halves = free !== undefined && config.precision === 'bfloat16' ? chunk / 2 : 0;
-  return 2 * chunk + halves + copies * vocabulary * width * half + 3 * scored * width * float;
+  return 2 * chunk + halves + copies * vocabulary * width * half + 3 * scored * width * streamItem(subject);
 }

@@ -84,6 +84,16 @@ test('adapters may lie on a base in four bits, and the peak is that of such a ru
   expect(changes.join()).not.toContain('quantize');
 });
 
+test('a card may keep its stream in bfloat16 where its products are', () => {
+  const workload = { ...long, promptTokens: 50_000 };
+  const config = { device: 'cuda', precision: 'bfloat16' };
+  const half = subjectOf({ workload, config: { ...config, stream: 'bfloat16' } });
+  const advice = advise(subjectOf({ workload, config }), 0);
+  expect(advice).toContainEqual({ change: 'stream=bfloat16', peak: planMemory(half, 0).peak });
+  const others = [half, subjectOf({ workload, config: { device: 'cuda' } }), subjectOf({ workload })];
+  for (const each of others) expect(advise(each, 0).map(({ change }) => change)).not.toContain('stream=bfloat16');
+});
+
 test('the part that takes most is named, beside the program itself', () => {
   expect(dominant(planMemory(subjectOf({ workload: long }), 1e9))).toBe('activations of the decoder');
   expect(dominant(planMemory(subjectOf(), 1e9))).toBe('optimiser');

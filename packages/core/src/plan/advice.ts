@@ -63,6 +63,9 @@ export function advise(subject: Subject, program: number, shares = 1, more?: str
     const half = { ...subject, config: { ...config, precision: 'bfloat16' as const }, sizes: { ...sizes, copied } };
     candidates.push(['precision=bfloat16', half]);
   }
+  if (config.precision === 'bfloat16' && config.stream === 'float32' && onCard(subject)) {
+    candidates.push(['stream=bfloat16', { ...subject, config: { ...config, stream: 'bfloat16' } }]);
+  }
   if (optimizer.name === 'adamw' && !train.lora) {
     const withOptimizer = (changed: Partial<typeof optimizer>): Subject => ({
       ...subject,

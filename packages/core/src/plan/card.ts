@@ -3,7 +3,7 @@
  * its products, or the launches of its kernels. Counted from shapes; launches as the dry run counts them (bench/cuda).
  */
 import { layerCounts } from '../model/recurrent-config.ts';
-import { cacheItem, float, half, itemOf, together } from './activations.ts';
+import { cacheItem, casts, float, half, itemOf, streamItem, together } from './activations.ts';
 import { unpackedWeights } from './generation.ts';
 import type { CardMachine } from './machines.ts';
 import { residentParts } from './memory.ts';
@@ -150,7 +150,7 @@ function generationDemand(subject: Subject): Record<GenerationPhase, Demand> {
   const layers = layerCounts(text);
   const cached = layers.attention * 2 * text.keyValueHeads * text.headSize * cacheItem(subject);
   // Read and written with every token.
-  const states = 2 * layers.recurrent * (family.kept.recurrent?.(text, item === half).state ?? 0) * float;
+  const states = 2 * layers.recurrent * (family.kept.recurrent?.(text, casts(subject)).state ?? 0) * float;
   const unpacked = unpacking(subject, item);
   const anew = responseTokens * packedShare(subject) + 1;
   const large = text.layers * launches.decoded.products + 1;
@@ -239,7 +239,11 @@ function updateDemand(subject: Subject, keptPerToken: number): Record<UpdatePhas
       operations: 0,
       launches: (kernels * 3) / 4,
     },
-    [waiting]: { bytes: offloadActivations ? 2 * updates * float * streams : 0, operations: 0, launches: 0 },
+    [waiting]: {
+      bytes: offloadActivations ? 2 * updates * streamItem(subject) * streams : 0,
+      operations: 0,
+      launches: 0,
+    },
     logits: {
       bytes: (4 * updates + scoring) * own * text.vocabularySize * 3 * float,
       operations: ((lora ? 3 : 4) * updates + scoring) * 2 * head * own,

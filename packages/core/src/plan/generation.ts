@@ -4,6 +4,7 @@ import { packsWeights } from '../model/vlm.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
 import {
   cacheItem,
+  casts,
   context,
   float,
   half,
@@ -11,6 +12,7 @@ import {
   itemOf,
   onCard,
   pixelBytes,
+  streamItem,
   towerWork,
   unpackedMatrix,
 } from './activations.ts';
@@ -54,18 +56,19 @@ export function generation(subject: Subject, answers: Answers, resident: number)
   const { family, text, vision } = subject.model;
   const { prompts, group, tokens } = answers;
   const { promptTokens, patches } = subject.workload;
-  const [rows, item] = [prompts * group, itemOf(subject)];
+  const [rows, item, stream] = [prompts * group, itemOf(subject), streamItem(subject)];
   const [keys, queries] = [text.keyValueHeads * text.headSize, text.heads * text.headSize];
   const repeated = text.heads === text.keyValueHeads || onCard(subject) ? 0 : 2 * queries;
-  const held = family.kept.recurrent?.(text, item === half);
+  const held = family.kept.recurrent?.(text, casts(subject));
   const layers = layerCounts(text);
   const mixing = Math.max(3 * queries + 2 * keys, (held?.working ?? 0) / 2);
-  const perToken = (2 * text.hiddenSize + mixing) * float + 3 * text.intermediateSize * item;
+  const perToken = 2 * text.hiddenSize * stream + mixing * float + 3 * text.intermediateSize * item;
 
   const images = prompts * pixelBytes(subject.model, patches);
   const tower = onCard(subject)
     ? prompts * patches * towerWork(subject)
-    : 2 * images + prompts * patches * (6 * vision.hiddenSize * float + 3 * vision.intermediateSize * item);
+    : 2 * images +
+      prompts * patches * (vision.hiddenSize * (2 * stream + 4 * float) + 3 * vision.intermediateSize * item);
   const prefill = prompts * promptTokens * (perToken + repeated * float);
   // Kernels of ours and flash attention have no scores.
   const scores =

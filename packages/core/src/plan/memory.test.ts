@@ -124,6 +124,16 @@ test('on a card in bfloat16 there are no scores: keys and values of every sequen
   expect(of('activations of the decoder')).toBe(3 * (onTokens + attended));
 });
 
+test('a stream in bfloat16 takes half where it is kept, and products read it as it is', () => {
+  const config = { device: 'cuda', precision: 'bfloat16', stream: 'bfloat16' };
+  const onTokens = 35 * (2 * 2 * 64 + 2 * (2 * 64 + 64 + 4 * 112));
+  const attended = 35 * (2 * 64 + 4 * 4) + (20 + 3 * 25) * 2 * 2 * 32;
+  expect(planned({ config }).of('activations of the decoder')).toBe(3 * (onTokens + attended));
+  const again = planned({ config: { ...config, train: { checkpointActivations: true } } });
+  expect(again.of('activations of the decoder')).toBe(3 * 35 * 64 * 2);
+  expect(again.of('activations of the vision tower')).toBe(3 * 16 * 32 * 2 + 2 * 16 * 1176 * 4);
+});
+
 test('a card holds nothing of the host: no files, pixels or images', () => {
   const host = planned();
   const card = planned({ config: { device: 'cuda' } });

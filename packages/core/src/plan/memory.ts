@@ -11,6 +11,7 @@ import {
   headPass,
   onCard,
   pixelBytes,
+  streamItem,
   visionBlock,
 } from './activations.ts';
 import { generation } from './generation.ts';
@@ -132,10 +133,10 @@ function update(subject: Subject, resident: Parts): Parts {
   // Streams that wait on the host are on a card but for those of the block that works.
   const offloaded = config.train.offloadActivations && onCard(subject);
   const here = (blocks: number): number => (offloaded ? Math.min(2, blocks) : blocks);
-  const streams = here(text.layers) * packedTokens(workload) * text.hiddenSize * float;
+  const streams = here(text.layers) * packedTokens(workload) * text.hiddenSize * streamItem(subject);
   const decoder = again ? streams + layers.one : layers.kept;
   const tower = again
-    ? here(vision.depth) * patches * vision.hiddenSize * float
+    ? here(vision.depth) * patches * vision.hiddenSize * streamItem(subject)
     : vision.depth * visionBlock(subject, patches);
 
   // Trained weights are cast anew with a graph, which keeps the copy until it is gone.

@@ -55,7 +55,7 @@ export interface Subject {
   readonly model: ModelConfig;
   readonly sizes: Sizes;
   readonly workload: Workload;
-  readonly config: Pick<Config, 'precision' | 'device' | 'optimizer' | 'objective' | 'train' | 'rollout'>;
+  readonly config: Pick<Config, 'precision' | 'stream' | 'device' | 'optimizer' | 'objective' | 'train' | 'rollout'>;
   /** Whether the vision tower stays as it is. */
   readonly frozenVision: boolean;
   /** Cards, or processes, that share moments and gradients; one unless said. */

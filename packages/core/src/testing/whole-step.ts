@@ -40,6 +40,7 @@ export const variants: Readonly<Record<string, Record<string, unknown>>> = {
   recomputed: { train: { checkpointActivations: true } },
   offloaded: { train: { checkpointActivations: true, offloadActivations: true } },
   bfloat16: { precision: 'bfloat16' },
+  'bfloat16 stream': { precision: 'bfloat16', stream: 'bfloat16' },
   'several updates': { objective: { updatesPerBatch: 2, kl: { coefficient: 0.1 } } },
   'four bits': { precision: 'bfloat16', train: { lora: { rank: 2, quantize: 'nf4' } } },
   '8-bit moments': { optimizer: { states: '8bit' } },
@@ -91,6 +92,7 @@ export async function wholeStep(
     const loaded = loadModel(model, { device, dtype, quantize });
     using policy = new Policy(model, loaded, PromptEncoder.load(model, config.data));
     policy.model.precision = config.precision;
+    policy.model._stream = config.stream;
     if (config.train.lora) policy.addAdapter(config.train.lora, 1);
     using learner = openLearner(policy, config, undefined, processes);
     const onPhase = observe?.(policy.model);

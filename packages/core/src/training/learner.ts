@@ -40,7 +40,9 @@ export function openLearner(
     sums: group && !sharded ? new GradientSums(parameters, group) : undefined,
     [Symbol.dispose]: () => {
       optimizer.dispose();
-      if (reference !== model) reference?.dispose();
+      if (reference === model) return;
+      reference?.weightsChanged();
+      reference?.dispose();
     },
   };
 }

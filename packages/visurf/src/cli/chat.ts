@@ -28,8 +28,8 @@ export function defineChat(program: Command): void {
   withMeasure(withImages(withModel(command), 'an image, shown with the first message; may be repeated'), false);
   withCompute(withSampling(command), true).action(async (options: ChatOptions) => {
     const { openModel } = await import('@visurf/core');
-    const { model, revision, adapter, base, device, precision } = options;
-    const source = { revision, adapter, base, device, precision, onProgress: downloads() };
+    const { model, revision, adapter, base, device, precision, stream } = options;
+    const source = { revision, adapter, base, device, precision, stream, onProgress: downloads() };
     const opened = await openModel(model, { ...(await measureOf(options)), ...source });
     const { policy: loaded, experiment, origins, isGuided } = opened;
     using policy = loaded;

@@ -27,22 +27,24 @@ const isData = (file: string): boolean =>
 export function givenOf(
   first: string | undefined,
   others: readonly string[],
-  { device, precision }: { readonly [Key in keyof ComputeOptions]?: ComputeOptions[Key] | undefined },
+  compute: { readonly [Key in keyof ComputeOptions]?: ComputeOptions[Key] | undefined },
   command: Command,
 ): Given {
-  const compute = [...(device ? [`device=${device}`] : []), ...(precision ? [`precision=${precision}`] : [])];
+  const own = (['device', 'precision', 'stream'] as const).flatMap((key) =>
+    compute[key] ? [`${key}=${compute[key]}`] : [],
+  );
   if (first === undefined) {
     command.error("error: missing required argument 'config.yaml', or keys in its place: data.train=FILE model=DIR");
   }
   const all = [first, ...others];
   const place = all.findIndex((each) => !isChange(each));
   const file = all[place];
-  if (file === undefined) return { file, changes: [...othersOf(all), ...compute] };
+  if (file === undefined) return { file, changes: [...othersOf(all), ...own] };
   if (isData(file)) {
     const keys = `data.train=${file} model=DIR`;
     command.error(`error: ${file} is data, no configuration: visurf ${command.name()} ${keys}, or visurf init ${file}`);
   }
-  return { file, changes: [...all.toSpliced(place, 1), ...compute] };
+  return { file, changes: [...all.toSpliced(place, 1), ...own] };
 }
 
 /** What a configuration needs and nobody said is as a first try has it. */

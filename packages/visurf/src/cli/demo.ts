@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { DemoResult } from '@visurf/mini';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
-import { example, wholeNumber, withCompute, withJson } from './options.ts';
+import { deviceOption, example, precisionOption, wholeNumber, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { PROGRAM, Progress, formatDuration, formatNumber, print, printJson, table } from './output.ts';
 
@@ -28,8 +28,10 @@ export function defineDemo(program: Command): void {
     )
     .option('--seed <s>', 'of the data and the training', wholeNumber(0), 0)
     .option('--resume', 'go on with a demo that was stopped')
-    .option('--again', 'delete a finished demo in the same place, and begin anew');
-  withJson(withCompute(command, true)).action(async (options: DemoOptions) => {
+    .option('--again', 'delete a finished demo in the same place, and begin anew')
+    .addOption(deviceOption().default('cpu'))
+    .addOption(precisionOption().default('float32'));
+  withJson(command).action(async (options: DemoOptions) => {
     const { quick = false, resume = false, seed, device, precision, json } = options;
     const output = options.output ?? (quick ? 'runs/demo-quick' : 'runs/demo');
     const { demo, isFinished } = await import('@visurf/mini');

@@ -91,12 +91,25 @@ function requireOneWay(given: EvalOptions, command: Command): void {
 
 async function evaluateFile(given: EvalOptions, by: AnsweredBy | undefined): Promise<void> {
   const { evaluate } = await import('@visurf/core');
-  const { json, model = '', revision, adapter, base, data, limit, output, device, precision, allowOutside } = given;
+  const {
+    json,
+    model = '',
+    revision,
+    adapter,
+    base,
+    data,
+    limit,
+    output,
+    device,
+    precision,
+    stream,
+    allowOutside,
+  } = given;
   const progress = new Progress();
   const evaluated = await stoppable(async (signal) =>
     evaluate({
       ...(await measureOf(given)),
-      ...{ model, revision, adapter, base, data, limit, output, device, precision, allowOutside, signal, by },
+      ...{ model, revision, adapter, base, data, limit, output, device, precision, stream, allowOutside, signal, by },
       onProgress: (done, total) => progress.update('evaluating', done, total),
       onDownload: (each) => progress.download(each),
       onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
@@ -131,12 +144,26 @@ async function evaluateBenchmark(given: EvalOptions, benchmark: string, by: Answ
     printResult(scored, json);
     return;
   }
-  const { revision, adapter, base, device, precision, resume } = given;
+  const { revision, adapter, base, device, precision, stream, resume } = given;
   const result = await interruptible(async (signal) => {
     try {
       return await runBenchmark({
         ...(await measureOf(given)),
-        ...{ ...asked, model, revision, adapter, base, output, device, precision, resume, signal, onProgress, by },
+        ...{
+          ...asked,
+          model,
+          revision,
+          adapter,
+          base,
+          output,
+          device,
+          precision,
+          stream,
+          resume,
+          signal,
+          onProgress,
+          by,
+        },
         onDownload: (each) => progress.download(each),
         onOrigins: (lines) => lines.forEach((line) => progress.message(line)),
       });

@@ -12,6 +12,7 @@ export interface JsonOption {
 export interface ComputeOptions {
   readonly device: string;
   readonly precision: Config['precision'];
+  readonly stream?: Config['stream'];
 }
 
 /** Where the parts of a model come from. */
@@ -37,12 +38,15 @@ export function withJson(command: Command): Command {
   return command.option('--json', 'print one JSON document on standard output, everything else on standard error');
 }
 
-/** `--device` and `--precision`; without defaults where a configuration has its own. */
+/** `--device`, `--precision` and `--stream`; without defaults where a configuration has its own. */
 export function withCompute(command: Command, defaults: boolean): Command {
   const [device, precision] = [deviceOption(), precisionOption()];
   return command
     .addOption(defaults ? device.default('cpu') : device)
-    .addOption(defaults ? precision.default('float32') : precision);
+    .addOption(defaults ? precision.default('float32') : precision)
+    .addOption(
+      new Option('--stream <type>', 'between layers, with --precision bfloat16').choices(['float32', 'bfloat16']),
+    );
 }
 
 export const deviceOption = (): Option =>

@@ -42,8 +42,8 @@ export function definePlan(program: Command): void {
     .option('--response-tokens <n>', 'of an answer (default: the longest that is allowed)', wholeNumber(1));
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], options: PlanOptions) => {
-      const { json, device, precision, memory, ...given } = options;
-      const asked = givenOf(first, others, { device, precision }, command);
+      const { json, device, precision, stream, memory, ...given } = options;
+      const asked = givenOf(first, others, { device, precision, stream }, command);
       const { plan } = await import('@visurf/core');
       const limit = memory === undefined ? undefined : memory * 1e9;
       const config = await configurationOf(asked, warn);

@@ -50,7 +50,7 @@ function requireOneSource({ image, images, data }: PredictOptions, command: Comm
 async function predict(given: PredictOptions): Promise<void> {
   const { predictAll } = await import('@visurf/core');
   const { image, images: folder, json, output, skipBad, model, ...rest } = given;
-  const { data, problem, draw, allowOutside, revision, adapter, base, device, precision } = rest;
+  const { data, problem, draw, allowOutside, revision, adapter, base, device, precision, stream } = rest;
   const progress = new Progress();
   const lines: PredictionLine[] = [];
   const show = (line: PredictionLine): void => {
@@ -63,7 +63,7 @@ async function predict(given: PredictOptions): Promise<void> {
     async (signal) =>
       predictAll({
         ...(await measureOf(given)),
-        ...{ model, revision, adapter, base, device, precision, images: image, folder, data, problem, signal },
+        ...{ model, revision, adapter, base, device, precision, stream, images: image, folder, data, problem, signal },
         ...{ draw, output, allowOutside, onLine: show },
         ...(skipBad && { onSkip: (message: string) => warn(`left out:\n${message}`) }),
         onDownload: (each) => progress.download(each),

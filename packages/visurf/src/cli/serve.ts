@@ -65,10 +65,19 @@ async function serve(options: ServeOptions): Promise<void> {
   const { listen } = await import('../serve/server.ts');
   const { UserError } = await import('@visurf/core');
   const progress = new Progress();
-  const { revision, adapter, base, device, precision } = options;
+  const { revision, adapter, base, device, precision, stream } = options;
   const opened = await openThread(model, {
     ...(await measureOf(options)),
-    ...{ revision, adapter, base, device, precision, atOnce: batch, onProgress: (each) => progress.download(each) },
+    ...{
+      revision,
+      adapter,
+      base,
+      device,
+      precision,
+      stream,
+      atOnce: batch,
+      onProgress: (each) => progress.download(each),
+    },
   });
   using _policy = opened.policy;
   opened.origins.forEach((line) => progress.message(line));

@@ -21,7 +21,8 @@ const mergerEps = 1e-5;
 
 /** What a block keeps, per patch: the stream before both norms, q, k, v, what is scaled; what products read. */
 export const keptByBlock = ({ hiddenSize: width, intermediateSize: inner }: VisionConfig): Kept => ({
-  stream: 8 * width,
+  stream: 4 * width,
+  attention: 4 * width,
   products: 4 * width + 2 * inner,
 });
 
@@ -158,9 +159,11 @@ class Block extends nn.Module {
     this.lambda_2 = nn.parameter([config.hiddenSize]);
   }
   forward(x: Tensor, n: number, sequences: Sequences): Tensor {
-    const attended = this.attention.forward(this.layernorm_before.forward(x), n, sequences).to(x.dtype);
-    const after = x.add(attended.mul(this.lambda_1));
-    return after.add(this.mlp.forward(this.layernorm_after.forward(after)).to(x.dtype).mul(this.lambda_2));
+    const { dtype } = x;
+    const attended = this.attention.forward(this.layernorm_before.forward(x), n, sequences).to(dtype);
+    const after = x.add(attended.mul(this.lambda_1.to(dtype)));
+    const thought = this.mlp.forward(this.layernorm_after.forward(after)).to(dtype);
+    return after.add(thought.mul(this.lambda_2.to(dtype)));
   }
 }
 
@@ -202,12 +205,12 @@ export class InternVit extends nn.Module implements Tower {
     this.merger = new Merger(config);
   }
 
-  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs): Encoded {
+  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs, stream = pixels.dtype): Encoded {
     const tiles = grids.reduce((sum, [t]) => sum + t, 0);
     const rows = 1 + this._side ** 2;
     const sequences = sequencesOf(Array<number>(tiles).fill(rows));
     let flow = run(
-      onStream((x) => this.patch_embed.forward(x, tiles)),
+      onStream((x) => this.patch_embed.forward(x, tiles).to(stream)),
       [pixels],
       [this.patch_embed],
     );

@@ -86,7 +86,8 @@ export class GatedAttention extends nn.Module {
       from === 0
         ? projectTogether([this.q_proj, this.k_proj, this.v_proj], x)
         : [this.q_proj.forward(placesFrom(x, from)), ...projectTogether([this.k_proj, this.v_proj], x)];
-    const split = (each: Tensor, count: number): Tensor => each.to(x.dtype).view(each.size(0), each.size(1), count, -1);
+    const { dtype } = this.q_norm.weight;
+    const split = (each: Tensor, count: number): Tensor => each.to(dtype).view(each.size(0), each.size(1), count, -1);
     const [query, gate] = split(asked!, heads).split([headSize, headSize], -1) as [Tensor, Tensor];
     return {
       q: this.#ordered(this.q_norm.forward(query)),

@@ -63,7 +63,7 @@ export class GatedDeltaNet extends nn.Module {
   /** Prompts alone: x [B, L, D] to [B, L - from, D]; also gives the state behind the last token of each. */
   prefill(x: Tensor, { lengths }: Layout, from: number): [Tensor, Recurrence] {
     const { mixed, z, g, beta } = this.#project(x);
-    const valid = validPlaces(lengths, x);
+    const valid = validPlaces(lengths, g);
     const masked = { g: onlyAt(g, valid), beta: onlyAt(beta, valid) };
     const [out, state] = this.#remember(mixed, masked, undefined, lengths);
     return [this.#finish(out, z, from), { tail: state.tail.contiguous(), sums: state.sums.contiguous() }];
@@ -81,7 +81,7 @@ export class GatedDeltaNet extends nn.Module {
     const ofPrompts = (each: Tensor): Tensor => each.narrow(1, 0, prefix);
     const ofResponses = (each: Tensor): Tensor =>
       each.narrow(1, prefix, responses * tokens).reshape(rows, tokens, each.size(2));
-    const valid = validPlaces(lengths, x);
+    const valid = validPlaces(lengths, g);
     const masked = { g: onlyAt(ofPrompts(g), valid), beta: onlyAt(ofPrompts(beta), valid) };
     const [first, state] = this.#remember(ofPrompts(mixed), masked, undefined, lengths);
     const forked = { tail: state.tail.repeatInterleave(responses, 0), sums: state.sums.repeatInterleave(responses, 0) };

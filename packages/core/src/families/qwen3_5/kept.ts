@@ -2,15 +2,15 @@
 import type { Kept, KeptByState } from '../../model/kept.ts';
 import type { TextConfig } from '../../model/text-config.ts';
 
-/** Of what products read: normed streams, cast for each of `first` products where they are in bfloat16; the feed-forward layer. */
-const products = ({ hiddenSize: width, intermediateSize: inner }: TextConfig, isHalf: boolean, first: number): number =>
-  (isHalf ? first + 2 : 2) * width + 3 * inner;
+/** Of what products read: normed streams, cast for each of `first` products where each casts it; the feed-forward layer. */
+const products = ({ hiddenSize: width, intermediateSize: inner }: TextConfig, casts: boolean, first: number): number =>
+  (casts ? first + 2 : 2) * width + 3 * inner;
 
 /** The stream before both norms; queries and keys before theirs; rotated queries, what was attended to, and its gate. */
-export function keptByAttention(config: TextConfig, isHalf: boolean): Kept {
+export function keptByAttention(config: TextConfig, casts: boolean): Kept {
   const { hiddenSize: width, heads, keyValueHeads, headSize } = config;
   const [queries, keys] = [heads * headSize, keyValueHeads * headSize];
-  return { stream: 2 * width + 4 * queries + keys, products: products(config, isHalf, 3) + queries };
+  return { stream: 2 * width, attention: 4 * queries + keys, products: products(config, casts, 3) + queries };
 }
 
 /**
@@ -18,13 +18,14 @@ export function keptByAttention(config: TextConfig, isHalf: boolean): Kept {
  * unit length; what heads read, normed, and its gate; decays. Chunks are computed again: per value head some rows of
  * products of tokens with tokens of their chunk (64), and of keys and values, each with its gradient.
  */
-export function keptByState(config: TextConfig, isHalf: boolean): KeptByState {
+export function keptByState(config: TextConfig, casts: boolean): KeptByState {
   const { keyHeads, valueHeads, keySize, valueSize, taps } = config.recurrent!;
   const [keys, values] = [keyHeads * keySize, valueHeads * valueSize];
   const channels = 2 * keys + values;
   return {
-    stream: 2 * config.hiddenSize + 3 * channels + 2 * keys + 3 * values + 8 * valueHeads,
-    products: products(config, isHalf, 4) + values,
+    stream: 2 * config.hiddenSize,
+    attention: 3 * channels + 2 * keys + 3 * values + 8 * valueHeads,
+    products: products(config, casts, 4) + values,
     state: valueHeads * keySize * valueSize + (taps - 1) * channels,
     working: 2 * valueHeads * (8 * 64 + 6 * keySize + 4 * valueSize),
   };

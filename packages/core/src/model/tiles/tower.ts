@@ -78,7 +78,8 @@ class Embeddings extends nn.Module {
 
 /** What a block keeps, per patch: the stream before both norms, q, k, v; what products read; the feed-forward layer. */
 export const keptByBlock = ({ hiddenSize: width, intermediateSize: inner }: VisionConfig): Kept => ({
-  stream: 6 * width,
+  stream: 2 * width,
+  attention: 4 * width,
   products: 4 * width + 2 * inner,
 });
 
@@ -180,14 +181,14 @@ export class TileTower extends nn.Module implements Tower {
     this.merger = new Merger(config);
   }
 
-  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs): Encoded {
+  encode(pixels: Tensor, grids: readonly Grid[], run: RunStage = keepingInputs, stream = pixels.dtype): Encoded {
     const [first] = grids;
     invariant(first, 'there is an image');
     const [, h, w] = first;
     const tiles = grids.reduce((sum, [t]) => sum + t, 0);
     const sequences = sequencesOf(Array<number>(tiles).fill(h * w));
     let flow = run(
-      onStream((x) => this.patch_embed.forward(x, tiles, h, w)),
+      onStream((x) => this.patch_embed.forward(x, tiles, h, w).to(stream)),
       [pixels],
       [this.patch_embed],
     );
