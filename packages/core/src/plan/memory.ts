@@ -102,6 +102,8 @@ export function residentParts({ model, sizes, workload, config, frozenVision, sh
   const card = onCard({ config });
   const { prompts, patches, images } = workload;
   const copies = half * sizes.copied;
+  const isHalf = sizes.file < 3 * sizes.all;
+  const halved = config.precision === 'bfloat16' ? (isHalf ? sizes.matrices : sizes.projections) : 0;
   const reference = config.objective.kl.coefficient > 0 && !config.train.lora;
   const merged = model.vision.spatialMergeSize ** 2;
   // What deeper blocks give the decoder is remembered, too.
@@ -110,7 +112,7 @@ export function residentParts({ model, sizes, workload, config, frozenVision, sh
   return {
     weights: sizes.weights,
     'master weights': (float * sizes.masters) / shards,
-    'reference model': reference ? sizes.reference : 0,
+    'reference model': reference ? float * sizes.all - (float - half) * halved : 0,
     optimiser: moments(sizes, config.optimizer) / shards,
     'bfloat16 copies of weights': copies,
     pixels: card ? 0 : prompts * pixelBytes(model, patches),

@@ -57,7 +57,7 @@ export function sizesOf(
       weights: stays ? 4 * (all - matrices) + 2 * matrices : 4 * all,
       copied: precision === 'bfloat16' && !stays ? inLayers : 0,
       masters: 0,
-      reference: 4 * all - (precision === 'bfloat16' ? 2 * (file < 3 * all ? matrices : inLayers) : 0),
+      matrices,
       packable: inDecoder.reduce((total, each) => total + each, 0),
       widest: Math.max(...inDecoder),
     };

@@ -23,8 +23,8 @@ export interface Sizes {
   readonly copied: number;
   /** Elements of those that are in bfloat16 alone, of whose float32 numbers cards or processes have shares. */
   readonly masters: number;
-  /** Bytes of a reference model's weights. */
-  readonly reference: number;
+  /** Elements that stay in bfloat16 where the file has them so, products take that, and they are not trained. */
+  readonly matrices: number;
   /** Elements of linear layers that four bits may hold, and of the largest of them. */
   readonly packable: number;
   readonly widest: number;
