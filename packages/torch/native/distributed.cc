@@ -98,6 +98,7 @@ std::shared_ptr<Group> makeGroup(const Meeting& at) {
     throw Missing({{0}, "rank 0 is not at " + at.host + ":" + std::to_string(at.port)});
   }
   try {
+    requirePlace(*made->store, at.rank, at.size);
     // A connection of its own: one that waits for an answer holds up whoever else would ask.
     made->watch = std::make_shared<Watch>(connectInTime(at), at.rank, at.size, at.hosted);
     meet(*made->store, at.rank, at.size, at.timeout);
