@@ -70,8 +70,8 @@ Store connect(const Meeting& at, bool isServer) {
   return c10::make_intrusive<c10d::PrefixStore>(at.prefix, c10::make_intrusive<c10d::TCPStore>(at.host, options));
 }
 
-// What listens there may be no store, and never answer: whoever waits for that hears of no timeout. The thread that does
-// is left behind.
+// What listens there may be no store, and never answer: whoever waits for that hears of no timeout. The thread that
+// does is left behind.
 Store connectInTime(const Meeting& at) {
   constexpr milliseconds kPatience(2000);
   const auto connected = std::make_shared<std::promise<Store>>();

@@ -253,8 +253,9 @@ std::vector<std::string> places(int size) {
 }
 
 Missing taken(int rank) {
-  return Missing(Fault{{}, listed({rank}) + " is there already: two processes have the same rank, or another training "
-                                            "meets at the same address"});
+  return Missing(Fault{{},
+                       listed({rank}) + " is there already: two processes have the same rank, or another training "
+                                        "meets at the same address"});
 }
 
 }  // namespace
