@@ -70,8 +70,8 @@ Store connect(const Meeting& at, bool isServer) {
   return c10::make_intrusive<c10d::PrefixStore>(at.prefix, c10::make_intrusive<c10d::TCPStore>(at.host, options));
 }
 
-// What listens there may be no store, and never answer: whoever waits for that hears of no timeout. The thread that does
-// is left behind.
+// What listens there may be no store, and never answer: whoever waits for that hears of no timeout. The thread that
+// does is left behind.
 Store connectInTime(const Meeting& at) {
   constexpr milliseconds kPatience(2000);
   const auto connected = std::make_shared<std::promise<Store>>();
@@ -98,6 +98,7 @@ std::shared_ptr<Group> makeGroup(const Meeting& at) {
     throw Missing({{0}, "rank 0 is not at " + at.host + ":" + std::to_string(at.port)});
   }
   try {
+    requirePlace(*made->store, at.rank, at.size);
     // A connection of its own: one that waits for an answer holds up whoever else would ask.
     made->watch = std::make_shared<Watch>(connectInTime(at), at.rank, at.size, at.hosted);
     meet(*made->store, at.rank, at.size, at.timeout);

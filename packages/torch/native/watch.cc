@@ -1,6 +1,9 @@
 #include "watch.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <random>
 #include <sstream>
 #include <thread>
 
@@ -241,14 +244,39 @@ void Watch::leave() {
   changed_.notify_all();
 }
 
-void meet(c10d::Store& store, int rank, int size, milliseconds timeout) {
+namespace {
+
+std::vector<std::string> places(int size) {
   std::vector<std::string> keys;
   for (int each = 0; each < size; ++each) keys.push_back(keyOf("here", each));
-  store.set(keys[rank], bytes("1"));
+  return keys;
+}
+
+Missing taken(int rank) {
+  return Missing(Fault{{},
+                       listed({rank}) + " is there already: two processes have the same rank, or another training "
+                                        "meets at the same address"});
+}
+
+}  // namespace
+
+void requirePlace(c10d::Store& store, int rank, int size) {
+  if (store.check(places(size))) throw taken(rank);
+}
+
+void meet(c10d::Store& store, int rank, int size, milliseconds timeout) {
+  const auto keys = places(size);
+  // One that is started again, while others are still awaited, takes the place of who is gone: the last to come has it.
+  const auto name = std::to_string(getpid()) + " " + std::to_string(std::random_device{}());
+  store.set(keys[rank], bytes(name));
   const auto end = Clock::now() + timeout;
   for (;;) {
     try {
-      return store.wait(keys, std::min(timeout, kBeat));
+      store.wait(keys, std::min(timeout, kBeat));
+      if (text(store.get(keys[rank])) != name) throw taken(rank);
+      return;
+    } catch (const Missing&) {
+      throw;
     } catch (const std::exception&) {
       // Not all are there yet, or there is no store: what follows tells.
     }

@@ -69,7 +69,12 @@ class Watch : public std::enable_shared_from_this<Watch> {
   int64_t left_ = 0;
 };
 
-// In a store, before anybody works: comes back once all are there.
+// Throws Missing where all have come before: this process is one too many, and must not touch what they say to each
+// other.
+void requirePlace(c10d::Store& store, int rank, int size);
+
+// In a store, before anybody works: comes back once all are there. Throws Missing for those that do not come in time,
+// and where another one has come with the rank of this one.
 void meet(c10d::Store& store, int rank, int size, std::chrono::milliseconds timeout);
 
 // Thrown where a process is missing.

@@ -113,6 +113,13 @@ test('who does not come is named', async () => {
   expect(await Promise.all([said[0], said[1]])).toEqual([expected, expected]);
 });
 
+test.each([0, 1])('a second process of rank %i is refused, and those that have met go on', async (rank) => {
+  const { said } = await start(2, `doubled-${rank}`, 8);
+  const all = (await Promise.all(said)) as [Failure, Failure];
+  expect(all[rank]!.message).toMatch(rank === 0 ? 'EADDRINUSE' : 'rank 1 is there already: two processes');
+  expect(all[1 - rank]).toBe('done');
+});
+
 test('a port that is taken is no rank that is gone', async () => {
   const server = createServer().listen(0);
   await once(server, 'listening');

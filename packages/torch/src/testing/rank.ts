@@ -1,4 +1,6 @@
 /** A process of distributed.test.ts: rank.ts TASK RANK SIZE PORT TIMEOUT */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { arange, distributed, full, keep, tensor, zeros } from '../index.ts';
@@ -51,14 +53,23 @@ async function work(group: distributed.ProcessGroup): Promise<unknown> {
     await group.barrier();
     return group.isStopping;
   }
+  let found: unknown = 'done';
   if (isMine) {
     if (what === 'killed') process.kill(process.pid, 'SIGKILL');
     if (what === 'stopped') process.kill(process.pid, 'SIGSTOP');
     if (what === 'late') await wait(60_000);
+    if (what === 'doubled') found = await another();
     if (what === 'fails') throw new Error('the disk is full');
   }
   await group.barrier();
-  return undefined;
+  return found;
+}
+
+/** What becomes of a further process with the rank of this one. */
+async function another(): Promise<unknown> {
+  const args = ['exchange', String(rank), String(size), String(port), String(timeout)];
+  const [said] = (await once(fork(import.meta.filename, args, { serialization: 'advanced' }), 'message')) as unknown[];
+  return said;
 }
 
 async function attempt(): Promise<unknown> {
