@@ -132,7 +132,8 @@ function withServers(page: string): string {
     const apart = runs.map((run, seed) => run['after']! - right!.runs[seed]!['after']!);
     const off = apart.map((each) => (each - mean(apart)) ** 2).reduce((sum, each) => sum + each, 0);
     const error = Math.sqrt(off / (apart.length - 1) / apart.length);
-    const less = runs === right!.runs ? '' : `${mean(apart).toFixed(2)} ± ${error.toFixed(2)}`;
+    const less =
+      runs === right!.runs ? '' : `${mean(apart).toFixed(2)}${apart.length > 1 ? ` ± ${error.toFixed(2)}` : ''}`;
     return `| ${[name, over('before'), over('after'), less, ...['mismatch', 'capped', 'masked'].map(over)].join(' | ')} |`;
   });
   const head = [
