@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RESULTS := .tools/test-results.json
 
-.PHONY: help setup demo test types lint unit arm gpu store shots bench bench-data vllm-check cuda-dry-run oracle parity reliability sbom docs pack pack-check format clean
+.PHONY: help setup demo test types lint unit arm gpu store shots bench bench-data vllm-check sglang-check cuda-dry-run oracle parity reliability sbom docs pack pack-check format clean
 
 help:
 	@echo 'make setup            Node.js 24, npm packages, libtorch, the addon'
@@ -18,6 +18,7 @@ help:
 	@echo '                      memory of loading, plans; over an hour in all; minutes: a 3, b 7 (AVX512: 12), c 12 (21), vllm 5,'
 	@echo '                      scaling 22, rival 10, kernels 1, processes 3; COMPARE=step,sft: parts; LEVEL: the instruction set all are held to'
 	@echo 'make vllm-check       vLLM itself samples for the miniature and is compared with ours, into docs/servers.md (installs it: 3 GB)'
+	@echo 'make sglang-check     the same with SGLang, one kernel of which is replaced (bench/sglang.sh); likewise 3 GB'
 	@echo 'make cuda-dry-run [ONLY=word]  what steps and commands ask of a GPU, counted without one (download: 0.8 GB; 15 minutes)'
 	@echo 'make bench-data [DIR=...]  small sets in the format of every benchmark, to see how folders are laid out'
 	@echo 'make oracle           make the reference numbers of the tests again (likewise)'
@@ -81,7 +82,11 @@ bench-data: setup
 	@node packages/core/scripts/bench-data.ts $(DIR)
 
 vllm-check: setup
-	@node bench/vllm-check.ts
+	@node bench/server-check.ts vllm
+	@node scripts/docs.ts
+
+sglang-check: setup
+	@node bench/server-check.ts sglang
 	@node scripts/docs.ts
 
 # Counts may only fall: bench/cuda/counts.json has them, docs/gpu.md shows them.

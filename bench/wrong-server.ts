@@ -2,11 +2,12 @@
  * What the correction of rollouts is worth: the miniature learns from a server that answers with other weights than it was
  * given, and says so in its log-probabilities. Writes docs/results/wrong-server.json:
  *
- *     node bench/wrong-server.ts [--steps 30] [--seeds 2]
+ *     node bench/wrong-server.ts [--steps 30] [--seeds 2] [--first 0]
  *
+ * `--first` goes on with the file: seeds before it are taken from there, and must be of as many steps.
  * The server rounds every matrix to steps of a fraction of its standard deviation, as one that serves few bits would.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,9 +23,13 @@ const base = join(root, 'recipes/mini-grounding/base');
 const file = join(root, 'docs/results/wrong-server.json');
 
 const { values } = parseArgs({
-  options: { steps: { type: 'string', default: '30' }, seeds: { type: 'string', default: '2' } },
+  options: {
+    steps: { type: 'string', default: '30' },
+    seeds: { type: 'string', default: '2' },
+    first: { type: 'string', default: '0' },
+  },
 });
-const steps = Number(values.steps);
+const [steps, seeds, first] = [Number(values.steps), Number(values.seeds), Number(values.first)];
 
 /** Steps that matrices are rounded to, in standard deviations. */
 const coarse = 0.8;
@@ -75,11 +80,27 @@ async function measure(arm: (typeof arms)[number], seed: number, folder: string)
   };
 }
 
+/** Runs by arm of the seeds before the first. */
+function runsBefore(): object[][] {
+  if (first === 0) return arms.map(() => []);
+  const made = JSON.parse(readFileSync(file, 'utf8')) as {
+    steps: number;
+    coarse: number;
+    results: { runs: object[] }[];
+  };
+  const runs = arms.map((_, i) => made.results[i]?.runs ?? []);
+  if (made.steps !== steps || made.coarse !== coarse || runs.some(({ length }) => length < first)) {
+    throw new Error(`${file} has no ${first} seeds of ${steps} steps`);
+  }
+  return runs.map((each) => each.slice(0, first));
+}
+
+const before = runsBefore();
 const folder = mkdtempSync(join(tmpdir(), 'visurf-wrong-server-'));
 try {
   await generateDataset(folder, { seed: 0, images: { train: 400, validation: 40, test: 1 } });
-  const results = arms.map(({ name }) => ({ name, runs: [] as object[] }));
-  for (let seed = 0; seed < Number(values.seeds); seed++) {
+  const results = arms.map(({ name }, i) => ({ name, runs: before[i]! }));
+  for (let seed = first; seed < seeds; seed++) {
     for (const [i, arm] of arms.entries()) {
       const run = await measure(arm, seed, folder);
       results[i]!.runs.push(run);

@@ -96,7 +96,7 @@ const withExamples = (page: string): string =>
     readFileSync(join(root, example), 'utf8'),
   );
 
-/** docs/servers.md with what `make vllm-check` and wrong-server.ts have measured; a part without figures stays empty. */
+/** docs/servers.md with what server-check.ts and wrong-server.ts have measured; a part without figures stays empty. */
 function withServers(page: string): string {
   const read = (name: string): unknown => {
     const file = join(root, 'docs/results', name);
@@ -108,31 +108,44 @@ function withServers(page: string): string {
   };
   const shown = (value: unknown): string =>
     typeof value === 'number' ? String(Number(value.toPrecision(3))) : String(value);
-  const { vllm, checked = {} } = (read('servers.json') ?? {}) as {
-    vllm?: string;
-    checked?: Record<string, Record<string, unknown>>;
+  const servers = (read('servers.json') ?? {}) as Record<
+    string,
+    { version: string; checked: Record<string, Record<string, unknown>> }
+  >;
+  const checks = (program: string, title: string): string[] => {
+    const { version, checked } = servers[program] ?? { checked: {} };
+    const lines = Object.entries(checked).map(
+      ([what, figures]) =>
+        `| ${what} | ${Object.entries(figures).map(([name, value]) => `${name} ${shown(value)}`).join(', ')} |`, // prettier-ignore
+    );
+    return lines.length > 0 ? [`| ${title} ${version} | figures |`, '| --- | --- |', ...lines] : [];
   };
-  const checks = Object.entries(checked).map(
-    ([what, figures]) =>
-      `| ${what} | ${Object.entries(figures).map(([name, value]) => `${name} ${shown(value)}`).join(', ')} |`, // prettier-ignore
-  );
   const { steps = 0, results = [] } = (read('wrong-server.json') ?? {}) as {
     steps?: number;
     results?: { name: string; runs: Record<string, number>[] }[];
   };
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [right] = results;
   const wrong = results.map(({ name, runs }) => {
-    const mean = (key: string): number => runs.reduce((sum, run) => sum + run[key]!, 0) / runs.length;
-    const columns = ['before', 'after', 'mismatch', 'capped', 'masked'].map((key) => shown(mean(key)));
-    return `| ${name} | ${columns.join(' | ')} |`;
+    const over = (key: string): string => shown(mean(runs.map((run) => run[key]!)));
+    // Of the same seed: what seeds have in common is not in it.
+    const apart = runs.map((run, seed) => run['after']! - right!.runs[seed]!['after']!);
+    const off = apart.map((each) => (each - mean(apart)) ** 2).reduce((sum, each) => sum + each, 0);
+    const error = Math.sqrt(off / (apart.length - 1) / apart.length);
+    const less =
+      runs === right!.runs ? '' : `${mean(apart).toFixed(2)}${apart.length > 1 ? ` ± ${error.toFixed(2)}` : ''}`;
+    return `| ${[name, over('before'), over('after'), less, ...['mismatch', 'capped', 'masked'].map(over)].join(' | ')} |`;
   });
   const head = [
-    `| ${steps} steps, seeds: ${results[0]?.runs.length ?? 0} | before | after | mismatch | tokens above the cap | responses outside |`,
-    `|${' --- |'.repeat(6)}`,
+    `| ${steps} steps, seeds: ${right?.runs.length ?? 0} | before | after | against a right one | mismatch | tokens above the cap | responses outside |`,
+    `|${' --- |'.repeat(7)}`,
   ];
-  return part(
-    'wrong-server',
-    wrong.length > 0 ? [...head, ...wrong] : [],
-  )(part('vllm-check', checks.length > 0 ? [`| vLLM ${vllm} | figures |`, '| --- | --- |', ...checks] : [])(page));
+  const parts = [
+    part('vllm-check', checks('vllm', 'vLLM')),
+    part('sglang-check', checks('sglang', 'SGLang')),
+    part('wrong-server', wrong.length > 0 ? [...head, ...wrong] : []),
+  ];
+  return parts.reduce((text, made) => made(text), page);
 }
 
 /** Pages with parts that are made, and what makes them. */

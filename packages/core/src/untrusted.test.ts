@@ -303,8 +303,8 @@ const SAID = {
     '/v1/load_lora_adapter': 'Success',
   },
   sglang: {
-    '/get_model_info': { model_path: 'm' },
-    '/get_server_info': { context_length: 100 },
+    '/model_info': { model_path: 'm' },
+    '/server_info': { max_req_input_len: 100 },
     '/v1/models': { data: [{ id: 'm' }, { id: 'a', parent: 'm' }] },
     '/generate': [0, 1].map(() => ({
       meta_info: {
@@ -314,7 +314,7 @@ const SAID = {
       },
     })),
     '/load_lora_adapter': { success: true },
-    '/update_weights_from_disk': { success: false, message: 'no' },
+    '/update_weights_from_disk': { success: true, message: 'Succeeded' },
   },
 } as const;
 

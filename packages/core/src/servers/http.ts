@@ -155,13 +155,13 @@ function kindOf(status: number): FaultKind {
   return status >= 400 ? 'refused' : 'wrong';
 }
 
-/** What a server says of an error: OpenAI's form, FastAPI's, or whatever it is. */
+/** What a server says of an error: OpenAI's form, FastAPI's, SGLang's of adapters, or whatever it is. */
 function reasonOf(said: string): string {
   let reason: unknown = said;
   try {
-    const { error, detail, message } = JSON.parse(said) as Record<string, unknown>;
+    const { error, detail, message, error_message: ofAdapter } = JSON.parse(said) as Record<string, unknown>;
     const inner = typeof error === 'object' && error !== null && 'message' in error ? error.message : error;
-    reason = inner ?? detail ?? message ?? said;
+    reason = inner ?? detail ?? message ?? ofAdapter ?? said;
   } catch {
     // It is quoted as it is.
   }

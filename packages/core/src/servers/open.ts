@@ -15,7 +15,7 @@ import type { ServerProtocol, Weights } from './protocol.ts';
 import { ServerSampler } from './sampler.ts';
 import { sglang } from './sglang.ts';
 import { vllm } from './vllm.ts';
-import { WeightsFolder } from './weights.ts';
+import { adapterAlone, WeightsFolder } from './weights.ts';
 
 export type Backend = 'vllm' | 'sglang';
 export const protocols: Readonly<Record<Backend, ServerProtocol>> = { vllm, sglang };
@@ -46,7 +46,7 @@ export const runAlready = ({ rollout }: Config): boolean =>
  * @throws UserError where servers cannot sample for this policy, or do not come
  */
 export async function openServers(
-  { rollout, output }: Config,
+  { rollout, output, train }: Config,
   policy: Learning,
   { rank = 0, onWarning, signal }: Opening,
 ): Promise<ServerSampler | undefined> {
@@ -60,8 +60,15 @@ export async function openServers(
   const process =
     serverCommand === undefined || rank > 0
       ? undefined
-      : resources.use(new ServerProcess(serverCommand, join(output, 'server.log')));
+      : resources.use(new ServerProcess(serverCommand, join(output, 'server.log'), protocol.environment));
   const pool = await ServerPool.open({ protocol, urls, seconds, concurrent, process, onWarning, signal });
+  if (protocol.keepsImages && !process && rank === 0 && !policy.isAdapter && !train.freezeVision) {
+    const variables = Object.entries(protocol.environment).map((each) => each.join('='));
+    onWarning(
+      `${protocol.title} must have been started with ${variables.join(' ')}: else it goes on with what the vision tower of ` +
+        'earlier weights has made of an image',
+    );
+  }
   const folder = new WeightsFolder(
     rollout.serverFolder ?? join(output, 'weights'),
     rank,
@@ -108,12 +115,16 @@ export async function openAnswering(
   requirePatches(encoder);
   const pool = await ServerPool.open({ ...defaults, protocol, urls, onWarning, signal });
   const name = `visurf-eval-${randomBytes(4).toString('hex')}`;
+  await using resources = new AsyncDisposableStack();
+  const directoryOf = (own: string): string => (protocol.readsAllWeights ? adapterAlone(own, name, resources) : own);
   const weights: Weights | undefined =
-    adapter === undefined ? undefined : { kind: 'adapter', name, directory: realpathSync(adapter) };
-  return new ServerSampler({
+    adapter === undefined ? undefined : { kind: 'adapter', name, directory: directoryOf(realpathSync(adapter)) };
+  const sampler = new ServerSampler({
     ...{ pool, protocol, encoder, vocabulary, seconds: defaults.seconds },
     weightsOf: weights && (() => weights),
   });
+  sampler.ends(resources.move());
+  return sampler;
 }
 
 /** @throws UserError where the server could not have this policy's weights, or not show it images as they are */

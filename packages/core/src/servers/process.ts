@@ -13,13 +13,18 @@ export class ServerProcess implements AsyncDisposable {
   /** The file that has what it says. */
   readonly log: string;
   readonly #command: string;
+  readonly #environment: Readonly<Record<string, string>>;
   readonly #end = (): void => this.#kill('SIGKILL');
   #child: ChildProcess | undefined;
   #starts = 0;
 
-  /** @param command as a shell takes it */
-  constructor(command: string, log: string) {
+  /**
+   * @param command as a shell takes it
+   * @param environment variables beside those that this process has
+   */
+  constructor(command: string, log: string, environment: Readonly<Record<string, string>> = {}) {
     this.#command = command;
+    this.#environment = environment;
     this.log = log;
     process.on('exit', this.#end);
     this.#start();
@@ -50,7 +55,7 @@ export class ServerProcess implements AsyncDisposable {
     this.#starts++;
     const log = openSync(this.log, 'a');
     try {
-      const env = { ...process.env, VLLM_ALLOW_RUNTIME_LORA_UPDATING: 'True' };
+      const env = { ...process.env, ...this.#environment };
       this.#child = spawn(this.#command, { shell: true, detached: true, stdio: ['ignore', log, log], env });
       this.#child.on('error', () => undefined);
     } finally {

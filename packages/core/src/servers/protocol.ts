@@ -55,6 +55,12 @@ export interface ServerProtocol {
   readonly title: string;
   /** Kinds of weights that it can be given while it runs. */
   readonly takes: readonly Weights['kind'][];
+  /** Variables that it needs where visurf starts it. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Whether it goes on with what it has computed of images when all weights are others, unless its environment is as above. */
+  readonly keepsImages: boolean;
+  /** Whether it takes every file of weights in an adapter's directory for the adapter's. */
+  readonly readsAllWeights: boolean;
   readonly health: string;
   /** @throws ServerFault */
   served(endpoint: Endpoint, signal?: AbortSignal): Promise<Served>;

@@ -113,6 +113,17 @@ export class ServerSampler implements AsyncDisposable {
     if (prompt.videoGridThw) {
       throw new UserError('servers are not asked about videos', { remedy: 'Use rollout.backend: local.' });
     }
+    const spoken = conversation.messages.flatMap(({ content }) =>
+      typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : [])),
+    );
+    // Here it is text; of a placeholder without an image SGLang does not even say that it failed.
+    const control = spoken.find((text) => encoder.tokenizer.hasSpecial(text));
+    if (control !== undefined) {
+      throw new UserError('a text of a prompt holds a control token, which servers do not take for text', {
+        where: JSON.stringify(control.slice(0, 200)),
+        remedy: 'Take it out of the data, or use rollout.backend: local.',
+      });
+    }
     return {
       ...{ prompt, conversation, group, maxNewTokens, vocabulary },
       pictures: await Promise.all(conversation.pictures.map(dataUri)),

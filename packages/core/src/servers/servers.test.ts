@@ -70,6 +70,54 @@ test.each([
   expect(steps().map(({ metrics }) => metrics['mismatch']! < 1e-5)).toEqual([true, true]);
 });
 
+test.each(['vllm', 'sglang'] as const)(
+  '%s that has lost its adapters in between is given them again',
+  async (backend) => {
+    await using server = await ModelServer.start({ program: backend, model: tinyModel });
+    server.faults.forget = 1;
+    await train(configOf([server.url], { steps: 1 }, { backend }));
+    expect(server.asked.filter((each) => each.includes('/load_lora')).length).toBe(2);
+    expect(groups()).toEqual(['000001.jsonl']);
+  },
+);
+
+test('where SGLang would go on with images of earlier weights, it is said', async () => {
+  await using server = await ModelServer.start({ program: 'sglang', model: tinyModel });
+  for (const [trained, said] of [
+    [{}, 1],
+    [{ freezeVision: true }, 0],
+    [{ lora: { rank: 2 } }, 0],
+  ] as const) {
+    const changes = { steps: 1, train: trained, optimizer: { learningRate: 1e-3 } };
+    await train(configOf([server.url], changes, { backend: 'sglang' }));
+    expect(warnings().filter((each) => each.includes('SGLANG_VLM_CACHE_SIZE_MB=0'))).toHaveLength(said);
+    rmSync(path.join(folder, 'run'), { recursive: true });
+  }
+});
+
+test('an older SGLang is asked under the paths that it has', async () => {
+  await using server = await ModelServer.start({ program: 'sglang', model: tinyModel });
+  server.faults.isOld = true;
+  await train(configOf([server.url], { steps: 1 }, { backend: 'sglang' }));
+  expect(server.asked.slice(0, 4)).toEqual(['/model_info', '/get_model_info', '/server_info', '/get_server_info']);
+});
+
+test('what SGLang would cut off without a word is refused', async () => {
+  await using server = await ModelServer.start({ program: 'sglang', model: tinyModel });
+  server.faults.input = 16;
+  await expect(train(configOf([server.url], { steps: 1 }, { backend: 'sglang' }))).rejects.toThrow(
+    /response of 8 are more than the server takes, 20/,
+  );
+});
+
+test('a text with a control token is not sent', async () => {
+  await using server = await ModelServer.start({ program: 'sglang', model: tinyModel });
+  const data = { train: path.join(folder, 'train.jsonl'), allowOutside: true, prompt: '{Question} <|image_pad|>' };
+  const made = train(configOf([server.url], { steps: 1, data }, { backend: 'sglang' }));
+  await expect(made).rejects.toThrow(/the red circle <\|image_pad\|>.*control token/s);
+  expect(server.asked).not.toContain('/generate');
+});
+
 test('a server that stops and comes back with nothing gets the weights again, and no group is lost or doubled', async () => {
   let server = await ModelServer.start({ program: 'vllm', model: tinyModel });
   const { port } = server;
@@ -235,6 +283,10 @@ test('a server that takes no adapters says how to start it', async () => {
   await using server = await ModelServer.start({ program: 'vllm', model: tinyModel });
   server.faults.isFixed = true;
   await expect(train(configOf([server.url]))).rejects.toThrow(/VLLM_ALLOW_RUNTIME_LORA_UPDATING=True/);
+  await using other = await ModelServer.start({ program: 'sglang', model: tinyModel });
+  other.faults.isFixed = true;
+  const refused = train(configOf([other.url], { output: path.join(folder, 'other') }, { backend: 'sglang' }));
+  await expect(refused).rejects.toThrow(/: 400: LoRA is not enabled\. .*--enable-lora --max-lora-rank/s);
 });
 
 test('a server that the run starts is started again where it dies, and ends with the run', async () => {
@@ -252,9 +304,10 @@ test('a server that the run starts is started again where it dies, and ends with
   expect(groups()).toHaveLength(3);
   expect(steps().every(({ metrics }) => (metrics['mismatch'] ?? 0) < 1e-5)).toBe(true);
   await expect(fetch(`${url}/health`)).rejects.toThrow();
-  await expect(
-    train(configOf([url], { output: path.join(folder, 'other') }, { serverCommand: 'false' })),
-  ).rejects.toThrow(/server.log/);
+  const output = path.join(folder, 'other');
+  const failing = { serverCommand: 'echo "$VLLM_ALLOW_RUNTIME_LORA_UPDATING"; false' };
+  await expect(train(configOf([url], { output }, failing))).rejects.toThrow(/server.log/);
+  expect(readFileSync(path.join(output, 'server.log'), 'utf8')).toBe('True\n');
 });
 
 test.each(['vllm', 'sglang'] as const)(
@@ -272,6 +325,7 @@ test.each(['vllm', 'sglang'] as const)(
         (await here!).samples.map(({ response }) => response),
       );
     }
+    expect(readdirSync(path.join(folder, 'run', 'checkpoints'))).toEqual(['000001']);
     const adapters = server.asked.filter((each) => each.includes('lora_adapter'));
     expect(adapters.map((each) => each.split(' ')[0]!.replace('/v1', ''))).toEqual([
       '/load_lora_adapter',

@@ -16,7 +16,7 @@ import { checked } from './said.ts';
 import { stopOf } from './vllm.ts';
 
 const info = z.object({ model_path: z.string() });
-const limits = z.object({ max_req_input_len: z.number().nullish(), context_length: z.number().nullish() });
+const limits = z.object({ max_req_input_len: z.number().nullish() });
 const models = z.object({ data: z.array(z.object({ id: z.string(), parent: z.string().nullish() })) });
 
 /** [log-probability, id, text]; the first token of a prompt has none. */
@@ -32,9 +32,16 @@ const generated = z.object({
   }),
 });
 
-const loaded = z.object({ success: z.boolean().default(true), message: z.string().nullish() });
-
 const never = -100;
+
+/**
+ * Tokens that a prompt with its response may have beyond `max_req_input_len`. Of what is more the response is cut off
+ * without a word, though the context is two tokens longer.
+ */
+const beyondInput = 4;
+
+/** What it says of an adapter that it was given before it was started again. */
+const hasLost = /LoRA adapters? .*(never been loaded|not loaded)/;
 
 /** Servers that have told the ids of a prompt. */
 const compared = new WeakSet<Endpoint>();
@@ -42,16 +49,26 @@ const compared = new WeakSet<Endpoint>();
 export const sglang: ServerProtocol = {
   title: 'SGLang',
   takes: ['adapter', 'whole'],
+  // Otherwise an image that was seen before a change of the weights looks as it did.
+  environment: { SGLANG_VLM_CACHE_SIZE_MB: '0' },
+  keepsImages: true,
+  readsAllWeights: true,
   health: '/health',
 
   async served(endpoint, signal): Promise<Served> {
     const get = (path: string): Promise<unknown> =>
       endpoint.call({ method: 'GET', path, seconds: 30, most: smallAnswer, signal });
-    const { model_path: model } = checked(info, await get('/get_model_info'));
-    const { context_length: length } = checked(limits, await get('/get_server_info'));
+    // Of old versions alone: newer ones say that it will be removed.
+    const told = (name: string): Promise<unknown> =>
+      get(`/${name}`).catch((error: unknown) => {
+        if (error instanceof ServerFault && error.status === 404) return get(`/get_${name}`);
+        throw error;
+      });
+    const { model_path: model } = checked(info, await told('model_info'));
+    const { max_req_input_len: input } = checked(limits, await told('server_info'));
     const { data } = checked(models, await get('/v1/models'));
     const adapters = data.flatMap(({ id, parent }) => (parent ? [id] : []));
-    return { model, length: length ?? undefined, adapters };
+    return { model, length: typeof input === 'number' ? input + beyondInput : undefined, adapters };
   },
 
   async load(endpoint, { kind, name, directory }, seconds, signal): Promise<void> {
@@ -65,13 +82,11 @@ export const sglang: ServerProtocol = {
           'the same path.'
         : 'It must see rollout.serverFolder under the same path.';
     try {
-      const said = await endpoint.call({ method: 'POST', path, body, seconds, most: smallAnswer, signal });
-      const { success, message } = checked(loaded, said);
-      if (success || message?.includes('already')) return;
-      throw new ServerFault('refused', message ?? 'no reason');
+      await endpoint.call({ method: 'POST', path, body, seconds, most: smallAnswer, signal });
     } catch (error) {
       if (!(error instanceof ServerFault) || error.kind !== 'refused') throw error;
-      if (error.message.includes('already')) return;
+      // The answer to an earlier try may have been lost.
+      if (/already (exists|loaded)/.test(error.message)) return;
       throw new UserError(`the server refused the weights in ${directory}: ${error.message}`, {
         where: endpoint.url,
         remedy,
@@ -93,7 +108,12 @@ export const sglang: ServerProtocol = {
       ...(weights?.kind === 'adapter' && { lora_path: weights.name }),
     };
     const most = answerBytes(asked);
-    const said = await endpoint.call({ method: 'POST', path: '/generate', body, seconds, most, signal });
+    const said = await endpoint
+      .call({ method: 'POST', path: '/generate', body, seconds, most, signal })
+      .catch((error: unknown) => {
+        if (!(error instanceof ServerFault) || !hasLost.test(error.message)) throw error;
+        throw new ServerFault('lost', error.message, { cause: error });
+      });
     const all = (Array.isArray(said) ? said : [said]).map((each) => checked(generated, each).meta_info);
     const versions = all.map((each) => each.weight_version);
     if (weights?.kind === 'whole' && versions.some((version) => version !== weights.name)) {

@@ -35,6 +35,9 @@ const never = -100;
 export const vllm: ServerProtocol = {
   title: 'vLLM',
   takes: ['adapter'],
+  environment: { VLLM_ALLOW_RUNTIME_LORA_UPDATING: 'True' },
+  keepsImages: false,
+  readsAllWeights: false,
   health: '/health',
 
   async served(endpoint, signal): Promise<Served> {

@@ -1,9 +1,10 @@
 /** Weights on their way to servers: a folder per step, with a name that no server has heard before. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
 import { fileError } from '../errors.ts';
+import { adapterConfigFile, adapterWeightsFile } from '../model/peft.ts';
 import type { Weights } from './protocol.ts';
 
 /** Writers of files by name, as a checkpoint takes them. */
@@ -60,4 +61,29 @@ export class WeightsFolder {
       // Others have weights in it.
     }
   }
+}
+
+/**
+ * The directory of an adapter without other weights, such as the optimizer's in a checkpoint: itself, or a folder beside it
+ * with the files of the adapter.
+ * @param name of that folder
+ * @param ends removes the folder
+ * @throws UserError where none can be made
+ */
+export function adapterAlone(directory: string, name: string, ends: AsyncDisposableStack): string {
+  const isOther = (file: string): boolean => file.endsWith('.safetensors') && file !== adapterWeightsFile;
+  if (!readdirSync(directory).some(isOther)) return directory;
+  // A name as it is given to what a killed process has left half written: a run that goes on removes it.
+  const alone = join(dirname(directory), `.${name}.tmp`);
+  ends.defer(() => rmSync(alone, { recursive: true, force: true }));
+  try {
+    mkdirSync(alone);
+    for (const file of [adapterConfigFile, adapterWeightsFile]) copyFileSync(join(directory, file), join(alone, file));
+  } catch (error) {
+    throw fileError(error, {
+      where: alone,
+      remedy: 'The server is given a copy of the adapter there; or name a folder that `visurf export` has made.',
+    });
+  }
+  return alone;
 }

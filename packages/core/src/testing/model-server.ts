@@ -1,7 +1,8 @@
 /**
- * A server of models for tests: it speaks vLLM's and SGLang's protocols as `make vllm-check` and their sources show them,
- * with their quirks, and answers with a policy of ours. What can go wrong can be had from it.
+ * A server of models for tests: it speaks vLLM's and SGLang's protocols as `make vllm-check` and `make sglang-check` show
+ * them, with their quirks, and answers with a policy of ours. What can go wrong can be had from it.
  */
+import { readdirSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
@@ -42,8 +43,14 @@ export interface Faults {
   change?: (draft: Draft) => void;
   /** Answers in place of what would be said. */
   body?: string;
-  /** Takes no adapters, as without VLLM_ALLOW_RUNTIME_LORA_UPDATING. */
+  /** Takes no adapters, as without VLLM_ALLOW_RUNTIME_LORA_UPDATING, or --enable-lora. */
   isFixed?: boolean;
+  /** Prompts before which it loses its adapters, as a server that was started again. */
+  forget?: number;
+  /** SGLang from before its paths were named anew. */
+  isOld?: boolean;
+  /** Tokens of a prompt below which SGLang takes it. */
+  input?: number;
 }
 
 interface Sampling {
@@ -129,6 +136,10 @@ export class ModelServer implements AsyncDisposable {
       send(refuse.status, refuse.body ?? { error: { message: 'injected' } });
       return;
     }
+    if (this.faults.forget && isPrompt) {
+      this.faults.forget--;
+      for (const each of this.#adapters.values()) each.loaded = false;
+    }
     try {
       const [status, said] = await (this.#options.program === 'vllm'
         ? this.#vllm(path, body)
@@ -175,17 +186,27 @@ export class ModelServer implements AsyncDisposable {
 
   async #sglang(path: string, body: Fields): Promise<[number, unknown]> {
     const name = body['lora_name'] as string;
+    const { isFixed, isOld, input: most = 4090 } = this.faults;
+    const refused = (why: string): [number, unknown] => [400, { rid: null, success: false, error_message: why }];
     switch (path) {
-      case '/get_model_info':
+      case isOld ? '/get_model_info' : '/model_info':
         return [200, { model_path: this.#options.model, weight_version: this.#version }];
-      case '/get_server_info':
-        return [200, { context_length: null }];
+      case isOld ? '/get_server_info' : '/server_info':
+        // `context_length` is what it was started with, null where the checkpoint says it.
+        return [200, { context_length: null, max_req_input_len: most }];
       case '/v1/models':
-        return [200, { data: [{ id: 'served', parent: null }] }];
-      case '/load_lora_adapter':
-        this.#give(name, body['lora_path'] as string);
-        return [200, { success: true, loaded_adapters: {} }];
+        return [200, { data: [{ id: 'served', parent: null, max_model_len: most + 6 }] }];
+      case '/load_lora_adapter': {
+        const directory = body['lora_path'] as string;
+        if (isFixed) return refused('LoRA is not enabled. Please set `--enable-lora` to enable LoRA.');
+        // It takes every file of weights for the adapter's.
+        if (readdirSync(directory).filter((file) => file.endsWith('.safetensors')).length > 1)
+          return refused('zero-dimensional tensor (at position 0) cannot be concatenated');
+        this.#give(name, directory);
+        return [200, { success: true, error_message: null, loaded_adapters: {} }];
+      }
       case '/unload_lora_adapter':
+        if (!this.#adapters.get(name)?.loaded) return refused(`LoRA with name ${name} does not exist.`);
         this.#adapters.get(name)!.loaded = false;
         return [200, { success: true }];
       case '/update_weights_from_disk': {
@@ -196,8 +217,13 @@ export class ModelServer implements AsyncDisposable {
         return [200, { success: true, message: 'Succeeded to update model weights.', num_paused_requests: 0 }];
       }
       case '/generate': {
-        const policy = body['lora_path'] === undefined ? this.#policy : this.#named(body['lora_path'] as string);
-        if (!policy) return [400, { error: { message: 'The following requested LoRA adapters are not loaded' } }];
+        const adapter = body['lora_path'] as string | undefined;
+        const policy = adapter === undefined ? this.#policy : this.#named(adapter);
+        if (!policy)
+          return [
+            400,
+            { error: { message: `Got LoRA adapter that has never been loaded: ${adapter}\nAll loaded: []` } },
+          ];
         const input = { messages: messagesOfText(body['text'] as string, body['image_data'] as string[] | undefined) };
         const draft = await this.#answer(
           policy,

