@@ -23,7 +23,9 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 const tools = join(root, '.tools');
 const venv = join(tools, 'cuda-venv');
 const folder = join(tools, 'cuda-runtime');
-const headersOf = ['runtime', 'crt', 'cccl'].map((each) => `nvidia-cuda-${each}==13.0.*`).concat('nvidia-nccl-cu13==2.29.7');
+const headersOf = ['runtime', 'crt', 'cccl']
+  .map((each) => `nvidia-cuda-${each}==13.0.*`)
+  .concat('nvidia-nccl-cu13==2.29.7');
 const source = fileURLToPath(new URL('runtime.cc', import.meta.url));
 
 /** Loaded by Node.js it tells what it counted; loaded before libtorch it is the runtime. */
