@@ -18,8 +18,9 @@ const remedy =
   'Start all of them with the same command and the same files; where that is so, another training meets at the same ' +
   'address: choose another MASTER_PORT.';
 
-/** What may differ from machine to machine. */
-const OWN = /^(device|threads|distributed\.timeout)$/;
+/** What may differ from machine to machine: where and how long something is done, and not what. */
+const OWN =
+  /^(device|threads|distributed\.timeout|reward\.(seconds|retries|processes)|rollout\.(server\w+|timeout|concurrent))$/;
 /** Differences that are named. */
 const NAMED = 3;
 
