@@ -1,8 +1,11 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
 import { expect, test } from 'vitest';
 import type { Comparison, ComparisonId } from './comparisons.ts';
 import type { Measured } from './measure.ts';
 import { fallen, figuresOf, type Figure } from './report/figures.ts';
-import { renderPage } from './report/page.ts';
+import { readResults, renderPage } from './report/page.ts';
 import { verdict } from './report/verdict.ts';
 import type { Kept, Result, ScalingResult } from './report/result.ts';
 
@@ -144,4 +147,9 @@ test('every figure falls unless it is the same: steps twice as slow, memory twic
   ]);
   expect(fallen(before!, after!)).toHaveLength(before!.length);
   expect(fallen(before!, before!)).toEqual([]);
+});
+
+test('the folder of results has nothing but results of workloads: every bench ends with reading it', () => {
+  const folder = join(import.meta.dirname, 'results');
+  expect(readResults(folder)).toHaveLength(readdirSync(folder).length);
 });

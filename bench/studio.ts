@@ -161,5 +161,5 @@ program.kill('SIGTERM');
 const rounded = Object.fromEntries(Object.entries(results).map(([name, value]) => [name, Math.round(10 * value) / 10]));
 const beside = await besideTraining(cpus().length);
 const measured = { steps, responses: steps * PROMPTS * ROLLOUTS, cpu: cpus()[0]?.model, ...rounded, beside };
-writeFileSync('bench/results/studio.json', `${JSON.stringify(measured, undefined, 2)}\n`);
+writeFileSync('docs/results/studio.json', `${JSON.stringify(measured, undefined, 2)}\n`);
 console.log(measured);
