@@ -171,9 +171,16 @@ function openStudio(output: string): Disposable {
   const parent = /^s3:/i.test(output) ? output : dirname(output);
   if (parent !== output) mkdirSync(parent, { recursive: true });
   const child = spawn(process.execPath, [process.argv[1]!, 'studio', parent, '--port', '0'], {
-    stdio: ['ignore', process.stderr.fd, 'inherit'],
+    stdio: ['ignore', process.stderr.fd, 'pipe'],
   });
-  return { [Symbol.dispose]: () => void child.kill('SIGTERM') };
+  const { stderr } = child;
+  stderr?.pipe(process.stderr);
+  const end = (): void => {
+    // It is ended by us: what it would say of that is no word to the user.
+    stderr?.unpipe(process.stderr).destroy();
+    child.kill('SIGTERM');
+  };
+  return { [Symbol.dispose]: end };
 }
 
 /** As it was typed; of places on this machine only what lies below the working directory. */
