@@ -31,7 +31,8 @@ afterAll(() => {
 /** A machine that has nothing yet. */
 const machine = (): void => void (process.env.XDG_CACHE_HOME = temporaryFolder());
 
-const STEPS = 40;
+/** More than are made before the first are sent, also where steps take a hundredth of a second. */
+const STEPS = 100;
 const config = `${usual.replace('steps: 1', `steps: ${STEPS}`)}checkpoint: { every: 2, keep: 1 }\n`;
 const lines = [good, { ...good, id: 'other', solution: [] }];
 
