@@ -99,6 +99,17 @@ export function callSeconds(): number {
   });
 }
 
+/** Seconds for a byte that an operator reads or writes, of tensors that no cache holds. */
+export function byteSeconds(): number {
+  const elements = 1 << 23;
+  return scope(() =>
+    noGrad(() => {
+      const [sum, x] = [ones([elements], { device: 'cpu' }), ones([elements], { device: 'cpu' })];
+      return fastest(() => sum.add_(x)) / 1000 / (3 * 4 * elements);
+    }),
+  );
+}
+
 /** What something measures again and again for so many milliseconds: once is often interrupted where others are at work. */
 export function repeated(milliseconds: number, measure: () => number): number[] {
   const found: number[] = [];

@@ -15,7 +15,7 @@ import { resolveDevice } from './device.ts';
 import { statedDtype } from './export/config.ts';
 import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
-import { callSeconds, precisionWarning, productRate, repeated } from './machine.ts';
+import { byteSeconds, callSeconds, precisionWarning, productRate, repeated } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
 import { readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
@@ -350,8 +350,8 @@ export function availableMemory(): number {
   }
 }
 
-const call = 4e-6;
-const givenRates = (gflops: number): Rates => ({ product: (rows) => gflops * 1e9 * Math.min(1, rows / 64), call });
+const given = { call: 4e-6, byte: 1e-10 };
+const givenRates = (gflops: number): Rates => ({ product: (rows) => gflops * 1e9 * Math.min(1, rows / 64), ...given });
 /** Where a rate is given, so are exchanges: 0.5 GB/s, as gloo between the processes of two cores. */
 const givenExchange: Omit<Together, 'rates'> = { gradients: 2e-9, weights: 2e-9, hop: 1e-3 };
 
@@ -362,11 +362,11 @@ async function hostTime(
   { gflops, signal }: PlanOptions,
   { precision, threads }: Pick<Config, 'precision' | 'threads'>,
 ): Promise<TimePlan> {
-  const given = gflops === undefined ? undefined : givenRates(gflops / size);
-  if (size === 1) return planTime(local, given ?? measuredRates(precision));
-  if (given) return withExchange(planTime(local, given), local, { rates: given, ...givenExchange });
+  const rates = gflops === undefined ? undefined : givenRates(gflops / size);
+  if (size === 1) return planTime(local, rates ?? measuredRates(precision));
+  if (rates) return withExchange(planTime(local, rates), local, { rates, ...givenExchange });
   const rows: number[] = [];
-  planTime(local, { product: (each) => rows.push(each), call });
+  planTime(local, { product: (each) => rows.push(each), ...given });
   const isSharded = local.config.train.lora === undefined;
   const elements = Math.min(local.sizes.trainable, mostExchanged);
   const together = await calibrate({ size, precision, isSharded, elements, threads }, rows, signal);
@@ -388,5 +388,5 @@ function measuredRates(precision: Precision): Rates {
     known.set(size, rate);
     return rate;
   };
-  return { product, call: callSeconds() };
+  return { product, call: callSeconds(), byte: Math.min(...repeated(measured, byteSeconds)) };
 }

@@ -31,7 +31,7 @@ afterAll(() => {
 /** A machine that has nothing yet. */
 const machine = (): void => void (process.env.XDG_CACHE_HOME = temporaryFolder());
 
-/** More than are made before the first are sent, also where steps take a hundredth of a second. */
+/** So many that a training outlasts the two seconds between two looks of who sends. */
 const STEPS = 100;
 const config = `${usual.replace('steps: 1', `steps: ${STEPS}`)}checkpoint: { every: 2, keep: 1 }\n`;
 const lines = [good, { ...good, id: 'other', solution: [] }];

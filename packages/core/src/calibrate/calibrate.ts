@@ -12,6 +12,7 @@ import { gone, kept } from '@visurf/torch/signals';
 import { UserError } from '../errors.ts';
 import type { Precision } from '../model/projection.ts';
 import type { Together } from '../plan/processes.ts';
+import type { Rates } from '../plan/time.ts';
 
 /** What each of them is asked. */
 export interface Probe {
@@ -28,7 +29,7 @@ export interface Probe {
 }
 
 /** What each of them says: processor seconds, and operations per second. */
-export type Probed = Omit<Together, 'rates'> & { readonly call: number; readonly products: readonly number[] };
+export type Probed = Omit<Together, 'rates'> & Pick<Rates, 'call' | 'byte'> & { readonly products: readonly number[] };
 
 /** More processes than these, for which a machine may have cards, never share its processors. */
 const most = (): number => Math.max(16, availableParallelism());
@@ -78,6 +79,7 @@ export async function calibrate(
       rates: {
         product: (each) => rates.get(roundedRows(each))!,
         call: middle(({ call }) => call) / turn,
+        byte: middle(({ byte }) => byte) / turn,
       },
       ...{ gradients: slowest((each) => each.gradients), weights: slowest((each) => each.weights) },
       hop: slowest(({ hop }) => hop),

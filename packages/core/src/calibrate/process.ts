@@ -2,7 +2,7 @@
 import { keep, noGrad, nn, ones, type Tensor } from '@visurf/torch';
 
 import { joinProcesses, type Joined } from '../distributed/join.ts';
-import { callSeconds, productRate, repeated } from '../machine.ts';
+import { byteSeconds, callSeconds, productRate, repeated } from '../machine.ts';
 import { GradientSums } from '../update/sums.ts';
 import { GradientShares } from '../update/zero.ts';
 import type { Probe, Probed } from './calibrate.ts';
@@ -22,8 +22,10 @@ async function measure({ rank, size, port, precision, isSharded, elements, rows 
     products.push(1e9 * Math.max(...repeated(TOGETHER, () => productRate(precision, each))));
   }
   const call = Math.min(...repeated(TOGETHER, callSeconds));
+  await processes.group!.barrier();
+  const byte = Math.min(...repeated(TOGETHER, byteSeconds));
   const hop = await fastest(processes, () => processes.gather({ rank }));
-  return { products, call, hop, ...(await exchange(processes, isSharded, elements, precision)) };
+  return { products, call, byte, hop, ...(await exchange(processes, isSharded, elements, precision)) };
 }
 
 /** Seconds of a byte, by the code that exchanges in training. */

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { subjectOf, type Changes } from '../testing/plan.ts';
 import { efficiency, planTime, type Rates } from './time.ts';
 
-const rates: Rates = { product: () => 1e9, call: 0 };
+const rates: Rates = { product: () => 1e9, call: 0, byte: 0 };
 const { sizes } = subjectOf();
 const decoder = sizes.all - sizes.vision - sizes.tables;
 const head = 352 * 64;
@@ -45,11 +45,25 @@ test('update: forward and twice as much backward, over prompts once and response
 });
 
 test('few rows are multiplied at the rate of few rows, and every operator costs its call', () => {
-  const slow = planned({}, { product: (rows) => (rows <= 4 ? 1e8 : 1e9), call: 0 });
+  const slow = planned({}, { ...rates, product: (rows) => (rows <= 4 ? 1e8 : 1e9) });
   const token = 4 * (2 * (decoder + head) + attended * (20 + 2.5));
   expect(slow.generation - planned().generation).toBeCloseTo(9 * seconds(5 * token), 9);
   expect(slow.update).toBe(planned().update);
-  const calls = planned({}, { product: () => Infinity, call: 1e-3 });
+  const calls = planned({}, { ...rates, product: () => Infinity, call: 1e-3 });
   expect(calls.generation).toBeGreaterThan(5 * 3 * 10 * 1e-3);
   expect(calls.update).toBeGreaterThan(2 * 3 * 3 * 10 * 1e-3);
+});
+
+test('gradients are added up for every micro-batch, and the optimiser reads and writes what it keeps, of which many have a share', () => {
+  const bytes = 4 * sizes.trainable * 1e-9;
+  const moving = { ...rates, byte: 1e-9 };
+  const moved = (changes?: Changes, shards = 1): number => {
+    const subject = { ...subjectOf(changes), shards };
+    return planTime(subject, moving).update - planTime(subject, rates).update;
+  };
+  const { prompts, microBatch } = subjectOf().workload;
+  const micro = Math.ceil(prompts / microBatch);
+  expect(moved()).toBeCloseTo((4 * micro + 11) * bytes, 12);
+  expect(moved({ config: { optimizer: { name: 'sgd' } } })).toBeCloseTo((4 * micro + 7) * bytes, 12);
+  expect(moved({}, 4)).toBeCloseTo((4 * micro + 11 / 4) * bytes, 12);
 });

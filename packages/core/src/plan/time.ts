@@ -1,8 +1,9 @@
 /**
  * Time of a step, in seconds, from counts of operations and the measured rate of products. A product with few rows runs at the rate of
- * such products; every operator costs its call, which is what small models consist of.
+ * such products; every operator costs its call, which is what small models consist of. Gradients and the optimiser move bytes.
  */
 import { layerCounts } from '../model/recurrent-config.ts';
+import { float } from './activations.ts';
 import { packedTokens, type Subject } from './workload.ts';
 
 export interface Rates {
@@ -10,6 +11,8 @@ export interface Rates {
   product(rows: number): number;
   /** Seconds per call of an operator. */
   readonly call: number;
+  /** Seconds per byte that an operator reads or writes. */
+  readonly byte: number;
 }
 
 export interface TimePlan {
@@ -27,7 +30,15 @@ export const efficiency = { float32: 0.9, bfloat16: 0.65, float64: 0.9 };
 const callsPerLayer = 45;
 const callsPerToken = 40;
 
-export function planTime({ model, sizes, workload, config, frozenVision }: Subject, rates: Rates): TimePlan {
+/**
+ * What is read and written of every trained weight: a gradient is written and added to that of the micro-batches before; the
+ * norm reads it, clipping scales it, the step reads it with the weight and two moments and writes those, a check reads it.
+ */
+const movedOnce = 1 + 3;
+const movedByStep = { adamw: 1 + 2 + 4 + 3 + 1, sgd: 1 + 2 + 2 + 1 + 1 };
+
+export function planTime(subject: Subject, rates: Rates): TimePlan {
+  const { model, sizes, workload, config, frozenVision, shards = 1 } = subject;
   const { text } = model;
   const { prompts, microBatch, promptTokens, patches, group, responses, responseTokens } = workload;
   const decoder = sizes.all - sizes.vision - sizes.tables;
@@ -68,7 +79,8 @@ export function planTime({ model, sizes, workload, config, frozenVision }: Subje
   const once =
     seconds(passes * forward + towerPasses * tower + chunks * 2 * head * own, packedTokens(workload)) +
     (3 + recomputed) * adapted(tokens) +
-    micro * passes * rates.call * text.layers * callsPerLayer * 1.5;
+    micro * passes * rates.call * text.layers * callsPerLayer * 1.5 +
+    (micro * movedOnce + movedByStep[config.optimizer.name] / shards) * float * sizes.trainable * rates.byte;
   const others = extra * seconds(forward + 2 * head * own, packedTokens(workload));
   const update = config.objective.updatesPerBatch * once + others;
   return { generation, update, communication: 0, step: generation + update };
