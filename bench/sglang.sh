@@ -6,25 +6,12 @@
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-venv="${SGLANG_VENV:-$here/../.tools/sglang-venv}"
-stamp="$venv/.requirements.txt"
-# Megabytes: what the packages take, and what pip unpacks on the way.
-needed=5000
+. "$here/private.sh"
 
-if [ -z "${SGLANG_VENV:-}" ] && ! cmp -s "$here/requirements-sglang.txt" "$stamp"; then
-  free="$(df -Pm "$here" | awk 'NR == 2 { print $4 }')"
-  if [ "$free" -lt "$needed" ]; then
-    echo "sglang: needs $needed MB of free disk to install, here are $free" >&2
-    exit 1
-  fi
-  echo "sglang: installing SGLang into $(realpath -m "$venv") (about 3 GB)" >&2
-  python3 -m venv "$(realpath -m "$venv")" # refuses a link
-  pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
-  "${pip[@]}" install -r "$here/requirements-sglang.txt"
-  # Lines `# alone: PACKAGE` of the file.
+alone() { # lines `# alone: PACKAGE` of the file
   sed -n 's/^# alone: //p' "$here/requirements-sglang.txt" | xargs "${pip[@]}" install --no-deps
-  cp "$here/requirements-sglang.txt" "$stamp"
-fi
+}
+private sglang SGLANG_VENV 5000 SGLang alone
 
 export SGLANG_USE_CPU_ENGINE=1 PYTHONPATH="$here/sglang-site" PYTHONDONTWRITEBYTECODE=1 TOKENIZERS_PARALLELISM=false
 export HF_HUB_OFFLINE=1

@@ -6,26 +6,12 @@
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-venv="${VLLM_VENV:-$here/../.tools/vllm-venv}"
-stamp="$venv/.requirements.txt"
-# Megabytes: what the packages take, and what pip unpacks on the way.
-needed=6000
+. "$here/private.sh"
 
-if [ -z "${VLLM_VENV:-}" ] && ! cmp -s "$here/requirements-vllm.txt" "$stamp"; then
-  free="$(df -Pm "$here" | awk 'NR == 2 { print $4 }')"
-  if [ "$free" -lt "$needed" ]; then
-    echo "vllm: needs $needed MB of free disk to install, here are $free" >&2
-    exit 1
-  fi
-  echo "vllm: installing vLLM's CPU build into $(realpath -m "$venv") (about 3 GB)" >&2
-  python3 -m venv "$(realpath -m "$venv")" # refuses a link
-  pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
-  "${pip[@]}" install -r "$here/requirements-vllm.txt"
-  # Their wheels ask for a CUDA build of torch and do not load beside another; vLLM needs them for sound and video only.
-  # Of torchvision's it needs the Python part (vllm-site, oracle/tvshim.py).
-  "${pip[@]}" uninstall --yes torchaudio torchcodec
-  cp "$here/requirements-vllm.txt" "$stamp"
-fi
+# Their wheels ask for a CUDA build of torch and do not load beside another; vLLM needs them for sound and video only.
+# Of torchvision's it needs the Python part (vllm-site, oracle/tvshim.py).
+without() { "${pip[@]}" uninstall --yes torchaudio torchcodec; }
+private vllm VLLM_VENV 6000 "vLLM's CPU build" without
 
 # OpenMP as vLLM sets it for its workers; in place of its guide's allocator the driver sets glibc's (comparisons.ts).
 export LD_PRELOAD="$venv/lib/libiomp5.so" KMP_BLOCKTIME=5 KMP_TPAUSE=0

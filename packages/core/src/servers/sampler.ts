@@ -116,7 +116,8 @@ export class ServerSampler implements AsyncDisposable {
     const spoken = conversation.messages.flatMap(({ content }) =>
       typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : [])),
     );
-    // Here it is text; of a placeholder without an image SGLang does not even say that it failed.
+    // Our prompt has it as text, a server would read the token. A request with one for an image and no image is never
+    // answered by SGLang.
     const control = spoken.find((text) => encoder.tokenizer.hasSpecial(text));
     if (control !== undefined) {
       throw new UserError('a text of a prompt holds a control token, which servers do not take for text', {

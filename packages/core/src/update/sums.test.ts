@@ -4,13 +4,21 @@ import { expect, onTestFinished, test } from 'vitest';
 
 import { loadModel } from '../families/load.ts';
 import { addAdapters } from '../model/lora.ts';
+import type { VisionLanguageModel } from '../model/vlm.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { trainable } from './optimizer.ts';
 import { GradientSums } from './sums.ts';
 
 const lora = { rank: 2, alpha: 4, dropout: 0, rsLora: false, vision: true, targets: undefined };
 
-/** Two processes whose gradients are the same; the second has also one of parameters that have none here. */
+function adapted(): { readonly model: VisionLanguageModel; readonly parameters: ReadonlyMap<string, Tensor> } {
+  const model = loadModel(tinyModel, { dtype: 'float64' });
+  onTestFinished(() => model.dispose());
+  addAdapters(model, lora, 1);
+  return { model, parameters: trainable(model, { freezeVision: false }) };
+}
+
+/** Two processes whose gradients are the same. @param anywhere which parameters have one in either, by which have one here */
 function twins(sent: number[], anywhere: (touched: readonly number[]) => number[]): distributed.ProcessGroup {
   const done = { wait: () => undefined, done: Promise.resolve() };
   return {
@@ -25,10 +33,7 @@ function twins(sent: number[], anywhere: (touched: readonly number[]) => number[
 }
 
 test('blocks leave as they are done, in the order of the backward pass; the sum is that of all', async () => {
-  const model = loadModel(tinyModel, { dtype: 'float64' });
-  onTestFinished(() => model.dispose());
-  addAdapters(model, lora, 1);
-  const parameters = trainable(model, { freezeVision: false });
+  const { model, parameters } = adapted();
   noGrad(() => parameters.forEach((each) => void each.add_(0.01)));
   const items = oracleCases.map((each) => ({
     prompt: oraclePrompt(each),
@@ -70,10 +75,7 @@ test('blocks leave as they are done, in the order of the backward pass; the sum 
 });
 
 test('what has a gradient anywhere has one everywhere, what has none has none', async () => {
-  const model = loadModel(tinyModel);
-  onTestFinished(() => model.dispose());
-  addAdapters(model, lora, 1);
-  const parameters = trainable(model, { freezeVision: false });
+  const { parameters } = adapted();
   const sums = new GradientSums(
     parameters,
     twins([], (touched) => touched.map((_, i) => (i === 1 ? 1 : 0))),
@@ -84,10 +86,7 @@ test('what has a gradient anywhere has one everywhere, what has none has none', 
 });
 
 test('a pass that has not come to its end is not collected', async () => {
-  const model = loadModel(tinyModel);
-  onTestFinished(() => model.dispose());
-  addAdapters(model, lora, 1);
-  const parameters = trainable(model, { freezeVision: false });
+  const { parameters } = adapted();
   const sums = new GradientSums(
     parameters,
     twins([], (touched) => [...touched]),
