@@ -28,7 +28,7 @@ const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
  * in layers before its own.
  */
 const LAYERS: readonly (readonly string[])[] = [
-  ['types.ts', 'errors.ts', 'budgets.ts', 'machine.ts', 'signals.ts'],
+  ['types.ts', 'errors.ts', 'budgets.ts', 'machine.ts', 'philox.ts', 'signals.ts'],
   ['distributed', 'regular.ts', 'world.ts'],
   ['disk', 'model', 'objective', 'store', 'tasks'],
   ['families', 'hub', 'reward', 'rollout', 'schedule'],

@@ -231,9 +231,15 @@ const group = (j: number): Group => {
 /** Loss and A, B after one update in float64. */
 async function update(
   prepare: (model: VisionLanguageModel) => void,
-  options: { step?: number; kl?: number; reference?: VisionLanguageModel | 'self'; again?: boolean } = {},
+  options: {
+    step?: number;
+    places?: number[];
+    kl?: number;
+    reference?: VisionLanguageModel | 'self';
+    train?: object;
+  } = {},
 ): Promise<{ loss: number; weights: number[][] }> {
-  const { step = 1, kl = 0, reference, again = false } = options;
+  const { step = 1, places = [0, 1], kl = 0, reference } = options;
   const model = loadModel(tinyModel, { dtype: 'float64' });
   prepare(model);
   const settings = config(
@@ -242,13 +248,13 @@ async function update(
     {
       objective: { kl: { coefficient: kl, labels: true } },
       optimizer: { name: 'sgd', learningRate: 1e-3 },
-      train: { checkpointActivations: again },
+      train: { ...options.train },
     },
   );
   const parameters = trainable(model, settings.train);
   const optimizer = makeOptimizer(parameters, settings.optimizer);
   const learner = { model, reference: reference === 'self' ? model : reference, parameters, optimizer };
-  const key = { seed: 5, step };
+  const key = { seed: 5, step, places };
   const { loss } = await updatePolicy(learner, [group(0), group(3)], { rl: 1, sft: 0 }, settings, 1e-3, key);
   const weights = [...adapterParameters(model).values()].map((each) => each.toArray());
   optimizer.dispose();
@@ -268,18 +274,26 @@ test('the reference policy is the model with its adapter off', async () => {
   base.dispose();
 });
 
-test('dropout: the same noise for the same step, also where activations are computed again; other noise for another', async () => {
+test('dropout: the same for a step, however it is cut and computed; another for another', async () => {
   const adapters = (dropout: number) => (model: VisionLanguageModel) => {
     addAdapters(model, { rank: 2, alpha: 4, dropout, rsLora: false, vision: true }, 7);
     for (const { B } of adaptersOf(model).values()) scope(() => B.detach().fill_(0.05));
   };
-  const first = await update(adapters(0.5));
-  expect(await update(adapters(0.5))).toEqual(first);
-  const distance = ({ weights }: { weights: number[][] }): number => {
-    const flat = first.weights.flat();
-    return weights.flat().reduce((most, value, i) => Math.max(most, Math.abs(value - flat[i]!)), 0);
+  const first = await update(adapters(0.3));
+  expect(await update(adapters(0.3))).toEqual(first);
+  const distance = async (options: Parameters<typeof update>[1], dropout = 0.3): Promise<number> => {
+    const { loss, weights } = await update(adapters(dropout), options);
+    const flat = [first.loss, ...first.weights.flat()];
+    return [loss, ...weights.flat()].reduce((most, value, i) => Math.max(most, Math.abs(value - flat[i]!)), 0);
   };
-  expect(distance(await update(adapters(0.5), { again: true }))).toBeLessThan(1e-12);
-  expect(distance(await update(adapters(0.5), { step: 2 }))).toBeGreaterThan(1e-5);
-  expect(distance(await update(adapters(0)))).toBeGreaterThan(1e-5);
+  for (const way of [
+    { microBatch: { prompts: 1 } },
+    { microBatch: { tokens: 100 } },
+    { checkpointActivations: true },
+    { checkpointActivations: true, offloadActivations: true, microBatch: { prompts: 1 } },
+  ])
+    expect(await distance({ train: way }), JSON.stringify(way)).toBeLessThan(1e-12);
+  expect(await distance({ step: 2 })).toBeGreaterThan(1e-5);
+  expect(await distance({ places: [1, 0] })).toBeGreaterThan(1e-5);
+  expect(await distance({}, 0)).toBeGreaterThan(1e-5);
 });

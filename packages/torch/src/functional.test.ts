@@ -1,9 +1,10 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
-import { arange, cat, full, functional, Generator, ones, randn, tensor, zeros, type Tensor } from './index.ts';
+import { arange, cat, full, functional, Generator, ones, rand, randn, tensor, zeros, type Tensor } from './index.ts';
 import { gradcheck } from './testing.ts';
 
-const { dropout, embedding, layerNorm, linear, resizeBicubic, rmsNorm, scaledDotProductAttention } = functional;
+const { countedDropout, dropout, embedding, layerNorm, linear, resizeBicubic, rmsNorm, scaledDotProductAttention } =
+  functional;
 const close = (got: number[], expected: number[]): void => {
   expect(got).toHaveLength(expected.length);
   got.forEach((value, i) => expect(value).toBeCloseTo(expected[i] ?? NaN, 5)); // prettier-ignore
@@ -14,6 +15,62 @@ test('linear, embedding, norms', () => {
   close(embedding(tensor([[1, 2], [3, 4]]), arange(1, 2)).toArray(), [3, 4]); // prettier-ignore
   close(layerNorm(tensor([[1, 7]]), ones([2]), undefined, 0).toArray(), [-1, 1]);
   close(rmsNorm(tensor([[1, 7]]), ones([2]), 24).toArray(), [1 / 7, 1]);
+});
+
+describe('dropout whose draws are counted', () => {
+  const [rows, width] = [400, 1000];
+  const numbers = new Generator(3);
+  const keysOf = (): Tensor =>
+    rand([rows, 4], { generator: numbers, dtype: 'float64' })
+      .mul(2 ** 16)
+      .to('int64')
+      .mul(tensor([1, 2 ** 16, 2 ** 32, 2 ** 48], { dtype: 'int64' }))
+      .sum(-1);
+  const keys = keysOf();
+  /** 1 where an element is kept. */
+  const kept = (gamma: number, below: number, own = keys): Tensor =>
+    countedDropout(ones([rows, width], { dtype: 'float64' }), { keys: own, gamma }, below);
+  const gammas = [0x1b873593a5f3c1, 0x04f1bbcdcbfa53, 0x10000000000001, 1];
+
+  test.each([1, 6554, 32768, 60000, 65535])('a share of %i / 65536 is dropped, of rows and of columns', (below) => {
+    const p = below / 65536;
+    const far = (of: number): number => 5 * Math.sqrt((p * (1 - p)) / of) + 1 / of;
+    for (const gamma of gammas) {
+      const dropped = kept(gamma, below).neg().add(1);
+      const apart = (x: Tensor): number => x.sub(p).abs().max().item();
+      expect(apart(dropped.mean())).toBeLessThan(far(rows * width));
+      // Of rare ones a row or a column has none, or by chance some.
+      if (below === 1 || below === 65535) continue;
+      expect(apart(dropped.mean(0))).toBeLessThan(far(rows));
+      expect(apart(dropped.mean(1))).toBeLessThan(far(width));
+    }
+  });
+
+  test('draws of neighbours, of other keys and of other gammas say nothing about each other', () => {
+    const masks = gammas.map((gamma) => kept(gamma, 32768).sub(0.5).mul(2));
+    // Correlations of n signs have a deviation of 1 / sqrt(n).
+    const together = (a: Tensor, b: Tensor): number => Math.abs(a.mul(b).mean().item()) * Math.sqrt(a.numel);
+    for (const [i, mask] of masks.entries()) {
+      for (const step of [1, 2, 3, 4, 8, 128]) {
+        const [from, until] = [mask.narrow(1, 0, width - step), mask.narrow(1, step, width - step)];
+        expect(together(from, until), `columns ${step} apart`).toBeLessThan(5);
+      }
+      expect(together(mask.narrow(0, 0, rows - 1), mask.narrow(0, 1, rows - 1))).toBeLessThan(5);
+      expect(together(mask, kept(gammas[i]!, 32768, keysOf()).sub(0.5).mul(2))).toBeLessThan(5);
+      for (const other of masks.slice(i + 1)) expect(together(mask, other)).toBeLessThan(5);
+      // Four rows and columns at a time: what every two of them leave independent.
+      const rest = (x: Tensor): Tensor => x.narrow(0, 0, rows - 1).narrow(1, 0, width - 1);
+      const square = [mask, mask.narrow(0, 1, rows - 1), mask.narrow(1, 1, width - 1)].map(rest);
+      expect(
+        together(square[0]!.mul(square[1]!), square[2]!.mul(mask.narrow(0, 1, rows - 1).narrow(1, 1, width - 1))),
+      ).toBeLessThan(5);
+    }
+  });
+
+  test('one key for each row', () => {
+    expect(() => countedDropout(ones([2, 3]), { keys: keys.narrow(0, 0, 3), gamma: 1 }, 9)).toThrow('one per row');
+    expect(() => countedDropout(ones([2, 3]), { keys: ones([2]), gamma: 1 }, 9)).toThrow('int64');
+  });
 });
 
 test('dropout keeps a share of 1 - p and scales it, in training only', () => {

@@ -15,6 +15,7 @@ const ids = {
   packedAttention: op('visurf::packed_attention'),
   decodeAttention: op('visurf::decode_attention'),
   decodeLayers: op('visurf::decode_layers'),
+  countedDropout: op('visurf::counted_dropout'),
   deltaRule: op('visurf::delta_rule'),
   deltaToken: op('visurf::delta_token'),
   sample: op('visurf::sample'),
@@ -78,6 +79,23 @@ export const rotate = (x: Tensor, cos: Tensor, sin: Tensor): Tensor =>
 /** silu(gate) * up; without `up` the two halves of `gate`'s last dimension. */
 export const swiglu = (gate: Tensor, up?: Tensor): Tensor => one(ids.swiglu, gate.handle, up?.handle ?? null);
 export const dropout = (x: Tensor, p: number, training: boolean): Tensor => one(ids.dropout, x.handle, p, training);
+
+/** Which draws an input of `countedDropout` is compared with. */
+export interface CountedDraws {
+  /** int64 [...]: of the rows of the input [..., in]; hashed with the place in the row, to four draws of 16 bits each. */
+  readonly keys: Tensor;
+  /** An integer below 2^53 that tells draws for the same keys apart, odd. */
+  readonly gamma: number;
+  /** int64 [ceil(in / 4)], 1, 2, ...; made where it is needed and not given: not on the CPU. */
+  readonly steps?: Tensor | undefined;
+}
+
+/**
+ * x with zeros in a share of `below` / 65536 of its places, and not scaled: which, depends on the keys, gamma and the
+ * column alone, whatever the device and the dtype. With a gradient, which on the CPU keeps nothing but the keys.
+ */
+export const countedDropout = (x: Tensor, { keys, gamma, steps }: CountedDraws, below: number): Tensor =>
+  one(ids.countedDropout, x.handle, keys.handle, steps?.handle ?? null, gamma, below);
 
 export interface AttentionOptions {
   /** Added to the scores, or boolean with true where attention is allowed; broadcasts to [B, H, T, S]. */

@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest';
 
 import {
+  arange,
   cat,
   functional,
   Generator,
@@ -18,7 +19,8 @@ import {
   type Tensor,
 } from './index.ts';
 
-const { addProduct, decodeAttention, decodeLayers, deltaRule, deltaToken, linear, packedAttention } = functional;
+const { addProduct, countedDropout, decodeAttention, decodeLayers, deltaRule, deltaToken, linear, packedAttention } =
+  functional;
 const { rmsNorm, rotate, sample, swiglu } = functional;
 
 test('the level is the one that was asked for', () => {
@@ -66,6 +68,17 @@ const turnChain = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => {
   const rolled = cat([x.narrow(-1, half, half), x.narrow(-1, 0, half)], -1);
   return x.mul(cos).add(rolled.mul(sin));
 };
+/** 1 where an element is kept: draws of 16 bits of a hash of 64, with their sign. */
+function keptByHash(keys: readonly bigint[], width: number, gamma: bigint, below: number): number[][] {
+  const mix = (x: bigint): bigint => BigInt.asUintN(64, (x ^ (x >> 32n)) * 0xdaba0b6eb09322e3n);
+  return keys.map((key) =>
+    Array.from({ length: width }, (_, column) => {
+      const z = mix(mix(BigInt.asUintN(64, key + BigInt(Math.floor(column / 4) + 1) * gamma)));
+      const draw = BigInt.asIntN(16, (z ^ (z >> 32n)) >> BigInt(16 * (column % 4)));
+      return Number(Number(draw) + 0x8000 >= below);
+    }),
+  );
+}
 const unit = (x: Tensor): Tensor => x.mul(x.square().sum(-1, true).add(1e-6).rsqrt());
 /** The gated delta rule, one token after the other, of q, k, v, g, beta and a state. */
 function deltaChain([q, k, v, g, beta, before]: readonly Tensor[]): [Tensor, Tensor] {
@@ -112,6 +125,37 @@ describe.each(dtypes)('in %s', (dtype) => {
         [make(dtype, rows, 2 * width)],
         dtype,
       );
+    }
+  });
+
+  test.each([1, 2, 3, 4, 31, 127, 128, 129, 300])('dropout of rows of %i, also as other devices do it', (width) => {
+    const gamma = 0x1b873593a5f3c1;
+    for (const [rows, below] of [
+      [1, 30000],
+      [70, 6554],
+      [9, 65535],
+    ] as const) {
+      const words = [5n, -7n, -(2n ** 63n), 0n];
+      const own = Array.from(
+        { length: rows },
+        (_, i) => words[i] ?? BigInt.asIntN(64, BigInt(i) * 0x9e3779b97f4a7c15n),
+      );
+      const kept = tensor(keptByHash(own, width, BigInt(gamma), below), { dtype });
+      const keys = tensor(BigInt64Array.from(own));
+      expectSameWithGradients(
+        (x) => countedDropout(x, { keys, gamma }, below),
+        (x) => x.mul(kept),
+        [cut(dtype, rows, width)],
+        dtype,
+      );
+      // In half precision the CPU, too, runs the chain.
+      const steps = arange(1, Math.ceil(width / 4) + 1);
+      const ones = kept.to('bfloat16').fill_(1);
+      for (const draws of [
+        { keys, gamma },
+        { keys, gamma, steps },
+      ])
+        expect(countedDropout(ones, draws, below).toArray()).toEqual(kept.toArray());
     }
   });
 

@@ -2,7 +2,7 @@
  * Means over seeds with bootstrap intervals, and differences that are paired: every replicate draws seeds and samples
  * with replacement, the same for all policies (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
  */
-import { uniform } from '../rollout/philox.ts';
+import { uniform } from '../philox.ts';
 import type { Evaluation } from '../tasks/task.ts';
 
 /** Samples that are evaluated together, and what is measured of them. */

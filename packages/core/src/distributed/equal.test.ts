@@ -107,7 +107,7 @@ function expectSame(value: unknown, expected: unknown, where = ''): void {
   } else expect(value, where).toEqual(expected);
 }
 
-const forms = { full: {}, lora: { train: { lora: { rank: 2 } } } } as const;
+const forms = { full: {}, lora: { train: { lora: { rank: 2, dropout: 0.3 } } } } as const;
 
 /** The course of one process, and that of as many as asked. */
 async function expectEqual(
@@ -151,8 +151,8 @@ describe('what several processes have to agree on', () => {
   });
 
   test.each(['full', 'lora'] as const)('one prompt at a time, of which some have more: %s', async (form) => {
-    const { train } = { train: {}, ...forms[form] };
-    const changes = { ...more, train: { ...train, microBatch: { prompts: 1 } } };
+    const tower = form === 'lora' ? { lora: { ...forms.lora.train.lora, vision: true } } : {};
+    const changes = { ...more, train: { ...tower, microBatch: { prompts: 1 } } };
     await expectEqual(`one-${form}`, 'visurf', [2, 3], changes);
   });
 

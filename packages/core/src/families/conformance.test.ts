@@ -8,7 +8,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 
 import { exportModel } from '../export/export.ts';
 import { isVision } from '../model/keys.ts';
-import { addAdapters, adapterParameters, mergeAdapters } from '../model/lora.ts';
+import { Draws } from '../model/dropout.ts';
+import { addAdapters, adapterParameters, adaptersOf, mergeAdapters, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import { projections } from '../model/projection.ts';
 import type { VisionLanguageModel } from '../model/vlm.ts';
@@ -35,11 +36,15 @@ function gradients(
   return scope(() => new Map([...named].flatMap(([key, { grad }]) => (grad ? [[key, grad.toArray()] as const] : []))));
 }
 
-function expectClose(actual: ReadonlyMap<string, number[]>, expected: ReadonlyMap<string, number[]>): void {
+function expectClose(
+  actual: ReadonlyMap<string, number[]>,
+  expected: ReadonlyMap<string, number[]>,
+  tolerance = 1e-11,
+): void {
   expect([...actual.keys()]).toEqual([...expected.keys()]);
   for (const [key, want] of expected) {
     const distance = largest(actual.get(key)!.map((value, i) => value - want[i]!));
-    expect(distance / Math.max(largest(want), 1e-12), key).toBeLessThan(1e-11);
+    expect(distance / Math.max(largest(want), 1e-12), key).toBeLessThan(tolerance);
   }
 }
 
@@ -84,6 +89,50 @@ describe.each(configurationNames)('%s', async (name) => {
     mergeAdapters(model);
     expect(largest(Array.from(logProbs(model, items), (value, i) => value - before[i]!))).toBeLessThan(1e-9);
     model.weightsChanged();
+    model.dispose();
+  });
+
+  test('dropout is of a sequence, whatever else is computed with it and how', { timeout: 180_000 }, () => {
+    const model = loadModel(configuration.model, { dtype: 'float64' });
+    const targets = [...new Set([...projections(model).keys()].map((path) => path.slice(path.lastIndexOf('.') + 1)))];
+    addAdapters(model, { rank: 2, alpha: 4, dropout: 0.3, rsLora: false, vision: true, targets }, 3);
+    for (const { B } of adaptersOf(model).values()) scope(() => B.detach().uniform_(-0.1, 0.1));
+    const [first, last] = [items[0]!, items.at(-1)!];
+    const groups = [first, last].map((item) => ({ item, responses: [...item.responses.keys()] }));
+    // A single response: alone it is a row without a shared prefix.
+    groups.push({ item: { ...last, responses: last.responses.slice(1, 2) }, responses: [1] });
+    const named = adapterParameters(model);
+    const learnt = (
+      micros: readonly (readonly number[])[],
+      { recomputed = false, step = 1 } = {},
+    ): Map<string, number[]> => {
+      for (const each of named.values()) each.grad = undefined;
+      for (const micro of micros) {
+        const drawn = micro.map((place) => ({ place, responses: groups[place]!.responses }));
+        const draws = new Draws({ seed: 5, step, update: 0 }, drawn);
+        withDropout(model, draws, () =>
+          scope(() => {
+            const pass = model.trained(micro.map((place) => groups[place]!.item), { recomputed, draws }); // prettier-ignore
+            const scored = model.score(pass.hidden, pass.targets);
+            const tokens = micro.flatMap((place) =>
+              groups[place]!.item.responses.flatMap(({ length }, k) =>
+                Array.from({ length }, (_, t) => Math.sin(1 + place + 10 * k + 100 * t)),
+              ),
+            );
+            pass.backward(scored.pullback(Float64Array.from(tokens)));
+          }),
+        );
+      }
+      return scope(() => new Map([...named].map(([key, { grad }]) => [key, grad!.toArray()] as const)));
+    };
+    const all = [...groups.keys()];
+    const expected = learnt([all]);
+    const alone = all.map((place) => [place]);
+    expectClose(learnt(alone), expected, 1e-12);
+    expectClose(learnt([[1, 0], [2]], { recomputed: true }), expected, 1e-12);
+    // What joins the stream behind its last layer learns nothing.
+    const others = learnt(alone, { step: 2 });
+    for (const [key, values] of expected) if (largest(values) > 0) expect(others.get(key), key).not.toEqual(values);
     model.dispose();
   });
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { uniform } from '../rollout/philox.ts';
+import { uniform } from '../philox.ts';
 import { separationOf, type ProbedState } from './separation.ts';
 
 const noise = (member: number, at: number): number =>

@@ -2,14 +2,29 @@
  * Low-rank adaptation of one linear layer (LoRA, Hu et al., arXiv 2106.09685, equation 3): h = W x + s B A dropout(x),
  * with s = alpha / r, or alpha / sqrt(r) (rsLoRA, arXiv 2312.03732). Starts as the identity: B is zero.
  */
-import { functional, Generator, isGradEnabled, keep, nn, noGrad, rand, type DType, type Tensor } from '@visurf/torch';
+import {
+  functional,
+  isGradEnabled,
+  keep,
+  nn,
+  noGrad,
+  rand,
+  type DType,
+  type Generator,
+  type Tensor,
+} from '@visurf/torch';
+
+import type { AdapterDraws } from './dropout.ts';
 
 export interface AdapterOptions {
   readonly rank: number;
   readonly scale: number;
-  /** Share of the input's elements that are dropped while training. */
+  /** Share of the input's elements that are dropped while training, in steps of 1 / 65536. */
   readonly dropout: number;
 }
+
+/** Of a draw of 16 bits. */
+const DRAWS = 0x10000;
 
 interface Factors {
   readonly a: Tensor;
@@ -22,10 +37,11 @@ export class Adapter extends nn.Module {
   /** [out, r] */
   readonly B: Tensor;
   readonly scale: number;
-  readonly dropout: number;
+  /** Draws of 65536 that drop an element. */
+  readonly _dropped: number;
   _enabled = true;
-  /** Seed of the dropout of the pass that is under way; undefined: nothing is dropped. */
-  _seed: number | undefined;
+  /** Of the pass that is under way; undefined: nothing is dropped. */
+  _draws: AdapterDraws | undefined;
   _casts: Factors | undefined;
   /** What training started from, where that was an adapter; in use while `_atStart`. */
   _start: Factors | undefined;
@@ -39,7 +55,7 @@ export class Adapter extends nn.Module {
     this.A = nn.parameter([options.rank, inputs], place);
     this.B = nn.parameter([outputs, options.rank], place);
     this.scale = options.scale;
-    this.dropout = options.dropout;
+    this._dropped = options.dropout && Math.min(Math.max(Math.round(options.dropout * DRAWS), 1), DRAWS - 1);
     noGrad(() => [this.A.zero_(), this.B.zero_()]);
   }
 
@@ -58,15 +74,21 @@ export class Adapter extends nn.Module {
 
   /** Whether it adds s B A x with the factors that are trained. */
   get isPlain(): boolean {
-    return this._enabled && !this._atStart && (this._seed === undefined || this.dropout === 0);
+    return this._enabled && !this._atStart && this._draws === undefined;
   }
 
   /** s B A dropout(x), in the dtype of the product. */
   forward(x: Tensor, dtype: DType | undefined): Tensor {
     const { a, b } =
       this._atStart && this._start ? this.#startIn(dtype) : dtype ? this.#cast(dtype) : { a: this.A, b: this.B };
-    const input = this.#drop(dtype ? x.to(dtype) : x);
-    return functional.linear(functional.linear(input, a).mul(this.scale), b);
+    const input = dtype ? x.to(dtype) : x;
+    const draws = this._draws;
+    if (!draws) return functional.linear(functional.linear(input, a).mul(this.scale), b);
+    // Elements that are kept count for those that are not.
+    const scale = this.scale / (1 - this._dropped / DRAWS);
+    const drawn = { ...draws, keys: draws.keys(input), steps: draws.steps(input) };
+    const kept = functional.countedDropout(input, drawn, this._dropped);
+    return functional.linear(functional.linear(kept, a).mul(scale), b);
   }
 
   /** s B A: what merging adds to the weight, [out, in]. */
@@ -90,18 +112,6 @@ export class Adapter extends nn.Module {
     this._casts?.a.dispose();
     this._casts?.b.dispose();
     this._casts = undefined;
-  }
-
-  /** The mask depends on the seed alone: a layer that is computed again for its gradient drops the same elements. */
-  #drop(x: Tensor): Tensor {
-    if (this._seed === undefined || this.dropout === 0) return x;
-    const noise = rand(x.shape, { generator: new Generator(this._seed, x.device), device: x.device });
-    return x.mul(
-      noise
-        .ge(this.dropout)
-        .to(x.dtype)
-        .div(1 - this.dropout),
-    );
   }
 
   #startIn(dtype: DType | undefined): Factors {

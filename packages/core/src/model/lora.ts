@@ -9,6 +9,7 @@ import { Generator, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import { nearest, UserError } from '../errors.ts';
 import { Adapter } from './adapter.ts';
+import type { Draws } from './dropout.ts';
 import { isVision } from './keys.ts';
 import { projections } from './projection.ts';
 import type { VisionLanguageModel } from './vlm.ts';
@@ -175,13 +176,17 @@ export function differences(model: VisionLanguageModel, present: LoraSettings, w
   return mine.sort().join() === theirs.sort().join() ? plain : [...plain, 'targets'];
 }
 
-/** Runs `body`, forward and backward, with dropout; the same seed drops the same elements. */
-export function withDropout<T>(model: nn.Module, seed: number, body: () => T): T {
-  const active = adapters(model);
+/** Runs `body`, forward and backward, with dropout of adapters that have one, by these draws, which end with it. */
+export function withDropout<T>(model: nn.Module, draws: Draws, body: () => T): T {
+  const dropping = [...adapters(model).entries()].filter(([, [, { _dropped }]]) => _dropped > 0);
+  const leave = (): void => {
+    for (const [, [, each]] of dropping) each._draws = undefined;
+    draws.dispose();
+  };
   return during(
-    () => active.forEach(([, each], i) => (each._seed = seed + i)),
+    () => dropping.forEach(([i, [path, each]]) => (each._draws = draws.of(i, isVision(path)))),
     body,
-    () => active.forEach(([, each]) => (each._seed = undefined)),
+    leave,
   );
 }
 

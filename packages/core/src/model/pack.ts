@@ -14,6 +14,16 @@ export interface PromptWithResponses {
   readonly responses: readonly (readonly number[])[];
 }
 
+/** Places that a sequence takes from its first token on. */
+export interface Run {
+  readonly row: number;
+  /** Which of the row's responses; undefined: the prompt. */
+  readonly response: number | undefined;
+  /** Among the B * S places. */
+  readonly start: number;
+  readonly length: number;
+}
+
 export interface Packed {
   readonly layout: Layout;
   readonly batch: number;
@@ -23,6 +33,8 @@ export interface Packed {
   readonly positions: readonly [Int32Array, Int32Array, Int32Array];
   /** Places among the B * S tokens that features of images and videos take, in the order in which they appear. */
   readonly imagePlaces: readonly number[];
+  /** Every sequence; places of none are padding. */
+  readonly runs: readonly Run[];
   /** Places whose hidden states predict the tokens of responses, in order, and those tokens. */
   readonly predictors: readonly number[];
   readonly targets: readonly number[];
@@ -116,6 +128,7 @@ export function pack(
   const ids = new Int32Array(items.length * row);
   const positions = [new Int32Array(ids.length), new Int32Array(ids.length), new Int32Array(ids.length)] as const;
   const imagePlaces: number[] = [];
+  const runs: Run[] = [];
   const predictors: number[] = [];
   const targets: number[] = [];
 
@@ -127,6 +140,7 @@ export function pack(
     prompt.inputIds.slice(0, length).forEach((id, i) => {
       if (id === imageTokenId || id === videoTokenId) imagePlaces.push(start + i);
     });
+    runs.push({ row: b, response: undefined, start, length });
     const next = nextPosition(prompt);
     shared.forEach((response, k) => {
       const at = start + prefix + k * tokens;
@@ -135,6 +149,7 @@ export function pack(
     });
     items[b]?.responses.forEach((response, k) => {
       const at = single ? start + length : start + prefix + k * tokens;
+      runs.push({ row: b, response: k, start: at, length: response.length - 1 });
       response.forEach((id, t) => {
         predictors.push(t === 0 ? start + length - 1 : at + t - 1);
         targets.push(id);
@@ -147,6 +162,7 @@ export function pack(
     ids,
     positions,
     imagePlaces,
+    runs,
     predictors,
     targets,
     padding: paddingMask(lengths, prefix),

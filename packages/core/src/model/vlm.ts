@@ -21,6 +21,7 @@ import type { Grid, Prompt } from '../types.ts';
 import { placeAt, responseMask, type Layout, type NextPlace } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
+import type { Draws } from './dropout.ts';
 import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts';
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
@@ -74,6 +75,8 @@ export interface TrainedPass {
   readonly recomputed: boolean;
   readonly offloaded?: boolean | undefined;
   readonly watch?: GradientWatch | undefined;
+  /** Of the dropout that adapters have meanwhile (`withDropout`). */
+  readonly draws?: Draws | undefined;
 }
 
 /** What an observer of the packed forward sees; the tensors live until it returns. */
@@ -176,7 +179,7 @@ export class VisionLanguageModel extends nn.Module {
    * @returns [N, D] after the final norm
    */
   hidden(items: readonly PromptWithResponses[], observe?: (states: States) => void): Hidden {
-    return scope(() => this.#here(() => this.#packed(items, observe ? keepingInputs : freeingInputs, observe)));
+    return scope(() => this.#here(() => this.#packed(items, observe ? keepingInputs : freeingInputs, { observe })));
   }
 
   /**
@@ -185,11 +188,12 @@ export class VisionLanguageModel extends nn.Module {
    * @param how.recomputed activations are not kept but computed again, block by block: same gradients, less memory
    * @param how.offloaded what is kept even then, the stream before every block, waits in the memory of the host
    * @param how.watch is told of gradients as blocks complete them
+   * @param how.draws are told where sequences lie
    */
   trained(items: readonly PromptWithResponses[], how: TrainedPass): Hidden & { backward(gradient: Tensor): void } {
-    const { recomputed, offloaded = false, watch } = how;
+    const { recomputed, offloaded = false, watch, draws } = how;
     if (!recomputed && !watch) {
-      const result = this.hidden(items);
+      const result = scope(() => this.#here(() => this.#packed(items, freeingInputs, { draws })));
       return {
         ...result,
         backward: (gradient) => {
@@ -206,15 +210,23 @@ export class VisionLanguageModel extends nn.Module {
         for (const each of projections(part).values()) if (each.weight.requiresGrad) each.forgetCasts();
       return output;
     };
-    const pass = this.#here(() => this.#packed(items, run));
+    const pass = this.#here(() => this.#packed(items, run, { draws }));
     return { ...pass, backward: (gradient) => this.#here(() => tape.backward(gradient)) };
   }
 
   /** Leaves what it makes to the scope of the caller: a tape needs it until its backward pass is done. */
-  #packed(items: readonly PromptWithResponses[], run: RunStage, observe?: (states: States) => void): Hidden {
+  #packed(
+    items: readonly PromptWithResponses[],
+    run: RunStage,
+    { observe, draws }: { observe?: ((states: States) => void) | undefined; draws?: Draws | undefined },
+  ): Hidden {
     this.forgetTrained();
     const packed = pack(items, this._config);
     const { batch } = packed;
+    draws?.lay(
+      packed,
+      items.map(({ prompt }) => visualGrids(prompt, this._config)),
+    );
     requireVisible(packed.layout.prefix + packed.layout.tokens, this._config);
     const images = this.#encodeImages(
       items.map(({ prompt }) => prompt),

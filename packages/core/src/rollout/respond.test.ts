@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../families/load.ts';
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
 import { respond, type RespondOptions } from './respond.ts';
-import { uniform } from './philox.ts';
+import { uniform } from '../philox.ts';
 import { sampleTokens } from './sampler.ts';
 
 const model = loadModel(tinyModel);

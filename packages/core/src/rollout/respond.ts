@@ -11,7 +11,7 @@ import { requireVisible } from '../model/pack.ts';
 import { unpackForDecoding } from '../model/unpacked.ts';
 import type { Prefilled, VisionLanguageModel } from '../model/vlm.ts';
 import type { Prompt, StopReason } from '../types.ts';
-import { uniform, type NoiseKey } from './philox.ts';
+import { uniform, type NoiseKey } from '../philox.ts';
 import { RecordedDecoding } from './recorded.ts';
 import { sampleTokens, type Chosen, type Sampling } from './sampler.ts';
 import { chooseInTurn, type ChosenInTurn, type Turn } from './turns.ts';

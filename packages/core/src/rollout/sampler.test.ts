@@ -2,7 +2,7 @@
 import { scope, tensor, type Tensor } from '@visurf/torch';
 import { describe, expect, test } from 'vitest';
 
-import { uniform } from './philox.ts';
+import { uniform } from '../philox.ts';
 import { belowOne, chooseTokens, sampleTokens, type Sampling } from './sampler.ts';
 
 const plain: Sampling = { temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1 };

@@ -1,7 +1,7 @@
 /** Rollouts by servers, in place of a policy's own: the same prompts, the same noise keys, tokens with log-probabilities. */
 import { UserError } from '../errors.ts';
 import { conversationOf, type PromptEncoder } from '../prompt/encoder.ts';
-import { philox } from '../rollout/philox.ts';
+import { philox } from '../philox.ts';
 import type { SamplingOptions } from '../rollout/respond.ts';
 import type { Prompt, Rollout } from '../types.ts';
 import { ServerFault } from './http.ts';

@@ -10,6 +10,7 @@ import { deterministic, droppable, optim, scope, type Tensor } from '@visurf/tor
 import type { Config } from '../config/schema.ts';
 import { alone, type Processes } from '../distributed/processes.ts';
 import { NotFinite, Spoiled } from '../errors.ts';
+import { Draws, type DropoutKey } from '../model/dropout.ts';
 import { asReference, withDropout } from '../model/lora.ts';
 import type { PromptWithResponses } from '../model/pack.ts';
 import type { GradientWatch } from '../model/stage.ts';
@@ -22,7 +23,6 @@ import {
   type LossWeights,
   type ResponseStats,
 } from '../objective/objective.ts';
-import { philox } from '../rollout/philox.ts';
 import type { Group, Response } from '../types.ts';
 import { measured, rolloutsOf, watchRollouts, weightsOf, withoutFarOff } from './far-off.ts';
 import { logProbs } from './log-probs.ts';
@@ -77,13 +77,10 @@ const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
 const initialLogProbs = (reference: VisionLanguageModel, items: readonly PromptWithResponses[]): Float64Array =>
   asReference(reference, () => logProbs(reference, items));
 
-/** Which step's dropout (LoRA) it is. */
-export interface DropoutKey {
+export interface UpdateKey {
+  /** Which step's dropout (LoRA) it is. */
   readonly seed: number;
   readonly step: number;
-}
-
-export interface UpdateKey extends DropoutKey {
   /** When aborted before the weights have moved, nothing of the update happens. */
   readonly signal?: AbortSignal | undefined;
   /** Of rollouts that another policy has sampled; unset: they are the policy's own. */
@@ -96,9 +93,11 @@ export interface UpdateKey extends DropoutKey {
   readonly places?: readonly number[];
 }
 
-/** 32 bits for each micro-batch, of all processes. */
-const dropoutSeed = ({ seed, step, processes = alone }: UpdateKey, update: number, micro: number): number =>
-  philox([step, update, micro * processes.size + processes.rank, 0], [seed >>> 0, 0xd20])[0];
+const drawsOf = ({ seed, step, update }: DropoutKey, micro: readonly Work[]): Draws =>
+  new Draws(
+    { seed, step, update },
+    micro.map(({ place, items }) => ({ place, responses: items.map(({ index }) => index) })),
+  );
 
 /**
  * One batch: `updatesPerBatch` optimiser steps on the same groups.
@@ -120,8 +119,9 @@ export async function updatePolicy(
   const exchange = shares ?? sums;
   const { updatesPerBatch } = config.objective;
   const { correction, processes = alone, places = [...groups.keys()] } = key;
+  const placed = groups.map((group, i) => ({ group, place: places[i]! }));
   const planned = groups.map(plannedResponses);
-  let work = planWork(groups, planned, await totalsOf(planned, processes), weights, config);
+  let work = planWork(placed, planned, await totalsOf(planned, processes), weights, config);
   let micros = microBatches(work, rowOf, config.train.microBatch);
   // Whether a response is too far off is known when pi_old is, and decides the denominators.
   const frozenOld = updatesPerBatch > 1 || correction?.kind === 'mask';
@@ -144,7 +144,7 @@ export async function updatePolicy(
     compared = await watchRollouts(model, groups, config.train.microBatch.prompts, places, processes);
   if (correction?.kind === 'mask' && (await processes.max(measured(compared, correction).farOff)) > 0) {
     const left = withoutFarOff(planned, work, correction.cap);
-    work = planWork(groups, left, await totalsOf(left, processes), weights, config, work);
+    work = planWork(placed, left, await totalsOf(left, processes), weights, config, work);
     micros = microBatches(work, rowOf, config.train.microBatch);
   }
 
@@ -166,7 +166,7 @@ export async function updatePolicy(
             offloaded: config.train.offloadActivations,
           },
           {
-            dropout: (i) => dropoutSeed(key, update, i),
+            drawsOf: (micro) => drawsOf({ ...key, update }, micro),
             // Once the weights have moved the step is made to its end.
             signal: update === 0 ? key.signal : undefined,
             onMicro: (done) => key.onMicro?.(update * micros.length + done, updatesPerBatch * micros.length),
@@ -247,8 +247,7 @@ interface Keeping {
 
 /** How micro-batches follow each other. */
 interface Rounds {
-  /** By micro-batch. */
-  readonly dropout: (micro: number) => number;
+  readonly drawsOf: (micro: readonly Work[]) => Draws;
   readonly signal: AbortSignal | undefined;
   readonly onMicro: (done: number) => void;
   readonly together: Together | undefined;
@@ -268,22 +267,23 @@ async function forwardBackward(
   model: VisionLanguageModel,
   micros: readonly (readonly Work[])[],
   keeping: Keeping,
-  { dropout, signal, onMicro, together }: Rounds,
+  { drawsOf, signal, onMicro, together }: Rounds,
 ): Promise<Pass> {
   const { exchange, everyRound, rounds = micros.length, processes = alone } = together ?? {};
   let sum = noPass;
   for (let i = 0; i < rounds; i++) {
     const micro = micros[i];
     const watch = everyRound || i === rounds - 1 ? exchange : undefined;
-    const how = { ...keeping, watch, isAlone: exchange === undefined };
     if (micro) {
+      const draws = drawsOf(micro);
+      const how = { ...keeping, watch, draws, isAlone: exchange === undefined };
       // What has begun to leave for other processes is not dropped; what is, all stop for below.
       const dropped = (error: unknown): Pass => {
         if (exchange && signal?.aborted && error === signal.reason) return noPass;
         throw error;
       };
       const pass = await droppable(watch ? undefined : signal, () =>
-        withDropout(model, dropout(i), () => deterministic(() => accumulateGradient(model, micro, how))),
+        withDropout(model, draws, () => deterministic(() => accumulateGradient(model, micro, how))),
       ).catch(dropped);
       sum = addPass(sum, pass);
       onMicro(i + 1);
@@ -322,7 +322,7 @@ async function optimizerStep(
 function accumulateGradient(
   model: VisionLanguageModel,
   micro: readonly Work[],
-  how: Keeping & { readonly watch: GradientWatch | undefined; readonly isAlone: boolean },
+  how: Keeping & { readonly watch: GradientWatch | undefined; readonly draws: Draws; readonly isAlone: boolean },
 ): Pass {
   return scope(() => {
     const pass = model.trained(packable(micro), how);

@@ -11,11 +11,14 @@ import {
   type plannedResponses,
   type ResponsePlan,
 } from '../objective/objective.ts';
+import type { PlacedGroup } from '../rollout/dynamic.ts';
 import type { Group, Response } from '../types.ts';
 import type { RowSize } from './microbatch.ts';
 
 /** A response together with its plan and what is known of its log-probabilities. */
 export interface Item {
+  /** Which of its group's responses it is. */
+  readonly index: number;
   readonly response: Response;
   /** log mu of a rollout. */
   readonly sampled: readonly number[] | undefined;
@@ -26,6 +29,8 @@ export interface Item {
 
 export interface Work {
   readonly group: Group;
+  /** Of the group among those of all processes. */
+  readonly place: number;
   readonly items: readonly Item[];
 }
 
@@ -63,7 +68,7 @@ export async function totalsOf(planned: readonly Planned[], processes: Processes
  * @param known what was planned before: log-probabilities that are known stay so
  */
 export function planWork(
-  groups: readonly Group[],
+  groups: readonly PlacedGroup[],
   planned: readonly Planned[],
   totals: BatchTotals,
   weights: LossWeights,
@@ -71,14 +76,14 @@ export function planWork(
   known: readonly Work[] = [],
 ): Work[] {
   const before = new Map(known.flatMap(({ items }) => items.map((item) => [item.response, item] as const)));
-  return groups.flatMap((group, i): Work[] => {
+  return groups.flatMap(({ group, place }, i): Work[] => {
     const responses = planned[i] ?? [];
     const plans = planGroup(responses, totals, weights, objective, sft);
     const items = plans.flatMap((plan, j): Item[] => {
       const { response, sampled } = responses[j]!;
       const { old, reference } = before.get(response) ?? {};
-      return plan.needsGradient ? [{ response, sampled, plan, old, reference }] : [];
+      return plan.needsGradient ? [{ index: j, response, sampled, plan, old, reference }] : [];
     });
-    return items.length > 0 ? [{ group, items }] : [];
+    return items.length > 0 ? [{ group, place, items }] : [];
   });
 }

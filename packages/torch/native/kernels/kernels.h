@@ -95,6 +95,10 @@ struct Delta {
 
 constexpr int64_t kMassBlock = 256;  // weights that have a sum of their own
 
+// ---- Dropout
+
+constexpr uint64_t kMixer = 0xdaba0b6eb09322e3;
+
 // The kernels of one instruction set. Rows, tokens and the like are those of [begin, end).
 template <class T>
 struct Kernels {
@@ -111,6 +115,10 @@ struct Kernels {
                    int64_t upStride);
   void (*gateRowsBackward)(const T* grad, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin, int64_t end,
                            int64_t width, int64_t gateStride, int64_t upStride, int64_t gradStride);
+  // y = x where a draw is at least `least`, else 0: four draws of 16 bits are those of a hash of key + gamma (column / 4 +
+  // 1).
+  void (*dropRows)(const T* x, const int64_t* keys, T* y, int64_t begin, int64_t end, int64_t width, int64_t gamma,
+                   int16_t least);
   void (*attendHead)(const Layout& s, const Head<T>& head, T* scratch, T* out, T* logSums);
   // dk and dv are added to
   void (*attendHeadBackward)(const Layout& s, const Head<T>& head, T* scratch, const T* out, const T* logSums,

@@ -2,6 +2,7 @@
 #include "attention.h"
 #include "decoding.h"
 #include "delta.h"
+#include "dropout.h"
 #include "kernels.h"
 #include "rows.h"
 #include "sampling.h"
@@ -17,7 +18,7 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> all{normRows<T>,         normRowsBackward<T>, rotateTokens<T>,       gateRows<T>,
-                         gateRowsBackward<T>, attendHead<T>,       attendHeadBackward<T>, attendToken<T>,
+                         gateRowsBackward<T>, dropRows<T>, attendHead<T>,       attendHeadBackward<T>, attendToken<T>,
                          decodeRows<T>,       deltaToken<T>,       sampleRow<T>};
 
 }  // namespace

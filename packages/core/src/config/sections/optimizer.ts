@@ -34,8 +34,8 @@ const lora = section(
     alpha: key('the adapter is scaled by alpha / rank', positive.default(32)),
     rsLora: key('scale by alpha / sqrt(rank) instead', flag.default(false)),
     dropout: key(
-      "share of an adapter's inputs that are dropped while training; drawn anew for every " +
-        'micro-batch, by seed and step',
+      "share of an adapter's inputs that are dropped while training; drawn by seed, step, group and sequence, " +
+        'whatever the micro-batches and processes',
       z.number().min(0).lt(1).default(0),
       { effect: 'course' },
     ),

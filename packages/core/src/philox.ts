@@ -1,7 +1,7 @@
 /**
  * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11): random numbers as a function of
- * a counter and a key. A rollout's noise depends on (seed, step, prompt, member, position) alone, not on batching or
- * on the number of processes.
+ * a counter and a key. What is drawn so (a rollout's noise, dropout) does not depend on batching or on the number of
+ * processes.
  */
 
 type Quad = readonly [number, number, number, number];
