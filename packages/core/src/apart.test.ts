@@ -19,15 +19,10 @@ test('a training in a thread is the same training, can be stopped, and leaves th
       data: { train: path.join(folder, 'train.jsonl'), allowOutside: true },
       rollout: { group: 2, maxNewTokens: 4 },
     });
-  const waits: number[] = [];
-  let last = performance.now();
-  const ticks = setInterval(() => {
-    waits.push(performance.now() - last);
-    last = performance.now();
-  }, 5);
+  const before = performance.eventLoopUtilization();
   const events: TrainEvent[] = [];
   await train(config('there', 3), { worker: true, onEvent: (event) => events.push(event) });
-  clearInterval(ticks);
+  const { utilization } = performance.eventLoopUtilization(before);
   await train(config('here', 3));
   const losses = (name: string): unknown[] =>
     readFileSync(path.join(folder, name, 'events.jsonl'), 'utf8')
@@ -37,7 +32,8 @@ test('a training in a thread is the same training, can be stopped, and leaves th
       .flatMap(({ type, metrics }) => (type === 'step' ? [metrics!.loss] : []));
   expect(losses('there')).toEqual(losses('here'));
   expect(events.filter(({ kind }) => kind === 'step')).toHaveLength(3);
-  expect(waits.sort((a, b) => a - b)[Math.floor(waits.length * 0.9)]).toBeLessThan(50);
+  // As a share, which is the same beside other work: what computes here takes nearly all of it.
+  expect(utilization).toBeLessThan(0.5);
 
   const stop = new AbortController();
   const onEvent = ({ kind }: TrainEvent): void => {

@@ -61,13 +61,10 @@ const badImages: readonly BadImage[] = [
 ];
 
 test.each(badImages)('an image that is $name', async ({ make, says }) => {
-  const started = performance.now();
   await expectNoTraining(
     { lines: [good, bad({ image: 'b.png' })], prepare: (folder) => make(join(folder, 'b.png')) },
     ...['1 bad sample', /train\.jsonl:2 \(id bad\): .*b\.png/, ...says, 'Correct or remove'],
   );
-  // Nothing of the size that a header claims is ever decoded.
-  expect(performance.now() - started).toBeLessThan(30_000);
 });
 
 const badLines: readonly (readonly [string, unknown, string])[] = [

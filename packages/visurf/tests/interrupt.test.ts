@@ -327,8 +327,8 @@ async function stopped(
   return { ...result, took: ending.took(saves === true), stage };
 }
 
-/** Milliseconds. */
-const LIMIT = 1000;
+/** Milliseconds: a second is what is promised, and counted where the machine does nothing else beside. */
+const LIMIT = inTrials(10_000, 1000);
 /** Milliseconds in which one ends that has nothing left to do. */
 const DONE = 500;
 

@@ -211,15 +211,17 @@ test('health is told at once while it answers, and who waits too long in too lon
   expect((await post(asked(), {}, narrow.url)).status).toBe(401);
   expect((await post(asked(), { authorization: 'Bearer other' }, narrow.url)).status).toBe(401);
   const long = { ...asked(), max_tokens: 4000, temperature: 2, n: 32 };
-  const late = Promise.all([post(long, key, narrow.url), post(long, key, narrow.url), post(long, key, narrow.url)]);
-  const waits: number[] = [];
-  for (let i = 0; i < 10; i++) {
-    const before = performance.now();
+  let answered = 0;
+  const answer = () => post(long, key, narrow.url).finally(() => answered++);
+  const late = Promise.all([answer(), answer(), answer()]);
+  // Were it told behind answers, it would be told once for each of them.
+  let told = 0;
+  while (answered < 3) {
     await fetch(narrow.url.replace('/v1', '/health')).then((each) => each.json());
-    waits.push(performance.now() - before);
+    told += 1;
     await setTimeout(20);
   }
-  expect(waits.sort((a, b) => a - b)[5]).toBeLessThan(50);
+  expect(told).toBeGreaterThan(5);
   expect((await late).map(({ status }) => status)).toContain(429);
   narrow.child.kill('SIGKILL');
 });

@@ -112,18 +112,14 @@ test('whoever goes away waits no more, and the others are answered', async () =>
 
 test('in a thread: the same answers, mistakes as they are, and the event loop stays free', async () => {
   using thread = await loadPolicy(tinyModel, { worker: true });
-  let longest = 0;
-  let last = performance.now();
-  const ticks = setInterval(() => {
-    const now = performance.now();
-    [longest, last] = [Math.max(longest, now - last), now];
-  }, 2);
+  const before = performance.eventLoopUtilization();
   const there = await Promise.all(questions.map((each) => generate(thread, each, { maxNewTokens: 60 })));
-  clearInterval(ticks);
+  const { utilization } = performance.eventLoopUtilization(before);
   for (const [i, each] of questions.entries()) {
     expect(there[i]!.tokens).toEqual((await generate(policy, each, { maxNewTokens: 60 })).tokens);
   }
-  expect(longest).toBeLessThan(50);
+  // As a share, which is the same beside other work: what computes here takes nearly all of it.
+  expect(utilization).toBeLessThan(0.5);
   const pieces: string[] = [];
   const { text } = await generate(thread, questions[0]!, { maxNewTokens: 8 }, (piece) => pieces.push(piece));
   expect(pieces.join('')).toBe(text);

@@ -26,7 +26,8 @@ import { picturesOf, rememberedFeatures, type FeatureCache } from './features.ts
 import { scoreTokens, type ScoredTokens } from './head.ts';
 import { nextPosition, pack, requireVisible, visualGrids, type Packed, type PromptWithResponses } from './pack.ts';
 import { isKeyed, roomIn, type LayerState } from './layer-state.ts';
-import { FixedProduct, projections, type Precision, type Projection, type Stream } from './projection.ts';
+import { projections, type Precision, type Projection, type Stream } from './projection.ts';
+import { ReadyWeights } from './ready-weights.ts';
 import { textRotation, type Rotation } from './rope.ts';
 import { hasFlashAttention, sequencesIn } from './sequences.ts';
 import {
@@ -90,9 +91,6 @@ export interface States {
   readonly packed: Packed;
 }
 
-/** Whether weights are packed for decoding so many rows: a copy of so many bytes, which is small, or shared by many rows. */
-export const packsWeights = (rows: number, bytes: number): boolean => rows >= 4 || bytes <= 1 << 30;
-
 /** Adds the first of what travels beside the stream [B, S, D] to the places of images. */
 function takeUp([stream, first, ...later]: Flow, places: Tensor): Flow {
   if (!first) return [stream];
@@ -107,10 +105,7 @@ export class VisionLanguageModel extends nn.Module {
   readonly lm_head: { readonly weight: Tensor } | undefined;
   readonly _config: ModelConfig;
   #projections: readonly Projection[] | undefined;
-  #head: FixedProduct | undefined;
-  /** Batches that are decoded in turn. */
-  #decoded = 0;
-  #packs = false;
+  readonly #ready = new ReadyWeights(this);
   _precision: Precision = 'float32';
   /** Of what layers hand to each other, where products are in bfloat16. */
   _stream: Stream = 'float32';
@@ -420,44 +415,14 @@ export class VisionLanguageModel extends nn.Module {
 
   /** [N, V] in at least float32 of hidden states [N, D]. */
   logits(hidden: Tensor): Tensor {
-    if (this.#head && !isGradEnabled()) return this.#head.multiply(hidden).to(this.dtype);
+    if (this.#ready.head && !isGradEnabled()) return this.#ready.head.multiply(hidden).to(this.dtype);
     if (this._precision !== 'bfloat16') return functional.linear(hidden, this.headWeight);
     return functional.linear(hidden.to('bfloat16'), this.headWeight.to('bfloat16')).to('float32');
   }
 
-  /**
-   * Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. Batches
-   * that are decoded in turn share what is made; it is packed from the first of them on that has rows enough.
-   */
+  /** Makes the decoder's weights ready for many passes of `prefill` and `decode` with so many rows, until disposed. */
   startDecoding(rows: number): Disposable {
-    const pack = packsWeights(rows, this.#packedBytes);
-    if (this.#decoded > 0 && pack && !this.#packs) this.#endDecoding();
-    if (this.#decoded === 0 || !this.#head) this.#readyWeights(pack);
-    this.#decoded += 1;
-    const end = (): void => {
-      this.#decoded -= 1;
-      if (this.#decoded === 0) this.#endDecoding();
-    };
-    return { [Symbol.dispose]: end };
-  }
-  get #packedBytes(): number {
-    const all = [this.headWeight, ...[...projections(this.model).values()].map(({ weight }) => weight)];
-    const item = this._precision === 'bfloat16' ? 2 : this.dtype === 'float64' ? 8 : 4;
-    return item * all.reduce((sum, { numel }) => sum + numel, 0);
-  }
-  #readyWeights(pack: boolean): void {
-    this.#packs = pack;
-    for (const layer of this.model.layers) layer.startDecoding(pack);
-    this.#head = new FixedProduct({ weight: this.headWeight, bias: undefined }, this._precision, pack);
-  }
-  #endDecoding(): void {
-    for (const layer of this.model.layers) layer.endDecoding();
-    for (const each of this.projections) {
-      if (each._pack || each._unpacks || each.weight.requiresGrad || this.device !== 'cpu') each.forgetCasts();
-      each._pack = each._unpacks = false;
-    }
-    this.#head?.dispose();
-    this.#head = undefined;
+    return this.#ready.use(rows);
   }
 
   /** Tokens of the prompts' images and videos in the order in which they appear, [features, D]; undefined without. */

@@ -1,6 +1,6 @@
 /** Bytes of a rollout beside what is always there. Legend: as in activations.ts; R rows, one per answer. */
 import { cacheCapacity, unpackedRoom } from '../budgets.ts';
-import { packsWeights } from '../model/vlm.ts';
+import { packsWeights } from '../model/ready-weights.ts';
 import { layerCounts } from '../model/recurrent-config.ts';
 import {
   cacheItem,

@@ -84,10 +84,8 @@ test.each([
   ],
   ['depth', '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}'],
 ])('a template without end is ended: %s', (_, source) => {
-  const started = performance.now();
   const template = new ChatTemplate(source);
   expect(() => template.render([{ role: 'user', content: 'a' }], special)).toThrow(UserError);
-  expect(performance.now() - started).toBeLessThan(30_000);
 });
 
 test('a template that took too long is not tried again, for every sample', () => {

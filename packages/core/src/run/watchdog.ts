@@ -6,28 +6,26 @@
 /** Times its median, and at least so many seconds more. */
 const FACTOR = 10;
 const MARGIN = 30;
+/** Milliseconds between looks. */
+const INTERVAL = 1000;
 /** Steps that a median needs. */
 const ENOUGH = 5;
 const KEPT = 101;
 
 export interface WatchdogOptions {
   readonly onWarning: (message: string) => void;
-  /** Seconds beyond the median that are always allowed. */
-  readonly margin?: number;
-  /** Milliseconds between looks. */
-  readonly interval?: number;
 }
 
 export class Watchdog<Phase extends string> {
   readonly #seconds = new Map<Phase, number[]>();
-  readonly #options: Required<WatchdogOptions>;
+  readonly #options: WatchdogOptions;
   readonly #timer: NodeJS.Timeout;
   #current: { readonly phase: Phase; readonly start: number } | undefined;
   #hasBarked = false;
 
-  constructor({ onWarning, margin = MARGIN, interval = 1000 }: WatchdogOptions) {
-    this.#options = { onWarning, margin, interval };
-    this.#timer = setInterval(() => this.#look('is taking'), interval);
+  constructor(options: WatchdogOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => this.#look('is taking'), INTERVAL);
     this.#timer.unref();
   }
 
@@ -64,7 +62,7 @@ export class Watchdog<Phase extends string> {
     if (past.length < ENOUGH) return;
     const usual = past[past.length >> 1]!;
     const seconds = (performance.now() - start) / 1000;
-    if (seconds < FACTOR * usual || seconds < usual + this.#options.margin) return;
+    if (seconds < FACTOR * usual || seconds < usual + MARGIN) return;
     this.#hasBarked = true;
     const shown = (value: number): string => (value < 10 ? value.toPrecision(2) : value.toFixed(0));
     this.#options.onWarning(`the phase ${phase} ${verb} ${shown(seconds)} s; it takes ${shown(usual)} s as a rule`);

@@ -1,14 +1,13 @@
 /** Responses are untrusted: whatever a model writes is read without a throw, gives finite numbers, and takes linear time. */
 import { describe, expect, test } from 'vitest';
 import { sample } from './grounding/testkit.ts';
-import { growth } from '../testing/growth.ts';
+import { orderOf, SUPERLINEAR } from '../testing/growth.ts';
 import { budget, held, random } from '../testing/reliability.ts';
 import { taskDefinition, taskNames } from './registry.ts';
 
 const GENERATED = budget(100_000, 6_000_000);
-/** Characters of a long response, and how many times longer one of twice as many may take. */
-const LONG = 8_000;
-const MOST_GROWTH = 3;
+/** Characters of a long response. */
+const LONG = 16_000;
 
 const MATH_VISTA = { question_type: 'free_form', answer_type: 'float', precision: 2 };
 const INTEGER = { question_type: 'free_form', answer_type: 'integer' };
@@ -297,8 +296,8 @@ describe.each(subjects.map((subject, i) => [`${subject.name} ${i}`, subject] as 
           const numbers = numbersOf(subject, before + piece.repeat(Math.ceil(size / piece.length)) + after);
           expect(numbers.filter(([, value]) => !Number.isFinite(value))).toEqual([]);
         };
-        const times = growth(read, LONG, MOST_GROWTH);
-        if (times > MOST_GROWTH) slow.push([before + piece, times]);
+        const order = orderOf(read, LONG);
+        if (order > SUPERLINEAR) slow.push([before + piece, order]);
       }
     }
     expect(slow).toEqual([]);

@@ -2,9 +2,14 @@
 
 /** Milliseconds below which two times are not compared: what is quadratic takes longer for ten thousands of characters. */
 const SHORT = 30;
+/** How many times larger the larger of two sizes is: so far apart that a disturbed time is not taken for another order. */
+const SPAN = 8;
+/** A machine that does other things beside only ever adds to a time: the shortest of so many is closest to the work's own. */
 const REPETITIONS = 3;
-/** A machine that does other things beside may spoil one measurement. */
 const ATTEMPTS = 3;
+
+/** What lies between linear and quadratic. */
+export const SUPERLINEAR = 1.5;
 
 /** Milliseconds of the processor. */
 function spent(work: () => void): number {
@@ -14,20 +19,25 @@ function spent(work: () => void): number {
   return (user + system) / 1000;
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-
 /**
- * How many times longer work of twice the size takes: 2 where it is linear, 4 where it is quadratic, 0 where it is too short
- * to tell.
+ * The exponent with which the time of work grows: 1 where it is linear, 2 where it is quadratic, 0 where it is too short to
+ * tell. What is more than `SUPERLINEAR` is measured again, and has been so every time.
  * @param work is never given the same size twice, since it may remember
- * @param most what is more is measured again
+ * @param size the largest
  */
-export function growth(work: (size: number) => void, size: number, most: number): number {
-  let least = spent(() => work(2 * size)) < SHORT ? 0 : Infinity;
-  for (let attempt = 0; attempt < ATTEMPTS && least > most; attempt++) {
-    const sizes = Array.from({ length: REPETITIONS }, (_, i) => size + 64 * (1 + i + attempt * REPETITIONS));
-    const pairs = sizes.map((each) => [spent(() => work(each)), spent(() => work(2 * each))] as const);
-    least = Math.min(least, median(pairs.map(([, twice]) => twice)) / median(pairs.map(([once]) => once)));
+export function orderOf(work: (size: number) => void, size: number): number {
+  if (spent(() => work(size)) < SHORT) return 0;
+  let [small, large, order] = [Infinity, Infinity, Infinity];
+  for (let i = 1; i <= REPETITIONS * ATTEMPTS && (i <= REPETITIONS || order > SUPERLINEAR); i++) {
+    small = Math.min(
+      small,
+      spent(() => work(Math.floor(size / SPAN) + 8 * i)),
+    );
+    large = Math.min(
+      large,
+      spent(() => work(size + 64 * i)),
+    );
+    order = Math.log(large / small) / Math.log(SPAN);
   }
-  return least;
+  return order;
 }

@@ -9,7 +9,7 @@ import { UserError } from '../../errors.ts';
 import type { AreaLimits, ImageProcessor, OwnProcessor, Pixels, Shown, Size } from '../../model/images.ts';
 import type { Grid } from '../../types.ts';
 import { isInternVision, readConfig } from './config.ts';
-import { normalisation, writeTiles } from '../../model/tiles/values.ts';
+import { normalisation, stacked, writeTiles } from '../../model/tiles/values.ts';
 
 export const imageToken = '<IMG_CONTEXT>';
 const [start, end] = ['<img>', '</img>'];
@@ -124,17 +124,7 @@ class Tiles implements ImageProcessor {
     const { rows, columns, count } = this.#layOut(full);
     const laid = resized(pixels, { width: columns * side, height: rows * side });
     if (count === 1) return laid;
-    const bytes = side * side * 3;
-    const data = new Uint8Array(count * bytes);
-    for (let i = 0; i < rows * columns; i++) {
-      const [top, left] = [trunc(i / columns) * side, (i % columns) * side];
-      for (let y = 0; y < side; y++) {
-        const from = ((top + y) * laid.width + left) * 3;
-        data.set(laid.data.subarray(from, from + side * 3), i * bytes + y * side * 3);
-      }
-    }
-    data.set(resized(pixels, { width: side, height: side }).data, rows * columns * bytes);
-    return { data, width: side, height: count * side };
+    return stacked(laid, resized(pixels, { width: side, height: side }));
   }
 
   shape(grids: readonly Grid[]): readonly number[] {

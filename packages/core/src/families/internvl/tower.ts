@@ -3,13 +3,14 @@
  * halves of a block scaled by channel; then a pixel shuffle, a norm and two matrices. Names of fields below `patch_embed`,
  * `blocks` and `merger` are the checkpoint's keys.
  */
-import { cat, functional, nn, type Tensor } from '@visurf/torch';
+import { cat, nn, type Tensor } from '@visurf/torch';
 
 import { invariant } from '../../errors.ts';
 import type { Kept } from '../../model/kept.ts';
 import { Projection } from '../../model/projection.ts';
-import { flashAttention, hasFlashAttention, sequencesOf, type Sequences } from '../../model/sequences.ts';
+import { sequencesOf, type Sequences } from '../../model/sequences.ts';
 import { keepingInputs, onStream, type RunStage } from '../../model/stage.ts';
+import { attendWithin, PatchConvolution, squares, TileMlp } from '../../model/tiles/parts.ts';
 import type { Encoded, Tower } from '../../model/tower.ts';
 import type { VisionConfig } from '../../model/vision-config.ts';
 import type { Grid } from '../../types.ts';
@@ -26,22 +27,12 @@ export const keptByBlock = ({ hiddenSize: width, intermediateSize: inner }: Visi
   products: 4 * width + 2 * inner,
 });
 
-class Convolution extends nn.Module {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-  constructor({ hiddenSize, inChannels, patchSize }: VisionConfig) {
-    super();
-    this.weight = nn.parameter([hiddenSize, inChannels, patchSize, patchSize]);
-    this.bias = nn.parameter([hiddenSize]);
-  }
-}
-
 /** A module in a field of its own, as keys have it. */
 class Patches extends nn.Module {
-  readonly projection: Convolution;
+  readonly projection: PatchConvolution;
   constructor(config: VisionConfig) {
     super();
-    this.projection = new Convolution(config);
+    this.projection = new PatchConvolution(config);
   }
 }
 
@@ -61,17 +52,8 @@ class Embeddings extends nn.Module {
 
   /** Values of so many tiles [t, channels, side, side], flat, to [t * (1 + patches), D]. */
   forward(pixels: Tensor, tiles: number): Tensor {
-    const { inChannels, patchSize: p, positionSide: n, hiddenSize, tile } = this._config;
-    const cut = pixels
-      .view(tiles, inChannels, tile, tile)
-      .narrow(2, 0, n * p)
-      .narrow(3, 0, n * p);
-    const patches = cut
-      .reshape(tiles, inChannels, n, p, n, p)
-      .permute(0, 2, 4, 1, 3, 5)
-      .reshape(tiles * n * n, inChannels * p * p);
-    const { weight, bias } = this.patch_embeddings.projection;
-    const embedded = functional.linear(patches, weight.view(hiddenSize, -1), bias).view(tiles, n * n, hiddenSize);
+    const { positionSide: n, hiddenSize } = this._config;
+    const embedded = this.patch_embeddings.projection.forward(pixels, tiles, n, n);
     const rows = cat([this.cls_token.expand(tiles, 1, hiddenSize), embedded], 1).add(this.position_embeddings);
     return rows.view(-1, hiddenSize);
   }
@@ -104,22 +86,11 @@ class Attention extends nn.Module {
 
   /** x [t * n, D], of t tiles of n rows */
   forward(x: Tensor, n: number, sequences: Sequences): Tensor {
-    const [rows, width] = [x.size(0), x.size(1)];
-    const size = width / this._heads;
     const q = this.#normed(this.q_proj.forward(x), this.q_norm);
     const k = this.#normed(this.k_proj.forward(x), this.k_norm);
     const v = this.v_proj.forward(x);
-    if (hasFlashAttention(x.device, this.q_proj._precision, size)) {
-      const [a, b, c] = [q, k, v].map((each) => each.view(rows, this._heads, size)) as [Tensor, Tensor, Tensor];
-      return this.projection_layer.forward(flashAttention([a, b, c], sequences, false).reshape(rows, width));
-    }
-    const [a, b, c] = [q, k, v].map((each) => each.to(x.dtype).view(-1, n, this._heads, size).transpose(1, 2)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
-    const attended = functional.scaledDotProductAttention(a, b, c).transpose(1, 2).reshape(rows, width);
-    return this.projection_layer.forward(attended);
+    const how = { rows: n, heads: this._heads, precision: this.q_proj._precision, dtype: x.dtype, sequences };
+    return this.projection_layer.forward(attendWithin([q, k, v], how));
   }
 
   /** In the dtype in which it came. */
@@ -128,25 +99,12 @@ class Attention extends nn.Module {
   }
 }
 
-class Mlp extends nn.Module {
-  readonly fc1: Projection;
-  readonly fc2: Projection;
-  constructor({ hiddenSize, intermediateSize }: VisionConfig) {
-    super();
-    this.fc1 = new Projection(hiddenSize, intermediateSize);
-    this.fc2 = new Projection(intermediateSize, hiddenSize);
-  }
-  forward(x: Tensor): Tensor {
-    return this.fc2.forward(this.fc1.forward(x).gelu());
-  }
-}
-
 class Block extends nn.Module {
   readonly layernorm_before: nn.LayerNorm | nn.RMSNorm;
   readonly attention: Attention;
   readonly lambda_1: Tensor;
   readonly layernorm_after: nn.LayerNorm | nn.RMSNorm;
-  readonly mlp: Mlp;
+  readonly mlp: TileMlp;
   readonly lambda_2: Tensor;
 
   constructor(config: InternVision) {
@@ -155,7 +113,7 @@ class Block extends nn.Module {
     this.attention = new Attention(config);
     this.lambda_1 = nn.parameter([config.hiddenSize]);
     this.layernorm_after = normOf(config);
-    this.mlp = new Mlp(config);
+    this.mlp = new TileMlp(config, 'none');
     this.lambda_2 = nn.parameter([config.hiddenSize]);
   }
   forward(x: Tensor, n: number, sequences: Sequences): Tensor {
@@ -182,10 +140,8 @@ class Merger extends nn.Module {
   }
   /** [t * (1 + n * n), D] to [t * n * n / side^2, out]: a token holds the rows of its square, patch by patch. */
   forward(x: Tensor, n: number): Tensor {
-    const [s, width] = [this._side, x.size(1)];
-    const patches = x.view(-1, 1 + n * n, width).narrow(1, 1, n * n);
-    const squares = patches.reshape(-1, n / s, s, n / s, s, width).permute(0, 1, 3, 2, 4, 5);
-    const joined = this.layer_norm.forward(squares.reshape(-1, s * s * width));
+    const patches = x.view(-1, 1 + n * n, x.size(1)).narrow(1, 1, n * n);
+    const joined = this.layer_norm.forward(squares(patches, n, n, this._side));
     return this.linear_2.forward(this.linear_1.forward(joined).gelu());
   }
 }

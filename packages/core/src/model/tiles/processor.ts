@@ -9,7 +9,7 @@ import type { AreaLimits, ImageProcessor, OwnProcessor, Pixels, Shown, Size } fr
 import type { Grid } from '../../types.ts';
 import { readConfig } from './config.ts';
 import { resizeLanczos } from './lanczos.ts';
-import { normalisation, writeTiles } from './values.ts';
+import { normalisation, stacked, writeTiles } from './values.ts';
 
 export const imageToken = '<image>';
 const [around, whole] = ['<fake_token_around_image>', '<global-img>'];
@@ -106,14 +106,6 @@ function spelled({ rows, columns }: Layout, tokens: number): string {
   return rows === 0 ? thumbnail : `${lines.map((line) => `${line}\n`).join('')}\n${thumbnail}`;
 }
 
-/** A part of an image, [top .. top + side, left .. left + side], row by row. */
-function cut({ data, width }: Pixels, top: number, left: number, side: number, out: Uint8Array, offset: number): void {
-  for (let y = 0; y < side; y++) {
-    const from = ((top + y) * width + left) * 3;
-    out.set(data.subarray(from, from + side * 3), offset + y * side * 3);
-  }
-}
-
 class Tiles implements ImageProcessor {
   readonly #layout: { readonly longest: number; readonly tile: number; readonly splits: boolean };
   /** Patches along a side of a tile. */
@@ -155,16 +147,10 @@ class Tiles implements ImageProcessor {
   prepare(pixels: Pixels, full: Size): Pixels {
     const { longest, tile, splits } = this.#layout;
     const first = resizeLanczos(pixels, scaled(full, longest));
-    const { size, rows, columns } = layOut(full, this.#layout);
+    const { size, rows } = layOut(full, this.#layout);
     const laid = resizeLanczos(first, size);
     if (!splits || rows === 0) return laid;
-    const bytes = tile * tile * 3;
-    const data = new Uint8Array((rows * columns + 1) * bytes);
-    for (let i = 0; i < rows * columns; i++) {
-      cut(laid, trunc(i / columns) * tile, (i % columns) * tile, tile, data, i * bytes);
-    }
-    data.set(resizeLanczos(laid, { width: tile, height: tile }).data, rows * columns * bytes);
-    return { data, width: tile, height: (rows * columns + 1) * tile };
+    return stacked(laid, resizeLanczos(laid, { width: tile, height: tile }));
   }
 
   shape(grids: readonly Grid[]): readonly number[] {

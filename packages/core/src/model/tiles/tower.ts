@@ -2,17 +2,18 @@
  * The vision tower: every tile by itself, learned positions, full attention within a tile; then a pixel shuffle and one
  * matrix. Names of fields below `patch_embed`, `blocks` and `merger` are the checkpoint's keys.
  */
-import { arange, functional, nn, scope, tensor, type Tensor } from '@visurf/torch';
+import { arange, nn, scope, tensor, type Tensor } from '@visurf/torch';
 
 import { invariant } from '../../errors.ts';
 import type { Kept } from '../kept.ts';
 import { Projection } from '../projection.ts';
-import { flashAttention, hasFlashAttention, sequencesOf, type Sequences } from '../sequences.ts';
+import { sequencesOf, type Sequences } from '../sequences.ts';
 import { keepingInputs, onStream, type RunStage } from '../stage.ts';
 import type { Encoded, Tower } from '../tower.ts';
 import type { VisionConfig } from '../vision-config.ts';
 import type { Grid } from '../../types.ts';
 import type { TileVision } from './config.ts';
+import { attendWithin, PatchConvolution, squares, TileMlp } from './parts.ts';
 
 const { fround } = Math;
 
@@ -29,50 +30,25 @@ export function buckets(patches: number, side: number): number[] {
   });
 }
 
-class Convolution extends nn.Module {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-  constructor({ hiddenSize, inChannels, patchSize }: VisionConfig) {
-    super();
-    this.weight = nn.parameter([hiddenSize, inChannels, patchSize, patchSize]);
-    this.bias = nn.parameter([hiddenSize]);
-  }
-}
-
 class Embeddings extends nn.Module {
-  /** A convolution whose kernel is its stride: one product of the flattened patch. */
-  readonly patch_embedding: Convolution;
+  readonly patch_embedding: PatchConvolution;
   readonly position_embedding: nn.Embedding;
   readonly _config: TileVision;
 
   constructor(config: TileVision) {
     super();
     this._config = config;
-    this.patch_embedding = new Convolution(config);
+    this.patch_embedding = new PatchConvolution(config);
     this.position_embedding = new nn.Embedding(config.positionSide ** 2, config.hiddenSize);
   }
 
   /** Values of so many tiles [t, channels, side, side], flat, to [t * h * w, D]; what fills no patch is left out. */
   forward(pixels: Tensor, tiles: number, h: number, w: number): Tensor {
-    const { inChannels, patchSize: p, positionSide, hiddenSize } = this._config;
-    const side = Math.sqrt(pixels.numel / (tiles * inChannels));
-    const cut = pixels
-      .view(tiles, inChannels, side, side)
-      .narrow(2, 0, h * p)
-      .narrow(3, 0, w * p);
-    const patches = cut
-      .reshape(tiles, inChannels, h, p, w, p)
-      .permute(0, 2, 4, 1, 3, 5)
-      .reshape(tiles * h * w, inChannels * p * p);
-    const { weight, bias } = this.patch_embedding;
-    const embedded = functional.linear(patches, weight.view(hiddenSize, -1), bias);
+    const { positionSide, hiddenSize } = this._config;
     const [rows, columns] = [buckets(h, positionSide), buckets(w, positionSide)];
     const places = rows.flatMap((row) => columns.map((column) => row * positionSide + column));
     const positions = this.position_embedding.forward(tensor(places, { dtype: 'int64' }));
-    return embedded
-      .view(tiles, h * w, hiddenSize)
-      .add(positions)
-      .view(-1, hiddenSize);
+    return this.patch_embedding.forward(pixels, tiles, h, w).add(positions).view(-1, hiddenSize);
   }
 }
 
@@ -102,32 +78,9 @@ class Attention extends nn.Module {
 
   /** x [t * n, D], of t tiles of n patches */
   forward(x: Tensor, patches: number, sequences: Sequences): Tensor {
-    const [rows, width] = [x.size(0), x.size(1)];
-    const size = width / this._heads;
     const qkv = [this.q_proj, this.k_proj, this.v_proj].map((each) => each.forward(x));
-    if (hasFlashAttention(x.device, this.q_proj._precision, size)) {
-      const [q, k, v] = qkv.map((each) => each.view(rows, this._heads, size)) as [Tensor, Tensor, Tensor];
-      return this.out_proj.forward(flashAttention([q, k, v], sequences, false).reshape(rows, width));
-    }
-    const [q, k, v] = qkv.map((each) => each.to(x.dtype).view(-1, patches, this._heads, size).transpose(1, 2)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
-    return this.out_proj.forward(functional.scaledDotProductAttention(q, k, v).transpose(1, 2).reshape(rows, width));
-  }
-}
-
-class Mlp extends nn.Module {
-  readonly fc1: Projection;
-  readonly fc2: Projection;
-  constructor({ hiddenSize, intermediateSize }: VisionConfig) {
-    super();
-    this.fc1 = new Projection(hiddenSize, intermediateSize);
-    this.fc2 = new Projection(intermediateSize, hiddenSize);
-  }
-  forward(x: Tensor): Tensor {
-    return this.fc2.forward(this.fc1.forward(x).gelu('tanh'));
+    const how = { rows: patches, heads: this._heads, precision: this.q_proj._precision, dtype: x.dtype, sequences };
+    return this.out_proj.forward(attendWithin(qkv, how));
   }
 }
 
@@ -135,13 +88,13 @@ class Block extends nn.Module {
   readonly layer_norm1: nn.LayerNorm;
   readonly self_attn: Attention;
   readonly layer_norm2: nn.LayerNorm;
-  readonly mlp: Mlp;
+  readonly mlp: TileMlp;
   constructor(config: TileVision) {
     super();
     this.layer_norm1 = new nn.LayerNorm(config.hiddenSize, config.normEps);
     this.self_attn = new Attention(config);
     this.layer_norm2 = new nn.LayerNorm(config.hiddenSize, config.normEps);
-    this.mlp = new Mlp(config);
+    this.mlp = new TileMlp(config, 'tanh');
   }
   forward(x: Tensor, patches: number, sequences: Sequences): Tensor {
     const attended = x.add(this.self_attn.forward(this.layer_norm1.forward(x), patches, sequences));
@@ -160,9 +113,7 @@ class Merger extends nn.Module {
   }
   /** [t * h * w, D] to [t * h * w / side^2, out]: a token holds the rows of its square, patch by patch. */
   forward(x: Tensor, h: number, w: number): Tensor {
-    const [s, width] = [this._side, x.size(1)];
-    const squares = x.view(-1, h / s, s, w / s, s, width).permute(0, 1, 3, 2, 4, 5);
-    return this.proj.forward(squares.reshape(-1, s * s * width));
+    return this.proj.forward(squares(x, h, w, this._side));
   }
 }
 

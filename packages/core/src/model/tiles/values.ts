@@ -1,6 +1,21 @@
 /** What the tower reads of square tiles that lie one below the other. */
 import type { Pixels } from '../images.ts';
 
+/** The tiles of an image, row by row, and the image at the size of one of them, one below the other. */
+export function stacked(laid: Pixels, thumbnail: Pixels): Pixels {
+  const side = thumbnail.width;
+  const columns = laid.width / side;
+  const tiles = (laid.height / side) * columns;
+  const data = new Uint8Array((tiles + 1) * side * side * 3);
+  for (let row = 0; row < tiles * side; row++) {
+    const [tile, y] = [Math.floor(row / side), row % side];
+    const from = ((Math.floor(tile / columns) * side + y) * laid.width + (tile % columns) * side) * 3;
+    data.set(laid.data.subarray(from, from + side * 3), row * side * 3);
+  }
+  data.set(thumbnail.data, tiles * side * side * 3);
+  return { data, width: side, height: (tiles + 1) * side };
+}
+
 /** As a processor's file has it. */
 interface Normalised {
   readonly image_mean: readonly number[];
