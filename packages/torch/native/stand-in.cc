@@ -219,9 +219,10 @@ Napi::Value kernels(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void requireOneDevice(const Operator& op, const std::vector<c10::IValue>& arguments) {
-  static const std::set<std::string> anywhere{"visurf::rms_norm",   "visurf::rotate",        "visurf::swiglu",
-                                              "visurf::linear",     "visurf::add_product_",  "visurf::delta_rule",
-                                              "visurf::nf4_linear", "visurf::nf4_dequantize"};
+  static const std::set<std::string> anywhere{
+      "visurf::rms_norm",   "visurf::rotate",         "visurf::swiglu",
+      "visurf::linear",     "visurf::add_product_",   "visurf::delta_rule",
+      "visurf::nf4_linear", "visurf::nf4_dequantize", "visurf::counted_dropout"};
   if (op.name.rfind("visurf::", 0) != 0) return;
   std::optional<c10::Device> device;
   const auto check = [&](const at::Tensor& each) {

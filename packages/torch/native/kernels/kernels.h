@@ -115,8 +115,7 @@ struct Kernels {
                    int64_t upStride);
   void (*gateRowsBackward)(const T* grad, const T* gate, const T* up, T* dGate, T* dUp, int64_t begin, int64_t end,
                            int64_t width, int64_t gateStride, int64_t upStride, int64_t gradStride);
-  // y = x where a draw is at least `least`, else 0: four draws of 16 bits are those of a hash of key + gamma (column / 4 +
-  // 1).
+  // y = x where a draw is at least `least`, else 0; a hash of key + gamma (column / 4 + 1) is four draws of 16 bits
   void (*dropRows)(const T* x, const int64_t* keys, T* y, int64_t begin, int64_t end, int64_t width, int64_t gamma,
                    int16_t least);
   void (*attendHead)(const Layout& s, const Head<T>& head, T* scratch, T* out, T* logSums);

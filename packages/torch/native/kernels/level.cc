@@ -17,9 +17,9 @@ namespace visurf {
 namespace {
 
 template <class T>
-constexpr Kernels<T> all{normRows<T>,         normRowsBackward<T>, rotateTokens<T>,       gateRows<T>,
-                         gateRowsBackward<T>, dropRows<T>, attendHead<T>,       attendHeadBackward<T>, attendToken<T>,
-                         decodeRows<T>,       deltaToken<T>,       sampleRow<T>};
+constexpr Kernels<T> all{normRows<T>,         normRowsBackward<T>, rotateTokens<T>, gateRows<T>,
+                         gateRowsBackward<T>, dropRows<T>,         attendHead<T>,   attendHeadBackward<T>,
+                         attendToken<T>,      decodeRows<T>,       deltaToken<T>,   sampleRow<T>};
 
 }  // namespace
 
