@@ -75,6 +75,16 @@ test('the same with a server, which samples while the update runs', async () => 
   expect(metricsOf('killed')).toEqual(metricsOf('whole'));
 });
 
+test.each([0, 1])('a sample that a step has several times gets other rollouts every time, ahead: %d', async (ahead) => {
+  const config = configOf('few', { ahead, dynamicSampling: 3 });
+  await train({ ...config, steps: 3, promptsPerStep: 7, paradigm: 'rlvr' });
+  for (const step of groupsOf('few')) {
+    const said = step.trim().split('\n').map((line) => JSON.stringify((JSON.parse(line) as { rollouts: { tokens: unknown }[] }).rollouts.map(({ tokens }) => tokens))); // prettier-ignore
+    expect(said).toHaveLength(7);
+    expect(new Set(said).size).toBe(7);
+  }
+});
+
 test('a run that is stopped keeps what was sampled ahead', async () => {
   await train(configOf('whole'));
   const stop = new AbortController();

@@ -3,17 +3,10 @@
  * the policy itself before it. A checkpoint has those that wait, so that a run goes on with the same.
  */
 import { alone, share, whole, type Processes } from '../distributed/processes.ts';
+import { NoiseIds } from '../rollout/groups.ts';
 import type { Drawn } from '../rollout/respond.ts';
 import { promptParts, stepWork } from '../schedule/paradigm.ts';
-import {
-  askBatch,
-  sampleBatch,
-  shareOf,
-  type Ahead,
-  type Batch,
-  type SampledBatch,
-  type StepContext,
-} from '../step.ts';
+import { askBatch, sampleBatch, shareOf, type Ahead, type SampledBatch, type StepContext } from '../step.ts';
 import type { Batches } from './batches.ts';
 
 /** What waits, as a checkpoint has it. */
@@ -71,21 +64,23 @@ export class SampledAhead implements Ahead {
     const processes = this.#processes;
     const parts = share(processes, promptParts(stepWork(config, next)));
     const batch = await this.#batches.draw();
+    const { indices } = batch;
     const own = shareOf(processes, batch);
+    const promptIds = share(processes, new NoiseIds().next(indices));
     const sampled = await processes.together(async () => {
       const questions = await askBatch(this.#context, own);
       // Servers are given the weights at once, before this returns: they may move then.
       const { signal: _, ...unstopped } = this.#context;
       const sizes = parts.map(({ rollouts }) => rollouts);
-      const rollouts = sampleBatch(sampler ? unstopped : this.#context, questions, own, sizes, next);
-      const result = held(rollouts.then((all) => ({ questions, rollouts: all })));
+      const rollouts = sampleBatch(sampler ? unstopped : this.#context, questions, promptIds, sizes, next);
+      const result = held(rollouts.then((all) => ({ indices, questions, rollouts: all })));
       if (!sampler) await result;
       return { result };
     });
     this.#waiting = {
       step: next,
       sampled: () => sampled.result,
-      saved: () => this.#savedOf(batch, sampled.result),
+      saved: () => this.#savedOf(sampled.result),
     };
   }
 
@@ -95,11 +90,11 @@ export class SampledAhead implements Ahead {
     const batch = await this.#batches.again(indices);
     const questions = await askBatch(this.#context, shareOf(processes, batch));
     const own = share(processes, rollouts);
-    return { questions, rollouts: own.map((group) => group.map((each) => encoder.rollout(each))) };
+    return { indices, questions, rollouts: own.map((group) => group.map((each) => encoder.rollout(each))) };
   }
 
-  async #savedOf({ indices }: Batch, sampled: Promise<SampledBatch>): Promise<SavedAhead> {
-    const { rollouts } = await sampled;
+  async #savedOf(sampled: Promise<SampledBatch>): Promise<SavedAhead> {
+    const { indices, rollouts } = await sampled;
     const own = rollouts.map((group) =>
       group.map(({ tokens, logProbs, stop }) => ({ tokens: [...tokens], logProbs: [...logProbs], stop })),
     );
