@@ -67,7 +67,7 @@ async function stepped(
   work: StepWork,
   script: readonly (readonly string[])[],
   changes: object = {},
-  { forms = [], drawn = 2 }: { forms?: StepResult['forms']; drawn?: number } = {},
+  { forms = [], drawn = 2, places }: { forms?: StepResult['forms']; drawn?: number; places?: readonly number[] } = {},
 ): Promise<Stepped> {
   const train = path.join(folder, 'train.jsonl');
   const lines = ['small-40x40.png', 'flat-90x60.png', 'small-40x40.png'].map((name, i) =>
@@ -108,7 +108,7 @@ async function stepped(
   let draws = 0;
   const draw = () => {
     draws += 1;
-    return { samples: samples.slice(), indices: Array.from(samples, (_, i) => 10 * draws + i) };
+    return { samples: samples.slice(), indices: places ?? Array.from(samples, (_, i) => 10 * draws + i) };
   };
   try {
     const result = await trainStep(context, draw, 3, work, 1e-3, forms);
@@ -173,6 +173,14 @@ test('dynamic sampling draws again until the step is full, and counts all that i
   expect(full.asked.map(({ promptIds }) => promptIds)).toEqual([[10, 11], [20, 21]]); // prettier-ignore
   const once = await stepped(work, [same, other], { paradigm: 'rlvr' });
   expect([once.drawn, once.groups.length, once.sampled]).toEqual([1, 2, 2]);
+});
+
+test('a sample that comes again in a step has noise of its own every time', async () => {
+  const work: StepWork = { rl: 1, sft: 0, parts: [part(2, 2, 'none')] };
+  const changes = { paradigm: 'rlvr', rollout: { group: 2, maxNewTokens: 40, dynamicSampling: 3 } };
+  const { asked } = await stepped(work, [[MUTE, MUTE]], changes, { places: [4, 4] });
+  const ids = asked.flatMap(({ promptIds }) => promptIds);
+  expect([ids.length, new Set(ids).size, ids[0]]).toEqual([6, 6, 4]);
 });
 
 test('how likely labels are that were switched off; without any it is no number', async () => {

@@ -22,7 +22,7 @@ import { orStopped } from './data/paced.ts';
 import { scoreGroups, scorerOf, type Scorer } from './reward/reward.ts';
 import { sampleDynamically } from './rollout/dynamic.ts';
 import type { Correction } from './objective/mismatch.ts';
-import { sampleGroups, type RolloutSampler } from './rollout/groups.ts';
+import { NoiseIds, sampleGroups, type RolloutSampler } from './rollout/groups.ts';
 import { Stopwatch, type ObservePhase, type Phase } from './run/phases.ts';
 import type { StepResult } from './run/record.ts';
 import { tellGroups } from './run/told.ts';
@@ -64,6 +64,8 @@ export const shareOf = (processes: Processes, { samples, indices }: Batch): Batc
 
 /** Questions of a batch with rollouts of each, [B][G]. */
 export interface SampledBatch {
+  /** Places of the samples of all processes. */
+  readonly indices: readonly number[];
   readonly questions: readonly Question[];
   readonly rollouts: readonly (readonly Rollout[])[];
 }
@@ -86,16 +88,19 @@ type Sampling = Pick<StepContext, 'config' | 'policy' | 'scorer' | 'sampler' | '
 export const askBatch = ({ config, policy, scorer }: Sampling, { samples }: Batch): Promise<Question[]> =>
   Promise.all(samples.map((sample) => ask({ ...config.data, policy, scorer }, sample)));
 
-/** v, t -> o_1 .. o_G for every question of a batch. */
+/**
+ * v, t -> o_1 .. o_G for every question of a batch.
+ * @param promptIds that key its noise (`NoiseIds`)
+ */
 export const sampleBatch = (
   { config, policy, sampler = policy, signal, onEnded }: Sampling,
   questions: readonly Question[],
-  { indices }: Batch,
+  promptIds: readonly number[],
   sizes: readonly number[],
   step: number,
 ): Promise<Rollout[][]> => {
   const prompts = questions.map(({ prompt }) => prompt);
-  const sampling = { ...config.rollout, seed: config.seed, step, promptIds: indices, signal, onEnded };
+  const sampling = { ...config.rollout, seed: config.seed, step, promptIds, signal, onEnded };
   return sampleGroups(sampler, prompts, sizes, sampling);
 };
 
@@ -125,21 +130,26 @@ export async function trainStep(
   const { device } = policy.model;
   resetPeakAllocated(device);
   let counts: FormCounts = {};
+  const noise = new NoiseIds();
   const sample = async (): Promise<SampledBatch> => {
     const batch = await draw();
     const drawn = batch.samples.length;
     if (drawn !== allParts.length) throw new Error(`${drawn} samples for ${allParts.length} prompts`);
     const own = shareOf(processes, batch);
+    const promptIds = share(processes, noise.next(batch.indices));
     return await processes.together(async () => {
       const questions = await askBatch(context, own);
       watch.lap('prompt');
       const onEnded = (ended: number, all: number): void => context.onPart?.('rollout', ended, all);
-      return { questions, rollouts: await sampleBatch({ ...context, onEnded }, questions, own, sizes, step) };
+      const rollouts = await sampleBatch({ ...context, onEnded }, questions, promptIds, sizes, step);
+      return { indices: batch.indices, questions, rollouts };
     });
   };
   const make = async (): Promise<Group[]> => {
     const waiting = context.ahead?.has(step) ? context.ahead : undefined;
-    const { questions, rollouts } = await (waiting ? processes.together(() => waiting.take()) : sample());
+    const { indices, questions, rollouts } = await (waiting ? processes.together(() => waiting.take()) : sample());
+    // Further batches of the step come after those.
+    if (waiting) noise.next(indices);
     watch.lap('rollout');
     const own = mergeCounts(questions.map((question, i) => formsOf(scorer, question, rollouts[i]!)));
     counts = mergeCounts([counts, ...(await processes.gather(own))]);

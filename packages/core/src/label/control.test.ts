@@ -25,6 +25,14 @@ test.each([
   expect(label.reward).toBe(5 + thinking / 2);
 });
 
+test.each(['on', 'off', 'neutral'] as const)(
+  'a label that is alone, since a reward skipped every rollout, has a reward that is a number: %s',
+  (eliminate) => {
+    const { joins, active, terms, reward } = controlLabel(scorer, LABEL, [], settings({ eliminate }));
+    expect([joins, active, terms.thinking, reward]).toEqual(eliminate === 'off' ? [true, true, 1, 5.5] : [true, true, 0, 5]); // prettier-ignore
+  },
+);
+
 test.each(['reward', 'accuracy'] as const)('smooth: %s switches the label off where a rollout reaches it', (smooth) => {
   const { active, reward, reachedBy } = controlLabel(scorer, LABEL, [wrong, right, mute, right], settings({ smooth }));
   expect([active, reachedBy]).toEqual([false, [1, 3]]);

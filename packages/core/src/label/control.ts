@@ -64,7 +64,9 @@ function eliminate(
   settings: Pick<LabelSettings, 'eliminate' | 'thinking'>,
 ): Terms {
   const earned = termOf(thinkingTerm)(label);
-  const marks = { on: () => 0, off: () => 1, neutral: () => average(rollouts.map(termOf(thinkingTerm))) };
+  // Of no rollouts, where a reward skipped all, there is no mean; nothing is compared with the label then.
+  const neutral = (): number => (rollouts.length > 0 ? average(rollouts.map(termOf(thinkingTerm))) : 0);
+  const marks = { on: () => 0, off: () => 1, neutral };
   const isKept = settings.thinking === 'keep' && earned > 0;
   return { ...label, [thinkingTerm]: isKept ? earned : marks[settings.eliminate]() };
 }

@@ -105,7 +105,9 @@ export function rememberedFeatures(
   const features = missing.length > 0 ? encodeTogether(missing, config, encode) : [];
   const computed = new Map(missing.map((each, i) => [each.key ?? each, features[i]!]));
   return pictures.map((each) => {
-    const compute = (): Flow => computed.get(each.key ?? each) ?? scope(() => encode([each.pixels], [each.grid]));
+    // Handles of its own: the cache frees what it drops, and a picture that comes again is taken from here then.
+    const known = computed.get(each.key ?? each)?.map((part) => part.detach()) as Flow | undefined;
+    const compute = (): Flow => known ?? scope(() => encode([each.pixels], [each.grid]));
     return each.key === undefined ? compute() : cache.get(each.key, compute);
   });
 }

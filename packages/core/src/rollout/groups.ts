@@ -2,6 +2,27 @@
 import type { Prompt, Rollout } from '../types.ts';
 import type { SamplingOptions } from './respond.ts';
 
+/** Between the numbers of a prompt that comes again: the golden section of 2^32, whose multiples keep away from each other. */
+const APART = 0x9e3779b1;
+
+/**
+ * Numbers that key the noise of a step's prompts: their places in the dataset. A prompt that comes again in the step, since
+ * an epoch ends in it, or there are fewer samples than prompts, has another number every time: its rollouts were the same
+ * ones otherwise.
+ */
+export class NoiseIds {
+  readonly #times = new Map<number, number>();
+
+  /** @param places of the prompts that come next, of all processes */
+  next(places: readonly number[]): number[] {
+    return places.map((place) => {
+      const times = this.#times.get(place) ?? 0;
+      this.#times.set(place, times + 1);
+      return (place + Math.imul(times, APART)) >>> 0;
+    });
+  }
+}
+
 /** Whoever samples: a policy, or servers. */
 export interface RolloutSampler {
   sample(prompts: readonly Prompt[], options: SamplingOptions): Promise<Rollout[][]>;

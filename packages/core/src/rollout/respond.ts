@@ -24,7 +24,7 @@ export interface RespondOptions extends Sampling {
   readonly forbiddenIds: readonly number[];
   readonly seed: number;
   readonly step: number;
-  /** A number per prompt that keys its noise: its place in the dataset or in the step. */
+  /** A number per prompt that keys its noise: its place in the dataset (`NoiseIds`) or in the step. */
   readonly promptIds: readonly number[];
   /** Sees every token of the first rollout as it is chosen. */
   readonly onToken?: (token: number) => void;

@@ -44,9 +44,13 @@ export class Batches {
     return batch;
   }
 
-  /** A batch that was drawn before: its samples as their user has corrected them, none left out. */
-  async again(indices: readonly number[]): Promise<Batch> {
+  /**
+   * A batch that was drawn before: its samples as their user has corrected them, none left out; undefined where there are no
+   * such samples any more.
+   */
+  async again(indices: readonly number[]): Promise<Batch | undefined> {
     const { samples, processes, onWarning } = this.#source;
+    if (indices.some((index) => index >= samples.length)) return undefined;
     const corrections = this.#corrections;
     if (corrections) corrections.refresh(await byFirst(processes, () => corrections.read())).forEach(onWarning);
     return {

@@ -94,8 +94,8 @@ class Loop {
     ];
     this.#watchdog = new Watchdog<Phase>({ onWarning });
     this.#step = checkpoint?.step ?? 0;
-    this.#ahead =
-      config.rollout.ahead === 1 ? new SampledAhead(context, this.#batches, this.#step, saved.ahead) : undefined;
+    const waits = { step: this.#step, saved: saved.ahead };
+    this.#ahead = config.rollout.ahead === 1 ? new SampledAhead(context, this.#batches, onWarning, waits) : undefined;
     this.#finished = this.#batches.drawn;
     this.#waiting = this.#ahead?.waiting;
     this.#forms = saved.forms;
