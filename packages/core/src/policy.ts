@@ -27,6 +27,7 @@ import { carriedSettings, promptSettings, type Settings } from './question/setti
 import { respond, type SamplingOptions } from './rollout/respond.ts';
 import { fetchModel } from './mirror/copies.ts';
 import { checkpointOf } from './run/best.ts';
+import { requireWholeWeights } from './run/checkpoint.ts';
 import { isStored } from './store/address.ts';
 import type { Prompt, Response, Rollout } from './types.ts';
 import { responseLogProbs } from './update/log-probs.ts';
@@ -144,8 +145,13 @@ export interface LocatedModel {
  */
 export async function locateModel(model: string, options: ModelSource & LocalModelOptions = {}): Promise<LocatedModel> {
   const { adapter, base, ...hub } = options;
-  const find = async (name: string, revision?: string): Promise<string> =>
-    isStored(name) ? await fetchModel(name) : await localModel(checkpointOf(name) ?? name, { ...hub, revision });
+  const find = async (name: string, revision?: string): Promise<string> => {
+    const found = isStored(name)
+      ? await fetchModel(name)
+      : await localModel(checkpointOf(name) ?? name, { ...hub, revision });
+    await requireWholeWeights(found);
+    return found;
+  };
   const directory = await find(model, options.revision);
   if (!isAdapterDirectory(directory)) {
     if (base !== undefined) {

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -10,6 +10,7 @@ import type { Config } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
 import { defineReward } from './reward/reward.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
+import { FailingDisk } from './testing/disk.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
 import { train } from './train.ts';
 import type { TrainEvent } from './training/types.ts';
@@ -94,6 +95,18 @@ test('a run explains itself, frees what it made, and its checkpoint is a model d
   expect(evaluated.n).toBe(6);
   expect(evaluated.metrics.malformed).toBe(100);
   expect(existsSync(evaluated.perSample)).toBe(true);
+
+  // A bit of a weight, which nothing else would show.
+  const weights = path.join(result.run, 'checkpoints', '000004', 'model.safetensors');
+  const bytes = readFileSync(weights);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(weights, bytes);
+  const damaged = evaluate({
+    model: path.dirname(weights),
+    data: path.join(folder, 'train.jsonl'),
+    allowOutside: true,
+  });
+  await expect(damaged).rejects.toThrow('the checkpoint is damaged: model.safetensors has other bytes');
 });
 
 test('a run that was stopped, or killed after its checkpoint, goes on to the same numbers', async () => {
@@ -121,6 +134,22 @@ test('a run that was stopped, or killed after its checkpoint, goes on to the sam
   );
   expect(await train(config('killed'), { resume: true })).toMatchObject({ steps: 4 });
   expect(losses('killed')).toEqual(losses('whole'));
+});
+
+test('where the disk fills up, also for the log, it is said where the last step was saved', async () => {
+  const death = { at: Infinity, half: false, isFull: true };
+  const said: string[] = [];
+  const onEvent = (event: TrainEvent): void => {
+    if (event.kind === 'step' && event.step === 1) death.at = 0;
+    if (event.kind === 'warning') said.push(event.message);
+  };
+  const options = config('full', { eval: { every: 0 }, data: { ...config('full').data, validation: undefined } });
+  mkdirSync(path.join(folder, 'full'));
+  const full = new FailingDisk(path.join(folder, 'full'), death);
+  await expect(full.run(async () => void (await train(options, { onEvent })))).rejects.toThrow('no space left');
+  const [place] = said.flatMap((each) => /step 2 could not be saved[^]*saved as (\S+)\. /.exec(each)?.[1] ?? []);
+  expect(readdirSync(place ?? '')).toContain('model.safetensors');
+  rmSync(path.dirname(place!), { recursive: true });
 });
 
 test('a mixture of sets is drawn by weight, and goes on where it was stopped', async () => {

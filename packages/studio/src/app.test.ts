@@ -152,6 +152,15 @@ describe('who may ask', () => {
     expect((await ask(appOf(), '/api/runs', { host: 'evil.example' })).status).toBe(403);
     expect((await ask(appOf(), '/api/runs', { origin: 'http://evil.example' })).status).toBe(403);
     expect((await ask(appOf(), '/api/runs', { origin: 'http://localhost:7070' })).status).toBe(200);
+    // A page of this host at another port, and the page itself.
+    for (const [site, status] of [
+      ['same-site', 403] as const,
+      ['cross-site', 403] as const,
+      ['same-origin', 404] as const,
+    ]) {
+      const headers = { origin: 'http://localhost:3000', 'sec-fetch-site': site };
+      expect((await ask(appOf(), '/api/runs/x/court', headers, { method: 'POST', body: '{}' })).status).toBe(status);
+    }
   });
 
   test('with a token nobody without it, by address, header or cookie', async () => {

@@ -43,6 +43,23 @@ test('a run that is cut back and grows past where it was is read again', () => {
   expect(log.events.at(-1)).toMatchObject({ metrics: { reward: 99 } });
 });
 
+test('a line that is longer than lines are is damage, and what follows it is read', () => {
+  const before = eventLines([startEvent(), stepEvent(1)]);
+  writeFileSync(file, before);
+  const log = new EventLog(folder);
+  // Zeros of a power cut: while they grow, and when a line follows them.
+  for (const size of [9 << 20, 20 << 20]) {
+    truncateSync(file, size);
+    expect(log.poll()).toBe(true);
+    expect(log.poll()).toBe(false);
+    expect([log.size, log.events.length]).toEqual([size, 2]);
+  }
+  appendFileSync(file, `\n${eventLines([stepEvent(2), stepEvent(3)])}`);
+  log.poll();
+  expect(log.events.map(({ step }) => step)).toEqual([0, 1, 2, 3]);
+  expect(log.damaged).toEqual(['events.jsonl:3 is damaged, and left out']);
+});
+
 test('damaged lines are named and left out, a half-written last one is waited for', () => {
   writeFileSync(
     file,

@@ -12,6 +12,8 @@ const NEWLINE = 10;
 const CHUNK = 1 << 20;
 /** A longer line is damage. */
 const LONGEST = 8 << 20;
+/** Bytes of what was read last that are compared. */
+const TAIL = 64 << 10;
 
 export class EventLog {
   readonly #file: string;
@@ -20,6 +22,8 @@ export class EventLog {
   #offset = 0;
   #lines = 0;
   #last: Buffer = Buffer.alloc(0);
+  /** Amid a line that is longer than lines are. */
+  #isTorn = false;
   #generation = 0;
 
   constructor(directory: string) {
@@ -67,6 +71,7 @@ export class EventLog {
 
   #forget(): void {
     [this.#events, this.#damaged, this.#offset, this.#lines, this.#last] = [[], [], 0, 0, Buffer.alloc(0)];
+    this.#isTorn = false;
     this.#generation++;
   }
 
@@ -91,16 +96,31 @@ export class EventLog {
         start = end + 1;
       }
       rest = rest.subarray(start);
-      if (rest.length > LONGEST) break;
+      if (!this.#isTorn && rest.length <= LONGEST) continue;
+      if (!this.#isTorn) this.#damage(this.#lines + 1);
+      this.#isTorn = true;
+      this.#pass(rest);
+      rest = Buffer.alloc(0);
     }
   }
 
   #line(bytes: Buffer): void {
-    this.#offset += bytes.length;
+    const wasTorn = this.#isTorn;
+    this.#isTorn = false;
+    this.#pass(bytes);
     this.#lines += 1;
-    this.#last = Buffer.from(bytes);
-    const event = eventOf(bytes.toString('utf8'));
+    const event = wasTorn ? undefined : eventOf(bytes.toString('utf8'));
     if (event) this.#events.push(event);
-    else this.#damaged.push(`${EVENTS}:${this.#lines} is damaged, and left out`);
+    else if (!wasTorn) this.#damage(this.#lines);
+  }
+
+  #pass(bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    this.#offset += bytes.length;
+    this.#last = Buffer.from(bytes.subarray(-TAIL));
+  }
+
+  #damage(line: number): void {
+    this.#damaged.push(`${EVENTS}:${line} is damaged, and left out`);
   }
 }

@@ -9,10 +9,14 @@ import { TEXT_TABLES } from './text-index.ts';
 /** Of what the columns mean: an index of another version is made anew. */
 const VERSION = 3;
 
+/** Milliseconds for which a database that somebody else writes is waited for. */
+const PATIENCE = 5_000;
+
 export function openDatabase(file: string): DatabaseSync {
   if (file !== ':memory:') mkdirSync(path.dirname(file), { recursive: true });
   const open = (): DatabaseSync => {
-    const database = new DatabaseSync(file);
+    // Another studio may be at the same index.
+    const database = new DatabaseSync(file, { timeout: PATIENCE });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF');
     const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
     if (version !== VERSION) {

@@ -53,6 +53,10 @@ export function guard({ hosts, token, base }: GuardOptions): MiddlewareHandler {
     const origin = context.req.header('origin');
     if (origin !== undefined && hostOf(origin.replace(/^https?:\/\//, '')) !== host)
       return context.json({ error: { message: 'a page of another site may not ask' } }, 403);
+    // Another port of this host is another page, which a name does not tell; browsers do where they can be believed.
+    const site = context.req.header('sec-fetch-site') ?? 'none';
+    if (!['GET', 'HEAD'].includes(context.req.method) && !['same-origin', 'none'].includes(site))
+      return context.json({ error: { message: 'a page of another site may not ask' } }, 403);
     if (token !== undefined) {
       const given = tokenOf(context);
       if (given === undefined || !same(given, token))

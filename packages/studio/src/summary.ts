@@ -33,6 +33,9 @@ const GOALS = ['gIoU', 'accuracy', 'rocAuc', 'reward'];
 
 const isStep = (event: RunEvent): event is StepEvent => event.type === 'step';
 
+/** What the time of a step begins with. */
+const isPace = (event: RunEvent): boolean => isStep(event) || event.type === 'start' || event.type === 'resume';
+
 const median = (values: readonly number[]): number | undefined => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 /** Milliseconds between the last steps, resumes aside. */
@@ -41,10 +44,9 @@ function paceOf(events: readonly RunEvent[]): number | undefined {
   for (let i = events.length - 1; i > 0 && gaps.length < PACE; i--) {
     const event = events[i]!;
     if (!isStep(event)) continue;
-    const before = events
-      .slice(0, i)
-      .findLast((each) => isStep(each) || each.type === 'start' || each.type === 'resume');
-    if (before) gaps.push(event.time - before.time);
+    let at = i - 1;
+    while (at >= 0 && !isPace(events[at]!)) at--;
+    if (at >= 0) gaps.push(event.time - events[at]!.time);
   }
   return median(gaps);
 }

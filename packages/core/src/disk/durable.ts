@@ -12,6 +12,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -20,12 +21,18 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { removing } from '@visurf/torch/signals';
+import { hasCode } from '../errors.ts';
+import { requireFile } from '../regular.ts';
 
 /** Waits until a file's bytes, or a directory's entries, are on the disk. */
 export function sync(file: string): void {
   const descriptor = openSync(file, 'r');
   try {
     fsyncSync(descriptor);
+  } catch (error) {
+    // Some file systems of the net cannot wait for a directory; its entries are there as soon as they say so.
+    const isNever = ['EINVAL', 'EBADF', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].some((code) => hasCode(error, code));
+    if (!isNever || !fstatSync(descriptor).isDirectory()) throw error;
   } finally {
     closeSync(descriptor);
   }
@@ -95,6 +102,21 @@ export async function sha256(file: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer);
   return hash.digest('hex');
+}
+
+/** A file of any size, from another. */
+export function copyFile(from: string, to: string): void {
+  requireFile(statSync(from), from);
+  const [source, target] = [openSync(from, 'r'), openSync(to, 'w')];
+  try {
+    const chunk = Buffer.alloc(4 << 20);
+    for (let read = readSync(source, chunk); read > 0; read = readSync(source, chunk))
+      for (let done = 0; done < read;) done += writeSync(target, chunk, done, read - done);
+    fsyncSync(target);
+  } finally {
+    closeSync(source);
+    closeSync(target);
+  }
 }
 
 /** A file of lines that only grows; a process that is killed leaves at most one part of a line. */

@@ -5,18 +5,16 @@ import { workerData } from 'node:worker_threads';
 const { file, interval } = workerData as { readonly file: string; readonly interval: number };
 
 function beat(): void {
-  let claim: number;
   try {
-    claim = openSync(file, 'r+');
-  } catch {
-    // Gone: the run was released, or taken for dead.
-    clearInterval(timer);
-    return;
-  }
-  try {
-    writeSync(claim, '\n', fstatSync(claim).size - 1);
-  } finally {
-    closeSync(claim);
+    const claim = openSync(file, 'r+');
+    try {
+      writeSync(claim, '\n', fstatSync(claim).size - 1);
+    } finally {
+      closeSync(claim);
+    }
+  } catch (error) {
+    // Released, or taken for dead. Whatever else there is may be over by the next time.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') clearInterval(timer);
   }
 }
 

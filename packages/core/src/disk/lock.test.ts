@@ -4,8 +4,10 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -99,6 +101,24 @@ test('a thread renews a claim while steps go on, and leaves it whole', async () 
   await thread.terminate();
   expect(statSync(file).mtimeMs).toBeGreaterThan(before[0]);
   expect(readFileSync(file, 'utf8')).toBe(before[1]);
+});
+
+test('a claim that could not be renewed for a moment is renewed again', async () => {
+  const file = path.join(fresh(), 'lock.000000000000');
+  // A link to itself, which nothing can be written through.
+  symlinkSync(file, file);
+  const thread = renew(file, 20);
+  let hasEnded = false;
+  thread.once('exit', () => (hasEnded = true));
+  await new Promise((resolve) => thread.once('online', resolve));
+  await setTimeout(200);
+  writeFileSync(`${file}.tmp`, '{}\n');
+  utimesSync(`${file}.tmp`, 0, 0);
+  renameSync(`${file}.tmp`, file);
+  const deadline = Date.now() + 30_000;
+  while (!hasEnded && statSync(file).mtimeMs === 0 && Date.now() < deadline) await setTimeout(5);
+  expect(statSync(file).mtimeMs).toBeGreaterThan(0);
+  await thread.terminate();
 });
 
 /** Tries to hold the directory when it is told to, and says when it has it; lets it go or dies when it is told to. */

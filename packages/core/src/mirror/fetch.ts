@@ -81,7 +81,10 @@ async function fill(store: ObjectStore, directory: string, options: FetchOptions
   const steps = await fetchCheckpoints(store, directory, objects, options);
   if (options.records ?? true) await pullRecords(store, directory, objects, options.onProgress);
   else await store.download(CONFIG, path.join(directory, CONFIG));
-  if (steps.length === 0) forgetCheckpoints(path.join(directory, EVENTS));
+  const events = path.join(directory, EVENTS);
+  // A run whose machine died before its log was sent has none yet.
+  if (!existsSync(events) && (options.records ?? true)) writeFileSync(events, '');
+  if (steps.length === 0) forgetCheckpoints(events);
   return steps;
 }
 
@@ -161,7 +164,8 @@ async function fetchLog(store: ObjectStore, file: string, log: Log): Promise<voi
 function forgetCheckpoints(events: string): void {
   if (!existsSync(events)) return;
   const lines = readFileSync(events, 'utf8').split('\n');
-  writeFileSync(events, lines.filter((line) => !/^\{[^{}[\]]*"type":"checkpoint"/.test(line)).join('\n'));
+  const isSaved = /^\{[^{}[\]]*("type":"checkpoint"|"type":"resume","step":[1-9])/;
+  writeFileSync(events, lines.filter((line) => !isSaved.test(line)).join('\n'));
 }
 
 async function fetchCheckpoints(

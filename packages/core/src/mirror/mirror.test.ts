@@ -77,6 +77,34 @@ async function fetched(): Promise<{ steps: unknown; texts: unknown; files: unkno
   return { steps: made, texts, files };
 }
 
+test('a checkpoint that is written anew, as one whose evaluation was made up for, replaces that of the store', async () => {
+  const directory = machine();
+  await life(directory, 4);
+  const { lease, session } = await prepare(store, directory, { ...quiet, resume: true });
+  const { run, total } = await resume(directory);
+  const mirror = new Mirror({ store, lease, directory, session, keep: configOf().checkpoint.keep });
+  await mirror.sendRecords();
+  await mirror.sendCheckpoints();
+  const files = {
+    'model.safetensors': (file: string) => writeFileSync(file, String(total)),
+    'optimizer/state': (file: string) => writeFileSync(file, 'xxxx'),
+  };
+  await run.saveCheckpoint(4, { files, state: { total, evaluated: true } }, { metric: 'total', value: 1e9 });
+  run.close();
+  expect(mirror.unsent()).toContain('checkpoints/000004/');
+  way.asked.length = 0;
+  await mirror.sendCheckpoints();
+  // What is as it was is not sent again.
+  expect(way.asked.filter(({ key }) => key.endsWith('model.safetensors'))).toEqual([]);
+  await mirror.sendRecords(true);
+  expect(mirror.unsent()).toEqual([]);
+  await lease.release();
+  const other = machine();
+  expect(await fetchRun(store, other, { checkpoints: 'best' })).toEqual([4]);
+  expect(await readCheckpoint(path.join(other, 'checkpoints'), 4)).toMatchObject({ state: { evaluated: true } });
+  expect((await store.read('best'))?.body.toString()).toBe('checkpoints/000004\n');
+});
+
 test('a run in a store is what it is on the disk, and no more', async () => {
   const directory = machine();
   await life(directory);

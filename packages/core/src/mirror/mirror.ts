@@ -52,8 +52,8 @@ export class Mirror {
   /** Signatures of files as the store has them. */
   readonly #sent = new Map<string, string>();
   readonly #logs = new Map<Log, LogState>();
-  /** Steps whose checkpoints are whole in the store. */
-  readonly #whole = new Set<number>();
+  /** Steps whose checkpoints are whole in the store, with their manifests; undefined: it is not here any more. */
+  readonly #whole = new Map<number, Manifest | undefined>();
   /** Once for both who send: what one has sent the other would take for what was there before, and remove it. */
   #compared: Promise<void> | undefined;
   #records: Promise<unknown> = Promise.resolve();
@@ -164,7 +164,7 @@ export class Mirror {
       if (bytes.get(name) === statSync(file).size) this.#sent.set(name, signature(file)!);
     }
     for (const step of objects.flatMap(({ key }) => manifestStep(key) ?? [])) {
-      if (await this.#isSame(step)) this.#whole.add(step);
+      if (await this.#isSame(step)) this.#whole.set(step, manifestIn(this.#folder(step)));
     }
     await this.#removeStale(this.#staleOf(objects, latest));
     await store.abortOthers().catch(() => undefined);
@@ -214,10 +214,11 @@ export class Mirror {
     const steps = checkpointSteps(path.join(this.#options.directory, CHECKPOINTS));
     const latest = steps.at(-1);
     const best = latest === undefined ? undefined : manifestIn(this.#folder(latest))?.best?.step;
-    return [...new Set([latest, best])].filter(
-      (step): step is number =>
-        step !== undefined && !this.#whole.has(step) && manifestIn(this.#folder(step)) !== undefined,
-    );
+    return [...new Set([latest, best])].filter((step): step is number => {
+      const manifest = step === undefined ? undefined : manifestIn(this.#folder(step));
+      // A checkpoint may be written anew.
+      return manifest !== undefined && manifest.sha256 !== this.#whole.get(step!)?.sha256;
+    });
   }
 
   async #sendCheckpoint(step: number): Promise<void> {
@@ -229,26 +230,32 @@ export class Mirror {
     if (manifest === undefined) return;
     // What it stands on, which is there by now.
     await this.sendRecords(true);
-    for (const name of Object.keys(manifest.files)) {
+    const before = this.#whole.get(step);
+    if (this.#whole.delete(step)) {
+      await lease.check();
+      await store.remove(checkpointKey(step, MANIFEST));
+    }
+    for (const [name, { sha256 }] of Object.entries(manifest.files)) {
+      if (sha256 === before?.files[name]?.sha256) continue;
       await lease.check();
       await store.upload(checkpointKey(step, name), path.join(folder, name));
     }
     await lease.check();
     await store.upload(checkpointKey(step, MANIFEST), path.join(folder, MANIFEST));
-    this.#whole.add(step);
+    this.#whole.set(step, manifest);
     await this.#point(manifest);
   }
 
   async #point({ best }: Manifest): Promise<void> {
     const { store } = this.#options;
-    const last = Math.max(...this.#whole);
+    const last = Math.max(...this.#whole.keys());
     await store.write('last', `${CHECKPOINTS}/${stepName(last)}\n`);
     if (best && this.#whole.has(best.step)) await store.write('best', `${CHECKPOINTS}/${stepName(best.step)}\n`);
   }
 
   async #prune(): Promise<void> {
     const { store, lease, keep: count } = this.#options;
-    const steps = [...this.#whole].sort((a, b) => a - b);
+    const steps = [...this.#whole.keys()].sort((a, b) => a - b);
     const latest = steps.at(-1);
     const best = latest === undefined ? undefined : manifestIn(this.#folder(latest))?.best?.step;
     for (const step of steps.slice(0, -count)) {

@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, write
 import path from 'node:path';
 import { removing } from '@visurf/torch/signals';
 import { z } from 'zod';
-import { messageOf } from '../errors.ts';
+import { hasCode, messageOf, UserError } from '../errors.ts';
 import { removeQuietly, sha256, sync } from '../disk/durable.ts';
 import { isLock } from '../disk/lock.ts';
 import { isPath, readText, requireFile } from '../regular.ts';
@@ -57,7 +57,8 @@ export async function writeCheckpoint(
   const name = stepName(facts.step);
   const aside = path.join(folder, `.${name}.tmp`);
   const directory = path.join(folder, name);
-  const replaced = path.join(folder, `.${name}.old.tmp`);
+  const replaced = path.join(folder, replacedName(facts.step));
+  putBackReplaced(folder);
   for (const left of [aside, replaced]) rmSync(left, { recursive: true, force: true });
   try {
     await removing(aside, async () => {
@@ -67,11 +68,28 @@ export async function writeCheckpoint(
     });
   } catch (error) {
     removeQuietly(aside);
+    try {
+      putBackReplaced(folder);
+    } catch {
+      // The next start puts it back.
+    }
     throw error;
   }
   sync(folder);
   rmSync(replaced, { recursive: true, force: true });
   return directory;
+}
+
+/** Beside a checkpoint that takes its place: for a moment it is the only one of its step. */
+const replacedName = (step: number): string => `.${stepName(step)}.old.tmp`;
+
+/** Checkpoints whose successors never took their places, where a process ended between: they are whole. */
+export function putBackReplaced(folder: string): void {
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const step = Number(/^\.(\d{6,})\.old\.tmp$/.exec(name)?.[1] ?? NaN);
+    if (Number.isNaN(step) || existsSync(path.join(folder, stepName(step)))) continue;
+    renameSync(path.join(folder, name), path.join(folder, stepName(step)));
+  }
 }
 
 async function fill(
@@ -132,17 +150,44 @@ export async function readCheckpoint(folder: string, step: number): Promise<Chec
     const { sha256: own, ...said } = written as Manifest;
     if (hashOf(said) !== own) return { fault: 'manifest.json has other bytes than it says' };
     if (manifest.step !== step) return { fault: `it is that of step ${manifest.step}` };
-    for (const [name, { bytes, sha256: expected }] of Object.entries(manifest.files)) {
-      const file = path.join(directory, name);
-      requireFile(statSync(file), name);
-      if (statSync(file).size !== bytes) return { fault: `${name} has another size than its manifest says` };
-      if ((await sha256(file)) !== expected) return { fault: `${name} has other bytes than its manifest says` };
-    }
+    const fault = await faultOfFiles(directory, manifest);
+    if (fault !== undefined) return { fault };
     const state: unknown = JSON.parse(readText(path.join(directory, 'state.json')));
     return { step, directory, manifest, state };
   } catch (error) {
     return { fault: messageOf(error) };
   }
+}
+
+async function faultOfFiles(directory: string, { files }: Manifest): Promise<string | undefined> {
+  for (const [name, { bytes, sha256: expected }] of Object.entries(files)) {
+    const file = path.join(directory, name);
+    requireFile(statSync(file), name);
+    if (statSync(file).size !== bytes) return `${name} has another size than its manifest says`;
+    if ((await sha256(file)) !== expected) return `${name} has other bytes than its manifest says`;
+  }
+  return undefined;
+}
+
+/** @throws UserError where weights in the directory of a checkpoint are not what was saved; any other directory is none */
+export async function requireWholeWeights(directory: string): Promise<void> {
+  const manifest = manifestIn(directory);
+  if (!manifest) return;
+  const isWeights = (name: string): boolean => /^(adapter_)?model\.safetensors$/.test(name);
+  const files = Object.fromEntries(Object.entries(manifest.files).filter(([name]) => isWeights(name)));
+  let fault: string | undefined;
+  try {
+    fault = await faultOfFiles(directory, { ...manifest, files });
+  } catch (error) {
+    // What is not there is said by who reads it.
+    if (error instanceof UserError || !hasCode(error, 'ENOENT')) throw error;
+  }
+  if (fault === undefined) return;
+  throw new UserError(`the checkpoint is damaged: ${fault}`, {
+    where: directory,
+    remedy:
+      'Take another checkpoint of the run, or restore the file; if it was changed on purpose, remove manifest.json.',
+  });
 }
 
 export function removeCheckpoint(folder: string, step: number): void {

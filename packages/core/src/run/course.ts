@@ -24,8 +24,8 @@ import {
   type Best,
   type Checkpoint,
 } from './checkpoint.ts';
-import { assertCreatable, sync } from '../disk/durable.ts';
-import { readBytes, requireFile } from '../regular.ts';
+import { assertCreatable, copyFile, sync } from '../disk/durable.ts';
+import { requireFile, wholeLines } from '../regular.ts';
 import { readEvents, type RunEvent } from './events.ts';
 import { isLock } from '../disk/lock.ts';
 
@@ -47,8 +47,10 @@ const recorded = (directory: string): number[] =>
       : [];
   });
 
-/** Whether there is a run in a directory, or the beginning of one. */
-export const isBegun = (directory: string): boolean => existsSync(path.join(directory, 'config.yaml'));
+/** Whether there is a run in a directory, or the beginning of one; a `config.yaml` alone is its user's own. */
+export const isBegun = (directory: string): boolean =>
+  existsSync(path.join(directory, 'config.yaml')) &&
+  (existsSync(path.join(directory, EVENTS)) || checkpointSteps(path.join(directory, 'checkpoints')).length > 0);
 
 /** Logs that are there are files, which end. @throws UserError */
 export function requireLogs(directory: string): void {
@@ -66,12 +68,19 @@ export function requireEmpty(directory: string): void {
   }
   if (!existsSync(directory)) return;
   // A process killed before it wrote the configuration leaves these.
-  const entries = readdirSync(directory).filter((name) => !isLock(name) && !name.endsWith('.tmp'));
-  if (entries.length === 0) return;
-  const isRun = entries.includes('config.yaml');
-  const events = existsSync(path.join(directory, EVENTS)) ? readEvents(path.join(directory, EVENTS)) : [];
+  const log = path.join(directory, EVENTS);
+  const isLeft = (name: string): boolean =>
+    isLock(name) ||
+    name === 'config.yaml.tmp' ||
+    /^config\.yaml\.\d+\.tmp$/.test(name) ||
+    (name === EVENTS && !statSync(log).size);
+  const entries = readdirSync(directory);
+  if (entries.every(isLeft)) return;
+  const isRun = isBegun(directory);
+  const events = isRun && existsSync(log) ? readEvents(log) : [];
   const checkpoints = checkpointSteps(path.join(directory, 'checkpoints'));
-  const steps = Math.max(0, ...events.map(({ step }) => step), ...checkpoints, ...recorded(directory));
+  const all = [events.map(({ step }) => step), checkpoints, recorded(directory)].flat();
+  const steps = all.reduce((most, step) => Math.max(most, step), 0);
   // Of a run that was stopped in its first step nothing is lost; one that is in it holds the lock.
   const folders = [path.join(directory, 'checkpoints'), path.join(directory, 'branches')];
   const isBare = folders.every((each) => !existsSync(each) || readdirSync(each).every((name) => name.endsWith('.tmp')));
@@ -117,7 +126,7 @@ export async function checkpointAt(folder: string, step: number): Promise<Checkp
  * @throws UserError that says what would be lost
  */
 export function requireNothingToLose(directory: string, events: readonly RunEvent[]): void {
-  const saved = events.findLast(({ type }) => type === 'checkpoint');
+  const saved = events.findLast(({ type, step }) => type === 'checkpoint' || (type === 'resume' && step > 0));
   if (!saved) return;
   throw new UserError(`there are no checkpoints any more: the logs of ${saved.step} steps would be lost`, {
     where: directory,
@@ -153,12 +162,12 @@ export function keepCourse(directory: string, step: number): string | undefined 
   rmSync(aside, { recursive: true, force: true });
   mkdirSync(path.join(aside, 'checkpoints'), { recursive: true });
   for (const name of [...LOGS, 'config.yaml']) {
-    if (existsSync(path.join(directory, name))) copy(path.join(directory, name), path.join(aside, name));
+    if (existsSync(path.join(directory, name))) copyFile(path.join(directory, name), path.join(aside, name));
   }
   for (const part of BY_STEP) {
     const files = existsSync(path.join(directory, part)) ? readdirSync(path.join(directory, part)) : [];
     mkdirSync(path.join(aside, part));
-    for (const name of files.filter(isBehind)) copy(path.join(directory, part, name), path.join(aside, part, name));
+    for (const name of files.filter(isBehind)) copyFile(path.join(directory, part, name), path.join(aside, part, name));
     sync(path.join(aside, part));
   }
   sync(aside);
@@ -173,13 +182,11 @@ export function keepCourse(directory: string, step: number): string | undefined 
   return `branches/${number}`;
 }
 
-function copy(from: string, to: string): void {
-  writeFileSync(to, readBytes(from));
-  sync(to);
-}
-
-/** Removes what the run wrote after a checkpoint (after its beginning, where there is none). */
-export function cutBack(directory: string, checkpoint: Checkpoint | undefined): void {
+/**
+ * Removes what the run wrote after a checkpoint (after its beginning, where there is none).
+ * @returns a warning for each log that has less than it had at the checkpoint, as in a copy that was made while it grew
+ */
+export function cutBack(directory: string, checkpoint: Checkpoint | undefined): string[] {
   const step = checkpoint?.step ?? 0;
   for (const folder of ['checkpoints', 'branches', 'images', ...BY_STEP]) removeLeftovers(path.join(directory, folder));
   removeLeftovers(directory);
@@ -190,10 +197,16 @@ export function cutBack(directory: string, checkpoint: Checkpoint | undefined): 
     }
   }
   const logs = checkpoint?.manifest.logs ?? {};
-  for (const name of new Set([...LOGS, ...Object.keys(logs)])) {
+  return [...new Set([...LOGS, ...Object.keys(logs)])].flatMap((name) => {
     const file = path.join(directory, name);
-    if (existsSync(file) && statSync(file).size > (logs[name] ?? 0)) truncateSync(file, logs[name] ?? 0);
-  }
+    const [size, known] = [statSync(file, { throwIfNoEntry: false })?.size ?? 0, logs[name] ?? 0];
+    if (size > known) truncateSync(file, known);
+    if (size >= known) return [];
+    // What is written next would become a part of a half line.
+    const whole = size === 0 ? 0 : wholeLines(file);
+    if (whole < size) truncateSync(file, whole);
+    return [`${name} has ${whole} bytes, and had ${known} at step ${step}: what it said last is not there any more`];
+  });
 }
 
 /** What a checkpoint says of the best one, which may be gone since. */

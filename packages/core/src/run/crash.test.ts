@@ -1,5 +1,6 @@
 /** The process dies, or the machine, at every call of a run that changes a file: what is resumed ends as if nothing had been. */
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -16,7 +17,8 @@ import { messageOf } from '../errors.ts';
 import { CHANGES, FailingDisk, memory, type Death } from '../testing/disk.ts';
 import { budget, held, inTrials, random } from '../testing/reliability.ts';
 import { isLock } from '../disk/lock.ts';
-import { contents, startOrResume, STEPS, train, type Course } from './testkit.ts';
+import { Run } from './run.ts';
+import { configOf, contents, resume, start, startOrResume, STEPS, train, type Course } from './testkit.ts';
 
 const root = mkdtempSync(path.join(memory(), 'visurf-crash-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -122,6 +124,33 @@ test('killed at every call', { timeout: 600_000 }, async () => {
     count: points,
   });
 });
+
+test(
+  'killed while it writes a checkpoint anew, as one whose evaluation was made up for',
+  { timeout: 600_000 },
+  async () => {
+    const replaced = path.join(disk(), 'run');
+    const { run, ...begun } = start(replaced, configOf({ checkpoint: { keep: 1 } }));
+    await train({ run, ...begun }, 2);
+    run.close();
+    for (let at = 1, died = true; died; at++) {
+      const folder = disk();
+      const directory = path.join(folder, 'run');
+      cpSync(replaced, directory, { recursive: true, verbatimSymlinks: true });
+      const failing = new FailingDisk(folder, { at, half: at % 2 === 0 });
+      died = await failing.run(async () => {
+        const { checkpoint, ...again } = await Run.resume(directory, configOf({ checkpoint: { keep: 1 } }), {});
+        const files = { 'model.safetensors': (file: string) => writeFileSync(file, String(checkpoint?.step)) };
+        await again.run.saveCheckpoint(2, { files, state: { total: 1 } });
+        again.run.close();
+      });
+      if (died) bury(folder);
+      const last = await resume(directory, configOf({ checkpoint: { keep: 1 } }));
+      last.run.close();
+      expect([at, last.step]).toEqual([at, 2]);
+    }
+  },
+);
 
 test('killed again and again', { timeout: 600_000 }, async () => {
   const count = budget(15, 3000);

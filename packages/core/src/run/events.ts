@@ -3,7 +3,7 @@
  * Trainer, studio and other tools share these types; readers skip types they do not know.
  */
 import path from 'node:path';
-import { readText } from '../regular.ts';
+import { linesOf } from '../regular.ts';
 
 interface Stamped {
   /** Milliseconds since 1970. */
@@ -82,12 +82,15 @@ export type NewEvent = RunEvent extends infer Event ? (Event extends RunEvent ? 
  * @param onDamage hears of lines that are no events, which are left out as well: `events.jsonl:LINE ...`
  */
 export function readEvents(file: string, onDamage: (message: string) => void = () => undefined): RunEvent[] {
-  const complete = readText(file).split('\n').slice(0, -1);
-  return complete.flatMap((line, i): RunEvent[] => {
-    const event = eventOf(line);
-    if (!event) onDamage(`${path.basename(file)}:${i + 1} is damaged, and left out`);
-    return event ? [event] : [];
-  });
+  const events: RunEvent[] = [];
+  let number = 0;
+  for (const line of linesOf(file)) {
+    number++;
+    const event = line === undefined ? undefined : eventOf(line);
+    if (event) events.push(event);
+    else onDamage(`${path.basename(file)}:${number} is damaged, and left out`);
+  }
+  return events;
 }
 
 /** The event that a line of the log is; undefined where it is none. What is no number is left out of its numbers. */

@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import {
+  appendFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -16,6 +17,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { readEvents } from './events.ts';
 import { isLock } from '../disk/lock.ts';
+import { FailingDisk } from '../testing/disk.ts';
 import { Run } from './run.ts';
 import { configOf, contents, resume, start, STEPS, train } from './testkit.ts';
 
@@ -199,6 +201,107 @@ test('a run is not started over another, nor beside files', async () => {
   writeFileSync(path.join(other, 'photo.png'), '');
   expect(() => Run.start(other, configOf(), {})).toThrow('the directory is not empty');
   await expect(resume(other)).rejects.toThrow('there is no run to resume');
+});
+
+test('a config.yaml of its user is no run, and stays as it is', async () => {
+  const directory = fresh();
+  mkdirSync(directory);
+  const own = { 'config.yaml': '# what I have tried\nmodel: m\n', 'draft.tmp': 'mine' };
+  for (const [name, text] of Object.entries(own)) writeFileSync(path.join(directory, name), text);
+  expect(() => Run.start(directory, configOf(), {})).toThrow('the directory is not empty');
+  await expect(resume(directory)).rejects.toThrow('there is no run to resume');
+  for (const [name, text] of Object.entries(own)) expect(readFileSync(path.join(directory, name), 'utf8')).toBe(text);
+  expect(readdirSync(directory).sort()).toEqual(Object.keys(own));
+});
+
+test('a run of very many steps is not started over', () => {
+  const directory = fresh();
+  Run.start(directory, configOf(), {}).close();
+  const steps = Array.from({ length: 140_000 }, (_, i) => ({ ...{ time: 1, step: i + 1 }, type: 'end' }));
+  appendFileSync(path.join(directory, 'events.jsonl'), steps.map((each) => `${JSON.stringify(each)}\n`).join(''));
+  expect(() => Run.start(directory, configOf(), {})).toThrow('there already is a run here, of 140000 steps');
+});
+
+test('logs that are larger than a text may be are read, but for lines that are none', () => {
+  const log = path.join(root, 'large.jsonl');
+  const line = `${JSON.stringify({ time: 1, step: 1, type: 'end', reason: 'done' })}\n`;
+  writeFileSync(log, line);
+  // Zeros, which take no place.
+  truncateSync(log, 513 << 20);
+  appendFileSync(log, `\n${line}{"half`);
+  const damages: string[] = [];
+  expect(readEvents(log, (message) => damages.push(message))).toHaveLength(2);
+  expect(damages).toEqual(['large.jsonl:2 is damaged, and left out']);
+});
+
+test('a process whose run was taken over writes nothing of it any more', () => {
+  const directory = fresh();
+  const { run } = start(directory);
+  run.writeGroups(1, []);
+  const before = readdirSync(directory, { recursive: true });
+  rmSync(path.join(directory, readdirSync(directory).find(isLock)!));
+  const events = readFileSync(path.join(directory, 'events.jsonl'), 'utf8');
+  const taken = 'another process has taken this run over';
+  expect(() => run.log({ type: 'end', step: 1, reason: 'failed' })).toThrow(taken);
+  expect(() => run.writeGroups(2, [])).toThrow(taken);
+  run.close();
+  expect(readFileSync(path.join(directory, 'events.jsonl'), 'utf8')).toBe(events);
+  expect(readdirSync(directory, { recursive: true })).toEqual(before.filter((name) => !isLock(String(name))));
+});
+
+test('of logs that were copied before the checkpoint is said that they lack lines, and none is torn', async () => {
+  const directory = fresh();
+  const course = start(directory);
+  await train(course, 4);
+  course.run.close();
+  const log = path.join(directory, 'events.jsonl');
+  const whole = readFileSync(log, 'utf8').split('\n');
+  writeFileSync(log, `${whole.slice(0, 3).join('\n')}\n${whole[3]!.slice(0, 10)}`);
+  rmSync(path.join(directory, 'samples.jsonl'));
+  const again = await resume(directory);
+  again.run.close();
+  expect(again.step).toBe(4);
+  expect(again.warnings).toEqual([
+    expect.stringMatching(
+      /^events\.jsonl has \d+ bytes, and had \d+ at step 4: what it said last is not there any more$/,
+    ),
+    expect.stringMatching(/^samples\.jsonl has 0 bytes, and had \d+ at step 4/),
+  ]);
+  const damages: string[] = [];
+  const kept = readEvents(log, (message) => damages.push(message));
+  expect([kept.length, kept.at(-1)?.type, damages]).toEqual([4, 'resume', []]);
+});
+
+test('a run that went on from its only checkpoint, and has lost it, is not begun anew', async () => {
+  const directory = fresh();
+  const course = start(directory);
+  await train(course, 2);
+  course.run.close();
+  // What the log says of the checkpoint comes after it, and is cut off.
+  (await resume(directory)).run.close();
+  rmSync(path.join(directory, 'checkpoints'), { recursive: true });
+  await expect(resume(directory)).rejects.toThrow('no checkpoints any more: the logs of 2 steps would be lost');
+});
+
+test('runs of one name that fill the disk at once are both saved elsewhere', async () => {
+  const saved: string[] = [];
+  for (const value of ['a', 'b']) {
+    const directory = path.join(fresh(), 'run');
+    const { run } = start(directory);
+    const full = new FailingDisk(directory, { at: 1, half: false, isFull: true });
+    const files = { 'model.safetensors': (file: string) => writeFileSync(file, value) };
+    await expect(full.run(async () => void (await run.saveCheckpoint(2, { files, state: null })))).rejects.toThrow(
+      expect.objectContaining({
+        message: expect.toSatisfy((message: string) => {
+          saved.push(/It was saved as (\S+)\. /.exec(message)?.[1] ?? '');
+          return message.includes('no space left');
+        }) as string,
+      }),
+    );
+    run.close();
+  }
+  expect(saved.map((each) => readFileSync(path.join(each, 'model.safetensors'), 'utf8'))).toEqual(['a', 'b']);
+  for (const each of saved) rmSync(path.dirname(each), { recursive: true });
 });
 
 test('killed again and again at any instant, it ends as if it had never been', { timeout: 300_000 }, async () => {

@@ -7,6 +7,7 @@
  * Whenever the process dies, `Run.resume` finds the last whole checkpoint, cuts the logs back to it, and the run goes on as
  * if nothing had happened. What it goes back over on purpose is kept in `branches/N` (course.ts).
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,6 +18,7 @@ import { fileError, UserError } from '../errors.ts';
 import { refuseChanges, sayChanges } from './changes.ts';
 import {
   checkpointSteps,
+  putBackReplaced,
   removeCheckpoint,
   stepName,
   writeCheckpoint,
@@ -30,6 +32,7 @@ import {
   checkpointAt,
   cutBack,
   EVENTS,
+  isBegun,
   keepCourse,
   latestCheckpoint,
   pointTo,
@@ -39,7 +42,7 @@ import {
   SAMPLES,
   setAside,
 } from './course.ts';
-import { AppendOnly, makeDirectory, replaceFile, sync, writeAside } from '../disk/durable.ts';
+import { AppendOnly, makeDirectory, removeQuietly, replaceFile, sync, writeAside } from '../disk/durable.ts';
 import { environmentChanges, type Environment } from './environment.ts';
 import { FORMAT, readEvents, type NewEvent, type Origin } from './events.ts';
 import type { GroupRecord } from './groups.ts';
@@ -130,6 +133,8 @@ export class Run implements RunRecord {
       requireEmpty(directory);
       requireLogs(directory);
       cutBack(directory, undefined);
+      // Before the configuration: one without a log is its user's own.
+      new AppendOnly(path.join(directory, EVENTS)).close();
       replaceFile(path.join(directory, 'config.yaml'), configToYaml(config, directory));
       const run = new Run({ directory, config, environment, lock });
       run.log({ type: 'start', step: 0, format: FORMAT, configHash: configHash(config), environment, ...origin });
@@ -152,12 +157,13 @@ export class Run implements RunRecord {
   ): Promise<Resumed> {
     const written = path.join(directory, 'config.yaml');
     const folder = path.join(directory, 'checkpoints');
-    if (!existsSync(written)) throw noRun(directory, folder);
+    if (!isBegun(directory)) throw noRun(directory, folder);
     const before = loadConfig(written, [], { plugins: false });
     refuseChanges(before, config, { directory, mayTurn: from !== undefined });
     requireLogs(directory);
     const lock = lockRun(directory);
     try {
+      putBackReplaced(folder);
       const { checkpoint, warnings } =
         from === undefined
           ? await latestCheckpoint(folder)
@@ -170,7 +176,7 @@ export class Run implements RunRecord {
       const kept = from === undefined && checkpoint ? undefined : keepCourse(directory, step);
       if (kept !== undefined) warnings.push(`what the run did after step ${step} is kept in ${kept}`);
       setAside(directory, step);
-      cutBack(directory, checkpoint);
+      warnings.push(...cutBack(directory, checkpoint));
       const best = bestOf(directory, checkpoint);
       pointTo(directory, 'best', best?.step);
       pointTo(directory, 'last', checkpoint?.step);
@@ -208,7 +214,9 @@ export class Run implements RunRecord {
     return this.#bestSoFar;
   }
 
+  /** @throws UserError, as all that writes, where another process has taken the run over: it writes the same files */
   log(event: NewEvent): void {
+    this.#lock.check();
     this.#events.append({ time: Date.now(), ...event });
   }
 
@@ -217,6 +225,7 @@ export class Run implements RunRecord {
     const place = {
       directory: this.directory,
       append: (record: SampleRecord) => {
+        this.#lock.check();
         this.#samples ??= new AppendOnly(path.join(this.directory, SAMPLES));
         this.#samples.append(record);
       },
@@ -231,6 +240,7 @@ export class Run implements RunRecord {
 
   /** Writes a file of lines: whole at once for its readers, and on the disk with the next checkpoint. */
   write(folder: StepFolder, step: number, lines: readonly object[]): void {
+    this.#lock.check();
     const file = path.join(this.directory, folder, `${stepName(step)}.jsonl`);
     if (!existsSync(path.dirname(file))) mkdirSync(path.dirname(file));
     writeAside(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
@@ -298,8 +308,11 @@ export class Run implements RunRecord {
     const fault = fileError(cause);
     if (!(fault instanceof UserError) || fault === cause) return cause;
     const { directory } = this;
-    const elsewhere = path.join(tmpdir(), `visurf-${path.basename(directory)}-rescued`);
+    // Runs of the same name may fill the same disk at once.
+    const own = randomBytes(4).toString('hex');
+    const elsewhere = path.join(tmpdir(), `visurf-${path.basename(directory)}-rescued-${own}`);
     try {
+      mkdirSync(elsewhere, { mode: 0o700 });
       const saved = await writeCheckpoint(elsewhere, content, facts);
       return new UserError(`step ${step} could not be saved: ${fault.reason}`, {
         where: directory,
@@ -309,6 +322,7 @@ export class Run implements RunRecord {
         cause,
       });
     } catch {
+      removeQuietly(elsewhere);
       return cause;
     }
   }

@@ -9,7 +9,7 @@ import sharp from 'sharp';
 import { someFrames } from '../data/videos.ts';
 import { decodeHeader } from '../prompt/decode.ts';
 import type { Box, Frame, Point, Sample } from '../types.ts';
-import { readText } from '../regular.ts';
+import { linesOf } from '../regular.ts';
 import { writeAside } from '../disk/durable.ts';
 
 /** Small pictures, pictures of their own size, or none. */
@@ -132,16 +132,13 @@ export class SampleLog {
 }
 
 function knownIds(file: string): Set<string> {
-  if (!existsSync(file)) return new Set();
-  const lines = readText(file).split('\n').slice(0, -1);
-  return new Set(
-    lines.flatMap((line): string[] => {
-      try {
-        return [(JSON.parse(line) as SampleRecord).id];
-      } catch {
-        // Damaged: the sample is noted once more.
-        return [];
-      }
-    }),
-  );
+  const known = new Set<string>();
+  for (const line of existsSync(file) ? linesOf(file) : []) {
+    try {
+      known.add((JSON.parse(line ?? '') as SampleRecord).id);
+    } catch {
+      // Damaged: the sample is noted once more.
+    }
+  }
+  return known;
 }

@@ -31,6 +31,17 @@ export function isTemporary(error: unknown): boolean {
   return status === 408 || status === 409 || status === 429 || status >= 500 || /Throttl|SlowDown/.test(nameOf(error));
 }
 
+/** Credentials that were good once. */
+export const isExpired = (error: unknown): boolean =>
+  /^(Expired|Invalid)Token|^TokenRefreshRequired$/.test(nameOf(error));
+
+/** What a store says of who asks, by name: beside what may be asked. */
+const PROOFS: Readonly<Record<string, readonly [reason: string, remedy: string]>> = {
+  InvalidAccessKeyId: ['the store does not know the credentials', 'Check AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL.'],
+  SignatureDoesNotMatch: ['the secret does not belong to the access key', 'Check AWS_SECRET_ACCESS_KEY.'],
+  RequestTimeTooSkewed: ["this machine's clock is not that of the store", 'Set the clock, and try again.'],
+};
+
 /** The file of this machine that could not be read or written. */
 export const fileOf = (error: unknown): string | undefined =>
   error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : undefined;
@@ -58,6 +69,12 @@ export function explained(error: unknown, where: string, host: string): unknown 
   if (messageOf(error).includes('Region is missing'))
     return say('the region of the bucket is not said', 'Set AWS_REGION.');
   if (nameOf(error) === 'NoSuchBucket') return say('there is no such bucket', 'Make it, or choose another output.');
+  const proof = PROOFS[nameOf(error)];
+  if (proof) return say(`${proof[0]} (${reasonOf(error)})`, proof[1]);
+  if (isExpired(error)) {
+    const remedy = 'Renew them; a run goes on with --resume, from what this machine has of it.';
+    return say(`the credentials for the store are not valid any more (${reasonOf(error)})`, remedy);
+  }
   if (status === 401 || status === 403) {
     const remedy = 'The credentials need to list the bucket, and to get, put and delete objects below the prefix.';
     return say(`the store refuses access (${reasonOf(error)})`, remedy);

@@ -212,6 +212,13 @@ test('what a store refuses is said in words, without secrets', async () => {
   expect(await said({ status: 403, code: 'AccessDenied' })).toContain(
     'the store refuses access (AccessDenied, status 403)',
   );
+  expect(await said({ status: 400, code: 'ExpiredToken' })).toMatch(
+    /not valid any more .*ExpiredToken.*\n.*Renew them/s,
+  );
+  expect(await said({ status: 403, code: 'InvalidAccessKeyId' })).toMatch(
+    /does not know.*\n.*Check AWS_ACCESS_KEY_ID/s,
+  );
+  expect(await said({ status: 403, code: 'RequestTimeTooSkewed' })).toMatch(/clock.*\n.*Set the clock/s);
   expect(await said({ status: 404, code: 'NoSuchBucket' })).toContain('there is no such bucket');
   expect(await said({ status: 500, code: 'InternalError' })).toContain('the store failed');
   const cut = await said('cut');

@@ -14,7 +14,7 @@ import type * as Sdk from '@aws-sdk/client-s3';
 import { hasCode, UserError } from '../errors.ts';
 import { isPath } from '../regular.ts';
 import { addressOf, endpoint, endpointHost, type StoreAddress } from './address.ts';
-import { explained, fileOf, isConflict, isMissing, isTemporary, isUnknown, statusOf } from './failure.ts';
+import { explained, fileOf, isConflict, isExpired, isMissing, isTemporary, isUnknown, statusOf } from './failure.ts';
 
 /** What goes wrong is thrown, and said by whoever asked: the client's own log may hold more than anybody should see. */
 const unsaid = (): void => undefined;
@@ -237,7 +237,7 @@ export class ObjectStore {
       if (!isDone) {
         // What the store refuses although it answers is begun anew; what it does not hear goes on.
         const status = statusOf(error);
-        const isRefused = status !== undefined && ![401, 403, 429, 503].includes(status);
+        const isRefused = status !== undefined && ![401, 403, 429, 503].includes(status) && !isExpired(error);
         if (isRefused && begun.parts.size === before) this.#begun.delete(key);
         throw error;
       }

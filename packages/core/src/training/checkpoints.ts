@@ -99,7 +99,20 @@ export class Checkpoints {
     const { optimizer, processes } = this.#source;
     const needsOthers = optimizer instanceof ShardedOptimizer || (processes.size > 1 && kept.waiting !== undefined);
     if (isOwn && needsOthers) return;
-    await this.save(step, kept).catch((cause: unknown) => this.#source.onWarning(messageOf(cause)));
+    try {
+      await this.save(step, kept);
+    } catch (cause) {
+      this.#say(messageOf(cause));
+    }
+  }
+
+  /** Whatever becomes of the log: the failure that the run ends with is another. */
+  #say(message: string): void {
+    try {
+      this.#source.onWarning(message);
+    } catch {
+      // It was said, and could not be written.
+    }
   }
 
   /** Gives weights and optimiser what the last one holds. */

@@ -305,8 +305,9 @@ class Loop {
   }
 
   #warn(message: string): void {
-    this.#training.run.log({ type: 'warning', step: this.#step, message });
+    // Said before it is written, for which there may be no room.
     this.#training.onEvent({ kind: 'warning', message: `step ${this.#step}: ${message}` });
+    this.#training.run.log({ type: 'warning', step: this.#step, message });
   }
 
   #logFailure(error: unknown): void {

@@ -46,9 +46,9 @@ export class Opening {
   }
 
   readonly warn = (message: string): void => {
+    this.#onWarning(message);
     if (this.#run) this.#run.log({ type: 'warning', step: this.#step, message });
     else this.#held.push(message);
-    this.#onWarning(message);
   };
 
   /**

@@ -10,7 +10,7 @@ import { writeReport } from '../report/report.ts';
 import { stepName } from '../run/checkpoint.ts';
 import { readEvents, type EvalEvent, type RunEvent } from '../run/events.ts';
 import type { Box, Samples } from '../types.ts';
-import { readText } from '../regular.ts';
+import { linesOf } from '../regular.ts';
 
 export interface RunStory {
   readonly config: Config;
@@ -163,9 +163,9 @@ function answered(
   { directory, validation }: RunStory,
   { base, shown }: { readonly base: EvalEvent; readonly shown: EvalEvent },
 ): ReportSample[] {
-  const evaluation = (step: number) => linesOf<Line>(path.join(directory, 'evaluations', `${stepName(step)}.jsonl`));
+  const evaluation = (step: number) => recordsOf<Line>(path.join(directory, 'evaluations', `${stepName(step)}.jsonl`));
   const [before, after] = [evaluation(base.step), evaluation(shown.step)];
-  const truths = linesOf<Pick<Line, 'id'> & Partial<Pick<Line, 'boxes' | 'points'>>>(
+  const truths = recordsOf<Pick<Line, 'id'> & Partial<Pick<Line, 'boxes' | 'points'>>>(
     path.join(directory, 'samples.jsonl'),
   );
   const both = validation.map((sample) => ({ sample, was: before.get(sample.id), is: after.get(sample.id) }));
@@ -204,8 +204,11 @@ function answerOf(name: string, { text, boxes, points, evaluation }: Line): Repo
 const squareAt = ([x, y]: readonly [number, number]): Box => [x - 4, y - 4, x + 4, y + 4];
 
 /** Lines of a file by their ids. */
-function linesOf<Own extends { readonly id: string }>(file: string): Map<string, Own> {
-  if (!existsSync(file)) return new Map();
-  const lines = readText(file).split('\n').slice(0, -1);
-  return new Map(lines.map((line) => JSON.parse(line) as Own).map((line) => [line.id, line]));
+function recordsOf<Own extends { readonly id: string }>(file: string): Map<string, Own> {
+  const records = new Map<string, Own>();
+  for (const line of existsSync(file) ? linesOf(file) : []) {
+    const record = JSON.parse(line ?? '') as Own;
+    records.set(record.id, record);
+  }
+  return records;
 }
