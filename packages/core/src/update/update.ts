@@ -174,6 +174,7 @@ export async function updatePolicy(
           },
         ),
       );
+      // Where no response has a gradient nothing moves: gradients of zeros would have momentum and weight decay go on.
       if (rounds === 0) break;
       gradientNorm = await optimizerStep(learner, config.optimizer.clipNorm, learningRate, work);
     }
