@@ -17,7 +17,9 @@ import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
 import { byteSeconds, callSeconds, precisionWarning, productRate, repeated } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
-import { readPeftConfig, settingsOf } from './model/peft.ts';
+import type { ModelConfig } from './model/config.ts';
+import { isVision } from './model/keys.ts';
+import { adaptedModules, readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
@@ -125,11 +127,11 @@ export async function planData(
 ): Promise<Plan> {
   const { base: directory, adapter } = located;
   const counted = resolveSteps(asked, data.samples.length);
-  const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
+  const model = loadModelConfig(directory);
+  const trained = adapter === undefined ? counted : withAdapter(counted, adapter, model);
   const machine = machineFor(asked.device, options);
   const device = machine ? 'cuda' : resolveDevice(asked.device);
   const config = { ...trained, device };
-  const model = loadModelConfig(directory);
   const workload = await workloadOf(config, data, { base: directory, adapter }, options);
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
@@ -273,13 +275,12 @@ function aroundCards(
 const hostProgram = 2e9;
 
 /** Training that goes on with an adapter is that of a new one like it. */
-function withAdapter(config: Config, adapter: string): Config {
-  const peft = readPeftConfig(adapter);
-  const targets = peft.target_modules ?? undefined;
-  const vision = /visual|qkv/.test(JSON.stringify(targets ?? ''));
+function withAdapter(config: Config, adapter: string, { family }: ModelConfig): Config {
+  const targets = adaptedModules(adapter, family.keys);
+  const vision = targets.some((path) => isVision(family.keys.own(path)));
   return {
     ...config,
-    train: { ...config.train, lora: { ...settingsOf(peft), targets, vision } },
+    train: { ...config.train, lora: { ...settingsOf(readPeftConfig(adapter)), targets, vision } },
   };
 }
 
