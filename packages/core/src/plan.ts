@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { freemem } from 'node:os';
 import path from 'node:path';
 
-import { cards, deviceMemory, info, setNumThreads } from '@visurf/torch';
+import { cards, deviceMemory, info, scope, setNumThreads } from '@visurf/torch';
 
 import { calibrate, roundedRows } from './calibrate/calibrate.ts';
 import { mayChange } from './config/load.ts';
@@ -19,6 +19,7 @@ import { byteSeconds, callSeconds, precisionWarning, productRate, repeated } fro
 import { loadModelConfig } from './families/config.ts';
 import type { ModelConfig } from './model/config.ts';
 import { isVision } from './model/keys.ts';
+import { chosenModules } from './model/lora.ts';
 import { adaptedModules, readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
@@ -32,14 +33,16 @@ import { planMemory, type MemoryPlan } from './plan/memory.ts';
 import type { Part } from './plan/parts.ts';
 import { withExchange, type Together } from './plan/processes.ts';
 import { planServers, samplesElsewhere, type ServersPlan } from './plan/servers.ts';
-import { sizesOf } from './plan/sizes.ts';
+import { requirePositions, requireSameAdapter } from './plan/refusals.ts';
+import { outlineOf, sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { promptSettings } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
-import { busiestPart } from './schedule/paradigm.ts';
+import { busiestPart, checkParadigm } from './schedule/paradigm.ts';
+import { requireServable } from './servers/open.ts';
 import { loadData, type TrainingData } from './question/training.ts';
 
 export interface PlanOptions extends HubOptions {
@@ -132,7 +135,9 @@ export async function planData(
   const machine = machineFor(asked.device, options);
   const device = machine ? 'cuda' : resolveDevice(asked.device);
   const config = { ...trained, device };
-  const workload = await workloadOf(config, data, { base: directory, adapter }, options);
+  requirePositions(config, directory);
+  checkParadigm(config);
+  const workload = await workloadOf(config, data, { base: directory, adapter }, { ...options, model });
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision, card: options.memory ?? machine?.memory };
@@ -275,12 +280,16 @@ function aroundCards(
 const hostProgram = 2e9;
 
 /** Training that goes on with an adapter is that of a new one like it. */
-function withAdapter(config: Config, adapter: string, { family }: ModelConfig): Config {
+function withAdapter(config: Config, adapter: string, model: ModelConfig): Config {
+  const { family } = model;
   const targets = adaptedModules(adapter, family.keys);
-  const vision = targets.some((path) => isVision(family.keys.own(path)));
+  const present = settingsOf(readPeftConfig(adapter));
+  const modules = targets.map(family.keys.own);
+  scope(() => requireSameAdapter(outlineOf(model), { ...present, modules }, config.train.lora));
+  const vision = modules.some(isVision);
   return {
     ...config,
-    train: { ...config.train, lora: { ...settingsOf(readPeftConfig(adapter)), targets, vision } },
+    train: { ...config.train, lora: { ...present, targets, vision } },
   };
 }
 
@@ -289,12 +298,15 @@ async function workloadOf(
   config: Config,
   { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  { responseTokens, signal, sampled = SAMPLED }: PlanOptions & Beginning,
+  { model, responseTokens, signal, sampled = SAMPLED }: PlanOptions & Beginning & { readonly model: ModelConfig },
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, {
     ...config.data,
     ...promptSettings([adapter, directory], config.data),
   });
+  const { rollout, train } = config;
+  const adapted = train.lora && scope(() => chosenModules(outlineOf(model), train.lora!));
+  if (rollout.backend !== 'local') requireServable(rollout.backend, { encoder, adapted });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);

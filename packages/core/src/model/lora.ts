@@ -178,11 +178,12 @@ export function asReference<T>(model: nn.Module, body: () => T): T {
   );
 }
 
-/** Settings that new adapters would have and the model's do not, by name; empty where they are alike. */
-export function differences(model: VisionLanguageModel, present: LoraSettings, wanted: LoraSettings): string[] {
+type Adapted = LoraSettings & { readonly modules: readonly string[] };
+
+/** Settings that new adapters would have and those that are there do not, by name; empty where they are alike. */
+export function differences(present: Adapted, wanted: Adapted): string[] {
   const plain = (['rank', 'alpha', 'dropout', 'rsLora'] as const).filter((name) => present[name] !== wanted[name]);
-  const [mine, theirs] = [[...adaptersOf(model).keys()], chosenModules(model, wanted)];
-  return mine.sort().join() === theirs.sort().join() ? plain : [...plain, 'targets'];
+  return present.modules.toSorted().join() === wanted.modules.toSorted().join() ? plain : [...plain, 'targets'];
 }
 
 /** Runs `body`, forward and backward, with dropout; the same seed drops the same elements. */
