@@ -15,10 +15,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'visurf-refusals-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const data = path.join(folder, 'train.jsonl');
 const image = path.join(fixtures, 'images/small-40x40.png');
-writeFileSync(
-  data,
-  `${JSON.stringify({ id: 'a', image, problem: 'it', solution: [{ bbox_2d: [1, 2, 30, 31] }] })}\n`,
-);
+writeFileSync(data, `${JSON.stringify({ id: 'a', image, problem: 'it', solution: [{ bbox_2d: [1, 2, 30, 31] }] })}\n`);
 
 const adapter = { model: path.join(fixtures, 'tiny-qwen2_5-vl/adapters/language'), base: tinyModel };
 const servers = { group: 2, servers: ['http://127.0.0.1:1'] };
