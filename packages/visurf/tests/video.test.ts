@@ -108,7 +108,7 @@ test('videos of other trainers: frames are read, files refused', async () => {
   const output = join(folder, 'ours.jsonl');
   const read = async (record: object): Promise<unknown> => {
     writeFileSync(file, JSON.stringify([record]));
-    await visurfJson('data', 'import', file, '--output', output);
+    await visurfJson('data', 'import', file, '--output', output, '--force');
     return JSON.parse(readFileSync(output, 'utf8').trim());
   };
   const turns = (text: string) => [

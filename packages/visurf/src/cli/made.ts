@@ -1,6 +1,6 @@
 /** What a command writes where its user says: what is there already is not overwritten, unless it says so. */
 
-import { lstatSync } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command, Option } from 'commander';
 
@@ -25,12 +25,17 @@ export function withMade(command: Command, option: Option, made: Made = {}): Com
   return command.addOption(option).hook('preAction', async (_, self) => {
     const given: Values = self.opts();
     const value = given[option.attributeName()];
-    if (typeof value !== 'string' || (isForced && given['force'])) return;
-    if (goesOn && given[goesOn.name]) return;
+    if (typeof value !== 'string') return;
     const there = files(value, given).filter((file) => lstatSync(file, { throwIfNoEntry: false }));
     if (there.length === 0) return;
+    const { requireFile, UserError } = await import('@visurf/core/records');
+    // What is written aside would take the place of a device, or of a folder.
+    for (const file of there) {
+      const kind = statSync(file, { throwIfNoEntry: false });
+      if (kind) requireFile(kind, file);
+    }
+    if ((isForced && given['force']) || (goesOn && given[goesOn.name])) return;
     const onward = goesOn && given[goesOn.beside] !== undefined ? `, go on with it with --${goesOn.name}` : '';
-    const { UserError } = await import('@visurf/core/records');
     throw new UserError(`${there.length === 1 ? 'is' : 'are'} there already`, {
       where: there.join(', '),
       remedy: `Choose another one${onward}, or ${remedy ?? 'overwrite it with --force'}.`,
