@@ -10,7 +10,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'nod
 import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type Tensor } from '@visurf/torch';
 import { z } from 'zod';
 
-import { messageOf, UserError } from '../errors.ts';
+import { fileError, messageOf, UserError } from '../errors.ts';
 import { readText } from '../regular.ts';
 import { adapterParameters, adaptersOf, attachAdapters, targeted, type LoraSettings } from './lora.ts';
 import type { Keys } from './keys.ts';
@@ -68,6 +68,8 @@ export function readPeftConfig(directory: string): PeftConfig {
   try {
     return configSchema.parse(JSON.parse(readText(where)));
   } catch (error) {
+    const known = fileError(error, { where });
+    if (known instanceof UserError) throw known;
     if (!(error instanceof z.ZodError)) throw new UserError(messageOf(error), { where });
     const [issue] = error.issues;
     throw new UserError(`${issue?.path.join('.')}: ${issue?.message}`, { where });
