@@ -136,6 +136,7 @@ export async function planData(
   const device = machine ? 'cuda' : resolveDevice(asked.device);
   const config = { ...trained, device };
   requirePositions(config, directory);
+  requireAllowed(options.responseTokens, config);
   checkParadigm(config);
   const workload = await workloadOf(config, data, { base: directory, adapter }, { ...options, model });
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
@@ -274,6 +275,15 @@ function aroundCards(
     ],
     ...(price !== undefined && { costPer1000Steps: (price * (cards + servers) * time.step * 1000) / 3600 }),
   };
+}
+
+/** @throws UserError where answers are planned that are longer than a run cuts them off */
+function requireAllowed(responseTokens: number | undefined, { rollout: { maxNewTokens } }: Config): void {
+  if (responseTokens === undefined || responseTokens <= maxNewTokens) return;
+  throw new UserError(`answers of ${responseTokens} tokens are longer than the ${maxNewTokens} that are allowed`, {
+    where: '--response-tokens',
+    remedy: 'Lower it, or allow longer answers: rollout.maxNewTokens.',
+  });
 }
 
 /** Resident memory of the process with the CUDA build of libtorch. */

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 
 import { parseConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { plan } from '../plan.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
@@ -20,6 +21,19 @@ writeFileSync(data, `${JSON.stringify({ id: 'a', image, problem: 'it', solution:
 const adapter = { model: path.join(fixtures, 'tiny-qwen2_5-vl/adapters/language'), base: tinyModel };
 const servers = { group: 2, servers: ['http://127.0.0.1:1'] };
 
+const configOf = (changes: object): Config =>
+  parseConfig({
+    ...{ model: tinyModel, output: path.join(folder, 'run'), steps: 1, promptsPerStep: 1 },
+    ...{ data: { train: data, allowOutside: true }, rollout: { group: 2, maxNewTokens: 4 } },
+    ...changes,
+  });
+
+test('answers that are longer than a run allows are not planned', async () => {
+  await expect(plan(configOf({}), { gflops: 1, responseTokens: 4 })).resolves.toBeDefined();
+  const longer = plan(configOf({}), { gflops: 1, responseTokens: 5 });
+  await expect(longer).rejects.toThrow('--response-tokens: answers of 5 tokens are longer than the 4 that are allowed');
+});
+
 test.each<[string, object]>([
   ['answers beyond its positions', { rollout: { group: 2, maxNewTokens: 1_000_000 } }],
   ['evaluations beyond its positions', { eval: { maxNewTokens: 1_000_000 } }],
@@ -29,11 +43,7 @@ test.each<[string, object]>([
   ['all weights for a server that takes adapters', { rollout: { backend: 'vllm', ...servers } }],
   ['adapters of the tower for a server', { rollout: { backend: 'vllm', ...servers }, train: { lora: { vision: true } } }], // prettier-ignore
 ])('%s', async (_, changes) => {
-  const config = parseConfig({
-    ...{ model: tinyModel, output: path.join(folder, 'run'), steps: 1, promptsPerStep: 1 },
-    ...{ data: { train: data, allowOutside: true }, rollout: { group: 2, maxNewTokens: 4 } },
-    ...changes,
-  });
+  const config = configOf(changes);
   const refusal = async (made: Promise<unknown>): Promise<string> => {
     const error: unknown = await made.then(
       () => undefined,
