@@ -108,6 +108,15 @@ test.each(Object.entries(WRITINGS))('%s leaves what is there', async (_, { args,
   expect(readFileSync(join(folder, taken)).equals(Buffer.from(PRECIOUS))).toBe(false);
 });
 
+test('a name that is none, or too long for one, is refused', async () => {
+  const folder = await folderWith('x');
+  expectRefusal(await visurfIn(folder, 'data', 'split', 'train.jsonl', '--output', ''), '--output names nothing');
+  const long = 'x'.repeat(300);
+  expectRefusal(await visurfIn(folder, 'export', ...model, '--output', long), 'the name is too long');
+  const file = ['eval', ...model, '--data', 'train.jsonl', '--max-new-tokens', '2', '--output', long];
+  expectRefusal(await visurfIn(folder, ...file), 'the name is too long');
+});
+
 test('no drawing takes the place of the picture that it shows, whatever is said', async () => {
   const folder = await folderWith('x');
   expectRefusal(await visurfIn(folder, ...asking, '--draw', '.', '--force'), 'a.png: is a picture that is asked about');

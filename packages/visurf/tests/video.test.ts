@@ -137,6 +137,6 @@ test('videos of other trainers: frames are read, files refused', async () => {
     { question: 'where to?', answer: 'right', video: 'clip.mp4' },
   ]) {
     writeFileSync(file, JSON.stringify([record]));
-    expectRefusal(await visurf('data', 'import', file, '--output', output), /extract its frames/);
+    expectRefusal(await visurf('data', 'import', file, '--output', output, '--force'), /extract its frames/);
   }
 }, 120_000);

@@ -25,8 +25,9 @@ export function withMade(command: Command, option: Option, made: Made = {}): Com
   return command.addOption(option).hook('preAction', async (_, self) => {
     const given: Values = self.opts();
     const value = given[option.attributeName()];
+    if (value === '') self.error(`error: ${option.long} names nothing`);
     if (typeof value !== 'string') return;
-    const there = files(value, given).filter((file) => lstatSync(file, { throwIfNoEntry: false }));
+    const there = files(value, given).filter(isThere);
     if (there.length === 0) return;
     const { requireFile, UserError } = await import('@visurf/core/records');
     // What is written aside would take the place of a device, or of a folder.
@@ -41,6 +42,15 @@ export function withMade(command: Command, option: Option, made: Made = {}): Com
       remedy: `Choose another one${onward}, or ${remedy ?? 'overwrite it with --force'}.`,
     });
   });
+}
+
+/** Where a path cannot be followed, the command says so in words of its own. */
+function isThere(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** The parts that a split writes into a folder. */
