@@ -29,7 +29,7 @@ const PACKAGES: Record<string, { name: string; mayImport: string[] }> = {
  */
 const LAYERS: readonly (readonly string[])[] = [
   ['types.ts', 'errors.ts', 'budgets.ts', 'machine.ts', 'philox.ts', 'signals.ts'],
-  ['distributed', 'regular.ts', 'world.ts'],
+  ['distributed', 'patterns.ts', 'regular.ts', 'world.ts'],
   ['disk', 'model', 'objective', 'store', 'tasks'],
   ['families', 'hub', 'reward', 'rollout', 'schedule'],
   ['label', 'prompt'],

@@ -1,14 +1,12 @@
-/** What would end a run after hours, said before it starts: memory, disk, the model's positions, a learning rate of another kind. */
+/** What would end a run after hours, said before it starts: memory, disk, a learning rate of another kind. */
 import { existsSync, statfsSync } from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
 
 import type { Config } from './config/schema.ts';
 import { UserError } from './errors.ts';
 import { planData, type Plan } from './plan.ts';
 import { rateWarning } from './plan/rate.ts';
 import type { LocatedModel } from './policy.ts';
-import { requireJson } from './prompt/files.ts';
 import type { TrainingData } from './question/training.ts';
 
 export interface FitOptions {
@@ -32,7 +30,6 @@ export async function requireFit(
   located: LocatedModel,
   { world, onWarning, signal }: FitOptions,
 ): Promise<void> {
-  requirePositions(config, located.base);
   const planned = await planFor(config, data, located, { world, signal });
   if (!planned) return;
   const warning = rateWarning(config, planned.parameters.all);
@@ -99,29 +96,4 @@ function freeOnDisk(folder: string): number | undefined {
   } catch {
     return undefined;
   }
-}
-
-const length = z.int().positive().optional().catch(undefined);
-const positions = z
-  .object({ max_position_embeddings: length, text_config: z.object({ max_position_embeddings: length }).optional() })
-  .catch({});
-
-/**
- * Positions of a model; undefined where its config does not say.
- * @throws UserError for what is no directory of a model
- */
-export function positionsOf(base: string): number | undefined {
-  const read = requireJson(base, 'config.json', positions);
-  return read.text_config?.max_position_embeddings ?? read.max_position_embeddings;
-}
-
-/** @throws UserError where answers may be longer than the model has positions for */
-function requirePositions({ rollout, eval: { maxNewTokens = 0 } }: Config, base: string): void {
-  const most = positionsOf(base);
-  const longest = Math.max(maxNewTokens, rollout.maxNewTokens);
-  if (most === undefined || longest < most) return;
-  throw new UserError(`answers of ${longest} tokens are longer than the ${most} positions that the model has`, {
-    where: maxNewTokens > rollout.maxNewTokens ? 'eval.maxNewTokens' : 'rollout.maxNewTokens',
-    remedy: `Lower it: a prompt with its answer must stay below ${most} tokens (max_position_embeddings).`,
-  });
 }

@@ -17,7 +17,7 @@ import { previewData } from './data/preview.ts';
 import type { DatasetOptions } from './data/dataset.ts';
 import { resolveDevice } from './device.ts';
 import { fileError, UserError } from './errors.ts';
-import { positionsOf } from './fit.ts';
+import { positionsOf } from './plan/refusals.ts';
 import { loadModelConfig } from './families/config.ts';
 import type { DownloadProgress } from './hub/repository.ts';
 import { advise, type Advice } from './init/advice.ts';

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { freemem } from 'node:os';
 import path from 'node:path';
 
-import { cards, deviceMemory, info, setNumThreads } from '@visurf/torch';
+import { cards, deviceMemory, info, scope, setNumThreads } from '@visurf/torch';
 
 import { calibrate, roundedRows } from './calibrate/calibrate.ts';
 import { mayChange } from './config/load.ts';
@@ -17,7 +17,10 @@ import type { HubOptions } from './hub/repository.ts';
 import { labelTexts } from './label/align.ts';
 import { byteSeconds, callSeconds, precisionWarning, productRate, repeated } from './machine.ts';
 import { loadModelConfig } from './families/config.ts';
-import { readPeftConfig, settingsOf } from './model/peft.ts';
+import type { ModelConfig } from './model/config.ts';
+import { isVision } from './model/keys.ts';
+import { chosenModules } from './model/lora.ts';
+import { adaptedModules, readPeftConfig, settingsOf } from './model/peft.ts';
 import type { Precision } from './model/projection.ts';
 import { imageBytes } from './budgets.ts';
 import { UserError } from './errors.ts';
@@ -30,14 +33,16 @@ import { planMemory, type MemoryPlan } from './plan/memory.ts';
 import type { Part } from './plan/parts.ts';
 import { withExchange, type Together } from './plan/processes.ts';
 import { planServers, samplesElsewhere, type ServersPlan } from './plan/servers.ts';
-import { sizesOf } from './plan/sizes.ts';
+import { requirePositions, requireSameAdapter } from './plan/refusals.ts';
+import { outlineOf, sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
 import { promptSettings } from './question/settings.ts';
 import { scorerOf } from './reward/reward.ts';
-import { busiestPart } from './schedule/paradigm.ts';
+import { busiestPart, checkParadigm } from './schedule/paradigm.ts';
+import { requireServable } from './servers/open.ts';
 import { loadData, type TrainingData } from './question/training.ts';
 
 export interface PlanOptions extends HubOptions {
@@ -125,12 +130,15 @@ export async function planData(
 ): Promise<Plan> {
   const { base: directory, adapter } = located;
   const counted = resolveSteps(asked, data.samples.length);
-  const trained = adapter === undefined ? counted : withAdapter(counted, adapter);
+  const model = loadModelConfig(directory);
+  const trained = adapter === undefined ? counted : withAdapter(counted, adapter, model);
   const machine = machineFor(asked.device, options);
   const device = machine ? 'cuda' : resolveDevice(asked.device);
   const config = { ...trained, device };
-  const model = loadModelConfig(directory);
-  const workload = await workloadOf(config, data, { base: directory, adapter }, options);
+  requirePositions(config, directory);
+  requireAllowed(options.responseTokens, config);
+  checkParadigm(config);
+  const workload = await workloadOf(config, data, { base: directory, adapter }, { ...options, model });
   const sizes = sizesOf(model, (parameters) => fileBytes(directory, parameters), config);
   const frozenVision = config.train.freezeVision || (config.train.lora !== undefined && !config.train.lora.vision);
   const subject = { model, sizes, workload, config, frozenVision, card: options.memory ?? machine?.memory };
@@ -269,17 +277,29 @@ function aroundCards(
   };
 }
 
+/** @throws UserError where answers are planned that are longer than a run cuts them off */
+function requireAllowed(responseTokens: number | undefined, { rollout: { maxNewTokens } }: Config): void {
+  if (responseTokens === undefined || responseTokens <= maxNewTokens) return;
+  throw new UserError(`answers of ${responseTokens} tokens are longer than the ${maxNewTokens} that are allowed`, {
+    where: '--response-tokens',
+    remedy: 'Lower it, or allow longer answers: rollout.maxNewTokens.',
+  });
+}
+
 /** Resident memory of the process with the CUDA build of libtorch. */
 const hostProgram = 2e9;
 
 /** Training that goes on with an adapter is that of a new one like it. */
-function withAdapter(config: Config, adapter: string): Config {
-  const peft = readPeftConfig(adapter);
-  const targets = peft.target_modules ?? undefined;
-  const vision = /visual|qkv/.test(JSON.stringify(targets ?? ''));
+function withAdapter(config: Config, adapter: string, model: ModelConfig): Config {
+  const { family } = model;
+  const targets = adaptedModules(adapter, family.keys);
+  const present = settingsOf(readPeftConfig(adapter));
+  const modules = targets.map(family.keys.own);
+  scope(() => requireSameAdapter(outlineOf(model), { ...present, modules }, config.train.lora));
+  const vision = modules.some(isVision);
   return {
     ...config,
-    train: { ...config.train, lora: { ...settingsOf(peft), targets, vision } },
+    train: { ...config.train, lora: { ...present, targets, vision } },
   };
 }
 
@@ -288,12 +308,15 @@ async function workloadOf(
   config: Config,
   { samples, validation, images, experiment }: TrainingData,
   { base: directory, adapter }: LocatedModel,
-  { responseTokens, signal, sampled = SAMPLED }: PlanOptions & Beginning,
+  { model, responseTokens, signal, sampled = SAMPLED }: PlanOptions & Beginning & { readonly model: ModelConfig },
 ): Promise<Workload> {
   const encoder = PromptEncoder.load(directory, {
     ...config.data,
     ...promptSettings([adapter, directory], config.data),
   });
+  const { rollout, train } = config;
+  const adapted = train.lora && scope(() => chosenModules(outlineOf(model), train.lora!));
+  if (rollout.backend !== 'local') requireServable(rollout.backend, { encoder, adapted });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);

@@ -14,7 +14,7 @@ export type { SampleRecord } from './run/samples.ts';
 export { groupAdvantages, type Baseline, type Std } from './objective/advantage.ts';
 export { controlLabel, type LabelSettings } from './label/control.ts';
 export type { Box, Point } from './types.ts';
-export { readBytes, readText } from './regular.ts';
+export { readBytes, readText, requireFile } from './regular.ts';
 export { writeAside } from './disk/durable.ts';
 export { RecordCopies } from './mirror/copies.ts';
 export { isStored } from './store/address.ts';

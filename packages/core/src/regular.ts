@@ -12,18 +12,19 @@ interface Kind {
   isFile(): boolean;
   isDirectory(): boolean;
   isFIFO(): boolean;
+  isSocket(): boolean;
 }
 
 /** @throws UserError where it is no file of bytes */
 export function requireFile(kind: Kind, file: string): void {
   if (kind.isFile()) return;
-  const what = kind.isDirectory() ? 'a folder' : kind.isFIFO() ? 'a pipe' : 'a device';
+  const what = kind.isDirectory() ? 'a folder' : kind.isFIFO() ? 'a pipe' : kind.isSocket() ? 'a socket' : 'a device';
   throw new UserError(`is not a file but ${what}`, { where: file });
 }
 
 /**
  * A file opened for reading.
- * @throws UserError where it is a folder, a pipe or a device; a system error where it cannot be opened
+ * @throws UserError where it is a folder, a pipe, a socket or a device; a system error where it cannot be opened
  */
 export async function openFile(file: string): Promise<FileHandle> {
   // A pipe that nobody writes to would wait forever to be opened.

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { noGrad, SafetensorsFile, scope, type FloatDType, type optim, type Tensor } from '@visurf/torch';
 
 import type { Config } from './config/schema.ts';
-import { UserError } from './errors.ts';
 import { loadModel } from './families/load.ts';
-import { baseParameters, differences } from './model/lora.ts';
+import { adaptersOf, baseParameters } from './model/lora.ts';
 import { adapterTensors, adapterWeightsFile, keepStart, settingsOf } from './model/peft.ts';
 import type { VisionLanguageModel } from './model/vlm.ts';
+import { requireSameAdapter } from './plan/refusals.ts';
 import { loadLocalPolicy, type LocatedModel, type Policy } from './policy.ts';
 import type { Checkpoint } from './run/checkpoint.ts';
 import { halveProducts } from './update/masters.ts';
@@ -30,13 +30,8 @@ export function loadStart({ base, adapter }: LocatedModel, checkpoint: Checkpoin
       if (lora && !saved) policy.addAdapter(lora, config.seed);
       return policy;
     }
-    const changed = lora && policy.peft ? differences(policy.model, settingsOf(policy.peft), lora) : [];
-    if (changed.length > 0) {
-      throw new UserError(`the adapter that training goes on from has another ${changed.join(', ')}`, {
-        where: 'train.lora',
-        remedy: 'Leave train.lora out, or merge the adapter into its base first (visurf merge) and train a new one.',
-      });
-    }
+    const modules = [...adaptersOf(policy.model).keys()];
+    if (policy.peft) requireSameAdapter(policy.model, { ...settingsOf(policy.peft), modules }, lora);
     const { coefficient, reference } = config.objective.kl;
     if (coefficient > 0 && reference === 'start') keepStart(policy.model, adapter);
     return policy;

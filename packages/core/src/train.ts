@@ -11,6 +11,7 @@ import { fileError } from './errors.ts';
 import { requireFit } from './fit.ts';
 import { precisionWarning } from './machine.ts';
 import { explainTraining } from './memory.ts';
+import { adaptersOf } from './model/lora.ts';
 import { adapterFiles } from './model/peft.ts';
 import { modelFiles } from './export/huggingface.ts';
 import { locateModel, type Policy } from './policy.ts';
@@ -23,6 +24,7 @@ import type { RewardFunction } from './reward/reward.ts';
 import { isBegun, requireEmpty } from './run/course.ts';
 import { describeEnvironment, describeOrigin } from './run/environment.ts';
 import { Profile, type ProfileOptions } from './run/profile.ts';
+import { requirePositions } from './plan/refusals.ts';
 import { checkParadigm, joinsGroups } from './schedule/paradigm.ts';
 import { openServers, runAlready } from './servers/open.ts';
 import { loadStart } from './start.ts';
@@ -179,6 +181,7 @@ async function prepareAndTrain(
     onProgress: (progress) => onEvent({ kind: 'download', progress }),
     onWarning: warn,
   });
+  requirePositions(asked, base);
   if (!options.unplanned) {
     const hosts = await processes.gather(hostname());
     const world = { size: processes.size, here: hosts.filter((each) => each === hostname()).length };
@@ -256,7 +259,7 @@ async function openServersTogether<T>(processes: Processes, open: (rank: number)
 
 /** What servers need to know of a policy. */
 const learningOf = ({ model, encoder, peft }: Policy, base: string): Parameters<typeof openServers>[1] => ({
-  ...{ model, encoder, isAdapter: peft !== undefined },
+  ...{ vocabulary: model.config.text.vocabularySize, encoder, adapted: peft && [...adaptersOf(model).keys()] },
   files: peft ? adapterFiles(model, peft) : modelFiles(model, base),
 });
 

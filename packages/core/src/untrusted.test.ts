@@ -6,12 +6,16 @@ import { openSafetensors, TorchError } from '@visurf/torch';
 import { afterAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig } from './config/load.ts';
+import { readPointing } from './benchmarks/answers.ts';
 import { readDataset } from './data/dataset.ts';
+import { solutionOf } from './data/formats/answer.ts';
+import { parseXml } from './data/formats/xml.ts';
 import { UserError } from './errors.ts';
 import { readListing } from './hub/files.ts';
 import { parseModelConfig } from './families/config.ts';
 import { loadModelConfig } from './families/config.ts';
 import { PromptEncoder } from './prompt/encoder.ts';
+import { limited } from './patterns.ts';
 import { ChatTemplate, messagesSchema, type Message } from './prompt/template.ts';
 import { readEvents, type StepEvent } from './run/events.ts';
 import { ServerFault, type Endpoint } from './servers/http.ts';
@@ -19,6 +23,7 @@ import { protocols } from './servers/open.ts';
 import type { Asked } from './servers/protocol.ts';
 import { requirePrompt, requireResponses } from './servers/said.ts';
 import { taskDefinition, taskNames } from './tasks/registry.ts';
+import { templateFault } from './tasks/template.ts';
 import { fuzz, pick, spoiledBytes, spoiledText, spoiledValue } from './testing/fuzz.ts';
 import { fixtures, tinyModel } from './testing/oracle.ts';
 import { budget } from './testing/reliability.ts';
@@ -102,6 +107,29 @@ test('rows of data', long, async () => {
       await readDataset(file, { task: 'grounding', truths: () => ({ parseTruth: () => undefined }) });
     },
   });
+});
+
+/** What a text may consist of, and which of our expressions would look at again and again. */
+const RUNS = [' ', '\n', '\t ', '<answer>', '```', '</box>', '{', 'a', '{a ', '#', '=', '%', '<!--', '"\\', ','];
+
+test.each<[string, string, (text: string) => unknown]>([
+  ['answer to a benchmark', '<answer>', (text) => readPointing(text, FRAMES[0]!, 'official')],
+  ['label of a set', '```json', solutionOf],
+  ['label with a box', '<box>(1,2),(3,4)</box>', solutionOf],
+  ['template of a prompt', '{Question', (text) => templateFault(text, ['Question'])],
+  ['XML file', '<annotation ', parseXml],
+])('a long %s is read in the time that its length asks for', (_, start, read) => {
+  for (const run of RUNS) {
+    const text = start + run.repeat(200_000) + 'x';
+    const all = (): void => {
+      try {
+        read(text);
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+      }
+    };
+    limited(all, { expressions: [run], characters: 0 });
+  }
 });
 
 const FRAMES: readonly Frame[] = [{ width: 40, height: 40, modelWidth: 28, modelHeight: 28 }];

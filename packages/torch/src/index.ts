@@ -15,7 +15,7 @@ export {
 export * as distributed from './distributed.ts';
 export { droppable } from './droppable.ts';
 export { machineLevels, type Level } from './levels.ts';
-export { type DType, type FloatDType, type TypedArray } from './dtype.ts';
+export { itemSize, type DType, type FloatDType, type TypedArray } from './dtype.ts';
 export { Tensor, type Device } from './tensor.ts';
 export { currentDevice, deterministic, withDevice } from './device.ts';
 export { record, type Recording } from './recording.ts';

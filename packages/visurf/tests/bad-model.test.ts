@@ -65,6 +65,14 @@ test.each<readonly [string, (model: string) => void, readonly (string | RegExp)[
     ['the chat template refuses the messages: it takes more than'],
   ],
   [
+    'whose tokenizer has an expression without end',
+    (m) => {
+      edit(`${m}/tokenizer_config.json`, '"Qwen2Tokenizer"', '"PreTrainedTokenizerFast"');
+      edit(`${m}/tokenizer.json`, '"Regex": "', '"Regex": "(.+)+@@|');
+    },
+    [/tokenizer\.json: the regular expression ".*" takes more than/],
+  ],
+  [
     'whose tokenizer has more tokens than the embedding',
     (m) => edit(`${m}/tokenizer.json`, '"id": 345', '"id": 3450'),
     [/has the id \d+, the embedding of the model has 352 rows/],

@@ -1,9 +1,9 @@
 /** plan: what a run will need, and what to change when that is too much. */
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { expectRefusal, visurf, visurfJson } from './cli.ts';
+import { expectRefusal, fixtures, tinyModel, visurf, visurfJson } from './cli.ts';
 import { bad, good, makeFolder } from './training.ts';
 
 interface Plan {
@@ -105,6 +105,20 @@ test('servers beside cards: how many, and how many would do', async () => {
   expect(stdout).toMatch(/^rollouts by 1 server: [\d.]+ s a step; (with \d+ servers? they|no number)/m);
   const here = await visurf('plan', config, ...long, ...servers, '--gflops', '100');
   expect(here.stdout).toContain('Warning: rollouts are sampled by servers, whose time is not planned here.');
+});
+
+test('the modules of an adapter are those of its tensors: its expression, of another language, is not run', async () => {
+  const folder = await makeFolder({});
+  const adapter = join(folder, 'adapter');
+  cpSync(join(fixtures, 'tiny-qwen2_5-vl/adapters/vision'), adapter, { recursive: true });
+  const args = ['plan', join(folder, 'config.yaml'), `model=${adapter}`, `base=${tinyModel}`, '--gflops', '100'];
+  const planned = await visurfJson<Plan>(...args);
+  expect(planned.parameters.trainable).toBeLessThan(planned.parameters.all / 10);
+  const file = join(adapter, 'adapter_config.json');
+  for (const target_modules of ['(?P<all>.*)', '(([a-z._0-9]+)+)+!', null]) {
+    writeFileSync(file, JSON.stringify({ ...(JSON.parse(readFileSync(file, 'utf8')) as object), target_modules }));
+    expect((await visurfJson<Plan>(...args)).parameters).toEqual(planned.parameters);
+  }
 });
 
 test('epochs are counted with the data', async () => {

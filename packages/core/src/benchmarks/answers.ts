@@ -51,7 +51,7 @@ function readOwn(text: string, frame: Frame): Pointing {
  * without a point no points.
  */
 function readPublished(text: string, frame: Frame): Pointing {
-  const block = /<answer>\s*(.*?)\s*<\/answer>/s.exec(text)?.[1];
+  const block = /<answer>(.*?)<\/answer>/s.exec(text)?.[1]?.trim();
   let list: unknown;
   try {
     list = JSON.parse(block ?? '');

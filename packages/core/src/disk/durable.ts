@@ -86,7 +86,8 @@ export function makeDirectory(directory: string): void {
 
 /** @throws a system error where no directory of that name could be made */
 export function assertCreatable(directory: string): void {
-  if (!existsSync(directory)) return assertCreatable(path.dirname(directory));
+  // Throws for a name that is too long, of which `existsSync` says that it is not there.
+  if (!statSync(directory, { throwIfNoEntry: false })) return assertCreatable(path.dirname(directory));
   // Of a file this fails, as making a directory below it would.
   readdirSync(directory);
   accessSync(directory, constants.W_OK);
@@ -94,7 +95,7 @@ export function assertCreatable(directory: string): void {
 
 /** Before the work, not after it, and without a trace. @throws a system error where the file could not be written */
 export function assertWritable(file: string): void {
-  if (existsSync(file)) closeSync(openSync(file, 'r+'));
+  if (statSync(file, { throwIfNoEntry: false })) closeSync(openSync(file, 'r+'));
   else assertCreatable(path.dirname(file));
 }
 

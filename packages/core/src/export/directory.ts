@@ -1,5 +1,15 @@
 /** A directory that appears whole or not at all. */
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 import { removing } from '@visurf/torch/signals';
@@ -22,7 +32,8 @@ export function requireNewDirectory(directory: string): void {
 }
 
 function assertCreatable(directory: string): void {
-  if (!existsSync(directory)) return assertCreatable(dirname(directory));
+  // Throws for a name that is too long, of which `existsSync` says that it is not there.
+  if (!statSync(directory, { throwIfNoEntry: false })) return assertCreatable(dirname(directory));
   // Fails for a file.
   readdirSync(directory);
   accessSync(directory, constants.W_OK);

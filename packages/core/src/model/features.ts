@@ -2,7 +2,7 @@
  * Image tokens of a frozen vision tower, and what goes with them, by image; least recently used ones are dropped when a
  * budget of bytes is full.
  */
-import { keep, scope } from '@visurf/torch';
+import { itemSize, keep, scope } from '@visurf/torch';
 
 import type { Grid, Prompt } from '../types.ts';
 import type { ModelConfig } from './config.ts';
@@ -10,7 +10,7 @@ import { visualGrids } from './pack.ts';
 import type { Flow } from './stage.ts';
 
 const bytesOf = (features: Flow): number =>
-  features.reduce((sum, { numel, dtype }) => sum + numel * (dtype === 'float64' ? 8 : 4), 0);
+  features.reduce((sum, { numel, dtype }) => sum + numel * itemSize[dtype], 0);
 
 export class FeatureCache {
   readonly #budget: number;

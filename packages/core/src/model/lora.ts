@@ -8,6 +8,7 @@ import type { nn } from '@visurf/torch';
 import { Generator, noGrad, scope, type Tensor } from '@visurf/torch';
 
 import { nearest, UserError } from '../errors.ts';
+import { limited } from '../patterns.ts';
 import { Adapter } from './adapter.ts';
 import type { Draws } from './dropout.ts';
 import { isVision } from './keys.ts';
@@ -27,10 +28,18 @@ export interface LoraSettings {
   readonly vision: boolean;
 }
 
-/** Whether PEFT's rule chooses the module of that path. */
-export function isTarget(path: string, targets: string | readonly string[]): boolean {
-  if (typeof targets === 'string') return new RegExp(`^(?:${targets})$`).test(path);
-  return targets.some((name) => path === name || path.endsWith(`.${name}`));
+/**
+ * Of paths those of the modules that PEFT's rule chooses.
+ * @throws UserError where an expression goes on for too long
+ */
+export function targeted(paths: readonly string[], targets: string | readonly string[]): string[] {
+  if (typeof targets !== 'string')
+    return paths.filter((path) => targets.some((name) => path === name || path.endsWith(`.${name}`)));
+  const whole = new RegExp(`^(?:${targets})$`);
+  const characters = paths.reduce((total, path) => total + path.length, 0);
+  return limited(() => paths.filter((path) => whole.test(path)), {
+    ...{ expressions: [targets], where: 'train.lora.targets', characters },
+  });
 }
 
 /**
@@ -45,8 +54,9 @@ export function chosenModules(
   const all = [...projections(model).keys()];
   const allowed = all.filter((path) => vision || !isVision(path));
   if (targets === undefined) return allowed.filter((path) => /^(model\.layers|visual\.blocks)\./.test(path));
+  const named = new Map(all.map((path) => [reference(path), path]));
   const meets = (paths: readonly string[], wanted: string | readonly string[]): string[] =>
-    paths.filter((path) => isTarget(reference(path), wanted));
+    targeted(paths.map(reference), wanted).map((name) => named.get(name)!);
   for (const each of typeof targets === 'string' ? [targets] : targets) {
     const wanted = typeof targets === 'string' ? each : [each];
     if (meets(allowed, wanted).length > 0) continue;
@@ -169,11 +179,12 @@ export function asReference<T>(model: nn.Module, body: () => T): T {
   );
 }
 
-/** Settings that new adapters would have and the model's do not, by name; empty where they are alike. */
-export function differences(model: VisionLanguageModel, present: LoraSettings, wanted: LoraSettings): string[] {
+type Adapted = LoraSettings & { readonly modules: readonly string[] };
+
+/** Settings that new adapters would have and those that are there do not, by name; empty where they are alike. */
+export function differences(present: Adapted, wanted: Adapted): string[] {
   const plain = (['rank', 'alpha', 'dropout', 'rsLora'] as const).filter((name) => present[name] !== wanted[name]);
-  const [mine, theirs] = [[...adaptersOf(model).keys()], chosenModules(model, wanted)];
-  return mine.sort().join() === theirs.sort().join() ? plain : [...plain, 'targets'];
+  return present.modules.toSorted().join() === wanted.modules.toSorted().join() ? plain : [...plain, 'targets'];
 }
 
 /** Runs `body`, forward and backward, with dropout of adapters that have one, by these draws, which end with it. */

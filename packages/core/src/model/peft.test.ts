@@ -187,6 +187,9 @@ test('target modules: names where PEFT expands them to the same layers, else pat
   expect(() => chosenModules(model, { targets: ['q_pro'], vision: false })).toThrow('did you mean q_proj?');
   expect(() => chosenModules(model, { targets: ['qkv'], vision: false })).toThrow('train.lora.vision: true');
   expect(() => chosenModules(model, { targets: 'nothing', vision: true })).toThrow('matches "nothing"');
+  expect(() => chosenModules(model, { targets: '(([a-z._0-9]+)+)+!', vision: true })).toThrow(
+    'train.lora.targets: the regular expression "(([a-z._0-9]+)+)+!" takes more than',
+  );
   model.dispose();
 });
 

@@ -10,9 +10,10 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'nod
 import { noGrad, SafetensorsFile, saveSafetensors, scope, TorchError, type Tensor } from '@visurf/torch';
 import { z } from 'zod';
 
-import { messageOf, UserError } from '../errors.ts';
+import { fileError, messageOf, UserError } from '../errors.ts';
 import { readText } from '../regular.ts';
-import { adapterParameters, adaptersOf, attachAdapters, isTarget, type LoraSettings } from './lora.ts';
+import { adapterParameters, adaptersOf, attachAdapters, targeted, type LoraSettings } from './lora.ts';
+import type { Keys } from './keys.ts';
 import { projections } from './projection.ts';
 import type { VisionLanguageModel } from './vlm.ts';
 
@@ -67,6 +68,8 @@ export function readPeftConfig(directory: string): PeftConfig {
   try {
     return configSchema.parse(JSON.parse(readText(where)));
   } catch (error) {
+    const known = fileError(error, { where });
+    if (known instanceof UserError) throw known;
     if (!(error instanceof z.ZodError)) throw new UserError(messageOf(error), { where });
     const [issue] = error.issues;
     throw new UserError(`${issue?.path.join('.')}: ${issue?.message}`, { where });
@@ -109,25 +112,47 @@ export const settingsOf = (config: PeftConfig): LoraSettings => ({
 });
 
 /**
+ * Modules that the adapter of a directory has tensors for, by their paths in the reference.
+ * @throws UserError where it has none
+ */
+export function adaptedModules(directory: string, { own, reference }: Keys): string[] {
+  try {
+    using file = new SafetensorsFile(weightsOf(directory));
+    return [...new Set(file.names.map((name) => reference(own(moduleOf(name).module))))];
+  } catch (error) {
+    if (error instanceof TorchError) throw new UserError(error.message, { where: directory, cause: error });
+    throw error;
+  }
+}
+
+function weightsOf(directory: string): string {
+  const where = join(directory, adapterWeightsFile);
+  if (existsSync(where)) return where;
+  throw new UserError(`${adapterWeightsFile} is missing`, {
+    where: directory,
+    remedy: 'weights must be safetensors: .bin files can run code when they are opened',
+  });
+}
+
+function moduleOf(name: string): { module: string; factor: string } {
+  const [, module = '', factor = ''] = /^base_model\.model\.(.+)\.(lora_[AB])\.weight$/.exec(name) ?? [];
+  return { module, factor };
+}
+
+/**
  * Puts the adapter of a directory on a model and freezes all other weights.
  * @throws UserError naming tensors that are missing, extra or misshapen.
  */
 export function loadAdapter(model: VisionLanguageModel, directory: string): PeftConfig {
   const { own, reference } = model.config.family.keys;
   const config = readPeftConfig(directory);
-  const where = join(directory, adapterWeightsFile);
-  if (!existsSync(where)) {
-    throw new UserError(`${adapterWeightsFile} is missing`, {
-      where: directory,
-      remedy: 'weights must be safetensors: .bin files can run code when they are opened',
-    });
-  }
+  const where = weightsOf(directory);
   try {
     using file = new SafetensorsFile(where);
     const known = projections(model);
     const tensors = new Map<string, { name: string; module: string }>();
     for (const name of file.names) {
-      const [, module = '', factor = ''] = /^base_model\.model\.(.+)\.(lora_[AB])\.weight$/.exec(name) ?? [];
+      const { module, factor } = moduleOf(name);
       // Older transformers had other paths in memory.
       const path = own(module);
       const projection = known.get(path);
@@ -193,11 +218,10 @@ function requireListed(
   where: string,
 ): void {
   if (!Array.isArray(targets) || excluded || layers) return;
-  const missing = [...paths].find(
-    ([path, name]) => path.startsWith('model.') && !modules.has(path) && isTarget(name, targets),
-  );
+  const without = [...paths].flatMap(([path, name]) => (path.startsWith('model.') && !modules.has(path) ? [name] : []));
+  const [missing] = targeted(without, targets);
   if (missing === undefined) return;
-  throw new UserError(`tensor ${prefix}${missing[1]}.lora_A.weight is missing`, { where });
+  throw new UserError(`tensor ${prefix}${missing}.lora_A.weight is missing`, { where });
 }
 
 /**
@@ -231,7 +255,7 @@ function shortNames(model: VisionLanguageModel, modules: string[], targets: Lora
   const all = new Set([...model.namedParameters().keys()].map((key) => reference(key.replace(/\.(lora\.)?\w+$/, ''))));
   const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
   const names = Array.isArray(targets) ? [...(targets as string[])] : [...new Set(modules.map(last))];
-  const met = [...all].filter((path) => isTarget(path, names));
+  const met = targeted([...all], names);
   return met.length === modules.length ? names.sort() : modules;
 }
 

@@ -1,4 +1,4 @@
-import { live, scope, Tensor } from '@visurf/torch';
+import { live, scope, Tensor, zeros } from '@visurf/torch';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 
 import { oracleCases, oraclePrompt, tinyModel } from '../testing/oracle.ts';
@@ -156,6 +156,13 @@ test('features of a frozen tower are computed once per image, and give the same 
   expect(scope(() => (model.prefill(images.map(({ prompt }) => prompt)), cache.uses.computed))).toBe(count);
   cache.clear();
   expect(cache.bytes).toBe(0);
+});
+
+test.each(['bfloat16', 'float32', 'float64'] as const)('features of %s count the bytes that they have', (dtype) => {
+  const cache = new FeatureCache(1e6);
+  cache.get('a', () => scope(() => [zeros([3, 5], { dtype }), zeros([7], { dtype })]))[0].dispose();
+  expect(cache.bytes).toBe((3 * 5 + 7) * { bfloat16: 2, float32: 4, float64: 8 }[dtype]);
+  cache.clear();
 });
 
 test('the cache keeps within its budget, and drops what was not used for longest', () => {

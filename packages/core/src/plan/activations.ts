@@ -17,7 +17,7 @@ export const half = 2;
 export const context = 500e6;
 
 /** Bytes of an element that a product reads or writes. */
-export const itemOf = ({ config }: Subject): number => (config.precision === 'bfloat16' ? half : float);
+export const itemOf = ({ config }: Pick<Subject, 'config'>): number => (config.precision === 'bfloat16' ? half : float);
 
 /** Bytes of an element of the stream between layers. */
 export const streamItem = ({ config }: Subject): number => (config.stream === 'bfloat16' ? half : float);

@@ -98,6 +98,13 @@ test('a frozen tower has no gradients and no activations, and its image tokens a
   expect(of('gradients')).toBe(4 * (parameters - vision));
   expect(of('activations of the vision tower')).toBe(0);
   expect(of('remembered image tokens')).toBe((4 * 16 * 64 * 4) / 4);
+  for (const [precision, item] of [
+    ['bfloat16', 2],
+    ['float64', 8],
+  ] as const) {
+    const other = planned({ config: { precision, train: { freezeVision: true } } });
+    expect(other.of('remembered image tokens')).toBe((4 * 16 * 64 * item) / 4);
+  }
 });
 
 test('bfloat16 halves what products read, and copies weights; a KL penalty needs a second model', () => {

@@ -7,6 +7,7 @@ import {
   decoderLayers,
   float,
   half,
+  itemOf,
   headGradient,
   headPass,
   onCard,
@@ -86,7 +87,7 @@ const inFloat64 = (parts: Parts): Parts =>
   Object.fromEntries(
     Object.entries(parts).map(([part, bytes]) => [
       part,
-      /^(pixels|remembered images|checkpoint file)$/.test(part) ? bytes : 2 * bytes,
+      /^(pixels|remembered images|remembered image tokens|checkpoint file)$/.test(part) ? bytes : 2 * bytes,
     ]),
   );
 
@@ -108,7 +109,9 @@ export function residentParts({ model, sizes, workload, config, frozenVision, sh
   const merged = model.vision.spatialMergeSize ** 2;
   // What deeper blocks give the decoder is remembered, too.
   const kinds = 1 + (model.vision.deepstack?.length ?? 0);
-  const features = (kinds * images * patches * model.text.hiddenSize * float) / merged;
+  // The product that makes them gives them its dtype.
+  const item = config.precision === 'float64' ? 2 * float : itemOf({ config });
+  const features = (kinds * images * patches * model.text.hiddenSize * item) / merged;
   return {
     weights: sizes.weights,
     'master weights': (float * sizes.masters) / shards,

@@ -14,6 +14,10 @@ const count = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((a, b) 
 
 const isTable = (key: string): boolean => key === 'lm_head.weight' || key === 'model.embed_tokens.weight';
 
+/** A model without its numbers, in a scope. */
+export const outlineOf = (config: ModelConfig): VisionLanguageModel =>
+  nn.outline(() => new VisionLanguageModel(config));
+
 /**
  * @param fileBytes of the checkpoint's weights, for a number of parameters
  * @throws UserError for LoRA's target modules that the model does not have
@@ -24,7 +28,7 @@ export function sizesOf(
   { train, precision }: Pick<Config, 'train' | 'precision'>,
 ): Sizes {
   return scope(() => {
-    const model = nn.outline(() => new VisionLanguageModel(config));
+    const model = outlineOf(config);
     const sum = (parameters: Iterable<readonly [string, Tensor]>, chosen: (key: string) => boolean): number =>
       [...parameters].reduce((total, [key, each]) => (chosen(key) ? total + count(each) : total), 0);
     const named = [...model.namedParameters()];

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
@@ -151,4 +151,10 @@ test('a few bytes that stand for pixels which come out all at once are refused b
     .png({ progressive: true })
     .toBuffer();
   expect((await decodeImage(write('few.png', small))).full).toEqual({ width: 64, height: 48 });
+});
+
+test('what the system says of a file is said in words', async () => {
+  const loop = path.join(directory, 'loop.png');
+  symlinkSync(loop, loop);
+  await expect(decodeImage(loop)).rejects.toThrow(new UserError('a link leads to itself', { where: loop }).message);
 });

@@ -6,7 +6,7 @@
  * header is checked before anything is decoded, and a damaged file is an error, never half a picture.
  */
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
-import { hasCode, messageOf, missingFile, UserError } from '../errors.ts';
+import { fileError, hasCode, messageOf, missingFile, UserError } from '../errors.ts';
 import type { Pixels } from '../model/images.ts';
 import { openFile, readWhole } from '../regular.ts';
 
@@ -223,7 +223,8 @@ export async function readImage(file: string, limits: ImageLimits): Promise<Imag
     // A picture in the text is no name that a file could have.
     if (['ENOENT', 'ENAMETOOLONG'].some((code) => hasCode(error, code)))
       throw missingFile(file, 'image file not found');
-    throw new UserError(messageOf(error), { where: file });
+    const known = fileError(error, { where: file });
+    throw known instanceof UserError ? known : new UserError(messageOf(error), { where: file });
   }
 }
 

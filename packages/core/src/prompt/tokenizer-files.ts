@@ -66,10 +66,33 @@ function fromVocabulary(directory: string, config: TokenizerConfig): TokenizerFi
   );
 }
 
-/** How Qwen2's tokenizer splits text into words. */
-const words =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
-  '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+/** How tokenizers of the line of GPT-4's split text into words. */
+const wordsWith = ({ digits = '\\p{N}', marks = '' }): string =>
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?${marks ? `[\\p{L}${marks}]` : '\\p{L}'}+|${digits}|` +
+  ` ?[^\\s\\p{L}${marks}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+const plainWords = (digits: string): string => ` ?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+|\\s+`;
+
+/** Qwen2's, and that of Qwen2.5 and Qwen3. */
+const words = wordsWith({});
+
+/** Expressions that end soon on any text, and so need no limit: Qwen's, Qwen3.5's, Llama 3's, and those of our own bases. */
+const KNOWN: ReadonlySet<string> = new Set([
+  words,
+  wordsWith({ marks: '\\p{M}' }),
+  wordsWith({ digits: '\\p{N}{1,3}' }),
+  plainWords('\\p{N}{1,3}'),
+  plainWords('\\p{N}{1,4}'),
+]);
+
+/** Expressions of a file's steps of which nobody knows how long they take. */
+export function unknownPatterns({ normalizer, pre_tokenizer, decoder }: TokenizerFile): string[] {
+  const found = new Set<string>();
+  JSON.stringify([normalizer, pre_tokenizer, decoder], (key, value: unknown) => {
+    if (key === 'Regex' && !(typeof value === 'string' && KNOWN.has(value))) found.add(String(value));
+    return value;
+  });
+  return [...found];
+}
 
 function asQwen(file: TokenizerFile, addPrefixSpace: boolean): TokenizerFile {
   const split = { type: 'Split', pattern: { Regex: words }, behavior: 'Isolated', invert: false };

@@ -4,6 +4,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
+import { UserError } from '../errors.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 const model = fileURLToPath(new URL('../../../../oracle/fixtures/tiny-qwen2_5-vl/model', import.meta.url));
@@ -28,6 +29,53 @@ const words = new Tokenizer(
 test('a special token in text is spelled out, even where the vocabulary has it as a word', () => {
   expect(words.encodeText('d<end>')).not.toContain(5);
   expect(words.encodePieces([{ text: 'd<end>', control: true }])).toEqual([3, 5]);
+});
+
+const endless = '(a+)+$';
+const split = { type: 'Split', pattern: { Regex: endless }, behavior: 'Isolated', invert: false };
+const replace = { type: 'Replace', pattern: { Regex: '(b*)*x' }, content: '' };
+const plain = { normalizer: null, pre_tokenizer: null, decoder: { type: 'Fuse' } };
+
+const withSteps = (steps: object): Tokenizer =>
+  new Tokenizer(
+    {
+      ...{ added_tokens: [{ id: 3, content: '<end>', special: true }], post_processor: null, ...plain, ...steps },
+      model: { type: 'BPE', merges: [], vocab: { a: 0, b: 1, '!': 2 } },
+    },
+    { eosToken: '<end>', where: 'some/tokenizer.json' },
+  );
+
+test.each<[string, object, string]>([
+  ['a pre-tokenizer', { pre_tokenizer: split }, endless],
+  ['a sequence of them', { pre_tokenizer: { type: 'Sequence', pretokenizers: [split] } }, endless],
+  ['a pre-tokenizer that replaces', { pre_tokenizer: replace }, '(b*)*x'],
+  ['a normaliser', { normalizer: { type: 'Sequence', normalizers: [replace] } }, '(b*)*x'],
+  ['a decoder', { decoder: { type: 'Sequence', decoders: [{ type: 'Fuse' }, replace] } }, '(b*)*x'],
+])(
+  'an expression without end in %s: all that goes through it is refused, and soon after the first time',
+  (_, steps, named) => {
+    const hostile = withSteps(steps);
+    const text = `${'a'.repeat(40)}!${'b'.repeat(40)}!`;
+    const ids = Array.from(text, (character) => ['a', 'b', '!'].indexOf(character));
+    const run = 'decoder' in steps ? () => hostile.decode(ids) : () => hostile.encodeText(text);
+    expect(run).toThrow(UserError);
+    expect(run).toThrow(`some/tokenizer.json: the regular expression ${JSON.stringify(named)} takes more than`);
+    // Not run again: these would take longer than a test may.
+    for (let i = 0; i < 1000; i++) expect(run).toThrow(UserError);
+    expect(() => hostile.encodePieces([{ text, control: true }])).toThrow(UserError);
+  },
+);
+
+test('expressions that nobody knows do what they say', () => {
+  const own = withSteps({ pre_tokenizer: { ...split, pattern: { Regex: 'a|b' } } });
+  expect(own.encodePieces([{ text: 'ab!<end>', control: true }])).toEqual([0, 1, 2, 3]);
+  expect(own.decode([0, 1, 2, 3], { special: true })).toBe('ab!<end>');
+});
+
+test('a text that replacements double again and again is refused', () => {
+  const doubled = { type: 'Replace', pattern: { String: 'a' }, content: 'a'.repeat(1000) };
+  const hostile = withSteps({ normalizer: { type: 'Sequence', normalizers: Array(4).fill(doubled) } });
+  expect(() => hostile.encodeText('a')).toThrow('some/tokenizer.json: its replacements make too long a text');
 });
 
 test('a text may be of any length', () => {

@@ -10,7 +10,8 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { invariant, messageOf, UserError } from '../errors.ts';
 import { readJson } from './files.ts';
-import { readTokenizerFiles, type TokenizerFile } from './tokenizer-files.ts';
+import { limited } from '../patterns.ts';
+import { readTokenizerFiles, unknownPatterns, type TokenizerFile } from './tokenizer-files.ts';
 
 const ids = z.union([z.int().transform((id) => [id]), z.array(z.int())]).nullish();
 const idConfig = z.looseObject({ eos_token_id: ids, pad_token_id: z.int().nullish() });
@@ -39,6 +40,11 @@ export class Tokenizer {
   /** Ids of control tokens. */
   readonly specialIds: ReadonlySet<number>;
   readonly #file: TokenizerFile;
+  readonly #where: string | undefined;
+  /** Expressions of the file that nobody has vouched for. */
+  readonly #unknown: readonly string[];
+  /** Why they are not run any more: there may be a text for every sample. */
+  #refusal: UserError | undefined;
   readonly #control: Library;
   readonly #controlPattern: RegExp;
   #plainOnDemand: Library | undefined;
@@ -59,6 +65,7 @@ export class Tokenizer {
         eosIds: generation.eos_token_id ?? model.eos_token_id ?? model.text_config?.eos_token_id ?? [],
         padId: generation.pad_token_id ?? model.pad_token_id ?? model.text_config?.pad_token_id ?? undefined,
         turnEnd,
+        where: `${directory}/tokenizer.json`,
       });
     } catch (error) {
       throw error instanceof UserError
@@ -75,10 +82,14 @@ export class Tokenizer {
       eosIds?: readonly number[];
       padId?: number | undefined;
       turnEnd?: string;
+      /** The file, for messages. */
+      where?: string;
     },
   ) {
+    this.#unknown = unknownPatterns(file);
+    this.#where = names.where;
     this.#file = withReferenceFolding(file);
-    this.#control = new Library(this.#file, {});
+    this.#control = this.#opened(this.#file);
     const special = this.#file.added_tokens.filter((added) => added.special);
     this.specialIds = new Set(special.map(({ id }) => id));
     const longestFirst = special.map(({ content }) => content).sort((a, b) => b.length - a.length);
@@ -148,11 +159,35 @@ export class Tokenizer {
     return this.#controlPattern.test(text);
   }
 
-  /** Ids of text in which nothing is control. */
+  /**
+   * Ids of text in which nothing is control.
+   * @throws UserError where an expression of the file takes too long, as in all that reads or writes text
+   */
   encodeText(text: string): number[] {
-    if (!this.hasSpecial(text)) return encode(this.#control, text);
-    this.#plainOnDemand ??= new Library(withoutSpecial(this.#file), {});
-    return encode(this.#plainOnDemand, text);
+    const library = this.#libraryOf(text);
+    return this.#limited(text.length, () => encode(library, text));
+  }
+
+  #libraryOf(text: string): Library {
+    if (!this.hasSpecial(text)) return this.#control;
+    return (this.#plainOnDemand ??= this.#opened(withoutSpecial(this.#file)));
+  }
+
+  #opened(file: TokenizerFile): Library {
+    return this.#limited(32 * Object.keys(file.model.vocab).length, () => new Library(file, {}));
+  }
+
+  #limited<T>(characters: number, work: () => T): T {
+    if (this.#refusal) throw this.#refusal;
+    const [expressions, where] = [this.#unknown, this.#where];
+    try {
+      return expressions.length === 0 ? work() : limited(work, { expressions, where, characters });
+    } catch (error) {
+      if (error instanceof UserError) this.#refusal = error;
+      // Replacements may double a text again and again.
+      if (!(error instanceof RangeError && error.message.includes('string length'))) throw error;
+      throw (this.#refusal = new UserError('its replacements make too long a text', { where }));
+    }
   }
 
   /**
@@ -160,7 +195,7 @@ export class Tokenizer {
    * is encoded as a whole, so that words merge over the borders of pieces as they do in the reference.
    */
   encodePieces(pieces: readonly Piece[]): number[] {
-    const parts: number[][] = [];
+    const parts: (string | number)[] = [];
     let text = '';
     for (const piece of pieces) {
       const texts = piece.control ? piece.text.split(this.#controlPattern) : [piece.text];
@@ -169,18 +204,23 @@ export class Tokenizer {
           text += part;
           return;
         }
-        parts.push(this.encodeText(text), [this.idOf(part)!]);
+        parts.push(text, this.idOf(part)!);
         text = '';
       });
     }
-    parts.push(this.encodeText(text));
-    return parts.flat();
+    parts.push(text);
+    const all = parts.map((part) => (typeof part === 'string' ? { part, library: this.#libraryOf(part) } : [part]));
+    const characters = pieces.reduce((total, { text: each }) => total + each.length, 0);
+    return this.#limited(characters, () =>
+      all.flatMap((each) => ('part' in each ? encode(each.library, each.part) : each)),
+    );
   }
 
   /** Text of ids. Special tokens are left out unless `special` is set; ids without a token give nothing. */
   decode(tokens: readonly number[], { special = false } = {}): string {
     const known = tokens.filter((id) => this.tokenOf(id) !== undefined && (special || !this.specialIds.has(id)));
-    return known.length === 0 ? '' : this.#control.decode(known, { clean_up_tokenization_spaces: false });
+    if (known.length === 0) return '';
+    return this.#limited(16 * known.length, () => this.#control.decode(known, { clean_up_tokenization_spaces: false }));
   }
 }
 

@@ -6,8 +6,6 @@ import { join } from 'node:path';
 import type { Config } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import { isVision } from '../model/keys.ts';
-import { adaptersOf } from '../model/lora.ts';
-import type { VisionLanguageModel } from '../model/vlm.ts';
 import type { PromptEncoder } from '../prompt/encoder.ts';
 import { ServerPool } from './pool.ts';
 import { ServerProcess } from './process.ts';
@@ -22,10 +20,11 @@ export const protocols: Readonly<Record<Backend, ServerProtocol>> = { vllm, sgla
 
 /** The policy that servers sample for. */
 interface Learning {
-  readonly model: VisionLanguageModel;
+  /** Rows of its embedding. */
+  readonly vocabulary: number;
   readonly encoder: PromptEncoder;
-  /** Whether an adapter is trained, rather than all weights. */
-  readonly isAdapter: boolean;
+  /** Modules with an adapter; undefined where all weights are trained. */
+  readonly adapted: readonly string[] | undefined;
   /** Writers of the files of its weights. */
   readonly files: Readonly<Record<string, (file: string) => void>>;
 }
@@ -53,8 +52,8 @@ export async function openServers(
   const { backend, servers: urls, serverCommand, timeout: seconds, concurrent } = rollout;
   if (backend === 'local') return undefined;
   const protocol = protocols[backend];
-  requireServable(policy, protocol);
-  const { encoder, model } = policy;
+  requireServable(backend, policy);
+  const { encoder, vocabulary, adapted } = policy;
   await using resources = new AsyncDisposableStack();
   // Processes that train together have the same servers: the first starts them.
   const process =
@@ -62,7 +61,7 @@ export async function openServers(
       ? undefined
       : resources.use(new ServerProcess(serverCommand, join(output, 'server.log'), protocol.environment));
   const pool = await ServerPool.open({ protocol, urls, seconds, concurrent, process, onWarning, signal });
-  if (protocol.keepsImages && !process && rank === 0 && !policy.isAdapter && !train.freezeVision) {
+  if (protocol.keepsImages && !process && rank === 0 && !adapted && !train.freezeVision) {
     const variables = Object.entries(protocol.environment).map((each) => each.join('='));
     onWarning(
       `${protocol.title} must have been started with ${variables.join(' ')}: else it goes on with what the vision tower of ` +
@@ -72,12 +71,12 @@ export async function openServers(
   const folder = new WeightsFolder(
     rollout.serverFolder ?? join(output, 'weights'),
     rank,
-    policy.isAdapter ? 'adapter' : 'whole',
+    adapted ? 'adapter' : 'whole',
     policy.files,
   );
   resources.defer(() => folder.remove());
   const sampler = new ServerSampler({
-    ...{ pool, protocol, encoder, seconds, vocabulary: model.config.text.vocabularySize },
+    ...{ pool, protocol, encoder, seconds, vocabulary },
     weightsOf: (step) => folder.write(step),
     leftovers: folder.prefix,
   });
@@ -128,16 +127,17 @@ export async function openAnswering(
 }
 
 /** @throws UserError where the server could not have this policy's weights, or not show it images as they are */
-function requireServable({ model, encoder, isAdapter }: Learning, { title, takes }: ServerProtocol): void {
+export function requireServable(backend: Backend, { encoder, adapted }: Pick<Learning, 'encoder' | 'adapted'>): void {
+  const { title, takes } = protocols[backend];
   const where = 'rollout.backend';
   requirePatches(encoder);
-  if (!takes.includes(isAdapter ? 'adapter' : 'whole')) {
+  if (!takes.includes(adapted ? 'adapter' : 'whole')) {
     throw new UserError(`${title} cannot be given all weights of a model while it runs`, {
       where,
       remedy: 'Train an adapter (train.lora: {}), or sample with rollout.backend: sglang or local.',
     });
   }
-  if (isAdapter && [...adaptersOf(model).keys()].some(isVision)) {
+  if (adapted?.some(isVision)) {
     throw new UserError(`${title} leaves out the part of an adapter that is in the vision tower`, {
       where,
       remedy: 'Set train.lora.vision: false, or sample with rollout.backend: local.',

@@ -10,8 +10,8 @@ const VARIABLE = /\{([A-Z][A-Za-z]*)\}/g;
  */
 export function templateFault(template: string, known: readonly string[]): string | undefined {
   if (template.trim() === '') return 'the prompt template is empty';
-  for (const [written, open = '', inner = ''] of template.matchAll(/(\{+)\s*([A-Za-z][\w -]*?)\s*\}+/g)) {
-    const word = inner.toLowerCase().replaceAll(/[_ -]/g, '');
+  for (const [written, open = '', inner = ''] of template.matchAll(/(?<!\{)(\{+)\s*([A-Za-z][\w\s-]*)\}+/g)) {
+    const word = inner.toLowerCase().replaceAll(/[_\s-]/g, '');
     const meant = known.find((name) => name.toLowerCase() === word || isSlip(word, name.toLowerCase()));
     if (meant === undefined || (open === '{' && written === `{${meant}}`)) continue;
     return `the prompt template has ${written}, which is no variable and would be text: write {${meant}}`;

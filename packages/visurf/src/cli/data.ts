@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type * as Library from '@visurf/core';
 import type { Ask, BoxForm, Units } from '@visurf/core';
 import { stoppable } from './interrupt.ts';
+import { partsIn, withMade } from './made.ts';
 import { measureOf, withPlugins, withTasks } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withJson } from './options.ts';
@@ -140,15 +141,20 @@ function defineCheck(data: Command): void {
   example(check, 'visurf data check train.jsonl', 'visurf data check train.jsonl --validation validation.jsonl --json');
 }
 
+const output = (value: string, description: string): Option =>
+  new Option(`--output ${value}`, description).makeOptionMandatory();
+
 function defineImport(data: Command): void {
-  const command = readingAlone(
-    data
-      .command('import')
-      .description(
-        'write training data of another format as JSONL: COCO, VOC, YOLO, parquet, LLaVA, ... (docs/data.md)',
-      )
-      .argument('<source>', 'a file, a folder, or a data set of the hub: owner/name, owner/name@revision')
-      .requiredOption('--output <file.jsonl>', 'the file to write; images stay where they are'),
+  const command = data.command('import');
+  readingAlone(
+    withMade(
+      command
+        .description(
+          'write training data of another format as JSONL: COCO, VOC, YOLO, parquet, LLaVA, ... (docs/data.md)',
+        )
+        .argument('<source>', 'a file, a folder, or a data set of the hub: owner/name, owner/name@revision'),
+      output('<file.jsonl>', 'the file to write; images stay where they are'),
+    ),
   )
     .option(
       '--ask <kinds>',
@@ -172,12 +178,15 @@ function defineImport(data: Command): void {
 }
 
 function defineSplit(data: Command): void {
-  const command = readingAlone(
-    data
-      .command('split')
-      .description('split a dataset into parts that share no picture')
-      .argument('<file>', 'JSONL, any other format, or owner/name on the hub')
-      .requiredOption('--output <dir>', 'the folder that gets train.jsonl, validation.jsonl and test.jsonl'),
+  const command = data.command('split');
+  readingAlone(
+    withMade(
+      command
+        .description('split a dataset into parts that share no picture')
+        .argument('<file>', 'JSONL, any other format, or owner/name on the hub'),
+      output('<dir>', 'the folder that gets train.jsonl, validation.jsonl and test.jsonl'),
+      { files: partsIn },
+    ),
   )
     .option('--validation <share>', 'of the samples', share, 0.2)
     .option('--test <share>', 'of the samples', share, 0)
@@ -204,12 +213,14 @@ function defineSplit(data: Command): void {
 }
 
 function definePreview(data: Command): void {
-  const command = readingAlone(
-    data
-      .command('preview')
-      .description('write a page that shows samples with their boxes')
-      .argument('<file>', 'JSONL, any other format, or owner/name on the hub')
-      .requiredOption('--output <page.html>', 'the page; the pictures are in it'),
+  const command = data.command('preview');
+  readingAlone(
+    withMade(
+      command
+        .description('write a page that shows samples with their boxes')
+        .argument('<file>', 'JSONL, any other format, or owner/name on the hub'),
+      output('<page.html>', 'the page; the pictures are in it'),
+    ),
   ).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
   withJson(command).action(async (file: string, options: PreviewOptions) => {
     const { output, limit, json } = options;

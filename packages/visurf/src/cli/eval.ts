@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import type { AnsweredBy, BenchmarkResult, Protocol } from '@visurf/core';
 import { INTERRUPTED, interruptible, stoppable, whenStopped } from './interrupt.ts';
+import { withMade } from './made.ts';
 import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { answeredBy, example, wholeNumber, withCompute, withJson, withServers, withSource } from './options.ts';
@@ -36,15 +37,23 @@ export function defineEval(program: Command): void {
     )
     .option('--limit <n>', 'only the first samples', wholeNumber(1))
     .option('--allow-outside', 'images may lie outside of the folder of the data')
-    .option('--output <file.jsonl>', 'where the answer to every sample goes')
     .option('--benchmark <name>', 'a published benchmark, as its authors publish it (docs/benchmarks.md)')
     .option('--split <name>', 'of the benchmark')
     .addOption(
       new Option('--protocol <name>', 'whose rules the benchmark is scored by').choices(['official', 'visurf']),
     )
-    .option('--questions <file.jsonl>', 'only write what the benchmark asks: id, images, problem, task; needs no model')
     .option('--predictions <file.jsonl>', 'score these answers: id, text, mask, probability; needs no model')
     .option('--resume', 'go on with the answers that the output holds already');
+  withMade(command, new Option('--output <file.jsonl>', 'where the answer to every sample goes'), {
+    goesOn: { name: 'resume', beside: 'benchmark' },
+  });
+  withMade(
+    command,
+    new Option(
+      '--questions <file.jsonl>',
+      'only write what the benchmark asks: id, images, problem, task; needs no model',
+    ),
+  );
   withJson(withServers(withCompute(withMeasure(command), true))).action(async (given: EvalOptions) => {
     const by = answeredBy(given, command);
     requireOneWay(given, command);

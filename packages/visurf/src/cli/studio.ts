@@ -1,6 +1,8 @@
 import { constants, setPriority } from 'node:os';
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { stoppable, untilStopped } from './interrupt.ts';
+import { withMade } from './made.ts';
 import { example, wholeNumber, withJson } from './options.ts';
 import type { JsonOption } from './options.ts';
 import { print, printJson, PROGRAM } from './output.ts';
@@ -55,9 +57,9 @@ function defineExport(studio: Command): void {
   const command = studio
     .command('export')
     .description('write a run as one HTML file that needs no server')
-    .argument('<run>', 'its directory')
-    .requiredOption('--output <file.html>', 'the file to write, of 10 MB at most');
-  withJson(command).action(async (run: string, { output, json }: ExportOptions) => {
+    .argument('<run>', 'its directory');
+  const made = new Option('--output <file.html>', 'the file to write, of 10 MB at most').makeOptionMandatory();
+  withJson(withMade(command, made)).action(async (run: string, { output, json }: ExportOptions) => {
     const { exportRun } = await import('@visurf/studio');
     const { groups, total, bytes } = await exportRun(run, { output });
     if (json) printJson({ groups, total, bytes });

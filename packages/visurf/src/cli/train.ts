@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, relative } from 'node:path';
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import type { Config, ProfileOptions, TrainEvent, TrainResult } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
@@ -9,6 +10,7 @@ import { launchRanks } from './launch.ts';
 import { endWithLauncher, isLaunched, isRank, RankLog, tellLauncher } from './rank.ts';
 import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
+import { withMade } from './made.ts';
 import { example, wholeNumber, withCompute, withJson } from './options.ts';
 import type { ComputeOptions, JsonOption } from './options.ts';
 import { PROGRAM, Progress, metricsTable, print, printJson } from './output.ts';
@@ -54,11 +56,12 @@ export function defineTrain(program: Command): void {
     .option('--studio', 'open the studio beside the training; it ends with it')
     .option('--skip-bad', 'train on the samples that can be used, and list those that cannot')
     .option('--unplanned', 'start although the plan says that memory or disk will not do')
-    .option(
-      '--profile [file.json]',
-      'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
-    )
     .option('--profile-steps <number>', 'how many steps, after the first (default: 2)', wholeNumber(1));
+  const profile = new Option(
+    '--profile [file.json]',
+    'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
+  );
+  withMade(command, profile, { remedy: 'remove it' });
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], given: TrainOptions) => {
       const { json, resume: goesOn = false, from, changedData = false, skipBad = false, unplanned = false } = given;

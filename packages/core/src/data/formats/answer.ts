@@ -9,9 +9,9 @@ export interface Solution {
 const THOUSANDTHS: Convention = { form: 'xyxy', units: 'thousandths', fixed: true };
 const THOUGHT = /^\s*<think>([\s\S]*?)<\/think>([\s\S]*)$/;
 const NUMBER = String.raw`\s*(-?\d+(?:\.\d+)?)\s*`;
-const PAIRS = String.raw`\(${NUMBER},${NUMBER}\)\s*,?\s*\(${NUMBER},${NUMBER}\)`;
+const PAIRS = String.raw`\(${NUMBER},${NUMBER}\)\s*(?:,\s*)?\(${NUMBER},${NUMBER}\)`;
 /** Seg-Zero's text, also with several boxes in one. */
-const TAGGED = new RegExp(String.raw`^\s*<box>([\s\S]*?)</box>\s*(?:<points?>([\s\S]*?)</points?>)?\s*$`);
+const TAGGED = new RegExp(String.raw`^\s*<box>([\s\S]*?)</box>\s*(?:<points?>([\s\S]*?)</points?>\s*)?$`);
 /** Special tokens around thousandths, as Qwen's second generation writes places in text. */
 const TOKENS = new RegExp(String.raw`<\|box_start\|>${PAIRS}<\|box_end\|>`, 'g');
 
@@ -25,7 +25,7 @@ export function solutionOf(answer: unknown, task?: string): Solution {
 }
 
 function fromText(said: string, task: string | undefined): Solution {
-  const plain = said.replace(/^```(?:json)?\s*([\s\S]*?)\s*```$/, '$1');
+  const plain = said.replace(/^```(?:json)?([\s\S]*)```$/, '$1').trim();
   const boxes = fromJson(plain) ?? fromTags(plain);
   if (boxes) return { fields: { solution: boxes }, convention: {} };
   const tokens = [...said.matchAll(TOKENS)];

@@ -73,7 +73,7 @@ const isImage = (value: string): boolean => /\.(?:jpe?g|png|webp|gif|tiff?|bmp|a
 /** The file within Label Studio's links: `/data/local-files/?d=PATH`, `/data/upload/1/HASH-NAME`, `s3://...`. */
 function nameOf(link: string): string {
   const local = /[?&]d=([^&]+)/.exec(link)?.[1];
-  const plain = local ?? link.replace(/^[a-z][\w+.-]*:\/\/[^/]*\//i, '').replace(/[?#].*$/, '');
+  const plain = local ?? link.replace(/^[a-z][\w+.-]*:\/\/[^/]*\//i, '').replace(/[?#][^]*$/, '');
   try {
     return decodeURIComponent(plain).replace(/^\/+/, '');
   } catch {

@@ -314,3 +314,18 @@ test('turning by EXIF brings every corner where the viewer sees it', async () =>
     expect([Math.floor(px), Math.floor(py)]).toEqual([at % seen.info.width, Math.floor(at / seen.info.width)]);
   }
 });
+
+test.each(['<bbox><bbox>', '<bbox>, <bbox>', '<bbox>,\n<bbox>\n', '<bbox>\n,<bbox>'])(
+  'boxes of ms-swift are a list, whatever is between them: %j',
+  async (content) => {
+    const folder = mkdtempSync(path.join(directory, 'between-'));
+    const user = { role: 'user', content: '<image>Find them' };
+    const messages = [user, { role: 'assistant', content }];
+    const objects = { ref: [], bbox: [[1, 2, 3, 4], [5, 6, 7, 8]] }; // prettier-ignore
+    const source = write(folder, 'swift.jsonl', { messages, images: ['a.png'], objects });
+    const { rows } = await rowsOf(source);
+    expect(rows.map(({ fields }) => fields['solution'])).toEqual([
+      [{ bbox_2d: [1, 2, 3, 4] }, { bbox_2d: [5, 6, 7, 8] }],
+    ]);
+  },
+);

@@ -78,20 +78,15 @@ function withObjects(turns: readonly Turn[], objects: unknown): readonly Turn[] 
   if (namePlaces > names.length) return `${namePlaces} <ref-object> for ${names.length} names in objects.ref`;
   let [name, box] = [0, 0];
   return turns.map(({ role, text: own }) => {
-    const onlyBoxes = own.includes('<bbox>') && own.replaceAll(/<bbox>|\s|,/g, '') === '';
-    const filled = own
+    const places = own.split('<bbox>').length - 1;
+    if (places > 0 && own.replaceAll(/<bbox>|\s|,/g, '') === '') {
+      // Boxes alone, with whatever between them, are a list of them.
+      return { role, text: JSON.stringify(boxes.slice(box, (box += places))) };
+    }
+    const text = own
       .replaceAll('<ref-object>', () => String(names[name++]))
-      .replaceAll('<bbox>', () => `${JSON.stringify(boxes[box++])}${onlyBoxes ? '\n' : ''}`);
-    return {
-      role,
-      text: onlyBoxes
-        ? `[${filled
-            .replaceAll(/\s*,\s*\n|\n+/g, '\n')
-            .trim()
-            .split('\n')
-            .join(',')}]`
-        : filled,
-    };
+      .replaceAll('<bbox>', () => JSON.stringify(boxes[box++]));
+    return { role, text };
   });
 }
 

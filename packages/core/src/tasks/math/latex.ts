@@ -32,7 +32,7 @@ const product = (factors: readonly Expression[]): Expression =>
 
 const isWhole = ({ kind, text }: Token): boolean => kind === 'number' && /^\d+$/.test(text);
 const isConjunction = ({ kind, text }: Token): boolean =>
-  (kind === 'text' || kind === 'letters') && /^\s*,?\s*(?:and|or)\s*$/.test(text);
+  (kind === 'text' || kind === 'letters') && /^\s*(?:,\s*)?(?:and|or)\s*$/.test(text);
 
 class Parser extends Cursor {
   #depth = 0;
