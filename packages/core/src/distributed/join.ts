@@ -25,9 +25,15 @@ const ALIKE =
   'Give every process a RANK of its own and the same WORLD_SIZE, and the same version of visurf on every machine; where ' +
   'another training meets at the same address, choose another MASTER_PORT.';
 
+/** What one has ended with says itself what to do. */
+const remedyOf = ({ message }: distributed.RankError, remedy: string): string | undefined =>
+  message.includes(' has ended: ') ? undefined : remedy;
+
 /** A UserError for what the others are missed by; other errors as they are. */
 export const explainProcesses = (error: unknown): unknown =>
-  error instanceof distributed.RankError ? new UserError(error.message, { remedy: REMEDY, cause: error }) : error;
+  error instanceof distributed.RankError
+    ? new UserError(error.message, { remedy: remedyOf(error, REMEDY), cause: error })
+    : error;
 
 const withCode = (options: distributed.JoinOptions): distributed.JoinOptions => ({
   ...options,
@@ -44,11 +50,10 @@ export async function joinProcesses(options: distributed.JoinOptions): Promise<J
   } catch (error) {
     const { host, port } = options;
     const remedy = 'Check MASTER_ADDR and MASTER_PORT: where rank 0 can be reached, with a port for each training.';
-    const isRank = error instanceof distributed.RankError;
-    if (isRank && error.ranks.length === 0) throw new UserError(error.message, { remedy: ALIKE, cause: error });
-    // What one has ended with says itself what to do.
-    if (isRank && error.message.includes(' has ended: ')) throw new UserError(error.message, { cause: error });
-    if (isRank) throw new UserError(error.message, { remedy: `${remedy} ${REMEDY}`, cause: error });
+    if (error instanceof distributed.RankError) {
+      const own = error.ranks.length === 0 ? ALIKE : remedyOf(error, `${remedy} ${REMEDY}`);
+      throw new UserError(error.message, { remedy: own, cause: error });
+    }
     throw new UserError(`the processes cannot meet: ${messageOf(error)}`, {
       ...{ where: `${host}:${port}`, remedy, cause: error },
     });

@@ -44,6 +44,15 @@ export function reasonOf(error: unknown): string {
   return code ?? messageOf(error).split('\n')[0]!.slice(0, 200);
 }
 
+/** What stores answer where the keys are not theirs, or not any more, whatever these would be allowed. */
+const WRONG_KEYS: ReadonlySet<string> = new Set([
+  ...['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'InvalidToken', 'InvalidClientTokenId'],
+  ...['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired'],
+]);
+const KEYS =
+  'Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile of AWS_PROFILE: they belong to the ' +
+  'store at AWS_ENDPOINT_URL (unset: Amazon), and those that expire have to be had anew.';
+
 /** A UserError for what a store refused; a failure of ours as it is. */
 export function explained(error: unknown, where: string, host: string): unknown {
   if (error instanceof UserError) return error;
@@ -58,6 +67,10 @@ export function explained(error: unknown, where: string, host: string): unknown 
   if (messageOf(error).includes('Region is missing'))
     return say('the region of the bucket is not said', 'Set AWS_REGION.');
   if (nameOf(error) === 'NoSuchBucket') return say('there is no such bucket', 'Make it, or choose another output.');
+  if (WRONG_KEYS.has(nameOf(error))) return say(`the store takes no such keys (${reasonOf(error)})`, KEYS);
+  if (nameOf(error) === 'RequestTimeTooSkewed') {
+    return say(`the clock of this machine is not that of the store (${reasonOf(error)})`, 'Set the clock.');
+  }
   if (status === 401 || status === 403) {
     const remedy = 'The credentials need to list the bucket, and to get, put and delete objects below the prefix.';
     return say(`the store refuses access (${reasonOf(error)})`, remedy);

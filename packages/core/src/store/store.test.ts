@@ -212,6 +212,16 @@ test('what a store refuses is said in words, without secrets', async () => {
   expect(await said({ status: 403, code: 'AccessDenied' })).toContain(
     'the store refuses access (AccessDenied, status 403)',
   );
+  for (const [status, code] of [
+    [403, 'InvalidAccessKeyId'],
+    [403, 'SignatureDoesNotMatch'],
+    [400, 'ExpiredToken'],
+  ] as const) {
+    const keys = await said({ status, code });
+    expect(keys).toContain(`the store takes no such keys (${code}, status ${status})`);
+    expect(keys).toContain('Check AWS_ACCESS_KEY_ID');
+  }
+  expect(await said({ status: 403, code: 'RequestTimeTooSkewed' })).toContain('Set the clock');
   expect(await said({ status: 404, code: 'NoSuchBucket' })).toContain('there is no such bucket');
   expect(await said({ status: 500, code: 'InternalError' })).toContain('the store failed');
   const cut = await said('cut');
