@@ -95,7 +95,7 @@ async function addressTowards(host: string, port: number): Promise<string> {
 /** Seconds after which it is said that others are waited for. */
 const LONG = 10;
 /** Seconds in which one that does not come is to find the others. */
-const PATIENCE = 3;
+const PATIENCE = 10;
 
 type Comer = Parameters<typeof native.join>[0];
 
