@@ -58,7 +58,10 @@ function check(what: string, holds: boolean, figures: Record<string, unknown>): 
   console.log(`${holds ? 'yes' : 'NO '}  ${what}  ${JSON.stringify(figures)}`);
   if (holds) checked[what] = figures;
   else process.exitCode = 1;
-  // Only what holds is in the table.
+}
+
+/** Only what holds is in the table; of a check that was cut off nothing is. */
+function keep(): void {
   const others = existsSync(results) ? (JSON.parse(readFileSync(results, 'utf8')) as object) : {};
   writeFileSync(results, `${JSON.stringify({ ...others, [backend]: { version, checked } }, null, 2)}\n`);
 }
@@ -227,6 +230,7 @@ try {
     await checkAnswers('an exported run answers as here', exported, `http://127.0.0.1:${port}`);
     if (backend === 'sglang') await checkWhole(exported, `http://127.0.0.1:${port}`);
   }
+  keep();
 } finally {
   if (process.env['KEEP'] === undefined) rmSync(folder, { recursive: true, force: true });
   else console.log(folder);

@@ -67,7 +67,7 @@ export { PROTOCOLS, type Protocol } from './benchmarks/benchmark.ts';
 export { benchmarkNames } from './benchmarks/registry.ts';
 export { train, type TrainOptions } from './apart.ts';
 export { deviceIn } from './device.ts';
-export { joinProcesses } from './distributed/join.ts';
+export { declineProcesses, joinProcesses } from './distributed/join.ts';
 export { launchedBy, isRestarted, worldOf, type World } from './world.ts';
 export { isBegun } from './run/course.ts';
 export type { TrainEvent, TrainResult } from './training/types.ts';

@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "meeting.h"
 #include "nccl.h"
 #include "state.h"
 #include "watch.h"
@@ -31,9 +32,10 @@ using Work = c10::intrusive_ptr<c10d::Work>;
 struct Meeting {
   std::string host, prefix, address;
   uint16_t port = 0;
-  int rank = 0, size = 1;
-  milliseconds timeout{0};
+  Comer comer;
   bool hosted = true, cards = false;
+
+  std::string where() const { return host + ":" + std::to_string(port); }
 };
 
 struct Group {
@@ -47,7 +49,8 @@ struct Group {
 
 std::mutex lock;
 std::shared_ptr<Group> joined;
-std::optional<Fault> failed;  // why there is no group any more, or never was
+std::optional<Fault> failed;              // why there is no group any more, or never was
+std::optional<std::vector<int>> missing;  // who had not come when last looked for
 
 std::shared_ptr<Group> group() {
   const std::lock_guard<std::mutex> guard(lock);
@@ -60,65 +63,149 @@ void fail(const Fault& fault) {
   failed = fault;
 }
 
-Store connect(const Meeting& at, bool isServer) {
+Store connect(const Meeting& at, bool isServer, milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = at.port;
   options.isServer = isServer;
-  options.numWorkers = at.size;
+  options.numWorkers = at.comer.size;
   options.waitWorkers = false;
-  options.timeout = at.timeout;
-  return c10::make_intrusive<c10d::PrefixStore>(at.prefix, c10::make_intrusive<c10d::TCPStore>(at.host, options));
+  options.timeout = timeout;
+  auto store = c10::make_intrusive<c10d::TCPStore>(at.host, options);
+  store->setTimeout(at.comer.timeout);
+  return c10::make_intrusive<c10d::PrefixStore>(at.prefix, std::move(store));
 }
 
 // What listens there may be no store, and never answer: whoever waits for that hears of no timeout. The thread that
 // does is left behind.
-Store connectInTime(const Meeting& at) {
+Store connectInTime(const Meeting& at, bool isServer, milliseconds timeout) {
   constexpr milliseconds kPatience(2000);
   const auto connected = std::make_shared<std::promise<Store>>();
   auto store = connected->get_future();
-  std::thread([connected, at] {
+  std::thread([connected, at, isServer, timeout] {
     try {
-      connected->set_value(connect(at, false));
+      connected->set_value(connect(at, isServer, timeout));
     } catch (...) {
       connected->set_exception(std::current_exception());
     }
   }).detach();
-  if (store.wait_for(at.timeout + kPatience) == std::future_status::ready) return store.get();
-  throw std::runtime_error("nothing that listens at " + at.host + ":" + std::to_string(at.port) + " answers");
+  if (store.wait_for(timeout + kPatience) == std::future_status::ready) return store.get();
+  throw std::runtime_error("nothing that listens at " + at.where() + " answers");
+}
+
+// The one that hosts the store has to reach it where the others will. Throws Missing where another process hosts one.
+Store host(const Meeting& at) {
+  constexpr milliseconds kOwn(30000), kOther(3000);
+  const auto patience = std::min(at.comer.timeout, kOwn);
+  try {
+    return connectInTime(at, true, patience);
+  } catch (const std::exception& error) {
+    if (std::string(error.what()).find("EADDRINUSE") == std::string::npos)
+      throw std::runtime_error("rank 0, which listens there, does not reach itself: " + plain(messageOf(error)));
+  }
+  Store other;
+  try {
+    other = connectInTime(at, false, kOther);
+  } catch (const std::exception&) {
+    throw std::runtime_error("another program listens at port " + std::to_string(at.port) + " of this machine");
+  }
+  turnAway(*other, at.comer);
+}
+
+Store reach(const Meeting& at, milliseconds timeout) {
+  if (at.hosted && at.comer.rank == 0) return host(at);
+  try {
+    return connectInTime(at, false, timeout);
+  } catch (const std::exception&) {
+    if (!at.hosted) throw;
+    throw Missing({{0}, "rank 0 is not at " + at.where()});
+  }
+}
+
+Backend glooBackend(const Store& store, const Meeting& at, std::shared_ptr<gloo::transport::Device> device) {
+  auto options = c10d::ProcessGroupGloo::Options::create(at.comer.timeout);
+  options->devices.push_back(std::move(device));
+  return c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store),
+                                                     at.comer.rank, at.comer.size, options);
+}
+
+// The network that others reach this process by.
+std::shared_ptr<gloo::transport::Device> networkOf(const Meeting& at) {
+  const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+  try {
+    return interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
+                     : c10d::ProcessGroupGloo::createDeviceForHostname(at.address);
+  } catch (const std::exception& error) {
+    const auto name = interface ? "GLOO_SOCKET_IFNAME=" + std::string(interface) : at.address;
+    throw std::runtime_error("no network by " + name + ": " + plain(messageOf(error)));
+  }
+}
+
+void keepMissing(const std::vector<int>& ranks) {
+  const std::lock_guard<std::mutex> guard(lock);
+  missing = ranks;
+}
+
+// Where the connection is lost nobody hears it.
+void declineTo(c10d::Store& store, const Comer& comer, const std::string& why) {
+  try {
+    callOff(store, comer, why);
+  } catch (const std::exception&) {
+  }
+}
+
+// While the processes connect to each other one of them may be lost: does it on a thread, which is left behind then.
+template <class Body>
+auto watched(Watch& watch, Body body) {
+  using Made = decltype(body());
+  using Clock = std::chrono::steady_clock;
+  constexpr milliseconds kTurn(200), kLong(5000);
+  const auto made = std::make_shared<std::promise<Made>>();
+  auto future = made->get_future();
+  std::thread([made, body = std::move(body)] {
+    try {
+      made->set_value(body());
+    } catch (...) {
+      made->set_exception(std::current_exception());
+    }
+  }).detach();
+  for (auto since = Clock::now(); future.wait_for(kTurn) != std::future_status::ready;) {
+    if (const auto fault = watch.fault()) throw Missing(*fault);
+    if (Clock::now() - since > kLong) watch.suspect();
+  }
+  return future.get();
 }
 
 std::shared_ptr<Group> makeGroup(const Meeting& at) {
+  const auto& comer = at.comer;
   auto made = std::make_shared<Group>();
-  made->timeout = at.timeout;
-  const bool hosts = at.hosted && at.rank == 0;
+  made->timeout = comer.timeout;
+  made->store = reach(at, comer.timeout);
+  std::shared_ptr<gloo::transport::Device> network;
   try {
-    made->store = hosts ? connect(at, true) : connectInTime(at);
+    network = networkOf(at);
   } catch (const std::exception& error) {
-    if (hosts || !at.hosted) throw;
-    throw Missing({{0}, "rank 0 is not at " + at.host + ":" + std::to_string(at.port)});
+    declineTo(*made->store, comer, error.what());
+    throw;
   }
   try {
-    requirePlace(*made->store, at.rank, at.size);
+    enter(*made->store, comer);
     // A connection of its own: one that waits for an answer holds up whoever else would ask.
-    made->watch = std::make_shared<Watch>(connectInTime(at), at.rank, at.size, at.hosted);
-    meet(*made->store, at.rank, at.size, at.timeout);
+    made->watch = std::make_shared<Watch>(connectInTime(at, false, comer.timeout), comer.rank, comer.size, at.hosted);
+    meet(*made->store, comer, keepMissing);
   } catch (const Missing&) {
     throw;
   } catch (const std::exception&) {
-    if (hosts || !at.hosted) throw;
+    if (comer.hosts || !at.hosted) throw;
     throw Missing({{0}, "rank 0 is gone: the connection to it is lost"});
   }
   made->watch->start();
   try {
-    auto options = c10d::ProcessGroupGloo::Options::create(at.timeout);
-    const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
-    options->devices.push_back(interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
-                                         : c10d::ProcessGroupGloo::createDeviceForHostname(at.address));
-    made->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(
-        c10::make_intrusive<c10d::PrefixStore>("gloo", made->store), at.rank, at.size, options);
+    made->gloo = watched(*made->watch, [store = made->store, at, network] { return glooBackend(store, at, network); });
     if (at.cards)
-      made->nccl =
-          ncclBackend(c10::make_intrusive<c10d::PrefixStore>("nccl", made->store), at.rank, at.size, at.timeout);
+      made->nccl = ncclBackend(c10::make_intrusive<c10d::PrefixStore>("nccl", made->store), comer.rank, comer.size,
+                               comer.timeout);
+  } catch (const Missing&) {
+    throw;
   } catch (const std::exception& error) {
     throw Missing(made->watch->investigate(messageOf(error)));
   }
@@ -200,25 +287,46 @@ class Waiter {
 std::string textOf(const Napi::Object& options, const char* key) { return options.Get(key).As<Napi::String>(); }
 int numberOf(const Napi::Object& options, const char* key) { return options.Get(key).As<Napi::Number>(); }
 
-// join({host, port, prefix, address, rank, size, timeout, hosted, cards}): a promise; timeout in milliseconds
+Napi::Array listOf(Napi::Env env, const std::vector<int>& numbers) {
+  auto list = Napi::Array::New(env);
+  for (uint32_t i = 0; i < numbers.size(); ++i) list.Set(i, Napi::Number::New(env, numbers[i]));
+  return list;
+}
+
+Meeting meetingOf(const Napi::Object& options) {
+  Meeting at;
+  at.host = textOf(options, "host");
+  at.prefix = textOf(options, "prefix");
+  at.address = textOf(options, "address");
+  at.port = static_cast<uint16_t>(numberOf(options, "port"));
+  at.hosted = options.Get("hosted").As<Napi::Boolean>();
+  at.cards = options.Get("cards").As<Napi::Boolean>();
+  auto& comer = at.comer;
+  comer.rank = numberOf(options, "rank");
+  comer.size = numberOf(options, "size");
+  comer.timeout = milliseconds(options.Get("timeout").As<Napi::Number>().Int64Value());
+  comer.hosts = at.hosted && comer.rank == 0;
+  // Tensors of cards go the same way in all.
+  const auto* device = !at.cards ? "cpu" : hasNccl() ? "cuda, and NCCL" : "cuda, and no NCCL";
+  comer.terms =
+      "WORLD_SIZE " + std::to_string(comer.size) + "\n" + textOf(options, "terms") + "device " + device + "\n";
+  // c10d writes a trace for every connection that is lost; what is wrong is said by what is thrown.
+  setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);
+  c10::initLogging();
+  return at;
+}
+
+// join({host, port, prefix, address, rank, size, terms, timeout, hosted, cards}): a promise; terms: lines "NAME VALUE",
+// timeout in milliseconds
 Napi::Value join(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), "join", [&] {
-    const auto options = info[0].As<Napi::Object>();
-    Meeting at{textOf(options, "host"), textOf(options, "prefix"), textOf(options, "address")};
-    at.port = static_cast<uint16_t>(numberOf(options, "port"));
-    at.rank = numberOf(options, "rank");
-    at.size = numberOf(options, "size");
-    at.timeout = milliseconds(options.Get("timeout").As<Napi::Number>().Int64Value());
-    at.hosted = options.Get("hosted").As<Napi::Boolean>();
-    at.cards = options.Get("cards").As<Napi::Boolean>();
+    const auto at = meetingOf(info[0].As<Napi::Object>());
     {
       const std::lock_guard<std::mutex> guard(lock);
       if (joined) throw std::runtime_error("this process has joined others already");
       failed.reset();
+      missing.reset();
     }
-    // c10d writes a trace for every connection that is lost; what is wrong is said by what is thrown.
-    setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);
-    c10::initLogging();
     return Waiter::start(info.Env(), [at] {
       try {
         auto made = makeGroup(at);
@@ -230,6 +338,22 @@ Napi::Value join(const Napi::CallbackInfo& info) {
       }
     });
   });
+}
+
+// decline(options of join, why): a promise
+Napi::Value decline(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), "decline", [&] {
+    const auto at = meetingOf(info[0].As<Napi::Object>());
+    const std::string why = info[1].As<Napi::String>();
+    return Waiter::start(info.Env(), [at, why] { declineTo(*reach(at, at.comer.timeout), at.comer, why); });
+  });
+}
+
+// awaited(): who has not come; undefined where nobody has looked yet
+Napi::Value awaited(const Napi::CallbackInfo& info) {
+  const std::lock_guard<std::mutex> guard(lock);
+  if (!missing) return info.Env().Undefined();
+  return listOf(info.Env(), *missing);
 }
 
 // A collective on its way. It holds its tensors, until it is waited for.
@@ -343,9 +467,7 @@ Napi::Value fault(const Napi::CallbackInfo& info) {
   if (!known && joined) known = joined->watch->fault();
   if (!known) return info.Env().Undefined();
   auto result = Napi::Object::New(info.Env());
-  auto ranks = Napi::Array::New(info.Env());
-  for (uint32_t i = 0; i < known->ranks.size(); ++i) ranks.Set(i, Napi::Number::New(info.Env(), known->ranks[i]));
-  result.Set("ranks", ranks);
+  result.Set("ranks", listOf(info.Env(), known->ranks));
   result.Set("text", known->text);
   return result;
 }
@@ -389,6 +511,8 @@ void leave(const Napi::CallbackInfo& info) {
 
 void registerDistributed(Napi::Object exports) {
   expose<join>(exports, "join");
+  expose<decline>(exports, "decline");
+  expose<awaited>(exports, "awaited");
   expose<allReduce>(exports, "allReduce");
   expose<reduceScatter>(exports, "reduceScatter");
   expose<allGather>(exports, "allGather");

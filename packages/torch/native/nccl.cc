@@ -9,6 +9,14 @@
 
 namespace visurf {
 
+bool hasNccl() {
+#ifdef VISURF_NCCL
+  return true;
+#else
+  return false;
+#endif
+}
+
 c10::intrusive_ptr<c10d::Backend> ncclBackend(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
                                               std::chrono::milliseconds timeout) {
 #ifdef VISURF_NCCL

@@ -1,10 +1,6 @@
 #include "watch.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <random>
-#include <sstream>
 #include <thread>
 
 namespace visurf {
@@ -22,43 +18,8 @@ constexpr milliseconds kLongSilence(15000);
 // As long as one that fails waits for the others to hear it.
 constexpr milliseconds kPatience(3000);
 
-std::vector<uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
-std::string text(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
-std::string keyOf(const char* what, int rank) { return std::string(what) + "/" + std::to_string(rank); }
-
-std::string listed(const std::vector<int>& ranks) {
-  std::ostringstream out;
-  out << (ranks.size() == 1 ? "rank " : "ranks ");
-  for (size_t i = 0; i < ranks.size(); ++i) out << (i == 0 ? "" : ", ") << ranks[i];
-  return out.str();
-}
 std::string gone(const std::vector<int>& ranks) {
   return listed(ranks) + (ranks.size() == 1 ? " is" : " are") + " gone";
-}
-
-// Without places in the sources of gloo and what it says to those who maintain it.
-std::string plain(std::string cause) {
-  if (cause.starts_with('[') && cause.find("] ") != std::string::npos) cause.erase(0, cause.find("] ") + 2);
-  return cause.substr(0, std::min(cause.find(". This is typically"), cause.find('\n')));
-}
-
-// In the store: ranks, then the text.
-std::string packed(const Fault& fault) {
-  std::ostringstream out;
-  out << fault.ranks.size();
-  for (const int rank : fault.ranks) out << ' ' << rank;
-  out << '\n' << fault.text;
-  return out.str();
-}
-Fault unpacked(const std::string& text) {
-  std::istringstream in(text);
-  size_t count = 0;
-  in >> count;
-  Fault fault{std::vector<int>(count), ""};
-  for (int& rank : fault.ranks) in >> rank;
-  in.get();
-  fault.text.assign(std::istreambuf_iterator<char>(in), {});
-  return fault;
 }
 
 }  // namespace
@@ -125,7 +86,7 @@ void Watch::look() {
     left_ = left;
     return;
   }
-  if (told && !isKnown) declare(Fault{{rank_}, listed({rank_}) + " has ended: " + *told});
+  if (told && !isKnown) declare(ended(rank_, *told));
   if (isKnown) {
     const auto heard = store_->add("heard", 0);
     lock.lock();
@@ -242,60 +203,6 @@ void Watch::leave() {
   changed_.wait_for(lock, kPatience, [&] { return stopped_ || left_ >= awaited; });
   stopped_ = true;
   changed_.notify_all();
-}
-
-namespace {
-
-std::vector<std::string> places(int size) {
-  std::vector<std::string> keys;
-  for (int each = 0; each < size; ++each) keys.push_back(keyOf("here", each));
-  return keys;
-}
-
-Missing taken(int rank) {
-  return Missing(Fault{{},
-                       listed({rank}) + " is there already: two processes have the same rank, or another training "
-                                        "meets at the same address"});
-}
-
-}  // namespace
-
-void requirePlace(c10d::Store& store, int rank, int size) {
-  if (store.check(places(size))) throw taken(rank);
-}
-
-void meet(c10d::Store& store, int rank, int size, milliseconds timeout) {
-  const auto keys = places(size);
-  // One that is started again, while others are still awaited, takes the place of who is gone: the last to come has it.
-  const auto name = std::to_string(getpid()) + " " + std::to_string(std::random_device{}());
-  store.set(keys[rank], bytes(name));
-  const auto end = Clock::now() + timeout;
-  for (;;) {
-    try {
-      store.wait(keys, std::min(timeout, kBeat));
-      if (text(store.get(keys[rank])) != name) throw taken(rank);
-      return;
-    } catch (const Missing&) {
-      throw;
-    } catch (const std::exception&) {
-      // Not all are there yet, or there is no store: what follows tells.
-    }
-    if (store.check({"unmet"}) || Clock::now() > end) break;
-  }
-  std::vector<int> missing;
-  for (int each = 0; each < size; ++each)
-    if (!store.check({keys[each]})) missing.push_back(each);
-  if (missing.empty()) return;
-  // Whoever gives up first does so for all; the one that hosts the store waits until they know.
-  const Fault fault{missing, listed(missing) + (missing.size() == 1 ? " has" : " have") + " not come within " +
-                                 std::to_string(timeout.count() / 1000) + " s"};
-  const auto said = unpacked(text(store.compareSet("unmet", {}, bytes(packed(fault)))));
-  const auto patience = Clock::now() + kPatience;
-  for (auto known = store.add("known", 1); rank == 0 && Clock::now() < patience; known = store.add("known", 0)) {
-    if (known >= size - static_cast<int64_t>(said.ranks.size())) break;
-    std::this_thread::sleep_for(kBeat / 10);
-  }
-  throw Missing(said);
 }
 
 }  // namespace visurf

@@ -11,13 +11,9 @@
 #include <string>
 #include <vector>
 
-namespace visurf {
+#include "fault.h"
 
-// Why the processes cannot go on together, as one of them found it.
-struct Fault {
-  std::vector<int> ranks;  // of those that are gone, or hold the others up
-  std::string text;
-};
+namespace visurf {
 
 class Watch : public std::enable_shared_from_this<Watch> {
  public:
@@ -67,20 +63,6 @@ class Watch : public std::enable_shared_from_this<Watch> {
   int64_t heard_ = 0;  // processes that know of the fault
   bool leaving_ = false, stopped_ = false, stops_ = false, saysStop_ = false;
   int64_t left_ = 0;
-};
-
-// Throws Missing where all have come before: this process is one too many, and must not touch what they say to each
-// other.
-void requirePlace(c10d::Store& store, int rank, int size);
-
-// In a store, before anybody works: comes back once all are there. Throws Missing for those that do not come in time,
-// and where another one has come with the rank of this one.
-void meet(c10d::Store& store, int rank, int size, std::chrono::milliseconds timeout);
-
-// Thrown where a process is missing.
-struct Missing : std::runtime_error {
-  explicit Missing(Fault fault) : std::runtime_error(fault.text), fault(std::move(fault)) {}
-  Fault fault;
 };
 
 }  // namespace visurf

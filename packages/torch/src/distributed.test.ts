@@ -116,8 +116,46 @@ test('who does not come is named', async () => {
 test.each([0, 1])('a second process of rank %i is refused, and those that have met go on', async (rank) => {
   const { said } = await start(2, `doubled-${rank}`, 8);
   const all = (await Promise.all(said)) as [Failure, Failure];
-  expect(all[rank]!.message).toMatch(rank === 0 ? 'EADDRINUSE' : 'rank 1 is there already: two processes');
+  expect(all[rank]!.message).toMatch(`rank ${rank} is there already: two processes`);
   expect(all[1 - rank]).toBe('done');
+});
+
+const TWICE = 'two processes were started with the same rank, or another training meets at the same address';
+
+test.each([
+  ['size=2', /^rank (1|2) has WORLD_SIZE (2|3), and rank (0|1|2) has (2|3)$/],
+  ['size=4', /^rank \d has WORLD_SIZE (3|4), and rank \d has (3|4)$/],
+  ['rank=2', `rank 2 is there twice: ${TWICE}`],
+  ['rank=0', `rank 0 is there twice: ${TWICE}`],
+  ['visurf=that', /^rank \d has visurf (this|that), and rank \d has (this|that)$/],
+  ['device=cuda', /^rank \d has device (cpu|cuda, and (no )?NCCL), and rank \d has (cpu|cuda, and (no )?NCCL)$/],
+])('one of three that is started with another %s is named by all, and not waited for', async (change, message) => {
+  const { said } = await start(3, `unlike-1-${change}`, 3600);
+  for (const each of await Promise.all(said))
+    expect(each).toEqual({ name: 'RankError', ranks: [], message: expect.stringMatching(message) as unknown });
+});
+
+test('one that takes no part in the meeting says why', async () => {
+  const { said } = await start(3, 'declines-1', 3600);
+  const expected = { name: 'RankError', ranks: [1], message: 'rank 1 has ended: steps: three is no number' };
+  expect(await Promise.all(said)).toEqual([expected, 'declined', expected]);
+});
+
+test('a network that one of them does not have is named by all', async () => {
+  const { said } = await start(2, 'unlike-1-interface=none0', 3600);
+  const all = (await Promise.all(said)) as [Failure, Failure];
+  expect(all[0].message).toMatch(/^rank 1 has ended: no network by GLOO_SOCKET_IFNAME=none0: /);
+  expect(all[1].message).toMatch(/^no network by GLOO_SOCKET_IFNAME=none0: /);
+});
+
+test('who is waited for is said once it takes long', async () => {
+  const { join } = (await import('./index.ts')).distributed;
+  const heard: unknown[] = [];
+  const onWait = (missing: unknown): void => void heard.push(missing);
+  const options = { size: 3, host: '127.0.0.1', timeout: 4, onWait };
+  await expect(join({ ...options, rank: 0, port: await freePort() })).rejects.toThrow('ranks 1, 2 have not come');
+  await expect(join({ ...options, rank: 1, port: await freePort() })).rejects.toThrow('rank 0 is not at');
+  expect(heard).toEqual([[1, 2], undefined]);
 });
 
 test('a port that is taken is no rank that is gone', async () => {
@@ -125,7 +163,9 @@ test('a port that is taken is no rank that is gone', async () => {
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const { join } = (await import('./index.ts')).distributed;
-  await expect(join({ rank: 0, size: 2, host: '127.0.0.1', port, timeout: 2 })).rejects.toThrow(/EADDRINUSE/);
+  await expect(join({ rank: 0, size: 2, host: '127.0.0.1', port, timeout: 2 })).rejects.toThrow(
+    `another program listens at port ${port}`,
+  );
   server.close();
 });
 

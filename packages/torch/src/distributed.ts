@@ -40,9 +40,19 @@ export interface JoinOptions {
   readonly isHosted?: boolean;
   /** Which try it is, in a store that outlives them: `TORCHELASTIC_RESTART_COUNT`. */
   readonly attempt?: number;
+  /** What has to be the same in all, beside `size` and the kind of `device`: a word or a few each. */
+  readonly terms?: Readonly<Record<string, string>>;
+  /**
+   * Hears once that others are waited for, after 10 seconds: ranks that are not there yet; undefined where rank 0 is not
+   * reached.
+   */
+  readonly onWait?: (missing: readonly number[] | undefined) => void;
 }
 
-/** Processes cannot go on together: `ranks` are gone, late, or have ended with an error. Empty where it cannot be said. */
+/**
+ * Processes cannot go on together: `ranks` are gone, late, or have ended with an error. Empty where it is none of these: two
+ * have the same rank, or not all were started alike.
+ */
 export class RankError extends Error {
   override readonly name = 'RankError';
   readonly ranks: readonly number[];
@@ -82,23 +92,50 @@ async function addressTowards(host: string, port: number): Promise<string> {
   }
 }
 
+/** Seconds after which it is said that others are waited for. */
+const LONG = 10;
+/** Seconds in which one that does not come is to find the others. */
+const PATIENCE = 10;
+
+type Comer = Parameters<typeof native.join>[0];
+
+async function comerOf(options: JoinOptions): Promise<Comer> {
+  const { rank, size, host, port, timeout, device = 'cpu', isHosted = false, attempt = 0, terms = {} } = options;
+  if (!(Number.isInteger(rank) && rank >= 0 && rank < size)) throw new RangeError(`rank ${rank} of ${size}`);
+  return {
+    ...{ rank, size, host, port, timeout: 1000 * timeout, prefix: `visurf/${attempt}` },
+    ...{ address: await addressTowards(host, port), hosted: !isHosted, cards: device.startsWith('cuda') },
+    terms: Object.entries(terms).map(([name, value]) => `${name} ${value}\n`).join(''), // prettier-ignore
+  };
+}
+
 /**
  * Meets the other processes. Comes back when all are there.
- * @throws RankError that names those that have not come within the timeout
+ * @throws RankError, in all, for those that have not come within the timeout, for two with the same rank, and for one that
+ * was started otherwise; in one alone that comes to others that have met
  * @throws TorchError where the store cannot be had: a port that is taken, a host without an address
  */
 export async function join(options: JoinOptions): Promise<ProcessGroup> {
-  const { rank, size, host, port, timeout, device = 'cpu', isHosted = false, attempt = 0 } = options;
-  if (!(Number.isInteger(rank) && rank >= 0 && rank < size)) throw new RangeError(`rank ${rank} of ${size}`);
+  const { rank, size, timeout, onWait } = options;
+  const comer = await comerOf(options);
+  const timer = onWait && setTimeout(() => onWait(native.awaited()), 1000 * Math.min(LONG, timeout / 2));
   try {
-    await native.join({
-      ...{ rank, size, host, port, timeout: 1000 * timeout, prefix: `visurf/${attempt}` },
-      ...{ address: await addressTowards(host, port), hosted: !isHosted, cards: device.startsWith('cuda') },
-    });
+    await native.join(comer);
   } catch (error) {
     throw explained(error);
+  } finally {
+    clearTimeout(timer);
   }
   return new ProcessGroup(rank, size);
+}
+
+/** In place of `join`: those that wait for this process, or come in the next seconds, are told why it does not come. */
+export async function decline(options: JoinOptions, why: string): Promise<void> {
+  try {
+    await native.decline(await comerOf({ ...options, timeout: Math.min(options.timeout, PATIENCE) }), why);
+  } catch {
+    // Nobody is there to be told.
+  }
 }
 
 export class ProcessGroup implements Disposable {

@@ -69,20 +69,27 @@ export interface Cards {
 /** A collective on its way, kept on the native side. */
 export type Collective = object & { readonly collective: unique symbol };
 
+/** A process that comes to others. */
+interface Comer {
+  readonly host: string;
+  readonly port: number;
+  readonly prefix: string;
+  /** Where others reach this process. */
+  readonly address: string;
+  readonly rank: number;
+  readonly size: number;
+  /** Lines `NAME VALUE`. */
+  readonly terms: string;
+  /** Milliseconds. */
+  readonly timeout: number;
+  readonly hosted: boolean;
+  readonly cards: boolean;
+}
+
 interface Native {
-  join(options: {
-    readonly host: string;
-    readonly port: number;
-    readonly prefix: string;
-    /** Where others reach this process. */
-    readonly address: string;
-    readonly rank: number;
-    readonly size: number;
-    /** Milliseconds. */
-    readonly timeout: number;
-    readonly hosted: boolean;
-    readonly cards: boolean;
-  }): Promise<void>;
+  join(comer: Comer): Promise<void>;
+  decline(comer: Comer, why: string): Promise<void>;
+  awaited(): number[] | undefined;
   allReduce(handle: Handle, how: 'sum' | 'max' | 'min'): Collective;
   reduceScatter(out: Handle, input: Handle): Collective;
   allGather(out: Handle, input: Handle): Collective;

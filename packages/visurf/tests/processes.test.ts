@@ -2,12 +2,14 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { freePort } from '@visurf/core/signals';
 import { expect, test } from 'vitest';
 import { budget, held, inTrials, random } from '../../core/src/testing/reliability.ts';
 import { expectRefusal, root, visurf, visurfJson } from './cli.ts';
-import { Command, descendants, isAlive, visurfCommand } from './processes.ts';
+import { Command, descendants, isAlive, visurfCommand, type Ended } from './processes.ts';
 import { eventsOf, good, makeFolder, usual } from './training.ts';
 
 const STEPS = 10;
@@ -83,11 +85,58 @@ test('half an environment, and one that makes no sense, are refused', async () =
   expect(existsSync(join(folder, 'run'))).toBe(false);
 });
 
-test('a rank that never comes is named when the time is over', async () => {
-  const folder = await makeRun('distributed: { timeout: 3 }\n');
-  const env = { ...process.env, RANK: '0', WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1', MASTER_PORT: '29731' };
-  const { code, stderr } = await visurfCommand(['train', join(folder, 'config.yaml')], env).end();
-  expect([code, stderr]).toEqual([2, expect.stringContaining('rank 1')]);
+/** Ends of ranks 0 and 1 of two, which something else starts than the command: rank 1 as `other` says, once 0 is there. */
+async function startApart(
+  folder: string,
+  other: { readonly env?: NodeJS.ProcessEnv; readonly args?: readonly string[] },
+): Promise<Ended[]> {
+  const port = await freePort();
+  const start = (rank: string, { env = {}, args = [] }: typeof other = {}): Command =>
+    visurfCommand(['train', join(folder, 'config.yaml'), ...args], {
+      ...{ ...process.env, OMP_NUM_THREADS: '1', RANK: rank, WORLD_SIZE: '2' },
+      ...{ MASTER_ADDR: '127.0.0.1', MASTER_PORT: String(port), ...env },
+    });
+  const first = start('0');
+  while (first.child.exitCode === null && !(await listens(port))) await setTimeout(50);
+  return await Promise.all([first.end(), start('1', other).end()]);
+}
+
+const listens = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+
+test('a rank that never comes is named when the time is over, and before that it is said who is waited for', async () => {
+  const folder = await makeRun('distributed: { timeout: 6 }\n');
+  const port = String(await freePort());
+  const [first, other] = await startApart(folder, { env: { MASTER_PORT: port } });
+  expect([first!.code, other!.code]).toEqual([2, 2]);
+  expect(first!.stderr).toMatch(/^rank 0 waits for rank 1, at 127\.0\.0\.1:\d+: 6 s at most$/m);
+  expect(first!.stderr).toMatch(/^error: rank 1 has not come within 6 s\n.*MASTER_PORT/m);
+  expect(other!.stderr).toContain(`rank 1 waits until rank 0 is reached at 127.0.0.1:${port}: 6 s at most`);
+  expect(other!.stderr).toMatch(/^error: rank 0 is not at 127\.0\.0\.1:\d+\n.*MASTER_PORT/m);
+  expect(existsSync(join(folder, 'run'))).toBe(false);
+});
+
+// Nobody waits for the timeout, which is far longer than a test may take.
+test.each([
+  ['another WORLD_SIZE', { env: { WORLD_SIZE: '3' } }, /rank 1 has WORLD_SIZE 3, and rank 0 has 2/],
+  ['the RANK of another', { env: { RANK: '0' } }, /rank 0 is there twice/],
+  ['a network that is not there', { env: { GLOO_SOCKET_IFNAME: 'none0' } }, /no network by GLOO_SOCKET_IFNAME=none0/],
+  ['another configuration', { args: ['seed=5'] }, /rank 1 was not started as rank 0 was: seed is 5, and not 0/],
+  ['a configuration with a mistake', { args: ['steps=three'] }, /steps: .*expected number/],
+  ['a GPU that is not there', { args: ['device=cuda:7'] }, /device cuda:7: /],
+])('a rank that is started with %s ends all with what is wrong', async (_, other, message) => {
+  const folder = await makeRun('distributed: { timeout: 86400 }\n');
+  for (const { code, stderr } of await startApart(folder, other)) {
+    expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);
+    expect(stderr.match(/^error: /gm)).toHaveLength(1);
+  }
+  expect(existsSync(join(folder, 'run'))).toBe(false);
 });
 
 test('a rank that cannot start ends the others', async () => {
@@ -99,8 +148,8 @@ test('a rank that cannot start ends the others', async () => {
   writeFileSync(join(folder, 'plugin.ts'), text);
   const { code, stderr } = await visurf(...train(folder));
   expect(code).toBeGreaterThan(0);
-  expect(stderr).toMatch(/rank 1: error: .*no such luck/s);
-  expect(stderr).toContain('error: rank 1 ended with code');
+  expect(stderr).toMatch(/^error: rank 1 has ended: .*no such luck/m);
+  expect(stderr.match(/no such luck/g)).toHaveLength(1);
 });
 
 test.each(inTrials(['SIGINT'] as const, ['SIGINT', 'SIGTERM', 'SIGHUP'] as const))(

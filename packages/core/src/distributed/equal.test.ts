@@ -14,6 +14,7 @@ import { ModelServer } from '../testing/model-server.ts';
 import { fixtures, tinyModel } from '../testing/oracle.ts';
 import { Ranks, type Job } from '../testing/ranks.ts';
 import { held, inTrials } from '../testing/reliability.ts';
+import { codePrint } from './code.ts';
 
 // They have to start, on machines that are busy.
 vi.setConfig({ testTimeout: 300_000 });
@@ -272,6 +273,10 @@ describe('what several processes have to agree on', () => {
     expect(await saysOf({ eval: { limit: 3 } })).toEqual(unlike('eval.limit is 3, and not left out'));
     expect(await saysOf({}, 'elsewhere')).toEqual(unlike('elsewhere, and not'));
     expect(await saysOf(train('changed.jsonl'))).toEqual(unlike('rank 1 has not the same training data as rank 0'));
+    for (const { error } of await ranks.run({ size: 2, values, othersCode: '0.0.1 (01234567)' })) {
+      expect(error).toMatchObject({ name: 'UserError', message: expect.stringContaining(codePrint()) as unknown });
+      expect(error).toMatchObject({ message: expect.stringContaining('0.0.1 (01234567)') as unknown });
+    }
     expect(existsSync(path.join(folder, 'unlike'))).toBe(false);
     expect(
       await saysOf({ ...train('moved.jsonl'), threads: 2, reward: { retries: 1 }, rollout: { timeout: 9 } }),

@@ -3,6 +3,7 @@ import { distributed } from '@visurf/torch';
 import { hold } from '@visurf/torch/signals';
 
 import { messageOf, NotFinite, UserError } from '../errors.ts';
+import { codePrint } from './code.ts';
 import type { Processes } from './processes.ts';
 
 /** Processes that are not alone: what began them ends them, too. */
@@ -20,27 +21,48 @@ const REMEDY =
   'Start all processes again, and resume the run where it has a checkpoint. Where they are all there but slow, ' +
   'distributed.timeout gives them longer.';
 
+const ALIKE =
+  'Give every process a RANK of its own and the same WORLD_SIZE, and the same version of visurf on every machine; where ' +
+  'another training meets at the same address, choose another MASTER_PORT.';
+
+/** What one has ended with says itself what to do. */
+const remedyOf = ({ message }: distributed.RankError, remedy: string): string | undefined =>
+  message.includes(' has ended: ') ? undefined : remedy;
+
 /** A UserError for what the others are missed by; other errors as they are. */
 export const explainProcesses = (error: unknown): unknown =>
-  error instanceof distributed.RankError ? new UserError(error.message, { remedy: REMEDY, cause: error }) : error;
+  error instanceof distributed.RankError
+    ? new UserError(error.message, { remedy: remedyOf(error, REMEDY), cause: error })
+    : error;
+
+const withCode = (options: distributed.JoinOptions): distributed.JoinOptions => ({
+  ...options,
+  terms: { visurf: codePrint(), ...options.terms },
+});
 
 /**
- * Meets the other processes.
- * @throws UserError that names those that do not come
+ * Meets the other processes, which run the same code.
+ * @throws UserError that names those that do not come, or were started otherwise
  */
 export async function joinProcesses(options: distributed.JoinOptions): Promise<Joined> {
   try {
-    return new JoinedProcesses(await distributed.join(options));
+    return new JoinedProcesses(await distributed.join(withCode(options)));
   } catch (error) {
     const { host, port } = options;
     const remedy = 'Check MASTER_ADDR and MASTER_PORT: where rank 0 can be reached, with a port for each training.';
     if (error instanceof distributed.RankError) {
-      throw new UserError(error.message, { remedy: `${remedy} ${REMEDY}`, cause: error });
+      const own = error.ranks.length === 0 ? ALIKE : remedyOf(error, `${remedy} ${REMEDY}`);
+      throw new UserError(error.message, { remedy: own, cause: error });
     }
     throw new UserError(`the processes cannot meet: ${messageOf(error)}`, {
       ...{ where: `${host}:${port}`, remedy, cause: error },
     });
   }
+}
+
+/** Tells the others, which wait or come in the next seconds, why this process does not come. */
+export async function declineProcesses(options: distributed.JoinOptions, reason: unknown): Promise<void> {
+  await distributed.decline(withCode(options), messageOf(reason));
 }
 
 /** What became of a part. */

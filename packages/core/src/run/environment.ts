@@ -46,8 +46,14 @@ export function environmentChanges(before: Environment, now: Environment): strin
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
   return names
     .filter((name) => (before[name] ?? null) !== (now[name] ?? null))
-    .map(
-      (name) =>
-        `${name} was ${before[name] ?? 'unset'}, is ${now[name] ?? 'unset'}: numbers may differ in the last bits`,
-    );
+    .map((name) => {
+      const [was, is] = differingLines(String(before[name] ?? 'unset'), String(now[name] ?? 'unset'));
+      return `${name} was ${was}, is ${is}: numbers may differ in the last bits`;
+    });
+}
+
+/** Of texts of several lines, those that the other has not, on one. */
+function differingLines(...texts: readonly [string, string]): string[] {
+  const lines = texts.map((text) => text.split('\n').map((line) => line.trim()));
+  return lines.map((own, i) => own.filter((line) => !lines[1 - i]!.includes(line)).join(', ') || 'without that');
 }

@@ -155,15 +155,17 @@ function kindOf(status: number): FaultKind {
   return status >= 400 ? 'refused' : 'wrong';
 }
 
-/** What a server says of an error: OpenAI's form, FastAPI's, SGLang's of adapters, or whatever it is. */
+/** What a server says of an error, on one line: OpenAI's form, FastAPI's, SGLang's of adapters, the title of a page, or whatever it is. */
 function reasonOf(said: string): string {
-  let reason: unknown = said;
+  let reason: unknown;
   try {
     const { error, detail, message, error_message: ofAdapter } = JSON.parse(said) as Record<string, unknown>;
     const inner = typeof error === 'object' && error !== null && 'message' in error ? error.message : error;
     reason = inner ?? detail ?? message ?? ofAdapter ?? said;
   } catch {
-    // It is quoted as it is.
+    // A page of some other server, or its words.
+    reason = /<title>(.*?)<\/title>/is.exec(said)?.[1] ?? said;
   }
-  return (typeof reason === 'string' ? reason : JSON.stringify(reason)).slice(0, quoted);
+  const text = typeof reason === 'string' ? reason : JSON.stringify(reason);
+  return text.replace(/\s+/g, ' ').trim().slice(0, quoted);
 }

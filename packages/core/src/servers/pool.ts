@@ -205,6 +205,11 @@ async function isHealthy(endpoint: Endpoint, { health }: ServerProtocol): Promis
   }
 }
 
+const START = 'Start it, or say its address in rollout.servers (--server).';
+const ANOTHER =
+  'Another program answers there: say the address of the server in rollout.servers (--server), and the program that it ' +
+  'is in rollout.backend (--backend).';
+
 /** Waits for a server to come, and asks what it serves. */
 async function meet(endpoint: Endpoint, options: PoolOptions): Promise<Member> {
   const { protocol, process, onWarning, signal } = options;
@@ -229,9 +234,7 @@ async function meet(endpoint: Endpoint, options: PoolOptions): Promise<Member> {
           comes ? `no server answers: ${error.message}` : `no ${protocol.title} server: ${error.message}`,
           {
             where: endpoint.url,
-            remedy: process
-              ? `The log of rollout.serverCommand is ${process.log}.`
-              : 'Start it, or say its address in rollout.servers (--server).',
+            remedy: process ? `The log of rollout.serverCommand is ${process.log}.` : comes ? START : ANOTHER,
           },
         );
       }

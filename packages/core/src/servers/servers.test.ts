@@ -1,4 +1,5 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs';
+import { createServer as createHttp } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -277,6 +278,22 @@ test('what is wrong with servers is said before there is a run', async () => {
     expect(() => configOf(servers)).toThrow(message);
   }
   expect(() => configOf([url], {}, { backend: 'local' })).toThrow(/goes with rollout.backend/);
+});
+
+test('another program that answers at the address of a server is quoted in a line', async () => {
+  const server = createHttp((_, response) => {
+    response
+      .writeHead(404)
+      .end('<html>\n<head><title>Error:\n  not found</title></head>\n<body>no\nmore</body>\n</html>');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await expect(train(configOf([url]))).rejects.toThrow(
+    new RegExp(
+      `^${url}: no vLLM server: 404: Error: not found\\n  Another program answers there: .*rollout\\.backend.*$`,
+    ),
+  );
+  server.close();
 });
 
 test('a server that takes no adapters says how to start it', async () => {

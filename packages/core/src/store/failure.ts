@@ -38,6 +38,7 @@ export const isExpired = (error: unknown): boolean =>
 /** What a store says of who asks, by name: beside what may be asked. */
 const PROOFS: Readonly<Record<string, readonly [reason: string, remedy: string]>> = {
   InvalidAccessKeyId: ['the store does not know the credentials', 'Check AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL.'],
+  InvalidClientTokenId: ['the store does not know the credentials', 'Check AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL.'],
   SignatureDoesNotMatch: ['the secret does not belong to the access key', 'Check AWS_SECRET_ACCESS_KEY.'],
   RequestTimeTooSkewed: ["this machine's clock is not that of the store", 'Set the clock, and try again.'],
 };

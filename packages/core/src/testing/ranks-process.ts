@@ -8,7 +8,7 @@ import type { Done, Order } from './ranks.ts';
 /** Tells random answers from each other: some groups have an advantage, and some have none. */
 const parity = defineReward({ name: 'parity', weight: 0.5, score: ({ text }) => text.length % 2 });
 
-async function obey({ rank, size, port, values, resume, timeout = 600, stop }: Order): Promise<Done> {
+async function obey({ rank, size, port, values, resume, timeout = 600, stop, othersCode }: Order): Promise<Done> {
   try {
     const controller = new AbortController();
     const options = {
@@ -18,7 +18,10 @@ async function obey({ rank, size, port, values, resume, timeout = 600, stop }: O
       },
     };
     if (size === 1) return { result: await train(parseConfig(values), options) };
-    await using processes = await joinProcesses({ rank, size, host: '127.0.0.1', port, timeout });
+    await using processes = await joinProcesses({
+      ...{ rank, size, host: '127.0.0.1', port, timeout },
+      ...(rank > 0 && othersCode !== undefined && { terms: { visurf: othersCode } }),
+    });
     return { result: await train(parseConfig(values), { ...options, processes }) };
   } catch (error) {
     const { name, message } = error as Error;

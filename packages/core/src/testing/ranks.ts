@@ -11,6 +11,8 @@ export interface Job {
   readonly values: object;
   /** Of the others, where those are started otherwise than the first. */
   readonly others?: object;
+  /** The code that the others say they run. */
+  readonly othersCode?: string;
   readonly resume?: boolean;
   /** Seconds that the others may take; 600 unless said. */
   readonly timeout?: number;

@@ -8,7 +8,7 @@ import { standInDevice } from '../testing.ts';
 
 const [task = '', ...numbers] = process.argv.slice(2);
 const [rank = 0, size = 1, port = 0, timeout = 1] = numbers.map(Number);
-const [what, whose] = task.split('-');
+const [what, whose, other] = task.split('-');
 const isMine = Number(whose) === rank;
 
 async function exchange(group: distributed.ProcessGroup): Promise<object> {
@@ -72,11 +72,25 @@ async function another(): Promise<unknown> {
   return said;
 }
 
+/** What one is started with otherwise than the others: `unlike-RANK-KEY=VALUE`. */
+function unlike(): Partial<distributed.JoinOptions> {
+  if (what !== 'unlike') return {};
+  const [key = '', value = ''] = other!.split('=');
+  if (key === 'interface') process.env['GLOO_SOCKET_IFNAME'] = value;
+  if (key === 'visurf') return { terms: { visurf: value } };
+  return key === 'device' ? { device: 'cuda:0' } : { [key]: Number(value) };
+}
+
 async function attempt(): Promise<unknown> {
   let group: distributed.ProcessGroup | undefined;
   try {
     if (what === 'absent' && isMine) await wait(60_000);
-    group = await distributed.join({ rank, size, host: '127.0.0.1', port, timeout });
+    const options = { rank, size, host: '127.0.0.1', port, timeout };
+    if (what === 'declines' && isMine) {
+      await distributed.decline(options, 'steps: three is no number');
+      return 'declined';
+    }
+    group = await distributed.join({ ...options, terms: { visurf: 'this' }, ...(isMine && unlike()) });
     const found = await work(group);
     group.leave();
     return found;

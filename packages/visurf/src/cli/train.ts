@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import type { Config, ProfileOptions, TrainEvent, TrainResult } from '@visurf/core';
 import { INTERRUPTED, interruptible, whenStopped } from './interrupt.ts';
 import { launchRanks } from './launch.ts';
-import { endWithLauncher, isLaunched, isRank, RankLog, tellLauncher } from './rank.ts';
+import { endWithLauncher, isLaunched, isRank, othersIn, RankLog, tellLauncher } from './rank.ts';
 import { configurationOf, givenOf, typed, withConfiguration } from './configuration.ts';
 import { withKeyHints } from './hints.ts';
 import { withMade } from './made.ts';
@@ -84,14 +84,14 @@ export function defineTrain(program: Command): void {
         }
         if (given.processes > 1) return await launchRanks(given.processes, next(goesOn || from !== undefined));
       }
-      const { deviceIn, isBegun, isRestarted, joinProcesses, launchedBy, runDirectory, train, worldOf } =
-        await import('@visurf/core');
+      const { deviceIn, isBegun, isRestarted, runDirectory, train, worldOf } = await import('@visurf/core');
       const world = worldOf();
+      const { orDecline, join } = othersIn(world);
       if (isLaunched()) endWithLauncher();
       const isMain = (world?.rank ?? 0) === 0;
       const profile = isMain ? profileOf(given, command) : undefined;
       const warnings: string[] = [];
-      const config = await configurationOf(asked, (message) => warnings.push(message));
+      const config = await orDecline(() => configurationOf(asked, (message) => warnings.push(message)));
       const directory = runDirectory(config.output);
       const resume = goesOn || (from === undefined && (given.continue ?? isRestarted()) ? ('ifBegun' as const) : false);
       const resumes = goesOn || from !== undefined || (resume === 'ifBegun' && isBegun(directory));
@@ -121,11 +121,8 @@ export function defineTrain(program: Command): void {
       };
       const result = await interruptible(async (signal) => {
         if (!world) return await train(config, { ...options, signal });
-        const device = deviceIn(world, config.device);
-        await using processes = await joinProcesses({
-          ...{ ...world, host: world.address, timeout: config.distributed.timeout, device },
-          ...launchedBy(),
-        });
+        const device = await orDecline(() => deviceIn(world, config.device));
+        await using processes = await join(config.distributed.timeout, device);
         return await train(config, { ...options, signal, device, processes });
       }).catch((error: unknown) => {
         log?.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
