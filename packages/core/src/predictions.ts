@@ -1,11 +1,12 @@
 /** `visurf predict`: answers to many questions, a line each, that go on where they were stopped. */
-import { existsSync, lstatSync, readFileSync, realpathSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 
 import { askedRows, type AskedRow, type AskedSource } from './answers/asked.ts';
 import { drawingName, drawPicture } from './answers/draw.ts';
 import { evaluatedTogether } from './budgets.ts';
 import { AppendOnly, makeDirectory } from './disk/durable.ts';
+import { SetAside } from './disk/set-aside.ts';
 import { fileError, UserError } from './errors.ts';
 import { openModel, type OpenOptions } from './opened.ts';
 import { predict, type Predicted } from './predict.ts';
@@ -17,8 +18,8 @@ export interface PredictionsOptions extends Omit<OpenOptions, 'onProgress'>, Ask
   readonly output?: string | undefined;
   /** Folder for the pictures with what was found. */
   readonly draw?: string | undefined;
-  /** Whether an output begins anew, and drawings that are there are replaced. */
-  readonly overwrite?: boolean | undefined;
+  /** A drawing took the place of another picture, which is kept as a copy, and this hears of both. */
+  readonly onKept?: ((file: string, copy: string) => void) | undefined;
   /** Pictures that cannot be read are left out, and this hears of them; unset: they are an error. */
   readonly onSkip?: ((message: string) => void) | undefined;
   readonly onLine?: ((line: PredictionLine) => void) | undefined;
@@ -52,7 +53,7 @@ export interface Predictions {
 
 /** @throws UserError for a bad model, a picture that cannot be read, or an output that holds something else */
 export async function predictAll(options: PredictionsOptions): Promise<Predictions> {
-  const { draw, overwrite = false, signal, onSkip, onProgress, onLine, onDownload } = options;
+  const { draw, onKept, signal, onSkip, onProgress, onLine, onDownload } = options;
   const output = options.output === undefined ? undefined : path.resolve(options.output);
   const all = await askedRows(options);
   const [first] = all;
@@ -71,11 +72,10 @@ export async function predictAll(options: PredictionsOptions): Promise<Predictio
     signal,
     onProgress: (done, total) => onProgress?.('pictures', done, total),
   });
-  const before = output === undefined || overwrite ? 0 : continued(output, rows);
+  const before = output === undefined ? 0 : continued(output, rows);
   const drawings = draw === undefined ? [] : drawingNames(rows, options).map((name) => path.resolve(draw, name));
-  requireFree(drawings, { rows, before, overwrite });
+  requireApart(drawings, rows);
   const { maxNewTokens } = experiment.settings;
-  if (output !== undefined && overwrite) rmSync(output, { force: true });
   const log = output === undefined ? undefined : opened(output);
   let [n, cutOff] = [before, 0];
   try {
@@ -89,7 +89,11 @@ export async function predictAll(options: PredictionsOptions): Promise<Predictio
       for (const [i, { id, image, problem, files }] of batch.entries()) {
         const { text, boxes, points, answer, stop } = answers[i]!;
         const drawing = drawings[start + i];
-        if (drawing !== undefined && files[0] !== undefined) await drawPicture(files[0], drawing, { boxes, points });
+        if (drawing !== undefined && files[0] !== undefined) {
+          const aside = existsSync(drawing) ? new SetAside(drawing) : undefined;
+          await drawPicture(files[0], drawing, { boxes, points });
+          if (aside?.settle()) onKept?.(drawing, aside.copy);
+        }
         const line: PredictionLine = {
           ...(id !== undefined && { id }),
           ...{ image, problem, text, boxes },
@@ -170,7 +174,7 @@ function continued(output: string, rows: readonly AskedRow[]): number {
       `is no answer to ${rows[i] ? `"${rows[i].problem}" about ${rows[i].image}` : 'what is asked'}`,
       {
         where: `${output}:${i + 1}`,
-        remedy: 'The file holds something else: choose another output, or overwrite it with --force.',
+        remedy: 'The file holds something else: remove it, or choose another output.',
       },
     );
   }
@@ -178,26 +182,14 @@ function continued(output: string, rows: readonly AskedRow[]): number {
   return lines.length;
 }
 
-/** @throws UserError where a drawing would take the place of a picture that is asked about, or of anything else */
-function requireFree(
-  drawings: readonly string[],
-  { rows, before, overwrite }: { rows: readonly AskedRow[]; before: number; overwrite: boolean },
-): void {
-  const isThere = (file: string): boolean => lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+/** @throws UserError where a drawing would take the place of a picture that is asked about */
+function requireApart(drawings: readonly string[], rows: readonly AskedRow[]): void {
   const asked = new Set(rows.flatMap(({ files }) => files.map((file) => realpathSync(file))));
   const source = drawings.find((file) => existsSync(file) && asked.has(realpathSync(file)));
-  if (source !== undefined) {
-    throw new UserError('is a picture that is asked about: its drawing would take its place', {
-      where: source,
-      remedy: 'Choose another folder for --draw.',
-    });
-  }
-  // What goes on may find the drawings of its last batch, whose answers it does not have.
-  const other = before > 0 || overwrite ? undefined : drawings.find(isThere);
-  if (other === undefined) return;
-  throw new UserError('is there already', {
-    where: other,
-    remedy: 'Choose another folder for --draw, or overwrite drawings with --force.',
+  if (source === undefined) return;
+  throw new UserError('is a picture that is asked about: its drawing would take its place', {
+    where: source,
+    remedy: 'Choose another folder for --draw.',
   });
 }
 

@@ -16,5 +16,6 @@ export { controlLabel, type LabelSettings } from './label/control.ts';
 export type { Box, Point } from './types.ts';
 export { readBytes, readText, requireFile } from './regular.ts';
 export { writeAside } from './disk/durable.ts';
+export { SetAside } from './disk/set-aside.ts';
 export { RecordCopies } from './mirror/copies.ts';
 export { isStored } from './store/address.ts';

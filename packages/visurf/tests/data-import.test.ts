@@ -525,7 +525,7 @@ test('outlines and run lengths of COCO come along as masks, scaled as their boxe
   const masks = async (document: unknown) => {
     put(folder, 'set.json', document);
     const output = join(folder, 'train.jsonl');
-    await visurfJson('data', 'import', join(folder, 'set.json'), '--output', output, '--force');
+    await visurfJson('data', 'import', join(folder, 'set.json'), '--output', output);
     return rowsOf(output).map((row) => (row as { mask?: unknown }).mask);
   };
   const outline = [4, 8, 20, 8, 20, 24, 4, 24];

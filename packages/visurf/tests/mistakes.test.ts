@@ -136,7 +136,7 @@ test('what the system says of a file is its user’s to mend, in whatever words 
   await new Promise<void>((resolve) => server.listen(socket, resolve));
   const asked = ['predict', '--model', tinyModel, '--image', join(folder, 'a.png'), '--problem', 'red'];
   expectRefusal(await visurf(...asked, '--output', socket), /answers\.sock: no such device or address/);
-  const args = ['eval', '--model', tinyModel, '--data', join(folder, 'train.jsonl'), '--force'];
+  const args = ['eval', '--model', tinyModel, '--data', join(folder, 'train.jsonl')];
   expectRefusal(await visurf(...args, '--output', socket), /answers\.sock: is not a file but a socket/);
   server.close();
 });

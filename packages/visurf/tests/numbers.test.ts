@@ -86,7 +86,7 @@ test('training, eval, compare and the library say one number, of full weights, a
   const trained = async (run: string, ...changes: string[]): Promise<Metrics> =>
     (await visurfJson<{ metrics: Metrics }>('train', at('config.yaml'), `output=${at(run)}`, ...changes)).metrics;
   const evaluated = async (model: string, ...options: string[]): Promise<Metrics> => {
-    const output = ['--output', at('answers.jsonl'), '--force'];
+    const output = ['--output', at('answers.jsonl')];
     const args = ['eval', '--model', at(model), '--data', at('held.jsonl'), ...output, ...options];
     return (await visurfJson<{ metrics: Metrics }>(...args)).metrics;
   };

@@ -1,4 +1,4 @@
-/** What is there already is overwritten by no command that is not told to: it is named, with what to do. */
+/** What is there already is lost by no command that is not told to: it is kept, or named with what to do. */
 
 import type { Command } from 'commander';
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -17,8 +17,8 @@ interface Writing {
   /** Typed in a folder with what it needs; a place in it is taken. */
   readonly args: readonly string[];
   readonly taken: string;
-  /** Whether `--force` overwrites it; the others have to be given another place. */
-  readonly forced?: true;
+  /** Whether it is kept beside what takes its place; the others say that they need another place. */
+  readonly kept?: true;
 }
 
 const model = ['--model', tinyModel];
@@ -27,29 +27,29 @@ const pope = ['eval', '--benchmark', 'pope', '--data', 'pope'];
 
 /** By the command, and its option that names the place. */
 const WRITINGS: Readonly<Record<string, Writing>> = {
-  init: { args: ['init', 'set', ...model, '--no-probe', '--no-open'], taken: 'config.yaml', forced: true },
-  'data import --output': { args: ['data', 'import', 'train.jsonl', '--output', 'x.jsonl'], taken: 'x.jsonl', forced: true }, // prettier-ignore
+  init: { args: ['init', 'set', ...model, '--no-probe', '--no-open'], taken: 'config.yaml' },
+  'data import --output': { args: ['data', 'import', 'train.jsonl', '--output', 'x.jsonl'], taken: 'x.jsonl', kept: true }, // prettier-ignore
   'data split --output': {
-    ...{ args: ['data', 'split', 'train.jsonl', '--output', 'parts', '--validation', '50%'], forced: true },
+    ...{ args: ['data', 'split', 'train.jsonl', '--output', 'parts', '--validation', '50%'], kept: true },
     taken: 'parts/validation.jsonl',
   },
-  'data preview --output': { args: ['data', 'preview', 'train.jsonl', '--output', 'x.html'], taken: 'x.html', forced: true }, // prettier-ignore
-  'train --profile': { args: ['train', 'config.yaml', '--profile', 'trace.json'], taken: 'trace.json' },
+  'data preview --output': { args: ['data', 'preview', 'train.jsonl', '--output', 'x.html'], taken: 'x.html', kept: true }, // prettier-ignore
+  'train --profile': { args: ['train', 'config.yaml', '--profile', 'trace.json'], taken: 'trace.json', kept: true },
   'eval --output': {
     ...{ args: ['eval', ...model, '--data', 'train.jsonl', '--output', 'x.jsonl', '--max-new-tokens', '4'] },
-    ...{ taken: 'x.jsonl', forced: true },
+    ...{ taken: 'x.jsonl', kept: true },
   },
-  'eval --questions': { args: [...pope, '--questions', 'x.jsonl'], taken: 'x.jsonl', forced: true },
-  'predict --output': { args: [...asking, '--output', 'x.jsonl'], taken: 'x.jsonl', forced: true },
-  'predict --draw': { args: [...asking, '--draw', 'drawn'], taken: 'drawn/a.png', forced: true },
+  'eval --questions': { args: [...pope, '--questions', 'x.jsonl'], taken: 'x.jsonl', kept: true },
+  'predict --output': { args: [...asking, '--output', 'x.jsonl'], taken: 'x.jsonl' },
+  'predict --draw': { args: [...asking, '--draw', 'drawn'], taken: 'drawn/a.png', kept: true },
   'merge --output': { args: ['merge', ...model, '--with', tinyModel, '--output', 'out'], taken: 'out/a' },
   'export --output': { args: ['export', ...model, '--output', 'out'], taken: 'out/a' },
   'fetch --output': { args: ['fetch', 's3://lab/cars', '--output', 'out'], taken: 'out/a' },
   'demo --output': { args: ['demo', '--quick', '--output', 'out'], taken: 'out/a' },
-  'studio export --output': { args: ['studio', 'export', 'run', '--output', 'x.html'], taken: 'x.html', forced: true },
+  'studio export --output': { args: ['studio', 'export', 'run', '--output', 'x.html'], taken: 'x.html', kept: true },
 };
 
-const PLACES = ['--output', '--questions', '--draw', '--profile', '--force'];
+const PLACES = ['--output', '--questions', '--draw', '--profile'];
 
 /** Every option of every command that names a place to write to. */
 const named = (command: Command, before: readonly string[] = []): string[] =>
@@ -59,15 +59,9 @@ const named = (command: Command, before: readonly string[] = []): string[] =>
     return [...own, ...named(each, path)];
   });
 
-test('every place that a command writes to is tried, and --force where it says so', () => {
-  // `setup` builds again what it has built.
-  const all = named(createProgram()).filter((each) => each !== 'setup --force');
+test('every place that a command writes to is tried', () => {
   const places = Object.keys(WRITINGS).filter((each) => each.includes('--'));
-  expect(all.filter((each) => !each.endsWith('--force')).sort()).toEqual(places.sort());
-  const forced = Object.entries(WRITINGS).flatMap(([place, { forced: may }]) =>
-    may ? [`${place.replace(/ --.*/, '')} --force`] : [],
-  );
-  expect(all.filter((each) => each.endsWith('--force')).sort()).toEqual([...new Set(forced)].sort());
+  expect(named(createProgram()).sort()).toEqual(places.sort());
 });
 
 async function folderWith(taken: string): Promise<string> {
@@ -95,17 +89,37 @@ const allIn = (folder: string): string[] =>
     .map((name) => `${String(name)} ${statSync(join(folder, String(name))).mtimeMs}`)
     .sort();
 
-test.each(Object.entries(WRITINGS))('%s leaves what is there', async (_, { args, taken, forced }) => {
+test.each(Object.entries(WRITINGS))('%s loses nothing that is there', async (_, { args, taken, kept }) => {
   vi.stubEnv('AWS_ENDPOINT_URL', 'http://127.0.0.1:1');
   const folder = await folderWith(taken);
+  const [file, copy] = [join(folder, taken), join(folder, `${taken}.1`)];
   const before = allIn(folder);
   const outcome = await visurfIn(folder, ...args);
-  expectRefusal(outcome, /already|not empty|holds something else/, forced ? '--force' : /[Cc]hoose|another/);
-  expect(outcome.stderr).toContain(taken.split('/')[0]);
-  expect(allIn(folder)).toEqual(before);
-  if (!forced) return;
-  expect([args, (await visurfIn(folder, ...args, '--force')).code]).toEqual([args, 0]);
-  expect(readFileSync(join(folder, taken)).equals(Buffer.from(PRECIOUS))).toBe(false);
+  if (!kept) {
+    expectRefusal(outcome, /already|not empty|holds something else/, /[Cc]hoose|another/);
+    expect(outcome.stderr).toContain(taken.split('/')[0]);
+    expect(allIn(folder)).toEqual(before);
+    return;
+  }
+  expect([outcome.code, outcome.stderr]).toEqual([
+    0,
+    expect.stringMatching(`${taken} was there already.*${taken}\\.1`),
+  ]);
+  expect([readFileSync(copy, 'utf8'), readFileSync(file, 'utf8') === PRECIOUS]).toEqual([PRECIOUS, false]);
+});
+
+test('what comes to be the same again is not kept twice, and of what fails nothing is', async () => {
+  const folder = await folderWith('x.jsonl');
+  const { args } = WRITINGS['data import --output']!;
+  for (const copies of [['x.jsonl.1'], ['x.jsonl.1']]) {
+    expect((await visurfIn(folder, ...args)).code).toBe(0);
+    expect(readdirSync(folder).filter((name) => name.startsWith('x.jsonl.'))).toEqual(copies);
+  }
+  const made = readFileSync(join(folder, 'x.jsonl'), 'utf8');
+  writeFileSync(join(folder, 'train.jsonl'), 'nothing');
+  expect((await visurfIn(folder, ...args)).code).toBe(2);
+  expect(readFileSync(join(folder, 'x.jsonl'), 'utf8')).toBe(made);
+  expect(readdirSync(folder).filter((name) => name.startsWith('x.jsonl.'))).toEqual(['x.jsonl.1']);
 });
 
 test('a name that is none, or too long for one, is refused', async () => {
@@ -119,5 +133,5 @@ test('a name that is none, or too long for one, is refused', async () => {
 
 test('no drawing takes the place of the picture that it shows, whatever is said', async () => {
   const folder = await folderWith('x');
-  expectRefusal(await visurfIn(folder, ...asking, '--draw', '.', '--force'), 'a.png: is a picture that is asked about');
+  expectRefusal(await visurfIn(folder, ...asking, '--draw', '.'), 'a.png: is a picture that is asked about');
 });

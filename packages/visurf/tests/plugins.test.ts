@@ -100,16 +100,7 @@ test('a task and rewards of the user are trained with, recorded, and measured wi
     ],
   });
   const evaluate = (...args: string[]) =>
-    visurf(
-      'eval',
-      '--data',
-      join(folder, 'train.jsonl'),
-      '--output',
-      join(folder, 'o.jsonl'),
-      '--force',
-      '--json',
-      ...args,
-    );
+    visurf('eval', '--data', join(folder, 'train.jsonl'), '--output', join(folder, 'o.jsonl'), '--json', ...args);
   const best = ['--model', join(folder, 'run/best')];
   const asTrained = await evaluate(...best);
   expect(asTrained.stderr).toContain('plugin mine.ts');

@@ -108,7 +108,7 @@ test('videos of other trainers: frames are read, files refused', async () => {
   const output = join(folder, 'ours.jsonl');
   const read = async (record: object): Promise<unknown> => {
     writeFileSync(file, JSON.stringify([record]));
-    await visurfJson('data', 'import', file, '--output', output, '--force');
+    await visurfJson('data', 'import', file, '--output', output);
     return JSON.parse(readFileSync(output, 'utf8').trim());
   };
   const turns = (text: string) => [
@@ -137,6 +137,6 @@ test('videos of other trainers: frames are read, files refused', async () => {
     { question: 'where to?', answer: 'right', video: 'clip.mp4' },
   ]) {
     writeFileSync(file, JSON.stringify([record]));
-    expectRefusal(await visurf('data', 'import', file, '--output', output, '--force'), /extract its frames/);
+    expectRefusal(await visurf('data', 'import', file, '--output', output), /extract its frames/);
   }
 }, 120_000);

@@ -45,7 +45,7 @@ export function defineEval(program: Command): void {
     .option('--predictions <file.jsonl>', 'score these answers: id, text, mask, probability; needs no model')
     .option('--resume', 'go on with the answers that the output holds already');
   withMade(command, new Option('--output <file.jsonl>', 'where the answer to every sample goes'), {
-    goesOn: { name: 'resume', beside: 'benchmark' },
+    goesOn: 'resume',
   });
   withMade(
     command,

@@ -1,27 +1,22 @@
-/** What a command writes where its user says: what is there already is not overwritten, unless it says so. */
+/** What a command writes where its user says: what is there already is kept beside it. */
 
 import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command, Option } from 'commander';
+import { sayKept } from './output.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 
 interface Made {
   /** The files that a value of the option, with those of the others, has the command write. */
   readonly files?: (value: string, others: Values) => readonly string[];
-  /** An option with which it goes on with what is there, and the one that this goes with. */
-  readonly goesOn?: { readonly name: string; readonly beside: string };
-  /** What else may be done than choosing another name, where the command overwrites nothing. */
-  readonly remedy?: string;
+  /** An option with which it goes on with what is there. */
+  readonly goesOn?: string;
 }
 
-/** An option that names a file to make, and `--force`, without which the command ends where there is one already. */
+/** An option that names a file to make: one that is there already is copied first, and the copy named at the end. */
 export function withMade(command: Command, option: Option, made: Made = {}): Command {
-  const { files = (value: string) => [value], goesOn, remedy } = made;
-  const isForced = remedy === undefined;
-  if (isForced && !command.options.some(({ long }) => long === '--force')) {
-    command.option('--force', 'overwrite what is there already');
-  }
+  const { files = (value: string) => [value], goesOn } = made;
   return command.addOption(option).hook('preAction', async (_, self) => {
     const given: Values = self.opts();
     const value = given[option.attributeName()];
@@ -29,18 +24,18 @@ export function withMade(command: Command, option: Option, made: Made = {}): Com
     if (typeof value !== 'string') return;
     const there = files(value, given).filter(isThere);
     if (there.length === 0) return;
-    const { requireFile, UserError } = await import('@visurf/core/records');
-    // What is written aside would take the place of a device, or of a folder.
+    const { requireFile, SetAside } = await import('@visurf/core/records');
     for (const file of there) {
       const kind = statSync(file, { throwIfNoEntry: false });
-      if (kind) requireFile(kind, file);
+      if (!kind) continue;
+      // What is written aside would take the place of a device, or of a folder.
+      requireFile(kind, file);
+      if (goesOn !== undefined && given[goesOn]) continue;
+      const aside = new SetAside(file);
+      process.once('exit', () => {
+        if (aside.settle()) sayKept(file, aside.copy);
+      });
     }
-    if ((isForced && given['force']) || (goesOn && given[goesOn.name])) return;
-    const onward = goesOn && given[goesOn.beside] !== undefined ? `, go on with it with --${goesOn.name}` : '';
-    throw new UserError(`${there.length === 1 ? 'is' : 'are'} there already`, {
-      where: there.join(', '),
-      remedy: `Choose another one${onward}, or ${remedy ?? 'overwrite it with --force'}.`,
-    });
   });
 }
 

@@ -18,6 +18,10 @@ export function warn(message: string): void {
   console.error(`${coloured('yellow', 'warning:')} ${message}`);
 }
 
+/** Says where that is now whose place a new file has taken. */
+export const sayKept = (file: string, copy: string): void =>
+  console.error(`${file} was there already: what it held is in ${copy}`);
+
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

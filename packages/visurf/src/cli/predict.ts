@@ -5,7 +5,7 @@ import { measureOf, withMeasure } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, withCompute, withImages, withJson, withModel } from './options.ts';
 import type { ComputeOptions, JsonOption, ModelOptions } from './options.ts';
-import { printJson, Progress, warn } from './output.ts';
+import { printJson, Progress, sayKept, warn } from './output.ts';
 
 interface PredictOptions extends ModelOptions, MeasuredOptions, ComputeOptions, JsonOption {
   readonly image: string[];
@@ -14,7 +14,6 @@ interface PredictOptions extends ModelOptions, MeasuredOptions, ComputeOptions, 
   readonly problem?: string;
   readonly draw?: string;
   readonly output?: string;
-  readonly force?: true;
   readonly skipBad?: true;
   readonly allowOutside?: true;
 }
@@ -29,7 +28,6 @@ export function definePredict(program: Command): void {
     .option('--problem <text>', 'what is asked of every picture, and of rows that ask nothing')
     .option('--draw <dir>', 'where the pictures go with what was found')
     .option('--output <file.jsonl>', 'where the answers go; what it holds already is not asked again')
-    .option('--force', 'overwrite answers and drawings that are there already')
     .option('--skip-bad', 'leave pictures out that cannot be read')
     .option('--allow-outside', 'images of rows may lie outside of the folder of the data');
   withJson(withCompute(withMeasure(command), true)).action(async (given: PredictOptions) => {
@@ -51,7 +49,7 @@ function requireOneSource({ image, images, data }: PredictOptions, command: Comm
 
 async function predict(given: PredictOptions): Promise<void> {
   const { predictAll } = await import('@visurf/core');
-  const { image, images: folder, json, output, skipBad, model, force: overwrite, ...rest } = given;
+  const { image, images: folder, json, output, skipBad, model, ...rest } = given;
   const { data, problem, draw, allowOutside, revision, adapter, base, device, precision, stream } = rest;
   const progress = new Progress();
   const lines: PredictionLine[] = [];
@@ -66,7 +64,7 @@ async function predict(given: PredictOptions): Promise<void> {
       predictAll({
         ...(await measureOf(given)),
         ...{ model, revision, adapter, base, device, precision, stream, images: image, folder, data, problem, signal },
-        ...{ draw, output, overwrite, allowOutside, onLine: show },
+        ...{ draw, output, allowOutside, onLine: show, onKept: sayKept },
         ...(skipBad && { onSkip: (message: string) => warn(`left out:\n${message}`) }),
         onDownload: (each) => progress.download(each),
         onOrigins: (origins) => origins.forEach((line) => progress.message(line)),

@@ -61,7 +61,7 @@ export function defineTrain(program: Command): void {
     '--profile [file.json]',
     'record some steps for chrome://tracing or Perfetto (default: trace.json in the output directory)',
   );
-  withMade(command, profile, { remedy: 'remove it' });
+  withMade(command, profile);
   withKeyHints(withJson(withCompute(command, false))).action(
     async (first: string | undefined, others: readonly string[], given: TrainOptions) => {
       const { json, resume: goesOn = false, from, changedData = false, skipBad = false, unplanned = false } = given;
