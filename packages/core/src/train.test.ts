@@ -146,7 +146,10 @@ test('where the disk fills up, also for the log, it is said where the last step 
   const options = config('full', { eval: { every: 0 }, data: { ...config('full').data, validation: undefined } });
   mkdirSync(path.join(folder, 'full'));
   const full = new FailingDisk(path.join(folder, 'full'), death);
-  await expect(full.run(async () => void (await train(options, { onEvent })))).rejects.toThrow('no space left');
+  const life = async (): Promise<void> => {
+    await train(options, { onEvent });
+  };
+  await expect(full.run(life)).rejects.toThrow('no space left');
   const [place] = said.flatMap((each) => /step 2 could not be saved[^]*saved as (\S+)\. /.exec(each)?.[1] ?? []);
   expect(readdirSync(place ?? '')).toContain('model.safetensors');
   rmSync(path.dirname(place!), { recursive: true });

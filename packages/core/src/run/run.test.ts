@@ -290,7 +290,10 @@ test('runs of one name that fill the disk at once are both saved elsewhere', asy
     const { run } = start(directory);
     const full = new FailingDisk(directory, { at: 1, half: false, isFull: true });
     const files = { 'model.safetensors': (file: string) => writeFileSync(file, value) };
-    await expect(full.run(async () => void (await run.saveCheckpoint(2, { files, state: null })))).rejects.toThrow(
+    const save = async (): Promise<void> => {
+      await run.saveCheckpoint(2, { files, state: null });
+    };
+    await expect(full.run(save)).rejects.toThrow(
       expect.objectContaining({
         message: expect.toSatisfy((message: string) => {
           saved.push(/It was saved as (\S+)\. /.exec(message)?.[1] ?? '');
