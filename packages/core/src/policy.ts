@@ -149,7 +149,7 @@ export async function locateModel(model: string, options: ModelSource & LocalMod
     const found = isStored(name)
       ? await fetchModel(name)
       : await localModel(checkpointOf(name) ?? name, { ...hub, revision });
-    await requireWholeWeights(found);
+    if (options.weights !== false) await requireWholeWeights(found);
     return found;
   };
   const directory = await find(model, options.revision);

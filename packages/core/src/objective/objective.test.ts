@@ -312,5 +312,8 @@ test('a response that weighs nothing loses nothing, even where its ratio overflo
 
 test('tokens whose k3 was bounded are counted', () => {
   const [, plan] = plansOf(GROUP, RL_ONLY, config({ kl: { coefficient: 0.1, labels: false } }));
-  expect(evaluateResponse(plan!, [-1, -30, -30], { reference: [-1, -1, -1] }).stats.klClamped).toBe(2);
+  const { stats } = evaluateResponse(plan!, [-1, -30, -30], { reference: [-1, -1, -1] });
+  expect([stats.klTokens, stats.klClamped]).toEqual([3, 2]);
+  const [unpenalised] = plansOf(GROUP, RL_ONLY, config());
+  expect(evaluateResponse(unpenalised!, Array<number>(unpenalised!.tokens).fill(-1)).stats.klTokens).toBe(0);
 });

@@ -149,13 +149,15 @@ export interface ResponseLoss {
   readonly stats: ResponseStats;
 }
 
-/** Sums over the tokens of one response; add them up over a batch and divide by `tokens`. */
+/** Sums over the tokens of one response; add them up over a batch and divide by `tokens`, those of KL by `klTokens`. */
 export interface ResponseStats {
   readonly tokens: number;
   readonly clippedLow: number;
   readonly clippedHigh: number;
   readonly ratioSum: number;
   readonly klSum: number;
+  /** Tokens that a KL penalty acts on: of labels as a rule none. */
+  readonly klTokens: number;
   /** Tokens whose k3 was bounded. */
   readonly klClamped: number;
 }
@@ -200,6 +202,7 @@ export function evaluateResponse(
       clippedHigh: policy.clippedHigh,
       ratioSum: policy.ratioSum,
       klSum,
+      klTokens: kl ? plan.tokens : 0,
       klClamped: kl?.clamped ?? 0,
     },
   };

@@ -10,7 +10,7 @@ import type { Group, Response } from '../types.ts';
 
 const scorer = makeScorer(grounding.create(grounding.parameters.parse({}), []));
 const prompt = { ...NO_PROMPT, frames: [{ width: 10, height: 10, modelWidth: 10, modelHeight: 10 }] };
-const stats = { tokens: 8, clippedLow: 1, clippedHigh: 2, ratioSum: 8, klSum: 4, klClamped: 2 };
+const stats = { tokens: 8, clippedLow: 1, clippedHigh: 2, ratioSum: 8, klSum: 3, klTokens: 6, klClamped: 3 };
 
 interface Changes {
   readonly work?: StepResult['work'];
@@ -66,7 +66,7 @@ test('labels are counted where they are; only active members have an advantage',
     groupOf('b', prompt, [sampled([-1], 1)]),
   ]);
   expect(metrics).toMatchObject({ labelActive: 3 / 4, labelAdvantage: 1.5, labelNegative: 1 / 4, labelLogProb: -3 });
-  expect(metrics).toMatchObject({ noVariance: 1, scored: 0.75, klClamped: 0.25, kl: 0.5, clippedHigh: 0.25 });
+  expect(metrics).toMatchObject({ noVariance: 1, scored: 0.75, klClamped: 0.5, kl: 0.5, clippedHigh: 0.25 });
   expect(metricsOf([groupOf('b', prompt, [sampled([-1], 1)])])).not.toHaveProperty('labelActive');
 });
 

@@ -110,7 +110,7 @@ export function describeStep(
     const values = update.oldLogProbs.get(response);
     return values && sum(values);
   };
-  const { tokens: scored, clippedLow, clippedHigh, ratioSum, klSum, klClamped } = update.stats;
+  const { tokens: scored, clippedLow, clippedHigh, ratioSum, klSum, klTokens, klClamped } = update.stats;
   const metrics = defined({
     loss: update.loss,
     gradientNorm: update.gradientNorm,
@@ -124,8 +124,8 @@ export function describeStep(
     clippedLow: clippedLow / scored,
     clippedHigh: clippedHigh / scored,
     ratio: ratioSum / scored,
-    kl: klSum / scored,
-    klClamped: klClamped / scored,
+    kl: klSum / (klTokens || scored),
+    klClamped: klClamped / (klTokens || scored),
     skipped: sum(groups.map((group) => group.skipped)),
     ...mismatchMetrics(update),
     nonFinite: update.nonFinite === undefined ? NaN : 1,
