@@ -6,7 +6,7 @@ import { createContext, Script } from 'node:vm';
 import { UserError } from './errors.ts';
 
 /** Milliseconds of a thread's processor: who is stopped for a while has done nothing. */
-const MAX_TIME = 2_000;
+const MAX_TIME = 1_000;
 /** And for every character that is read: vocabularies and texts may be long. */
 const PER_CHARACTER = 0.02;
 
@@ -17,7 +17,7 @@ const script = new Script('work()');
 /**
  * What `work` gives, which may be begun several times; about 0.1 ms more than it takes alone.
  * @param of the expressions that it runs, where they come from, and the number of characters that are read
- * @throws UserError where it takes more than two seconds, and 20 ms for every 1,000 characters
+ * @throws UserError where it takes more than a second, and 20 ms for every 1,000 characters
  */
 export function limited<T>(
   work: () => T,
@@ -42,8 +42,8 @@ export function limited<T>(
       // It is an error of that context, no `Error` of ours.
       if ((error as { code?: unknown } | undefined)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
       const { user, system } = process.threadCpuUsage(begun);
-      // What a limit of the clock ends has had almost as much of the processor, at best.
-      if ((user + system) / 1000 >= 0.9 * limit) throw tooSlow(expressions, limit, where);
+      // What a limit of the clock ends has shared the processor with others: half of it says enough.
+      if ((user + system) / 1000 >= limit / 2) throw tooSlow(expressions, limit, where);
     } finally {
       context['work'] = undefined;
     }
