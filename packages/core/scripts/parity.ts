@@ -111,9 +111,9 @@ ${table(['checkpoint', 'family', 'query / key heads', 'tower', 'tied head', 'M-R
 
 ${configurationTable(measured)}
 
-The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities. With the
-stream in it, too (\`stream: bfloat16\`), what is rounded is what the reference rounds: a quarter more is allowed, and half more of the
-largest, which is chance.
+The tolerance of bfloat16 is how far the reference's own bfloat16 is from its float32 on the same log-probabilities, and
+half more for the largest, which is chance, and another one on every kind of processor. With the stream in it, too
+(\`stream: bfloat16\`), what is rounded is what the reference rounds: a quarter more of the root mean square is allowed.
 
 Those of SmolVLM2 are \`hub\` (as published: what the classes know is left out), \`odd\` (tiles that patches do not fill; names of tiles
 without tokens of their own), \`v5\` and \`whole\` (one tile; a file that says little); four conversations each, without videos. So are

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { freemem } from 'node:os';
 import path from 'node:path';
 
-import { cards, deviceMemory, info, scope, setNumThreads } from '@visurf/torch';
+import { cards, deviceMemory, info, setNumThreads } from '@visurf/torch';
 
 import { calibrate, roundedRows } from './calibrate/calibrate.ts';
 import { mayChange } from './config/load.ts';
@@ -34,7 +34,7 @@ import type { Part } from './plan/parts.ts';
 import { withExchange, type Together } from './plan/processes.ts';
 import { planServers, samplesElsewhere, type ServersPlan } from './plan/servers.ts';
 import { requirePositions, requireSameAdapter } from './plan/refusals.ts';
-import { outlineOf, sizesOf } from './plan/sizes.ts';
+import { onOutline, sizesOf } from './plan/sizes.ts';
 import { planTime, type Rates, type TimePlan } from './plan/time.ts';
 import { packedTokens, type Sizes, type Subject, type Workload } from './plan/workload.ts';
 import { locateModel, type LocatedModel } from './policy.ts';
@@ -295,7 +295,7 @@ function withAdapter(config: Config, adapter: string, model: ModelConfig): Confi
   const targets = adaptedModules(adapter, family.keys);
   const present = settingsOf(readPeftConfig(adapter));
   const modules = targets.map(family.keys.own);
-  scope(() => requireSameAdapter(outlineOf(model), { ...present, modules }, config.train.lora));
+  onOutline(model, (outline) => requireSameAdapter(outline, { ...present, modules }, config.train.lora));
   const vision = modules.some(isVision);
   return {
     ...config,
@@ -315,7 +315,7 @@ async function workloadOf(
     ...promptSettings([adapter, directory], config.data),
   });
   const { rollout, train } = config;
-  const adapted = train.lora && scope(() => chosenModules(outlineOf(model), train.lora!));
+  const adapted = train.lora && onOutline(model, (outline) => chosenModules(outline, train.lora!));
   if (rollout.backend !== 'local') requireServable(rollout.backend, { encoder, adapted });
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {

@@ -14,9 +14,16 @@ const count = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((a, b) 
 
 const isTable = (key: string): boolean => key === 'lm_head.weight' || key === 'model.embed_tokens.weight';
 
-/** A model without its numbers, in a scope. */
-export const outlineOf = (config: ModelConfig): VisionLanguageModel =>
-  nn.outline(() => new VisionLanguageModel(config));
+/** What is found on a model without its numbers. */
+export const onOutline = <T>(config: ModelConfig, find: (model: VisionLanguageModel) => T): T =>
+  scope(() => {
+    const model = nn.outline(() => new VisionLanguageModel(config));
+    try {
+      return find(model);
+    } finally {
+      model.dispose();
+    }
+  });
 
 /**
  * @param fileBytes of the checkpoint's weights, for a number of parameters
@@ -27,8 +34,7 @@ export function sizesOf(
   fileBytes: (parameters: number) => number,
   { train, precision }: Pick<Config, 'train' | 'precision'>,
 ): Sizes {
-  return scope(() => {
-    const model = outlineOf(config);
+  return onOutline(config, (model) => {
     const sum = (parameters: Iterable<readonly [string, Tensor]>, chosen: (key: string) => boolean): number =>
       [...parameters].reduce((total, [key, each]) => (chosen(key) ? total + count(each) : total), 0);
     const named = [...model.namedParameters()];
@@ -65,7 +71,6 @@ export function sizesOf(
       packable: inDecoder.reduce((total, each) => total + each, 0),
       widest: Math.max(...inDecoder),
     };
-    model.dispose();
     return lora?.quantize ? inFourBits(sizes) : sizes;
   });
 }

@@ -75,7 +75,7 @@ const plainWords = (digits: string): string => ` ?\\p{L}+|${digits}| ?[^\\s\\p{L
 /** Qwen2's, and that of Qwen2.5 and Qwen3. */
 const words = wordsWith({});
 
-/** Expressions that end soon on any text, and so need no limit: Qwen's, Qwen3.5's, Llama 3's, and those of our own bases. */
+/** Expressions that end soon on any text, and so need no limit: those of Qwen's generations, Llama 3's, and those of our own bases. */
 const KNOWN: ReadonlySet<string> = new Set([
   words,
   wordsWith({ marks: '\\p{M}' }),
