@@ -314,9 +314,12 @@ async function workloadOf(
     ...config.data,
     ...promptSettings([adapter, directory], config.data),
   });
-  const { rollout, train } = config;
-  const adapted = train.lora && onOutline(model, (outline) => chosenModules(outline, train.lora!));
-  if (rollout.backend !== 'local') requireServable(rollout.backend, { encoder, adapted });
+  const { lora } = config.train;
+  const { backend } = config.rollout;
+  if (backend !== 'local') {
+    const adapted = lora && onOutline(model, (outline) => chosenModules(outline, lora));
+    requireServable(backend, { encoder, adapted });
+  }
   let [promptTokens, patches, labelTokens] = [0, 0, 0];
   for (const sample of [...setsOf(samples), validation].flatMap((set) => set.slice(0, sampled))) {
     await breathe(signal);

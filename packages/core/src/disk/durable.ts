@@ -105,7 +105,7 @@ export async function sha256(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** A file of any size, from another. */
+/** A file of any size from another, on the disk: written piece by piece, so that trials of crashes see how far it came. */
 export function copyFile(from: string, to: string): void {
   requireFile(statSync(from), from);
   const [source, target] = [openSync(from, 'r'), openSync(to, 'w')];

@@ -1,7 +1,7 @@
 /** What a file holds that is about to be written anew: kept beside it, unless it comes to hold the same again. */
 import { closeSync, constants, copyFileSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 
-import { fileError } from '../errors.ts';
+import { fileError, hasCode } from '../errors.ts';
 
 const CHUNK = 1 << 20;
 
@@ -20,7 +20,7 @@ export class SetAside {
         this.copy = copy;
         return;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(error, { where: copy });
+        if (!hasCode(error, 'EEXIST')) throw fileError(error, { where: copy });
       }
     }
   }

@@ -1,19 +1,10 @@
 /** A directory that appears whole or not at all. */
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 import { removing } from '@visurf/torch/signals';
 
+import { assertCreatable } from '../disk/durable.ts';
 import { fileError, UserError } from '../errors.ts';
 
 const remedy = 'Choose another one.';
@@ -29,14 +20,6 @@ export function requireNewDirectory(directory: string): void {
   } catch (error) {
     throw fileError(error, { where: target, remedy });
   }
-}
-
-function assertCreatable(directory: string): void {
-  // Throws for a name that is too long, of which `existsSync` says that it is not there.
-  if (!statSync(directory, { throwIfNoEntry: false })) return assertCreatable(dirname(directory));
-  // Fails for a file.
-  readdirSync(directory);
-  accessSync(directory, constants.W_OK);
 }
 
 /**

@@ -87,7 +87,7 @@ test('a checkpoint that is written anew, as one whose evaluation was made up for
   await mirror.sendCheckpoints();
   const files = {
     'model.safetensors': (file: string) => writeFileSync(file, String(total)),
-    'optimizer/state': (file: string) => writeFileSync(file, 'xxxx'),
+    'optimizer/state': (file: string) => writeFileSync(file, 'anew'),
   };
   await run.saveCheckpoint(4, { files, state: { total, evaluated: true } }, { metric: 'total', value: 1e9 });
   run.close();

@@ -25,13 +25,16 @@ const root = mkdtempSync(path.join(tmpdir(), 'visurf-run-'));
 let made = 0;
 const fresh = () => path.join(root, String(made++));
 
-async function uninterrupted(): Promise<unknown> {
+/** The directory of a run of so many steps that has ended. */
+async function trained(steps: number): Promise<string> {
   const directory = fresh();
   const course = start(directory);
-  await train(course, STEPS);
+  await train(course, steps);
   course.run.close();
-  return contents(directory);
+  return directory;
 }
+
+const uninterrupted = async (): Promise<unknown> => contents(await trained(STEPS));
 
 test('a run keeps the last checkpoints and the best one', async () => {
   const directory = fresh();
@@ -56,10 +59,7 @@ test('a run keeps the last checkpoints and the best one', async () => {
 });
 
 test('a damaged checkpoint is passed over with a warning', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 6);
-  course.run.close();
+  const directory = await trained(6);
   truncateSync(path.join(directory, 'checkpoints/000006/model.safetensors'), 1);
   const again = await resume(directory);
   expect(again.step).toBe(4);
@@ -91,10 +91,7 @@ test.each(['config.yaml', 'events.jsonl', 'samples.jsonl', 'groups/000006.jsonl'
 );
 
 test('a claim that is a pipe is nobody', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 4);
-  course.run.close();
+  const directory = await trained(4);
   const claim = path.join(directory, 'lock.pipe');
   execFileSync('mkfifo', [claim]);
   utimesSync(claim, 0, 0);
@@ -104,10 +101,7 @@ test('a claim that is a pipe is nobody', async () => {
 });
 
 test('a damaged line of the log is named and left out', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 4);
-  course.run.close();
+  const directory = await trained(4);
   const log = path.join(directory, 'events.jsonl');
   const lines = readFileSync(log, 'utf8').split('\n');
   // As long as it was: a disk that forgets leaves zeros.
@@ -122,10 +116,7 @@ test('a damaged line of the log is named and left out', async () => {
 });
 
 test('a run whose checkpoints are gone is not begun anew', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 4);
-  course.run.close();
+  const directory = await trained(4);
   renameSync(path.join(directory, 'checkpoints'), path.join(directory, 'elsewhere'));
   const log = readFileSync(path.join(directory, 'events.jsonl'), 'utf8');
   await expect(resume(directory)).rejects.toThrow('no checkpoints any more: the logs of 4 steps would be lost');
@@ -133,10 +124,7 @@ test('a run whose checkpoints are gone is not begun anew', async () => {
 });
 
 test('what a resume is refused for leaves the run as it is', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 5);
-  course.run.close();
+  const directory = await trained(5);
   const read = () => readFileSync(path.join(directory, 'events.jsonl'), 'utf8');
   const before = read();
   const refuse = (): never => {
@@ -148,10 +136,7 @@ test('what a resume is refused for leaves the run as it is', async () => {
 });
 
 test('where every checkpoint is damaged nothing is thrown away', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 4);
-  course.run.close();
+  const directory = await trained(4);
   for (const step of ['000002', '000004']) {
     const file = path.join(directory, 'checkpoints', step, 'model.safetensors');
     writeFileSync(file, 'z'.repeat(readFileSync(file).length));
@@ -250,10 +235,7 @@ test('a process whose run was taken over writes nothing of it any more', () => {
 });
 
 test('of logs that were copied before the checkpoint is said that they lack lines, and none is torn', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 4);
-  course.run.close();
+  const directory = await trained(4);
   const log = path.join(directory, 'events.jsonl');
   const whole = readFileSync(log, 'utf8').split('\n');
   writeFileSync(log, `${whole.slice(0, 3).join('\n')}\n${whole[3]!.slice(0, 10)}`);
@@ -273,10 +255,7 @@ test('of logs that were copied before the checkpoint is said that they lack line
 });
 
 test('a run that went on from its only checkpoint, and has lost it, is not begun anew', async () => {
-  const directory = fresh();
-  const course = start(directory);
-  await train(course, 2);
-  course.run.close();
+  const directory = await trained(2);
   // What the log says of the checkpoint comes after it, and is cut off.
   (await resume(directory)).run.close();
   rmSync(path.join(directory, 'checkpoints'), { recursive: true });

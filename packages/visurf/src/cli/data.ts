@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type * as Library from '@visurf/core';
 import type { Ask, BoxForm, Units } from '@visurf/core';
 import { stoppable } from './interrupt.ts';
-import { partsIn, withMade } from './made.ts';
+import { partsIn, withMade, type Made } from './made.ts';
 import { measureOf, withPlugins, withTasks } from './measure.ts';
 import type { MeasuredOptions } from './measure.ts';
 import { example, wholeNumber, withJson } from './options.ts';
@@ -141,21 +141,33 @@ function defineCheck(data: Command): void {
   example(check, 'visurf data check train.jsonl', 'visurf data check train.jsonl --validation validation.jsonl --json');
 }
 
-const output = (value: string, description: string): Option =>
-  new Option(`--output ${value}`, description).makeOptionMandatory();
+const FILE = ['<file>', 'JSONL, any other format, or owner/name on the hub'] as const;
+
+interface Making {
+  readonly description: string;
+  readonly source: readonly [name: string, description: string];
+  /** What `--output` names. */
+  readonly output: readonly [value: string, description: string];
+  readonly files?: Made['files'];
+}
+
+/** A command that reads a set and writes something of it where `--output` says. */
+function making(data: Command, name: string, { description, source, output, files }: Making): Command {
+  const [value, said] = output;
+  const command = data
+    .command(name)
+    .description(description)
+    .argument(...source);
+  const option = new Option(`--output ${value}`, said).makeOptionMandatory();
+  return readingAlone(withMade(command, option, files && { files }));
+}
 
 function defineImport(data: Command): void {
-  const command = data.command('import');
-  readingAlone(
-    withMade(
-      command
-        .description(
-          'write training data of another format as JSONL: COCO, VOC, YOLO, parquet, LLaVA, ... (docs/data.md)',
-        )
-        .argument('<source>', 'a file, a folder, or a data set of the hub: owner/name, owner/name@revision'),
-      output('<file.jsonl>', 'the file to write; images stay where they are'),
-    ),
-  )
+  const command = making(data, 'import', {
+    description: 'write training data of another format as JSONL: COCO, VOC, YOLO, parquet, LLaVA, ... (docs/data.md)',
+    source: ['<source>', 'a file, a folder, or a data set of the hub: owner/name, owner/name@revision'],
+    output: ['<file.jsonl>', 'the file to write; images stay where they are'],
+  })
     .option(
       '--ask <kinds>',
       'questions about classes: find, count, exists, or several with commas (default: find)',
@@ -178,16 +190,12 @@ function defineImport(data: Command): void {
 }
 
 function defineSplit(data: Command): void {
-  const command = data.command('split');
-  readingAlone(
-    withMade(
-      command
-        .description('split a dataset into parts that share no picture')
-        .argument('<file>', 'JSONL, any other format, or owner/name on the hub'),
-      output('<dir>', 'the folder that gets train.jsonl, validation.jsonl and test.jsonl'),
-      { files: partsIn },
-    ),
-  )
+  const command = making(data, 'split', {
+    description: 'split a dataset into parts that share no picture',
+    source: FILE,
+    output: ['<dir>', 'the folder that gets train.jsonl, validation.jsonl and test.jsonl'],
+    files: partsIn,
+  })
     .option('--validation <share>', 'of the samples', share, 0.2)
     .option('--test <share>', 'of the samples', share, 0)
     .option('--seed <n>', 'of the order in which pictures are dealt', wholeNumber(0), 0);
@@ -213,15 +221,11 @@ function defineSplit(data: Command): void {
 }
 
 function definePreview(data: Command): void {
-  const command = data.command('preview');
-  readingAlone(
-    withMade(
-      command
-        .description('write a page that shows samples with their boxes')
-        .argument('<file>', 'JSONL, any other format, or owner/name on the hub'),
-      output('<page.html>', 'the page; the pictures are in it'),
-    ),
-  ).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
+  const command = making(data, 'preview', {
+    description: 'write a page that shows samples with their boxes',
+    source: FILE,
+    output: ['<page.html>', 'the page; the pictures are in it'],
+  }).option('--limit <n>', 'samples to show', wholeNumber(1), 200);
   withJson(command).action(async (file: string, options: PreviewOptions) => {
     const { output, limit, json } = options;
     const { previewData } = await libraryWith(options);

@@ -7,7 +7,7 @@ import { sayKept } from './output.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 
-interface Made {
+export interface Made {
   /** The files that a value of the option, with those of the others, has the command write. */
   readonly files?: (value: string, others: Values) => readonly string[];
   /** An option with which it goes on with what is there. */
