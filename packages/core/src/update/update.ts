@@ -64,7 +64,15 @@ export interface UpdateResult {
   readonly nonFinite?: string | undefined;
 }
 
-const noStats: ResponseStats = { tokens: 0, clippedLow: 0, clippedHigh: 0, ratioSum: 0, klSum: 0, klTokens: 0, klClamped: 0 };
+const noStats: ResponseStats = {
+  tokens: 0,
+  clippedLow: 0,
+  clippedHigh: 0,
+  ratioSum: 0,
+  klSum: 0,
+  klTokens: 0,
+  klClamped: 0,
+};
 const addStats = (a: ResponseStats, b: ResponseStats): ResponseStats => ({
   tokens: a.tokens + b.tokens,
   clippedLow: a.clippedLow + b.clippedLow,
